@@ -1,0 +1,1 @@
+"""metperf: perfusion MRI (IVIM and DCE) of brain tumours under treatment, as a BIDS App."""

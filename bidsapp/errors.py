@@ -1,0 +1,78 @@
+"""What can go wrong, and the exit code each tells.
+
+::
+
+    MetperfError              1   a participant or a step failed
+    ├── UsageError            2   the command line asks for what cannot be
+    ├── InvalidDataset       16   the data set is not valid BIDS
+    ├── UnknownLevel         17   the analysis level does not exist
+    ├── NothingSelected      18   labels or filters match nothing
+    ├── NothingToAnalyse     66   valid data set, but no usable DWI or DCE; or no participant results
+    ├── NotWritable          73   output or work folder cannot be written
+    ├── WorkerKilled         75   a worker process was killed (out of memory)
+    ├── BadInput              1   one file or its metadata cannot be used
+    ├── FitError              1   a model cannot be fitted to such a design
+    └── RegistrationError     1   two images could not be brought together
+"""
+
+from typing import ClassVar
+
+
+class MetperfError(Exception):
+    """Base of every error that metperf raises on purpose; its text is for the user."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MetperfError):
+    """The command line asks for something that cannot be done."""
+
+    exit_code = 2
+
+
+class InvalidDataset(MetperfError):
+    """The BIDS validator found errors."""
+
+    exit_code = 16
+
+
+class UnknownLevel(MetperfError):
+    """The analysis level is neither participant nor group."""
+
+    exit_code = 17
+
+
+class NothingSelected(MetperfError):
+    """Labels or filters match nothing in the data set."""
+
+    exit_code = 18
+
+
+class NothingToAnalyse(MetperfError):
+    """There is no usable DWI or DCE, or no participant result for the group level."""
+
+    exit_code = 66
+
+
+class NotWritable(MetperfError):
+    """The output or work folder cannot be written."""
+
+    exit_code = 73
+
+
+class WorkerKilled(MetperfError):
+    """A worker process was killed, most likely for want of memory."""
+
+    exit_code = 75
+
+
+class BadInput(MetperfError):
+    """One file, or its metadata, cannot be used."""
+
+
+class FitError(MetperfError):
+    """A model cannot be fitted to such a design."""
+
+
+class RegistrationError(MetperfError):
+    """Two images could not be brought together."""
