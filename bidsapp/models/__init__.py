@@ -1,0 +1,23 @@
+"""Models of perfusion and diffusion: arrays in, arrays out.
+
+`fit` fits any row of `MODELS` to an array of any shape; nothing here knows of files or BIDS.
+"""
+
+from bidsapp.models.base import Fit, Model, Parameter, Status
+from bidsapp.models.diffusion import combine_directions
+from bidsapp.models.estimators import IvimFit, IvimModel
+from bidsapp.models.fitting import fit, fit_masked
+from bidsapp.models.table import MODELS
+
+__all__ = [
+    "MODELS",
+    "Fit",
+    "IvimFit",
+    "IvimModel",
+    "Model",
+    "Parameter",
+    "Status",
+    "combine_directions",
+    "fit",
+    "fit_masked",
+]

@@ -1,0 +1,89 @@
+"""Estimators in the manner of dipy's reconstruction models: over a gradient table."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp.models.base import Array, Fit
+from bidsapp.models.diffusion import combine_directions
+from bidsapp.models.fitting import fit_masked
+
+
+class GradientTable(Protocol):
+    """What is asked of a gradient table; dipy's ``GradientTable`` has it."""
+
+    @property
+    def bvals(self) -> Any:
+        """b-values (M,), s/mm2."""
+
+
+class IvimModel:
+    """IVIM over a gradient table, in the manner of dipy's reconstruction models.
+
+    Parameters
+    ----------
+    gtab : dipy GradientTable
+        Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
+    method : str
+        ``asymptotic`` or ``biexponential``.
+    **options
+        Options of that fit, for example ``b_min``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> gtab = SimpleNamespace(bvals=np.array([0, 200, 400, 600, 800, 1000.0]))
+    >>> signal = 100 * np.where(gtab.bvals > 0, 0.9, 1.0) * np.exp(-gtab.bvals * 1e-3)
+    >>> fit = IvimModel(gtab).fit(signal)
+    >>> float(fit.perfusion_fraction.round(6)), float(fit.D.round(9))
+    (0.1, 0.001)
+    """
+
+    def __init__(self, gtab: GradientTable, method: str = "asymptotic", **options: Any) -> None:
+        self.gtab = gtab
+        self.method = method
+        self.options = options
+
+    def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> "IvimFit":
+        """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
+        shells, combined = combine_directions(data, self.gtab.bvals)
+        name = f"ivim-{self.method}"
+        return IvimFit(fit_masked(name, combined, mask, bvalues=shells, **self.options))
+
+
+class IvimFit:
+    """The maps of an IVIM fit under dipy's names, all (...)."""
+
+    def __init__(self, result: Fit) -> None:
+        self.result = result
+
+    @property
+    def perfusion_fraction(self) -> Array:
+        """Perfusion fraction f."""
+        return self.result.values["f"]
+
+    @property
+    def D(self) -> Array:
+        """Diffusion coefficient, mm2/s."""
+        return self.result.values["D"]
+
+    @property
+    def D_star(self) -> Array:
+        """Pseudo-diffusion coefficient, mm2/s; NaN where the fit does not estimate it."""
+        return self.result.values.get("Dstar", np.full_like(self.D, np.nan))
+
+    @property
+    def S0(self) -> Array:
+        """Signal at b = 0."""
+        return self.result.values["S0"]
+
+    @property
+    def S0_predicted(self) -> Array:
+        """Signal at b = 0, under the name that dipy uses."""
+        return self.S0
+
+    def predict(self, gtab: GradientTable) -> Array:
+        """Return the signal (..., M) for a gradient table."""
+        return self.result.predict(bvalues=np.asarray(gtab.bvals, float))
