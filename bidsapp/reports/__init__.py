@@ -1,0 +1,1 @@
+"""Pages for people: plotting functions (arrays -> Figure), templates -> self-contained HTML."""

@@ -1,0 +1,217 @@
+"""Templates and figures -> one self-contained HTML file that opens from disk, without a network."""
+
+import base64
+import hashlib
+import os
+import re
+import tempfile
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from bidsapp.errors import NotWritable
+
+PNG_DPI = 120
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bidsapp.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["version"] = version("metperf")
+    return environment
+
+
+def render(template: str, **context: object) -> str:
+    """Fill a template of ``bidsapp/reports/templates``.
+
+    Parameters
+    ----------
+    template : str
+        File name, such as ``"participant.html.j2"``.
+    **context : object
+        What the template names. Text is escaped unless it is ``Markup``; a name the
+        template uses and the context lacks is an error.
+
+    Returns
+    -------
+    html : str
+
+    Examples
+    --------
+    >>> "Perfusion MRI" in render("base.html.j2")
+    True
+    """
+    return _environment().get_template(template).render(**context)
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """Draw a figure as an SVG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> svg_bytes(Figure()) == svg_bytes(Figure())
+    True
+    """
+    buffer = BytesIO()
+    fonts = ["DejaVu Sans", "Verdana", "Geneva"]
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "metperf", "font.sans-serif": fonts}
+    ):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
+    """Draw a figure as a PNG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> png_bytes(Figure(), dpi=20)[1:4]
+    b'PNG'
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, alt: str) -> Markup:
+    """Draw a figure as inline SVG (for lines and points).
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    alt : str
+        What someone who cannot see the figure needs to know.
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<svg role="img" aria-label=...>``, its ids made unique in the page.
+
+    Examples
+    --------
+    >>> 'aria-label="f &lt; 1"' in svg(Figure(), "f < 1")
+    True
+    """
+    data = svg_bytes(figure)
+    text = data.decode()
+    prefix = f"f{hashlib.sha256(data).hexdigest()[:10]}-"
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", body)
+    body = re.sub(r"\s*<!--.*?-->", "", body, flags=re.DOTALL)
+    drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
+    return Markup('<svg role="img" aria-label="{}"').format(alt) + drawing
+
+
+def png(figure: Figure, alt: str, dpi: float = PNG_DPI) -> Markup:
+    """Draw a figure as an image inside the page (for images and dense plots).
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    alt : str
+        What someone who cannot see the figure needs to know.
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<img src="data:image/png;base64,..." alt=...>``.
+
+    Examples
+    --------
+    >>> str(png(Figure(), "an empty figure", dpi=20))[:31]
+    '<img alt="an empty figure" src='
+    """
+    data = base64.b64encode(png_bytes(figure, dpi)).decode("ascii")
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its folder is made when missing.
+    data : bytes
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder, "a", "b.svg"), b"<svg/>")
+    ...     Path(folder, "a", "b.svg").read_bytes()
+    b'<svg/>'
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise NotWritable(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page atomically, as UTF-8.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    html : str
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_page(Path(folder, "p.html"), "<p>µ</p>")
+    ...     Path(folder, "p.html").read_text(encoding="utf-8")
+    '<p>µ</p>'
+    """
+    write_bytes(path, html.encode())
