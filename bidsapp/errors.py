@@ -7,7 +7,7 @@
     ├── InvalidDataset       16   the data set is not valid BIDS
     ├── UnknownLevel         17   the analysis level does not exist
     ├── NothingSelected      18   labels or filters match nothing
-    ├── NothingToAnalyse     66   valid data set, but no usable DWI or DCE; or no participant results
+    ├── NothingToAnalyse     66   nothing usable: no DWI and no DCE, or no participant results
     ├── NotWritable          73   output or work folder cannot be written
     ├── WorkerKilled         75   a worker process was killed (out of memory)
     ├── BadInput              1   one file or its metadata cannot be used

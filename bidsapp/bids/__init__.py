@@ -1,0 +1,1 @@
+"""The edge where BIDS comes in and goes out."""

@@ -1,0 +1,210 @@
+"""Derivatives out: names, sidecars, the data set's description; every file written whole."""
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bidsapp.errors import NotWritable
+
+_ORDER = ("ce", "space", "from", "to", "mode", "seg", "label", "model", "param", "desc")
+_IGNORE = """\
+*.html
+figures
+log
+*_xfm.*
+*_dwimap.*
+*_dce.*
+*_dcemap.*
+*_dwiref.*
+*_dceref.*
+*_roistats.*
+*_timeseries.*
+*_quality.*
+*_desc-preproc_dwi.bval
+*_desc-preproc_dwi.bvec
+**/perf/*_mask.*
+**/perf/*_dseg.*
+group_*
+"""
+
+
+@dataclass(frozen=True)
+class Namer:
+    """Names the files of one session of one participant.
+
+    Examples
+    --------
+    >>> namer = Namer("01", "baseline")
+    >>> str(namer.path("perf", "dcemap", model="etofts", param="vp", space="T1w"))
+    'sub-01/ses-baseline/perf/sub-01_ses-baseline_space-T1w_model-etofts_param-vp_dcemap.nii.gz'
+    """
+
+    participant: str
+    session: str | None
+
+    def path(
+        self, datatype: str, suffix: str, extension: str = ".nii.gz", **entities: str | None
+    ) -> Path:
+        """Return a path relative to the derivatives; entities that are None are left out."""
+        folder = Path(f"sub-{self.participant}")
+        stem = [f"sub-{self.participant}"]
+        if self.session:
+            folder /= f"ses-{self.session}"
+            stem.append(f"ses-{self.session}")
+        given = {k.rstrip("_"): v for k, v in entities.items() if v}
+        stem += [f"{key}-{given[key]}" for key in _ORDER if key in given]
+        unknown = given.keys() - set(_ORDER)
+        if unknown:
+            raise ValueError(f"no entity is named {', '.join(sorted(unknown))}")
+        return folder / datatype / ("_".join([*stem, suffix]) + extension)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, making its folder.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    content
+        What.
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+    """
+    _place(path, lambda part: part.write_bytes(content))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all, making its folder.
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+    """
+    _place(target, lambda part: shutil.copyfile(source, part))
+
+
+def _place(path: Path, fill: Any) -> None:
+    """Fill a temporary file beside the target, then rename it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        os.close(descriptor)
+        part = Path(name)
+        try:
+            fill(part)
+            umask = os.umask(0)
+            os.umask(umask)
+            part.chmod(0o666 & ~umask)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotWritable(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """Return JSON with sorted keys; numbers that are not finite become null."""
+    clean = {k: _finite(v) for k, v in content.items()}
+    text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def to_tsv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    r"""Return a TSV table; what is missing or not finite is ``n/a``.
+
+    Examples
+    --------
+    >>> to_tsv(["lesion", "mean"], [{"lesion": 1, "mean": 0.25}, {"lesion": 2, "mean": None}])
+    b'lesion\tmean\n1\t0.25\n2\tn/a\n'
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row.get(c)) for c in columns] for row in rows])
+    return stream.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:.7g}" if math.isfinite(value) else "n/a"
+    return str(value)
+
+
+def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: str) -> None:
+    """Write the files at the root of the derivatives; the same content from every run.
+
+    Parameters
+    ----------
+    output_dir, bids_dir
+        The derivatives and the raw data.
+    version
+        Of metperf.
+    citation
+        The methods text, Markdown.
+    """
+    container = os.environ.get("METPERF_CONTAINER")
+    generator: dict[str, Any] = {"Name": "metperf", "Version": version}
+    if container:
+        kind = "apptainer" if os.environ.get("APPTAINER_CONTAINER") else "docker"
+        generator["Container"] = {"Type": kind, "Tag": container}
+    description = {
+        "Name": "metperf: perfusion of brain tumours (IVIM and DCE)",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [generator],
+        "DatasetLinks": {"raw": _link(bids_dir, output_dir)},
+        "SourceDatasets": [{"URL": _link(bids_dir, output_dir)}],
+    }
+    write_bytes(output_dir / "dataset_description.json", to_json(description))
+    write_bytes(output_dir / ".bidsignore", _IGNORE.encode())
+    write_bytes(output_dir / "README.md", _README.encode())
+    write_bytes(output_dir / "logs" / "CITATION.md", citation.encode())
+
+
+def _link(bids_dir: Path, output_dir: Path) -> str:
+    """Return the raw data's place: relative if the derivatives lie inside it, else a file URL."""
+    raw, derived = bids_dir.resolve(), output_dir.resolve()
+    if derived.is_relative_to(raw):
+        return os.path.relpath(raw, derived)
+    return raw.as_uri()
+
+
+_README = """\
+# Derivatives of metperf
+
+Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the group.
+
+- `sub-*/ses-*/dwi`, `sub-*/ses-*/perf`: maps in the space of their series and, as `space-T1w`, on
+  the session's T1w; the sidecar of each gives unit, model and sources. NaN where a voxel failed;
+  the `status` map tells why (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal).
+- `*_roistats.tsv`: values of each lesion, one row a parameter; columns are described beside it.
+- `*_xfm.txt`: ITK transforms. `from-A_to-B` brings image A onto the grid of B.
+- `sub-*.html`, `group.html`: reports. `logs/CITATION.md`: the methods in words.
+"""

@@ -1,0 +1,344 @@
+"""A BIDS data set in, frozen records out; the only place that asks pybids."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import bids.layout
+import nibabel as nib
+
+from bidsapp.bids.records import (
+    Diffusion,
+    Dynamic,
+    FlipAngleSeries,
+    Lesion,
+    Participant,
+    Rois,
+    Session,
+    Space,
+)
+from bidsapp.bids.sidecar import frame_times, number, read_numbers, read_table, sidecar_name
+from bidsapp.errors import BadInput, NothingSelected, UsageError
+
+QUERIES: Mapping[str, Mapping[str, Any]] = {
+    "t1w": {"suffix": "T1w"},
+    "dwi": {"suffix": "dwi"},
+    "dce": {"suffix": "dce"},
+    "vfa": {"suffix": "VFA"},
+    "roi": {"suffix": ["dseg", "mask"]},
+    "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
+}
+_IMAGE = [".nii", ".nii.gz"]
+_DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
+_SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
+
+
+class Query:
+    """Finds what a data set and its ROI derivatives have.
+
+    Parameters
+    ----------
+    bids_dir
+        The raw data set.
+    derivatives
+        Folders with ROIs; each is a BIDS derivative data set.
+    filters
+        Entities by query name, as in ``--bids-filter-file``.
+    participants
+        Labels to index, without ``sub-``; all when empty.
+    """
+
+    def __init__(
+        self,
+        bids_dir: Path,
+        derivatives: Sequence[Path] = (),
+        filters: Mapping[str, Mapping[str, Any]] | None = None,
+        participants: Sequence[str] = (),
+    ) -> None:
+        self.filters = filters or {}
+        self.raw = _layout(bids_dir, "bids", participants)
+        self.rois = [_layout(d, "derivatives", participants) for d in derivatives]
+
+    def labels(self) -> list[str]:
+        """Return the labels of the participants found."""
+        return sorted(self.raw.get_subjects())
+
+    def participant(self, label: str, sessions: Sequence[str] = ()) -> Participant:
+        """Return the record of one participant, with the sessions named or all.
+
+        Parameters
+        ----------
+        label
+            Without ``sub-``.
+        sessions
+            Labels without ``ses-``; all when empty.
+
+        Raises
+        ------
+        NothingSelected
+            If it has none of those sessions.
+        """
+        days = self._days(label)
+        found = sorted(self.raw.get_sessions(subject=label), key=lambda s: _moment(s, days))
+        if sessions:
+            found = [s for s in found if s in sessions]
+            if not found:
+                raise NothingSelected(
+                    f"sub-{label} has none of the sessions {', '.join(sessions)}; "
+                    f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
+                )
+        records = [self._session(label, s, days.get(s)) for s in found or [None]]
+        return Participant(label, tuple(records))
+
+    def _days(self, label: str) -> dict[str, float]:
+        """Return days since treatment by session label, from ``sub-X_sessions.tsv``."""
+        table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
+        if not table.exists():
+            return {}
+        days = {}
+        for row in read_table(table, ("session_id",)):
+            text = next((row[c] for c in _DAYS if row.get(c)), "n/a")
+            if text != "n/a":
+                days[row["session_id"].removeprefix("ses-")] = _float(text, table)
+        return days
+
+    def _session(self, label: str, session: str | None, days: float | None) -> Session:
+        """Collect one session; what cannot be used is told in ``problems``."""
+        key = {"subject": label, "session": session or bids.layout.Query.NONE}
+        problems: list[str] = []
+
+        def attempt(reader: Any, *arguments: Any) -> Any:
+            try:
+                return reader(*arguments)
+            except BadInput as error:
+                problems.append(str(error))
+                return None
+
+        return Session(
+            participant=label,
+            label=session,
+            days=days,
+            t1w=attempt(self._t1w, key),
+            diffusion=attempt(self._diffusion, key),
+            dynamic=attempt(self._dynamic, key),
+            flip_angle_series=attempt(self._flip_angle_series, key),
+            enhancing=attempt(self._rois, key, "enhancing") or (),
+            whole=attempt(self._rois, key, "whole") or (),
+            artery=attempt(self._artery, key),
+            arterial_table=attempt(self._arterial_table, key),
+            problems=tuple(problems),
+        )
+
+    def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Any]:
+        """Ask for the files of one query, with the user's filters."""
+        wanted = {**QUERIES[query], "extension": _IMAGE, **key, **entities}
+        return list(self.raw.get(**{**wanted, **self.filters.get(query, {})}))
+
+    def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> Any | None:
+        """Return the one file of a query, or None; several need a filter."""
+        found = self._files(query, key, **entities)
+        if len(found) > 1:
+            names = ", ".join(sorted(f.filename for f in found))
+            raise BadInput(
+                f"several {query} images: {names}; choose one with --bids-filter-file, "
+                f'for example {{"{query}": {{"run": 1}}}}'
+            )
+        return found[0] if found else None
+
+    def _t1w(self, key: Mapping[str, Any]) -> Path | None:
+        contrast = self._files("t1w", key, ceagent=bids.layout.Query.ANY)
+        entities = {"ceagent": bids.layout.Query.ANY} if contrast else {}
+        found = self._only("t1w", key, **entities)
+        return _readable(found, 3) if found else None
+
+    def _diffusion(self, key: Mapping[str, Any]) -> Diffusion | None:
+        found = self._only("dwi", key)
+        if not found:
+            return None
+        image = _readable(found, 4)
+        bval = self.raw.get_bval(image)
+        if not bval:
+            raise BadInput(f"{image.name}: has no .bval file beside it")
+        bvalues = read_numbers(Path(bval))
+        volumes = nib.load(image).shape[3]
+        if len(bvalues) != volumes:
+            raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
+        bvec = self.raw.get_bvec(image)
+        return Diffusion(image, bvalues, Path(bvec) if bvec else None)
+
+    def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
+        found = self._only("dce", key)
+        if not found:
+            return None
+        image = _readable(found, 4)
+        metadata = found.get_metadata()
+        times = frame_times(metadata, image)
+        frames = nib.load(image).shape[3]
+        if len(times) != frames:
+            raise BadInput(
+                f"{sidecar_name(image)}: VolumeTiming holds {len(times)} times, "
+                f"the image {frames} frames"
+            )
+        relaxivity = None
+        if "ContrastAgentRelaxivity" in metadata:
+            relaxivity = number(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0, 50)
+        agent = metadata.get("ContrastBolusAgent")
+        return Dynamic(
+            image=image,
+            times=times,
+            repetition_time=number(metadata, "RepetitionTimeExcitation", image, "seconds", 0, 0.2),
+            flip_angle=math.radians(number(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
+            field_strength=number(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
+            relaxivity=relaxivity,
+            agent=agent if isinstance(agent, str) else None,
+        )
+
+    def _flip_angle_series(self, key: Mapping[str, Any]) -> FlipAngleSeries | None:
+        found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
+        if not found:
+            return None
+        images = [_readable(f, 3) for f in found]
+        sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
+        angles = [number(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
+        times = {number(m, "RepetitionTimeExcitation", i, "seconds", 0, 0.2) for m, i in sidecars}
+        if len(times) > 1:
+            raise BadInput(
+                f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
+                f"{', '.join(f'{t:g}' for t in sorted(times))} s"
+            )
+        radians = tuple(math.radians(a) for a in angles)
+        return FlipAngleSeries(tuple(images), radians, times.pop())
+
+    def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Any]:
+        """Ask all ROI derivatives."""
+        wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
+        return [f for layout in self.rois for f in layout.get(**wanted)]
+
+    def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
+        segmentations = self._derived(
+            "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
+        )
+        masks = self._derived("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
+        by_space: dict[Space, list[Any]] = {}
+        for found in segmentations or masks:
+            by_space.setdefault(_space(found), []).append(found)
+        for space, several in by_space.items():
+            if len(several) > 1:
+                names = ", ".join(sorted(f.filename for f in several))
+                raise BadInput(f"several {kind} ROI images in the space of the {space}: {names}")
+        return tuple(
+            Rois(_readable(f[0], 3), space, _lesions(Path(f[0].path)))
+            for space, f in by_space.items()
+        )
+
+    def _artery(self, key: Mapping[str, Any]) -> Rois | None:
+        found = self._derived("aif", key, suffix="mask", extension=_IMAGE)
+        if len(found) > 1:
+            names = ", ".join(sorted(f.filename for f in found))
+            raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
+        if not found:
+            return None
+        return Rois(_readable(found[0], 3), _space(found[0]), (Lesion(1, "AIF"),))
+
+    def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
+        found = self._derived("aif", key, suffix="timeseries", extension=".tsv")
+        return Path(found[0].path) if found else None
+
+
+def _layout(root: Path, config: str, participants: Iterable[str]) -> bids.layout.BIDSLayout:
+    """Index a folder: only the participants named, nothing below another derivative."""
+    own = str(files("bidsapp.data") / "pybids.json")
+    ignore: list[Any] = [re.compile(r"^/(derivatives|sourcedata|code|stimuli|models)(/|$)")]
+    labels = "|".join(re.escape(p) for p in participants)
+    if labels:
+        ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|$))"))
+    indexer = bids.layout.BIDSLayoutIndexer(validate=False, ignore=ignore)
+    configs = ["bids", own] if config == "bids" else ["bids", "derivatives", own]
+    return bids.layout.BIDSLayout(root, validate=False, config=configs, indexer=indexer)
+
+
+def _moment(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
+    """Sort by days since treatment where they are known; the baseline first otherwise."""
+    known = days.get(session, math.inf)
+    return known, 0 if session.lower() in ("baseline", "bl", "pre") else 1, session
+
+
+def _float(text: str, path: Path) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BadInput(f"{path}: {text!r} is no number of days") from error
+
+
+def _readable(found: Any, dimensions: int) -> Path:
+    """Return the path of an image whose header can be read and has so many dimensions."""
+    path = Path(found.path)
+    try:
+        shape = nib.load(path).shape
+    except (OSError, nib.filebasedimages.ImageFileError) as error:
+        raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
+    if dimensions == 3 and len(shape) == 4 and shape[3] == 1:
+        return path
+    if len(shape) != dimensions:
+        raise BadInput(f"{path}: has shape {shape}, but {dimensions} dimensions are needed")
+    return path
+
+
+def _space(found: Any) -> Space:
+    """Tell whose grid an ROI shares: its ``space-``, else the folder that it lies in."""
+    named = found.entities.get("space")
+    if named in (None, "T1w", "dwi", "dce"):
+        space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
+        return space
+    raise BadInput(f"{found.filename}: space-{named} is not known here; use T1w, dwi or dce")
+
+
+def _lesions(image: Path) -> tuple[Lesion, ...]:
+    """Read the table beside a label image; a mask without table is lesion 1."""
+    table = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    if not table.exists():
+        return ()
+    lesions = []
+    for row in read_table(table, ("index", "name")):
+        index = row["index"].strip()
+        if not index.isdigit():
+            raise BadInput(f"{table}: index {index!r} is no whole number")
+        excluded = (row.get("excluded") or "0").strip().lower() in ("1", "true", "yes")
+        lesions.append(Lesion(int(index), row["name"], excluded))
+    return tuple(lesions)
+
+
+def read_filters(path: Path) -> dict[str, dict[str, Any]]:
+    """Read ``--bids-filter-file``: JSON, ``null`` for none and ``"*"`` for any.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    UsageError
+        If it is not JSON of that form, or names an unknown query.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON ({error})") from error
+    special = {None: bids.layout.Query.NONE, "*": bids.layout.Query.ANY}
+    if not isinstance(raw, dict) or not all(isinstance(v, dict) for v in raw.values()):
+        raise UsageError(f'{path}: must look like {{"dwi": {{"run": 1}}}}')
+    for name in raw:
+        if name not in QUERIES:
+            raise UsageError(f"{path}: no query is named {name!r}; use {', '.join(QUERIES)}")
+    return {
+        name: {
+            k: special.get(v, v) if v is None or isinstance(v, str) else v
+            for k, v in entities.items()
+        }
+        for name, entities in raw.items()
+    }

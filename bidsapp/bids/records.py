@@ -1,0 +1,109 @@
+"""What is known of a data set: frozen records with paths, and numbers already in our units."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Space = Literal["T1w", "dwi", "dce"]
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """A diffusion series: its image and the b-value of each volume, s/mm2."""
+
+    image: Path
+    bvalues: tuple[float, ...]
+    bvectors: Path | None
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """A DCE series of spoiled gradient echoes: TR in s, flip angle in rad, times in min."""
+
+    image: Path
+    times: tuple[float, ...]
+    repetition_time: float
+    flip_angle: float
+    field_strength: float
+    relaxivity: float | None
+    agent: str | None
+
+
+@dataclass(frozen=True)
+class FlipAngleSeries:
+    """Images at several flip angles (rad) and one TR (s), for a T1 map."""
+
+    images: tuple[Path, ...]
+    flip_angles: tuple[float, ...]
+    repetition_time: float
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One row of an ROI table."""
+
+    index: int
+    name: str
+    excluded: bool = False
+
+
+@dataclass(frozen=True)
+class Rois:
+    """A label image, the lesions in it, and whose grid it shares."""
+
+    image: Path
+    space: Space
+    lesions: tuple[Lesion, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that one session has; what it has not is None."""
+
+    participant: str
+    label: str | None
+    days: float | None = None
+    t1w: Path | None = None
+    diffusion: Diffusion | None = None
+    dynamic: Dynamic | None = None
+    flip_angle_series: FlipAngleSeries | None = None
+    enhancing: tuple[Rois, ...] = ()
+    whole: tuple[Rois, ...] = ()
+    artery: Rois | None = None
+    arterial_table: Path | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """``ses-baseline``, or ``n/a`` in a data set without sessions."""
+        return f"ses-{self.label}" if self.label else "n/a"
+
+    @property
+    def slug(self) -> str:
+        """The session's name inside a workflow: letters, digits and underscores."""
+        return f"ses_{self.label}" if self.label else "session"
+
+    def rois(self, kind: Literal["enhancing", "whole"], space: Space) -> Rois | None:
+        """Return the ROIs of that kind drawn in that space."""
+        found = self.enhancing if kind == "enhancing" else self.whole
+        return next((r for r in found if r.space == space), None)
+
+
+@dataclass(frozen=True)
+class Participant:
+    """A participant and its sessions in the order of time."""
+
+    label: str
+    sessions: tuple[Session, ...] = field(default_factory=tuple)
+
+    @property
+    def id(self) -> str:
+        """``sub-01``."""
+        return f"sub-{self.label}"
+
+    def baseline(self, label: str | None) -> Session | None:
+        """Return the session whose T1w is the reference: the one named, or the first with one."""
+        with_anatomy = [s for s in self.sessions if s.t1w]
+        if label is not None:
+            return next((s for s in with_anatomy if s.label == label), None)
+        return with_anatomy[0] if with_anatomy else None

@@ -1,0 +1,192 @@
+"""How one run is done: a frozen record, made once from the command line and passed on."""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version as installed_version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bidsapp.errors import UsageError
+
+SPACES = ("native", "T1w", "individual")
+AIF_SOURCES = ("roi", "table", "parker2006")
+IVIM_MODELS = ("asymptotic", "biexponential")
+DCE_MODELS = ("extended-tofts", "tofts", "patlak")
+HAEMATOCRIT = 0.42
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides what a run does.
+
+    Attributes
+    ----------
+    bids_dir, output_dir, work_dir
+        Where from, where to, and where intermediate files live.
+    run_id
+        Names this run's log folder.
+    participants, sessions
+        Labels without prefix; empty for all.
+    derivatives
+        Folders with ROIs.
+    filter_file
+        ``--bids-filter-file``.
+    baseline_session
+        Session whose T1w is the participant's reference; None for the first.
+    ivim_model, b_min, b_max
+        The IVIM fit and its range of b-values, s/mm2.
+    dce_model, aif
+        The kinetic model and where the arterial input comes from.
+    t1_tissue, t1_blood
+        s; None for the value of the field strength.
+    relaxivity
+        1/s/mM; None for the sidecar's, or the agent's.
+    haematocrit
+        Fraction.
+    baseline_frames
+        Frames before the contrast agent; 0 to find them.
+    motion_correction
+        Whether series are corrected for motion.
+    output_spaces
+        Where maps are written.
+    nprocs, omp_nthreads, memory_gb
+        Resources of the run.
+    plugin_file
+        A nipype plugin, YAML.
+    seed
+        Of everything random.
+    sloppy
+        Coarse and fast, for tests.
+    stop_on_first_crash, write_graph, resource_monitor
+        Passed on to nipype.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    work_dir: Path
+    run_id: str
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    derivatives: tuple[Path, ...] = ()
+    filter_file: Path | None = None
+    baseline_session: str | None = None
+    ivim_model: str = "asymptotic"
+    b_min: float = 200.0
+    b_max: float = float("inf")
+    dce_model: str = "extended-tofts"
+    aif: str = "roi"
+    t1_tissue: float | None = None
+    t1_blood: float | None = None
+    relaxivity: float | None = None
+    haematocrit: float = HAEMATOCRIT
+    baseline_frames: int = 0
+    motion_correction: bool = True
+    output_spaces: tuple[str, ...] = ("native", "T1w")
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    memory_gb: float = 4.0
+    plugin_file: Path | None = None
+    seed: int = 0
+    sloppy: bool = False
+    stop_on_first_crash: bool = False
+    write_graph: bool = False
+    resource_monitor: bool = False
+
+    def to_toml(self) -> str:
+        """Return the record as TOML; what is None is left out."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return "".join(f"{k} = {_toml(v)}\n" for k, v in fields.items() if v is not None)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Path):
+        value = str(value)
+    return json.dumps(value)
+
+
+@cache
+def version() -> str:
+    """Return the version of metperf."""
+    return installed_version("metperf")
+
+
+@cache
+def constants() -> dict[str, Any]:
+    """Return the constants that the command line can override, with their sources."""
+    return tomllib.loads((files("bidsapp.data") / "constants.toml").read_text(encoding="utf-8"))
+
+
+def field_constant(name: str, field_strength: float, option: str) -> float:
+    """Return a relaxation time for a field strength.
+
+    Parameters
+    ----------
+    name
+        ``t1_blood`` or ``t1_tissue``.
+    field_strength : float, T
+        1.5, 3 or 7, within 10 %.
+    option
+        The command line's option for it, for the message.
+
+    Returns
+    -------
+    float, s
+
+    Raises
+    ------
+    UsageError
+        If there is no value for that field.
+
+    Examples
+    --------
+    >>> field_constant("t1_blood", 2.9, "--t1-blood")
+    1.649
+    """
+    table = constants()[name]
+    known = {float(k): v for k, v in table.items() if k != "source"}
+    for field, value in known.items():
+        if abs(field - field_strength) <= 0.1 * field:
+            return float(value)
+    raise UsageError(f"no default T1 at {field_strength:g} T; give it in seconds with {option}")
+
+
+def agent_relaxivity(agent: str | None, field_strength: float) -> float:
+    """Return the relaxivity of a contrast agent.
+
+    Parameters
+    ----------
+    agent
+        Its generic name, as in ``ContrastBolusAgent``.
+    field_strength : float, T
+
+    Returns
+    -------
+    float, 1/s/mM
+
+    Raises
+    ------
+    UsageError
+        If the agent is not known.
+
+    Examples
+    --------
+    >>> agent_relaxivity("Gadobutrol", 3.0)
+    5.0
+    """
+    table = {k: v for k, v in constants()["relaxivity"].items() if k != "source"}
+    name = (agent or "").lower()
+    for known, values in table.items():
+        if known in name:
+            return float(values[0 if field_strength < 2.2 else 1])
+    raise UsageError(
+        f"the relaxivity of the contrast agent {agent or '(not named)'} is not known; add "
+        f"ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar or give --relaxivity"
+    )

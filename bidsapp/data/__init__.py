@@ -1,0 +1,1 @@
+"""Templates, constants with their citation, and the pybids configuration."""

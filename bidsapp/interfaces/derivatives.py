@@ -1,0 +1,93 @@
+"""Nodes that bring results into the output folder."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import copy_file, to_json, write_bytes
+from bidsapp.interfaces.files import load, save
+
+
+class _SaveInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    names = traits.List(traits.Str, mandatory=True, desc="relative path of each file; '' to skip")
+    sidecars = traits.List(traits.Dict, desc="JSON beside each file; empty for none")
+
+
+class SaveDerivatives(SimpleInterface):
+    """Copy files into the output folder under their BIDS names, each with its sidecar."""
+
+    input_spec = _SaveInput
+    output_spec = TraitedSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        sidecars = self.inputs.sidecars or [{}] * len(self.inputs.names)
+        for source, name, sidecar in zip(
+            self.inputs.in_files, self.inputs.names, sidecars, strict=True
+        ):
+            if not name:
+                continue
+            target = Path(self.inputs.output_dir) / name
+            if sidecar:
+                stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
+                stem = stem.removesuffix(".nii")
+                write_bytes(target.with_name(f"{stem}.json"), to_json(sidecar))
+            copy_file(Path(source), target)
+        return runtime
+
+
+class _AverageInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="4D")
+    volumes = traits.List(traits.Int, desc="which volumes; all when empty")
+
+
+class _AverageOutput(TraitedSpec):
+    out_file = File(exists=True, desc="3D")
+
+
+class AverageVolumes(SimpleInterface):
+    """Average volumes of a series."""
+
+    input_spec = _AverageInput
+    output_spec = _AverageOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        chosen = data[..., self.inputs.volumes] if self.inputs.volumes else data
+        target = Path(runtime.cwd) / "average.nii.gz"
+        self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
+        return runtime
+
+
+class _MaskUnionInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="on one grid")
+
+
+class _MaskUnionOutput(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class MaskUnion(SimpleInterface):
+    """Return where any of several images is not zero."""
+
+    input_spec = _MaskUnionInput
+    output_spec = _MaskUnionOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
+        target = Path(runtime.cwd) / "union.nii.gz"
+        like = nib.load(self.inputs.in_files[0])
+        self._results["out_file"] = save(inside.astype(np.uint8), like, target)
+        return runtime

@@ -1,0 +1,53 @@
+"""What every node does with files: load an image, save an array beside its affine."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float32]
+
+
+def load(path: str) -> tuple[Float, nib.Nifti1Image]:
+    """Return an image's data as float32, with the image for its affine.
+
+    Parameters
+    ----------
+    path
+        Of a NIfTI image; a last axis of length one is dropped from 4D.
+    """
+    image = nib.load(path)
+    data = np.asanyarray(image.dataobj, dtype=np.float32)
+    return (data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data), image
+
+
+def load_mask(path: str | None) -> NDArray[np.bool_] | None:
+    """Return where an image is not zero, or None without one."""
+    return load(path)[0] > 0 if path else None
+
+
+def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
+    """Save an array on another image's grid; integers stay integers, the rest is float32.
+
+    Parameters
+    ----------
+    array : (X, Y, Z) or (X, Y, Z, N) array
+    like
+        Gives the affine and its code.
+    path
+        Where to.
+
+    Returns
+    -------
+    str
+        The path.
+    """
+    data = np.asarray(array)
+    kept = data if data.dtype.kind in "iu" else data.astype(np.float32)
+    image = nib.Nifti1Image(kept, like.affine)
+    image.set_sform(like.affine, int(like.header["sform_code"]) or 1)
+    image.set_qform(like.affine, int(like.header["qform_code"]) or 1)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return str(path)

@@ -1,0 +1,137 @@
+"""Nodes that fit: load, call one function of the models, save."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.interfaces.files import Float, load, load_mask, save
+from bidsapp.models import MODELS, Fit, Model, combine_directions, fit_masked
+
+GOODNESS = ("rsquared", "rmse", "status")
+
+
+def map_names(model: Model) -> list[str]:
+    """Return the names of a model's maps in the order in which the nodes give them.
+
+    Examples
+    --------
+    >>> map_names(MODELS["patlak"])
+    ['Ktrans', 'vp', 'Ktrans_stderr', 'vp_stderr', 'rsquared', 'rmse', 'status']
+    """
+    names = [p.name for p in model.parameters]
+    return [*names, *(f"{n}_stderr" for n in names), *GOODNESS]
+
+
+def _maps(found: Fit) -> dict[str, Any]:
+    stderr = {f"{k}_stderr": v for k, v in found.stderr.items()}
+    goodness = {k: getattr(found, k) for k in GOODNESS}
+    return found.values | stderr | goodness
+
+
+class _FitInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="series, 4D")
+    mask = File(exists=True, desc="voxels to fit; all without one")
+    model = traits.Str(mandatory=True, desc="name of the model")
+
+
+class _FitOutput(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="maps, in the order of map_names")
+
+
+class _Fit(SimpleInterface):
+    output_spec = _FitOutput
+
+    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
+        """Return the signal to fit and its design."""
+        raise NotImplementedError(type(self).__name__)
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        signal, design = self._series(data)
+        mask = load_mask(self.inputs.mask or None)
+        maps = _maps(fit_masked(self.inputs.model, signal, mask, **design))
+        names = map_names(MODELS[self.inputs.model])
+        folder = Path(runtime.cwd)
+        self._results["out_files"] = [
+            save(maps[name], image, folder / f"{name}.nii.gz") for name in names
+        ]
+        return runtime
+
+
+class _FitDiffusionInput(_FitInput):
+    bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
+    options = traits.Dict(desc="options of the model")
+
+
+class FitDiffusion(_Fit):
+    """Fit a diffusion model to a series; directions are combined by the geometric mean."""
+
+    input_spec = _FitDiffusionInput
+
+    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
+        shells, combined = combine_directions(data, self.inputs.bvalues)
+        return combined.astype(np.float32), {"bvalues": shells, **(self.inputs.options or {})}
+
+
+class _FitKineticsInput(_FitInput):
+    times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
+    arterial = File(exists=True, mandatory=True, desc="TSV with the column plasma, mM")
+
+
+class FitKinetics(_Fit):
+    """Fit a kinetic model to a series of concentrations."""
+
+    input_spec = _FitKineticsInput
+
+    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
+        plasma = read_column(self.inputs.arterial, "plasma")
+        return data, {"time": np.array(self.inputs.times), "plasma": plasma}
+
+
+class _FitT1Input(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image a flip angle")
+    flip_angles = traits.List(traits.Float, mandatory=True, desc="rad")
+    repetition_time = traits.Float(mandatory=True, desc="s")
+
+
+class _FitT1Output(TraitedSpec):
+    out_file = File(exists=True, desc="T1 map, s; NaN where the fit failed")
+
+
+class FitT1(SimpleInterface):
+    """Fit T1 to images at several flip angles."""
+
+    input_spec = _FitT1Input
+    output_spec = _FitT1Output
+
+    def _run_interface(self, runtime: Any) -> Any:
+        loaded = [load(f) for f in self.inputs.in_files]
+        signal = np.stack([data for data, _ in loaded], axis=-1)
+        found = fit_masked(
+            "vfa-t1",
+            signal,
+            (signal > 0).all(axis=-1),
+            flip_angles=np.array(self.inputs.flip_angles),
+            repetition_time=self.inputs.repetition_time,
+        )
+        target = Path(runtime.cwd) / "t1.nii.gz"
+        self._results["out_file"] = save(found.values["T1"], loaded[0][1], target)
+        return runtime
+
+
+def read_column(path: str, column: str) -> Any:
+    """Return one column of a TSV table as numbers, (N,)."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return np.array([float(row[column]) for row in rows])

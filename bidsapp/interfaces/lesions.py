@@ -1,0 +1,160 @@
+"""Nodes that bring maps and lesion labels together."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.errors import BadInput
+from bidsapp.imaging.transforms import read_itk
+from bidsapp.interfaces.files import load
+from bidsapp.interfaces.fitting import read_column
+from bidsapp.models import MODELS, combine_directions, fit
+from bidsapp.rois import COLUMNS, Array, as_labels, lesion_series, summarise, volume_ml
+
+
+class _LesionInput(BaseInterfaceInputSpec):
+    rois = File(exists=True, mandatory=True, desc="label image")
+    lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
+
+
+def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Image]:
+    """Return the labels of an ROI image, and the image; check that it is on another one's grid.
+
+    Raises
+    ------
+    BadInput
+        If its labels are not whole numbers, or its grid is not the other image's.
+    """
+    data, image = load(path)
+    if like is not None:
+        other = nib.load(like)
+        same = data.shape == other.shape[:3] and np.allclose(image.affine, other.affine, atol=1e-2)
+        if not same:
+            raise BadInput(
+                f"{path}: its grid {data.shape} is not that of {Path(like).name} "
+                f"{other.shape[:3]}; resample the ROI on it, or name its space"
+            )
+    return as_labels(data, path), image
+
+
+class _RoiStatisticsInput(_LesionInput):
+    maps = InputMultiObject(File(exists=True), desc="parameter maps on the ROIs' grid")
+    parameters = traits.List(traits.Tuple(traits.Str, traits.Str), desc="(name, unit) of each map")
+    model = traits.Str(desc="BIDS model- label of each row")
+    identity = traits.Dict(desc="participant_id, session_id and roi of each row")
+
+
+class _RoiStatisticsOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV table")
+    dictionary = File(exists=True, desc="JSON that says what the columns are")
+
+
+class RoiStatistics(SimpleInterface):
+    """Summarise maps in each lesion; without maps, measure the lesions' volumes."""
+
+    input_spec = _RoiStatisticsInput
+    output_spec = _RoiStatisticsOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        like = self.inputs.maps[0] if self.inputs.maps else None
+        labels, image = load_labels(self.inputs.rois, like)
+        rows = self._values(labels) if like else self._volumes(labels, image.affine)
+        table, dictionary = (Path(runtime.cwd) / f"roistats.{e}" for e in ("tsv", "json"))
+        table.write_bytes(to_tsv(list(COLUMNS), rows))
+        dictionary.write_bytes(to_json({k: {"Description": v} for k, v in COLUMNS.items()}))
+        self._results.update(out_file=str(table), dictionary=str(dictionary))
+        return runtime
+
+    def _values(self, labels: Any) -> list[Mapping[str, Any]]:
+        maps = [
+            (name, unit, load(path)[0])
+            for path, (name, unit) in zip(self.inputs.maps, self.inputs.parameters, strict=True)
+        ]
+        return [
+            {
+                **self.inputs.identity,
+                "model": self.inputs.model,
+                "lesion": lesion,
+                "excluded": excluded,
+                "parameter": name,
+                "unit": unit,
+                **summarise(values, labels == lesion).row(),
+            }
+            for lesion, excluded in self.inputs.lesions
+            if (labels == lesion).any()
+            for name, unit, values in maps
+        ]
+
+    def _volumes(self, labels: Any, affine: Array) -> list[Mapping[str, Any]]:
+        return [
+            {
+                **self.inputs.identity,
+                "lesion": lesion,
+                "excluded": excluded,
+                "parameter": "volume",
+                "unit": "ml",
+                "n_voxels": int((labels == lesion).sum()),
+                "mean": volume_ml(labels, lesion, affine),
+            }
+            for lesion, excluded in self.inputs.lesions
+        ]
+
+
+class _LesionCurvesInput(_LesionInput):
+    series = File(exists=True, mandatory=True, desc="4D")
+    to_series = File(exists=True, desc="ITK transform from the ROIs' points to the series' points")
+    model = traits.Str(mandatory=True, desc="model to fit to each lesion's mean course")
+    bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
+    options = traits.Dict(desc="options of the model")
+    arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
+
+
+class _LesionCurvesOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV: the abscissa, and each lesion's course and its fit")
+
+
+class LesionCurves(SimpleInterface):
+    """Average a series over each lesion and fit the model to that course."""
+
+    input_spec = _LesionCurvesInput
+    output_spec = _LesionCurvesOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.series)
+        labels, roi_image = load_labels(self.inputs.rois)
+        matrix = read_itk(self.inputs.to_series) if self.inputs.to_series else np.eye(4)
+        name, abscissa, data, design = self._design(data)
+        present = [n for n, _ in self.inputs.lesions if (labels == n).any()]
+        courses = lesion_series(data, image.affine, labels, roi_image.affine, matrix, present)
+        columns = {name: abscissa}
+        for lesion, course in courses.items():
+            columns[f"lesion-{lesion}"] = course
+            columns[f"lesion-{lesion}_fit"] = fit(
+                MODELS[self.inputs.model], course, **design
+            ).predict()
+        rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
+        target = Path(runtime.cwd) / "curves.tsv"
+        target.write_bytes(to_tsv(list(columns), rows))
+        self._results["out_file"] = str(target)
+        return runtime
+
+    def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
+        """Return the abscissa's name and values, the series, and the design of the fit."""
+        if self.inputs.arterial:
+            seconds = read_column(self.inputs.arterial, "time")
+            plasma = read_column(self.inputs.arterial, "plasma")
+            return "time", seconds, data, {"time": seconds / 60, "plasma": plasma}
+        shells, combined = combine_directions(data, self.inputs.bvalues)
+        return "bvalue", shells, combined, {"bvalues": shells, **(self.inputs.options or {})}

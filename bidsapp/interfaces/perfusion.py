@@ -1,0 +1,143 @@
+"""Nodes of the DCE branch: arterial input, and signal to concentration."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.sidecar import read_table
+from bidsapp.errors import BadInput
+from bidsapp.interfaces.files import load, load_mask, save
+from bidsapp.models.aif import bolus_arrival, plasma_from_blood
+from bidsapp.models.enhancement import (
+    ArterialInput,
+    Spgr,
+    enhancing_curve,
+    measured_input,
+    population_input,
+    to_concentration,
+)
+
+
+class _AcquisitionInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
+    repetition_time = traits.Float(mandatory=True, desc="s")
+    flip_angle = traits.Float(mandatory=True, desc="rad")
+    relaxivity = traits.Float(mandatory=True, desc="1/s/mM")
+
+
+def _spgr(inputs: Any) -> Spgr:
+    return Spgr(inputs.repetition_time, inputs.flip_angle, inputs.relaxivity)
+
+
+class _FindArterialInputInput(_AcquisitionInput):
+    source = traits.Str(mandatory=True, desc="roi, table, or a population function")
+    artery = File(exists=True, desc="mask on the series' grid, for roi")
+    table = File(exists=True, desc="TSV with time (s) and blood or plasma (mM), for table")
+    times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
+    t1_blood = traits.Float(mandatory=True, desc="s")
+    haematocrit = traits.Float(mandatory=True)
+    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+
+
+class _FindArterialInputOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
+    baseline_frames = traits.Int()
+
+
+class FindArterialInput(SimpleInterface):
+    """Bring the arterial input from a mask, a table or a population function."""
+
+    input_spec = _FindArterialInputInput
+    output_spec = _FindArterialInputOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        found = self._find()
+        rows = [
+            {"time": t * 60, "blood": b, "plasma": p}
+            for t, b, p in zip(found.time, found.blood, found.plasma, strict=True)
+        ]
+        target = Path(runtime.cwd) / "aif.tsv"
+        target.write_bytes(to_tsv(["time", "blood", "plasma"], rows))
+        self._results["out_file"] = str(target)
+        self._results["baseline_frames"] = found.baseline_frames
+        return runtime
+
+    def _find(self) -> ArterialInput:
+        data, _ = load(self.inputs.in_file)
+        time = np.array(self.inputs.times)
+        common = {
+            "haematocrit": self.inputs.haematocrit,
+            "baseline_frames": self.inputs.baseline_frames,
+        }
+        if self.inputs.source == "roi":
+            inside = load_mask(self.inputs.artery)
+            if inside is None or not inside.any():
+                raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
+            signal = data[inside].mean(axis=0)
+            return measured_input(
+                signal, time, t1_blood=self.inputs.t1_blood, spgr=_spgr(self.inputs), **common
+            )
+        if self.inputs.source == "table":
+            return _from_table(Path(self.inputs.table), data, time, **common)
+        return population_input(self.inputs.source, enhancing_curve(data), time, **common)
+
+
+def _from_table(
+    path: Path, data: Any, time: Any, *, haematocrit: float, baseline_frames: int
+) -> ArterialInput:
+    """Interpolate a table's curve to the frames; it must cover them."""
+    rows = read_table(path, ("time",))
+    column = "plasma" if rows and "plasma" in rows[0] else "blood"
+    try:
+        moments = np.array([float(r["time"]) / 60 for r in rows])
+        values = np.array([float(r[column]) for r in rows])
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"{path}: needs numbers in time (s) and in blood or plasma (mM)") from error
+    if not len(rows) or moments[0] > time[0] + 1e-6 or moments[-1] < time[-1] - 1e-6:
+        raise BadInput(f"{path}: does not cover the frames from 0 to {time[-1] * 60:g} s")
+    curve = np.interp(time, moments, values)
+    if column == "plasma":
+        blood, plasma = curve * (1 - haematocrit), curve
+    else:
+        blood, plasma = curve, plasma_from_blood(curve, haematocrit)
+    frames = baseline_frames or bolus_arrival(enhancing_curve(data))
+    return ArterialInput(time, blood, plasma, frames)
+
+
+class _SignalToConcentrationInput(_AcquisitionInput):
+    baseline_frames = traits.Int(mandatory=True, desc="frames before the contrast agent")
+    t1_tissue = traits.Float(desc="s, where there is no map")
+    t1_map = File(exists=True, desc="s, on the series' grid")
+
+
+class _SignalToConcentrationOutput(TraitedSpec):
+    out_file = File(exists=True, desc="concentration, mM, 4D; NaN where there is none")
+
+
+class SignalToConcentration(SimpleInterface):
+    """Convert a dynamic series to concentrations of contrast agent."""
+
+    input_spec = _SignalToConcentrationInput
+    output_spec = _SignalToConcentrationOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        t1 = load(self.inputs.t1_map)[0] if self.inputs.t1_map else self.inputs.t1_tissue
+        tissue = np.broadcast_to(np.asarray(t1, float), data.shape[:3])
+        spgr = _spgr(self.inputs)
+        result = np.empty_like(data)
+        for k in range(data.shape[2]):
+            frames = self.inputs.baseline_frames
+            result[:, :, k] = to_concentration(data[:, :, k], frames, tissue[:, :, k], spgr)
+        target = Path(runtime.cwd) / "concentration.nii.gz"
+        self._results["out_file"] = save(result, image, target)
+        return runtime

@@ -1,0 +1,190 @@
+"""From the signal of a dynamic series to concentrations in tissue and artery."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp.errors import FitError
+from bidsapp.models.aif import POPULATION, bolus_arrival, plasma_from_blood
+from bidsapp.models.base import Array
+from bidsapp.models.relaxometry import signal_to_concentration
+
+_ENHANCING = 0.02
+_FRAMES_SEEN = 3
+
+
+@dataclass(frozen=True)
+class Spgr:
+    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM."""
+
+    repetition_time: float
+    flip_angle: float
+    relaxivity: float
+
+
+@dataclass(frozen=True)
+class ArterialInput:
+    """Arterial input: times (N,) min, blood and plasma (N,) mM, and the frames before arrival."""
+
+    time: Array
+    blood: Array
+    plasma: Array
+    baseline_frames: int
+
+
+def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spgr: Spgr) -> Array:
+    """Return concentrations; the mean of the first frames is the signal without agent.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+    baseline_frames
+        How many frames come before the contrast agent.
+    t1 : (...) array, s
+    spgr
+        The acquisition.
+
+    Returns
+    -------
+    (..., N) array, mM
+
+    References
+    ----------
+    Schabel and Parker, Phys Med Biol 2008, doi:10.1088/0031-9155/53/9/010.
+
+    Examples
+    --------
+    >>> spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    >>> to_concentration([5.0, 5.0, 6.0], 2, 1.6, spgr).round(3)[2]
+    np.float64(0.032)
+    """
+    data = np.asarray(signal, float)
+    return signal_to_concentration(
+        data,
+        data[..., :baseline_frames].mean(axis=-1),
+        t1=t1,
+        repetition_time=spgr.repetition_time,
+        flip_angle=spgr.flip_angle,
+        relaxivity=spgr.relaxivity,
+    )
+
+
+def enhancing_curve(signal: ArrayLike) -> Array:
+    """Return the mean course of the voxels that enhance most, to find the bolus where no artery is.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+
+    Returns
+    -------
+    (N,) array
+        Mean of the 2 % of voxels with the largest range between their first frames and their
+        maximum, among those brighter than the mean.
+
+    Examples
+    --------
+    >>> course = enhancing_curve(np.ones((100, 5)) + np.eye(100)[:, :1] * [0, 0, 0, 5, 3])
+    >>> int(course.argmax())
+    3
+    """
+    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
+    voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
+    rise = bright.max(axis=1) - bright[:, :_FRAMES_SEEN].mean(axis=1)
+    return bright[rise >= np.quantile(rise, 1 - _ENHANCING)].mean(axis=0)
+
+
+def measured_input(
+    artery: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    haematocrit: float,
+    baseline_frames: int = 0,
+) -> ArterialInput:
+    """Return the arterial input that the mean signal of an artery shows.
+
+    Parameters
+    ----------
+    artery : (N,) array
+        Mean signal of the artery's voxels.
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    haematocrit : float
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    ArterialInput
+
+    Raises
+    ------
+    FitError
+        If no bolus is found, or the signal exceeds what any concentration gives.
+
+    References
+    ----------
+    Schabel and Parker, Phys Med Biol 2008, doi:10.1088/0031-9155/53/9/010.
+
+    Examples
+    --------
+    >>> spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    >>> found = measured_input([10, 10, 10, 10, 50, 40], np.arange(6) / 12, t1_blood=1.65,
+    ...                        spgr=spgr, haematocrit=0.42)
+    >>> found.baseline_frames
+    3
+    """
+    signal = np.asarray(artery, float)
+    frames = baseline_frames or bolus_arrival(signal)
+    blood = to_concentration(signal, frames, t1_blood, spgr)
+    if not np.isfinite(blood).all():
+        bad = np.flatnonzero(~np.isfinite(blood)).tolist()
+        raise FitError(
+            f"the artery's signal at frames {bad} is beyond what any concentration gives; "
+            f"check the AIF mask, the flip angle, TR and --t1-blood ({t1_blood:g} s)"
+        )
+    return ArterialInput(
+        np.asarray(time, float), blood, plasma_from_blood(blood, haematocrit), frames
+    )
+
+
+def population_input(
+    name: str, curve: ArrayLike, time: ArrayLike, *, haematocrit: float, baseline_frames: int = 0
+) -> ArterialInput:
+    """Return a population's arterial input that arrives when a measured curve rises.
+
+    Parameters
+    ----------
+    name
+        A key of `POPULATION`.
+    curve : (N,) array
+        Signal that enhances, for the arrival.
+    time : (N,) array, min
+    haematocrit : float
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    ArterialInput
+
+    References
+    ----------
+    Parker et al., Magn Reson Med 2006, doi:10.1002/mrm.21066.
+
+    Examples
+    --------
+    >>> rise = [1, 1, 1, 1, 5, 4]
+    >>> population_input("parker2006", rise, np.arange(6) / 12, haematocrit=0.42).baseline_frames
+    3
+    """
+    moments = np.asarray(time, float)
+    frames = baseline_frames or bolus_arrival(curve)
+    blood = POPULATION[name](moments, float(moments[frames]))
+    return ArterialInput(moments, blood, plasma_from_blood(blood, haematocrit), frames)
