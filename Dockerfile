@@ -1,0 +1,50 @@
+FROM python:3.13-slim-trixie AS build
+
+ARG VERSION=0.1.0
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+
+# The dependencies: a layer that only the lock files change.
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv /opt/metperf \
+ && /opt/metperf/bin/pip install --require-hashes -r requirements-build.lock \
+ && /opt/metperf/bin/pip install --no-build-isolation --require-hashes -r requirements.lock
+
+COPY pyproject.toml version README.md LICENSE run.py ./
+COPY bidsapp bidsapp
+# A tag that lies about the version ends the build. Nothing can be installed into the final image.
+RUN test "$VERSION" = "$(cat version)" \
+ && /opt/metperf/bin/pip install --no-build-isolation --no-deps . \
+ && /opt/metperf/bin/pip uninstall --yes setuptools pip \
+ && install -m 755 run.py /opt/metperf/run.py \
+ && install -m 644 LICENSE /opt/metperf/LICENSE \
+ && chmod -R a+rX /opt/metperf
+
+
+FROM python:3.13-slim-trixie
+
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="metperf" \
+      org.opencontainers.image.description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment, as a BIDS App" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# One thread a library: metperf runs one process a core. No bytecode, user packages or
+# telemetry; a home that any uid may write, for those who mount no other.
+ENV PATH=/opt/metperf/bin:$PATH \
+    METPERF_CONTAINER=docker \
+    METPERF_CONTAINER=metperf:$VERSION \
+    HOME=/home/metperf \
+    LC_ALL=C.UTF-8 \
+    MPLBACKEND=Agg \
+    MPLCONFIGDIR=/tmp/metperf-matplotlib \
+    NO_ET=1 \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    MKL_NUM_THREADS=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONNOUSERSITE=1
+RUN mkdir -m 1777 /home/metperf
+COPY --from=build /opt/metperf /opt/metperf
+
+ENTRYPOINT ["/opt/metperf/run.py"]

@@ -1,0 +1,8 @@
+#!/usr/bin/env python3
+"""BIDS App entry point: run.py bids_dir output_dir {participant,group}."""
+
+import sys
+
+from bidsapp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,36 @@
+"""What every test gets: no display, no network, a home of its own, one thread a library."""
+
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Set before any test module imports matplotlib, nipype or pybids; child processes inherit it.
+HOME = Path(tempfile.mkdtemp(prefix="metperf-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ.update(
+    HOME=str(HOME),
+    MPLBACKEND="Agg",
+    MPLCONFIGDIR=str(HOME / "matplotlib"),
+    NO_ET="1",
+    OMP_NUM_THREADS="1",
+    OPENBLAS_NUM_THREADS="1",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test that asks for another machine; sockets on this one are allowed."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            pytest.fail(f"a test must not use the network; it asked for {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
