@@ -15,6 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from bidsapp.errors import NotWritable
+from bidsapp.reports.style import STYLE
 
 PNG_DPI = 120
 
@@ -71,10 +72,7 @@ def svg_bytes(figure: Figure) -> bytes:
     True
     """
     buffer = BytesIO()
-    fonts = ["DejaVu Sans", "Verdana", "Geneva"]
-    with mpl.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "metperf", "font.sans-serif": fonts}
-    ):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
@@ -98,7 +96,8 @@ def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
     b'PNG'
     """
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -1,0 +1,198 @@
+"""Figures made of slices: maps of a lesion, and two images registered to each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bidsapp.reports.figures import DISPLAY, WIDTH, Array, Display
+from bidsapp.reports.style import ACCENT, SOFT, styled
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice, ready to show: 2-D arrays with the rows downwards.
+
+    ``spacing`` is the size of a (row, column) in mm; ``window`` the grey limits of ``background``;
+    ``values`` (as stored, NaN where the fit failed) go on top; ``box`` is (row, column, rows,
+    columns) of a detail.
+    """
+
+    background: Array
+    spacing: tuple[float, float]
+    window: tuple[float, float]
+    outline: Mask | None = None
+    values: Array | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def _image_axes(axes: Axes) -> None:
+    """Strip an image panel of ticks, grid and frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.set_facecolor("black")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _empty(axes: Axes, text: str = "not available") -> None:
+    """Say in an axes that there is nothing to show."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.set_facecolor("#f5f7f9")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=SOFT, fontsize=7
+    )
+
+
+def _outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> None:
+    """Draw the border of a mask, unless it has none in this slice."""
+    if mask is not None and mask.any() and not mask.all():
+        axes.contour(mask.astype(float), [0.5], colors=[color], linewidths=width)
+
+
+def _draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
+    """Show a slice, the map on top of it, its lesion outline and the frame of the detail."""
+    aspect = panel.spacing[0] / panel.spacing[1]
+    low, high = panel.window
+    axes.imshow(panel.background, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    if panel.values is not None and display is not None:
+        shown = np.ma.masked_invalid(panel.values * display.scale)
+        low, high = display.limits
+        axes.imshow(
+            shown,
+            cmap=display.colormap,
+            vmin=low,
+            vmax=high,
+            aspect=aspect,
+            interpolation="nearest",
+        )
+    _outline(axes, panel.outline, "white" if display else ACCENT)
+    if panel.box is not None:
+        row, column, rows, columns = panel.box
+        axes.add_patch(Rectangle((column, row), columns, rows, fill=False, ec=ACCENT, lw=0.8))
+
+
+@styled
+def lesion_maps(
+    rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
+) -> Figure:
+    """Show one lesion: a row per session, a column per parameter, limits shared by the sessions.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of Panel or None
+        None where there is no such map.
+    row_labels : sequence of str
+    columns : sequence of str
+        Keys of `DISPLAY`, or any other heading for a column of anatomy.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> panel = Panel(np.eye(4), (1, 1), (0, 1), values=np.eye(4))
+    >>> lesion_maps([[panel, None]], ["baseline"], ["T1w", "f"]).axes[-1].get_xlabel()
+    'f (fraction)'
+    """
+    size = WIDTH / len(columns)
+    figure = Figure(
+        figsize=(WIDTH, size * len(rows) + 0.55),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01),
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for r, (label, panels) in enumerate(zip(row_labels, rows, strict=True)):
+        for axes, name, panel in zip(grid[r], columns, panels, strict=True):
+            if panel is None:
+                _empty(axes)
+            else:
+                _image_axes(axes)
+                _draw_panel(axes, panel, DISPLAY.get(name))
+            if r == 0:
+                axes.set_title(DISPLAY[name].label if name in DISPLAY else name)
+        grid[r, 0].set_ylabel(label)
+    for c, name in enumerate(columns):
+        if name in DISPLAY:
+            _colorbar(figure, list(grid[:, c]), DISPLAY[name])
+    return figure
+
+
+def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
+    """Put the scale of a parameter below its column."""
+    scale = ScalarMappable(Normalize(*display.limits), display.colormap)
+    bar = figure.colorbar(
+        scale, ax=column, location="bottom", aspect=14, shrink=0.9, pad=0.02, extend="max"
+    )
+    bar.outline.set_visible(False)
+    low, high = display.limits
+    bar.set_ticks([low, (low + high) / 2, high])
+    bar.ax.tick_params(labelsize=6.5, length=2)
+    bar.set_label(display.title, fontsize=7)
+
+
+def _edges(image: Array, spacing: tuple[float, float], width: float = 1.5) -> np.ma.MaskedArray:
+    """Return a field that crosses zero on the strong edges of a slice, masked elsewhere."""
+    sigma = [width / size for size in spacing]
+    strength = ndimage.gaussian_gradient_magnitude(image, sigma)
+    bend = ndimage.gaussian_laplace(image, sigma)
+    return np.ma.masked_where(strength < 0.25 * np.percentile(strength, 99), bend)
+
+
+@styled
+def registration_overlay(
+    fixed: Sequence[Panel], moving: Sequence[Panel], names: tuple[str, str]
+) -> Figure:
+    """Show two images slice by slice, the edges of the fixed one drawn on both.
+
+    Parameters
+    ----------
+    fixed, moving : sequence of Panel
+        The same slices of both, on one grid.
+    names : (str, str)
+        Of the fixed and of the moving image.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> image = Panel(np.pad(np.ones((8, 8)), 4), (1, 1), (0, 1))
+    >>> [a.get_ylabel() for a in registration_overlay([image], [image], ("T1w", "b0")).axes]
+    ['T1w', 'b0']
+    """
+    shapes = [
+        (p.background.shape[0] * p.spacing[0], p.background.shape[1] * p.spacing[1]) for p in fixed
+    ]
+    ratios = [width / height for height, width in shapes]
+    height = 2 * (WIDTH / sum(ratios)) + 0.1
+    figure = Figure(
+        figsize=(WIDTH, min(height, 8.0)),
+        layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0),
+    )
+    grid = figure.subplots(2, len(fixed), squeeze=False, width_ratios=ratios)
+    for row, panels, name in zip(grid, (fixed, moving), names, strict=True):
+        for axes, panel, reference in zip(row, panels, fixed, strict=True):
+            _image_axes(axes)
+            _draw_panel(axes, panel, None)
+            bend = _edges(reference.background, reference.spacing)
+            if bend.count() and bend.min() < 0 < bend.max():
+                axes.contour(bend, [0], colors=[ACCENT], linewidths=0.5)
+        row[0].set_ylabel(name)
+    return figure

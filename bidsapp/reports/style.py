@@ -1,0 +1,78 @@
+"""The look that all figures share; applied when a figure is made and when it is drawn."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.figure import Figure
+
+INK, SOFT, GRID = "#1b2430", "#55606e", "#e3e7ec"
+DATA, FIT, ACCENT = "#0b57a4", "#c8501e", "#f2a900"
+CYCLE = ["#0072b2", "#c8501e", "#009e73", "#8f5aa8", "#b58900", "#4d4d4d"]
+
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Geneva"],
+    "font.size": 8,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": SOFT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=CYCLE),
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "metperf",
+}
+
+P = ParamSpec("P")
+
+
+def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a plotting function draw in the shared style, whatever the user's settings are.
+
+    Parameters
+    ----------
+    plot : callable
+        Returns a Figure.
+
+    Returns
+    -------
+    plot : callable
+
+    Examples
+    --------
+    >>> @styled
+    ... def empty() -> Figure:
+    ...     return Figure()
+    >>> type(empty()).__name__
+    'Figure'
+    """
+
+    @wraps(plot)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return plot(*args, **kwargs)
+
+    return drawn
