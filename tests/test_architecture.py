@@ -26,12 +26,21 @@ ARROWS: dict[str, set[str]] = {
     "groupstats": {"response"},
     "cohort": {"groupstats", "response"},
     "lesiontables": {"cohort", "rois"},
-    "bids": {"config"},
+    "bids": {"config", "rois"},
     "reports": {"bids", "cohort", "groupstats", "models", "response"},
     "phantom": {"models", "bids", "cohort", "lesiontables", "response"},
     "interfaces": {"models", "imaging", "rois", "reports", "bids", "config"},
     "workflows": {"interfaces", "bids", "config"},
-    "group": {"bids", "cohort", "config", "groupstats", "lesiontables", "reports", "response"},
+    "group": {
+        "bids",
+        "cohort",
+        "config",
+        "groupstats",
+        "lesiontables",
+        "reports",
+        "response",
+        "rois",
+    },
     "cli": {"bids", "config", "group", "lesiontables", "phantom", "reports", "workflows"},
 }
 ANYONE = {"bidsapp", "errors", "data"}
