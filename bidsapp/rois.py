@@ -134,7 +134,8 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
         labels = (array != 0).astype(float)
     if (labels < 0).any():
         raise BadInput(f"{name}: labels must not be negative; it holds {labels.min():g}")
-    return labels.astype(np.int32)
+    whole: NDArray[np.int32] = labels.astype(np.int32)
+    return whole
 
 
 def volume_ml(labels: ArrayLike, lesion: int, affine: ArrayLike) -> float:

@@ -1,6 +1,7 @@
 """Derivatives out: names, sidecars, the data set's description; every file written whole."""
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -94,6 +95,17 @@ def copy_file(source: Path, target: Path) -> None:
         If the folder or the file cannot be written.
     """
     _place(target, lambda part: shutil.copyfile(source, part))
+
+
+def compress_file(source: Path, target: Path) -> None:
+    """Compress a file whole or not at all; the same content gives the same bytes.
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+    """
+    _place(target, lambda part: part.write_bytes(gzip.compress(source.read_bytes(), 4, mtime=0)))
 
 
 def _place(path: Path, fill: Any) -> None:

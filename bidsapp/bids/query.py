@@ -10,6 +10,8 @@ from typing import Any
 
 import bids.layout
 import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from bidsapp.bids.records import (
     Diffusion,
@@ -23,6 +25,7 @@ from bidsapp.bids.records import (
 )
 from bidsapp.bids.sidecar import frame_times, number, read_numbers, read_table, sidecar_name
 from bidsapp.errors import BadInput, NothingSelected, UsageError
+from bidsapp.rois import as_labels
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1w": {"suffix": "T1w"},
@@ -279,7 +282,7 @@ def _readable(found: Any, dimensions: int) -> Path:
     path = Path(found.path)
     try:
         shape = nib.load(path).shape
-    except (OSError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, ImageFileError) as error:
         raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
     if dimensions == 3 and len(shape) == 4 and shape[3] == 1:
         return path
@@ -298,10 +301,11 @@ def _space(found: Any) -> Space:
 
 
 def _lesions(image: Path) -> tuple[Lesion, ...]:
-    """Read the table beside a label image; a mask without table is lesion 1."""
+    """Read the table beside a label image; without one, the labels in it are the lesions."""
     table = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
     if not table.exists():
-        return ()
+        labels = as_labels(np.asanyarray(nib.load(image).dataobj), image.name)
+        return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
     lesions = []
     for row in read_table(table, ("index", "name")):
         index = row["index"].strip()

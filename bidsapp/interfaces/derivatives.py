@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import copy_file, to_json, write_bytes
+from bidsapp.bids.derivatives import compress_file, copy_file, to_json, write_bytes
 from bidsapp.interfaces.files import load, save
 
 
@@ -26,7 +26,7 @@ class _SaveInput(BaseInterfaceInputSpec):
 
 
 class SaveDerivatives(SimpleInterface):
-    """Copy files into the output folder under their BIDS names, each with its sidecar."""
+    """Bring files into the output folder under their BIDS names, each with its sidecar."""
 
     input_spec = _SaveInput
     output_spec = TraitedSpec
@@ -44,7 +44,8 @@ class SaveDerivatives(SimpleInterface):
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
                 write_bytes(target.with_name(f"{stem}.json"), to_json(sidecar))
-            copy_file(Path(source), target)
+            compress = target.suffix == ".gz" and Path(source).suffix != ".gz"
+            (compress_file if compress else copy_file)(Path(source), target)
         return runtime
 
 
@@ -66,7 +67,7 @@ class AverageVolumes(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
         chosen = data[..., self.inputs.volumes] if self.inputs.volumes else data
-        target = Path(runtime.cwd) / "average.nii.gz"
+        target = Path(runtime.cwd) / "average.nii"
         self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
         return runtime
 
@@ -87,7 +88,7 @@ class MaskUnion(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
-        target = Path(runtime.cwd) / "union.nii.gz"
+        target = Path(runtime.cwd) / "union.nii"
         like = nib.load(self.inputs.in_files[0])
         self._results["out_file"] = save(inside.astype(np.uint8), like, target)
         return runtime

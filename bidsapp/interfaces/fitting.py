@@ -64,7 +64,7 @@ class _Fit(SimpleInterface):
         names = map_names(MODELS[self.inputs.model])
         folder = Path(runtime.cwd)
         self._results["out_files"] = [
-            save(maps[name], image, folder / f"{name}.nii.gz") for name in names
+            save(maps[name], image, folder / f"{name}.nii") for name in names
         ]
         return runtime
 
@@ -125,7 +125,7 @@ class FitT1(SimpleInterface):
             flip_angles=np.array(self.inputs.flip_angles),
             repetition_time=self.inputs.repetition_time,
         )
-        target = Path(runtime.cwd) / "t1.nii.gz"
+        target = Path(runtime.cwd) / "t1.nii"
         self._results["out_file"] = save(found.values["T1"], loaded[0][1], target)
         return runtime
 

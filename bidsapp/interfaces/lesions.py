@@ -20,7 +20,7 @@ from bidsapp.errors import BadInput
 from bidsapp.imaging.transforms import read_itk
 from bidsapp.interfaces.files import load
 from bidsapp.interfaces.fitting import read_column
-from bidsapp.models import MODELS, combine_directions, fit
+from bidsapp.models import combine_directions, fit
 from bidsapp.rois import COLUMNS, Array, as_labels, lesion_series, summarise, volume_ml
 
 
@@ -141,9 +141,7 @@ class LesionCurves(SimpleInterface):
         columns = {name: abscissa}
         for lesion, course in courses.items():
             columns[f"lesion-{lesion}"] = course
-            columns[f"lesion-{lesion}_fit"] = fit(
-                MODELS[self.inputs.model], course, **design
-            ).predict()
+            columns[f"lesion-{lesion}_fit"] = fit(self.inputs.model, course, **design).predict()
         rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
         target = Path(runtime.cwd) / "curves.tsv"
         target.write_bytes(to_tsv(list(columns), rows))

@@ -113,10 +113,33 @@ def _from_table(
     return ArterialInput(time, blood, plasma, frames)
 
 
+class _FindReferenceFrameInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
+    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+
+
+class _FindReferenceFrameOutput(TraitedSpec):
+    frame = traits.Int()
+
+
+class FindReferenceFrame(SimpleInterface):
+    """Find the last frame before the contrast agent, onto which the others are moved."""
+
+    input_spec = _FindReferenceFrameInput
+    output_spec = _FindReferenceFrameOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs.baseline_frames
+        frames = given or bolus_arrival(enhancing_curve(load(self.inputs.in_file)[0]))
+        self._results["frame"] = frames - 1
+        return runtime
+
+
 class _SignalToConcentrationInput(_AcquisitionInput):
     baseline_frames = traits.Int(mandatory=True, desc="frames before the contrast agent")
     t1_tissue = traits.Float(desc="s, where there is no map")
     t1_map = File(exists=True, desc="s, on the series' grid")
+    mask = File(exists=True, desc="where to convert; everywhere without one")
 
 
 class _SignalToConcentrationOutput(TraitedSpec):
@@ -134,10 +157,11 @@ class SignalToConcentration(SimpleInterface):
         t1 = load(self.inputs.t1_map)[0] if self.inputs.t1_map else self.inputs.t1_tissue
         tissue = np.broadcast_to(np.asarray(t1, float), data.shape[:3])
         spgr = _spgr(self.inputs)
-        result = np.empty_like(data)
-        for k in range(data.shape[2]):
-            frames = self.inputs.baseline_frames
-            result[:, :, k] = to_concentration(data[:, :, k], frames, tissue[:, :, k], spgr)
-        target = Path(runtime.cwd) / "concentration.nii.gz"
+        mask = load_mask(self.inputs.mask or None)
+        inside = np.ones(data.shape[:3], bool) if mask is None else mask
+        result = np.full_like(data, np.nan)
+        frames = self.inputs.baseline_frames
+        result[inside] = to_concentration(data[inside], frames, tissue[inside], spgr)
+        target = Path(runtime.cwd) / "concentration.nii"
         self._results["out_file"] = save(result, image, target)
         return runtime

@@ -56,8 +56,8 @@ def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spg
     Examples
     --------
     >>> spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
-    >>> to_concentration([5.0, 5.0, 6.0], 2, 1.6, spgr).round(3)[2]
-    np.float64(0.032)
+    >>> float(to_concentration([5.0, 5.0, 10.0], 2, 1.6, spgr)[2].round(3))
+    0.161
     """
     data = np.asarray(signal, float)
     return signal_to_concentration(
@@ -93,7 +93,8 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     voxels = voxels[np.isfinite(voxels).all(axis=1)]
     bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
     rise = bright.max(axis=1) - bright[:, :_FRAMES_SEEN].mean(axis=1)
-    return bright[rise >= np.quantile(rise, 1 - _ENHANCING)].mean(axis=0)
+    course: Array = bright[rise >= np.quantile(rise, 1 - _ENHANCING)].mean(axis=0)
+    return course
 
 
 def measured_input(
