@@ -25,6 +25,7 @@ class Display:
     scale: float
     limits: tuple[float, float]
     colormap: str
+    decimals: int
     meaning: str
 
     @property
@@ -32,17 +33,23 @@ class Display:
         """Label and unit, as an axis says it."""
         return f"{self.label} ({self.unit})"
 
+    def text(self, value: float) -> str:
+        """Return a stored value as shown, without unit."""
+        return "n/a" if np.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
+
 
 _DIFFUSIVITY = "10⁻³ mm²/s"
 DISPLAY: dict[str, Display] = {
-    "f": Display("f", "fraction", 1, (0, 0.3), "inferno", "perfusion fraction"),
-    "D": Display("D", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", "tissue diffusivity"),
-    "ADC": Display("ADC", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", "apparent diffusion coefficient"),
-    "Ktrans": Display("Ktrans", "1/min", 1, (0, 0.25), "inferno", "volume transfer constant"),
-    "ve": Display("ve", "%", 100, (0, 40), "viridis", "extravascular extracellular volume"),
-    "vp": Display("vp", "%", 100, (0, 15), "inferno", "plasma volume"),
-    "kep": Display("kep", "1/min", 1, (0, 3), "viridis", "rate constant back to plasma"),
-    "volume": Display("Volume", "ml", 1, (0, 30), "viridis", "volume of the whole lesion"),
+    "f": Display("f", "fraction", 1, (0, 0.3), "inferno", 3, "perfusion fraction"),
+    "D": Display("D", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "tissue diffusivity"),
+    "ADC": Display(
+        "ADC", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "apparent diffusion coefficient"
+    ),
+    "Ktrans": Display("Ktrans", "1/min", 1, (0, 0.25), "inferno", 3, "volume transfer constant"),
+    "ve": Display("ve", "%", 100, (0, 40), "viridis", 1, "extravascular extracellular volume"),
+    "vp": Display("vp", "%", 100, (0, 15), "inferno", 1, "plasma volume"),
+    "kep": Display("kep", "1/min", 1, (0, 3), "viridis", 2, "rate constant back to plasma"),
+    "volume": Display("Volume", "ml", 1, (0, 30), "viridis", 2, "volume of the whole lesion"),
 }
 """Label, unit, scale, limits and colour map of each parameter: the same in every figure and table,
 so that sessions, lesions and participants compare."""

@@ -1,0 +1,154 @@
+"""What a reader must know before believing a participant's numbers, worst first."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
+
+Level = Literal["failed", "warning", "missing"]
+
+FAILED_SHARE = 0.05
+"""Share of a lesion's voxels without a valid fit that draws a warning."""
+
+DISPLACEMENT = 1.0
+"""Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
+
+REGISTRATION = {
+    "overlap": (0.85, math.inf, "the brains overlap by only {:.2f}"),
+    "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
+    "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
+}
+"""Registration quality: lowest and highest that is believed, and what to say beyond."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know, and the section of the page that shows it."""
+
+    level: Level
+    text: str
+    anchor: str
+
+
+def _crashes(participant: Participant) -> Iterator[Finding]:
+    if participant.problem:
+        yield Finding("warning", participant.problem, "provenance")
+    if not participant.sessions:
+        yield Finding("failed", "There are no derivatives of this participant.", "provenance")
+    for path in participant.crashes:
+        yield Finding("failed", f"A step crashed: {path.name}", "crashes")
+
+
+def _status(participant: Participant) -> Iterator[Finding]:
+    for label, state in participant.status.items():
+        name = label.removeprefix("ses-")
+        for text in state.get("failed", []):
+            yield Finding("failed", f"{name}: {text}", "summary")
+        for text in state.get("missing", []):
+            yield Finding("missing", f"{name}: {text}", "summary")
+
+
+def _absent(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        series = [name for datatype, name in DATATYPES.items() if not session.ran(datatype)]
+        if session.t1w is None:
+            yield Finding("missing", f"{session.name}: no T1w, maps in native space", "maps")
+        if not any(session.files(folder, "dseg.nii.gz") for folder in ("anat", *DATATYPES)):
+            yield Finding(
+                "missing", f"{session.name}: no lesion ROI, so no lesion values", "lesions"
+            )
+        if len(series) == len(DATATYPES):
+            yield Finding("missing", f"{session.name}: no DWI and no DCE, volumes only", "summary")
+        elif series:
+            yield Finding("missing", f"{session.name}: no {series[0]}", "summary")
+
+
+def _failed_voxels(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty:
+        return
+    table = table[(table["n_voxels"] > 0) & (table["n_failed"] > 0)]
+    for (session, lesion, model), rows in table.groupby(
+        ["session_id", "lesion", "model"], sort=False
+    ):
+        share = rows["n_failed"] / rows["n_voxels"]
+        if share.max() > FAILED_SHARE:
+            name = rows["parameter"].iloc[int(share.argmax())]
+            text = f"{100 * share.max():.0f} % of the voxels have no valid {name} ({model})"
+            session = str(session).removeprefix("ses-")
+            yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
+
+
+def _motion(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-motion_timeseries.tsv")
+        if path is None:
+            continue
+        moved = read_table(path)["framewise_displacement"].to_numpy(dtype=float)
+        if np.nanmax(moved, initial=0) > DISPLACEMENT:
+            count = int(np.sum(moved > DISPLACEMENT))
+            text = f"{count} of {len(moved)} volumes moved more than {DISPLACEMENT:g} mm"
+            text += f" (at most {np.nanmax(moved):.1f} mm)"
+            yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
+
+
+def _registration(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-coreg_quality.json")
+        if path is None:
+            if session.t1w is not None and session.ran(datatype):
+                text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
+                yield Finding("failed", text, "registration")
+            continue
+        quality = read_json(path)
+        for key, (low, high, say) in REGISTRATION.items():
+            value = quality.get(key)
+            if value is not None and not low <= float(value) <= high:
+                text = f"{session.name}, {DATATYPES[datatype]} on T1w: {say.format(float(value))}"
+                yield Finding("warning", text, "registration")
+
+
+def _series(participant: Participant) -> Iterator[tuple[Session, str]]:
+    for session in participant.sessions:
+        for datatype in DATATYPES:
+            yield session, datatype
+
+
+RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
+    _crashes,
+    _status,
+    _registration,
+    _motion,
+    _failed_voxels,
+    _absent,
+)
+"""Every check; a new one is a function and a name here."""
+
+
+def findings(participant: Participant) -> list[Finding]:
+    """Check a participant, and rank what is found.
+
+    A check that cannot read its evidence is itself a finding.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    found : list of Finding
+        Failures, then warnings, then what is missing; each once.
+    """
+    found: list[Finding] = []
+    for rule in RULES:
+        try:
+            found.extend(rule(participant))
+        except Exception as error:  # the page must come, and say what it could not check
+            name = rule.__name__.strip("_").replace("_", " ")
+            found.append(Finding("failed", f"The check of {name} failed: {error}", "provenance"))
+    order = get_args(Level)
+    return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.level))

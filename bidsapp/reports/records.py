@@ -1,0 +1,270 @@
+"""The derivatives of a participant, as the report reads them: names to files, files to arrays."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from bidsapp.errors import BadInput
+
+DATATYPES = {"dwi": "DWI", "perf": "DCE"}
+"""The series that are analysed, and what people call them."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3-D image, turned to the closest right-anterior-superior order."""
+
+    data: Array
+    affine: Array
+
+    @property
+    def zooms(self) -> tuple[float, ...]:
+        """Voxel size in mm along each axis."""
+        return tuple(float(size) for size in voxel_sizes(self.affine))
+
+    @property
+    def slice_axis(self) -> int:
+        """The axis of the slices: the one of thick slices, else foot to head."""
+        sizes = self.zooms
+        return int(np.argmax(sizes)) if max(sizes) > 2 * min(sizes) else 2
+
+    def same_grid(self, other: "Volume") -> bool:
+        """Whether both have the same voxels in the same place."""
+        return self.data.shape == other.data.shape and np.allclose(
+            self.affine, other.affine, atol=1e-3
+        )
+
+
+def load_volume(path: Path) -> Volume:
+    """Read a 3-D image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    volume : Volume
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read or is not 3-D.
+    """
+    try:
+        image = nib.as_closest_canonical(nib.load(path))
+        data = np.asarray(image.dataobj, dtype=np.float64)
+    except (OSError, ValueError, EOFError, ImageFileError) as error:
+        raise BadInput(f"{path.name}: cannot be read as an image ({error}).") from error
+    if data.ndim != 3:
+        raise BadInput(f"{path.name}: expected a 3-D image, got shape {data.shape}.")
+    return Volume(data, np.asarray(image.affine, dtype=np.float64))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a BIDS table; ``n/a`` becomes missing, text stays text.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    table : pandas.DataFrame
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read as a table.
+    """
+    try:
+        return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path.name}: cannot be read as a table ({error}).") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    content : dict
+
+    Raises
+    ------
+    BadInput
+        If the file does not hold a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path.name}: cannot be read as JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path.name}: expected a JSON object, got {type(content).__name__}.")
+    return content
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of a participant; ``label`` is such as ``ses-1week``, or empty."""
+
+    folder: Path
+    stem: str
+    label: str
+    days: float = float("nan")
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.label.removeprefix("ses-") or "single session"
+
+    @property
+    def heading(self) -> str:
+        """Name and day."""
+        return self.name if np.isnan(self.days) else f"{self.name} (day {self.days:+g})"
+
+    def files(self, datatype: str, ending: str) -> list[Path]:
+        """Return the files ``<stem>_..._<ending>`` of a datatype, sorted by name."""
+        folder = self.folder / datatype
+        names = folder.iterdir() if folder.is_dir() else []
+        start = f"{self.stem}_"
+        return sorted(
+            p for p in names if p.name.startswith(start) and p.name.endswith(f"_{ending}")
+        )
+
+    def find(self, datatype: str, ending: str, *entities: str) -> Path | None:
+        """Return the one file ``<stem>_..._<ending>`` that has ``entities``, if any."""
+        found = [p for p in self.files(datatype, ending) if {*entities} <= {*p.name.split("_")}]
+        return found[0] if found else None
+
+    def image(self, datatype: str, ending: str) -> Path | None:
+        """Return an image on the T1w grid, or where there is no T1w, on its own."""
+        aligned = self.find(datatype, ending, "space-T1w")
+        if aligned is not None or self.t1w is not None:
+            return aligned
+        return self.find(datatype, ending)
+
+    @cached_property
+    def t1w(self) -> Path | None:
+        """The preprocessed T1w."""
+        return self.find("anat", "desc-preproc_T1w.nii.gz")
+
+    def ran(self, datatype: str) -> bool:
+        """Whether a series gave any map."""
+        return bool(self.files(datatype, f"{'dwi' if datatype == 'dwi' else 'dce'}map.nii.gz"))
+
+    def lesions(self, grid: Volume, datatype: str) -> NDArray[np.int64] | None:
+        """Return the enhancing lesions' labels on a grid, or None if they were not drawn on it."""
+        for folder in ("anat", datatype):
+            for path in self.files(folder, "dseg.nii.gz"):
+                if "_seg-enhancing_" in path.name:
+                    labels = load_volume(path)
+                    if labels.same_grid(grid):
+                        return labels.data.astype(np.int64)
+        return None
+
+
+@dataclass(frozen=True)
+class Participant:
+    """What the output folder holds of one participant."""
+
+    output_dir: Path
+    label: str
+    sessions: tuple[Session, ...]
+    problem: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the derivatives of this participant are."""
+        return self.output_dir / self.label
+
+    @cached_property
+    def crashes(self) -> list[Path]:
+        """Crash files of all runs."""
+        return sorted(self.folder.glob("log/*/crash-*.txt"))
+
+    @cached_property
+    def status(self) -> dict[str, dict[str, list[str]]]:
+        """What the run says of each session: done, missing, failed."""
+        path = self.folder / "log" / "status.json"
+        return read_json(path).get("sessions", {}) if path.exists() else {}
+
+    @cached_property
+    def statistics(self) -> pd.DataFrame:
+        """All tables of lesion statistics, one below the other."""
+        tables = [read_table(path) for path in self._files("roistats.tsv")]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    @cached_property
+    def lesion_names(self) -> dict[int, str]:
+        """Every lesion by its number, with the name it was given."""
+        names: dict[int, str] = {}
+        for path in self._files("dseg.tsv"):
+            for row in read_table(path).to_dict("records"):
+                names.setdefault(int(row["index"]), str(row.get("name", row["index"])))
+        if not self.statistics.empty:
+            for lesion in self.statistics["lesion"]:
+                names.setdefault(int(lesion), str(lesion))
+        return dict(sorted(names.items()))
+
+    def _files(self, ending: str) -> Iterator[Path]:
+        for session in self.sessions:
+            for datatype in ("anat", *DATATYPES):
+                yield from session.files(datatype, ending)
+
+
+def read_participant(output_dir: Path, label: str) -> Participant:
+    """Find the sessions of a participant, in the order of time.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The derivatives of metperf.
+    label : str
+        With or without ``sub-``.
+
+    Returns
+    -------
+    participant : Participant
+        Without sessions if there is nothing of this participant.
+    """
+    label = f"sub-{label.removeprefix('sub-')}"
+    folder = output_dir / label
+    days, problem = _read_days(folder / f"{label}_sessions.tsv")
+    found = [path.name for path in sorted(folder.glob("ses-*")) if path.is_dir()]
+    names = [*days, *(name for name in found if name not in days)]
+    sessions = [
+        Session(folder / name, f"{label}_{name}", name, days.get(name, np.nan)) for name in names
+    ]
+    if not sessions and any((folder / datatype).is_dir() for datatype in ("anat", *DATATYPES)):
+        sessions = [Session(folder, label, "")]
+    return Participant(output_dir, label, tuple(sessions), problem)
+
+
+def _read_days(path: Path) -> tuple[dict[str, float], str]:
+    """Return the day of each session in the order of time, and what is wrong with the table."""
+    if not path.exists():
+        return {}, f"{path.name} is missing: the sessions are in the order of their names."
+    try:
+        rows = read_table(path)
+        when = rows.get("days_since_treatment", pd.Series(np.nan, rows.index))
+        days = pd.to_numeric(when, errors="coerce")
+        return dict(zip(rows["session_id"].astype(str), days.astype(float), strict=True)), ""
+    except (BadInput, KeyError) as error:
+        return {}, f"{path.name}: the order of the sessions cannot be read ({error})."
