@@ -51,8 +51,9 @@ def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Imag
 
 class _RoiStatisticsInput(_LesionInput):
     maps = InputMultiObject(File(exists=True), desc="parameter maps on the ROIs' grid")
-    parameters = traits.List(traits.Tuple(traits.Str, traits.Str), desc="(name, unit) of each map")
-    model = traits.Str(desc="BIDS model- label of each row")
+    parameters = traits.List(
+        traits.Tuple(traits.Str, traits.Str, traits.Str), desc="(name, unit, model) of each map"
+    )
     identity = traits.Dict(desc="participant_id, session_id and roi of each row")
 
 
@@ -79,22 +80,22 @@ class RoiStatistics(SimpleInterface):
 
     def _values(self, labels: Any) -> list[Mapping[str, Any]]:
         maps = [
-            (name, unit, load(path)[0])
-            for path, (name, unit) in zip(self.inputs.maps, self.inputs.parameters, strict=True)
+            (*row, load(path)[0])
+            for path, row in zip(self.inputs.maps, self.inputs.parameters, strict=True)
         ]
         return [
             {
                 **self.inputs.identity,
-                "model": self.inputs.model,
                 "lesion": lesion,
                 "excluded": excluded,
                 "parameter": name,
                 "unit": unit,
+                "model": model,
                 **summarise(values, labels == lesion).row(),
             }
             for lesion, excluded in self.inputs.lesions
             if (labels == lesion).any()
-            for name, unit, values in maps
+            for name, unit, model, values in maps
         ]
 
     def _volumes(self, labels: Any, affine: Array) -> list[Mapping[str, Any]]:

@@ -1,0 +1,280 @@
+"""What the command line takes: names, spellings and defaults of the options."""
+
+import os
+import re
+from argparse import Action, ArgumentParser, ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from bidsapp.config import AIF_SOURCES, DCE_MODELS, HAEMATOCRIT, IVIM_MODELS, SPACES, version
+
+_UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of ``metperf bids_dir output_dir analysis_level``."""
+    made = ArgumentParser(
+        prog="metperf",
+        description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
+        "'metperf phantom OUT' writes a data set to try it on.",
+        allow_abbrev=False,
+    )
+    made.add_argument("bids_dir", type=Path, help="the BIDS data set")
+    made.add_argument("output_dir", type=Path, help="where the derivatives go")
+    made.add_argument(
+        "analysis_level", nargs="+", help="participant, group, or both one after the other"
+    )
+    made.add_argument("--version", action="version", version=f"metperf v{version()}")
+    _add_selection(made)
+    _add_analysis(made)
+    _add_resources(made)
+    _add_behaviour(made)
+    return made
+
+
+def _add_selection(made: ArgumentParser) -> None:
+    group = made.add_argument_group("what to analyse")
+    group.add_argument(
+        "--participant-label",
+        "--participant_label",
+        dest="participants",
+        nargs="+",
+        metavar="LABEL",
+        help="participants, with or without sub-",
+    )
+    group.add_argument(
+        "--session-label",
+        "--session-id",
+        dest="sessions",
+        nargs="+",
+        metavar="LABEL",
+        help="sessions, with or without ses-",
+    )
+    group.add_argument(
+        "--bids-filter-file",
+        dest="filter_file",
+        type=_file,
+        metavar="FILE",
+        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa roi aif',
+    )
+    group.add_argument(
+        "-d",
+        "--derivatives",
+        nargs="+",
+        type=_derivative,
+        metavar="[NAME=]PATH",
+        help="derivatives with ROIs and AIF masks (default: bids_dir/derivatives/manual_masks)",
+    )
+    group.add_argument(
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--skip_bids_validator",
+        action="store_true",
+        help="do not run the BIDS validator",
+    )
+    group.add_argument(
+        "--baseline-session",
+        type=lambda x: x.removeprefix("ses-"),
+        metavar="LABEL",
+        help="session whose T1w the others are registered to (default: the first with a T1w)",
+    )
+    group.add_argument(
+        "--timepoints",
+        nargs="+",
+        action=_Pairs,
+        metavar="NAME=LABEL",
+        help="group level: the sessions that are baseline, 1week and 1month",
+    )
+
+
+def _add_analysis(made: ArgumentParser) -> None:
+    group = made.add_argument_group("how to analyse")
+    group.add_argument("--ivim-model", choices=IVIM_MODELS, default=IVIM_MODELS[0])
+    group.add_argument(
+        "--b-min", type=_positive, default=200.0, help="lowest b-value of the asymptote, s/mm2"
+    )
+    group.add_argument(
+        "--b-max", type=_positive, default=float("inf"), help="highest b-value used, s/mm2"
+    )
+    group.add_argument("--dce-model", choices=DCE_MODELS, default=DCE_MODELS[0])
+    group.add_argument(
+        "--aif",
+        choices=AIF_SOURCES,
+        default=AIF_SOURCES[0],
+        help="arterial input: label-AIF_mask, label-AIF_timeseries.tsv, or a population function",
+    )
+    group.add_argument("--t1-tissue", type=_positive, help="s; default: by field strength")
+    group.add_argument("--t1-blood", type=_positive, help="s; default: by field strength")
+    group.add_argument(
+        "--relaxivity", type=_positive, help="1/s/mM; default: the sidecar's, or the agent's"
+    )
+    group.add_argument(
+        "--haematocrit", "--hematocrit", type=_fraction, default=HAEMATOCRIT, help="default: 0.42"
+    )
+    group.add_argument(
+        "--baseline-frames", type=_whole, default=0, help="frames before the bolus; 0 finds them"
+    )
+    group.add_argument("--no-motion-correction", dest="motion_correction", action="store_false")
+    group.add_argument(
+        "--output-spaces",
+        nargs="+",
+        choices=SPACES,
+        default=["native", "T1w"],
+        metavar="SPACE",
+        help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w)",
+    )
+    group.add_argument("--random-seed", dest="seed", type=_whole, default=0)
+    group.add_argument("--sloppy", action="store_true", help="coarse and fast; for tests only")
+
+
+def _add_resources(made: ArgumentParser) -> None:
+    group = made.add_argument_group("resources")
+    group.add_argument("-w", "--work-dir", type=Path, help="default: output_dir/.work")
+    group.add_argument(
+        "--nprocs",
+        "--nthreads",
+        "--n-procs",
+        "--n_procs",
+        "--n-cpus",
+        "--n_cpus",
+        type=_count,
+        default=len(os.sched_getaffinity(0)),
+    )
+    group.add_argument("--omp-nthreads", type=_count, default=1, help="threads of one process")
+    group.add_argument(
+        "--mem",
+        "--mem-mb",
+        "--mem_mb",
+        dest="memory_gb",
+        type=_memory,
+        default=_memory_limit(),
+        metavar="MB",
+        help="memory to plan with: MB, or with K, M, G or T",
+    )
+    group.add_argument(
+        "--use-plugin",
+        "--nipype-plugin-file",
+        dest="plugin_file",
+        type=_file,
+        metavar="FILE",
+        help="YAML with a nipype plugin and plugin_args",
+    )
+
+
+def _add_behaviour(made: ArgumentParser) -> None:
+    group = made.add_argument_group("behaviour")
+    group.add_argument("--dry-run", action="store_true", help="tell what would be done, and stop")
+    group.add_argument("--reports-only", action="store_true", help="build the pages again")
+    group.add_argument(
+        "--boilerplate-only", "--boilerplate_only", action="store_true", help="only CITATION.md"
+    )
+    group.add_argument("--stop-on-first-crash", action="store_true")
+    group.add_argument("--write-graph", action="store_true")
+    group.add_argument("--resource-monitor", action="store_true")
+    group.add_argument(
+        "--notrack", action="store_true", help="nothing is ever sent anywhere; kept for scripts"
+    )
+    group.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
+
+
+def phantom_parser() -> ArgumentParser:
+    """Return the parser of ``metperf phantom OUT``."""
+    made = ArgumentParser(
+        prog="metperf phantom",
+        description="Write a BIDS data set of brain metastases with known perfusion.",
+        allow_abbrev=False,
+    )
+    made.add_argument("output_dir", type=Path, help="where to write it")
+    made.add_argument(
+        "--participants",
+        type=_count,
+        default=None,
+        help="how many (default: 3, or all of --cohort)",
+    )
+    made.add_argument("--cohort", type=_file, help="lesions.tsv to image (default: drawn)")
+    made.add_argument("--resolution", choices=("paper", "fast"), default="fast")
+    made.add_argument("--seed", type=_whole, default=0)
+    made.add_argument("--snr", type=_positive, default=40.0, help="of white matter at b = 0")
+    made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
+    made.add_argument("--nprocs", type=_count, default=len(os.sched_getaffinity(0)))
+    made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
+    return made
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ArgumentTypeError(f"{text} is no file")
+    return path.resolve()
+
+
+def _derivative(text: str) -> Path:
+    return Path(text.split("=", 1)[1] if "=" in text else text)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no {what}") from error
+
+
+def _positive(text: str) -> float:
+    value = _number(text, "number")
+    if not value > 0:
+        raise ArgumentTypeError(f"{text} is not above zero")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = _number(text, "fraction")
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"{text} is no fraction from 0 to below 1")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    value = _whole(text)
+    if value < 1:
+        raise ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+def _memory(text: str) -> float:
+    """Return gigabytes; a bare number is megabytes.
+
+    Examples
+    --------
+    >>> _memory("2048"), _memory("1.5G")
+    (2.0, 1.5)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise ArgumentTypeError(f"{text!r} is no amount of memory; give MB, or 16G")
+    return float(match[1]) * _UNITS[match[2].upper() or "M"]
+
+
+def _memory_limit() -> float:
+    """Return 90 % of the memory of the machine, or of this process's cgroup if less, in GB."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup") / name
+        if file.is_file() and (text := file.read_text(encoding="ascii").strip()).isdigit():
+            limits.append(int(text))
+    return round(0.9 * min(limits) / 1024**3, 2)
+
+
+class _Pairs(Action):
+    """Collect NAME=LABEL pairs."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
+        pairs = [v.partition("=") for v in values]
+        if not all(separator and label for _, separator, label in pairs):
+            parser.error(f"{self.option_strings[0]} takes NAME=LABEL, got {' '.join(values)}")
+        setattr(namespace, self.dest, {n: label.removeprefix("ses-") for n, _, label in pairs})

@@ -1,0 +1,101 @@
+"""The methods in words, ready to paste: ``logs/CITATION.md``."""
+
+from bidsapp.config import Config, constants, version
+from bidsapp.models import MODELS
+
+
+def methods(config: Config) -> str:
+    """Return what a run does as Markdown, with its settings and references.
+
+    Parameters
+    ----------
+    config
+        The run.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> "extended Tofts" in methods(Config(Path(), Path(), Path(), "run"))
+    True
+    """
+    return (
+        "\n\n".join(
+            [
+                f"# Methods\n\nPerfusion was analysed with metperf {version()} (Apache-2.0).",
+                _registration(config),
+                _diffusion(config),
+                _kinetics(config),
+                _lesions(),
+                "## References\n\n" + "\n".join(f"- {line}" for line in _references(config)),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _registration(config: Config) -> str:
+    motion = (
+        "Motion within each series was corrected rigidly (niimath). "
+        if config.motion_correction
+        else "Motion within the series was not corrected. "
+    )
+    return (
+        f"{motion}The mean b = 0 image and the mean dynamic image were registered to the "
+        "post-contrast T1-weighted image of their session with 12 parameters under the local "
+        "Pearson correlation (signed for the b = 0 image, absolute for the dynamic one; AFNI's "
+        "3dAllineate code in niimath; Saad et al. 2009), and the T1-weighted images of later "
+        "sessions rigidly to that of the baseline. Maps were fitted in the space of their series "
+        "and resampled once, linearly."
+    )
+
+
+def _diffusion(config: Config) -> str:
+    row = MODELS[f"ivim-{config.ivim_model}"]
+    window = "" if config.ivim_model != "asymptotic" else f" from b = {config.b_min:g} s/mm2"
+    return (
+        "Directions were combined by the geometric mean. The apparent diffusion coefficient came "
+        "from a straight line through the logarithm of the signal over all b-values, the perfusion "
+        f"fraction from the {row.title}{window}: {row.formula} (Le Bihan et al. 1988)."
+    )
+
+
+def _kinetics(config: Config) -> str:
+    row = MODELS[config.dce_model]
+    source = {
+        "roi": "the mean signal of an arterial region",
+        "table": "a table of concentrations",
+        "parker2006": "the population function of Parker et al. 2006",
+    }[config.aif]
+    times = ", ".join(
+        f"{name} {f'{value:g} s' if value else 'for the field strength'}"
+        for name, value in (("tissue", config.t1_tissue), ("blood", config.t1_blood))
+    )
+    return (
+        "The dynamic signal was converted to concentration by the spoiled gradient-echo equation, "
+        f"without T2* (T1: {times}; a T1 map where several flip angles were acquired). The "
+        f"arterial input was {source}, with a haematocrit of {config.haematocrit:g}. "
+        f"The {row.title} model was fitted by variable projection from a grid over the rate, "
+        f"which finds the global minimum: {row.formula}."
+    )
+
+
+def _lesions() -> str:
+    return (
+        "Values of a lesion are means over the voxels of its enhancing part; volumes are those "
+        "of the whole lesion. Voxels whose fit failed are left out and counted."
+    )
+
+
+def _references(config: Config) -> list[str]:
+    rows = [MODELS["adc"], MODELS[f"ivim-{config.ivim_model}"], MODELS[config.dce_model]]
+    return [
+        *(f"{row.title}: doi:{row.doi}" for row in rows),
+        "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037",
+        "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",
+        *(f"{k}: {constants()[k]['source']}" for k in ("t1_blood", "t1_tissue", "relaxivity")),
+        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
+    ]

@@ -1,0 +1,224 @@
+"""The command line: arguments to a Config, errors to exit codes."""
+
+import logging
+import os
+import re
+import sys
+import tempfile
+import time
+import uuid
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from bidsapp import arguments
+from bidsapp.config import Config, version
+from bidsapp.errors import (
+    MetperfError,
+    NothingSelected,
+    NothingToAnalyse,
+    NotWritable,
+    UnknownLevel,
+)
+
+LEVELS = ("participant", "group")
+_LOG = logging.getLogger("metperf")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run metperf and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        The command line without the program's name; ``sys.argv`` without it.
+
+    Returns
+    -------
+    int
+        0 when all that was asked for is done; `bidsapp.errors` lists the others.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    is_phantom = words[:1] == ["phantom"]
+    parser = arguments.phantom_parser() if is_phantom else arguments.parser()
+    options = parser.parse_args(words[1:] if is_phantom else words)
+    _set_up_logging(options.verbose_count)
+    try:
+        code = _phantom(options) if is_phantom else _study(parser, options)
+    except MetperfError as error:
+        _LOG.error("%s", error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _LOG.error("interrupted")
+        code = 130
+    return code
+
+
+def _set_up_logging(verbosity: int) -> None:
+    level = max(logging.INFO - 5 * verbosity, logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    _LOG.handlers[:] = [handler]
+    _LOG.setLevel(level)
+    _LOG.propagate = False
+
+
+def _phantom(options: Namespace) -> int:
+    """Write a phantom data set."""
+    from bidsapp.phantom import write_phantom
+
+    write_phantom(
+        options.output_dir,
+        participants=options.participants,
+        cohort=options.cohort,
+        resolution=options.resolution,
+        seed=options.seed,
+        snr=options.snr,
+        vfa=options.vfa,
+        nprocs=options.nprocs,
+        progress=_LOG.info,
+    )
+    _LOG.info("The phantom is in %s", options.output_dir)
+    return 0
+
+
+def _study(parser: ArgumentParser, options: Namespace) -> int:
+    """Run the levels that were asked for, one after the other."""
+    levels = options.analysis_level
+    for level in levels:
+        if level not in LEVELS:
+            raise UnknownLevel(f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}")
+    config = _config(parser, options)
+    _check_folders(config)
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.omp_nthreads)
+    codes = []
+    if "participant" in levels:
+        codes.append(_participant_level(config, options))
+    if "group" in levels:
+        codes.append(_group_level(config, options))
+    return max(codes, default=0)
+
+
+def _config(parser: ArgumentParser, options: Namespace) -> Config:
+    """Make the run's Config, checking what argparse cannot."""
+    names = {f for f in Config.__dataclass_fields__ if hasattr(options, f)}
+    given = {n: getattr(options, n) for n in names}
+    bids_dir, output_dir = options.bids_dir.resolve(), options.output_dir.resolve()
+    work_dir = (options.work_dir or output_dir / ".work").resolve()
+    if output_dir == bids_dir:
+        parser.error(
+            "output_dir is bids_dir; choose another, for example "
+            f"{bids_dir / 'derivatives' / 'metperf'}"
+        )
+    if options.work_dir and work_dir.is_relative_to(bids_dir):
+        parser.error(f"--work-dir {work_dir} lies inside bids_dir")
+    derivatives = options.derivatives or [bids_dir / "derivatives" / "manual_masks"]
+    given |= {
+        "bids_dir": bids_dir,
+        "output_dir": output_dir,
+        "work_dir": work_dir,
+        "derivatives": tuple(d.resolve() for d in derivatives if options.derivatives or d.is_dir()),
+        "participants": tuple(x.removeprefix("sub-") for x in options.participants or ()),
+        "sessions": tuple(x.removeprefix("ses-") for x in options.sessions or ()),
+        "output_spaces": tuple(options.output_spaces),
+        "run_id": f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}",
+    }
+    for folder in given["derivatives"]:
+        if not folder.is_dir():
+            parser.error(f"--derivatives {folder} is no folder")
+    return Config(**given)
+
+
+def _check_folders(config: Config) -> None:
+    """Complain before any work if a folder cannot be read or written."""
+    if not config.bids_dir.is_dir():
+        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
+    for folder in (config.output_dir, config.work_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _participant_level(config: Config, options: Namespace) -> int:
+    """Analyse the participants selected, one after the other; tell what became of each."""
+    from bidsapp.bids.derivatives import describe_dataset
+    from bidsapp.bids.query import Query, read_filters
+    from bidsapp.bids.validate import validate
+    from bidsapp.citation import methods
+    from bidsapp.participant import check_config, describe, run_participant
+    from bidsapp.reports.participant import build_participant_page
+
+    if options.reports_only:
+        return _rebuild(config, build_participant_page)
+    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+    if options.boilerplate_only:
+        _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
+        return 0
+    labels = _select(config)
+    if not options.skip_bids_validation:
+        _LOG.info("Validating %s", config.bids_dir)
+        validate(config.bids_dir, labels)
+    filters = read_filters(config.filter_file) if config.filter_file else None
+    query = Query(config.bids_dir, config.derivatives, filters, labels)
+    participants = [query.participant(label, config.sessions) for label in labels]
+    check_config(participants, config)
+    if not any(s.diffusion or s.dynamic for p in participants for s in p.sessions):
+        problems = [text for p in participants for s in p.sessions for text in s.problems]
+        raise NothingToAnalyse("\n".join(["no usable DWI and no usable DCE series", *problems]))
+    if options.dry_run:
+        for participant in participants:
+            print("\n".join(describe(participant, config)))
+        return 0
+    outcomes = []
+    for i, participant in enumerate(participants, 1):
+        _LOG.info("%s (%d of %d)", participant.id, i, len(participants))
+        outcomes.append(run_participant(participant, config, _LOG.info))
+        for text in outcomes[-1].failures:
+            _LOG.error("%s: %s", participant.id, text)
+    failed = [o.participant for o in outcomes if o.failures]
+    _LOG.info("%d of %d participants without failure", len(outcomes) - len(failed), len(outcomes))
+    if failed:
+        _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
+    return 1 if failed else 0
+
+
+def _select(config: Config) -> list[str]:
+    """Return the labels to analyse; an unknown label or session is an error."""
+    pattern = re.compile(r"^sub-([a-zA-Z0-9+]+)$")
+    folders = sorted(p for p in config.bids_dir.iterdir() if p.is_dir() and pattern.match(p.name))
+    labels = [p.name.removeprefix("sub-") for p in folders]
+    unknown = [p for p in config.participants if p not in labels]
+    if unknown:
+        raise NothingSelected(
+            f"{config.bids_dir} has no participant {', '.join(unknown)}; "
+            f"it has {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}"
+        )
+    if not labels:
+        raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
+    return [x for x in labels if not config.participants or x in config.participants]
+
+
+def _rebuild(config: Config, build: object) -> int:
+    """Build the pages of the participants that have results again."""
+    from bidsapp.reports.participant import build_participant_page
+
+    found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
+    chosen = [x for x in found if not config.participants or x in config.participants]
+    if not chosen:
+        raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
+    for label in chosen:
+        _LOG.info("%s", build_participant_page(config.output_dir, label))
+    return 0
+
+
+def _group_level(config: Config, options: Namespace) -> int:
+    """Run the statistics on the participants' tables."""
+    from bidsapp.group import run_group
+
+    result = run_group(config.output_dir, timepoints=options.timepoints)
+    for text in result.problems:
+        _LOG.error("%s", text)
+    _LOG.info("The group report is %s", config.output_dir / "group.html")
+    return 1 if result.problems else 0

@@ -1,0 +1,247 @@
+"""The participant level: each participant's graph run, its outcome told, its page built."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nipype
+import yaml
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.bids.records import Participant, Session
+from bidsapp.config import Config
+from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.reports.participant import build_participant_page
+from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
+
+_SLOW = 2.0
+_NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
+_CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
+
+
+@dataclass
+class Steps:
+    """What became of one session."""
+
+    done: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one participant, by session id; and its page."""
+
+    participant: str
+    sessions: dict[str, Steps]
+    page: Path | None
+
+    @property
+    def failures(self) -> list[str]:
+        """Everything that failed, in words."""
+        return [text for steps in self.sessions.values() for text in steps.failed]
+
+
+def run_participant(
+    participant: Participant, config: Config, report: Callable[[str], None]
+) -> Outcome:
+    """Run one participant as far as its data allow.
+
+    Parameters
+    ----------
+    participant
+        What the data set has.
+    config
+        How to run.
+    report
+        Takes a line of progress.
+
+    Returns
+    -------
+    Outcome
+        With what failed; a failure is never raised.
+    """
+    log = config.output_dir / participant.id / "log" / config.run_id
+    sessions = {s.id: _expected(s, config) for s in participant.sessions}
+    _write_sessions(participant, config)
+    write_bytes(log / "app.toml", config.to_toml().encode())
+    try:
+        workflow = init_participant_wf(participant, config)
+        _configure_nipype(workflow, log, config)
+        _run(workflow, config, report)
+    except MetperfError as error:
+        first = next(iter(sessions.values()))
+        first.failed.append(str(error))
+    except Exception as error:
+        if not any(log.glob("crash-*")):
+            next(iter(sessions.values())).failed.append(f"{type(error).__name__}: {error}")
+    for slug, text in crashes(log):
+        session = next((s for s in participant.sessions if s.slug == slug), None)
+        steps = sessions[session.id] if session else next(iter(sessions.values()))
+        steps.failed.append(text)
+        branch = text.split(":")[0].split()[0]
+        steps.done = [d for d in steps.done if d != branch]
+    status = {"sessions": {k: vars(v) for k, v in sessions.items()}}
+    write_bytes(log.parent / "status.json", to_json(status))
+    return Outcome(
+        participant.label, sessions, build_participant_page(config.output_dir, participant.label)
+    )
+
+
+def _expected(session: Session, config: Config) -> Steps:
+    """Return what a session will have done if nothing fails, and what it lacks."""
+    steps = Steps(failed=list(session.problems))
+    obstacle = kinetics_obstacle(session, config) if session.dynamic else None
+    present = {
+        "anat": session.t1w,
+        "dwi": session.diffusion,
+        "dce": session.dynamic and not obstacle,
+        "rois": session.enhancing or session.whole,
+    }
+    steps.done = [name for name, there in present.items() if there]
+    if obstacle:
+        steps.failed.append(obstacle)
+    if not session.t1w:
+        steps.missing.append("no T1w: analysed in the native space of each series")
+    if not session.diffusion:
+        steps.missing.append("no DWI: no ADC and no IVIM")
+    if not session.dynamic:
+        steps.missing.append("no DCE: no Ktrans, ve and vp")
+    if not session.enhancing:
+        steps.missing.append("no ROI of the enhancing part: no lesion values")
+    if not session.whole:
+        steps.missing.append("no ROI of the whole lesion: no volumes")
+    return steps
+
+
+def _write_sessions(participant: Participant, config: Config) -> None:
+    """Write the sessions in the order of time; those of other runs are kept."""
+    rows = [{"session_id": s.id, "days_since_treatment": s.days} for s in participant.sessions]
+    path = config.output_dir / participant.id / f"{participant.id}_sessions.tsv"
+    write_bytes(path, to_tsv(["session_id", "days_since_treatment"], rows))
+
+
+def _configure_nipype(workflow: pe.Workflow, log: Path, config: Config) -> None:
+    """Keep nipype's files in their places, and its crash files readable."""
+    log.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "logging": {
+            "workflow_level": "CRITICAL",
+            "interface_level": "CRITICAL",
+            "utils_level": "ERROR",
+        },
+        "execution": {
+            "crashdump_dir": str(log),
+            "crashfile_format": "txt",
+            "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
+            "remove_unnecessary_outputs": "false",
+            "check_version": "false",
+            "poll_sleep_duration": "0.2",
+        },
+        "monitoring": {"enabled": str(config.resource_monitor).lower()},
+    }
+    nipype.config.update_config(settings)
+    nipype.logging.update_logging(nipype.config)
+    workflow.config = {**workflow.config, **{k: dict(v) for k, v in settings.items()}}
+    if config.write_graph:
+        workflow.write_graph(str(log / "graph.dot"), graph2use="colored", simple_form=True)
+
+
+def _run(workflow: pe.Workflow, config: Config, report: Callable[[str], None]) -> None:
+    """Run the graph under the plugin that was asked for."""
+    if not workflow.list_node_names():
+        return
+    progress = Progress(len(workflow.list_node_names()), report)
+    plugin, arguments = _plugin(config)
+    arguments["status_callback"] = progress
+    workflow.run(plugin=plugin, plugin_args=arguments)
+
+
+def _plugin(config: Config) -> tuple[str, dict[str, Any]]:
+    if config.plugin_file:
+        settings = yaml.safe_load(config.plugin_file.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict) or "plugin" not in settings:
+            raise UsageError(f"{config.plugin_file}: must be YAML with the key 'plugin'")
+        return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
+    if config.nprocs == 1:
+        return "Linear", {}
+    return "MultiProc", {
+        "n_procs": config.nprocs,
+        "memory_gb": config.memory_gb,
+        "raise_insufficient": False,
+    }
+
+
+class Progress:
+    """Tells of every node that took its time, and of every one that failed."""
+
+    def __init__(self, total: int, report: Callable[[str], None]) -> None:
+        self.total, self.report = total, report
+        self.ended = 0
+        self.started: dict[str, float] = {}
+
+    def __call__(self, node: Any, status: str, *_: Any) -> None:
+        """Take one change of a node's state from nipype."""
+        name = str(node.fullname)
+        if status == "start":
+            self.started[name] = time.monotonic()
+            return
+        self.ended += 1
+        seconds = time.monotonic() - self.started.pop(name, time.monotonic())
+        words = name.replace("_", "-").replace(".", " ")
+        if status == "exception":
+            self.report(f"[{self.ended}/{self.total}] {words}: failed")
+        elif seconds >= _SLOW:
+            self.report(f"[{self.ended}/{self.total}] {words} ({seconds:.0f} s)")
+
+
+def crashes(log: Path) -> list[tuple[str, str]]:
+    """Return (session slug, what failed) of each crash file of a run.
+
+    Parameters
+    ----------
+    log
+        The run's log folder.
+    """
+    found = []
+    for path in sorted(log.glob("crash-*.txt")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        node = _NODE.search(text)
+        parts = node["name"].split(".") if node else []
+        lines = [m for m in map(_CAUSE.match, text.splitlines()) if m]
+        cause = lines[-1].group(0).strip() if lines else "no reason given"
+        cause = cause.removeprefix("bidsapp.errors.")
+        step = " ".join(parts[2:]) or "run"
+        found.append((parts[1] if len(parts) > 1 else "", f"{step}: {cause} (see {path.name})"))
+    return found
+
+
+def describe(participant: Participant, config: Config) -> Sequence[str]:
+    """Return what a participant has, for ``--dry-run``: a line a session."""
+    lines = []
+    for session in participant.sessions:
+        steps = _expected(session, config)
+        lesions = sorted({x.index for r in session.enhancing for x in r.lesions})
+        days = "" if session.days is None else f" (day {session.days:g})"
+        text = f"{participant.id} {session.id}{days}: {', '.join(steps.done) or 'nothing'}"
+        lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
+        lines += [f"    {m}" for m in (*steps.missing, *steps.failed)]
+    return lines
+
+
+def check_config(participants: Sequence[Participant], config: Config) -> None:
+    """Refuse options that no session can satisfy.
+
+    Raises
+    ------
+    BadInput
+        If the baseline session that was named has no T1w.
+    """
+    for participant in participants:
+        wanted = config.baseline_session
+        if wanted and participant.baseline(wanted) is None:
+            raise BadInput(f"{participant.id}: --baseline-session {wanted} has no T1w")

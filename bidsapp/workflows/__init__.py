@@ -1,0 +1,1 @@
+"""nipype graphs; no computing happens here."""

@@ -1,0 +1,178 @@
+"""The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Rois, Session
+from bidsapp.config import Config
+from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.interfaces.lesions import RoiStatistics
+from bidsapp.workflows.outputs import identity, lesion_list, namer, save, source_uri, spatial
+from bidsapp.workflows.registration import init_brain_mask_wf, init_register_wf
+
+_CONTRAST = "gadolinium"
+
+
+def init_anat_wf(session: Session, config: Config, *, is_baseline: bool) -> pe.Workflow:
+    """Return the graph of a session's T1w.
+
+    Parameters
+    ----------
+    session
+        It has a T1w.
+    config
+        How to run.
+    is_baseline
+        Whether this T1w is the participant's reference.
+
+    Returns
+    -------
+    pe.Workflow
+        ``inputnode``: reference, reference_mask (unused at baseline). ``outputnode``: t1w, mask,
+        to_individual (ITK transform onto the reference; undefined at baseline).
+    """
+    workflow = pe.Workflow(name="anat")
+    inputnode = pe.Node(niu.IdentityInterface(["reference", "reference_mask"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["t1w", "mask", "to_individual"]), name="outputnode")
+    outputnode.inputs.t1w = str(session.t1w)
+    brain = init_brain_mask_wf("brain", nthreads=config.omp_nthreads)
+    brain.inputs.inputnode.in_file = str(session.t1w)
+    workflow.connect(brain, "outputnode.mask", outputnode, "mask")
+    _save_anatomy(workflow, brain, session, config)
+    if not is_baseline:
+        _connect_reference(workflow, inputnode, outputnode, session, config)
+    return workflow
+
+
+def _save_anatomy(
+    workflow: pe.Workflow, brain: pe.Workflow, session: Session, config: Config
+) -> None:
+    """Write the T1w and its brain mask."""
+    assert session.t1w is not None
+    names = namer(session)
+    origin = {"Sources": [source_uri(session.t1w, config)]}
+    files = pe.Node(niu.Merge(2), name="anatomy_files")
+    files.inputs.in1 = str(session.t1w)
+    writer = save(
+        "save_anatomy",
+        config,
+        [
+            names.path("anat", "T1w", ce=_CONTRAST, desc="preproc"),
+            names.path("anat", "mask", ce=_CONTRAST, desc="brain"),
+        ],
+        [origin | {"SkullStripped": False}, origin | {"Type": "Brain"}],
+    )
+    workflow.connect(brain, "outputnode.mask", files, "in2")
+    workflow.connect(files, "out", writer, "in_files")
+
+
+def _connect_reference(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    outputnode: pe.Node,
+    session: Session,
+    config: Config,
+) -> None:
+    """Register the T1w to the baseline's, rigidly, and write it there."""
+    names = namer(session)
+    register = init_register_wf(
+        "to_baseline",
+        transform="rigid",
+        cost="lpa",
+        nthreads=config.omp_nthreads,
+        sloppy=config.sloppy,
+    )
+    register.inputs.inputnode.moving = str(session.t1w)
+    onto = pe.Node(ApplyTransform(), name="onto_baseline")
+    onto.inputs.in_files = [str(session.t1w)]
+    files = pe.Node(niu.Merge(4), name="baseline_files")
+    ways = (("T1w", "individual"), ("individual", "T1w"))
+    writer = save(
+        "save_baseline",
+        config,
+        [
+            *(names.path("anat", "xfm", ".txt", from_=a, to=b, mode="image") for a, b in ways),
+            names.path("anat", "quality", ".json", desc="longitudinal"),
+            names.path("anat", "T1w", ce=_CONTRAST, space="individual", desc="preproc"),
+        ],
+        [{}, {}, {}, {"SkullStripped": False} | spatial("individual")],
+    )
+    workflow.connect(
+        [
+            (inputnode, register, [("reference", "inputnode.fixed")]),
+            (inputnode, register, [("reference_mask", "inputnode.fixed_mask")]),
+            (inputnode, onto, [("reference", "reference")]),
+            (register, onto, [("outputnode.to_fixed", "transform")]),
+            (register, outputnode, [("outputnode.to_fixed", "to_individual")]),
+            (register, files, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),
+            (register, files, [("outputnode.quality", "in3")]),
+            (onto, files, [("out_files", "in4")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )
+
+
+def init_rois_wf(session: Session, config: Config, lesions: dict[int, bool]) -> pe.Workflow:
+    """Return the graph that copies a session's ROIs and measures the lesions' volumes.
+
+    Parameters
+    ----------
+    session
+        It has ROIs.
+    config
+        How to run.
+    lesions
+        All lesions that the participant's tables know, and whether they are excluded; one that
+        is not in this session's whole-lesion ROI has the volume zero.
+    """
+    workflow = pe.Workflow(name="rois")
+    for rois, kind in [(r, "enhancing") for r in session.enhancing] + [
+        (r, "whole") for r in session.whole
+    ]:
+        _save_rois(workflow, rois, kind, session, config)
+    if session.whole:
+        _connect_volumes(workflow, session.whole[0], session, config, lesions)
+    return workflow
+
+
+def _save_rois(
+    workflow: pe.Workflow, rois: Rois, kind: str, session: Session, config: Config
+) -> None:
+    """Copy one ROI image with its table."""
+    names = namer(session)
+    datatype = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}[rois.space]
+    ce = _CONTRAST if rois.space == "T1w" else None
+    table = rois.image.with_name(rois.image.name.split(".nii")[0] + ".tsv")
+    sources = [rois.image, table] if table.exists() else [rois.image]
+    endings = [".nii.gz", ".tsv"][: len(sources)]
+    sidecar = {"Sources": [rois.image.name]}
+    writer = save(
+        f"save_{kind}_{rois.space}",
+        config,
+        [names.path(datatype, "dseg", e, ce=ce, seg=kind, desc="manual") for e in endings],
+        [sidecar, {}][: len(sources)],
+    )
+    writer.inputs.in_files = [str(s) for s in sources]
+    workflow.add_nodes([writer])
+
+
+def _connect_volumes(
+    workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: dict[int, bool]
+) -> None:
+    """Measure every lesion's volume in the whole-lesion ROI."""
+    volumes = pe.Node(RoiStatistics(), name="volumes")
+    volumes.inputs.rois = str(rois.image)
+    excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
+    known = {n for n, _ in lesion_list(rois, excluded)} | lesions.keys()
+    volumes.inputs.lesions = [(n, n in excluded) for n in sorted(known)]
+    volumes.inputs.identity = identity(session, "whole")
+    names = namer(session)
+    paths = [names.path("anat", "roistats", e, seg="whole") for e in (".tsv", ".json")]
+    files = pe.Node(niu.Merge(2), name="volume_files")
+    writer = save("save_volumes", config, paths)
+    workflow.connect(
+        [
+            (volumes, files, [("out_file", "in1"), ("dictionary", "in2")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )

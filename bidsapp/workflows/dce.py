@@ -1,0 +1,233 @@
+"""The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
+from bidsapp.config import Config, agent_relaxivity, field_constant
+from bidsapp.interfaces.derivatives import AverageVolumes
+from bidsapp.interfaces.fitting import FitKinetics, FitT1
+from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.interfaces.perfusion import (
+    FindArterialInput,
+    FindReferenceFrame,
+    SignalToConcentration,
+)
+from bidsapp.models import MODELS
+from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
+from bidsapp.workflows.outputs import namer, save, source_uri
+from bidsapp.workflows.registration import init_motion_wf
+from bidsapp.workflows.series import Alignment, Port, connect_alignment, series_inputnode
+
+
+def acquisition(series: Dynamic, config: Config) -> dict[str, float]:
+    """Return what the SPGR equation needs; the relaxivity from option, sidecar, or agent."""
+    relaxivity = config.relaxivity or series.relaxivity
+    return {
+        "repetition_time": series.repetition_time,
+        "flip_angle": series.flip_angle,
+        "relaxivity": relaxivity or agent_relaxivity(series.agent, series.field_strength),
+    }
+
+
+def relaxation(series: Dynamic, config: Config) -> dict[str, float]:
+    """Return T1 of tissue and blood, s: as given, or for the field strength."""
+    field = series.field_strength
+    return {
+        "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field, "--t1-tissue"),
+        "t1_blood": config.t1_blood or field_constant("t1_blood", field, "--t1-blood"),
+    }
+
+
+def init_dce_wf(
+    session: Session, series: Dynamic, config: Config, excluded: frozenset[int]
+) -> pe.Workflow:
+    """Return the graph of one dynamic series.
+
+    Parameters
+    ----------
+    session
+        Whose series it is.
+    series
+        The image and how it was acquired.
+    config
+        How to fit.
+    excluded
+        Lesions that the tables mark as excluded.
+
+    Returns
+    -------
+    pe.Workflow
+        ``inputnode``: t1w, t1w_mask, to_individual, reference; unused without a T1w.
+    """
+    workflow = pe.Workflow(name="dce")
+    inputnode = series_inputnode()
+    moved = _connect_motion(workflow, session, series, config)
+    mean = pe.Node(AverageVolumes(), name="mean")
+    workflow.connect(*moved, mean, "in_file")
+    aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", cost="lpa")
+    arterial = _connect_arterial_input(workflow, moved, aligned, session, series, config)
+    concentration = _connect_concentration(
+        workflow, moved, aligned, arterial, session, series, config
+    )
+    fitted = _connect_fit(workflow, concentration, aligned, arterial, series, config)
+    save_maps(workflow, fitted, session, config)
+    connect_spaces(workflow, inputnode, aligned, [fitted], session, config)
+    connect_lesions(workflow, aligned, [fitted], concentration, session, config, excluded)
+    return workflow
+
+
+def _connect_motion(
+    workflow: pe.Workflow, session: Session, series: Dynamic, config: Config
+) -> Port:
+    """Correct motion onto the last frame before the contrast agent; or take the series as it is."""
+    if not config.motion_correction:
+        source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
+        source.inputs.out_file = str(series.image)
+        return source, "out_file"
+    reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
+    reference.inputs.in_file = str(series.image)
+    reference.inputs.baseline_frames = config.baseline_frames
+    motion = init_motion_wf("motion", nthreads=config.omp_nthreads)
+    motion.inputs.inputnode.in_file = str(series.image)
+    path = namer(session).path("perf", "timeseries", ".tsv", desc="motion")
+    writer = save("save_motion", config, [path])
+    workflow.connect(reference, "frame", motion, "inputnode.reference")
+    workflow.connect(motion, "outputnode.motion_tsv", writer, "in_files")
+    return motion, "outputnode.out_file"
+
+
+def _connect_arterial_input(
+    workflow: pe.Workflow,
+    moved: Port,
+    aligned: Alignment,
+    session: Session,
+    series: Dynamic,
+    config: Config,
+) -> pe.Node:
+    """Add the node that finds the arterial input, and write it."""
+    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=2)
+    node.inputs.source = config.aif
+    node.inputs.times = list(series.times)
+    node.inputs.t1_blood = relaxation(series, config)["t1_blood"]
+    node.inputs.haematocrit = config.haematocrit
+    node.inputs.baseline_frames = config.baseline_frames
+    workflow.connect(*moved, node, "in_file")
+    if config.aif == "table":
+        node.inputs.table = str(session.arterial_table)
+    if config.aif == "roi":
+        _connect_artery(workflow, node, aligned, session)
+    path = namer(session).path("perf", "timeseries", ".tsv", label="AIF")
+    sidecar = {
+        "time": {"Units": "s"},
+        "blood": {"Units": "mmol/l"},
+        "plasma": {"Units": "mmol/l", "Haematocrit": config.haematocrit},
+        "Source": config.aif,
+        "BloodT1": node.inputs.t1_blood,
+        "Relaxivity": node.inputs.relaxivity,
+        "Sources": [source_uri(series.image, config)],
+    }
+    writer = save("save_aif", config, [path], [sidecar])
+    workflow.connect(node, "out_file", writer, "in_files")
+    return node
+
+
+def _connect_artery(
+    workflow: pe.Workflow, node: pe.Node, aligned: Alignment, session: Session
+) -> None:
+    """Give the AIF mask to the node; one drawn on the T1w is brought to the series first."""
+    assert session.artery is not None
+    if session.artery.space == "dce" or not aligned.to_series:
+        node.inputs.artery = str(session.artery.image)
+        return
+    onto = pe.Node(ApplyTransform(labels=True), name="artery")
+    onto.inputs.in_files = [str(session.artery.image)]
+    workflow.connect(aligned.average, "out_file", onto, "reference")
+    workflow.connect(*aligned.to_series, onto, "transform")
+    workflow.connect(onto, "out_files", node, "artery")
+
+
+def _connect_concentration(
+    workflow: pe.Workflow,
+    moved: Port,
+    aligned: Alignment,
+    arterial: pe.Node,
+    session: Session,
+    series: Dynamic,
+    config: Config,
+) -> Port:
+    """Convert the signal to concentration, with a T1 map where there are several flip angles."""
+    node = pe.Node(
+        SignalToConcentration(**acquisition(series, config)), name="concentration", mem_gb=4
+    )
+    node.inputs.t1_tissue = relaxation(series, config)["t1_tissue"]
+    workflow.connect(*moved, node, "in_file")
+    workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
+    if aligned.mask:
+        workflow.connect(*aligned.mask, node, "mask")
+    if session.flip_angle_series and config.t1_tissue is None:
+        t1_map = _connect_t1(workflow, session.flip_angle_series, aligned, session, config)
+        workflow.connect(*t1_map, node, "t1_map")
+    path = namer(session).path("perf", "dce", desc="concentration")
+    sidecar = {
+        "Units": "mmol/l",
+        "Sources": [source_uri(series.image, config)],
+        "SkullStripped": False,
+    }
+    writer = save("save_concentration", config, [path], [sidecar])
+    workflow.connect(node, "out_file", writer, "in_files")
+    return node, "out_file"
+
+
+def _connect_t1(
+    workflow: pe.Workflow,
+    series: FlipAngleSeries,
+    aligned: Alignment,
+    session: Session,
+    config: Config,
+) -> Port:
+    """Fit T1 to the flip angles and bring it to the dynamic series by scanner coordinates."""
+    fit = pe.Node(FitT1(), name="t1", mem_gb=2)
+    fit.inputs.in_files = [str(i) for i in series.images]
+    fit.inputs.flip_angles = list(series.flip_angles)
+    fit.inputs.repetition_time = series.repetition_time
+    onto = pe.Node(ApplyTransform(), name="t1_to_dce")
+    sidecar = {"Units": "s", "SkullStripped": False}
+    sidecar["Sources"] = [source_uri(i, config) for i in series.images]
+    path = namer(session).path("anat", "T1map", desc="vfa")
+    writer = save("save_t1", config, [path], [sidecar])
+    workflow.connect(
+        [
+            (fit, onto, [("out_file", "in_files")]),
+            (aligned.average, onto, [("out_file", "reference")]),
+            (fit, writer, [("out_file", "in_files")]),
+        ]
+    )
+    return onto, "out_files"
+
+
+def _connect_fit(
+    workflow: pe.Workflow,
+    concentration: Port,
+    aligned: Alignment,
+    arterial: pe.Node,
+    series: Dynamic,
+    config: Config,
+) -> Fitted:
+    """Add the node that fits the kinetic model."""
+    model = MODELS[config.dce_model]
+    node = pe.Node(FitKinetics(), name="fit", mem_gb=4)
+    node.inputs.model = model.name
+    node.inputs.times = list(series.times)
+    workflow.connect(*concentration, node, "in_file")
+    workflow.connect(arterial, "out_file", node, "arterial")
+    if aligned.mask:
+        workflow.connect(*aligned.mask, node, "mask")
+    settings = {
+        **acquisition(series, config),
+        **relaxation(series, config),
+        "haematocrit": config.haematocrit,
+        "arterial_input": config.aif,
+    }
+    design = {"arterial": (arterial, "out_file")}
+    return Fitted(node, model, "perf", series.image, settings, design)

@@ -1,0 +1,185 @@
+"""What becomes of fitted maps: written, brought to other spaces, measured in lesions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Session
+from bidsapp.config import Config
+from bidsapp.interfaces.fitting import map_names
+from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.interfaces.lesions import LesionCurves, RoiStatistics
+from bidsapp.models import Model
+from bidsapp.workflows.outputs import (
+    analysis_space,
+    identity,
+    lesion_list,
+    map_path,
+    map_sidecar,
+    namer,
+    save,
+)
+from bidsapp.workflows.series import Alignment, Port
+
+_DATATYPE = {"dwi": "dwi", "dce": "perf"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A node that fitted a model: to which image, with which options and which design."""
+
+    node: pe.Node
+    model: Model
+    datatype: str
+    source: Path
+    options: Mapping[str, Any]
+    design: Mapping[str, Any]
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of the parameters that the lesion tables show."""
+        names = [p.name for p in self.model.parameters]
+        return ["ADC"] if self.model.name == "adc" else names
+
+
+def save_maps(workflow: pe.Workflow, fitted: Fitted, session: Session, config: Config) -> None:
+    """Write the maps of a fit in the space of its series."""
+    names = map_names(fitted.model)
+    paths = [map_path(session, fitted.datatype, fitted.model, n) for n in names]
+    sidecars = [map_sidecar(fitted.model, n, fitted.source, config, fitted.options) for n in names]
+    wanted = "native" in config.output_spaces
+    writer = save(
+        f"save_{fitted.model.label}", config, [p if wanted else None for p in paths], sidecars
+    )
+    workflow.connect(fitted.node, "out_files", writer, "in_files")
+
+
+def connect_spaces(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    aligned: Alignment,
+    fits: Sequence[Fitted],
+    session: Session,
+    config: Config,
+) -> None:
+    """Bring the parameter maps onto the T1w and, where asked, onto the baseline T1w."""
+    if not aligned.to_t1w:
+        return
+    for space in ("T1w", "individual"):
+        if space == "T1w" or space in config.output_spaces:
+            _connect_space(workflow, inputnode, aligned, fits, session, config, space)
+
+
+def _connect_space(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    aligned: Alignment,
+    fits: Sequence[Fitted],
+    session: Session,
+    config: Config,
+    space: str,
+) -> None:
+    """Resample the parameter maps once, through all transforms, and write them."""
+    assert aligned.to_t1w is not None
+    merge = selected_maps(workflow, fits, f"maps_for_{space}")
+    onto = pe.Node(ApplyTransform(), name=f"maps_to_{space}", mem_gb=1)
+    workflow.connect(merge, "out", onto, "in_files")
+    workflow.connect(inputnode, "t1w" if space == "T1w" else "reference", onto, "reference")
+    workflow.connect(*aligned.to_t1w, onto, "transform")
+    if space == "individual":
+        workflow.connect(inputnode, "to_individual", onto, "then")
+    if space in config.output_spaces:
+        pairs = [(f, n) for f in fits for n in f.measured]
+        paths = [map_path(session, f.datatype, f.model, n, space) for f, n in pairs]
+        sidecars = [map_sidecar(f.model, n, f.source, config, f.options, space) for f, n in pairs]
+        writer = save(f"save_{space}", config, paths, sidecars)
+        workflow.connect(onto, "out_files", writer, "in_files")
+
+
+def selected_maps(workflow: pe.Workflow, fits: Sequence[Fitted], name: str) -> pe.Node:
+    """Return a node whose ``out`` lists the parameter maps of several fits."""
+    merge = pe.Node(niu.Merge(len(fits)), name=name)
+    for i, fitted in enumerate(fits, 1):
+        order = map_names(fitted.model)
+        pick = pe.Node(niu.Select(), name=f"{name}_{fitted.model.label}")
+        pick.inputs.index = [order.index(n) for n in fitted.measured]
+        workflow.connect(fitted.node, "out_files", pick, "inlist")
+        workflow.connect(pick, "out", merge, f"in{i}")
+    return merge
+
+
+def connect_lesions(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    fits: Sequence[Fitted],
+    series: Port,
+    session: Session,
+    config: Config,
+    excluded: frozenset[int],
+) -> None:
+    """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses."""
+    rois = session.rois("enhancing", analysis_space(session, aligned.series))
+    if not rois:
+        return
+    main = fits[-1]
+    names = namer(session)
+    statistics = pe.Node(RoiStatistics(), name="lesions")
+    statistics.inputs.rois = str(rois.image)
+    statistics.inputs.lesions = lesion_list(rois, excluded)
+    statistics.inputs.identity = identity(session, "enhancing")
+    statistics.inputs.parameters = [
+        (n, f.model.parameter(n).unit, f.model.label) for f in fits for n in f.measured
+    ]
+    if aligned.to_t1w:
+        workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", statistics, "maps")
+    else:
+        workflow.connect(selected_maps(workflow, fits, "maps_native"), "out", statistics, "maps")
+    writer = save(
+        "save_lesions",
+        config,
+        [
+            names.path(main.datatype, "roistats", e, seg="enhancing", model=main.model.label)
+            for e in (".tsv", ".json")
+        ],
+    )
+    both = pe.Node(niu.Merge(2), name="lesion_files")
+    workflow.connect(
+        [
+            (statistics, both, [("out_file", "in1"), ("dictionary", "in2")]),
+            (both, writer, [("out", "in_files")]),
+        ]
+    )
+    _connect_curves(workflow, aligned, main, series, session, config, statistics)
+
+
+def _connect_curves(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    fitted: Fitted,
+    series: Port,
+    session: Session,
+    config: Config,
+    statistics: pe.Node,
+) -> None:
+    """Average the series over each lesion, fit the model to it, and write both."""
+    curves = pe.Node(LesionCurves(), name="curves")
+    curves.inputs.rois = statistics.inputs.rois
+    curves.inputs.lesions = statistics.inputs.lesions
+    curves.inputs.model = fitted.model.name
+    arterial = fitted.design.get("arterial")
+    if arterial:
+        workflow.connect(*arterial, curves, "arterial")
+    else:
+        curves.inputs.bvalues = fitted.design["bvalues"]
+        curves.inputs.options = dict(fitted.options)
+    workflow.connect(*series, curves, "series")
+    if aligned.to_t1w:
+        workflow.connect(*aligned.to_t1w, curves, "to_series")
+    desc = "concentration" if arterial else "signal"
+    path = namer(session).path(fitted.datatype, "timeseries", ".tsv", seg="enhancing", desc=desc)
+    writer = save("save_curves", config, [path])
+    workflow.connect(curves, "out_file", writer, "in_files")

@@ -1,0 +1,120 @@
+"""The whole graph of a participant: its sessions, joined at the baseline T1w."""
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Participant, Session
+from bidsapp.config import Config
+from bidsapp.workflows.anat import init_anat_wf, init_rois_wf
+from bidsapp.workflows.dce import init_dce_wf
+from bidsapp.workflows.dwi import init_dwi_wf
+
+
+def known_lesions(participant: Participant) -> dict[int, bool]:
+    """Return every lesion in the participant's ROI tables, and whether any table excludes it."""
+    lesions: dict[int, bool] = {}
+    for session in participant.sessions:
+        for rois in (*session.enhancing, *session.whole):
+            for lesion in rois.lesions:
+                lesions[lesion.index] = lesions.get(lesion.index, False) or lesion.excluded
+    return lesions
+
+
+def kinetics_obstacle(session: Session, config: Config) -> str | None:
+    """Return why a session's dynamic series cannot be analysed, or None."""
+    if config.aif == "roi" and session.artery is None:
+        return (
+            f"{session.id}: no AIF mask (label-AIF_mask) for the DCE series; draw one, "
+            "or choose --aif parker2006"
+        )
+    if config.aif == "table" and session.arterial_table is None:
+        return f"{session.id}: no label-AIF_timeseries.tsv for --aif table"
+    if config.aif == "roi" and session.artery and not session.t1w and session.artery.space != "dce":
+        return f"{session.id}: the AIF mask lies on the T1w's grid, but there is no T1w"
+    return None
+
+
+def init_participant_wf(participant: Participant, config: Config) -> pe.Workflow:
+    """Return the graph of a participant.
+
+    Parameters
+    ----------
+    participant
+        What the data set has.
+    config
+        How to run.
+
+    Returns
+    -------
+    pe.Workflow
+        One sub-graph a session, with its branches ``anat``, ``rois``, ``dwi`` and ``dce``.
+    """
+    workflow = pe.Workflow(name=f"sub_{participant.label}")
+    workflow.base_dir = str(config.work_dir)
+    lesions = known_lesions(participant)
+    baseline = participant.baseline(config.baseline_session)
+    graphs = {
+        session: _init_session_wf(session, config, lesions, is_baseline=session is baseline)
+        for session in participant.sessions
+    }
+    workflow.add_nodes([g for g in graphs.values() if g.list_node_names()])
+    if baseline:
+        for session, graph in graphs.items():
+            if session is not baseline and session.t1w:
+                workflow.connect(graphs[baseline], "outputnode.t1w", graph, "inputnode.reference")
+                workflow.connect(
+                    graphs[baseline], "outputnode.mask", graph, "inputnode.reference_mask"
+                )
+    return workflow
+
+
+def _init_session_wf(
+    session: Session, config: Config, lesions: dict[int, bool], *, is_baseline: bool
+) -> pe.Workflow:
+    """Return the graph of one session: what it has, and no more."""
+    workflow = pe.Workflow(name=session.slug)
+    excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
+    branches = []
+    if session.diffusion:
+        branches.append(init_dwi_wf(session, session.diffusion, config, excluded))
+    if session.dynamic and not kinetics_obstacle(session, config):
+        branches.append(init_dce_wf(session, session.dynamic, config, excluded))
+    if session.enhancing or session.whole:
+        workflow.add_nodes([init_rois_wf(session, config, lesions)])
+    workflow.add_nodes(branches)
+    if session.t1w:
+        _connect_anatomy(workflow, session, config, branches, is_baseline=is_baseline)
+    return workflow
+
+
+def _connect_anatomy(
+    workflow: pe.Workflow,
+    session: Session,
+    config: Config,
+    branches: list[pe.Workflow],
+    *,
+    is_baseline: bool,
+) -> None:
+    """Add the T1w's branch, and give its results to the others."""
+    inputnode = pe.Node(niu.IdentityInterface(["reference", "reference_mask"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["t1w", "mask"]), name="outputnode")
+    to_branch = [("outputnode.t1w", "inputnode.t1w"), ("outputnode.mask", "inputnode.t1w_mask")]
+    to_individual = [("outputnode.to_individual", "inputnode.to_individual")]
+    anat = init_anat_wf(session, config, is_baseline=is_baseline)
+    workflow.connect(
+        [
+            (anat, outputnode, [("outputnode.t1w", "t1w"), ("outputnode.mask", "mask")]),
+            *((anat, b, to_branch) for b in branches),
+        ]
+    )
+    if is_baseline:
+        workflow.connect([(anat, b, [("outputnode.t1w", "inputnode.reference")]) for b in branches])
+        return
+    workflow.connect(
+        [
+            (inputnode, anat, [("reference", "inputnode.reference")]),
+            (inputnode, anat, [("reference_mask", "inputnode.reference_mask")]),
+            *((inputnode, b, [("reference", "inputnode.reference")]) for b in branches),
+            *((anat, b, to_individual) for b in branches),
+        ]
+    )

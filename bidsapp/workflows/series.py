@@ -1,0 +1,126 @@
+"""What the diffusion and the dynamic branch share: bringing the series to the T1w."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Session, Space
+from bidsapp.config import Config
+from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.workflows.outputs import namer, save, spatial
+from bidsapp.workflows.registration import init_register_wf
+
+Port = tuple[pe.Node, str]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How a series lies on the T1w; all None where the session has no T1w.
+
+    Attributes
+    ----------
+    series
+        ``dwi`` or ``dce``.
+    average
+        The series' average, which was registered.
+    to_t1w, to_series
+        ITK transforms: the series onto the T1w's grid, and back.
+    mask
+        The brain on the series' grid.
+    """
+
+    series: Space
+    average: pe.Node
+    to_t1w: Port | None = None
+    to_series: Port | None = None
+    mask: Port | None = None
+
+
+def series_inputnode() -> pe.Node:
+    """Return the input node of a branch."""
+    fields = ["t1w", "t1w_mask", "to_individual", "reference"]
+    return pe.Node(niu.IdentityInterface(fields), name="inputnode")
+
+
+def connect_alignment(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    average: pe.Node,
+    session: Session,
+    config: Config,
+    series: Literal["dwi", "dce"],
+    *,
+    cost: Literal["lpc", "lpa"],
+) -> Alignment:
+    """Register a series' average to the T1w with 12 parameters, and bring the brain mask back."""
+    if not session.t1w:
+        return Alignment(series, average)
+    register = init_register_wf(
+        "register",
+        transform="affine",
+        cost=cost,
+        nthreads=config.omp_nthreads,
+        sloppy=config.sloppy,
+    )
+    brain = pe.Node(ApplyTransform(labels=True), name="brain")
+    workflow.connect(
+        [
+            (average, register, [("out_file", "inputnode.moving")]),
+            (
+                inputnode,
+                register,
+                [("t1w", "inputnode.fixed"), ("t1w_mask", "inputnode.fixed_mask")],
+            ),
+            (inputnode, brain, [("t1w_mask", "in_files")]),
+            (average, brain, [("out_file", "reference")]),
+            (register, brain, [("outputnode.to_moving", "transform")]),
+        ]
+    )
+    _save_alignment(workflow, inputnode, average, register, session, config, series)
+    return Alignment(
+        series,
+        average,
+        (register, "outputnode.to_fixed"),
+        (register, "outputnode.to_moving"),
+        (brain, "out_files"),
+    )
+
+
+def _save_alignment(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    average: pe.Node,
+    register: pe.Workflow,
+    session: Session,
+    config: Config,
+    series: Literal["dwi", "dce"],
+) -> None:
+    """Write the transforms, their quality, and the average on both grids."""
+    names, datatype = namer(session), "dwi" if series == "dwi" else "perf"
+    there = {"mode": "image", "desc": "coreg"}
+    desc = "b0" if series == "dwi" else "mean"
+    paths = [
+        names.path(datatype, "xfm", ".txt", from_=series, to="T1w", **there),
+        names.path(datatype, "xfm", ".txt", from_="T1w", to=series, **there),
+        names.path(datatype, "quality", ".json", desc="coreg"),
+        names.path(datatype, f"{series}ref", desc=desc),
+        names.path(datatype, f"{series}ref", space="T1w", desc=desc),
+    ]
+    image = {"SkullStripped": False}
+    writer = save("save_alignment", config, paths, [{}, {}, {}, image, image | spatial("T1w")])
+    onto = pe.Node(ApplyTransform(), name="average_to_t1w")
+    merge = pe.Node(niu.Merge(5), name="alignment_files")
+    workflow.connect(
+        [
+            (average, onto, [("out_file", "in_files")]),
+            (inputnode, onto, [("t1w", "reference")]),
+            (register, onto, [("outputnode.to_fixed", "transform")]),
+            (register, merge, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),
+            (register, merge, [("outputnode.quality", "in3")]),
+            (average, merge, [("out_file", "in4")]),
+            (onto, merge, [("out_files", "in5")]),
+            (merge, writer, [("out", "in_files")]),
+        ]
+    )
