@@ -47,9 +47,9 @@ def _status(participant: Participant) -> Iterator[Finding]:
     for label, state in participant.status.items():
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
-            yield Finding("failed", f"{name}: {text}", "summary")
+            yield Finding("failed", f"{name}: {text}", "overview")
         for text in state.get("missing", []):
-            yield Finding("missing", f"{name}: {text}", "summary")
+            yield Finding("missing", f"{name}: {text}", "overview")
 
 
 def _absent(participant: Participant) -> Iterator[Finding]:
@@ -61,10 +61,14 @@ def _absent(participant: Participant) -> Iterator[Finding]:
             yield Finding(
                 "missing", f"{session.name}: no lesion ROI, so no lesion values", "lesions"
             )
+        for datatype, name in DATATYPES.items():
+            if session.t1w and session.ran(datatype) and not session.ran(datatype, "T1w"):
+                text = f"{session.name}: no maps of {name} on the T1w, so none are shown"
+                yield Finding("missing", text, "maps")
         if len(series) == len(DATATYPES):
-            yield Finding("missing", f"{session.name}: no DWI and no DCE, volumes only", "summary")
+            yield Finding("missing", f"{session.name}: no DWI and no DCE, volumes only", "overview")
         elif series:
-            yield Finding("missing", f"{session.name}: no {series[0]}", "summary")
+            yield Finding("missing", f"{session.name}: no {series[0]}", "overview")
 
 
 def _failed_voxels(participant: Participant) -> Iterator[Finding]:

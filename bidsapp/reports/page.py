@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import os
 import re
-import tempfile
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from bidsapp.errors import NotWritable
+from bidsapp.bids.derivatives import write_bytes
 from bidsapp.reports.style import STYLE
 
 PNG_DPI = 120
@@ -101,6 +99,58 @@ def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def inline_svg(data: bytes, alt: str) -> Markup:
+    """Put an SVG file inside a page, its ids made unique there.
+
+    Parameters
+    ----------
+    data : bytes
+        As `svg_bytes` draws it.
+    alt : str
+        What someone who cannot see the figure needs to know.
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<svg role="img" aria-label=...>``.
+
+    Examples
+    --------
+    >>> str(inline_svg(b'<?xml?><svg id="a"/>', "f < 1")).split(' id="')[0]
+    '<svg role="img" aria-label="f &lt; 1"'
+    """
+    text = data.decode()
+    prefix = f"f{hashlib.sha256(data).hexdigest()[:10]}-"
+    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", body)
+    body = re.sub(r"\s*<!--.*?-->", "", body, flags=re.DOTALL)
+    drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
+    return Markup('<svg role="img" aria-label="{}"').format(alt) + drawing
+
+
+def inline_png(data: bytes, alt: str) -> Markup:
+    """Put a PNG file inside a page.
+
+    Parameters
+    ----------
+    data : bytes
+    alt : str
+        What someone who cannot see the figure needs to know.
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<img alt=... src="data:image/png;base64,...">``.
+
+    Examples
+    --------
+    >>> str(inline_png(b"", "a map"))
+    '<img alt="a map" src="data:image/png;base64,">'
+    """
+    code = base64.b64encode(data).decode("ascii")
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, code)
+
+
 def svg(figure: Figure, alt: str) -> Markup:
     """Draw a figure as inline SVG (for lines and points).
 
@@ -113,21 +163,13 @@ def svg(figure: Figure, alt: str) -> Markup:
     Returns
     -------
     element : markupsafe.Markup
-        ``<svg role="img" aria-label=...>``, its ids made unique in the page.
 
     Examples
     --------
-    >>> 'aria-label="f &lt; 1"' in svg(Figure(), "f < 1")
-    True
+    >>> str(svg(Figure(), "an empty figure"))[:43]
+    '<svg role="img" aria-label="an empty figure'
     """
-    data = svg_bytes(figure)
-    text = data.decode()
-    prefix = f"f{hashlib.sha256(data).hexdigest()[:10]}-"
-    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", body)
-    body = re.sub(r"\s*<!--.*?-->", "", body, flags=re.DOTALL)
-    drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
-    return Markup('<svg role="img" aria-label="{}"').format(alt) + drawing
+    return inline_svg(svg_bytes(figure), alt)
 
 
 def png(figure: Figure, alt: str, dpi: float = PNG_DPI) -> Markup:
@@ -144,52 +186,13 @@ def png(figure: Figure, alt: str, dpi: float = PNG_DPI) -> Markup:
     Returns
     -------
     element : markupsafe.Markup
-        ``<img src="data:image/png;base64,..." alt=...>``.
 
     Examples
     --------
-    >>> str(png(Figure(), "an empty figure", dpi=20))[:31]
-    '<img alt="an empty figure" src='
+    >>> str(png(Figure(), "an empty figure", dpi=20))[:26]
+    '<img alt="an empty figure"'
     """
-    data = base64.b64encode(png_bytes(figure, dpi)).decode("ascii")
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Its folder is made when missing.
-    data : bytes
-
-    Raises
-    ------
-    NotWritable
-        If the folder or the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_bytes(Path(folder, "a", "b.svg"), b"<svg/>")
-    ...     Path(folder, "a", "b.svg").read_bytes()
-    b'<svg/>'
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise NotWritable(f"{path}: cannot be written ({error.strerror}).") from error
+    return inline_png(png_bytes(figure, dpi), alt)
 
 
 def write_page(path: Path, html: str) -> None:

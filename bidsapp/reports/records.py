@@ -148,32 +148,33 @@ class Session:
             p for p in names if p.name.startswith(start) and p.name.endswith(f"_{ending}")
         )
 
-    def find(self, datatype: str, ending: str, *entities: str) -> Path | None:
-        """Return the one file ``<stem>_..._<ending>`` that has ``entities``, if any."""
-        found = [p for p in self.files(datatype, ending) if {*entities} <= {*p.name.split("_")}]
-        return found[0] if found else None
+    def find(self, datatype: str, ending: str, space: str | None = None) -> Path | None:
+        """Return the first file ``<stem>_..._<ending>`` in a space; None is its own space."""
+        entity = f"space-{space}" if space else ""
+        for path in self.files(datatype, ending):
+            if entity == next((e for e in path.name.split("_") if e.startswith("space-")), ""):
+                return path
+        return None
 
     def image(self, datatype: str, ending: str) -> Path | None:
         """Return an image on the T1w grid, or where there is no T1w, on its own."""
-        aligned = self.find(datatype, ending, "space-T1w")
-        if aligned is not None or self.t1w is not None:
-            return aligned
-        return self.find(datatype, ending)
+        return self.find(datatype, ending, "T1w" if self.t1w else None)
 
     @cached_property
     def t1w(self) -> Path | None:
         """The preprocessed T1w."""
         return self.find("anat", "desc-preproc_T1w.nii.gz")
 
-    def ran(self, datatype: str) -> bool:
-        """Whether a series gave any map."""
-        return bool(self.files(datatype, f"{'dwi' if datatype == 'dwi' else 'dce'}map.nii.gz"))
+    def ran(self, datatype: str, space: str | None = None) -> bool:
+        """Whether a series gave any map; or any map in a space."""
+        paths = self.files(datatype, f"{'dwi' if datatype == 'dwi' else 'dce'}map.nii.gz")
+        return any(space is None or f"_space-{space}_" in path.name for path in paths)
 
     def lesions(self, grid: Volume, datatype: str) -> NDArray[np.int64] | None:
-        """Return the enhancing lesions' labels on a grid, or None if they were not drawn on it."""
-        for folder in ("anat", datatype):
-            for path in self.files(folder, "dseg.nii.gz"):
-                if "_seg-enhancing_" in path.name:
+        """Return the lesions' labels on a grid, enhancing before whole; None if there are none."""
+        for kind in ("enhancing", "whole"):
+            for path in [p for d in ("anat", datatype) for p in self.files(d, "dseg.nii.gz")]:
+                if f"_seg-{kind}_" in path.name:
                     labels = load_volume(path)
                     if labels.same_grid(grid):
                         return labels.data.astype(np.int64)

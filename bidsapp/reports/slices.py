@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bidsapp.reports.images import Panel
-from bidsapp.reports.records import Array, Volume
+from bidsapp.reports.records import Volume
 
 DETAIL = 60.0
 """Side of the square shown around a lesion, mm; more if the lesion needs it."""
@@ -110,43 +109,6 @@ def panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
     axis, index = cut
     plane = turn(np.nan_to_num(np.take(volume.data, index, axis)))
     return Panel(np.asarray(plane, float), spacing(volume, axis), window)
-
-
-def resampled_panel(
-    moving: Volume, matrix: Array, fixed: Volume, cut: Cut, window: tuple[float, float]
-) -> Panel:
-    """Cut a slice of the fixed grid out of a moving image.
-
-    Parameters
-    ----------
-    moving, fixed : Volume
-    matrix : (4, 4) array
-        Takes fixed points to moving points, RAS mm.
-    cut : (int, int)
-        Axis and index in ``fixed``.
-    window : (float, float)
-        Grey limits.
-
-    Returns
-    -------
-    panel : Panel
-
-    Examples
-    --------
-    >>> image = Volume(np.arange(8.0).reshape(2, 2, 2), np.eye(4))
-    >>> resampled_panel(image, np.eye(4), image, (2, 1), (0, 1)).background
-    array([[7., 3.],
-           [5., 1.]])
-    """
-    axis, index = cut
-    shape = [1 if i == axis else n for i, n in enumerate(fixed.data.shape)]
-    voxels = np.indices(shape, float).reshape(3, -1)
-    voxels[axis] = index
-    to_moving = np.linalg.inv(moving.affine) @ matrix @ fixed.affine
-    points = to_moving[:3, :3] @ voxels + to_moving[:3, 3:]
-    values = ndimage.map_coordinates(np.nan_to_num(moving.data), points, order=1)
-    plane = turn(values.reshape(shape).squeeze(axis))
-    return Panel(np.asarray(plane, float), spacing(fixed, axis), window)
 
 
 def lesion_cut(labels: NDArray[np.int64], lesion: int, axis: int) -> Cut:

@@ -1,0 +1,318 @@
+"""The sections of the participant page: derivatives -> blocks. Each has a row in sections.toml."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bidsapp.errors import FitError
+from bidsapp.models.aif import bolus_arrival
+from bidsapp.reports.blocks import Block, Picture, Table, Text
+from bidsapp.reports.figures import (
+    DISPLAY,
+    ArterialInput,
+    Curve,
+    Motion,
+    Series,
+    arterial_input,
+    concentration_curves,
+    diffusion_decay,
+    lesion_timeline,
+    motion_traces,
+)
+from bidsapp.reports.findings import DISPLACEMENT
+from bidsapp.reports.imagesections import maps, registration
+from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
+
+TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
+
+
+def overview(participant: Participant) -> list[Block]:
+    """List the sessions, and what there is in each."""
+    rows = []
+    for session in participant.sessions:
+        state = participant.status.get(session.label, {})
+        lesions = _lesions_of(participant, session)
+        rows.append(
+            [
+                session.name,
+                "n/a" if np.isnan(session.days) else f"{session.days:+g}",
+                "yes" if session.t1w else "no",
+                *("analysed" if session.ran(datatype) else "no result" for datatype in DATATYPES),
+                str(len(lesions)) if lesions else "none",
+                "; ".join((*state.get("failed", []), *state.get("missing", []))) or "nothing",
+            ]
+        )
+    columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions", "Failed or missing"]
+    caption = "What was found and what ran; days are counted from treatment"
+    return [Table(caption, columns, rows, text=frozenset({2, 3, 4, 6}))] if rows else []
+
+
+def _lesions_of(participant: Participant, session: Session) -> list[int]:
+    table = participant.statistics
+    return [] if table.empty else sorted(set(_of_session(table, session)["lesion"]))
+
+
+def _of_session(table: pd.DataFrame, session: Session) -> pd.DataFrame:
+    return table[table["session_id"].fillna("").astype(str) == session.label]
+
+
+def _row(
+    participant: Participant, session: Session, lesion: int, parameter: str
+) -> Mapping[str, float] | None:
+    """Return the statistics of a parameter of a lesion in a session, if there are any."""
+    table = participant.statistics
+    if table.empty:
+        return None
+    table = _of_session(table, session)
+    table = table[(table["lesion"] == lesion) & (table["parameter"] == parameter)]
+    return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
+
+
+def lesions(participant: Participant) -> list[Block]:
+    """Tabulate every parameter of each lesion, sessions side by side."""
+    if participant.statistics.empty:
+        return []
+    return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
+
+
+def _lesion_table(participant: Participant, lesion: int) -> Table:
+    sessions = participant.sessions
+    rows = []
+    for name, display in DISPLAY.items():
+        found = [_row(participant, session, lesion, name) for session in sessions]
+        if any(found):
+            rows.append([display.title, *(text for row in found for text in _cells(name, row))])
+    table = participant.statistics
+    marked = pd.to_numeric(table["excluded"], errors="coerce").fillna(0) > 0
+    excluded = bool((marked & (table["lesion"] == lesion)).any())
+    return Table(
+        lesion_title(participant, lesion),
+        ["Parameter", *("mean ± SD", "median", "valid") * len(sessions)],
+        rows,
+        groups=[("", 1), *((session.heading, 3) for session in sessions)],
+        badge="excluded from the group" if excluded else "",
+    )
+
+
+def lesion_title(participant: Participant, lesion: int) -> str:
+    """Return what a lesion is called: its number, and its name if it has another."""
+    name = participant.lesion_names.get(lesion, "")
+    plain = name.strip().lower() in {"", str(lesion), f"lesion {lesion}", f"lesion-{lesion}"}
+    return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
+
+
+def _cells(name: str, row: Mapping[str, float] | None) -> tuple[str, str, str]:
+    if row is None:
+        return "–", "–", "–"
+    text = DISPLAY[name].text
+    mean = text(row["mean"])
+    if not np.isnan(row["std"]):
+        mean += f" ± {text(row['std'])}"
+    if np.isnan(row["n_valid"]):
+        return mean, "–", "–"
+    return mean, text(row["median"]), f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
+
+
+def timeline(participant: Participant) -> list[Block]:
+    """Follow each lesion over the sessions."""
+    names, sessions = participant.lesion_names, participant.sessions
+    if participant.statistics.empty or len(sessions) < 2:
+        return []
+    series = [[_series(participant, lesion, p) for p in TIMELINE] for lesion in names]
+    dated = not any(np.isnan(session.days) for session in sessions)
+    ticks = [f"{s.days:+g}" if dated else s.name for s in sessions]
+    xlabel = "days" if dated else "session"
+    figure = lesion_timeline(series, [f"Lesion {n}" for n in names], TIMELINE, ticks, xlabel)
+    alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
+    caption = "Sessions are evenly spaced, whatever the days between them."
+    return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
+
+
+def _series(participant: Participant, lesion: int, parameter: str) -> Series:
+    rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
+    keys = ("mean", "p25", "p75")
+    values = [[np.nan if row is None else float(row[k]) for row in rows] for k in keys]
+    return Series(*(np.array(v) for v in values))
+
+
+def enhancement(participant: Participant) -> list[Block]:
+    """Plot what each lesion took up."""
+    ending = "seg-enhancing_desc-concentration_timeseries.tsv"
+    return _curve_blocks(participant, "perf", ending, "time", concentration_curves)
+
+
+def diffusion(participant: Participant) -> list[Block]:
+    """Plot how each lesion's signal decays."""
+    ending = "seg-enhancing_desc-signal_timeseries.tsv"
+    return _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
+
+
+def _curve_blocks(
+    participant: Participant, datatype: str, ending: str, x: str, plot: Callable[..., Figure]
+) -> list[Block]:
+    """Return the grid of lesion curves, lesions by those sessions that have any."""
+    paths = {session: session.find(datatype, ending) for session in participant.sessions}
+    tables = {session: read_table(path) for session, path in paths.items() if path}
+    names = [
+        n for n in participant.lesion_names if any(f"lesion-{n}" in t for t in tables.values())
+    ]
+    if not names:
+        return []
+    curves = [[_curve(table, x, lesion) for table in tables.values()] for lesion in names]
+    labels = [f"Lesion {lesion}" for lesion in names], [session.heading for session in tables]
+    series = DATATYPES[datatype]
+    alt = f"{series} curves of {len(names)} lesions in {len(tables)} sessions, with the fit."
+    caption = "Points: mean over the lesion. Line: the model fitted to these points."
+    return [
+        Picture(
+            f"{participant.label}_desc-{series.lower()}curves", plot(curves, *labels), alt, caption
+        )
+    ]
+
+
+def _curve(table: pd.DataFrame, x: str, lesion: int) -> Curve | None:
+    column = f"lesion-{lesion}"
+    if column not in table or table[column].isna().all():
+        return None
+    fit = f"{column}_fit"
+    numbers = {name: table[name].to_numpy(float) for name in (x, column, fit) if name in table}
+    return Curve(numbers[x], numbers[column], numbers.get(fit))
+
+
+def arterial(participant: Participant) -> list[Block]:
+    """Plot the arterial input of every session that has one."""
+    ending = "label-AIF_timeseries.tsv"
+    paths = {session: session.find("perf", ending) for session in participant.sessions}
+    inputs = {session: _arterial(path) for session, path in paths.items() if path}
+    if not inputs:
+        return []
+    figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
+    lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
+    alt = f"Arterial concentration over time in {len(inputs)} sessions. " + "; ".join(
+        f"{session.name}: peak {np.nanmax(curve.blood):.1f} mM in blood"
+        for session, curve in inputs.items()
+    )
+    caption = alt.split(". ", 1)[1] + "."
+    if lost:
+        caption += f" No arrival of a bolus was found in {', '.join(lost)}."
+    return [Picture(f"{participant.label}_desc-aif", figure, alt, caption)]
+
+
+def _arterial(path: Path) -> ArterialInput:
+    table = read_table(path)
+    time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
+    try:
+        arrival = float(time[bolus_arrival(blood)])
+    except FitError:
+        arrival = None
+    return ArterialInput(time, blood, plasma, arrival)
+
+
+def motion(participant: Participant) -> list[Block]:
+    """Plot the motion of every series."""
+    blocks: list[Block] = []
+    for datatype, name in DATATYPES.items():
+        ending = "desc-motion_timeseries.tsv"
+        paths = {session: session.find(datatype, ending) for session in participant.sessions}
+        traces = {session: _motion(path) for session, path in paths.items() if path}
+        if traces:
+            figure = motion_traces(
+                list(traces.values()), [session.heading for session in traces], DISPLACEMENT
+            )
+            worst = "; ".join(
+                f"{session.name}: {np.nanmax(trace.displacement, initial=0):.2f} mm"
+                for session, trace in traces.items()
+            )
+            stem = f"{participant.label}_desc-{name.lower()}motion"
+            caption = f"Largest framewise displacement: {worst}."
+            alt = f"Motion of {name}. {caption}"
+            blocks.append(Picture(stem, figure, alt, caption, heading=name))
+    return blocks
+
+
+def _motion(path: Path) -> Motion:
+    table = read_table(path)
+    columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
+    shifts, turns = (table[names].to_numpy(float) for names in columns)
+    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float))
+
+
+def methods(participant: Participant) -> list[Block]:
+    """Return the methods text."""
+    path = participant.output_dir / "logs" / "CITATION.md"
+    return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
+
+
+def crashes(participant: Participant) -> list[Block]:
+    """Return the end of each crash file."""
+    return [
+        Text(
+            path.name,
+            "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]),
+            folded=True,
+            href=quote(path.relative_to(participant.output_dir).as_posix()),
+        )
+        for path in participant.crashes
+    ]
+
+
+def provenance(participant: Participant) -> list[Block]:
+    """Say what made these results, out of what, with which settings."""
+    blocks: list[Block] = []
+    description = participant.output_dir / "dataset_description.json"
+    if description.exists():
+        made = read_json(description)
+        rows = [
+            [g.get("Name", "n/a"), g.get("Version", "n/a"), g.get("CodeURL", "n/a")]
+            for g in made.get("GeneratedBy", [])
+        ]
+        blocks.append(
+            Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
+        )
+    settings = sorted(participant.folder.glob("log/*/*.toml"))
+    files = [*settings, *_sidecars(participant.sessions)]
+    for path in files:
+        name = path.relative_to(participant.output_dir).as_posix()
+        blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))
+    return blocks
+
+
+def _sidecars(sessions: Sequence[Session]) -> list[Path]:
+    """Return the description of one map of each model, of the first session that has it."""
+    endings = {"perf": "param-Ktrans_dcemap.json", "dwi": "param-f_dwimap.json"}
+    found = []
+    for datatype, ending in endings.items():
+        paths = [path for session in sessions for path in session.files(datatype, ending)]
+        found.extend(paths[:1])
+    return found
+
+
+def _readable(path: Path) -> str:
+    if path.suffix == ".json":
+        return json.dumps(read_json(path), indent=2, ensure_ascii=False, sort_keys=True)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
+    function.__name__: function
+    for function in (
+        overview,
+        lesions,
+        timeline,
+        registration,
+        maps,
+        enhancement,
+        arterial,
+        diffusion,
+        motion,
+        methods,
+        crashes,
+        provenance,
+    )
+}
+"""The function of each section, by its id."""
