@@ -30,18 +30,21 @@ ARROWS: dict[str, set[str]] = {
     "reports": {"bids", "cohort", "groupstats", "models", "response"},
     "phantom": {"models", "bids", "cohort", "lesiontables", "response"},
     "interfaces": {"models", "imaging", "rois", "reports", "bids", "config"},
-    "workflows": {"interfaces", "bids", "config"},
-    "group": {
+    "workflows": {"interfaces", "bids", "config", "models"},
+    "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
+    "participant": {"bids", "config", "reports", "workflows"},
+    "citation": {"config", "models"},
+    "arguments": {"config"},
+    "cli": {
+        "arguments",
         "bids",
-        "cohort",
+        "citation",
         "config",
-        "groupstats",
-        "lesiontables",
+        "group",
+        "participant",
+        "phantom",
         "reports",
-        "response",
-        "rois",
     },
-    "cli": {"bids", "config", "group", "lesiontables", "phantom", "reports", "workflows"},
 }
 ANYONE = {"bidsapp", "errors", "data"}
 
