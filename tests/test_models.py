@@ -1,0 +1,298 @@
+"""The contract that every model of the table keeps, and the solver's promises."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import least_squares
+
+from bidsapp.errors import FitError
+from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
+from bidsapp.models.aif import bolus_arrival, parker2006, plasma_from_blood
+from bidsapp.models.pharmacokinetics import convolve_exponential
+from bidsapp.models.relaxometry import contrast_r1, signal_to_concentration, spgr_signal
+
+TIME = np.arange(60) * 5.2 / 60
+PLASMA = plasma_from_blood(parker2006(TIME, 0.5), 0.42)
+BVALUES = np.array([0, 10, 20, 40, 80, 200, 400, 600, 800, 1000.0])
+STUDY_BVALUES = np.array([0, 200, 400, 600, 800, 1000.0])
+ANGLES = np.deg2rad([2, 5, 12, 20])
+
+DESIGNS = {
+    "bvalues": BVALUES,
+    "time": TIME,
+    "plasma": PLASMA,
+    "flip_angles": ANGLES,
+    "repetition_time": 0.005,
+}
+TRUTH = {
+    "ADC": 0.9e-3,
+    "S0": 250.0,
+    "f": 0.12,
+    "D": 0.8e-3,
+    "Dstar": 15e-3,
+    "Ktrans": 0.08,
+    "ve": 0.25,
+    "vp": 0.03,
+    "kep": 0.32,
+    "T1": 1.3,
+    "M0": 4000.0,
+}
+
+
+def design_of(model):
+    return {name: DESIGNS[name] for name in model.design}
+
+
+def truth_of(model):
+    return {p.name: np.array(TRUTH[p.name]) for p in model.parameters}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+class TestContract:
+    """What every row of the table promises."""
+
+    def test_recovers_its_own_signal(self, model):
+        """A noise-free signal gives its parameters back, with status OK and R2 = 1."""
+        design = design_of(model)
+        signal = model.predict(truth_of(model), **design)
+        heard = np.isfinite(signal)
+        design = {k: v[heard] if np.ndim(v) else v for k, v in design.items()}
+        found = fit(model, signal[heard], **design)
+        for parameter in model.parameters:
+            assert found.values[parameter.name] == pytest.approx(TRUTH[parameter.name], rel=1e-4)
+        assert found.status == Status.OK
+        assert found.rsquared == pytest.approx(1)
+
+    def test_keeps_the_shape(self, model):
+        """A (2, 3, N) signal gives (2, 3) maps of every parameter, error and measure."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        found = fit(model, np.broadcast_to(signal, (2, 3, len(signal))), **design_of(model))
+        maps = [*found.values.values(), *found.stderr.values()]
+        assert {m.shape for m in (*maps, found.rmse, found.rsquared, found.status)} == {(2, 3)}
+        assert found.predict().shape == (2, 3, len(signal))
+
+    def test_one_bad_voxel_harms_no_other(self, model):
+        """NaN, infinite and empty voxels are NaN with BAD_INPUT; their neighbour is as alone."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        bad = [np.full_like(signal, x) for x in (np.nan, np.inf, 0)]
+        block = np.stack([signal, *bad, signal])
+        found = fit(model, block, **design_of(model))
+        alone = fit(model, signal, **design_of(model))
+        assert found.status.tolist()[1:4] == [Status.BAD_INPUT] * 3
+        for name, value in found.values.items():
+            assert np.isnan(value[1:4]).all()
+            np.testing.assert_allclose(value[[0, 4]], alone.values[name], rtol=1e-9)
+
+    def test_chunks_do_not_matter(self, model):
+        """The same voxels in chunks of any size give the same maps."""
+        rng = np.random.default_rng(3)
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        noisy = signal * rng.normal(1, 0.05, (11, len(signal)))
+        one, many = (fit(model, noisy, chunk=c, **design_of(model)) for c in (100, 3))
+        for name, value in one.values.items():
+            np.testing.assert_allclose(value, many.values[name], rtol=1e-6)
+
+    def test_says_what_it_is(self, model):
+        """Each row names its units, its formula, and a DOI."""
+        assert re.match(r"10\.\d+/", model.doi)
+        assert model.formula
+        assert model.title
+        assert all(p.unit and p.description and p.lower < p.upper for p in model.parameters)
+
+    def test_refuses_an_incomplete_design(self, model):
+        """Without its design a model says what it needs."""
+        with pytest.raises(FitError, match=f"{model.name} needs '{model.design[0]}'"):
+            fit(model, np.ones((2, 5)))
+
+
+def test_unknown_model_is_named():
+    """An unknown model is refused with the list of those there are."""
+    with pytest.raises(FitError, match=r"no model 'tofft'; choose one of adc,"):
+        fit("tofft", np.ones(3))
+
+
+def test_unknown_option_is_refused():
+    """A misspelt option does not pass unseen."""
+    with pytest.raises(FitError, match="adc takes no 'bmin'"):
+        fit("adc", np.ones(3), bvalues=[0, 1, 2], bmin=3)
+
+
+def test_length_of_the_design_is_checked():
+    """b-values of another number than the signal's samples are refused with both numbers."""
+    with pytest.raises(FitError, match="bvalues has 2 values, the signal 3"):
+        fit("adc", np.ones((4, 3)), bvalues=[0, 1000])
+
+
+def test_mask_of_another_shape_is_refused():
+    """A mask must have the shape of the data."""
+    with pytest.raises(FitError, match=r"mask has shape \(3,\), the data \(2,\)"):
+        fit_masked("adc", np.ones((2, 3)), np.ones(3, bool), bvalues=[0, 1, 2])
+
+
+@given(
+    rate=st.floats(0, 20),
+    start=st.floats(0, 5),
+    slope=st.floats(-2, 2),
+    gaps=st.lists(st.floats(0.01, 2), min_size=3, max_size=12),
+)
+def test_convolution_is_exact_for_a_straight_line(rate, start, slope, gaps):
+    """A straight line is convolved to its closed form, on any uneven times and at any rate."""
+    time = np.r_[0, np.cumsum(gaps)]
+    got = convolve_exponential(time, start + slope * time, rate)
+    if rate < 1e-4:
+        expected = start * time + slope * time**2 / 2
+        tolerance = 1e-2 * (1 + np.abs(start) + np.abs(slope) * time[-1]) * time[-1] ** 2 * 1e-2
+    else:
+        decay = -np.expm1(-rate * time)
+        expected = start * decay / rate + slope * (time - decay / rate) / rate
+        tolerance = 1e-7 / rate**2 * 1e-4 + 1e-9
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=tolerance)
+
+
+def test_kinetics_at_zero_rates_are_exact():
+    """Ktrans = 0 leaves the plasma term alone; kep = 0 is Patlak's integral."""
+    model = MODELS["extended-tofts"]
+    still = model.predict(
+        {"Ktrans": np.array(0.0), "ve": np.array(np.nan), "vp": np.array(0.1)},
+        time=TIME,
+        plasma=PLASMA,
+    )
+    np.testing.assert_array_equal(still, 0.1 * PLASMA)
+    found = fit("extended-tofts", 0.1 * PLASMA, time=TIME, plasma=PLASMA)
+    assert found.values["vp"] == pytest.approx(0.1, rel=1e-6)
+    integral = 0.02 * PLASMA + 0.05 * convolve_exponential(TIME, PLASMA, 0.0)
+    patlak = fit("extended-tofts", integral, time=TIME, plasma=PLASMA)
+    assert patlak.values["Ktrans"] == pytest.approx(0.05, rel=1e-6)
+    assert np.isnan(patlak.values["ve"])
+    assert patlak.status == Status.NOT_IDENTIFIABLE
+
+
+def test_optimum_is_global():
+    """No random-start bounded least-squares fit finds a lower cost than the grid does."""
+    rng = np.random.default_rng(11)
+    truth = {"Ktrans": 10 ** rng.uniform(-2.5, -0.5, 25), "vp": rng.uniform(0, 0.1, 25)}
+    truth["ve"] = np.maximum(rng.uniform(0.05, 0.6, 25), truth["Ktrans"] / 9)
+    clean = MODELS["extended-tofts"].predict(truth, time=TIME, plasma=PLASMA)
+    noisy = clean + rng.normal(0, 0.05, clean.shape)
+    found = fit("extended-tofts", noisy, time=TIME, plasma=PLASMA)
+
+    def residual(p, y):
+        return p[0] * PLASMA + p[1] * convolve_exponential(TIME, PLASMA, p[2]) - y
+
+    for voxel, y in enumerate(noisy):
+        starts = rng.uniform([0, 0, 0], [0.3, 1, 8], (8, 3))
+        box = ([0, 0, 0], [np.inf, np.inf, 10])
+        best = min(2 * least_squares(residual, s, bounds=box, args=(y,)).cost for s in starts)
+        assert found.rmse[voxel] ** 2 * len(TIME) <= best * 1.0001
+
+
+def test_standard_errors_are_calibrated():
+    """The z-scores of Ktrans and vp over many noisy copies have a standard deviation near one."""
+    rng = np.random.default_rng(5)
+    truth = {"Ktrans": np.array(0.08), "ve": np.array(0.25), "vp": np.array(0.04)}
+    clean = MODELS["extended-tofts"].predict(truth, time=TIME, plasma=PLASMA)
+    found = fit("extended-tofts", clean + rng.normal(0, 0.02, (3000, 60)), time=TIME, plasma=PLASMA)
+    for name, value in truth.items():
+        z = (found.values[name] - value) / found.stderr[name]
+        assert np.std(z) == pytest.approx(1, abs=0.06)
+
+
+def test_asymptotic_fit_is_the_studys():
+    """F is one minus the intercept of the line through b >= 200 over S(0), to the last digit."""
+    rng = np.random.default_rng(2)
+    truth = {k: np.array(TRUTH[k]) for k in ("S0", "f", "D", "Dstar")}
+    signal = MODELS["ivim-biexponential"].predict(truth, bvalues=STUDY_BVALUES)
+    signal = signal * rng.normal(1, 0.01, signal.shape)
+    slope, intercept = np.polyfit(STUDY_BVALUES[1:], np.log(signal[1:]), 1)
+    found = fit("ivim-asymptotic", signal, bvalues=STUDY_BVALUES)
+    assert found.values["D"] == pytest.approx(-slope)
+    assert found.values["f"] == pytest.approx(1 - np.exp(intercept) / signal[0])
+
+
+def test_asymptotic_fit_needs_b_zero():
+    """Without b = 0 the asymptotic fit is refused and says which fit can do without."""
+    with pytest.raises(FitError, match="needs the signal at b = 0; the lowest b-value is 50"):
+        fit("ivim-asymptotic", np.ones((1, 4)), bvalues=[50, 200, 400, 600])
+
+
+def test_negative_fraction_is_kept_and_marked():
+    """Noise that makes f negative is not clipped: the value stays, its status tells."""
+    signal = np.exp(-STUDY_BVALUES * 1e-3)
+    signal[0] = 0.95
+    found = fit("ivim-asymptotic", signal, bvalues=STUDY_BVALUES)
+    assert found.values["f"] < 0
+    assert found.status == Status.AT_BOUND
+
+
+def test_shells_are_told_apart():
+    """Rounded b-values merge, the low ones of IVIM do not, and below 5 they count as zero."""
+    bvalues = [0, 4.9, 10, 20, 995, 1000, 1005]
+    shells, combined = combine_directions(np.arange(1, 8.0), bvalues)
+    np.testing.assert_allclose(shells, [0, 10, 20, 1000])
+    np.testing.assert_allclose(combined, [2**0.5, 3, 4, 210 ** (1 / 3)])
+
+
+def test_a_volume_without_signal_spoils_its_voxel_only():
+    """A signal of zero in one direction has no geometric mean, and is no zero either."""
+    data = np.array([[9.0, 4.0, 0.0], [9.0, 4.0, 1.0]])
+    _, combined = combine_directions(data, [0, 1000, 1000])
+    assert np.isnan(combined[0, 1])
+    assert combined[1, 1] == pytest.approx(2)
+
+
+def test_estimator_takes_dipys_place():
+    """The estimator takes dipy's gradient table, as dipy's own class does, and finds the truth."""
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.ivim import IvimModel as DipyModel
+
+    truth = {k: np.array(TRUTH[k]) for k in ("S0", "f", "D", "Dstar")}
+    signal = MODELS["ivim-biexponential"].predict(truth, bvalues=BVALUES)
+    directions = np.eye(3)[np.arange(len(BVALUES)) % 3] * (BVALUES[:, None] > 0)
+    gtab = gradient_table(BVALUES, bvecs=directions, b0_threshold=0)
+    ours = IvimModel(gtab, method="biexponential").fit(signal)
+    with pytest.warns(UserWarning, match="Bounds for this fit"):
+        dipys = DipyModel(gtab, fit_method="trr")
+    theirs = dipys.fit(signal)
+    for name in ("perfusion_fraction", "D", "D_star"):
+        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=0.02)
+    np.testing.assert_allclose(ours.predict(gtab), signal, rtol=1e-4)
+    np.testing.assert_allclose(theirs.predict(gtab), signal, rtol=1e-2)
+
+
+@settings(max_examples=50)
+@given(
+    concentration=st.floats(0, 10),
+    t1=st.floats(0.3, 4),
+    angle=st.floats(5, 40),
+    time=st.floats(0.002, 0.01),
+)
+def test_concentration_inverts_the_signal(concentration, t1, angle, time):
+    """The concentration found is the one that made the signal, for any acquisition."""
+    setting = {"repetition_time": time, "flip_angle": np.deg2rad(angle)}
+    signal = spgr_signal(contrast_r1([0, concentration], t1, 4.5), **setting)
+    got = signal_to_concentration(signal, signal[0], t1=t1, relaxivity=4.5, **setting)
+    np.testing.assert_allclose(got, [0, concentration], atol=1e-6)
+
+
+def test_signal_beyond_the_physical_range_is_nan():
+    """A signal above full magnetisation, or a baseline of zero, gives NaN and no number."""
+    setting = {"repetition_time": 0.004, "flip_angle": 0.26, "t1": 1.5, "relaxivity": 4.5}
+    assert np.isnan(signal_to_concentration([1.0, 500.0], 1.0, **setting)[1])
+    assert np.isnan(signal_to_concentration([1.0, 2.0], 0.0, **setting)).all()
+
+
+@given(shift=st.integers(3, 20), noise=st.integers(0, 100))
+def test_bolus_is_found_where_it_arrives(shift, noise):
+    """The frames before the arrival are counted, one spared, whatever the shift and the noise."""
+    rng = np.random.default_rng(noise)
+    curve = parker2006(np.arange(60) * 5.2 / 60, shift * 5.2 / 60) + rng.normal(0, 0.05, 60)
+    assert shift - 2 <= bolus_arrival(curve) <= shift + 1
+
+
+def test_no_bolus_is_said():
+    """A curve that only falls has no frame before the bolus, and the message says what to do."""
+    with pytest.raises(FitError, match="no frame before the bolus.*--baseline-frames"):
+        bolus_arrival([5.0, 4.0, 3.0])

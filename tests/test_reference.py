@@ -1,0 +1,117 @@
+"""Numbers that others published, from data in `tests/data` (its READMEs name the sources)."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidsapp.models import Status, fit
+from bidsapp.models.aif import parker2006
+from bidsapp.models.relaxometry import signal_to_concentration
+
+OSIPI = Path(__file__).parent / "data" / "dce_osipi"
+RRIFT = np.load(Path(__file__).parent / "data" / "dce_gbm_rrift" / "curves.npz")
+
+
+def rows(name):
+    with (OSIPI / name).open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def numbers(text):
+    return np.array(text.split(), float)
+
+
+@pytest.mark.parametrize("row", rows("dce_DRO_data_extended_tofts.csv"), ids=lambda r: r["label"])
+def test_extended_tofts_of_osipi(row):
+    """OSIPI's curves give OSIPI's parameters: within 1 % without noise, its tolerances with it."""
+    time, plasma = numbers(row["t"]) / 60, numbers(row["ca"])
+    found = fit("extended-tofts", numbers(row["C"]), time=time, plasma=plasma)
+    noisy = not row["label"].endswith("highSNR")
+    limits = {"Ktrans": 0.005, "ve": 0.05, "vp": 0.025}
+    for name, limit in limits.items():
+        truth = float(row[name])
+        tolerance = limit if noisy else 0.01 * truth
+        assert found.values[name] == pytest.approx(truth, abs=tolerance)
+
+
+@pytest.mark.parametrize("row", rows("t1_brain_data.csv"), ids=lambda r: r["label"])
+def test_t1_of_a_brain_measured_in_vivo(row):
+    """R1 from three flip angles in vivo is OSIPI's value to 5e-5."""
+    found = fit(
+        "vfa-t1",
+        numbers(row["s"]),
+        flip_angles=np.deg2rad(numbers(row["FA"])),
+        repetition_time=numbers(row["TR"])[0],
+    )
+    assert 1 / found.values["T1"] == pytest.approx(float(row["R1"]), rel=5e-5)
+
+
+@pytest.mark.parametrize("row", rows("SI2Conc_data.csv"), ids=lambda r: r["label"])
+def test_concentration_of_osipi(row):
+    """Signal to concentration is OSIPI's value to 1e-5 mM."""
+    signal = numbers(row["s"])
+    frames = int(row["numbaselinepts"])
+    got = signal_to_concentration(
+        signal,
+        signal[1:frames].mean() if frames > 1 else signal[0],
+        t1=float(row["T1base"]),
+        repetition_time=float(row["TR"]),
+        flip_angle=np.deg2rad(float(row["FA"])),
+        relaxivity=float(row["r1"]),
+    )
+    np.testing.assert_allclose(got, numbers(row["conc"]), atol=1e-5)
+
+
+def test_parker_function_of_osipi():
+    """The population function is OSIPI's to 1e-4 mM + 1 %, for every time and delay."""
+    for row in rows("ParkerAIF_ref.csv"):
+        got = parker2006(np.array([float(row["time"])]), float(row["delay"]) / 60)
+        assert got[0] == pytest.approx(float(row["Cb"]), abs=1e-4, rel=0.01)
+
+
+def linear_extended_tofts(tissue, time, plasma):
+    """Fit as the authors did: linear in the integrals of tissue and plasma."""
+    step = time[1] - time[0]
+    tissue, plasma = np.maximum(tissue, 0), np.maximum(plasma, 0)
+
+    def integral(y):
+        sums = np.cumsum((y[..., 1:] + y[..., :-1]) / 2, axis=-1) * step
+        return np.concatenate([np.zeros((*y.shape[:-1], 1)), sums], axis=-1)
+
+    columns = np.stack(
+        [
+            np.broadcast_to(integral(plasma), tissue.shape),
+            -integral(tissue),
+            np.broadcast_to(plasma, tissue.shape),
+        ],
+        axis=-1,
+    )
+    b = np.stack(
+        [np.linalg.lstsq(a, y, rcond=None)[0] for a, y in zip(columns, tissue, strict=True)]
+    )
+    return np.stack([b[:, 0] - b[:, 1] * b[:, 2], b[:, 1], b[:, 2]], axis=1)
+
+
+@pytest.mark.parametrize("visit", [1, 2, 3])
+def test_published_fits_of_a_glioblastoma(visit):
+    """The authors' own linear recipe gives their medians; the bounded fit lies beside them.
+
+    The two differ for a reason: the linear fit integrates by trapezia, sets negative
+    concentrations to zero and lets parameters go negative (left out here); ours does neither.
+    """
+    time, plasma, tissue, published = (
+        np.asarray(RRIFT[f"{k}_{visit}"], float) for k in ("time", "plasma", "tissue", "published")
+    )
+    kept = np.isfinite(published).all(axis=1)
+    medians = np.median(published[kept], axis=0)
+    linear = np.median(linear_extended_tofts(tissue[kept], time, plasma), axis=0)
+    np.testing.assert_allclose(linear, medians, rtol=2e-3, atol=2e-5)
+    physical = kept & (published > 0).all(axis=1)
+    ours = fit("extended-tofts", tissue[physical], time=time, plasma=plasma)
+    good = ours.status == Status.OK
+    assert good.mean() > 0.85
+    theirs = np.median(published[physical][good], axis=0)
+    for name, value in zip(("Ktrans", "kep", "vp"), theirs, strict=True):
+        assert np.median(ours.values[name][good]) == pytest.approx(value, rel=0.15)
