@@ -1,0 +1,273 @@
+"""Who is imaged: lesions over time, read from a study table or drawn around the study's Table 2."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bidsapp.errors import BadInput, UsageError
+from bidsapp.lesiontables import STUDY_UNITS, load_study_table
+
+FACTORS = {"vp": 1e-2, "Ktrans": 1.0, "ve": 1e-2, "ADC": 1e-3, "f": 1.0}
+"""From the units of the study table to ours."""
+RANGES = {"vp": (0, 100), "Ktrans": (0, 5), "ve": (0, 100), "ADC": (0.05, 5), "f": (0, 0.95)}
+MAX_LESIONS = 50
+OUTCOMES = {"CR": (-1.0, -1.0), "SD": (-0.4, 0.5), "PR": (-0.95, -0.65), "PD": (0.8, 2.5)}
+"""Range of the relative change of volume at the follow-up, in the order lesions are given them."""
+LESIONS_EACH = (2, 1, 1)
+"""How many lesions the first, second, third participant has, and so on in turn."""
+FOLLOWUP_DAYS = (60, 400)
+
+
+@dataclass(frozen=True)
+class State:
+    """One lesion in one session, in our units; NaN where nothing was measured."""
+
+    volume: float
+    vp: float
+    Ktrans: float
+    ve: float
+    ADC: float
+    f: float
+    excluded: bool
+
+    @property
+    def diffuses(self) -> bool:
+        """Whether ADC and f are known."""
+        return bool(np.isfinite([self.ADC, self.f]).all())
+
+    @property
+    def enhances(self) -> bool:
+        """Whether vp, Ktrans and ve are known."""
+        return bool(np.isfinite([self.vp, self.Ktrans, self.ve]).all())
+
+
+@dataclass(frozen=True)
+class Session:
+    """One visit: its lesions by number. It has a DWI if a lesion has ADC and f; a DCE likewise."""
+
+    label: str
+    days: int
+    lesions: dict[int, State]
+
+    @property
+    def has_dwi(self) -> bool:
+        """Whether diffusion was measured."""
+        return any(s.diffuses for s in self.lesions.values())
+
+    @property
+    def has_dce(self) -> bool:
+        """Whether the kinetics were measured."""
+        return any(s.enhances for s in self.lesions.values())
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One patient, the sessions in order of time."""
+
+    label: str
+    sessions: tuple[Session, ...]
+
+
+def read_cohort(path: Path, participants: int | None = None) -> list[Participant]:
+    """Read a study table.
+
+    Parameters
+    ----------
+    path : Path
+        As `bidsapp.lesiontables.load_study_table` reads it, in the study's units.
+    participants : int, optional
+        How many to take, from the top; default all.
+
+    Returns
+    -------
+    list of Participant
+
+    Raises
+    ------
+    BadInput
+        If the table cannot be read or holds what cannot be imaged.
+    UsageError
+        If it has fewer participants than asked for.
+    """
+    cohort = load_study_table(path)
+    if dict(cohort.units) != dict(STUDY_UNITS):
+        raise BadInput(f"{path}: must be in the units {dict(STUDY_UNITS)}, not {cohort.units}")
+    table = cohort.lesions
+    for row in table.to_dict("records"):
+        _check_row(row, f"{path}: {row['participant_id']} {row['session_id']}")
+    labels = list(dict.fromkeys(table["participant_id"]))
+    if participants is not None and participants > len(labels):
+        raise UsageError(f"{path} has {len(labels)} participants, {participants} were asked for")
+    chosen = labels[:participants]
+    return [_participant(n, table[table["participant_id"] == n], path) for n in chosen]
+
+
+def _check_row(row: dict[Any, Any], where: str) -> None:
+    for column, prefix in (("participant_id", "sub-"), ("session_id", "ses-")):
+        if not re.fullmatch(prefix + "[0-9a-zA-Z]+", str(row[column])):
+            raise BadInput(
+                f"{where}: {column} must be {prefix} and letters or digits, got {row[column]!r}"
+            )
+    if not float(row["days_from_srs"]).is_integer():
+        raise BadInput(f"{where}: days_from_srs must be a whole number of days")
+    if not 1 <= row["lesion"] <= MAX_LESIONS:
+        raise BadInput(f"{where}: lesion must be from 1 to {MAX_LESIONS}, got {row['lesion']}")
+    if not 0 <= row["volume_ml"] < 1000:
+        raise BadInput(f"{where}: volume_ml must be from 0 to 1000, got {row['volume_ml']}")
+    for column, (low, high) in RANGES.items():
+        value = row[column]
+        if value < low or value > high:
+            raise BadInput(f"{where}: {column} must be from {low} to {high}, got {value}")
+
+
+def _participant(label: str, table: pd.DataFrame, path: Path) -> Participant:
+    def visit(row: dict[Any, Any]) -> tuple[int, str]:
+        return int(row["days_from_srs"]), str(row["session_id"])
+
+    sessions = []
+    for (days, name), group in groupby(sorted(table.to_dict("records"), key=visit), key=visit):
+        states = {int(r["lesion"]): _state(r) for r in group}
+        session = Session(name, days, dict(sorted(states.items())))
+        _check_session(session, f"{path}: {label} {name}")
+        sessions.append(session)
+    labels = [s.label for s in sessions]
+    if len(set(labels)) < len(labels):
+        raise BadInput(f"{path}: {label} has one session on two days: {', '.join(labels)}")
+    return Participant(label, tuple(sessions))
+
+
+def _state(row: dict[Any, Any]) -> State:
+    values = {name: float(row[name]) * factor for name, factor in FACTORS.items()}
+    return State(volume=float(row["volume_ml"]), excluded=bool(row["excluded"]), **values)
+
+
+def _check_session(session: Session, where: str) -> None:
+    """Refuse a lesion that is there, without the numbers that others of the session have."""
+    for number, state in session.lesions.items():
+        if state.volume <= 0:
+            continue
+        if session.has_dwi and not state.diffuses:
+            raise BadInput(f"{where}: lesion {number} needs ADC and f, as others there have them")
+        if session.has_dce and not state.enhances:
+            raise BadInput(f"{where}: lesion {number} needs vp, Ktrans, ve, as others have them")
+        if state.enhances and state.Ktrans > 0 and state.ve <= 0:
+            raise BadInput(f"{where}: lesion {number} has Ktrans but no ve")
+
+
+def draw_cohort(participants: int, seed: int) -> list[Participant]:
+    """Draw a cohort around the study's Table 2.
+
+    Parameters
+    ----------
+    participants : int
+    seed : int
+
+    Returns
+    -------
+    list of Participant
+        The first of them do not depend on how many there are.
+
+    Raises
+    ------
+    UsageError
+        If `participants` is not positive.
+
+    Notes
+    -----
+    Each parameter is log-normal with the mean and SD of its session, its logarithms correlated
+    over the sessions of a lesion. Responses go round, so that a few lesions hold every kind.
+
+    Examples
+    --------
+    >>> [person.label for person in draw_cohort(2, seed=0)]
+    ['sub-01', 'sub-02']
+    """
+    if participants < 1:
+        raise UsageError(f"a cohort has one participant or more, got {participants}")
+    table = tomllib.loads(files("bidsapp.data").joinpath("study_table2.toml").read_text())
+    width = max(2, len(str(participants)))
+    outcomes = list(OUTCOMES.values())
+    people, lesions = [], 0
+    for number in range(participants):
+        rng = np.random.default_rng([seed, number, 1])
+        count = LESIONS_EACH[number % len(LESIONS_EACH)]
+        ranges = [outcomes[(lesions + n) % len(outcomes)] for n in range(count)]
+        lesions += count
+        people.append(_draw_participant(f"sub-{number + 1:0{width}d}", ranges, table, rng))
+    return people
+
+
+def _draw_participant(
+    label: str, outcomes: list[tuple[float, float]], table: dict[str, Any], rng: np.random.Generator
+) -> Participant:
+    names, days = table["sessions"], table["days"]
+    courses = [_draw_course(outcome, table, rng) for outcome in outcomes]
+    sessions = [
+        Session(name, day, {n: course[i] for n, course in enumerate(courses, start=1)})
+        for i, (name, day) in enumerate(zip(names, days, strict=True))
+    ]
+    last = Session(
+        "ses-followup",
+        int(rng.integers(*FOLLOWUP_DAYS)),
+        {n: course[-1] for n, course in enumerate(courses, start=1)},
+    )
+    return Participant(label, (*sessions, last))
+
+
+def _draw_course(
+    outcome: tuple[float, float], table: dict[str, Any], rng: np.random.Generator
+) -> list[State]:
+    """Return one lesion at baseline, 1 week, 1 month, and the volume at the follow-up."""
+    start = float(_log_normal(table["volume_ml"], rng)[0])
+    change = rng.uniform(*outcome)
+    month = rng.uniform(0.86, 0.97) if change < -0.5 else rng.uniform(1.0, 1.07)
+    growth = [1.0, rng.uniform(0.98, 1.06), month, 1 + change]
+    volumes = [round(start * g, 3) for g in growth]
+    drawn = {name: _log_normal(table[name], rng) for name in FACTORS}
+    states = []
+    for i, volume in enumerate(volumes[:-1]):
+        values = {n: round(float(drawn[n][i]), 5) * FACTORS[n] for n in FACTORS}
+        states.append(State(volume=volume, excluded=False, **values))
+    unknown = dict.fromkeys(FACTORS, np.nan)
+    return [*states, State(volume=volumes[-1], excluded=False, **unknown)]
+
+
+def _log_normal(row: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw one value a session, log-normal with the given mean, SD and correlations."""
+    mean, sd = np.array(row["mean"]), np.array(row["sd"])
+    variance = np.log1p((sd / mean) ** 2)
+    correlation = np.eye(len(mean))
+    rows, columns = np.triu_indices(len(mean), 1)
+    correlation[rows, columns] = correlation[columns, rows] = row.get("correlation", [])
+    factor = np.linalg.cholesky(correlation)
+    normal = factor @ rng.standard_normal(len(mean))
+    drawn = np.exp(np.log(mean) - variance / 2 + np.sqrt(variance) * normal)
+    return np.asarray(np.clip(drawn, *row["range"]))
+
+
+def study_rows(participant: Participant) -> list[dict[str, Any]]:
+    """Return the rows of the study table of one participant, in its units; NaN for n/a."""
+    rows = []
+    for session in participant.sessions:
+        for number, state in session.lesions.items():
+            values = {n: round(getattr(state, n) / k, 9) for n, k in FACTORS.items()}
+            rows.append(
+                {
+                    "participant_id": participant.label,
+                    "lesion": number,
+                    "session_id": session.label,
+                    "days_from_srs": session.days,
+                    **values,
+                    "volume_ml": state.volume,
+                    "excluded": int(state.excluded),
+                }
+            )
+    return sorted(rows, key=lambda r: int(r["lesion"]))

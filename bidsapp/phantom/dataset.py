@@ -1,0 +1,211 @@
+"""The data set: who is in it, one participant after the other or side by side, and its tables."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.cohort import COLUMNS
+from bidsapp.errors import NotWritable, UsageError, WorkerKilled
+from bidsapp.lesiontables import STUDY_UNITS
+from bidsapp.phantom import sidecars
+from bidsapp.phantom.cohort import Participant, draw_cohort, read_cohort, study_rows
+from bidsapp.phantom.files import MASKS, TRUTH
+from bidsapp.phantom.participant import Settings, write_participant
+from bidsapp.phantom.series import PROTOCOLS
+
+DRAWN = 3
+"""Participants of a cohort that is drawn, unless asked otherwise."""
+RAW_IGNORE = "*_dce.*\n"
+TRUTH_IGNORE = "*_dwimap.*\n*_dcemap.*\n*_xfm.*\nlesions.*\n"
+
+Outcome = tuple[int, Participant, list[str]]
+
+
+def write_phantom(
+    out: Path,
+    *,
+    participants: int | None = None,
+    cohort: Path | None = None,
+    resolution: Literal["paper", "fast"] = "fast",
+    seed: int = 0,
+    snr: float = 40.0,
+    vfa: bool = False,
+    nprocs: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Write a digital reference object as a BIDS data set, with lesion masks and the truth.
+
+    Parameters
+    ----------
+    out : Path
+        A folder that does not exist, or is empty.
+    participants : int, optional
+        How many; default 3 drawn ones, or all of the cohort.
+    cohort : Path, optional
+        A study table (TSV) of lesions to image; default a cohort drawn around the study's Table 2.
+    resolution : {"fast", "paper"}
+        Voxels: the study's, or coarser in plane.
+    seed : int
+        The same seed gives the same bytes, whatever `nprocs`.
+    snr : float
+        Of white matter in the b = 0 image and in the first frame of the DCE; half the noise in
+        the T1w.
+    vfa : bool
+        Whether to add images at several flip angles, from which T1 can be measured.
+    nprocs : int
+        Participants to image side by side.
+    progress : callable, optional
+        Called with a line of text after each participant.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range, or the cohort has fewer participants.
+    BadInput
+        If the cohort cannot be imaged.
+    NotWritable
+        If the folder holds something already, or cannot be written.
+    WorkerKilled
+        If a process was killed, most likely for want of memory.
+    """
+    _check(resolution, seed, snr, nprocs, participants)
+    settings = Settings(resolution, seed, snr, vfa)
+    if cohort is None:
+        people = draw_cohort(DRAWN if participants is None else participants, seed)
+    else:
+        people = read_cohort(cohort, participants)
+    _claim(out)
+    done: dict[int, tuple[Participant, list[str]]] = {}
+    for number, person, problems in _image_all(out, people, settings, min(nprocs, len(people))):
+        done[number] = person, problems
+        if progress:
+            progress(f"{person.label} written ({len(done)} of {len(people)})")
+            for problem in problems:
+                progress(f"warning: {problem}")
+    imaged = [done[n][0] for n in range(len(people))]
+    problems = [problem for n in range(len(people)) for problem in done[n][1]]
+    _write_tables(out, imaged, problems, settings, cohort)
+
+
+def _check(resolution: str, seed: int, snr: float, nprocs: int, participants: int | None) -> None:
+    if resolution not in PROTOCOLS:
+        raise UsageError(f"resolution is one of {', '.join(PROTOCOLS)}, got {resolution!r}")
+    if seed < 0:
+        raise UsageError(f"the seed is 0 or more, got {seed}")
+    if not 1 <= snr <= 1e6:
+        raise UsageError(f"the SNR is from 1 to 1e6, got {snr:g}")
+    if nprocs < 1 or (participants is not None and participants < 1):
+        raise UsageError(f"need one process and participant or more, got {nprocs}, {participants}")
+
+
+def _claim(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        occupied = any(out.iterdir())
+    except OSError as error:
+        raise NotWritable(f"{out}: cannot be made ({error.strerror or error})") from error
+    if occupied:
+        raise NotWritable(f"{out}: is not empty; give a new folder for the phantom")
+
+
+def _image_all(
+    out: Path, people: Sequence[Participant], settings: Settings, nprocs: int
+) -> Iterator[Outcome]:
+    """Image every participant and yield each when it is done."""
+    if nprocs == 1:
+        for number, person in enumerate(people):
+            yield number, *write_participant(out, person, number, settings)
+        return
+    with ProcessPoolExecutor(nprocs, mp_context=get_context("spawn")) as pool:
+        jobs = {
+            pool.submit(write_participant, out, person, number, settings): number
+            for number, person in enumerate(people)
+        }
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job], *job.result()
+        except BrokenProcessPool as error:
+            raise WorkerKilled(
+                f"a process that wrote {out} was killed, most likely for want of memory: "
+                "use fewer processes or the resolution fast"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_tables(
+    out: Path,
+    people: Sequence[Participant],
+    problems: list[str],
+    settings: Settings,
+    cohort: Path | None,
+) -> None:
+    """Write what describes the data set and its derivatives, the truth last."""
+    texts = files("bidsapp.data").joinpath("phantom.md").read_text(encoding="utf-8")
+    for folder, kind, name, ignore in (
+        (Path(), "raw", "metperf phantom", RAW_IGNORE),
+        (MASKS, "derivative", "Lesion and arterial masks of the metperf phantom", ""),
+        (TRUTH, "derivative", "Truth of the metperf phantom", TRUTH_IGNORE),
+    ):
+        description = to_json(sidecars.dataset(name, kind))
+        write_bytes(out / folder / "dataset_description.json", description)
+        write_bytes(out / folder / "README.md", texts.encode())
+        if ignore:
+            write_bytes(out / folder / ".bidsignore", ignore.encode())
+    rows = [{"participant_id": person.label} for person in people]
+    write_bytes(out / "participants.tsv", to_tsv(["participant_id"], rows))
+    about = {"participant_id": {"Description": "Unique label of the participant"}}
+    write_bytes(out / "participants.json", to_json(about))
+    for person in people:
+        _write_sessions(out, person)
+    truth = [row for person in people for row in study_rows(person)]
+    write_bytes(out / TRUTH / "lesions.tsv", to_tsv(COLUMNS, truth))
+    write_bytes(out / TRUTH / "lesions.json", to_json(_about_lesions(problems, settings, cohort)))
+
+
+def _write_sessions(out: Path, person: Participant) -> None:
+    rows = [
+        {"session_id": session.label, "days_since_treatment": session.days}
+        for session in person.sessions
+    ]
+    path = out / person.label / f"{person.label}_sessions.tsv"
+    write_bytes(path, to_tsv(["session_id", "days_since_treatment"], rows))
+    about = {
+        "session_id": {"Description": "Label of the session"},
+        "days_since_treatment": {
+            "Description": "Days since stereotactic radiosurgery, negative before it",
+            "Units": "d",
+        },
+    }
+    write_bytes(path.with_suffix(".json"), to_json(about))
+
+
+def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None) -> dict[str, Any]:
+    columns = {
+        "lesion": "Number of the lesion, the same in every session",
+        "days_from_srs": "Days since stereotactic radiosurgery",
+        "vp": "Plasma volume fraction of the enhancing rim",
+        "Ktrans": "Volume transfer constant of the enhancing rim",
+        "ve": "Extravascular extracellular volume fraction of the enhancing rim",
+        "ADC": "Mono-exponential apparent diffusion coefficient of the enhancing rim",
+        "f": "Perfusion fraction of the enhancing rim",
+        "volume_ml": "Volume of the whole lesion, as imaged",
+        "excluded": "1 for a lesion with gross haemorrhage",
+    }
+    about: dict[str, Any] = {name: {"Description": text} for name, text in columns.items()}
+    for name, unit in STUDY_UNITS.items():
+        about[name]["Units"] = unit
+    about["Phantom"] = {
+        "Resolution": settings.resolution,
+        "Seed": settings.seed,
+        "SNR": settings.snr,
+        "VFA": settings.vfa,
+        "Cohort": cohort.name if cohort else "drawn around the study's Table 2",
+        "Warnings": problems,
+    }
+    return about

@@ -1,0 +1,173 @@
+"""One visit on disk: raw images, the regions that a reader would draw, and the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bidsapp.bids.derivatives import to_tsv, write_bytes
+from bidsapp.phantom import sidecars
+from bidsapp.phantom.anatomy import Anatomy
+from bidsapp.phantom.cohort import Session
+from bidsapp.phantom.lesions import Lesion
+from bidsapp.phantom.physics import Tissue
+from bidsapp.phantom.rois import Labels, artery_mask, label_lesions, tissue_labels, true_parameters
+from bidsapp.phantom.scene import Scene
+from bidsapp.phantom.series import FRAME_TIME, Protocol, Series
+from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.write import write_image, write_sidecar, write_transform
+
+MASKS, TRUTH = Path("derivatives", "manual_masks"), Path("derivatives", "truth")
+ENTITIES = {
+    "t1w": ("anat", "ce-gadolinium_T1w"),
+    "dwi": ("dwi", "dwi"),
+    "dce": ("perf", "dce"),
+    "vfa": ("anat", "flip-{}_VFA"),
+}
+"""Folder and rest of the name of each series."""
+TRUE_MAPS = {
+    "f": ("dwi", "model-ivim_param-f_dwimap"),
+    "D": ("dwi", "model-ivim_param-D_dwimap"),
+    "Dstar": ("dwi", "model-ivim_param-Dstar_dwimap"),
+    "ADC": ("dwi", "ADC"),
+    "Ktrans": ("perf", "model-etofts_param-Ktrans_dcemap"),
+    "ve": ("perf", "model-etofts_param-ve_dcemap"),
+    "vp": ("perf", "model-etofts_param-vp_dcemap"),
+    "T1": ("anat", "T1map"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a session go."""
+
+    root: Path
+    participant: str
+    session: str
+
+    def path(
+        self, datatype: str, name: str, within: Path = Path(), extension: str = ".nii.gz"
+    ) -> Path:
+        """Return the path of a file of the session."""
+        folder = self.root / within / self.participant / self.session / datatype
+        return folder / f"{self.participant}_{self.session}_{name}{extension}"
+
+    def uri(self, datatype: str, name: str) -> str:
+        """Return the BIDS URI of a raw image."""
+        path = self.path(datatype, name).relative_to(self.root)
+        return f"bids:raw:{path.as_posix()}"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A session with all that it is made of.
+
+    `reference` is the pose (head to scanner) of the participant's first session.
+    """
+
+    place: Place
+    session: Session
+    anatomy: Anatomy
+    lesions: Mapping[int, Lesion]
+    tissues: Mapping[str, Tissue]
+    scene: Scene
+    protocol: Protocol
+    reference: Matrix
+
+
+def write_visit(visit: Visit, series: Mapping[str, Series]) -> None:
+    """Write the images of a visit, and what is known about them.
+
+    Parameters
+    ----------
+    visit : Visit
+    series : mapping of str to Series
+        ``t1w``, and perhaps ``dwi``, ``dce``, ``vfa-1`` and so on.
+
+    Raises
+    ------
+    NotWritable
+        If a file cannot be written.
+    """
+    for name, image in series.items():
+        _write_series(visit.place, name, image)
+    t1w = series["t1w"]
+    rois = label_lesions(
+        visit.anatomy, visit.lesions, t1w.grid, t1w.pose, visit.protocol.t1w_points
+    )
+    if visit.lesions:
+        _write_rois(visit, rois, t1w)
+    if "dce" in series:
+        _write_artery(visit, series["dce"])
+    _write_maps(visit, series, rois)
+    _write_transforms(visit, series)
+
+
+def _write_series(place: Place, name: str, image: Series) -> None:
+    kind, _, number = name.partition("-")
+    datatype, entities = ENTITIES[kind]
+    path = place.path(datatype, entities.format(number))
+    sidecar = sidecars.of_series(kind, image, number)
+    step = {"dce": FRAME_TIME, "dwi": sidecars.DWI_TR}.get(kind)
+    write_image(path, image.data, image.grid.affine, sidecar, time_step=step)
+    if kind == "dwi":
+        tables = {".bval": image.bvalues[None], ".bvec": image.directions.T}
+        for extension, table in tables.items():
+            text = "".join(" ".join(f"{v:g}" for v in row) + "\n" for row in table)
+            write_bytes(place.path(datatype, entities, extension=extension), text.encode())
+
+
+def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: Series) -> None:
+    source = visit.place.uri(*ENTITIES["t1w"])
+    rows = [
+        {"index": n, "name": f"lesion {n}", "excluded": int(visit.session.lesions[n].excluded)}
+        for n in visit.lesions
+    ]
+    for name, labels in rois.items():
+        entities = f"ce-gadolinium_seg-{name}_dseg"
+        path = visit.place.path("anat", entities, MASKS)
+        write_image(path, labels, t1w.grid.affine, sidecars.of_lesions(name, source))
+        table = visit.place.path("anat", entities, MASKS, ".tsv")
+        write_bytes(table, to_tsv(["index", "name", "excluded"], rows))
+
+
+def _write_artery(visit: Visit, dce: Series) -> None:
+    mask = artery_mask(visit.scene, dce.grid, dce.pose, _fine_points(visit.protocol))
+    path = visit.place.path("anat", "space-dce_label-AIF_mask", MASKS)
+    source = visit.place.uri(*ENTITIES["dce"])
+    write_image(path, mask, dce.grid.affine, sidecars.of_artery(source))
+
+
+def _fine_points(protocol: Protocol) -> tuple[int, int, int]:
+    """Return points per DCE voxel on the scene before it is made coarse."""
+    i, j, k = (max(1, round(size)) for size in protocol.dce)
+    return i, j, k
+
+
+def _write_maps(visit: Visit, series: Mapping[str, Series], rois: Mapping[str, Labels]) -> None:
+    t1w = series["t1w"]
+    labels = tissue_labels(visit.scene, t1w.grid, t1w.pose, rois)
+    truths = [true_parameters(visit.tissues[name]) for name in visit.scene.tissues]
+    needed = {"anat": "t1w", "dwi": "dwi", "perf": "dce"}
+    for name, (datatype, entities) in TRUE_MAPS.items():
+        if needed[datatype] not in series:
+            continue
+        values: Volume = np.array([np.nan, *(t[name] for t in truths)], np.float32)
+        path = visit.place.path(datatype, f"space-T1w_{entities}", TRUTH)
+        sidecar = sidecars.of_map(name, visit.place.uri(*ENTITIES["t1w"]))
+        write_image(path, values[labels], t1w.grid.affine, sidecar)
+
+
+def _write_transforms(visit: Visit, series: Mapping[str, Series]) -> None:
+    """Write where points of each fixed image (T1w, first T1w) are in the moving one."""
+    t1w = series["t1w"].pose
+    moves = [("anat", "T1w", "individual", t1w, visit.reference)]
+    for name, datatype in (("dwi", "dwi"), ("dce", "perf")):
+        if name in series:
+            moves.append((datatype, name, "T1w", series[name].pose, t1w))
+    for datatype, start, end, moving, fixed in moves:
+        entities = f"from-{start}_to-{end}_mode-image_xfm"
+        path = visit.place.path(datatype, entities, TRUTH, ".txt")
+        write_transform(path, moving @ np.linalg.inv(fixed))
+        write_sidecar(path, sidecars.OF_TRANSFORM)

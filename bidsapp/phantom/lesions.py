@@ -1,0 +1,243 @@
+"""Lesions: irregular shapes of exact volume, with a rim, a core and oedema, placed in tissue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, optimize
+
+from bidsapp.phantom.anatomy import Anatomy, Part, smooth_field
+from bidsapp.phantom.template import COARSE, Volume, block_mean
+
+CORE_FROM = 2.0
+"""Volume in ml above which a lesion has a necrotic core."""
+CORE_SHARE = (0.12, 0.30)
+"""Range of the share of the lesion that is core."""
+ROUGHNESS = 0.10
+"""Standard deviation of the radius relative to an ellipsoid."""
+OEDEMA_WIDTH = (3.0, 10.0)
+"""Range of the width of the oedema around a lesion, mm."""
+GAP = 8.0
+"""Least distance between the edges of two lesions at their usual size, mm."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of one lesion at any size.
+
+    Attributes
+    ----------
+    corner : (3,) array of int
+        Voxel of the anatomy where the box of `distance` begins.
+    distance : (I, J, K) array
+        Distance from the centre in mm, in the metric in which the lesion is a ball.
+    core_share, oedema_width : float
+    """
+
+    corner: NDArray[np.int64]
+    distance: Volume
+    core_share: float
+    oedema_width: float
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Where the box lies in the anatomy."""
+        i, j, k = (slice(c, c + n) for c, n in zip(self.corner, self.distance.shape, strict=True))
+        return i, j, k
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion as it is in one session: what it covers, and its volume in ml.
+
+    `rim`, `core` and `oedema` are parts of the anatomy; `core` is empty in a small lesion.
+    """
+
+    rim: Part
+    core: Part
+    oedema: Part
+    volume: float
+
+
+def radius_of(volume: float) -> float:
+    """Return the radius in mm of a ball of so many ml.
+
+    Examples
+    --------
+    >>> round(radius_of(1.0), 2)
+    6.2
+    """
+    return float((3000 * volume / (4 * np.pi)) ** (1 / 3))
+
+
+def draw_shapes(
+    anatomy: Anatomy,
+    usual: Mapping[int, float],
+    largest: Mapping[int, float],
+    rng: np.random.Generator,
+) -> dict[int, Shape]:
+    """Give every lesion a place and a shape.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    usual, largest : mapping of lesion to volume, ml
+        The size to find a place for, and the largest size in any session.
+    rng : Generator
+
+    Returns
+    -------
+    dict of lesion to Shape
+    """
+    places = _draw_places(anatomy, usual, rng)
+    return {n: _draw_shape(anatomy, places[n], largest[n], rng) for n in sorted(usual)}
+
+
+def _draw_places(
+    anatomy: Anatomy, usual: Mapping[int, float], rng: np.random.Generator
+) -> dict[int, NDArray[np.int64]]:
+    """Return centres (voxels) inside tissue, the largest lesion choosing first."""
+    tissue = block_mean(anatomy.brain - anatomy.fluid) > 0.6
+    depth = ndimage.distance_transform_edt(tissue) * COARSE
+    voxels = np.argwhere(_reachable(anatomy, depth))
+    depths = depth[tuple(voxels.T)]
+    places: dict[int, NDArray[np.int64]] = {}
+    room = np.full(len(voxels), np.inf)
+    for lesion in sorted(usual, key=lambda n: (-usual[n], n)):
+        radius = radius_of(usual[lesion])
+        fit = np.minimum(depths / (0.8 * radius), room / (radius + GAP))
+        good = np.flatnonzero(fit >= min(1.0, 0.95 * float(fit.max())))
+        chosen = voxels[good[rng.integers(len(good))]]
+        places[lesion] = chosen * COARSE
+        distance = np.linalg.norm((voxels - chosen) * float(COARSE), axis=1) - radius
+        room = np.minimum(room, distance)
+    return places
+
+
+def _reachable(anatomy: Anatomy, depth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where a lesion may sit: in tissue that every series covers."""
+    start = anatomy.affine[:3, 3]
+    axes = [start[i] + COARSE * np.arange(n) for i, n in enumerate(depth.shape)]
+    x, _, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+    return np.asarray((depth > 2) & (np.abs(x) < 60) & (np.abs(x) > 6) & (z > -45) & (z < 65))
+
+
+def _draw_shape(
+    anatomy: Anatomy, centre: NDArray[np.int64], largest: float, rng: np.random.Generator
+) -> Shape:
+    half = int(np.ceil(1.9 * radius_of(max(largest, 0.05)) + OEDEMA_WIDTH[1] + 3))
+    low = np.maximum(centre - half, 0)
+    high = np.minimum(centre + half + 1, anatomy.shape)
+    axes = [np.arange(a, b) - c for a, b, c in zip(low, high, centre, strict=True)]
+    offset = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    axis = np.exp(rng.uniform(-0.2, 0.2, 3))
+    stretch = (turn * (axis / np.cbrt(axis.prod()))).astype(np.float32)
+    spacing = float(np.clip(radius_of(largest), 4, 12))
+    rough = np.clip(1 + ROUGHNESS * smooth_field(offset.shape[:3], spacing, rng, step=1), 0.7, 1.4)
+    distance = np.linalg.norm(offset @ stretch, axis=-1) * rough
+    return Shape(
+        corner=low.astype(np.int64),
+        distance=distance.astype(np.float32),
+        core_share=float(rng.uniform(*CORE_SHARE)),
+        oedema_width=float(rng.uniform(*OEDEMA_WIDTH)),
+    )
+
+
+def ball_cover(distance: Volume, allowed: Volume, volume: float) -> tuple[Volume, float]:
+    """Return the coverage that fills a volume exactly, and the radius that does it.
+
+    Parameters
+    ----------
+    distance : (...) array, mm
+        From the centre.
+    allowed : (...) array
+        The most that may be covered of each voxel of one cubic millimetre.
+    volume : float, ml
+
+    Returns
+    -------
+    cover : (...) array
+        Up to `allowed`; all of it where even that is less than the volume.
+    radius : float, mm
+
+    Notes
+    -----
+    ``cover = allowed clip(radius - distance + 1/2, 0, 1)`` grows with the radius, so bisection
+    finds the only radius with ``sum(cover) = volume``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.abs(np.arange(-20, 21.0))
+    >>> cover, radius = ball_cover(x, np.ones_like(x), 0.011)
+    >>> round(float(cover.sum()), 6), round(radius, 6)
+    (11.0, 5.5)
+    """
+    most = float(distance.max()) + 1
+    wide = allowed.astype(np.float64)
+
+    def cover(radius: float) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = wide * np.clip(radius - distance + 0.5, 0, 1)
+        return result
+
+    def excess(radius: float) -> float:
+        return float(cover(radius).sum()) - 1000 * volume
+
+    if excess(most) <= 0:
+        return allowed, most
+    radius = float(optimize.brentq(excess, -0.5, most, xtol=1e-9))
+    return cover(radius).astype(np.float32), radius
+
+
+def grow_lesions(
+    anatomy: Anatomy, shapes: Mapping[int, Shape], volumes: Mapping[int, float]
+) -> dict[int, Lesion]:
+    """Return the lesions of one session at their volumes, none over another.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    shapes : mapping of lesion to Shape
+    volumes : mapping of lesion to volume, ml
+        A lesion of no volume is left out of the result.
+
+    Returns
+    -------
+    dict of lesion to Lesion
+    """
+    free = anatomy.brain.copy()
+    wholes = {}
+    for lesion, volume in volumes.items():
+        if volume <= 0:
+            continue
+        shape = shapes[lesion]
+        cover, radius = ball_cover(shape.distance, free[shape.box], volume)
+        share = shape.core_share if volume > CORE_FROM else 0.0
+        core = ball_cover(shape.distance, free[shape.box], share * volume)[0]
+        wholes[lesion] = (cover, core, radius)
+        free[shape.box] -= cover
+    return {n: _finish(anatomy, shapes[n], *wholes[n], free) for n in wholes}
+
+
+def _finish(
+    anatomy: Anatomy, shape: Shape, whole: Volume, core: Volume, radius: float, free: Volume
+) -> Lesion:
+    box = shape.box
+    reach = np.float32(radius + shape.oedema_width)
+    edge = np.clip((reach - shape.distance) / 4 + 0.5, 0, 1)
+    swollen = np.minimum(edge * anatomy.white[box], free[box])
+    free[box] -= swollen
+    return Lesion(
+        rim=_as_part(anatomy, shape, np.clip(whole - core, 0, 1)),
+        core=_as_part(anatomy, shape, core),
+        oedema=_as_part(anatomy, shape, swollen),
+        volume=float(whole.sum(dtype=np.float64)) / 1000,
+    )
+
+
+def _as_part(anatomy: Anatomy, shape: Shape, cover: Volume) -> Part:
+    some = np.argwhere(cover > 0)
+    index = np.ravel_multi_index(tuple((some + shape.corner).T), anatomy.shape)
+    return Part(index.astype(np.int32), cover[tuple(some.T)].astype(np.float32))

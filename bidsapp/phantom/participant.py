@@ -1,0 +1,162 @@
+"""One participant: the anatomy is drawn once, then every session is imaged and written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bidsapp.phantom import physics
+from bidsapp.phantom.acquisition import draw_pose
+from bidsapp.phantom.anatomy import draw_anatomy
+from bidsapp.phantom.cohort import Participant, Session, State
+from bidsapp.phantom.files import Place, Visit, write_visit
+from bidsapp.phantom.lesions import Lesion, draw_shapes, grow_lesions
+from bidsapp.phantom.physics import TISSUES, Tissue
+from bidsapp.phantom.scene import build_scene, coarsened
+from bidsapp.phantom.series import (
+    PROTOCOLS,
+    Series,
+    draw_bolus,
+    image_dce,
+    image_dwi,
+    image_t1w,
+    image_vfa,
+)
+from bidsapp.phantom.template import Matrix
+
+SESSION_DEGREES, SESSION_MM = 5.0, 8.0
+"""How far the head may turn and move between sessions."""
+ENHANCEMENT = State(volume=0, vp=0.037, Ktrans=0.068, ve=0.108, ADC=1.1e-3, f=0.083, excluded=False)
+"""What a lesion is imaged with in a session without a number, if no earlier session has one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to image: resolution (a key of `PROTOCOLS`), seed, SNR, with a VFA series or not."""
+
+    resolution: str
+    seed: int
+    snr: float
+    vfa: bool
+
+
+def write_participant(
+    out: Path, person: Participant, number: int, settings: Settings
+) -> tuple[Participant, list[str]]:
+    """Image all sessions of a participant and write them.
+
+    Parameters
+    ----------
+    out : Path
+        The data set.
+    person : Participant
+    number : int
+        Place in the cohort; with the seed it fixes all that is random.
+    settings : Settings
+
+    Returns
+    -------
+    person : Participant
+        As imaged: with the volumes that the lesions have.
+    problems : list of str
+        Lesions that are smaller than they should be, for want of room.
+    """
+    rng = np.random.default_rng([settings.seed, number, 2])
+    anatomy = draw_anatomy(rng)
+    shapes = draw_shapes(anatomy, *_sizes(person), rng)
+    t1 = {n: float(np.clip(rng.normal(1.6, 0.1), 1.3, 1.9)) for n in shapes}
+    imaged: list[Session] = []
+    problems: list[str] = []
+    reference: Matrix | None = None
+    for order, session in enumerate(person.sessions):
+        states = _known_states(person, order)
+        volumes = {n: s.volume for n, s in session.lesions.items()}
+        lesions = grow_lesions(anatomy, shapes, volumes)
+        done = _imaged_session(session, lesions)
+        problems += _missing_volume(f"{person.label} {session.label}", session, done)
+        rng = np.random.default_rng([settings.seed, number, 3, order])
+        pose = draw_pose(rng, SESSION_DEGREES, SESSION_MM)
+        reference = pose if reference is None else reference
+        visit = Visit(
+            place=Place(out, person.label, session.label),
+            session=done,
+            anatomy=anatomy,
+            lesions=lesions,
+            tissues=TISSUES | _tissues_of(states, t1),
+            scene=build_scene(anatomy, lesions),
+            protocol=PROTOCOLS[settings.resolution],
+            reference=reference,
+        )
+        write_visit(visit, _acquire(visit, pose, settings, rng))
+        imaged.append(done)
+    return replace(person, sessions=tuple(imaged)), problems
+
+
+def _sizes(person: Participant) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the first and the largest volume of every lesion."""
+    first: dict[int, float] = {}
+    largest: dict[int, float] = {}
+    for session in person.sessions:
+        for n, state in session.lesions.items():
+            first[n] = first.get(n) or state.volume
+            largest[n] = max(largest.get(n, 0.0), state.volume)
+    return first, largest
+
+
+def _known_states(person: Participant, order: int) -> dict[int, State]:
+    """Return the lesions of a session; what was not measured is as it was last."""
+    states = {}
+    for n, state in person.sessions[order].lesions.items():
+        earlier = [s.lesions[n] for s in person.sessions[: order + 1] if n in s.lesions]
+        diffuse = next((s for s in reversed(earlier) if s.diffuses), ENHANCEMENT)
+        enhance = next((s for s in reversed(earlier) if s.enhances), ENHANCEMENT)
+        states[n] = replace(enhance, ADC=diffuse.ADC, f=diffuse.f, excluded=state.excluded)
+    return states
+
+
+def _tissues_of(states: Mapping[int, State], t1: Mapping[int, float]) -> dict[str, Tissue]:
+    found: dict[str, Tissue] = {}
+    for n, s in states.items():
+        parts = physics.lesion_tissues(
+            Ktrans=s.Ktrans, ve=s.ve, vp=s.vp, adc=s.ADC, f=s.f, t1=t1[n], haemorrhagic=s.excluded
+        )
+        found |= {f"lesion-{n}_{kind}": tissue for kind, tissue in parts.items()}
+    return found
+
+
+def _imaged_session(session: Session, lesions: Mapping[int, Lesion]) -> Session:
+    """Return the session with the volumes that were reached, rounded to 0.1 microlitre."""
+    states = {
+        n: replace(s, volume=round(lesions[n].volume, 4) if n in lesions else 0.0)
+        for n, s in session.lesions.items()
+    }
+    return replace(session, lesions=states)
+
+
+def _missing_volume(where: str, wanted: Session, done: Session) -> list[str]:
+    return [
+        f"{where}: lesion {n} has {done.lesions[n].volume:g} ml of {state.volume:g} ml: "
+        "no more fits into the brain around its place"
+        for n, state in wanted.lesions.items()
+        if abs(done.lesions[n].volume - state.volume) > 1e-3
+    ]
+
+
+def _acquire(
+    visit: Visit, pose: Matrix, settings: Settings, rng: np.random.Generator
+) -> dict[str, Series]:
+    """Return the series of a visit by name: t1w, dwi, dce, vfa-1 and so on."""
+    scene, protocol, snr = visit.scene, visit.protocol, settings.snr
+    tissues = [visit.tissues[name] for name in scene.tissues]
+    bolus = draw_bolus(rng)
+    series = {"t1w": image_t1w(scene, tissues, protocol, pose, bolus, snr, rng)}
+    coarse = coarsened(scene, protocol.coarsening) if protocol.coarsening > 1 else scene
+    if visit.session.has_dwi:
+        series["dwi"] = image_dwi(coarse, tissues, protocol, pose, snr, rng)
+    if visit.session.has_dce:
+        series["dce"] = image_dce(coarse, tissues, protocol, pose, bolus, snr, rng)
+        if settings.vfa:
+            flips = image_vfa(coarse, tissues, protocol, series["dce"], snr, rng)
+            series |= {f"vfa-{n}": image for n, image in enumerate(flips, start=1)}
+    return series

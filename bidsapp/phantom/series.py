@@ -1,0 +1,268 @@
+"""The series of a session: each images the scene in its own grid and pose, with its own physics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.phantom import physics
+from bidsapp.phantom.acquisition import (
+    Grid,
+    draw_motion,
+    draw_pose,
+    epi_displacement,
+    plan_grid,
+    rician,
+    sample,
+    sample_distorted,
+)
+from bidsapp.phantom.physics import Array, Tissue
+from bidsapp.phantom.scene import Scene
+from bidsapp.phantom.template import Matrix, Volume
+
+Triple = tuple[float, float, float]
+
+WHITE_LEVEL = 400.0
+"""Intensity of white matter in the first volume of every series."""
+T1W_TR, T1W_TE, T1W_FLIP = 0.0075, 0.0031, 20.0
+T1W_DELAY = 6.5
+"""Minutes from the arrival of the contrast agent to the middle of the T1w."""
+DWI_TR, DWI_TE = 6.0, 0.08
+ECHO_SPACING, EPI_LINES = 0.00065, 96
+DCE_TR, DCE_TE, DCE_FLIP = 0.004, 0.00202, 15.0
+FRAMES, FRAME_TIME = 60, 5.2
+VFA_FLIPS = (2.0, 5.0, 10.0, 15.0)
+FINE_STEPS = 20
+"""Steps of the kinetics in one frame."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Spatial settings: voxels and points per voxel of each series, along the voxels' axes.
+
+    Attributes
+    ----------
+    t1w, dwi, dce : tuple of float, mm
+    t1w_points, dwi_points, dce_points : tuple of int
+    coarsening : int
+        Voxels of 1 mm, along each axis, that are averaged before DWI and DCE are imaged.
+    """
+
+    t1w: Triple
+    dwi: Triple
+    dce: Triple
+    t1w_points: tuple[int, int, int]
+    dwi_points: tuple[int, int, int]
+    dce_points: tuple[int, int, int]
+    coarsening: int
+
+
+PROTOCOLS = {
+    "paper": Protocol(
+        (1.0, 1.1, 1.5), (1.2, 1.2, 5.0), (1.0, 1.0, 8.0), (1, 1, 2), (1, 1, 5), (1, 1, 8), 1
+    ),
+    "fast": Protocol(
+        (2.0, 2.0, 2.0), (2.4, 2.4, 5.0), (2.0, 2.0, 8.0), (2, 2, 2), (1, 1, 3), (1, 1, 4), 2
+    ),
+}
+FIELDS_OF_VIEW: dict[str, Triple] = {
+    "t1w": (192.0, 242.0, 186.0),
+    "dwi": (211.2, 240.0, 155.0),
+    "dce": (240.0, 224.0, 160.0),
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """An image as acquired.
+
+    Attributes
+    ----------
+    data : (I, J, K) or (I, J, K, N) array of int16
+    grid : Grid
+    pose : (4, 4) array
+        From head to scanner, at the first volume.
+    directions : (N, 3) array
+        Of the gradients along the voxels' axes; zero without diffusion weighting.
+    bvalues : (N,) array, s/mm2
+    """
+
+    data: NDArray[np.int16]
+    grid: Grid
+    pose: Matrix
+    directions: Array
+    bvalues: Array
+
+
+@dataclass(frozen=True)
+class Bolus:
+    """One injection: arrival after the start of the DCE in min, and dose relative to Parker's."""
+
+    arrival: float
+    scale: float
+
+
+def draw_bolus(rng: np.random.Generator) -> Bolus:
+    """Return an injection that arrives in or after the sixth frame."""
+    start = 6 * FRAME_TIME / 60
+    return Bolus(start + float(rng.uniform(0, FRAME_TIME / 60)), float(rng.uniform(0.85, 1.05)))
+
+
+def _series(
+    data: Volume,
+    grid: Grid,
+    pose: Matrix,
+    directions: Array | None = None,
+    bvalues: Array | None = None,
+) -> Series:
+    none = np.zeros((0, 3)), np.zeros(0)
+    stored = np.clip(np.rint(data), 0, 32767).astype(np.int16)
+    return Series(
+        stored,
+        grid,
+        pose,
+        none[0] if directions is None else directions,
+        none[1] if bvalues is None else bvalues,
+    )
+
+
+def _level(signals: Array, scene: Scene) -> float:
+    """Return the factor that brings white matter (of no preferred direction) to `WHITE_LEVEL`."""
+    white = [scene.tissues.index(f"white_{axis}") for axis in "xyz"]
+    return WHITE_LEVEL / float(signals[white].mean())
+
+
+def image_t1w(
+    scene: Scene,
+    tissues: Sequence[Tissue],
+    protocol: Protocol,
+    pose: Matrix,
+    bolus: Bolus,
+    snr: float,
+    rng: np.random.Generator,
+) -> Series:
+    """Return the post-contrast T1-weighted image; its white matter has twice the SNR.
+
+    Parameters
+    ----------
+    scene : Scene
+    tissues : sequence of Tissue
+        In the order of the scene.
+    protocol : Protocol
+    pose : (4, 4) array
+        From head to scanner.
+    bolus : Bolus
+    snr : float
+    rng : Generator
+
+    Returns
+    -------
+    Series
+    """
+    grid = plan_grid("axial", protocol.t1w, FIELDS_OF_VIEW["t1w"], pose, rng)
+    time = np.arange(0, T1W_DELAY, FRAME_TIME / FINE_STEPS / 60)
+    blood = physics.arterial_blood(time, 0.0, bolus.scale)
+    late = physics.concentrations(tissues, time, blood)[:, -1:]
+    flip = np.deg2rad(T1W_FLIP)
+    signals = physics.spoiled_gradient_echo(tissues, late, T1W_TR, flip)[:, 0]
+    volume = scene.image(signals * _level(signals, scene))
+    clean = sample(volume, scene.affine, grid, pose, protocol.t1w_points)
+    return _series(rician(clean, WHITE_LEVEL / (2 * snr), rng), grid, pose)
+
+
+def image_dwi(
+    scene: Scene,
+    tissues: Sequence[Tissue],
+    protocol: Protocol,
+    session_pose: Matrix,
+    snr: float,
+    rng: np.random.Generator,
+) -> Series:
+    """Return the diffusion series: one b = 0, then three orthogonal directions for each b.
+
+    The parameters are those of `image_t1w`.
+    """
+    pose = session_pose @ draw_pose(rng, 1.5, 2.0)
+    grid = plan_grid("axial", protocol.dwi, FIELDS_OF_VIEW["dwi"], pose, rng)
+    bvalues = np.array([0.0, *np.repeat(physics.BVALUES[1:], 3)])
+    directions = np.concatenate([np.zeros((1, 3)), np.tile(np.eye(3), (len(bvalues) // 3, 1))])
+    motion = draw_motion(rng, len(bvalues), 0.5, 0.8)
+    rest = np.array([physics.spin_echo_epi(t, DWI_TR, DWI_TE) for t in tissues])
+    rest *= _level(rest, scene)
+    displacement = epi_displacement(grid, pose, protocol.dwi_points)
+    data = np.empty((*grid.shape, len(bvalues)), np.float32, order="F")
+    for n, (b, direction) in enumerate(zip(bvalues, directions, strict=True)):
+        now = motion[n] @ pose
+        in_head = now[:3, :3].T @ (grid.affine[:3, :3] / grid.spacing) @ direction
+        weights = np.array([physics.diffusion_weighted(t, b, in_head) for t in tissues])
+        data[..., n] = sample_distorted(
+            scene.image(rest * weights),
+            scene.affine,
+            grid,
+            now,
+            protocol.dwi_points,
+            displacement,
+        )
+    return _series(rician(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
+
+
+def image_dce(
+    scene: Scene,
+    tissues: Sequence[Tissue],
+    protocol: Protocol,
+    session_pose: Matrix,
+    bolus: Bolus,
+    snr: float,
+    rng: np.random.Generator,
+) -> Series:
+    """Return the dynamic series; a frame has the contrast of the middle of its time.
+
+    The parameters are those of `image_t1w`.
+    """
+    pose = session_pose @ draw_pose(rng, 1.5, 2.0)
+    grid = plan_grid("sagittal", protocol.dce, FIELDS_OF_VIEW["dce"], pose, rng)
+    motion = draw_motion(rng, FRAMES, 0.5, 0.8)
+    signals = dce_signals(tissues, bolus)
+    signals *= _level(signals[:, 0], scene)
+    data = np.empty((*grid.shape, FRAMES), np.int16, order="F")
+    for n in range(FRAMES):
+        volume = scene.image(signals[:, n])
+        clean = sample(volume, scene.affine, grid, motion[n] @ pose, protocol.dce_points)
+        noisy = rician(clean, WHITE_LEVEL / snr, rng)
+        data[..., n] = np.clip(np.rint(noisy), 0, 32767)
+    return Series(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
+
+
+def dce_signals(tissues: Sequence[Tissue], bolus: Bolus) -> Array:
+    """Return the signal of every tissue in every frame, (tissues, frames)."""
+    step = FRAME_TIME / FINE_STEPS / 60
+    time = np.arange(FRAMES * FINE_STEPS) * step
+    blood = physics.arterial_blood(time, bolus.arrival, bolus.scale)
+    fine = physics.concentrations(tissues, time, blood)
+    middle = fine[:, FINE_STEPS // 2 :: FINE_STEPS]
+    return physics.spoiled_gradient_echo(tissues, middle, DCE_TR, np.deg2rad(DCE_FLIP))
+
+
+def image_vfa(
+    scene: Scene,
+    tissues: Sequence[Tissue],
+    protocol: Protocol,
+    dce: Series,
+    snr: float,
+    rng: np.random.Generator,
+) -> list[Series]:
+    """Return spoiled gradient echoes at `VFA_FLIPS` before contrast, on the grid of the DCE.
+
+    One receive gain for all: noise and scale are those of the DCE.
+    """
+    none = np.zeros((len(tissues), 1))
+    reference = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(DCE_FLIP))[:, 0]
+    level = _level(reference, scene)
+    images = []
+    for flip in VFA_FLIPS:
+        signals = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(flip))[:, 0]
+        volume = scene.image(signals * level)
+        clean = sample(volume, scene.affine, dce.grid, dce.pose, protocol.dce_points)
+        images.append(_series(rician(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
+    return images

@@ -1,0 +1,164 @@
+"""The brain that everyone shares: the ICBM152 average that ships in the nilearn wheel."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bidsapp.errors import BadInput
+
+Volume = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+COARSE = 2
+"""Spacing in mm of the smooth maps: distances, fibre directions."""
+MARGIN = ((0, 0), (0, 10), (28, 0))
+"""Voxels of 1 mm added around the template, for scalp, face and neck."""
+CLOSING = 6.0
+"""Radius in mm of the closing that turns the folded brain into its smooth hull."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Maps of the average head, all in one space.
+
+    Attributes
+    ----------
+    affine : (4, 4) array
+        From voxels of the 1 mm maps to mm, RAS.
+    grey, white, brain, texture : (I, J, K) arrays
+        Fractions of grey and white matter and of anything inside the brain, and the contrast of
+        the T1-weighted template that the fractions do not explain, relative to 1.
+    coarse_affine : (4, 4) array
+        From voxels of the coarse maps to mm.
+    fibres : (3, i, j, k) array
+        Squared direction of the white-matter fibres along x, y, z; they sum to 1.
+    hull : (i, j, k) array
+        Signed distance to the hull of the brain, mm, positive outside.
+    """
+
+    affine: Matrix
+    grey: Volume
+    white: Volume
+    brain: Volume
+    texture: Volume
+    coarse_affine: Matrix
+    fibres: Volume
+    hull: Volume
+
+
+@lru_cache(maxsize=1)
+def load_template() -> Template:
+    """Return the shared anatomy; computed once a process.
+
+    Raises
+    ------
+    BadInput
+        If nilearn does not carry the template.
+
+    References
+    ----------
+    Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033.
+
+    Examples
+    --------
+    >>> template = load_template()
+    >>> template.grey.shape == template.brain.shape
+    True
+    """
+    t1, grey, white = (_padded(_read(name)) for name in ("t1", "gm", "wm"))
+    affine = np.array(nib.load(_path("t1")).affine)
+    affine[:3, 3] -= [before for before, _ in MARGIN]
+    brain = t1 > 0
+    fluid = np.where(brain, np.clip(255 - grey - white, 0, None), 0)
+    grey, white = _sharpened(grey, white, fluid)
+    coarse_affine = affine @ np.diag([COARSE, COARSE, COARSE, 1.0])
+    coarse_affine[:3, 3] = affine[:3, 3] + (COARSE - 1) / 2
+    return Template(
+        affine=affine,
+        grey=grey,
+        white=white,
+        brain=brain.astype(np.float32),
+        texture=_texture(t1, grey, white, brain),
+        coarse_affine=coarse_affine,
+        fibres=_fibres(block_mean(white)),
+        hull=_hull(block_mean(brain.astype(np.float32)) > 0.5),
+    )
+
+
+def _path(name: str) -> Path:
+    """Return the template file in nilearn's folder, found without importing nilearn."""
+    spec = find_spec("nilearn")
+    if spec is None or spec.origin is None:
+        raise BadInput("the phantom needs the ICBM152 template of nilearn: install nilearn")
+    folder = Path(spec.origin).parent / "datasets" / "data"
+    path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    if not path.is_file():
+        raise BadInput(f"nilearn carries no {path.name} in {folder}: install nilearn 0.12 or later")
+    return path
+
+
+def _read(name: str) -> Volume:
+    return np.asarray(nib.load(_path(name)).dataobj, np.float32)
+
+
+def _padded(volume: Volume) -> Volume:
+    """Pad with air, but let the spinal cord run on below."""
+    sides, below = (MARGIN[0], MARGIN[1], (0, MARGIN[2][1])), (MARGIN[2][0], 0)
+    return np.pad(np.pad(volume, sides), ((0, 0), (0, 0), below), mode="edge")
+
+
+def _sharpened(grey: Volume, white: Volume, fluid: Volume) -> tuple[Volume, Volume]:
+    """Undo some of the blur of averaging 152 brains: square the probabilities."""
+    total = np.maximum(grey**2 + white**2 + fluid**2, 1)
+    return grey**2 / total, white**2 / total
+
+
+def _texture(t1: Volume, grey: Volume, white: Volume, brain: NDArray[np.bool_]) -> Volume:
+    expected = 165 * grey + 224 * white + 66 * (1 - grey - white)
+    ratio = np.where(brain, t1 / expected, 1)
+    return np.clip(ndimage.gaussian_filter(ratio, 1), 0.85, 1.15)
+
+
+def block_mean(volume: Volume, size: int = COARSE) -> Volume:
+    """Return the means over blocks of `size` voxels a side; a remainder is cut off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> block_mean(np.arange(8, dtype=np.float32).reshape(2, 2, 2)).item()
+    3.5
+    """
+    i, j, k = (n // size for n in volume.shape)
+    trimmed = volume[: i * size, : j * size, : k * size]
+    result: Volume = trimmed.reshape(i, size, j, size, k, size).mean(axis=(1, 3, 5))
+    return result
+
+
+def _fibres(white: Volume) -> Volume:
+    """Return squared fibre directions: along a tract the white-matter map changes least."""
+    smooth = ndimage.gaussian_filter(white, 1)
+    slope = np.array(np.gradient(smooth), np.float32)
+    tensor = [[ndimage.gaussian_filter(slope[i] * slope[j], 2) for j in range(3)] for i in range(3)]
+    inside = smooth > 0.05
+    tensors = np.array(tensor, np.float64)[:, :, inside].transpose(2, 0, 1)
+    direction = np.linalg.eigh(tensors)[1][:, :, 0]
+    fibres = np.full((3, *white.shape), 1 / 3, np.float32)
+    fibres[:, inside] = (direction**2).T
+    smoothed = np.stack([ndimage.gaussian_filter(part, 1) for part in fibres])
+    return np.asarray(smoothed / smoothed.sum(axis=0), np.float32)
+
+
+def _hull(brain: NDArray[np.bool_]) -> Volume:
+    """Return the signed distance to the closed brain, mm."""
+    grown = ndimage.distance_transform_edt(~brain) * COARSE <= CLOSING
+    closed = ndimage.distance_transform_edt(grown) * COARSE > CLOSING
+    closed |= brain
+    signed = ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)
+    smooth: Volume = ndimage.gaussian_filter(signed.astype(np.float32) * COARSE, 1)
+    return smooth
