@@ -294,5 +294,5 @@ def test_bolus_is_found_where_it_arrives(shift, noise):
 
 def test_no_bolus_is_said():
     """A curve that only falls has no frame before the bolus, and the message says what to do."""
-    with pytest.raises(FitError, match="no frame before the bolus.*--baseline-frames"):
+    with pytest.raises(FitError, match=r"no frame before the bolus.*--baseline-frames"):
         bolus_arrival([5.0, 4.0, 3.0])

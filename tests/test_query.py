@@ -1,0 +1,142 @@
+"""What comes in from BIDS: records with checked numbers, and messages that name file and field."""
+
+import json
+
+import numpy as np
+import pytest
+from datasets import (
+    write_aif_mask,
+    write_dce,
+    write_description,
+    write_dwi,
+    write_image,
+    write_json,
+    write_roi,
+)
+
+from bidsapp.bids.query import Query, read_filters
+from bidsapp.errors import NothingSelected, UsageError
+
+BVALUES = [0, 200, 1000]
+DCE = np.ones((4, 4, 2, 5), np.float32)
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_description(tmp_path)
+    return tmp_path
+
+
+def session(root, label="01", name="baseline", **options):
+    query = Query(root, [root / "derivatives" / "manual_masks"] if options.pop("rois", 0) else [])
+    return next(s for s in query.participant(label).sessions if s.label == name)
+
+
+def test_a_full_session_is_found(root):
+    """T1w, DWI, DCE, ROIs and AIF mask of a session are found, in our units."""
+    stem = "sub-01/ses-baseline"
+    write_image(
+        root / stem / "anat/sub-01_ses-baseline_ce-gadolinium_T1w.nii.gz", np.ones((4, 4, 4))
+    )
+    write_dwi(root, f"{stem}/dwi/sub-01_ses-baseline", np.ones((4, 4, 2, 3)), BVALUES)
+    write_dce(root, f"{stem}/perf/sub-01_ses-baseline", DCE, [0, 6, 12, 18, 24])
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0, 0, 0] = 2
+    table = "index\tname\texcluded\n2\tmetastasis\t1\n"
+    write_roi(root, f"{stem}/anat/sub-01_ses-baseline", labels, table, "enhancing")
+    write_aif_mask(root, f"{stem}/anat/sub-01_ses-baseline", np.ones((4, 4, 2), np.uint8))
+    found = session(root, rois=1)
+    assert found.problems == ()
+    assert found.t1w.name.endswith("ce-gadolinium_T1w.nii.gz")
+    assert found.diffusion.bvalues == (0, 200, 1000)
+    assert found.dynamic.times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert found.dynamic.flip_angle == pytest.approx(np.pi / 12)
+    assert found.rois("enhancing", "T1w").lesions[0].index == 2
+    assert found.rois("enhancing", "T1w").lesions[0].excluded
+    assert found.artery.space == "dce"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "FlipAngle",
+            None,
+            "sub-01_ses-baseline_dce.json: FlipAngle is missing; add it in degrees",
+        ),
+        ("FlipAngle", 0.26, "FlipAngle is 0.26, outside 0.5 to 90; is it in degrees?"),
+        ("FlipAngle", "15", "FlipAngle is '15'; it must be a number in degrees"),
+        ("RepetitionTimeExcitation", 4, "RepetitionTimeExcitation is 4, outside 0 to 0.2"),
+        ("VolumeTiming", None, "VolumeTiming is missing; add the start of each frame in seconds"),
+        ("VolumeTiming", [0, 1], "VolumeTiming holds 2 times, the image 5 frames"),
+        ("VolumeTiming", [0, 1, 1, 2, 3], "VolumeTiming does not ascend"),
+    ],
+)
+def test_a_bad_sidecar_is_named(root, field, value, message):
+    """A missing, misspelt or implausible field is told with file, field, value and remedy."""
+    stem = "sub-01/ses-baseline/perf/sub-01_ses-baseline"
+    write_dce(root, stem, DCE, [0, 6, 12, 18, 24], **{field: value})
+    found = session(root)
+    assert found.dynamic is None
+    assert message in found.problems[0]
+
+
+def test_sidecars_are_inherited(root):
+    """A field in a sidecar at the root holds for the image below (the BIDS inheritance)."""
+    stem = "sub-01/ses-baseline/perf/sub-01_ses-baseline"
+    write_dce(root, stem, DCE, [0, 6, 12, 18, 24], FlipAngle=None)
+    write_json(root / "dce.json", {"FlipAngle": 12})
+    assert session(root).dynamic.flip_angle == pytest.approx(np.deg2rad(12))
+
+
+def test_wrong_number_of_bvalues_is_named(root):
+    """b-values of another number than the volumes are a problem with both numbers."""
+    write_dwi(root, "sub-01/ses-baseline/dwi/sub-01_ses-baseline", np.ones((2, 2, 2, 4)), BVALUES)
+    assert "holds 3 b-values, the image 4 volumes" in session(root).problems[0]
+
+
+def test_several_runs_ask_for_a_filter(root):
+    """Two runs are not guessed between; a filter file chooses."""
+    for run in (1, 2):
+        stem = f"sub-01/ses-baseline/dwi/sub-01_ses-baseline_run-{run}"
+        write_dwi(root, stem, np.ones((2, 2, 2, 3)), BVALUES)
+    assert "several dwi images" in session(root).problems[0]
+    chosen = Query(root, filters={"dwi": {"run": 2}}).participant("01").sessions[0]
+    assert "run-2" in chosen.diffusion.image.name
+
+
+def test_a_damaged_image_is_named(root):
+    """A file that is no NIfTI is a problem of its session, with its path."""
+    path = root / "sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no image")
+    assert "T1w.nii.gz: cannot be read as NIfTI" in session(root).problems[0]
+
+
+def test_sessions_are_in_the_order_of_time(root):
+    """Days since treatment order the sessions, whatever their names."""
+    for name in ("a", "b", "c"):
+        path = root / f"sub-01/ses-{name}/anat/sub-01_ses-{name}_T1w.nii.gz"
+        write_image(path, np.ones((2, 2, 2)))
+    table = "session_id\tdays_since_treatment\nses-a\t30\nses-b\t-5\nses-c\tn/a\n"
+    (root / "sub-01/sub-01_sessions.tsv").write_text(table)
+    found = Query(root).participant("01").sessions
+    assert [s.label for s in found] == ["b", "a", "c"]
+    assert [s.days for s in found] == [-5, 30, None]
+
+
+def test_an_unknown_session_is_refused(root):
+    """A session that a participant has not is refused with those it has."""
+    write_image(root / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz", np.ones((2, 2, 2)))
+    with pytest.raises(NothingSelected, match="sub-01 has none of the sessions z; it has a"):
+        Query(root).participant("01", ["z"])
+
+
+def test_filter_file_knows_null_and_star(tmp_path):
+    """``null`` and ``"*"`` mean none and any; another query's name is refused."""
+    path = tmp_path / "filter.json"
+    path.write_text(json.dumps({"t1w": {"acquisition": None, "run": 2}}))
+    assert read_filters(path)["t1w"]["run"] == 2
+    path.write_text('{"bold": {}}')
+    with pytest.raises(UsageError, match="no query is named 'bold'"):
+        read_filters(path)
