@@ -8,17 +8,17 @@ WORKDIR /build
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/metperf \
  && /opt/metperf/bin/pip install --require-hashes -r requirements-build.lock \
- && /opt/metperf/bin/pip install --no-build-isolation --require-hashes -r requirements.lock
+ && /opt/metperf/bin/pip install --no-build-isolation --require-hashes -r requirements.lock \
+ && chmod -R a+rX /opt/metperf
 
 COPY pyproject.toml version README.md LICENSE run.py ./
 COPY bidsapp bidsapp
 # A tag that lies about the version ends the build. Nothing can be installed into the final image.
-RUN test "$VERSION" = "$(cat version)" \
+RUN umask 022 && test "$VERSION" = "$(cat version)" \
  && /opt/metperf/bin/pip install --no-build-isolation --no-deps . \
  && /opt/metperf/bin/pip uninstall --yes setuptools pip \
  && install -m 755 run.py /opt/metperf/run.py \
- && install -m 644 LICENSE /opt/metperf/LICENSE \
- && chmod -R a+rX /opt/metperf
+ && install -m 644 LICENSE /opt/metperf/LICENSE
 
 
 FROM python:3.13-slim-trixie
