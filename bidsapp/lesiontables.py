@@ -121,6 +121,8 @@ def read_output(output_dir: Path) -> Found:
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     cohort = Cohort(_in_order(lesions, sessions), sessions, units)
+    here = f"{output_dir}/"
+    problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return Found(cohort, rows, tuple(problems), tuple(notes))
 
 

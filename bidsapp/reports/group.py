@@ -84,7 +84,7 @@ def pvalue(value: float) -> str:
     """
     if math.isnan(value):
         return "no test"
-    if value < 0.0001:
+    if value < 0.00005:
         return "< 0.0001"
     return f"{value:.{4 if value < 0.001 else 3 if value < 0.1 else 2}f}"
 
@@ -118,6 +118,7 @@ def build_group_page(result: GroupResult) -> str:
         changes=list(_changes(statistics.paired, shown)),
         figure2=_figure2(result, shown),
         responses=list(_responses(statistics.response)),
+        response_words=_response_words(statistics.response),
         response_rows=list(_response_rows(statistics.response)),
         followup=_followup(statistics.response),
         responders=list(_responders(statistics.responders, shown)),
@@ -250,6 +251,17 @@ def _responses(response: pd.DataFrame) -> Iterator[list[str]]:
             f"{number(mean, 1, sign=True)} % (SD {number(sd, 1)})" if changes.notna().any() else "–"
         )
         yield [category, _MEANING[category], str(len(changes)), text.replace(" (SD –)", "")]
+
+
+def _response_words(response: pd.DataFrame) -> str:
+    """Say how many lesions responded, stayed or progressed."""
+    counts = response["response"].value_counts()
+    cr, pr, sd, pd_ = (int(counts.get(category, 0)) for category in RESPONSES)
+    followed = cr + pr + sd + pd_
+    words = f"Of {len(response)} lesions, {followed} have a volume at baseline and at a follow-up"
+    if not followed:
+        return f"{words}."
+    return f"{words}: {cr + pr} responded ({cr} are gone), {sd} stayed stable, {pd_} progressed."
 
 
 def _response_rows(response: pd.DataFrame) -> Iterator[list[str]]:

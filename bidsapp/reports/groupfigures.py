@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from bidsapp.reports.style import CYCLE, INK, SOFT, styled
 
 SIGNIFICANCE: Sequence[tuple[float, str]] = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """A p value below the number earns the mark."""
+
+MANY = 200
+"""More lesions than this are drawn as pixels, or a browser could not hold them."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,8 @@ def _draw_course(axes: Axes, course: Course, color: str) -> None:
     values = course.values.to_numpy(np.float64)
     names = list(course.values.columns)
     place = np.arange(len(names))
-    for lesion in values:
-        axes.plot(place, lesion, "-", marker=".", markersize=3, color=SOFT, alpha=0.28, lw=0.7)
+    grey: Any = {"color": SOFT, "alpha": 0.28, "lw": 0.7, "marker": ".", "markersize": 3}
+    axes.plot(place, values.T, "-", rasterized=len(values) > MANY, **grey)
     frame = pd.DataFrame(values)
     mean, sd = frame.mean().to_numpy(), frame.std().fillna(0).to_numpy()
     axes.errorbar(
@@ -212,7 +216,8 @@ def regressions(x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str) ->
 
 def _draw_regression(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     """Draw points, line, 95 % band and what r says."""
-    axes.plot(x, y, "o", markersize=4.5, color=CYCLE[0], alpha=0.75, markeredgewidth=0)
+    dots: Any = {"markersize": 4.5, "color": CYCLE[0], "alpha": 0.75, "markeredgewidth": 0}
+    axes.plot(x, y, "o", rasterized=len(x) > MANY, **dots)
     line = regression(x, y)
     if line.note:
         axes.text(0.04, 0.96, line.note, transform=axes.transAxes, va="top", color=SOFT, wrap=True)
