@@ -172,6 +172,16 @@ def sample(
     return _voxel_means(fine, supersample)
 
 
+def pair_means(volume: Volume, affine: Matrix) -> tuple[Volume, Matrix]:
+    """Return the means of neighbours from left to right, and their affine.
+
+    Sagittal slices are many voxels thick; half the points across them then suffice.
+    """
+    shifted = affine.copy()
+    shifted[:3, 3] += affine[:3, 0] / 2
+    return (volume[1:] + volume[:-1]) * np.float32(0.5), shifted
+
+
 def sample_distorted(
     volume: Volume,
     affine: Matrix,

@@ -21,7 +21,7 @@ from bidsapp.phantom.series import PROTOCOLS
 DRAWN = 3
 """Participants of a cohort that is drawn, unless asked otherwise."""
 RAW_IGNORE = "*_dce.*\n"
-TRUTH_IGNORE = "*_dwimap.*\n*_dcemap.*\n*_xfm.*\nlesions.*\n"
+TRUTH_IGNORE = "*_dwimap.*\n*_dcemap.*\n*_xfm.*\n*_timeseries.*\nlesions.*\n"
 
 Outcome = tuple[int, Participant, list[str]]
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp.bids.derivatives import to_tsv, write_bytes
+from bidsapp.models.aif import plasma_from_blood
 from bidsapp.phantom import sidecars
 from bidsapp.phantom.anatomy import Anatomy
 from bidsapp.phantom.cohort import Session
 from bidsapp.phantom.lesions import Lesion
-from bidsapp.phantom.physics import Tissue
+from bidsapp.phantom.physics import HAEMATOCRIT, Tissue
 from bidsapp.phantom.rois import Labels, artery_mask, label_lesions, tissue_labels, true_parameters
 from bidsapp.phantom.scene import Scene
-from bidsapp.phantom.series import FRAME_TIME, Protocol, Series
+from bidsapp.phantom.series import FRAME_TIME, Bolus, Protocol, Series, frame_blood
 from bidsapp.phantom.template import Matrix, Volume
 from bidsapp.phantom.write import write_image, write_sidecar, write_transform
 
@@ -63,7 +64,8 @@ class Place:
 class Visit:
     """A session with all that it is made of.
 
-    `reference` is the pose (head to scanner) of the participant's first session.
+    `coarse` is the scene as DWI and DCE see it; `reference` is the pose (head to scanner) of the
+    participant's first session.
     """
 
     place: Place
@@ -72,7 +74,9 @@ class Visit:
     lesions: Mapping[int, Lesion]
     tissues: Mapping[str, Tissue]
     scene: Scene
+    coarse: Scene
     protocol: Protocol
+    bolus: Bolus
     reference: Matrix
 
 
@@ -100,6 +104,7 @@ def write_visit(visit: Visit, series: Mapping[str, Series]) -> None:
         _write_rois(visit, rois, t1w)
     if "dce" in series:
         _write_artery(visit, series["dce"])
+        _write_blood(visit)
     _write_maps(visit, series, rois)
     _write_transforms(visit, series)
 
@@ -133,16 +138,21 @@ def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: Series) -> None:
 
 
 def _write_artery(visit: Visit, dce: Series) -> None:
-    mask = artery_mask(visit.scene, dce.grid, dce.pose, _fine_points(visit.protocol))
+    mask = artery_mask(visit.coarse, dce.grid, dce.pose, visit.protocol.dce_points)
     path = visit.place.path("anat", "space-dce_label-AIF_mask", MASKS)
     source = visit.place.uri(*ENTITIES["dce"])
     write_image(path, mask, dce.grid.affine, sidecars.of_artery(source))
 
 
-def _fine_points(protocol: Protocol) -> tuple[int, int, int]:
-    """Return points per DCE voxel on the scene before it is made coarse."""
-    i, j, k = (max(1, round(size)) for size in protocol.dce)
-    return i, j, k
+def _write_blood(visit: Visit) -> None:
+    """Write the true arterial curve at the time of each frame."""
+    time, blood = frame_blood(visit.bolus)
+    plasma = plasma_from_blood(blood, HAEMATOCRIT)
+    names = ["time", "blood", "plasma"]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(time, blood, plasma, strict=True)]
+    path = visit.place.path("perf", "label-AIF_timeseries", TRUTH, ".tsv")
+    write_bytes(path, to_tsv(names, [{k: float(v) for k, v in row.items()} for row in rows]))
+    write_sidecar(path, sidecars.OF_BLOOD)
 
 
 def _write_maps(visit: Visit, series: Mapping[str, Series], rois: Mapping[str, Labels]) -> None:

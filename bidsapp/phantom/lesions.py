@@ -12,7 +12,7 @@ from bidsapp.phantom.template import COARSE, Volume, block_mean
 
 CORE_FROM = 2.0
 """Volume in ml above which a lesion has a necrotic core."""
-CORE_SHARE = (0.12, 0.30)
+CORE_SHARE = (0.05, 0.15)
 """Range of the share of the lesion that is core."""
 ROUGHNESS = 0.10
 """Standard deviation of the radius relative to an ellipsoid."""

@@ -66,6 +66,7 @@ def write_participant(
     anatomy = draw_anatomy(rng)
     shapes = draw_shapes(anatomy, *_sizes(person), rng)
     t1 = {n: float(np.clip(rng.normal(1.6, 0.1), 1.3, 1.9)) for n in shapes}
+    protocol = PROTOCOLS[settings.resolution]
     imaged: list[Session] = []
     problems: list[str] = []
     reference: Matrix | None = None
@@ -78,14 +79,17 @@ def write_participant(
         rng = np.random.default_rng([settings.seed, number, 3, order])
         pose = draw_pose(rng, SESSION_DEGREES, SESSION_MM)
         reference = pose if reference is None else reference
+        scene = build_scene(anatomy, lesions)
         visit = Visit(
             place=Place(out, person.label, session.label),
             session=done,
             anatomy=anatomy,
             lesions=lesions,
             tissues=TISSUES | _tissues_of(states, t1),
-            scene=build_scene(anatomy, lesions),
-            protocol=PROTOCOLS[settings.resolution],
+            scene=scene,
+            coarse=coarsened(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
+            protocol=protocol,
+            bolus=draw_bolus(rng),
             reference=reference,
         )
         write_visit(visit, _acquire(visit, pose, settings, rng))
@@ -149,14 +153,13 @@ def _acquire(
     """Return the series of a visit by name: t1w, dwi, dce, vfa-1 and so on."""
     scene, protocol, snr = visit.scene, visit.protocol, settings.snr
     tissues = [visit.tissues[name] for name in scene.tissues]
-    bolus = draw_bolus(rng)
+    bolus = visit.bolus
     series = {"t1w": image_t1w(scene, tissues, protocol, pose, bolus, snr, rng)}
-    coarse = coarsened(scene, protocol.coarsening) if protocol.coarsening > 1 else scene
     if visit.session.has_dwi:
-        series["dwi"] = image_dwi(coarse, tissues, protocol, pose, snr, rng)
+        series["dwi"] = image_dwi(visit.coarse, tissues, protocol, pose, snr, rng)
     if visit.session.has_dce:
-        series["dce"] = image_dce(coarse, tissues, protocol, pose, bolus, snr, rng)
+        series["dce"] = image_dce(visit.coarse, tissues, protocol, pose, bolus, snr, rng)
         if settings.vfa:
-            flips = image_vfa(coarse, tissues, protocol, series["dce"], snr, rng)
+            flips = image_vfa(visit.coarse, tissues, protocol, series["dce"], snr, rng)
             series |= {f"vfa-{n}": image for n, image in enumerate(flips, start=1)}
     return series

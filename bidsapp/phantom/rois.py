@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.phantom import physics
-from bidsapp.phantom.acquisition import Grid, sample
+from bidsapp.phantom.acquisition import Grid, pair_means, sample
 from bidsapp.phantom.anatomy import Anatomy, Part
 from bidsapp.phantom.lesions import Lesion
 from bidsapp.phantom.physics import Tissue
@@ -17,7 +17,7 @@ LEAST_VOXELS = 3
 """A lesion keeps so many voxels, those that it fills most, even if none is half full."""
 ARTERY_VOXELS = 10
 """Voxels of the arterial mask."""
-ARTERY_SHARE = 0.9
+ARTERY_SHARE = 0.97
 """Voxels of the arterial mask are at least this full, relative to the fullest."""
 
 Labels = NDArray[np.uint8]
@@ -117,7 +117,7 @@ def artery_mask(scene: Scene, grid: Grid, pose: Matrix, points: tuple[int, int, 
     -------
     (I, J, K) array of uint8
     """
-    share = sample(scene.fraction("artery"), scene.affine, grid, pose, points)
+    share = sample(*pair_means(scene.fraction("artery"), scene.affine), grid, pose, points)
     order = np.argsort(share, axis=None, kind="stable")[::-1][:ARTERY_VOXELS]
     chosen = order[share.flat[order] >= ARTERY_SHARE * share.max()]
     mask = np.zeros(grid.shape, np.uint8)

@@ -12,6 +12,7 @@ from bidsapp.phantom.acquisition import (
     draw_motion,
     draw_pose,
     epi_displacement,
+    pair_means,
     plan_grid,
     rician,
     sample,
@@ -35,6 +36,7 @@ FRAMES, FRAME_TIME = 60, 5.2
 VFA_FLIPS = (2.0, 5.0, 10.0, 15.0)
 FINE_STEPS = 20
 """Steps of the kinetics in one frame."""
+_MIDDLE = slice(FINE_STEPS // 2, None, FINE_STEPS)
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Protocol:
 
 PROTOCOLS = {
     "paper": Protocol(
-        (1.0, 1.1, 1.5), (1.2, 1.2, 5.0), (1.0, 1.0, 8.0), (1, 1, 2), (1, 1, 5), (1, 1, 8), 1
+        (1.0, 1.1, 1.5), (1.2, 1.2, 5.0), (1.0, 1.0, 8.0), (1, 1, 2), (1, 1, 5), (1, 1, 4), 1
     ),
     "fast": Protocol(
-        (2.0, 2.0, 2.0), (2.4, 2.4, 5.0), (2.0, 2.0, 8.0), (2, 2, 2), (1, 1, 3), (1, 1, 4), 2
+        (2.0, 2.0, 2.0), (2.4, 2.4, 5.0), (2.0, 2.0, 8.0), (2, 2, 2), (1, 1, 3), (1, 1, 2), 2
     ),
 }
 FIELDS_OF_VIEW: dict[str, Triple] = {
@@ -227,20 +229,28 @@ def image_dce(
     signals *= _level(signals[:, 0], scene)
     data = np.empty((*grid.shape, FRAMES), np.int16, order="F")
     for n in range(FRAMES):
-        volume = scene.image(signals[:, n])
-        clean = sample(volume, scene.affine, grid, motion[n] @ pose, protocol.dce_points)
+        volume, affine = pair_means(scene.image(signals[:, n]), scene.affine)
+        clean = sample(volume, affine, grid, motion[n] @ pose, protocol.dce_points)
         noisy = rician(clean, WHITE_LEVEL / snr, rng)
         data[..., n] = np.clip(np.rint(noisy), 0, 32767)
     return Series(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
 
 
+def _fine_blood(bolus: Bolus) -> tuple[Array, Array]:
+    """Return fine times (min) from the first frame on, and the arterial blood (mM)."""
+    time = np.arange(FRAMES * FINE_STEPS, dtype=np.float64) * (FRAME_TIME / FINE_STEPS / 60)
+    return time, physics.arterial_blood(time, bolus.arrival, bolus.scale)
+
+
+def frame_blood(bolus: Bolus) -> tuple[Array, Array]:
+    """Return the start of every frame (s), and the arterial blood (mM) in its middle."""
+    onset = np.arange(FRAMES, dtype=np.float64) * FRAME_TIME
+    return onset, _fine_blood(bolus)[1][_MIDDLE]
+
+
 def dce_signals(tissues: Sequence[Tissue], bolus: Bolus) -> Array:
     """Return the signal of every tissue in every frame, (tissues, frames)."""
-    step = FRAME_TIME / FINE_STEPS / 60
-    time = np.arange(FRAMES * FINE_STEPS) * step
-    blood = physics.arterial_blood(time, bolus.arrival, bolus.scale)
-    fine = physics.concentrations(tissues, time, blood)
-    middle = fine[:, FINE_STEPS // 2 :: FINE_STEPS]
+    middle = physics.concentrations(tissues, *_fine_blood(bolus))[:, _MIDDLE]
     return physics.spoiled_gradient_echo(tissues, middle, DCE_TR, np.deg2rad(DCE_FLIP))
 
 
@@ -262,7 +272,7 @@ def image_vfa(
     images = []
     for flip in VFA_FLIPS:
         signals = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(flip))[:, 0]
-        volume = scene.image(signals * level)
-        clean = sample(volume, scene.affine, dce.grid, dce.pose, protocol.dce_points)
+        volume, affine = pair_means(scene.image(signals * level), scene.affine)
+        clean = sample(volume, affine, dce.grid, dce.pose, protocol.dce_points)
         images.append(_series(rician(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
     return images

@@ -32,6 +32,12 @@ OF_TRANSFORM = {
     "matrix takes points of the fixed image (to-) to points of the moving image (from-).",
     "Type": "rigid",
 }
+OF_BLOOD = {
+    "time": {"Description": "Start of the frame; the contrast is that of its middle", "Units": "s"},
+    "blood": {"Description": "True concentration in whole arterial blood", "Units": "mM"},
+    "plasma": {"Description": "True concentration in arterial plasma", "Units": "mM"},
+    "Haematocrit": physics.HAEMATOCRIT,
+}
 MAPS: dict[str, tuple[str, str]] = {
     "f": ("1", "Perfusion fraction of the intravoxel incoherent motion model"),
     "D": ("mm2/s", "Diffusivity of the tissue, mean over three orthogonal directions"),

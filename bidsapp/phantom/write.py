@@ -51,8 +51,8 @@ def write_image(
 
 
 def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the JSON file that belongs to an image or a transform."""
-    stem = path.name.removesuffix(".nii.gz").removesuffix(".txt")
+    """Write the JSON file that belongs to an image, a table or a transform."""
+    stem = path.name.removesuffix(".nii.gz").removesuffix(".txt").removesuffix(".tsv")
     write_bytes(path.with_name(stem + ".json"), to_json(content))
 
 
