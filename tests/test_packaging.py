@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def test_the_version_is_one_number(file, pattern):
     assert found
     assert found[0] == (ROOT / "version").read_text().strip()
     assert file != "Dockerfile" or len(set(found)) == 1
+
+
+def test_every_library_that_is_imported_is_asked_for():
+    """Nothing works only because another dependency happens to bring a library along."""
+    names_of = packages_distributions()
+    declared = {canonicalize_name(Requirement(line).name) for line in RUNTIME}
+    sources = [path.read_text() for path in (ROOT / "bidsapp").rglob("*.py")]
+    imports = re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(sources), re.MULTILINE)
+    undeclared = [
+        name
+        for name in sorted(set(imports) & names_of.keys() - {"bidsapp"})
+        if not declared & set(map(canonicalize_name, names_of[name]))
+    ]
+    assert undeclared == []
