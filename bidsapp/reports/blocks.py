@@ -19,17 +19,20 @@ class Picture:
     form: Literal["svg", "png"] = "svg"
 
 
+Cell = str | tuple[str, ...]
+"""One line of text, or several: the first one counts."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table; ``groups`` are (heading, columns) above ``columns``; rows begin with their heading.
+    """A table; each row begins with its heading.
 
-    ``text`` are the columns that hold text and so are not set right.
+    ``text`` are the columns that hold words, and so are set left.
     """
 
     caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    groups: Sequence[tuple[str, int]] = ()
+    columns: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
     text: frozenset[int] = field(default_factory=frozenset)
     badge: str = ""
 

@@ -89,9 +89,7 @@ def concentration_curves(
     >>> concentration_curves([[curve]], ["1"], ["baseline"]).axes[0].get_xlabel()
     'time (min)'
     """
-    figure, grid = _curve_grid(
-        curves, row_labels, column_labels, "concentration (mM)", "time (min)"
-    )
+    figure, grid = _curve_grid(curves, row_labels, column_labels, "C (mM)", "time (min)")
     for row, panels in zip(grid, curves, strict=True):
         for axes, curve in zip(row, panels, strict=True):
             if curve is not None:
@@ -341,8 +339,8 @@ def lesion_timeline(
         axes.set_xlim(-0.35, len(ticks) - 0.65)
         axes.set_xticks(positions, ticks)
     for axes in grid[-1]:
-        axes.set_xlabel(xlabel, fontsize=7.5)
         axes.tick_params(axis="x", labelsize=6.5)
+    figure.supxlabel(xlabel, fontsize=7.5)
     return figure
 
 

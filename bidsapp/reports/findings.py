@@ -11,7 +11,7 @@ from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, 
 
 Level = Literal["failed", "warning", "missing"]
 
-FAILED_SHARE = 0.05
+FAILED_SHARE = 0.1
 """Share of a lesion's voxels without a valid fit that draws a warning."""
 
 DISPLACEMENT = 1.0
@@ -47,9 +47,9 @@ def _status(participant: Participant) -> Iterator[Finding]:
     for label, state in participant.status.items():
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
-            yield Finding("failed", f"{name}: {text}", "overview")
+            yield Finding("failed", f"{name}: {text}", "")
         for text in state.get("missing", []):
-            yield Finding("missing", f"{name}: {text}", "overview")
+            yield Finding("missing", f"{name}: {text}", "")
 
 
 def _absent(participant: Participant) -> Iterator[Finding]:

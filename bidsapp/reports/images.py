@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bidsapp.reports.figures import DISPLAY, WIDTH, Array, Display
-from bidsapp.reports.style import ACCENT, SOFT, styled
+from bidsapp.reports.style import ACCENT, EDGE, SOFT, styled
 
 Mask = NDArray[np.bool_]
 
@@ -69,6 +69,8 @@ def _draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
     """Show a slice, the map on top of it, its lesion outline and the frame of the detail."""
     aspect = panel.spacing[0] / panel.spacing[1]
     low, high = panel.window
+    if display is not None:
+        high += high - low  # dark below a map, so that a gap in it is not taken for a high value
     axes.imshow(panel.background, cmap="gray", vmin=low, vmax=high, aspect=aspect)
     if panel.values is not None and display is not None:
         shown = np.ma.masked_invalid(panel.values * display.scale)
@@ -137,7 +139,7 @@ def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
     """Put the scale of a parameter below its column."""
     scale = ScalarMappable(Normalize(*display.limits), display.colormap)
     bar = figure.colorbar(
-        scale, ax=column, location="bottom", aspect=14, shrink=0.9, pad=0.02, extend="max"
+        scale, ax=column, location="bottom", aspect=14, shrink=0.8, pad=0.02, extend="max"
     )
     bar.outline.set_visible(False)
     low, high = display.limits
@@ -155,17 +157,15 @@ def _edges(image: Array, spacing: tuple[float, float], width: float = 1.5) -> np
 
 
 @styled
-def registration_overlay(
-    fixed: Sequence[Panel], moving: Sequence[Panel], names: tuple[str, str]
-) -> Figure:
-    """Show two images slice by slice, the edges of the fixed one drawn on both.
+def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
+    """Show images slice by slice, the edges of the first one drawn on all.
 
     Parameters
     ----------
-    fixed, moving : sequence of Panel
-        The same slices of both, on one grid.
-    names : (str, str)
-        Of the fixed and of the moving image.
+    rows : sequence of sequence of Panel
+        The fixed image, then those brought onto it: the same slices of each, on one grid.
+    names : sequence of str
+        Of the images.
 
     Returns
     -------
@@ -174,25 +174,24 @@ def registration_overlay(
     Examples
     --------
     >>> image = Panel(np.pad(np.ones((8, 8)), 4), (1, 1), (0, 1))
-    >>> [a.get_ylabel() for a in registration_overlay([image], [image], ("T1w", "b0")).axes]
+    >>> [a.get_ylabel() for a in registration_overlay([[image], [image]], ["T1w", "b0"]).axes]
     ['T1w', 'b0']
     """
-    shapes = [
-        (p.background.shape[0] * p.spacing[0], p.background.shape[1] * p.spacing[1]) for p in fixed
-    ]
-    ratios = [width / height for height, width in shapes]
-    height = 2 * (WIDTH / sum(ratios)) + 0.1
+    fixed = rows[0]
+    edges = [_edges(p.background, p.spacing) for p in fixed]
+    shapes = [np.multiply(p.background.shape, p.spacing) for p in fixed]
+    ratios = [float(width / height) for height, width in shapes]
+    height = len(rows) * (WIDTH / sum(ratios)) + 0.1
     figure = Figure(
-        figsize=(WIDTH, min(height, 8.0)),
+        figsize=(WIDTH, height),
         layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0),
     )
-    grid = figure.subplots(2, len(fixed), squeeze=False, width_ratios=ratios)
-    for row, panels, name in zip(grid, (fixed, moving), names, strict=True):
-        for axes, panel, reference in zip(row, panels, fixed, strict=True):
+    grid = figure.subplots(len(rows), len(fixed), squeeze=False, width_ratios=ratios)
+    for line, panels, name in zip(grid, rows, names, strict=True):
+        for axes, panel, bend in zip(line, panels, edges, strict=True):
             _image_axes(axes)
             _draw_panel(axes, panel, None)
-            bend = _edges(reference.background, reference.spacing)
             if bend.count() and bend.min() < 0 < bend.max():
-                axes.contour(bend, [0], colors=[ACCENT], linewidths=0.5)
-        row[0].set_ylabel(name)
+                axes.contour(bend, [0], colors=[EDGE], linewidths=0.6)
+        line[0].set_ylabel(name)
     return figure

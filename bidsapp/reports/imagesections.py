@@ -1,14 +1,15 @@
 """The sections of the participant page that show images: registration and maps."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bidsapp.reports.blocks import Block, Picture
+from bidsapp.reports.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.figures import DISPLAY
 from bidsapp.reports.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.records import (
+    DATATYPES,
     Participant,
     Session,
     Volume,
@@ -27,39 +28,65 @@ MAPS = {
 }
 """Where each map of the mosaic is."""
 
-REFERENCES = {"dwi": "b0_dwiref.nii.gz", "perf": "mean_dceref.nii.gz"}
+REFERENCES = {"dwi": "desc-b0_dwiref.nii.gz", "perf": "desc-mean_dceref.nii.gz"}
 """The average image of each series."""
 
 COLUMNS = ("slice", "T1w", *MAPS)
 
+_QUALITY: dict[Cell, tuple[str, int]] = {
+    ("Moved", "mm"): ("translation_mm", 1),
+    ("Turned", "°"): ("rotation_degrees", 1),
+    ("Scaled", "volume ratio"): ("determinant", 3),
+    ("Overlap", "of the brains"): ("overlap", 2),
+    ("Cost", "lower is better"): ("cost", 3),
+}
+"""A registration's numbers: heading -> key and decimals."""
+
 _HEADINGS = {"T1w": "anatomy"}
+
+
+@dataclass(frozen=True)
+class Onto:
+    """An image that was brought onto another, and the file that says how well."""
+
+    session: Session
+    name: str
+    image: Path
+    quality: Path | None
 
 
 def registration(participant: Participant) -> list[Block]:
     """Show every image that was brought onto another, with the edges of that other."""
-    blocks: list[Block] = []
     reference = _reference(participant)
-    for session in participant.sessions:
-        if session.t1w is None:
-            continue
-        fixed, mask = load_volume(session.t1w), _mask(session)
-        for datatype, name in (("dwi", "DWI (b0)"), ("perf", "DCE (mean)")):
-            path = session.find(datatype, REFERENCES[datatype], "T1w")
+    if reference is None:
+        return []
+    groups = [(session, _series_onto(session)) for session in participant.sessions]
+    groups.append((reference, _sessions_onto(participant)))
+    done = [(fixed, moving) for fixed, moving in groups if moving]
+    table = _quality_table([onto for _, moving in done for onto in moving])
+    return [table, *(_overlay(fixed, moving) for fixed, moving in done)] if done else []
+
+
+def _series_onto(session: Session) -> list[Onto]:
+    """Return the series on the session's T1w."""
+    found = []
+    for datatype, name in DATATYPES.items():
+        path = session.find(datatype, REFERENCES[datatype], "T1w") if session.t1w else None
+        if path:
             quality = session.find(datatype, "desc-coreg_quality.json")
-            if path:
-                title = f"{session.name}: {name} on T1w"
-                stem = f"{session.stem}_desc-{datatype}coreg"
-                names = "T1w", name
-                blocks.append(_overlay(stem, title, fixed, mask, path, quality, names))
+            found.append(Onto(session, name, path, quality))
+    return found
+
+
+def _sessions_onto(participant: Participant) -> list[Onto]:
+    """Return the sessions' T1w on the reference."""
+    found = []
+    for session in participant.sessions:
         path = session.find("anat", "desc-preproc_T1w.nii.gz", "individual")
-        if path and reference is not None and reference.t1w is not None:
+        if path:
             quality = session.find("anat", "desc-longitudinal_quality.json")
-            title = f"{session.name}: T1w on the T1w of {reference.name}"
-            stem = f"{session.stem}_desc-longitudinal"
-            names = reference.name, session.name
-            base = load_volume(reference.t1w)
-            blocks.append(_overlay(stem, title, base, _mask(reference), path, quality, names))
-    return blocks
+            found.append(Onto(session, "T1w", path, quality))
+    return found
 
 
 def _reference(participant: Participant) -> Session | None:
@@ -75,25 +102,22 @@ def _mask(session: Session) -> Volume | None:
     return load_volume(path) if path else None
 
 
-def _overlay(
-    stem: str,
-    title: str,
-    fixed: Volume,
-    mask: Volume | None,
-    moving_path: Path,
-    quality: Path | None,
-    names: tuple[str, str],
-) -> Picture:
-    moving = load_volume(moving_path)
-    cuts = _overview_cuts(fixed, mask)
-    below = [panel(fixed, cut, grey_window(fixed, mask)) for cut in cuts]
-    above = [panel(moving, cut, grey_window(moving, mask)) for cut in cuts]
-    figure = registration_overlay(below, above, names)
-    caption = (
-        _in_words(quality) if quality else "The quality of this registration was not recorded."
-    )
-    alt = f"{title}: three axial, a coronal and a sagittal slice of both. {caption}"
-    return Picture(stem, figure, alt, caption, heading=title, form="png")
+def _overlay(fixed: Session, moving: list[Onto]) -> Picture:
+    """Show images on the T1w of a session."""
+    assert fixed.t1w is not None
+    grid, mask = load_volume(fixed.t1w), _mask(fixed)
+    cuts = _overview_cuts(grid, mask)
+    volumes = [grid, *(load_volume(onto.image) for onto in moving)]
+    rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    between = moving[0].name == "T1w"
+    names = [onto.session.name if between else onto.name for onto in moving]
+    figure = registration_overlay(rows, [fixed.name if between else "T1w", *names])
+    title = f"{fixed.name}: {' and '.join(names)} on the T1w"
+    if between:
+        title = f"{', '.join(names)}: T1w on that of {fixed.name}"
+    stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
+    alt = f"{title}: three axial, a coronal and a sagittal slice of each."
+    return Picture(stem, figure, alt, "", heading=title, form="png")
 
 
 def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
@@ -107,20 +131,20 @@ def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
     return [(axis, round(float(np.interp(at, (0, 1), bounds[axis])))) for axis, at in places]
 
 
-def _in_words(path: Path) -> str:
-    """Say a registration's numbers."""
-    quality = read_json(path)
-    said = [
-        ("translation_mm", "moved by {:.1f} mm"),
-        ("rotation_degrees", "turned by {:.1f}°"),
-        ("determinant", "volume scaled by {:.3f}"),
-        ("overlap", "brains overlap by {:.2f}"),
-        ("cost", "cost {:.3f}"),
-    ]
-    words = [form.format(float(quality[k])) for k, form in said if quality.get(k) is not None]
-    names = [str(quality[k]) for k in ("metric", "engine") if quality.get(k)]
-    text = ", ".join(words) + (f" ({', '.join(names)})" if names else "") + "."
-    return text[:1].upper() + text[1:]
+def _quality_table(moving: list[Onto]) -> Table:
+    """Tabulate what each registration did, and how it ended."""
+    rows = []
+    for onto in moving:
+        quality = read_json(onto.quality) if onto.quality else {}
+        numbers = [
+            f"{float(quality[key]):.{digits}f}" if quality.get(key) is not None else "not recorded"
+            for key, digits in _QUALITY.values()
+        ]
+        method = ", ".join(str(quality[k]) for k in ("metric", "engine") if quality.get(k))
+        rows.append([f"{onto.session.name}: {onto.name}", *numbers, method or "not recorded"])
+    caption = "What each registration did to the image"
+    text = frozenset({len(_QUALITY) + 1})
+    return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
 
 
 def maps(participant: Participant) -> list[Block]:
@@ -138,7 +162,7 @@ def maps(participant: Participant) -> list[Block]:
             [_HEADINGS.get(c, c) for c in columns],
         )
         shown = ", ".join(c for c in columns if c in DISPLAY) or "no maps"
-        title = f"Lesion {lesion}"
+        title = participant.title(lesion)
         alt = f"{title} in {', '.join(s.name for s in seen)}: anatomy and {shown}."
         gone = [s.name for s in participant.sessions if s not in seen]
         caption = f"No outline of this lesion in: {', '.join(gone)}." if gone else ""

@@ -116,16 +116,33 @@ def inline_svg(data: bytes, alt: str) -> Markup:
 
     Examples
     --------
-    >>> str(inline_svg(b'<?xml?><svg id="a"/>', "f < 1")).split(' id="')[0]
-    '<svg role="img" aria-label="f &lt; 1"'
+    >>> str(inline_svg(b"<?xml?><svg/>", "f < 1"))
+    '<svg role="img" aria-label="f &lt; 1"/>'
     """
     text = data.decode()
-    prefix = f"f{hashlib.sha256(data).hexdigest()[:10]}-"
-    body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", body)
-    body = re.sub(r"\s*<!--.*?-->", "", body, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    prefix = f"f{hashlib.sha256(data + alt.encode()).hexdigest()[:10]}-"
+    body = _with_own_ids(re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL), prefix)
     drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
     return Markup('<svg role="img" aria-label="{}"').format(alt) + drawing
+
+
+def _with_own_ids(drawing: str, prefix: str) -> str:
+    """Keep the ids that something refers to, once each, and make them the drawing's own."""
+    wanted = set(re.findall(r'(?:url\(#|href="#)([^")]+)', drawing))
+
+    def identify(match: re.Match[str]) -> str:
+        if match[1] not in wanted:
+            return ""
+        wanted.remove(match[1])
+        return f' id="{prefix}{match[1]}"'
+
+    def retag(match: re.Match[str]) -> str:
+        return re.sub(
+            r'(url\(#|href="#)', rf"\1{prefix}", re.sub(r' id="([^"]*)"', identify, match[0])
+        )
+
+    return re.sub(r"<[^>]+>", retag, drawing)
 
 
 def inline_png(data: bytes, alt: str) -> Markup:

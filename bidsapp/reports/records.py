@@ -19,6 +19,8 @@ from bidsapp.errors import BadInput
 DATATYPES = {"dwi": "DWI", "perf": "DCE"}
 """The series that are analysed, and what people call them."""
 
+_PLAIN_NAMES = ("", "lesion", "lesion ", "lesion-", "tumor", "tumour")
+
 Array = NDArray[np.float64]
 
 
@@ -137,7 +139,12 @@ class Session:
     @property
     def heading(self) -> str:
         """Name and day."""
-        return self.name if np.isnan(self.days) else f"{self.name} (day {self.days:+g})"
+        return self.name if np.isnan(self.days) else f"{self.name} (day {self.day})"
+
+    @property
+    def day(self) -> str:
+        """Days since treatment, with their sign."""
+        return "n/a" if np.isnan(self.days) else f"{self.days:+g}".replace("-", "−")
 
     def files(self, datatype: str, ending: str) -> list[Path]:
         """Return the files ``<stem>_..._<ending>`` of a datatype, sorted by name."""
@@ -223,6 +230,12 @@ class Participant:
             for lesion in self.statistics["lesion"]:
                 names.setdefault(int(lesion), str(lesion))
         return dict(sorted(names.items()))
+
+    def title(self, lesion: int) -> str:
+        """Return what a lesion is called: its number, and its name if that says more."""
+        name = self.lesion_names.get(lesion, "")
+        plain = name.strip().lower() in {"", "nan", *(f"{a}{lesion}" for a in _PLAIN_NAMES)}
+        return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
 
     def _files(self, ending: str) -> Iterator[Path]:
         for session in self.sessions:

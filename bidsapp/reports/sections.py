@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bidsapp.errors import FitError
 from bidsapp.models.aif import bolus_arrival
-from bidsapp.reports.blocks import Block, Picture, Table, Text
+from bidsapp.reports.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.figures import (
     DISPLAY,
     ArterialInput,
@@ -35,21 +35,19 @@ def overview(participant: Participant) -> list[Block]:
     """List the sessions, and what there is in each."""
     rows = []
     for session in participant.sessions:
-        state = participant.status.get(session.label, {})
         lesions = _lesions_of(participant, session)
         rows.append(
             [
                 session.name,
-                "n/a" if np.isnan(session.days) else f"{session.days:+g}",
+                session.day,
                 "yes" if session.t1w else "no",
                 *("analysed" if session.ran(datatype) else "no result" for datatype in DATATYPES),
                 str(len(lesions)) if lesions else "none",
-                "; ".join((*state.get("failed", []), *state.get("missing", []))) or "nothing",
             ]
         )
-    columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions", "Failed or missing"]
+    columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions"]
     caption = "What was found and what ran; days are counted from treatment"
-    return [Table(caption, columns, rows, text=frozenset({2, 3, 4, 6}))] if rows else []
+    return [Table(caption, columns, rows, text=frozenset({2, 3, 4}))] if rows else []
 
 
 def _lesions_of(participant: Participant, session: Session) -> list[int]:
@@ -82,40 +80,31 @@ def lesions(participant: Participant) -> list[Block]:
 
 def _lesion_table(participant: Participant, lesion: int) -> Table:
     sessions = participant.sessions
-    rows = []
-    for name, display in DISPLAY.items():
-        found = [_row(participant, session, lesion, name) for session in sessions]
-        if any(found):
-            rows.append([display.title, *(text for row in found for text in _cells(name, row))])
+    found = {(s, p): _row(participant, s, lesion, p) for s in sessions for p in DISPLAY}
+    shown = [p for p in DISPLAY if any(found[session, p] for session in sessions)]
+    rows = [[_when(s), *(_cell(p, found[s, p]) for p in shown)] for s in sessions]
     table = participant.statistics
     marked = pd.to_numeric(table["excluded"], errors="coerce").fillna(0) > 0
     excluded = bool((marked & (table["lesion"] == lesion)).any())
-    return Table(
-        lesion_title(participant, lesion),
-        ["Parameter", *("mean ± SD", "median", "valid") * len(sessions)],
-        rows,
-        groups=[("", 1), *((session.heading, 3) for session in sessions)],
-        badge="excluded from the group" if excluded else "",
-    )
+    columns: list[Cell] = ["Session", *((DISPLAY[p].label, DISPLAY[p].unit) for p in shown)]
+    badge = "excluded from the group" if excluded else ""
+    return Table(participant.title(lesion), columns, rows, badge=badge)
 
 
-def lesion_title(participant: Participant, lesion: int) -> str:
-    """Return what a lesion is called: its number, and its name if it has another."""
-    name = participant.lesion_names.get(lesion, "")
-    plain = name.strip().lower() in {"", str(lesion), f"lesion {lesion}", f"lesion-{lesion}"}
-    return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
+def _when(session: Session) -> Cell:
+    return session.name if np.isnan(session.days) else (session.name, f"day {session.day}")
 
 
-def _cells(name: str, row: Mapping[str, float] | None) -> tuple[str, str, str]:
+def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
+    """Return the lines of a cell: mean and SD, median, voxels with a value."""
     if row is None:
-        return "–", "–", "–"
+        return "–"
     text = DISPLAY[name].text
     mean = text(row["mean"])
-    if not np.isnan(row["std"]):
-        mean += f" ± {text(row['std'])}"
     if np.isnan(row["n_valid"]):
-        return mean, "–", "–"
-    return mean, text(row["median"]), f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
+        return mean
+    mean += "" if np.isnan(row["std"]) else f" ± {text(row['std'])}"
+    return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
 
 
 def timeline(participant: Participant) -> list[Block]:
@@ -125,8 +114,8 @@ def timeline(participant: Participant) -> list[Block]:
         return []
     series = [[_series(participant, lesion, p) for p in TIMELINE] for lesion in names]
     dated = not any(np.isnan(session.days) for session in sessions)
-    ticks = [f"{s.days:+g}" if dated else s.name for s in sessions]
-    xlabel = "days" if dated else "session"
+    ticks = [s.day if dated else s.name for s in sessions]
+    xlabel = "days since treatment" if dated else "session"
     figure = lesion_timeline(series, [f"Lesion {n}" for n in names], TIMELINE, ticks, xlabel)
     alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
     caption = "Sessions are evenly spaced, whatever the days between them."

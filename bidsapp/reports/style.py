@@ -9,7 +9,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 INK, SOFT, GRID = "#1b2430", "#55606e", "#e3e7ec"
-DATA, FIT, ACCENT = "#0b57a4", "#c8501e", "#f2a900"
+DATA, FIT, ACCENT, EDGE = "#0b57a4", "#c8501e", "#f2a900", "#ff4f2e"
 CYCLE = ["#0072b2", "#c8501e", "#009e73", "#8f5aa8", "#b58900", "#4d4d4d"]
 
 STYLE: Any = {

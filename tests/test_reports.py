@@ -1,0 +1,468 @@
+"""The participant page: from a small tree of derivatives, whole, broken and hostile."""
+
+import gzip
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from jinja2 import UndefinedError
+from matplotlib.figure import Figure
+
+from bidsapp.errors import BadInput, NotWritable
+from bidsapp.reports import figures, images, page
+from bidsapp.reports.figures import DISPLAY, ArterialInput, Curve, Motion, Series
+from bidsapp.reports.findings import findings
+from bidsapp.reports.images import Panel
+from bidsapp.reports.participant import build_participant_page, section_rows, verdict
+from bidsapp.reports.records import load_volume, read_participant
+from bidsapp.reports.sections import SECTIONS
+from bidsapp.reports.slices import panel
+from bidsapp.rois import COLUMNS
+
+SHAPE = (24, 28, 20)
+SESSIONS = {"ses-baseline": "-5", "ses-1week": "7", "ses-followup": "n/a"}
+HOSTILE = '<script>alert(1)</script>"$\\frac$&'
+DWI = ("f", "D", "ADC")
+DCE = ("Ktrans", "ve", "vp")
+
+
+def save(path: Path, data: np.ndarray, voxel: float = 3.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.Nifti1Image(data, np.diag([voxel, voxel, voxel, 1])).to_filename(path)
+
+
+def table(path: Path, columns: dict | list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(columns).to_csv(path, sep="\t", index=False, na_rep="n/a")
+
+
+def anatomy() -> tuple[np.ndarray, np.ndarray]:
+    """A head with two lesions: the T1w and the labels."""
+    x, y, z = np.indices(SHAPE)
+    head = ((x - 12) / 10) ** 2 + ((y - 14) / 12) ** 2 + ((z - 10) / 8) ** 2 < 1
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[6:10, 10:14, 8:11] = 1
+    labels[15:17, 16:18, 10:12] = 2
+    return (head * 100 + (labels > 0) * 60).astype(np.float32), labels
+
+
+def statistics(session: str, model: str, names: tuple[str, ...], failed: int = 0) -> list[dict]:
+    found = dict.fromkeys(COLUMNS, np.nan) | {
+        "participant_id": "sub-01",
+        "session_id": session,
+        "roi": "enhancing",
+        "model": model,
+        "unit": "1",
+        "excluded": 0,
+    }
+    numbers = {"mean": 0.1, "std": 0.02, "median": 0.11, "p25": 0.08, "p75": 0.12}
+    counts = {"n_voxels": 48, "n_valid": 48 - failed, "n_failed": failed}
+    rows = [(lesion, name) for lesion in (1, 2) for name in names]
+    return [found | numbers | counts | {"lesion": n, "parameter": name} for n, name in rows]
+
+
+def write_series(folder: Path, session: str, datatype: str, name: str = "lesion-1") -> None:
+    """Write what one series leaves: maps, their statistics, curves, motion, quality."""
+    stem = f"{folder}/{session}/{datatype}/sub-01_{session}_"
+    kind, model, names = ("dwi", "ivim", DWI) if datatype == "dwi" else ("dce", "etofts", DCE)
+    head, labels = anatomy()
+    for parameter in names:
+        ending = f"model-{model}_param-{parameter}_{kind}map"
+        ending = "desc-monoexp_ADC" if parameter == "ADC" else ending
+        values = np.where(labels == 1, 0.1, 0.05) * (1e-2 if kind == "dwi" else 1)
+        values[8, 12, 9] = np.nan
+        save(Path(f"{stem}space-T1w_{ending}.nii.gz"), values.astype(np.float32))
+    save(Path(f"{stem}space-T1w_desc-{'b0' if kind == 'dwi' else 'mean'}_{kind}ref.nii.gz"), head)
+    table(
+        Path(f"{stem}seg-enhancing_model-{model}_roistats.tsv"), statistics(session, model, names)
+    )
+    moved = {f"{k}_{a}": np.linspace(0, 0.2, 12) for k in ("trans", "rot") for a in "xyz"}
+    moved["framewise_displacement"] = np.full(12, 0.1)
+    table(Path(f"{stem}desc-motion_timeseries.tsv"), moved)
+    x = {"bvalue": np.arange(12) * 100.0} if kind == "dwi" else {"time": np.arange(12) * 5.0}
+    curve = {"lesion-1": np.linspace(2, 1, 12), "lesion-1_fit": np.linspace(2, 1, 12)}
+    desc = "signal" if kind == "dwi" else "concentration"
+    table(Path(f"{stem}seg-enhancing_desc-{desc}_timeseries.tsv"), x | curve)
+    quality = {"cost": -0.4, "determinant": 1.0, "rotation_degrees": 2.0, "translation_mm": 3.0}
+    quality |= {"overlap": 0.95, "engine": "some engine 1.0", "metric": "lpc"}
+    Path(f"{stem}desc-coreg_quality.json").write_text(json.dumps(quality))
+
+
+def write_anatomy(folder: Path, session: str, name: str = "lesion-1") -> None:
+    stem = f"{folder}/{session}/anat/sub-01_{session}_ce-gadolinium_"
+    head, labels = anatomy()
+    save(Path(f"{stem}desc-preproc_T1w.nii.gz"), head)
+    save(Path(f"{stem}desc-brain_mask.nii.gz"), (head > 0).astype(np.uint8))
+    save(Path(f"{stem}seg-enhancing_desc-manual_dseg.nii.gz"), labels)
+    names = {"index": [1, 2], "name": [name, "lesion-2"]}
+    table(Path(f"{stem}seg-enhancing_desc-manual_dseg.tsv"), names)
+    if session != "ses-baseline":
+        save(Path(f"{stem}space-individual_desc-preproc_T1w.nii.gz"), head)
+    volumes = [
+        row | {"roi": "whole", "model": np.nan, "n_valid": np.nan, "n_failed": np.nan}
+        for row in statistics(session, "n/a", ("volume",))
+    ]
+    whole = f"{folder}/{session}/anat/sub-01_{session}_seg-whole_roistats.tsv"
+    table(Path(whole), volumes)
+
+
+def write_derivatives(out: Path, name: str = "lesion-1") -> Path:
+    """Write two sessions with both series, and a third with a T1w alone."""
+    folder = out / "sub-01"
+    for session in SESSIONS:
+        write_anatomy(folder, session, name)
+    for session in ("ses-baseline", "ses-1week"):
+        write_series(folder, session, "dwi")
+        write_series(folder, session, "perf")
+        time = np.arange(30) * 5.0
+        blood = np.where(time > 40, 5 * np.exp(-(time - 45) / 60), 0)
+        columns = {"time": time, "blood": blood, "plasma": blood / 0.6}
+        path = f"{folder}/{session}/perf/sub-01_{session}_label-AIF_timeseries.tsv"
+        table(Path(path), columns)
+    days = {"session_id": list(SESSIONS), "days_since_treatment": list(SESSIONS.values())}
+    table(folder / "sub-01_sessions.tsv", days)
+    description = {"GeneratedBy": [{"Name": "metperf", "Version": "1", "CodeURL": "https://a.b/c"}]}
+    (out / "dataset_description.json").write_text(json.dumps(description))
+    (out / "logs").mkdir()
+    (out / "logs" / "CITATION.md").write_text(f"Methods of {name}.")
+    return out
+
+
+@pytest.fixture
+def derivatives(tmp_path: Path) -> Path:
+    """Complete derivatives of a participant."""
+    return write_derivatives(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Complete derivatives with their page; not to be changed."""
+    out = write_derivatives(tmp_path_factory.mktemp("derivatives"))
+    build_participant_page(out, "01")
+    return out
+
+
+@pytest.fixture(scope="module")
+def html(complete: Path) -> str:
+    """The page of complete derivatives."""
+    return (complete / "sub-01.html").read_text(encoding="utf-8")
+
+
+def texts_of(out: Path) -> list[str]:
+    return [found.text for found in findings(read_participant(out, "sub-01"))]
+
+
+def html_of(out: Path) -> str:
+    return build_participant_page(out, "01").read_text(encoding="utf-8")
+
+
+def top_of(html: str) -> str:
+    """The summary: what is read first."""
+    return html[html.index('id="summary"') : html.index('id="overview"')]
+
+
+class Checker(HTMLParser):
+    """Collect what a browser would load, the ids, the in-page links, and what is left open."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and what it names."""
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if tag == "a":
+            self.links.append(str(found["href"]))
+        names = ("src", "srcset", "poster", "data", "xlink:href", *(["href"] * (tag != "a")))
+        self.loaded += [str(found[name]) for name in names if name in found]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag without content."""
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the last tag."""
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+def checked(html: str) -> Checker:
+    checker = Checker()
+    checker.feed(html)
+    assert not checker.open
+    return checker
+
+
+def test_a_complete_participant_has_every_section(html):
+    """Nothing is said to be missing but the series of the session without them."""
+    assert "could not be made" not in html
+    for row in section_rows():
+        if row["absent"]:
+            assert f'<section id="{row["id"]}"' in html
+            assert row["absent"] not in html
+    assert "followup: no DWI and no DCE, volumes only" in top_of(html)
+    assert "0.100 ± 0.020" in html
+    assert "10.0 ± 2.0" in html, "ve is shown in percent"
+
+
+def test_the_page_is_whole_html_that_loads_nothing(html):
+    """Tags are closed, ids unique, links resolve, images are inside, all have an alternative."""
+    found = checked(html)
+    assert all(source.startswith(("data:", "#")) for source in found.loaded)
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert len(found.ids) == len(set(found.ids))
+    for link in found.links:
+        assert link.startswith("#")
+        assert link[1:] in found.ids
+    for tag, attributes in found.tags:
+        assert tag not in ("script", "iframe", "object", "embed")
+        assert tag != "img" or attributes["alt"]
+        assert tag != "svg" or attributes["aria-label"]
+        assert tag != "th" or attributes["scope"]
+
+
+def test_same_derivatives_same_bytes(complete):
+    """A second run writes the same page and the same figures."""
+    paths = [complete / "sub-01.html", *sorted((complete / "sub-01" / "figures").iterdir())]
+    assert len(paths) > 8
+    first = [path.read_bytes() for path in paths]
+    build_participant_page(complete, "sub-01")
+    assert [path.read_bytes() for path in paths] == first
+
+
+def test_hostile_text_is_only_text(tmp_path):
+    """Names, errors and crash logs out of the data cannot become markup, or break a figure."""
+    write_derivatives(tmp_path, name=HOSTILE)
+    log = tmp_path / "sub-01" / "log" / "run<b>"
+    log.mkdir(parents=True)
+    (log / "crash-<img src=x>.txt").write_text(HOSTILE)
+    status = {"sessions": {HOSTILE: {"failed": [HOSTILE], "missing": [HOSTILE]}}}
+    (tmp_path / "sub-01" / "log" / "status.json").write_text(json.dumps(status))
+    html = html_of(tmp_path)
+    assert html.count("&lt;script&gt;alert(1)") >= 5
+    found = checked(html)
+    assert not {tag for tag, _ in found.tags} & {"script", "b"}
+    assert all(source.startswith(("data:", "#")) for source in found.loaded)
+
+
+def test_missing_dce_is_said_at_the_top(derivatives):
+    """Without the series there are no curves, and the page says so."""
+    for session in ("ses-baseline", "ses-1week"):
+        shutil.rmtree(derivatives / "sub-01" / session / "perf")
+        shutil.rmtree(derivatives / "sub-01" / session / "anat")
+    html = html_of(derivatives)
+    assert "baseline: no DCE" in top_of(html)
+    assert "1week: no DCE" in top_of(html)
+    assert "No arterial input function was written." in html
+    assert "Complete for what was acquired" in top_of(html)
+
+
+def test_missing_rois_are_said(derivatives):
+    """Without ROIs there are no values, and the page says so; registration still shows."""
+    for pattern in ("*dseg*", "*roistats*"):
+        for path in derivatives.rglob(pattern):
+            path.unlink()
+    participant = read_participant(derivatives, "01")
+    assert "baseline: no lesion ROI, so no lesion values" in texts_of(derivatives)
+    assert SECTIONS["lesions"](participant) == SECTIONS["maps"](participant) == []
+    assert len(SECTIONS["registration"](participant)) == 4
+
+
+def test_native_space_is_said_and_shown(derivatives):
+    """A session without T1w shows each series with the ROIs drawn on it."""
+    folder = derivatives / "sub-01" / "ses-baseline"
+    roi = (
+        folder / "anat" / "sub-01_ses-baseline_ce-gadolinium_seg-enhancing_desc-manual_dseg.nii.gz"
+    )
+    roi.rename(folder / "dwi" / "sub-01_ses-baseline_seg-enhancing_desc-manual_dseg.nii.gz")
+    for path in (folder / "anat").glob("*gadolinium*"):
+        path.unlink()
+    for path in list((folder / "dwi").glob("*_space-T1w*")):
+        path.rename(path.with_name(path.name.replace("_space-T1w", "")))
+    assert "baseline: no T1w, maps in native space" in texts_of(derivatives)
+    shown = SECTIONS["maps"](read_participant(derivatives, "01"))[0]
+    assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and f, D, ADC")
+
+
+def test_failures_come_first(derivatives):
+    """Crash, failed step and missing registration stand above warnings and gaps."""
+    log = derivatives / "sub-01" / "log" / "20260101"
+    log.mkdir(parents=True)
+    (log / "crash-fit.txt").write_text("Traceback\nMemoryError: no room")
+    status = {"sessions": {"ses-1week": {"failed": ["dce: RegistrationError"], "done": []}}}
+    (log.parent / "status.json").write_text(json.dumps(status))
+    series = derivatives / "sub-01" / "ses-1week" / "perf"
+    (series / "sub-01_ses-1week_desc-coreg_quality.json").unlink()
+    levels = [found.level for found in findings(read_participant(derivatives, "01"))]
+    assert levels == ["failed", "failed", "failed", "missing"]
+    for folder in ("ses-baseline", "ses-1week/dwi", "ses-1week/anat"):
+        shutil.rmtree(derivatives / "sub-01" / folder)
+    write_anatomy(derivatives / "sub-01", "ses-1week")
+    html = html_of(derivatives)
+    assert "3 failures: read them before using any value" in top_of(html)
+    assert "1week: dce: RegistrationError" in top_of(html)
+    assert "1week, DCE: not registered to the T1w" in top_of(html)
+    assert "MemoryError: no room" in html
+    assert 'href="sub-01/log/20260101/crash-fit.txt"' in html
+
+
+def test_warnings_say_what_and_how_much(derivatives):
+    """Motion, poor registration and failed voxels are found and told with their numbers."""
+    series = derivatives / "sub-01" / "ses-1week" / "perf"
+    path = series / "sub-01_ses-1week_desc-motion_timeseries.tsv"
+    moved = pd.read_csv(path, sep="\t")
+    moved.loc[3, "framewise_displacement"] = 2.5
+    table(path, moved)
+    quality = series / "sub-01_ses-1week_desc-coreg_quality.json"
+    quality.write_text(json.dumps(json.loads(quality.read_text()) | {"overlap": 0.4}))
+    table(
+        series / "sub-01_ses-1week_seg-enhancing_model-etofts_roistats.tsv",
+        statistics("ses-1week", "etofts", DCE, failed=24),
+    )
+    top = texts_of(derivatives)
+    assert "1week, DCE: 1 of 12 volumes moved more than 1 mm (at most 2.5 mm)" in top
+    assert "1week, DCE on T1w: the brains overlap by only 0.40" in top
+    assert "1week, lesion 2: 50 % of the voxels have no valid Ktrans (etofts)" in top
+    assert verdict(findings(read_participant(derivatives, "01"))) == (
+        "warn",
+        "Complete, with 4 warnings: look at the evidence.",
+    )
+
+
+BROKEN = {
+    "*_roistats.tsv": "roistats.tsv: cannot be read as a table",
+    "*_desc-coreg_quality.json": "quality.json: cannot be read as JSON",
+    "*_desc-preproc_T1w.nii.gz": "T1w.nii.gz: cannot be read as an image",
+    "*_label-AIF_timeseries.tsv": "Arterial input: this section could not be made",
+    "*_sessions.tsv": "sessions.tsv: the order of the sessions cannot be read",
+    "dataset_description.json": "dataset_description.json: cannot be read as JSON",
+}
+
+
+def test_a_broken_file_breaks_its_section_only(derivatives):
+    """The page still comes, names each file at the top, and shows the rest."""
+    for pattern in BROKEN:
+        for path in derivatives.rglob(pattern):
+            path.write_bytes(gzip.compress(b"?")[:-4] if path.suffix == ".gz" else b"\xff\n?\t\n")
+    html = html_of(derivatives)
+    for said in BROKEN.values():
+        assert said in top_of(html)
+    assert "Methods of lesion-1." in html
+    assert 'aria-label="Motion of DCE' in html
+    checked(html)
+
+
+def test_a_participant_without_results_still_has_a_page(tmp_path):
+    """It says that there is nothing."""
+    html = html_of(tmp_path)
+    assert "There are no derivatives of this participant." in top_of(html)
+    checked(html)
+
+
+def test_every_section_has_a_function_and_every_function_a_section():
+    """Adding a section is one function and one row."""
+    assert [row["id"] for row in section_rows()] == list(SECTIONS)
+
+
+def test_excluded_lesions_are_marked(derivatives):
+    """A lesion that the group leaves out says so in its table."""
+    for path in derivatives.rglob("*_roistats.tsv"):
+        rows = pd.read_csv(path, sep="\t")
+        table(path, rows.assign(excluded=(rows["lesion"] == 2).astype(int)))
+    tables = SECTIONS["lesions"](read_participant(derivatives, "01"))
+    assert [(t.caption, t.badge) for t in tables] == [
+        ("Lesion 1", ""),
+        ("Lesion 2", "excluded from the group"),
+    ]
+
+
+CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
+STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
+ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
+VALUES = Series(np.array([0.1, np.nan]), np.array([0.0, np.nan]), np.array([0.2, np.nan]))
+SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("figure", "labels"),
+    [
+        (figures.concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
+        (figures.diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
+        (figures.arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
+        (figures.motion_traces([STILL, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
+        (
+            figures.lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
+            {"(fraction)", "(10⁻³ mm²/s)", "days"},
+        ),
+        (
+            images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
+            {DISPLAY[name].title for name in (*DWI, *DCE)},
+        ),
+        (images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
+    ],
+    ids=["enhancement", "decay", "artery", "motion", "timeline", "maps", "registration"],
+)
+def test_every_figure_says_its_units(figure: Figure, labels: set[str]):
+    """A reader never guesses a unit; what is not there is drawn as not there."""
+    text = page.svg_bytes(figure).decode()
+    for label in labels:
+        assert label in text
+
+
+def test_map_limits_do_not_follow_the_data():
+    """Two sessions with different values are drawn on the same scale."""
+    bright = Panel(np.eye(9), (1, 1), (0, 1), values=np.full((9, 9), 9.0))
+    figure = images.lesion_maps([[bright], [SLICE]], ["a", "b"], ["f"])
+    shown = [axes.images[-1].get_clim() for axes in figure.axes[:2]]
+    assert shown == [DISPLAY["f"].limits] * 2
+
+
+def test_slices_are_radiological(tmp_path):
+    """The patient's right is on the left and anterior is up, however the file is stored."""
+    data = np.zeros((4, 5, 3), np.float32)
+    data[3, 4, 0] = 1
+    path = tmp_path / "a.nii.gz"
+    nib.Nifti1Image(data, np.diag([-1.0, 1, 1, 1])).to_filename(path)
+    shown = panel(load_volume(path), (2, 0), (0, 1)).background
+    assert np.argwhere(shown).tolist() == [[0, 3]], "x = 3 lies left of the patient, y = 4 in front"
+
+
+def test_a_series_is_not_taken_for_a_volume(tmp_path):
+    """A 4-D image where a map should be is an error that says so."""
+    save(tmp_path / "a.nii.gz", np.zeros((2, 2, 2, 3), np.float32))
+    with pytest.raises(
+        BadInput, match=r"a\.nii\.gz: expected a 3-D image, got shape \(2, 2, 2, 3\)"
+    ):
+        load_volume(tmp_path / "a.nii.gz")
+
+
+def test_a_template_cannot_leave_a_name_out():
+    """What a template asks for and does not get is an error, not an empty place."""
+    with pytest.raises(UndefinedError, match="'label' is undefined"):
+        page.render("participant.html.j2")
+
+
+def test_a_page_that_cannot_be_written_says_where(tmp_path):
+    """The error names the file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWritable, match=r"page\.html: cannot be written"):
+        page.write_page(tmp_path / "file" / "page.html", "")
