@@ -20,6 +20,8 @@ CENTRE = np.array([0.0, -18.0, 0.0])
 LAYERS = {"csf": 1.5, "meninges": 2.8, "inner table": 4.3, "marrow": 7.0, "outer table": 8.8}
 """Where each layer around the hull of the brain ends, mm."""
 FAT_DEPTH = 4.0
+COIL_EDGE = 24
+"""Millimetres from the lower end over which the coil receives less and less."""
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,9 @@ def _part(index: NDArray[np.int32], fraction: Volume) -> Part:
 
 
 def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> Volume:
-    """Return fine texture times the slow fall of the receive sensitivity."""
+    """Return fine texture times the receive sensitivity: slow over the head, none at the neck."""
     fine = smooth_field(shape, 6, rng, step=2)
     slow = smooth_field(shape, 90, rng)
-    result: Volume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5)
+    reach = np.clip(np.arange(shape[2], dtype=np.float32) / COIL_EDGE, 0, 1)
+    result: Volume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5) * reach.astype(np.float32)
     return result

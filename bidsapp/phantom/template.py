@@ -75,8 +75,7 @@ def load_template() -> Template:
     affine = np.array(nib.load(_path("t1")).affine)
     affine[:3, 3] -= [before for before, _ in MARGIN]
     brain = t1 > 0
-    fluid = np.where(brain, np.clip(255 - grey - white, 0, None), 0)
-    grey, white = _sharpened(grey, white, fluid)
+    grey, white = _sharpened(grey * brain, white * brain, brain)
     coarse_affine = affine @ np.diag([COARSE, COARSE, COARSE, 1.0])
     coarse_affine[:3, 3] = affine[:3, 3] + (COARSE - 1) / 2
     return Template(
@@ -113,8 +112,9 @@ def _padded(volume: Volume) -> Volume:
     return np.pad(np.pad(volume, sides), ((0, 0), (0, 0), below), mode="edge")
 
 
-def _sharpened(grey: Volume, white: Volume, fluid: Volume) -> tuple[Volume, Volume]:
-    """Undo some of the blur of averaging 152 brains: square the probabilities."""
+def _sharpened(grey: Volume, white: Volume, brain: NDArray[np.bool_]) -> tuple[Volume, Volume]:
+    """Undo some of the blur of averaging 152 brains: square the probabilities (of 255)."""
+    fluid = np.where(brain, np.clip(255 - grey - white, 0, None), 0)
     total = np.maximum(grey**2 + white**2 + fluid**2, 1)
     return grey**2 / total, white**2 / total
 
