@@ -219,7 +219,8 @@ def test_a_complete_participant_has_every_section(html):
         if row["absent"]:
             assert f'<section id="{row["id"]}"' in html
             assert row["absent"] not in html
-    assert "followup: no DWI and no DCE, volumes only" in top_of(html)
+    assert "followup: no DWI" in top_of(html)
+    assert "followup: no DCE" in top_of(html)
     assert "0.100 ± 0.020" in html
     assert "10.0 ± 2.0" in html, "ve is shown in percent"
 
@@ -282,7 +283,7 @@ def test_missing_rois_are_said(derivatives):
         for path in derivatives.rglob(pattern):
             path.unlink()
     participant = read_participant(derivatives, "01")
-    assert "baseline: no lesion ROI, so no lesion values" in texts_of(derivatives)
+    assert "baseline: no ROI: no lesion values" in texts_of(derivatives)
     assert SECTIONS["lesions"](participant) == SECTIONS["maps"](participant) == []
     assert len(SECTIONS["registration"](participant)) == 4
 
@@ -298,7 +299,7 @@ def test_native_space_is_said_and_shown(derivatives):
         path.unlink()
     for path in list((folder / "dwi").glob("*_space-T1w*")):
         path.rename(path.with_name(path.name.replace("_space-T1w", "")))
-    assert "baseline: no T1w, maps in native space" in texts_of(derivatives)
+    assert "baseline: no T1w: maps in native space" in texts_of(derivatives)
     shown = SECTIONS["maps"](read_participant(derivatives, "01"))[0]
     assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and f, D, ADC")
 
@@ -313,7 +314,7 @@ def test_failures_come_first(derivatives):
     series = derivatives / "sub-01" / "ses-1week" / "perf"
     (series / "sub-01_ses-1week_desc-coreg_quality.json").unlink()
     levels = [found.level for found in findings(read_participant(derivatives, "01"))]
-    assert levels == ["failed", "failed", "failed", "missing"]
+    assert levels == ["failed"] * 3 + ["missing"] * 2
     for folder in ("ses-baseline", "ses-1week/dwi", "ses-1week/anat"):
         shutil.rmtree(derivatives / "sub-01" / folder)
     write_anatomy(derivatives / "sub-01", "ses-1week")
@@ -323,6 +324,32 @@ def test_failures_come_first(derivatives):
     assert "1week, DCE: not registered to the T1w" in top_of(html)
     assert "MemoryError: no room" in html
     assert 'href="sub-01/log/20260101/crash-fit.txt"' in html
+
+
+def test_nothing_is_said_twice(derivatives):
+    """What the run tells of a gap or a crash is not repeated; crashes of old runs do not count."""
+    for run in ("20250101", "20260101"):
+        log = derivatives / "sub-01" / "log" / run
+        log.mkdir(parents=True)
+        (log / f"crash-{run}.txt").write_text("Traceback")
+    missing = ["no DWI: no ADC and no IVIM", "no DCE: no Ktrans, ve and vp"]
+    failed = ["dce fit: out of memory (see crash-20260101.txt)"]
+    status = {"ses-followup": {"missing": missing}, "ses-1week": {"failed": failed}}
+    (log.parent / "status.json").write_text(json.dumps({"sessions": status}))
+    assert texts_of(derivatives) == [
+        "1week: dce fit: out of memory (see crash-20260101.txt)",
+        "followup: no DWI: no ADC and no IVIM",
+        "followup: no DCE: no Ktrans, ve and vp",
+    ]
+    (log.parent / "status.json").unlink()
+    assert texts_of(derivatives)[0] == "A step crashed: crash-20260101.txt"
+    (log.parent / "20270101").mkdir()
+    assert texts_of(derivatives) == ["followup: no DWI", "followup: no DCE"]
+    told = SECTIONS["crashes"](read_participant(derivatives, "01"))
+    assert [t.heading for t in told] == [
+        "log/20250101/crash-20250101.txt",
+        "log/20260101/crash-20260101.txt",
+    ]
 
 
 def test_warnings_say_what_and_how_much(derivatives):

@@ -39,36 +39,40 @@ def _crashes(participant: Participant) -> Iterator[Finding]:
         yield Finding("warning", participant.problem, "provenance")
     if not participant.sessions:
         yield Finding("failed", "There are no derivatives of this participant.", "provenance")
+    said = " ".join(t for s in participant.status.values() for t in s.get("failed", []))
     for path in participant.crashes:
-        yield Finding("failed", f"A step crashed: {path.name}", "crashes")
+        if path.name not in said and path.parent == participant.last_run:
+            yield Finding("failed", f"A step crashed: {path.name}", "crashes")
 
 
 def _status(participant: Participant) -> Iterator[Finding]:
     for label, state in participant.status.items():
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
-            yield Finding("failed", f"{name}: {text}", "")
+            yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
         for text in state.get("missing", []):
             yield Finding("missing", f"{name}: {text}", "")
 
 
 def _absent(participant: Participant) -> Iterator[Finding]:
     for session in participant.sessions:
-        series = [name for datatype, name in DATATYPES.items() if not session.ran(datatype)]
-        if session.t1w is None:
-            yield Finding("missing", f"{session.name}: no T1w, maps in native space", "maps")
-        if not any(session.files(folder, "dseg.nii.gz") for folder in ("anat", *DATATYPES)):
-            yield Finding(
-                "missing", f"{session.name}: no lesion ROI, so no lesion values", "lesions"
-            )
-        for datatype, name in DATATYPES.items():
-            if session.t1w and session.ran(datatype) and not session.ran(datatype, "T1w"):
-                text = f"{session.name}: no maps of {name} on the T1w, so none are shown"
-                yield Finding("missing", text, "maps")
-        if len(series) == len(DATATYPES):
-            yield Finding("missing", f"{session.name}: no DWI and no DCE, volumes only", "overview")
-        elif series:
-            yield Finding("missing", f"{session.name}: no {series[0]}", "overview")
+        said = participant.status.get(session.label, {}).get("missing", [])
+        for lacking, rest, anchor in _gaps(session):
+            if not any(text.startswith(lacking) for text in said):
+                yield Finding("missing", f"{session.name}: {lacking}{rest}", anchor)
+
+
+def _gaps(session: Session) -> Iterator[tuple[str, str, str]]:
+    """Find what a session lacks: what, what follows from it, where to look."""
+    if session.t1w is None:
+        yield "no T1w", ": maps in native space", "maps"
+    if not any(session.files(folder, "dseg.nii.gz") for folder in ("anat", *DATATYPES)):
+        yield "no ROI", ": no lesion values", "lesions"
+    for datatype, name in DATATYPES.items():
+        if not session.ran(datatype):
+            yield f"no {name}", "", "overview"
+        elif session.t1w and not session.ran(datatype, "T1w"):
+            yield f"no maps of {name} on the T1w", ": none are shown", "maps"
 
 
 def _failed_voxels(participant: Participant) -> Iterator[Finding]:

@@ -202,9 +202,14 @@ class Participant:
         """Where the derivatives of this participant are."""
         return self.output_dir / self.label
 
+    @property
+    def last_run(self) -> Path | None:
+        """The log folder of the last run; their names begin with the time."""
+        return max((p for p in self.folder.glob("log/*") if p.is_dir()), default=None)
+
     @cached_property
     def crashes(self) -> list[Path]:
-        """Crash files of all runs."""
+        """Crash files of all runs, the last run's at the end."""
         return sorted(self.folder.glob("log/*/crash-*.txt"))
 
     @cached_property

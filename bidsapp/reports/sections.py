@@ -241,7 +241,7 @@ def crashes(participant: Participant) -> list[Block]:
     """Return the end of each crash file."""
     return [
         Text(
-            path.name,
+            path.relative_to(participant.folder).as_posix(),
             "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]),
             folded=True,
             href=quote(path.relative_to(participant.output_dir).as_posix()),
