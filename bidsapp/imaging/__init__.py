@@ -1,0 +1,1 @@
+"""Arrays and affines: transforms, resampling, masks, motion, registration."""

@@ -1,0 +1,173 @@
+"""The brain in a post-contrast T1w, from the template's: no network, no trained weights."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bidsapp.errors import BadInput, RegistrationError
+from bidsapp.imaging.resample import resample
+from bidsapp.imaging.transforms import Matrix, decompose, invert
+
+Mask = NDArray[np.bool_]
+
+VOLUME_ML = (900.0, 2200.0)
+"""Brain volumes that are believed, with the fluid around it."""
+ROTATION_DEGREES = 45.0
+"""Largest tilt of a head against the template that is believed."""
+CLOSING_MM = 6.0
+"""Radius of the closing that takes in the fluid of the sulci."""
+_TEMPLATE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+
+
+def template_path() -> Path:
+    """Return the file of the ICBM152 brain that nilearn carries, without importing nilearn.
+
+    Raises
+    ------
+    BadInput
+        If it is not there.
+
+    References
+    ----------
+    Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033.
+
+    Examples
+    --------
+    >>> template_path().name
+    'mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz'
+    """
+    spec = find_spec("nilearn")
+    path = Path((spec and spec.origin) or "nilearn/__init__.py").parent / _TEMPLATE
+    if not path.exists():
+        raise BadInput(f"{path}: the ICBM152 template is missing; install nilearn 0.12 or later")
+    return path
+
+
+def template_brain(template: NDArray[Any], affine: ArrayLike) -> tuple[Mask, Matrix]:
+    """Return the brain of a template that is zero outside it, with the fluid of the sulci.
+
+    Parameters
+    ----------
+    template : (X, Y, Z) array
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+
+    Returns
+    -------
+    mask : (x, y, z) array of bool
+        Of every second voxel: fine enough for a mask that is grown anyway.
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+
+    Examples
+    --------
+    >>> folded = np.ones((31, 31, 31)); folded[15, 15, 15:] = 0
+    >>> mask, affine = template_brain(folded, np.eye(4))
+    >>> mask.shape, bool(mask.all()), float(affine[0, 0])
+    ((16, 16, 16), True, 2.0)
+    """
+    coarse = np.asarray(affine, float) @ np.diag([2.0, 2.0, 2.0, 1.0])
+    width = int(np.ceil(CLOSING_MM / voxel_sizes(coarse).min())) + 1
+    tissue = np.pad(np.asarray(template)[::2, ::2, ::2] > 0, width)
+    closed = ~grow(~grow(tissue, coarse, CLOSING_MM), coarse, CLOSING_MM) | tissue
+    inner = (slice(width, -width),) * 3
+    return ndimage.binary_fill_holes(closed[inner]), coarse
+
+
+def grow(mask: NDArray[Any], affine: ArrayLike, distance: float) -> Mask:
+    """Return all voxels within a distance of a mask.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) array
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    distance : float, mm
+
+    Returns
+    -------
+    (X, Y, Z) array of bool
+
+    Examples
+    --------
+    >>> point = np.zeros((5, 1, 1), bool); point[2] = True
+    >>> grow(point, np.diag([2, 1, 1, 1]), 2.5).ravel().tolist()
+    [False, True, True, True, False]
+    """
+    inside = np.asarray(mask) > 0
+    if distance <= 0 or not inside.any():
+        return inside
+    far = ndimage.distance_transform_edt(~inside, sampling=voxel_sizes(np.asarray(affine, float)))
+    return np.asarray(far <= distance)
+
+
+def brain_mask(
+    template_mask: NDArray[Any],
+    template_affine: ArrayLike,
+    matrix: ArrayLike,
+    shape: Sequence[int],
+    affine: ArrayLike,
+    *,
+    margin: float = 3.0,
+) -> Mask:
+    """Return the template's brain on the grid of an image, a little larger.
+
+    Parameters
+    ----------
+    template_mask : (X, Y, Z) array
+        The template's brain.
+    template_affine : (4, 4) array
+        Its voxels to RAS mm.
+    matrix : (4, 4) array
+        Points of the template to points of the image, RAS mm.
+    shape : three ints
+        Of the image.
+    affine : (4, 4) array
+        The image's voxels to RAS mm.
+    margin : float, mm
+        By which the mask is grown, since no head is the template's.
+
+    Returns
+    -------
+    array of that shape, of bool
+
+    Raises
+    ------
+    RegistrationError
+        If the brain's volume or tilt is not that of a human head: the registration failed.
+
+    Examples
+    --------
+    >>> cube = np.ones((110, 110, 110), bool)
+    >>> found = brain_mask(cube, np.eye(4), np.eye(4), (120, 120, 120), np.eye(4), margin=0)
+    >>> int(found.sum()) == 110**3
+    True
+    """
+    turned = decompose(matrix).rotation_degrees
+    if turned > ROTATION_DEGREES:
+        raise RegistrationError(
+            f"no brain found: the template came out turned by {turned:.0f} degrees, more than "
+            f"{ROTATION_DEGREES:g}; check the T1w and its header"
+        )
+    weight = resample(
+        np.asarray(template_mask, np.float32),
+        template_affine,
+        invert(matrix),
+        shape,
+        affine,
+        cval=0,
+    )
+    inside = weight >= 0.5
+    volume = inside.sum() * abs(np.linalg.det(np.asarray(affine, float)[:3, :3])) / 1000
+    if not VOLUME_ML[0] <= volume <= VOLUME_ML[1]:
+        raise RegistrationError(
+            f"no brain found: the template's brain came out with {volume:.0f} ml in the field of "
+            f"view, not {VOLUME_ML[0]:g} to {VOLUME_ML[1]:g}; check the T1w and its header"
+        )
+    return grow(inside, affine, margin)

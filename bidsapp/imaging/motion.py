@@ -1,0 +1,96 @@
+"""Rigid motion within a series: parameters and framewise displacement."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bidsapp.errors import BadInput
+
+Parameters = NDArray[np.float64]
+
+COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+"""Translations in mm and rotations in rad of the head against the reference, axes RAS."""
+HEAD_RADIUS = 50.0
+"""mm; turns a rotation into a displacement (Power et al. 2012)."""
+
+
+def read_volreg(path: Path | str) -> Parameters:
+    r"""Read the motion that AFNI's 3dvolreg, or ``niimath -moco``, wrote.
+
+    Parameters
+    ----------
+    path : path
+        A row per volume: roll, pitch, yaw (degrees, about I-S, R-L and A-P), dS, dL, dP (mm).
+
+    Returns
+    -------
+    (N, 6) array
+        In the order of COLUMNS: how the head has moved since the reference, mm and rad, RAS, the
+        rotations about the centre of the volume.
+
+    Raises
+    ------
+    BadInput
+        If the file has no six columns of numbers.
+
+    Notes
+    -----
+    The file holds the movement that corrects, along S, L and P. The head moved the other way:
+    R by dL, A by dP, and I by dS.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp(), "motion.1D")
+    >>> _ = path.write_text("0 0 0 0 0 0\n-90 0 0 -1 2 3\n")
+    >>> read_volreg(path)[1].round(4).tolist()
+    [2.0, 3.0, 1.0, 0.0, 0.0, 1.5708]
+    """
+    try:
+        rows = np.loadtxt(path, ndmin=2, comments="#")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: cannot be read as motion parameters ({error})") from error
+    if rows.shape[1:] != (6,) or not np.isfinite(rows).all():
+        raise BadInput(f"{path}: motion parameters are six finite columns, not {rows.shape}")
+    roll, pitch, yaw = np.radians(rows[:, :3]).T
+    superior, left, posterior = rows[:, 3:].T
+    return np.stack([left, posterior, -superior, pitch, yaw, -roll], axis=1)
+
+
+def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
+    r"""Return how far the head moved from one volume to the next.
+
+    Parameters
+    ----------
+    parameters : (N, 6) array, mm and rad
+        In the order of COLUMNS.
+
+    Returns
+    -------
+    (N,) array, mm
+        NaN for the first volume, which has none before it.
+
+    Raises
+    ------
+    BadInput
+        If there are not six parameters.
+
+    Notes
+    -----
+    :math:`FD_i = \sum_k |\Delta d_{ik}| + 50\,\mathrm{mm} \sum_k |\Delta \theta_{ik}|`.
+
+    References
+    ----------
+    Power et al., NeuroImage 2012, doi:10.1016/j.neuroimage.2011.10.018.
+
+    Examples
+    --------
+    >>> framewise_displacement([[0, 0, 0, 0, 0, 0], [1, -1, 0, 0, 0, 0.01]]).tolist()
+    [nan, 2.5]
+    """
+    given = np.asarray(parameters, float)
+    if given.ndim != 2 or given.shape[1] != 6:
+        raise BadInput(f"motion has six parameters a volume, not an array of shape {given.shape}")
+    steps = np.abs(np.diff(given, axis=0)) * np.repeat([1.0, HEAD_RADIUS], 3)
+    return np.concatenate([np.full(min(len(given), 1), np.nan), steps.sum(axis=1)])
