@@ -341,7 +341,8 @@ def test_nothing_is_said_twice(derivatives):
         "followup: no DWI: no ADC and no IVIM",
         "followup: no DCE: no Ktrans, ve and vp",
     ]
-    (log.parent / "status.json").unlink()
+    status = {"sessions": {"ses-1week": {"done": ["dwi"]}}}
+    (log.parent / "status.json").write_text(json.dumps(status))
     assert texts_of(derivatives)[0] == "A step crashed: crash-20260101.txt"
     (log.parent / "20270101").mkdir()
     assert texts_of(derivatives) == ["followup: no DWI", "followup: no DCE"]
@@ -350,6 +351,16 @@ def test_nothing_is_said_twice(derivatives):
         "log/20250101/crash-20250101.txt",
         "log/20260101/crash-20260101.txt",
     ]
+
+
+def test_a_run_that_was_stopped_is_not_called_complete(derivatives):
+    """Without maps, or without the status that every run ends with, the verdict is a failure."""
+    (derivatives / "sub-01" / "log" / "20260101").mkdir(parents=True)
+    assert texts_of(derivatives)[0] == "The last run wrote no status: it did not finish."
+    for path in derivatives.rglob("*map.nii.gz"):
+        path.unlink()
+    assert texts_of(derivatives)[0] == "No session has a map: nothing was analysed."
+    assert verdict(findings(read_participant(derivatives, "01")))[0] == "bad"
 
 
 def test_warnings_say_what_and_how_much(derivatives):

@@ -254,7 +254,7 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
     >>> [axes.get_ylabel() for axes in motion_traces([still], ["baseline"], 1.0).axes]
     ['displacement (mm)', 'translation (mm)', 'rotation (°)']
     """
-    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     grid = figure.subplots(3, len(traces), sharex="col", sharey="row", squeeze=False)
     for axes, unit in zip(
         grid[:, 0], ("displacement (mm)", "translation (mm)", "rotation (°)"), strict=True
@@ -331,17 +331,23 @@ def lesion_timeline(
     for row, lesion, label in zip(grid, series, row_labels, strict=True):
         row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontweight="bold")
         for axes, name, values in zip(row, parameters, lesion, strict=True):
-            if values is not None:
+            if values is not None and np.isfinite(values.mean).any():
                 _draw_series(axes, positions, values, DISPLAY[name].scale)
-    for axes, name in zip(grid[0], parameters, strict=True):
+    for axes, column, name in zip(grid[0], grid.T, parameters, strict=True):
         axes.set_title(DISPLAY[name].title, fontsize=7.5)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, _top(column))
         axes.set_xlim(-0.35, len(ticks) - 0.65)
         axes.set_xticks(positions, ticks)
     for axes in grid[-1]:
         axes.tick_params(axis="x", labelsize=6.5)
     figure.supxlabel(xlabel, fontsize=7.5)
     return figure
+
+
+def _top(column: NDArray[np.object_]) -> float:
+    """Return the upper limit that holds all that was drawn in a column."""
+    highest = [float(axes.dataLim.y1) for axes in column if np.isfinite(axes.dataLim.y1)]
+    return 1.08 * max(highest, default=0.0) or 1.0
 
 
 def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:

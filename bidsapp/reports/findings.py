@@ -34,11 +34,18 @@ class Finding:
     anchor: str
 
 
-def _crashes(participant: Participant) -> Iterator[Finding]:
+def _unfinished(participant: Participant) -> Iterator[Finding]:
     if participant.problem:
         yield Finding("warning", participant.problem, "provenance")
     if not participant.sessions:
         yield Finding("failed", "There are no derivatives of this participant.", "provenance")
+    elif not any(session.ran(datatype) for session, datatype in _series(participant)):
+        yield Finding("failed", "No session has a map: nothing was analysed.", "overview")
+    if participant.last_run and not participant.status:
+        yield Finding("failed", "The last run wrote no status: it did not finish.", "provenance")
+
+
+def _crashes(participant: Participant) -> Iterator[Finding]:
     said = " ".join(t for s in participant.status.values() for t in s.get("failed", []))
     for path in participant.crashes:
         if path.name not in said and path.parent == participant.last_run:
@@ -127,6 +134,7 @@ def _series(participant: Participant) -> Iterator[tuple[Session, str]]:
 
 
 RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
+    _unfinished,
     _crashes,
     _status,
     _registration,

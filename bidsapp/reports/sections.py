@@ -112,11 +112,13 @@ def timeline(participant: Participant) -> list[Block]:
     names, sessions = participant.lesion_names, participant.sessions
     if participant.statistics.empty or len(sessions) < 2:
         return []
-    series = [[_series(participant, lesion, p) for p in TIMELINE] for lesion in names]
+    found = set(participant.statistics.dropna(subset=["mean"])["parameter"])
+    shown = [parameter for parameter in TIMELINE if parameter in found]
+    series = [[_series(participant, lesion, p) for p in shown] for lesion in names]
     dated = not any(np.isnan(session.days) for session in sessions)
     ticks = [s.day if dated else s.name for s in sessions]
     xlabel = "days since treatment" if dated else "session"
-    figure = lesion_timeline(series, [f"Lesion {n}" for n in names], TIMELINE, ticks, xlabel)
+    figure = lesion_timeline(series, [f"Lesion {n}" for n in names], shown, ticks, xlabel)
     alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
     caption = "Sessions are evenly spaced, whatever the days between them."
     return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
@@ -257,7 +259,7 @@ def provenance(participant: Participant) -> list[Block]:
     if description.exists():
         made = read_json(description)
         rows = [
-            [g.get("Name", "n/a"), g.get("Version", "n/a"), g.get("CodeURL", "n/a")]
+            [g.get("Name", "n/a"), g.get("Version", "n/a"), g.get("CodeURL", "–")]
             for g in made.get("GeneratedBy", [])
         ]
         blocks.append(
