@@ -148,10 +148,9 @@ def _participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.validate import validate
     from bidsapp.citation import methods
     from bidsapp.participant import check_config, describe, run_participant
-    from bidsapp.reports.participant import build_participant_page
 
     if options.reports_only:
-        return _rebuild(config, build_participant_page)
+        return _rebuild(config)
     describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     if options.boilerplate_only:
         _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
@@ -200,7 +199,7 @@ def _select(config: Config) -> list[str]:
     return [x for x in labels if not config.participants or x in config.participants]
 
 
-def _rebuild(config: Config, build: object) -> int:
+def _rebuild(config: Config) -> int:
     """Build the pages of the participants that have results again."""
     from bidsapp.reports.participant import build_participant_page
 
@@ -218,6 +217,8 @@ def _group_level(config: Config, options: Namespace) -> int:
     from bidsapp.group import run_group
 
     result = run_group(config.output_dir, timepoints=options.timepoints)
+    for text in result.notes:
+        _LOG.info("%s", text)
     for text in result.problems:
         _LOG.error("%s", text)
     _LOG.info("The group report is %s", config.output_dir / "group.html")

@@ -94,7 +94,6 @@ class RoiStatistics(SimpleInterface):
                 **summarise(values, labels == lesion).row(),
             }
             for lesion, excluded in self.inputs.lesions
-            if (labels == lesion).any()
             for name, unit, model, values in maps
         ]
 

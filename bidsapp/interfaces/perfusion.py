@@ -87,12 +87,12 @@ class FindArterialInput(SimpleInterface):
                 signal, time, t1_blood=self.inputs.t1_blood, spgr=_spgr(self.inputs), **common
             )
         if self.inputs.source == "table":
-            return _from_table(Path(self.inputs.table), data, time, **common)
+            return _from_table(Path(self.inputs.table), time, **common)
         return population_input(self.inputs.source, enhancing_curve(data), time, **common)
 
 
 def _from_table(
-    path: Path, data: Any, time: Any, *, haematocrit: float, baseline_frames: int
+    path: Path, time: Any, *, haematocrit: float, baseline_frames: int
 ) -> ArterialInput:
     """Interpolate a table's curve to the frames; it must cover them."""
     rows = read_table(path, ("time",))
@@ -109,7 +109,7 @@ def _from_table(
         blood, plasma = curve * (1 - haematocrit), curve
     else:
         blood, plasma = curve, plasma_from_blood(curve, haematocrit)
-    frames = baseline_frames or bolus_arrival(enhancing_curve(data))
+    frames = baseline_frames or bolus_arrival(curve)
     return ArterialInput(time, blood, plasma, frames)
 
 

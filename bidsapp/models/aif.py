@@ -108,7 +108,7 @@ def bolus_arrival(curve: ArrayLike) -> int:
 
     Notes
     -----
-    From the peak back to the last frame that lies below a tenth of the rise.
+    From the steepest step back to the last frame that lies below a tenth of the rise.
 
     References
     ----------
@@ -122,14 +122,16 @@ def bolus_arrival(curve: ArrayLike) -> int:
     values = np.asarray(curve, float)
     if not np.isfinite(values).all():
         raise FitError("the bolus cannot be found: the curve holds values that are not finite")
-    peak = int(np.argmax(values))
-    rest = np.median(values[: max(peak // 2, 1)])
-    threshold = rest + 0.1 * (values[peak] - rest)
-    below = np.flatnonzero(values[:peak] <= threshold)
-    if not len(below) or values[peak] <= rest:
+    steepest = int(np.argmax(np.diff(values)))
+    rest = np.median(values[: steepest + 1])
+    top = values[steepest + 1 : steepest + 3].max()
+    below = np.flatnonzero(values[: steepest + 1] <= rest + 0.1 * (top - rest))
+    late = values[(steepest + 1) :].mean()
+    if not len(below) or steepest < 1 or late <= rest:
         raise FitError(
-            f"no frame before the bolus: the curve peaks at frame {peak} of {len(values)} and "
-            "never lies near a baseline before that; give the frames with --baseline-frames"
+            f"no frame before the bolus: of {len(values)} frames the curve rises most steeply "
+            f"after the first {steepest + 1}, without a baseline before or a rise that lasts; "
+            "give the frames with --baseline-frames"
         )
     frames = int(below[-1]) + 1
     return frames - 1 if frames >= 3 else frames

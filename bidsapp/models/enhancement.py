@@ -71,7 +71,7 @@ def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spg
 
 
 def enhancing_curve(signal: ArrayLike) -> Array:
-    """Return the mean course of the voxels that enhance most, to find the bolus where no artery is.
+    """Return the course of the voxels that enhance most, to find the bolus where no artery is.
 
     Parameters
     ----------
@@ -80,20 +80,21 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     Returns
     -------
     (N,) array
-        Mean of the 2 % of voxels with the largest range between their first frames and their
-        maximum, among those brighter than the mean.
+        Median over the 2 % of voxels, among those brighter than the mean, whose second half lies
+        highest above their first frames; medians, so that spikes of noise do not count.
 
     Examples
     --------
-    >>> course = enhancing_curve(np.ones((100, 5)) + np.eye(100)[:, :1] * [0, 0, 0, 5, 3])
+    >>> course = enhancing_curve(np.ones((100, 6)) + np.eye(100)[:, :1] * [0, 0, 0, 5, 3, 3])
     >>> int(course.argmax())
     3
     """
     voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
     voxels = voxels[np.isfinite(voxels).all(axis=1)]
     bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
-    rise = bright.max(axis=1) - bright[:, :_FRAMES_SEEN].mean(axis=1)
-    course: Array = bright[rise >= np.quantile(rise, 1 - _ENHANCING)].mean(axis=0)
+    late = bright[:, bright.shape[1] // 2 :]
+    rise = np.median(late, axis=1) - np.median(bright[:, :_FRAMES_SEEN], axis=1)
+    course: Array = np.median(bright[rise >= np.quantile(rise, 1 - _ENHANCING)], axis=0)
     return course
 
 

@@ -100,8 +100,8 @@ def signal_to_concentration(
     Returns
     -------
     (..., N) array, mM
-        NaN where no concentration gives such a signal (above full magnetisation, or baseline
-        not positive). Noise before the arrival gives small negative concentrations.
+        NaN where no concentration gives such a signal (above full magnetisation, zero or below,
+        or the baseline not positive). Noise before the arrival gives small negative concentrations.
 
     Notes
     -----
@@ -128,7 +128,7 @@ def signal_to_concentration(
     with np.errstate(invalid="ignore", divide="ignore"):
         q = np.asarray(signal, float) / full[..., None]
         decay = (1 - q) / (1 - q * np.cos(angle)[..., None])
-        r1 = -np.log(np.where((decay > 0) & (q < 1), decay, np.nan)) / repetition_time
+        r1 = -np.log(np.where((q > 0) & (q < 1), decay, np.nan)) / repetition_time
     result: Array = (r1 - 1 / rest[..., None]) / relaxivity
     return result
 
