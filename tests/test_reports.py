@@ -345,7 +345,7 @@ def test_nothing_is_said_twice(derivatives):
     (log.parent / "status.json").write_text(json.dumps(status))
     assert texts_of(derivatives)[0] == "A step crashed: crash-20260101.txt"
     (log.parent / "20270101").mkdir()
-    assert texts_of(derivatives) == ["followup: no DWI", "followup: no DCE"]
+    assert texts_of(derivatives) == ["followup: no DWI result", "followup: no DCE result"]
     told = SECTIONS["crashes"](read_participant(derivatives, "01"))
     assert [t.heading for t in told] == [
         "log/20250101/crash-20250101.txt",
@@ -378,7 +378,7 @@ def test_warnings_say_what_and_how_much(derivatives):
     )
     top = texts_of(derivatives)
     assert "1week, DCE: 1 of 12 volumes moved more than 1 mm (at most 2.5 mm)" in top
-    assert "1week, DCE on T1w: the brains overlap by only 0.40" in top
+    assert "1week, DCE on T1w: only 40% of the brain that could be in view is" in top
     assert "1week, lesion 2: 50 % of the voxels have no valid Ktrans (etofts)" in top
     assert verdict(findings(read_participant(derivatives, "01"))) == (
         "warn",
@@ -472,6 +472,15 @@ def test_map_limits_do_not_follow_the_data():
     figure = images.lesion_maps([[bright], [SLICE]], ["a", "b"], ["f"])
     shown = [axes.images[-1].get_clim() for axes in figure.axes[:2]]
     assert shown == [DISPLAY["f"].limits] * 2
+
+
+def test_the_asymptote_shows_the_perfusion_fraction():
+    """The broken line of an asymptotic fit meets b = 0 at 1 - f."""
+    b = np.array([0.0, 200, 600, 1000])
+    fitted = np.where(b > 0, 0.9, 1.0) * np.exp(-b * 1e-3)
+    figure = figures.diffusion_decay([[Curve(b, fitted, fitted)]], ["1"], ["baseline"])
+    line = figure.axes[0].lines[-1]
+    np.testing.assert_allclose(line.get_xydata(), [[0, 0.9], [1000, 0.9 * np.exp(-1)]])
 
 
 def test_slices_are_radiological(tmp_path):

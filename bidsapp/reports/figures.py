@@ -112,7 +112,8 @@ def diffusion_decay(
     Parameters
     ----------
     curves : sequence of sequence of Curve or None
-        x in s/mm2; signals in any unit, shown relative to the measured one at the lowest b.
+        x in s/mm2, two at least; signals in any unit, shown relative to the measured one at the
+        lowest b. The asymptote meets b = 0 at 1 - f.
     row_labels, column_labels : sequence of str
         Lesions and sessions.
 
@@ -134,10 +135,27 @@ def diffusion_decay(
                 axes.plot(curve.x, curve.observed / first, "o", color=DATA, label="measured")
                 if curve.fitted is not None:
                     axes.plot(curve.x, curve.fitted / first, color=FIT, label="fit")
+                    axes.plot(
+                        *_asymptote(curve.x, curve.fitted / first),
+                        "--",
+                        color=FIT,
+                        lw=0.8,
+                        label="asymptote",
+                    )
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:.1f}")
                 axes.yaxis.set_minor_formatter("{x:.1f}")
     return _with_legend(figure)
+
+
+def _asymptote(b: Array, fitted: Array) -> tuple[list[float], list[float]]:
+    """Return the straight line in ln S through the fit at the two highest b, from b = 0."""
+    low, high = np.argsort(b)[-2:]
+    slope = np.log(fitted[high] / fitted[low]) / (b[high] - b[low])
+    return [0.0, float(b[high])], [
+        float(fitted[high] * np.exp(-slope * b[high])),
+        float(fitted[high]),
+    ]
 
 
 def _curve_grid(
@@ -354,4 +372,4 @@ def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale
     """Draw the means, joined over missing sessions, with bars from low to high."""
     found = np.isfinite(values.mean)
     axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.3, lw=4)
-    axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1)
+    axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

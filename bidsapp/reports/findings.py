@@ -18,7 +18,7 @@ DISPLACEMENT = 1.0
 """Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
 
 REGISTRATION = {
-    "overlap": (0.85, math.inf, "the brains overlap by only {:.2f}"),
+    "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
     "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
     "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
 }
@@ -53,7 +53,11 @@ def _crashes(participant: Participant) -> Iterator[Finding]:
 
 
 def _status(participant: Participant) -> Iterator[Finding]:
-    for label, state in participant.status.items():
+    order = [session.label for session in participant.sessions]
+    told = sorted(
+        participant.status.items(), key=lambda s: order.index(s[0]) if s[0] in order else -1
+    )
+    for label, state in told:
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
             yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
@@ -77,7 +81,7 @@ def _gaps(session: Session) -> Iterator[tuple[str, str, str]]:
         yield "no ROI", ": no lesion values", "lesions"
     for datatype, name in DATATYPES.items():
         if not session.ran(datatype):
-            yield f"no {name}", "", "overview"
+            yield f"no {name}", " result", "overview"
         elif session.t1w and not session.ran(datatype, "T1w"):
             yield f"no maps of {name} on the T1w", ": none are shown", "maps"
 

@@ -1,7 +1,7 @@
 """Figures made of slices: maps of a lesion, and two images registered to each other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -148,12 +148,14 @@ def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
     bar.set_label(display.title, fontsize=7)
 
 
-def _edges(image: Array, spacing: tuple[float, float], width: float = 1.5) -> np.ma.MaskedArray:
-    """Return a field that crosses zero on the strong edges of a slice, masked elsewhere."""
-    sigma = [width / size for size in spacing]
-    strength = ndimage.gaussian_gradient_magnitude(image, sigma)
-    bend = ndimage.gaussian_laplace(image, sigma)
-    return np.ma.masked_where(strength < 0.25 * np.percentile(strength, 99), bend)
+def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
+    """Return a field that crosses zero on a slice's strong edges inside its outline."""
+    sigma = [width / size for size in panel.spacing]
+    strength = ndimage.gaussian_gradient_magnitude(panel.background, sigma)
+    bend = ndimage.gaussian_laplace(panel.background, sigma)
+    inside = np.ones(bend.shape, bool) if panel.outline is None else panel.outline
+    weak = strength < 0.3 * np.percentile(strength[inside], 98) if inside.any() else ~inside
+    return np.ma.masked_where(weak | ~inside, bend)
 
 
 @styled
@@ -163,7 +165,8 @@ def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) 
     Parameters
     ----------
     rows : sequence of sequence of Panel
-        The fixed image, then those brought onto it: the same slices of each, on one grid.
+        The fixed image, then those brought onto it: the same slices of each, on one grid. Edges
+        are sought inside the outline of the fixed image's slices: the brain.
     names : sequence of str
         Of the images.
 
@@ -178,7 +181,7 @@ def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) 
     ['T1w', 'b0']
     """
     fixed = rows[0]
-    edges = [_edges(p.background, p.spacing) for p in fixed]
+    edges = [_edges(p) for p in fixed]
     shapes = [np.multiply(p.background.shape, p.spacing) for p in fixed]
     ratios = [float(width / height) for height, width in shapes]
     height = len(rows) * (WIDTH / sum(ratios)) + 0.1
@@ -188,9 +191,10 @@ def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) 
     )
     grid = figure.subplots(len(rows), len(fixed), squeeze=False, width_ratios=ratios)
     for line, panels, name in zip(grid, rows, names, strict=True):
-        for axes, panel, bend in zip(line, panels, edges, strict=True):
+        for axes, panel, reference, bend in zip(line, panels, fixed, edges, strict=True):
             _image_axes(axes)
-            _draw_panel(axes, panel, None)
+            _draw_panel(axes, replace(panel, outline=None), None)
+            _outline(axes, reference.outline, EDGE, 0.6)
             if bend.count() and bend.min() < 0 < bend.max():
                 axes.contour(bend, [0], colors=[EDGE], linewidths=0.6)
         line[0].set_ylabel(name)

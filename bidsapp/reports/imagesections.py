@@ -16,7 +16,16 @@ from bidsapp.reports.records import (
     load_volume,
     read_json,
 )
-from bidsapp.reports.slices import Cut, crop, detail_box, grey_window, lesion_cut, panel, turn
+from bidsapp.reports.slices import (
+    Cut,
+    brain_box,
+    crop,
+    detail_box,
+    grey_window,
+    lesion_cut,
+    panel,
+    turn,
+)
 
 MAPS = {
     "f": ("dwi", "param-f_dwimap.nii.gz"),
@@ -37,7 +46,7 @@ _QUALITY: dict[Cell, tuple[str, int]] = {
     ("Moved", "mm"): ("translation_mm", 1),
     ("Turned", "°"): ("rotation_degrees", 1),
     ("Scaled", "volume ratio"): ("determinant", 3),
-    ("Overlap", "of the brains"): ("overlap", 2),
+    ("In view", "share of brain"): ("overlap", 2),
     ("Cost", "lower is better"): ("cost", 3),
 }
 """A registration's numbers: heading -> key and decimals."""
@@ -109,6 +118,11 @@ def _overlay(fixed: Session, moving: list[Onto]) -> Picture:
     cuts = _overview_cuts(grid, mask)
     volumes = [grid, *(load_volume(onto.image) for onto in moving)]
     rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    if mask is not None:
+        brains = [np.asarray(turn(np.take(mask.data > 0, i, axis)), bool) for axis, i in cuts]
+        rows[0] = [replace(p, outline=brain) for p, brain in zip(rows[0], brains, strict=True)]
+        frames = [brain_box(mask, axis) for axis, _ in cuts]
+        rows = [[crop(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
     between = moving[0].name == "T1w"
     names = [onto.session.name if between else onto.name for onto in moving]
     figure = registration_overlay(rows, [fixed.name if between else "T1w", *names])

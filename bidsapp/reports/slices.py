@@ -1,6 +1,7 @@
 """Volumes -> slices the way radiologists look at them: the patient's right is on the left."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def grey_window(volume: Volume, mask: Volume | None = None) -> tuple[float, floa
     return float(low), float(max(high, low + 1e-9))
 
 
-def turn(plane: NDArray[np.generic]) -> NDArray[np.generic]:
+def turn(plane: NDArray[Any]) -> NDArray[Any]:
     """Turn a slice of a right-anterior-superior volume to rows downwards, radiological.
 
     Parameters
@@ -160,6 +161,33 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float]) -> Box:
     extent = np.minimum(np.round(side / np.asarray(size)).astype(int), mask.shape)
     start = np.clip((low + high - extent) // 2, 0, np.asarray(mask.shape) - extent)
     return int(start[0]), int(start[1]), int(extent[0]), int(extent[1])
+
+
+def brain_box(mask: Volume, axis: int) -> Box:
+    """Frame the whole brain, with a margin, in the slices along an axis.
+
+    Parameters
+    ----------
+    mask : Volume
+    axis : int
+
+    Returns
+    -------
+    row, column, rows, columns : int
+
+    Examples
+    --------
+    >>> data = np.zeros((40, 50, 30))
+    >>> data[15:20, 20:30, 10:12] = 1
+    >>> brain_box(Volume(data, np.eye(4)), 2)
+    (12, 12, 26, 21)
+    """
+    seen = turn(mask.data.max(axis=axis)) > 0
+    where = np.argwhere(seen if seen.any() else seen == 0)
+    margin = np.ceil(MARGIN / np.asarray(spacing(mask, axis))).astype(int)
+    low = np.maximum(where.min(axis=0) - margin, 0)
+    high = np.minimum(where.max(axis=0) + 1 + margin, seen.shape)
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
 def crop(whole: Panel, box: Box) -> Panel:
