@@ -15,6 +15,7 @@ from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.plugins import SurvivingMultiProcPlugin
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
@@ -156,24 +157,23 @@ def _run(workflow: pe.Workflow, config: Config, report: Callable[[str], None]) -
     if not workflow.list_node_names():
         return
     progress = Progress(len(workflow.list_node_names()), report)
-    plugin, arguments = _plugin(config)
-    arguments["status_callback"] = progress
-    workflow.run(plugin=plugin, plugin_args=arguments)
-
-
-def _plugin(config: Config) -> tuple[str, dict[str, Any]]:
     if config.plugin_file:
-        settings = yaml.safe_load(config.plugin_file.read_text(encoding="utf-8"))
-        if not isinstance(settings, dict) or "plugin" not in settings:
-            raise UsageError(f"{config.plugin_file}: must be YAML with the key 'plugin'")
-        return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
-    if config.nprocs == 1:
-        return "Linear", {}
-    return "MultiProc", {
-        "n_procs": config.nprocs,
-        "memory_gb": config.memory_gb,
-        "raise_insufficient": False,
-    }
+        plugin, arguments = _read_plugin(config.plugin_file)
+        workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": progress})
+    elif config.nprocs == 1:
+        workflow.run(plugin="Linear", plugin_args={"status_callback": progress})
+    else:
+        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
+        settings = resources | {"raise_insufficient": False, "status_callback": progress}
+        workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+
+
+def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read the name and the arguments of a nipype plugin from YAML."""
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict) or "plugin" not in settings:
+        raise UsageError(f"{path}: must be YAML with the key 'plugin'")
+    return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
 
 
 class Progress:

@@ -1,5 +1,7 @@
 """The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
 
+from pathlib import Path
+
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -13,7 +15,7 @@ from bidsapp.workflows.registration import init_brain_mask_wf, init_register_wf
 _CONTRAST = "gadolinium"
 
 
-def init_anat_wf(session: Session, config: Config, *, is_baseline: bool) -> pe.Workflow:
+def init_anat_wf(session: Session, config: Config, reference: Path | None) -> pe.Workflow:
     """Return the graph of a session's T1w.
 
     Parameters
@@ -22,25 +24,24 @@ def init_anat_wf(session: Session, config: Config, *, is_baseline: bool) -> pe.W
         It has a T1w.
     config
         How to run.
-    is_baseline
-        Whether this T1w is the participant's reference.
+    reference
+        The baseline T1w, or None if this is it.
 
     Returns
     -------
     pe.Workflow
-        ``inputnode``: reference, reference_mask (unused at baseline). ``outputnode``: t1w, mask,
-        to_individual (ITK transform onto the reference; undefined at baseline).
+        ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
+        (ITK transform onto the reference; undefined at baseline).
     """
     workflow = pe.Workflow(name="anat")
-    inputnode = pe.Node(niu.IdentityInterface(["reference", "reference_mask"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["t1w", "mask", "to_individual"]), name="outputnode")
-    outputnode.inputs.t1w = str(session.t1w)
+    inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
     brain = init_brain_mask_wf("brain", nthreads=config.omp_nthreads)
     brain.inputs.inputnode.in_file = str(session.t1w)
     workflow.connect(brain, "outputnode.mask", outputnode, "mask")
     _save_anatomy(workflow, brain, session, config)
-    if not is_baseline:
-        _connect_reference(workflow, inputnode, outputnode, session, config)
+    if reference:
+        _connect_reference(workflow, inputnode, outputnode, session, reference, config)
     return workflow
 
 
@@ -71,6 +72,7 @@ def _connect_reference(
     inputnode: pe.Node,
     outputnode: pe.Node,
     session: Session,
+    reference: Path,
     config: Config,
 ) -> None:
     """Register the T1w to the baseline's, rigidly, and write it there."""
@@ -83,8 +85,10 @@ def _connect_reference(
         sloppy=config.sloppy,
     )
     register.inputs.inputnode.moving = str(session.t1w)
+    register.inputs.inputnode.fixed = str(reference)
     onto = pe.Node(ApplyTransform(), name="onto_baseline")
     onto.inputs.in_files = [str(session.t1w)]
+    onto.inputs.reference = str(reference)
     files = pe.Node(niu.Merge(4), name="baseline_files")
     ways = (("T1w", "individual"), ("individual", "T1w"))
     writer = save(
@@ -99,9 +103,7 @@ def _connect_reference(
     )
     workflow.connect(
         [
-            (inputnode, register, [("reference", "inputnode.fixed")]),
             (inputnode, register, [("reference_mask", "inputnode.fixed_mask")]),
-            (inputnode, onto, [("reference", "reference")]),
             (register, onto, [("outputnode.to_fixed", "transform")]),
             (register, outputnode, [("outputnode.to_fixed", "to_individual")]),
             (register, files, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),

@@ -1,5 +1,7 @@
 """The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
 
+from pathlib import Path
+
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -40,7 +42,11 @@ def relaxation(series: Dynamic, config: Config) -> dict[str, float]:
 
 
 def init_dce_wf(
-    session: Session, series: Dynamic, config: Config, excluded: frozenset[int]
+    session: Session,
+    series: Dynamic,
+    config: Config,
+    excluded: frozenset[int],
+    reference: Path | None,
 ) -> pe.Workflow:
     """Return the graph of one dynamic series.
 
@@ -54,11 +60,13 @@ def init_dce_wf(
         How to fit.
     excluded
         Lesions that the tables mark as excluded.
+    reference
+        The baseline T1w, if there is one.
 
     Returns
     -------
     pe.Workflow
-        ``inputnode``: t1w, t1w_mask, to_individual, reference; unused without a T1w.
+        ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
     workflow = pe.Workflow(name="dce")
     inputnode = series_inputnode()
@@ -72,7 +80,7 @@ def init_dce_wf(
     )
     fitted = _connect_fit(workflow, concentration, aligned, arterial, series, config)
     save_maps(workflow, fitted, session, config)
-    connect_spaces(workflow, inputnode, aligned, [fitted], session, config)
+    connect_spaces(workflow, inputnode, aligned, [fitted], session, reference, config)
     connect_lesions(workflow, aligned, [fitted], concentration, session, config, excluded)
     return workflow
 

@@ -1,5 +1,6 @@
 """The diffusion branch of a session: motion, ADC, IVIM, registration, lesions."""
 
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces import utility as niu
@@ -39,7 +40,11 @@ def fit_options(model: Model, config: Config) -> dict[str, float]:
 
 
 def init_dwi_wf(
-    session: Session, series: Diffusion, config: Config, excluded: frozenset[int]
+    session: Session,
+    series: Diffusion,
+    config: Config,
+    excluded: frozenset[int],
+    reference: Path | None,
 ) -> pe.Workflow:
     """Return the graph of one diffusion series.
 
@@ -53,11 +58,13 @@ def init_dwi_wf(
         How to fit.
     excluded
         Lesions that the tables mark as excluded.
+    reference
+        The baseline T1w, if there is one.
 
     Returns
     -------
     pe.Workflow
-        ``inputnode``: t1w, t1w_mask, to_individual, reference; unused without a T1w.
+        ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
     workflow = pe.Workflow(name="dwi")
     inputnode = series_inputnode()
@@ -72,7 +79,7 @@ def init_dwi_wf(
     ]
     for fitted in fits:
         save_maps(workflow, fitted, session, config)
-    connect_spaces(workflow, inputnode, aligned, fits, session, config)
+    connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
     connect_lesions(workflow, aligned, fits, moved, session, config, excluded)
     return workflow
 

@@ -64,14 +64,15 @@ def connect_spaces(
     aligned: Alignment,
     fits: Sequence[Fitted],
     session: Session,
+    reference: Path | None,
     config: Config,
 ) -> None:
     """Bring the parameter maps onto the T1w and, where asked, onto the baseline T1w."""
     if not aligned.to_t1w:
         return
-    for space in ("T1w", "individual"):
-        if space == "T1w" or space in config.output_spaces:
-            _connect_space(workflow, inputnode, aligned, fits, session, config, space)
+    _connect_space(workflow, inputnode, aligned, fits, session, reference, config, "T1w")
+    if reference and "individual" in config.output_spaces:
+        _connect_space(workflow, inputnode, aligned, fits, session, reference, config, "individual")
 
 
 def _connect_space(
@@ -80,6 +81,7 @@ def _connect_space(
     aligned: Alignment,
     fits: Sequence[Fitted],
     session: Session,
+    reference: Path | None,
     config: Config,
     space: str,
 ) -> None:
@@ -88,9 +90,9 @@ def _connect_space(
     merge = selected_maps(workflow, fits, f"maps_for_{space}")
     onto = pe.Node(ApplyTransform(), name=f"maps_to_{space}", mem_gb=1)
     workflow.connect(merge, "out", onto, "in_files")
-    workflow.connect(inputnode, "t1w" if space == "T1w" else "reference", onto, "reference")
+    onto.inputs.reference = str(session.t1w if space == "T1w" else reference)
     workflow.connect(*aligned.to_t1w, onto, "transform")
-    if space == "individual":
+    if space == "individual" and session.t1w != reference:
         workflow.connect(inputnode, "to_individual", onto, "then")
     if space in config.output_spaces:
         pairs = [(f, n) for f in fits for n in f.measured]

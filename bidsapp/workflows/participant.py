@@ -1,5 +1,7 @@
 """The whole graph of a participant: its sessions, joined at the baseline T1w."""
 
+from pathlib import Path
+
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -53,37 +55,33 @@ def init_participant_wf(participant: Participant, config: Config) -> pe.Workflow
     workflow.base_dir = str(config.work_dir)
     lesions = known_lesions(participant)
     baseline = participant.baseline(config.baseline_session)
-    graphs = {
-        session: _init_session_wf(session, config, lesions, is_baseline=session is baseline)
-        for session in participant.sessions
-    }
+    reference = baseline.t1w if baseline else None
+    graphs = {s: _init_session_wf(s, config, lesions, reference) for s in participant.sessions}
     workflow.add_nodes([g for g in graphs.values() if g.list_node_names()])
     if baseline:
         for session, graph in graphs.items():
             if session is not baseline and session.t1w:
-                workflow.connect(graphs[baseline], "outputnode.t1w", graph, "inputnode.reference")
-                workflow.connect(
-                    graphs[baseline], "outputnode.mask", graph, "inputnode.reference_mask"
-                )
+                mask = ("outputnode.mask", "inputnode.reference_mask")
+                workflow.connect(graphs[baseline], mask[0], graph, mask[1])
     return workflow
 
 
 def _init_session_wf(
-    session: Session, config: Config, lesions: dict[int, bool], *, is_baseline: bool
+    session: Session, config: Config, lesions: dict[int, bool], reference: Path | None
 ) -> pe.Workflow:
     """Return the graph of one session: what it has, and no more."""
     workflow = pe.Workflow(name=session.slug)
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
     branches = []
     if session.diffusion:
-        branches.append(init_dwi_wf(session, session.diffusion, config, excluded))
+        branches.append(init_dwi_wf(session, session.diffusion, config, excluded, reference))
     if session.dynamic and not kinetics_obstacle(session, config):
-        branches.append(init_dce_wf(session, session.dynamic, config, excluded))
+        branches.append(init_dce_wf(session, session.dynamic, config, excluded, reference))
     if session.enhancing or session.whole:
         workflow.add_nodes([init_rois_wf(session, config, lesions)])
     workflow.add_nodes(branches)
     if session.t1w:
-        _connect_anatomy(workflow, session, config, branches, is_baseline=is_baseline)
+        _connect_anatomy(workflow, session, config, branches, reference)
     return workflow
 
 
@@ -92,29 +90,18 @@ def _connect_anatomy(
     session: Session,
     config: Config,
     branches: list[pe.Workflow],
-    *,
-    is_baseline: bool,
+    reference: Path | None,
 ) -> None:
     """Add the T1w's branch, and give its results to the others."""
-    inputnode = pe.Node(niu.IdentityInterface(["reference", "reference_mask"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["t1w", "mask"]), name="outputnode")
-    to_branch = [("outputnode.t1w", "inputnode.t1w"), ("outputnode.mask", "inputnode.t1w_mask")]
-    to_individual = [("outputnode.to_individual", "inputnode.to_individual")]
-    anat = init_anat_wf(session, config, is_baseline=is_baseline)
-    workflow.connect(
-        [
-            (anat, outputnode, [("outputnode.t1w", "t1w"), ("outputnode.mask", "mask")]),
-            *((anat, b, to_branch) for b in branches),
-        ]
-    )
-    if is_baseline:
-        workflow.connect([(anat, b, [("outputnode.t1w", "inputnode.reference")]) for b in branches])
+    inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["mask"]), name="outputnode")
+    is_reference = session.t1w == reference
+    anat = init_anat_wf(session, config, None if is_reference else reference)
+    workflow.connect(anat, "outputnode.mask", outputnode, "mask")
+    for branch in branches:
+        workflow.connect(anat, "outputnode.mask", branch, "inputnode.t1w_mask")
+    if is_reference:
         return
-    workflow.connect(
-        [
-            (inputnode, anat, [("reference", "inputnode.reference")]),
-            (inputnode, anat, [("reference_mask", "inputnode.reference_mask")]),
-            *((inputnode, b, [("reference", "inputnode.reference")]) for b in branches),
-            *((anat, b, to_individual) for b in branches),
-        ]
-    )
+    workflow.connect(inputnode, "reference_mask", anat, "inputnode.reference_mask")
+    for branch in branches:
+        workflow.connect(anat, "outputnode.to_individual", branch, "inputnode.to_individual")

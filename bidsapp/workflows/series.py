@@ -40,8 +40,7 @@ class Alignment:
 
 def series_inputnode() -> pe.Node:
     """Return the input node of a branch."""
-    fields = ["t1w", "t1w_mask", "to_individual", "reference"]
-    return pe.Node(niu.IdentityInterface(fields), name="inputnode")
+    return pe.Node(niu.IdentityInterface(["t1w_mask", "to_individual"]), name="inputnode")
 
 
 def connect_alignment(
@@ -64,21 +63,18 @@ def connect_alignment(
         nthreads=config.omp_nthreads,
         sloppy=config.sloppy,
     )
+    register.inputs.inputnode.fixed = str(session.t1w)
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
     workflow.connect(
         [
             (average, register, [("out_file", "inputnode.moving")]),
-            (
-                inputnode,
-                register,
-                [("t1w", "inputnode.fixed"), ("t1w_mask", "inputnode.fixed_mask")],
-            ),
+            (inputnode, register, [("t1w_mask", "inputnode.fixed_mask")]),
             (inputnode, brain, [("t1w_mask", "in_files")]),
             (average, brain, [("out_file", "reference")]),
             (register, brain, [("outputnode.to_moving", "transform")]),
         ]
     )
-    _save_alignment(workflow, inputnode, average, register, session, config, series)
+    _save_alignment(workflow, average, register, session, config, series)
     return Alignment(
         series,
         average,
@@ -90,7 +86,6 @@ def connect_alignment(
 
 def _save_alignment(
     workflow: pe.Workflow,
-    inputnode: pe.Node,
     average: pe.Node,
     register: pe.Workflow,
     session: Session,
@@ -111,11 +106,11 @@ def _save_alignment(
     image = {"SkullStripped": False}
     writer = save("save_alignment", config, paths, [{}, {}, {}, image, image | spatial("T1w")])
     onto = pe.Node(ApplyTransform(), name="average_to_t1w")
+    onto.inputs.reference = str(session.t1w)
     merge = pe.Node(niu.Merge(5), name="alignment_files")
     workflow.connect(
         [
             (average, onto, [("out_file", "in_files")]),
-            (inputnode, onto, [("t1w", "reference")]),
             (register, onto, [("outputnode.to_fixed", "transform")]),
             (register, merge, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),
             (register, merge, [("outputnode.quality", "in3")]),
