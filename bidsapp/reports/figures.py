@@ -40,14 +40,14 @@ class Display:
 
 _DIFFUSIVITY = "10⁻³ mm²/s"
 DISPLAY: dict[str, Display] = {
-    "f": Display("f", "fraction", 1, (0, 0.3), "inferno", 3, "perfusion fraction"),
+    "f": Display("f", "fraction", 1, (0, 0.2), "inferno", 3, "perfusion fraction"),
     "D": Display("D", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "tissue diffusivity"),
     "ADC": Display(
         "ADC", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "apparent diffusion coefficient"
     ),
-    "Ktrans": Display("Ktrans", "1/min", 1, (0, 0.25), "inferno", 3, "volume transfer constant"),
-    "ve": Display("ve", "%", 100, (0, 40), "viridis", 1, "extravascular extracellular volume"),
-    "vp": Display("vp", "%", 100, (0, 15), "inferno", 1, "plasma volume"),
+    "Ktrans": Display("Ktrans", "1/min", 1, (0, 0.15), "inferno", 3, "volume transfer constant"),
+    "ve": Display("ve", "%", 100, (0, 30), "viridis", 1, "extravascular extracellular volume"),
+    "vp": Display("vp", "%", 100, (0, 10), "inferno", 1, "plasma volume"),
     "kep": Display("kep", "1/min", 1, (0, 3), "viridis", 2, "rate constant back to plasma"),
     "volume": Display("Volume", "ml", 1, (0, 30), "viridis", 2, "volume of the whole lesion"),
 }
