@@ -14,9 +14,9 @@ from bidsapp.interfaces.imaging import (
 )
 from bidsapp.interfaces.niimath import ENGINE, Allineate, MotionCorrect
 
-_MARGIN = {"lpc": 0.0, "lpa": 0.0, "fast": 16.0}
-"""Kept around the fixed brain, mm. The fast engine takes the edge of a tight mask for anatomy and
-is 1 mm off; with skull and scalp it is not, and without the neck and face it does not go astray."""
+_QUICK_MARGIN = 16.0
+"""Kept around the fixed brain for the quick engine, mm: it takes the edge of a tight mask for
+anatomy, but with skull and scalp it does not, and without face and neck it does not go astray."""
 
 
 def init_register_wf(
@@ -41,7 +41,8 @@ def init_register_wf(
     nthreads
         Threads of the engine; the result does not depend on it.
     sloppy
-        Take the engine that needs seconds and does not use the local Pearson correlation.
+        Take a quick engine, which needs seconds and does not know the local Pearson correlation:
+        only the rigid part of what it finds, since its scales can be wrong by percents.
 
     Returns
     -------
@@ -59,14 +60,13 @@ def init_register_wf(
     outputnode = pe.Node(
         niu.IdentityInterface(["to_fixed", "to_moving", "quality"]), name="outputnode"
     )
-    prepare = pe.Node(PrepareRegistration(margin=_MARGIN[metric]), name="prepare")
+    prepare = pe.Node(PrepareRegistration(margin=_QUICK_MARGIN if sloppy else 0.0), name="prepare")
     engine = pe.Node(Allineate(cost=metric, num_threads=nthreads), name="engine")
     if not sloppy:
         engine.inputs.warp = "aff" if transform == "affine" else "shr"
         engine.inputs.source_automask = True
-    finish = pe.Node(
-        FinishRegistration(rigid=transform == "rigid", engine=ENGINE, metric=metric), name="finish"
-    )
+    finish = pe.Node(FinishRegistration(engine=ENGINE, metric=metric), name="finish")
+    finish.inputs.rigid = sloppy or transform == "rigid"
     workflow.connect(
         [
             (
