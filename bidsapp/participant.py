@@ -17,6 +17,7 @@ from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.plugins import SurvivingMultiProcPlugin
 from bidsapp.reports.participant import build_participant_page
+from bidsapp.workflows.dwi import ivim_obstacle
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
 _SLOW = 2.0
@@ -86,7 +87,7 @@ def run_participant(
         steps.failed.append(text)
         branch = text.split(":")[0].split()[0]
         steps.done = [d for d in steps.done if d != branch]
-    status = {"sessions": {k: vars(v) for k, v in sessions.items()}}
+    status = {"run_id": config.run_id, "sessions": {k: vars(v) for k, v in sessions.items()}}
     write_bytes(log.parent / "status.json", to_json(status))
     return Outcome(
         participant.label, sessions, build_participant_page(config.output_dir, participant.label)
@@ -110,6 +111,8 @@ def _expected(session: Session, config: Config) -> Steps:
         steps.missing.append("no T1w: analysed in the native space of each series")
     if not session.diffusion:
         steps.missing.append("no DWI: no ADC and no IVIM")
+    elif unfit := ivim_obstacle(session.diffusion, config):
+        steps.missing.append(unfit)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
     if not session.enhancing:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -10,7 +11,7 @@ from bidsapp.bids.records import Diffusion, Session
 from bidsapp.config import Config
 from bidsapp.interfaces.derivatives import AverageVolumes
 from bidsapp.interfaces.fitting import FitDiffusion
-from bidsapp.models import MODELS, Model
+from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.diffusion import B_ZERO
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.outputs import namer, save, source_uri
@@ -37,6 +38,29 @@ def fit_options(model: Model, config: Config) -> dict[str, float]:
     if model.name != "adc":
         asked["b_min"] = config.b_min
     return {k: v for k, v in asked.items() if k in model.options}
+
+
+def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
+    """Return why a series says nothing of IVIM, or None.
+
+    Examples
+    --------
+    >>> config = Config(Path(), Path(), Path(), "run")
+    >>> ivim_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config)
+    'no IVIM: it needs b = 0 and two b-values from 200 s/mm2; the series has 0, 1000'
+    """
+    shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
+    has = ", ".join(f"{b:g}" for b in shells)
+    if config.ivim_model == "asymptotic":
+        used = (shells >= config.b_min) & (shells <= config.b_max)
+        if shells[0] > 0 or used.sum() < 2:
+            return (
+                f"no IVIM: it needs b = 0 and two b-values from {config.b_min:g} s/mm2; "
+                f"the series has {has}"
+            )
+    elif len(shells) < 4:
+        return f"no IVIM: the bi-exponential fit needs four b-values; the series has {has}"
+    return None
 
 
 def init_dwi_wf(
@@ -73,10 +97,10 @@ def init_dwi_wf(
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
     aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", cost="lpc")
-    fits = [
-        _connect_fit(workflow, moved, aligned.mask, session, series, config, model)
-        for model in (MODELS["adc"], ivim_model(config))
-    ]
+    models = [MODELS["adc"]]
+    if not ivim_obstacle(series, config):
+        models.append(ivim_model(config))
+    fits = [_connect_fit(workflow, moved, aligned.mask, series, config, m) for m in models]
     for fitted in fits:
         save_maps(workflow, fitted, session, config)
     connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
@@ -134,7 +158,6 @@ def _connect_fit(
     workflow: pe.Workflow,
     moved: tuple[pe.Node, str],
     mask: tuple[pe.Node, str] | None,
-    session: Session,
     series: Diffusion,
     config: Config,
     model: Model,
