@@ -1,0 +1,138 @@
+"""The command line: spellings, refusals before any work, and the exit code of each."""
+
+import numpy as np
+import pytest
+from datasets import write_description, write_dwi, write_image
+
+from bidsapp.cli import main
+
+BVALUES = [0, 200, 400, 1000]
+
+
+@pytest.fixture
+def bids(tmp_path):
+    """A data set with one small diffusion series."""
+    root = tmp_path / "bids"
+    write_description(root)
+    rng = np.random.default_rng(0)
+    decay = np.where(np.array(BVALUES) > 0, 0.9, 1.0) * np.exp(-np.array(BVALUES) * 1e-3)
+    data = (1000 * decay * rng.normal(1, 0.01, (4, 4, 2, 4))).astype(np.float32)
+    write_dwi(root, "sub-01/ses-a/dwi/sub-01_ses-a", data, BVALUES)
+    return root
+
+
+def run(bids, *words):
+    return main([str(bids), str(bids.parent / "out"), *words, "--skip-bids-validation"])
+
+
+def test_version_and_help(capsys):
+    """``--version`` and ``--help`` print and end with 0."""
+    for word in ("--version", "--help"):
+        with pytest.raises(SystemExit) as ended:
+            main([word])
+        assert ended.value.code == 0
+    assert "metperf v0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label", ["01", "sub-01"])
+def test_labels_with_and_without_prefix(bids, label, capsys):
+    """A participant is found by its label with ``sub-`` and without."""
+    assert run(bids, "participant", "--participant_label", label, "--dry-run") == 0
+    assert "sub-01 ses-a: dwi" in capsys.readouterr().out
+
+
+def test_unknown_participant_ends_with_18(bids, capsys):
+    """A label that is not there is named with those that are; nothing is done."""
+    assert run(bids, "participant", "--participant-label", "sub-1") == 18
+    assert "has no participant 1; it has 01" in capsys.readouterr().err
+
+
+def test_unknown_session_ends_with_18(bids, capsys):
+    """A session that is not there is named."""
+    assert run(bids, "participant", "--session-label", "b") == 18
+    assert "sub-01 has none of the sessions b; it has a" in capsys.readouterr().err
+
+
+def test_unknown_level_ends_with_17(bids, capsys):
+    """An analysis level that is not there is named."""
+    assert run(bids, "cohort") == 17
+    assert "no analysis level 'cohort'; use participant or group" in capsys.readouterr().err
+
+
+def test_nothing_to_analyse_ends_with_66(tmp_path, capsys):
+    """A data set without DWI and DCE is refused."""
+    write_description(tmp_path / "bids")
+    path = tmp_path / "bids/sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
+    write_image(path, np.ones((2, 2, 2), np.float32))
+    assert run(tmp_path / "bids", "participant") == 66
+    assert "no usable DWI and no usable DCE" in capsys.readouterr().err
+
+
+def test_group_without_participants_ends_with_66(bids, capsys):
+    """The group level needs the tables of the participant level."""
+    assert run(bids, "group") == 66
+
+
+def test_missing_folder_ends_with_66(tmp_path, capsys):
+    """A bids_dir that is no folder asks whether it is mounted."""
+    assert run(tmp_path / "nowhere", "participant") == 66
+    assert "bids_dir is no folder; is it mounted?" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written_ends_with_73(bids, capsys):
+    """An output folder that is a file is refused before any work."""
+    (bids.parent / "out").write_text("a file")
+    assert run(bids, "participant") == 73
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_invalid_dataset_ends_with_16(bids, capsys):
+    """The validator's errors stop the run, name the file, and say how to go on."""
+    (bids / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval").unlink()
+    assert main([str(bids), str(bids.parent / "out"), "participant"]) == 16
+    assert "--skip-bids-validation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--mem", "lots"], ["--nprocs", "0"], ["--b-min", "-3"]])
+def test_bad_values_end_with_2(bids, words):
+    """Values that make no sense are refused by the parser."""
+    with pytest.raises(SystemExit) as ended:
+        run(bids, "participant", *words)
+    assert ended.value.code == 2
+
+
+def test_output_in_place_of_input_ends_with_2(bids):
+    """The data set is never written over."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(bids), str(bids), "participant"])
+    assert ended.value.code == 2
+
+
+def test_a_series_alone_is_analysed(bids):
+    """Without T1w, ROI or motion correction a diffusion series still gives its maps."""
+    assert run(bids, "participant", "--no-motion-correction", "--nprocs", "1") == 0
+    folder = bids.parent / "out/sub-01/ses-a/dwi"
+    names = {p.name for p in folder.glob("*.nii.gz")}
+    assert "sub-01_ses-a_model-ivim_param-f_dwimap.nii.gz" in names
+    assert "sub-01_ses-a_desc-monoexp_ADC.nii.gz" in names
+    assert (bids.parent / "out/sub-01.html").exists()
+
+
+def test_one_bad_participant_does_not_stop_the_others(bids, capsys):
+    """A damaged series fails its participant, exit 1; the other one's results are there."""
+    image = bids / "sub-00/ses-a/dwi/sub-00_ses-a_dwi.nii.gz"
+    write_dwi(bids, "sub-00/ses-a/dwi/sub-00_ses-a", np.ones((2, 2, 2, 4), np.float32), BVALUES)
+    image.write_bytes(image.read_bytes()[:60])
+    assert run(bids, "participant", "--no-motion-correction", "--nprocs", "1") == 1
+    assert "failures in sub-00" in capsys.readouterr().err
+    assert (bids.parent / "out/sub-01/ses-a/dwi").is_dir()
+    assert "cannot be read as NIfTI" in (bids.parent / "out/sub-00.html").read_text()
+
+
+def test_pages_are_rebuilt(bids):
+    """``--reports-only`` builds the pages again from what is stored."""
+    assert run(bids, "participant", "--no-motion-correction", "--nprocs", "1") == 0
+    page = bids.parent / "out/sub-01.html"
+    page.unlink()
+    assert run(bids, "participant", "--reports-only") == 0
+    assert page.exists()

@@ -1,0 +1,92 @@
+"""Derivatives: whole files or none, valid JSON and TSV, and the sidecars of the maps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bidsapp.bids.derivatives import (
+    Namer,
+    compress_file,
+    describe_dataset,
+    to_json,
+    to_tsv,
+    write_bytes,
+)
+from bidsapp.bids.records import Session
+from bidsapp.config import Config
+from bidsapp.errors import NotWritable
+from bidsapp.interfaces.fitting import map_names
+from bidsapp.models import MODELS
+from bidsapp.workflows.outputs import map_path, map_sidecar
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    """When writing fails the file is as before, and nothing half-written lies beside it."""
+    path = tmp_path / "table.tsv"
+    write_bytes(path, b"old")
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotWritable, match=r"table.tsv: cannot be written \(No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_compression_is_reproducible(tmp_path):
+    """The same content compresses to the same bytes, whenever it is done."""
+    source = tmp_path / "a.nii"
+    source.write_bytes(bytes(range(256)) * 50)
+    for name in ("one.gz", "two.gz"):
+        compress_file(source, tmp_path / name)
+    assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
+
+
+def test_json_has_no_nan():
+    """NaN and infinity, which JSON has not, become null, at any depth."""
+    content = json.loads(to_json({"a": np.nan, "b": {"c": [1.0, np.inf]}}))
+    assert content == {"a": None, "b": {"c": [1.0, None]}}
+
+
+def test_tsv_says_na():
+    """What is missing or not finite is ``n/a``; truth values are 0 and 1."""
+    rows = [{"a": None, "b": np.nan, "c": True, "d": 1 / 3}]
+    assert to_tsv(list("abcde"), rows).decode().splitlines()[1] == "n/a\tn/a\t1\t0.3333333\tn/a"
+
+
+def test_unknown_entities_are_refused():
+    """A misspelt entity cannot vanish from a name."""
+    with pytest.raises(ValueError, match="no entity is named sapce"):
+        Namer("01", None).path("dwi", "dwi", sapce="T1w")
+
+
+@pytest.mark.parametrize("name", ["adc", "ivim-asymptotic", "ivim-biexponential", *MODELS])
+def test_every_map_has_a_name_and_a_sidecar(name):
+    """Each map of each model has a path of its own, a unit, a model and its source."""
+    model, config = MODELS[name], Config(Path("/b"), Path("/o"), Path("/w"), "run")
+    names = map_names(model)
+    paths = {map_path(Session("01", "a"), "dwi", model, n) for n in names}
+    assert len(paths) == len(names)
+    for n in names:
+        sidecar = map_sidecar(model, n, Path("/b/sub-01/x.nii.gz"), config, {"b_min": 200}, "T1w")
+        assert sidecar["Units"]
+        assert sidecar["Sources"] == ["bids:raw:sub-01/x.nii.gz"]
+        assert sidecar["Model"]["Parameters"] == {"b_min": 200}
+        assert sidecar["SpatialReference"]
+
+
+def test_description_is_the_same_from_every_run(tmp_path):
+    """Two runs write the root files with the same bytes, so that they cannot disturb each other."""
+    roots = []
+    for name in ("a", "b"):
+        root = tmp_path / "raw" / "derivatives" / name
+        describe_dataset(root, tmp_path / "raw", "1.0", "text")
+        files = sorted(p for p in root.rglob("*") if p.is_file())
+        roots.append([p.read_bytes() for p in files])
+    assert roots[0] == roots[1]
+    description = json.loads((root / "dataset_description.json").read_bytes())
+    assert description["DatasetLinks"] == {"raw": "../.."}

@@ -1,0 +1,95 @@
+"""The study from raw data to p values on a small phantom, as `scripts/demo` runs it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsapp.bids.validate import describe, run_validator
+from bidsapp.cli import main
+
+PERCENT = {"vp": 100, "ve": 100, "Ktrans": 1, "ADC": 1e3, "f": 1}
+"""What brings our units to those of the study's table."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Write two participants, analyse them with two processes, and run the group level."""
+    root = tmp_path_factory.mktemp("study")
+    assert main(["phantom", str(root / "bids"), "--participants", "2", "--seed", "7"]) == 0
+    words = [str(root / "bids"), str(root / "out")]
+    assert main([*words, "participant", "--sloppy", "--nprocs", "2"]) == 0
+    assert main([*words, "group"]) == 0
+    return root
+
+
+def table(path: Path) -> pd.DataFrame:
+    return pd.read_table(path, na_values="n/a")
+
+
+def with_truth(study: Path, parameter: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the measured mean of each lesion and session."""
+    keys = ["participant_id", "session_id", "lesion"]
+    found = table(study / "out/group_roistats.tsv")
+    found = found[(found.parameter == parameter) & (found.roi == "enhancing")]
+    truth = table(study / "bids/derivatives/truth/lesions.tsv")[[*keys, parameter]].dropna()
+    both = truth.merge(found[[*keys, "mean"]], on=keys)
+    assert len(both) == len(truth)
+    return both[parameter].to_numpy(), both["mean"].to_numpy() * PERCENT[parameter]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "least"), [("vp", 0.9), ("Ktrans", 0.9), ("ADC", 0.8), ("f", 0.6), ("ve", 0.4)]
+)
+def test_lesion_means_follow_the_truth(study, parameter, least):
+    """Over lesions and sessions the whole pipeline's means correlate with what was imaged."""
+    truth, found = with_truth(study, parameter)
+    assert np.corrcoef(truth, found)[0, 1] > least
+    assert np.median(np.abs(found / truth - 1)) < 0.6
+
+
+def test_every_test_of_the_study_is_there(study):
+    """The paired table has the five parameters in the three pairs of sessions, each with its n."""
+    paired = table(study / "out/group_paired.tsv")
+    pairs = paired.groupby("parameter")[["timepoint_a", "timepoint_b"]].apply(len)
+    assert pairs.to_dict() == dict.fromkeys(PERCENT, 3)
+    assert (paired["n"] == 3).all()
+    assert paired["p"].between(0, 1).all()
+
+
+def test_volumes_are_the_truths(study):
+    """Whole-lesion volumes come out of the ROIs within 15 %, and the response is known."""
+    truth = table(study / "bids/derivatives/truth/lesions.tsv")
+    found = table(study / "out/group_roistats.tsv")
+    found = found[found.parameter == "volume"]
+    both = truth.merge(found, on=["participant_id", "session_id", "lesion"])
+    np.testing.assert_allclose(both["mean"], both["volume_ml"], rtol=0.15, atol=0.1)
+    assert table(study / "out/group_response.tsv")["response"].notna().all()
+
+
+def test_output_is_valid_bids(study):
+    """The validator finds no error in the derivatives."""
+    issues = run_validator(study / "out")
+    assert [describe(i) for i in issues if i["severity"] == "error"] == []
+
+
+def test_pages_are_complete(study):
+    """Each participant and the group have a page; no page says that a step failed."""
+    for name in ("sub-01", "sub-02", "group"):
+        assert "</html>" in (study / f"out/{name}.html").read_text(encoding="utf-8")
+    assert "Complete" in (study / "out/sub-01.html").read_text(encoding="utf-8")
+
+
+def test_one_process_gives_the_same_tables(study, tmp_path):
+    """One process and a new folder give the lesion tables of two processes, byte for byte."""
+    words = [str(study / "bids"), str(tmp_path / "out"), "participant", "--skip-bids-validation"]
+    chosen = ["--participant-label", "sub-02", "--session-label", "ses-baseline"]
+    assert main([*words, *chosen, "--sloppy", "--nprocs", "1"]) == 0
+    tables = sorted((tmp_path / "out").rglob("*_roistats.tsv"))
+    assert len(tables) == 3
+    for path in tables:
+        twin = study / "out" / path.relative_to(tmp_path / "out")
+        assert path.read_bytes() == twin.read_bytes(), path.name
