@@ -15,9 +15,9 @@ from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
-from bidsapp.plugins import SurvivingMultiProcPlugin
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.dwi import ivim_obstacle
+from bidsapp.workflows.engine import SurvivingMultiProcPlugin
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
 _SLOW = 2.0

@@ -78,9 +78,9 @@ def voxels(output: Path, visit: int, parameter: str) -> np.ndarray:
 def test_medians_lie_beside_the_published_fits(output, visit):
     """Medians over the voxels that both fits find physical agree.
 
-    The authors' own arterial curve gives their medians to 20 %. From the artery's one voxel they come
-    out up to a third higher: its signal before the bolus is the mean of five noisy frames, and an
-    error there scales all its concentrations. The other differences: concentrations may be
+    The authors' own arterial curve gives their medians to 20 %. From the artery's one voxel they
+    come out up to a third higher: its signal before the bolus is the mean of five noisy frames, and
+    an error there scales all its concentrations. The other differences: concentrations may be
     negative here, the convolution is exact, and no parameter can be negative.
     """
     published = np.asarray(CURVES[f"published_{visit}"], float)

@@ -1,1 +1,1 @@
-"""nipype graphs; no computing happens here."""
+"""nipype graphs, and the engine that runs them; no computing happens here."""
