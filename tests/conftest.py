@@ -21,6 +21,9 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
 )
+settings = HOME / ".nipype" / "nipype.cfg"  # crash files go where a node ran otherwise
+settings.parent.mkdir()
+settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
