@@ -9,16 +9,22 @@ import time
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bidsapp import arguments
 from bidsapp.config import Config, version
 from bidsapp.errors import (
+    BadInput,
     MetperfError,
     NothingSelected,
     NothingToAnalyse,
     NotWritable,
     UnknownLevel,
 )
+
+if TYPE_CHECKING:
+    from bidsapp.bids.query import Query
+    from bidsapp.bids.records import Participant
 
 LEVELS = ("participant", "group")
 _LOG = logging.getLogger("metperf")
@@ -161,10 +167,11 @@ def _participant_level(config: Config, options: Namespace) -> int:
         validate(config.bids_dir, labels)
     filters = read_filters(config.filter_file) if config.filter_file else None
     query = Query(config.bids_dir, config.derivatives, filters, labels)
-    participants = [query.participant(label, config.sessions) for label in labels]
+    participants, failed = _records(query, labels, config)
     check_config(participants, config)
     if not any(s.diffusion or s.dynamic for p in participants for s in p.sessions):
         problems = [text for p in participants for s in p.sessions for text in s.problems]
+        problems += [f"sub-{label} cannot be read" for label in failed]
         raise NothingToAnalyse("\n".join(["no usable DWI and no usable DCE series", *problems]))
     if options.dry_run:
         for participant in participants:
@@ -176,11 +183,25 @@ def _participant_level(config: Config, options: Namespace) -> int:
         outcomes.append(run_participant(participant, config, _LOG.info))
         for text in outcomes[-1].failures:
             _LOG.error("%s: %s", participant.id, text)
-    failed = [o.participant for o in outcomes if o.failures]
-    _LOG.info("%d of %d participants without failure", len(outcomes) - len(failed), len(outcomes))
+    failed += [o.participant for o in outcomes if o.failures]
+    _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
     if failed:
         _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
     return 1 if failed else 0
+
+
+def _records(
+    query: "Query", labels: Sequence[str], config: Config
+) -> tuple[list["Participant"], list[str]]:
+    """Return the participants' records, and the labels of those whose tables cannot be read."""
+    participants, failed = [], []
+    for label in labels:
+        try:
+            participants.append(query.participant(label, config.sessions))
+        except BadInput as error:
+            _LOG.error("sub-%s: %s", label, error)
+            failed.append(label)
+    return participants, failed
 
 
 def _select(config: Config) -> list[str]:

@@ -1,5 +1,6 @@
 """The participant level: each participant's graph run, its outcome told, its page built."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from nipype.pipeline import engine as pe
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session
+from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
@@ -123,10 +125,16 @@ def _expected(session: Session, config: Config) -> Steps:
 
 
 def _write_sessions(participant: Participant, config: Config) -> None:
-    """Write the sessions in the order of time; those of other runs are kept."""
-    rows = [{"session_id": s.id, "days_since_treatment": s.days} for s in participant.sessions]
+    """Write the sessions in the order of time; those that only another run had are kept."""
     path = config.output_dir / participant.id / f"{participant.id}_sessions.tsv"
-    write_bytes(path, to_tsv(["session_id", "days_since_treatment"], rows))
+    columns = ("session_id", "days_since_treatment")
+    rows = (
+        {r[columns[0]]: r[columns[1]] for r in read_table(path, columns)} if path.exists() else {}
+    )
+    rows |= {s.id: "n/a" if s.days is None else f"{s.days:g}" for s in participant.sessions}
+    ordered = sorted(rows.items(), key=lambda row: math.inf if row[1] == "n/a" else float(row[1]))
+    content = to_tsv(columns, [dict(zip(columns, row, strict=True)) for row in ordered])
+    write_bytes(path, content)
 
 
 def _configure_nipype(workflow: pe.Workflow, log: Path, config: Config) -> None:
