@@ -1,0 +1,123 @@
+"""Resampling: exact where it can be, missing stays missing, labels stay labels."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from heads import grid, pose
+from hypothesis import given
+from hypothesis import strategies as st
+from nitransforms.linear import Affine
+from nitransforms.resampling import apply as nitransforms_apply
+from scipy import ndimage
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging.resample import resample, resample_labels
+from bidsapp.imaging.transforms import apply, compose, invert
+
+SAGITTAL = grid((6, 6, 12), axes=(1, 2, 0), oblique=(12, -5, 8))
+AXIAL = grid((9, 9, 9))
+MOVED = compose(np.diag([1.02, 0.97, 1.0, 1]), pose((4, -3, 6), (5, -8, 3)))
+
+
+def world(where):
+    """Return the points of a grid, mm."""
+    affine, shape = where
+    return apply(affine, np.moveaxis(np.indices(shape), 0, -1))
+
+
+def smooth_image(where, seed=0):
+    noise = np.random.default_rng(seed).standard_normal(where[1])
+    return ndimage.gaussian_filter(noise, 1.5).astype(np.float32)
+
+
+@given(rotation=st.tuples(*[st.floats(-20, 20)] * 3), shift=st.tuples(*[st.floats(-20, 20)] * 3))
+def test_a_linear_ramp_is_reproduced(rotation, shift):
+    """Linear interpolation is exact for a linear function, on oblique grids and any transform."""
+    matrix = pose(rotation, shift)
+    slope = np.array([0.3, -0.7, 1.1])
+    ramp = (world(SAGITTAL) @ slope).astype(np.float32)
+    found = resample(ramp, SAGITTAL[0], matrix, AXIAL[1], AXIAL[0])
+    voxels = apply(invert(SAGITTAL[0]) @ matrix, world(AXIAL))
+    inner = ((voxels > 0) & (voxels < np.array(SAGITTAL[1]) - 1)).all(axis=-1)
+    assert inner.any()
+    np.testing.assert_allclose(
+        found[inner], (apply(matrix, world(AXIAL)) @ slope)[inner], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_identity_changes_nothing(order):
+    """On its own grid an image is what it was."""
+    data = smooth_image(AXIAL)
+    found = resample(data, AXIAL[0], np.eye(4), AXIAL[1], AXIAL[0], order=order)
+    np.testing.assert_allclose(found, data, atol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_direction_is_that_of_nitransforms():
+    """An independent program that is given the same matrix puts the image in the same place."""
+    data = smooth_image(SAGITTAL)
+    found = resample(data, SAGITTAL[0], MOVED, AXIAL[1], AXIAL[0], order=3, cval=0)
+    reference = nib.Nifti1Image(np.zeros(AXIAL[1], np.float32), AXIAL[0])
+    moving = nib.Nifti1Image(data, SAGITTAL[0])
+    theirs = nitransforms_apply(Affine(MOVED, reference=reference), moving, order=3).get_fdata()
+    voxels = apply(invert(SAGITTAL[0]) @ MOVED, world(AXIAL))
+    inner = ((voxels > 2) & (voxels < np.array(SAGITTAL[1]) - 3)).all(axis=-1)
+    assert np.corrcoef(found[inner], theirs[inner])[0, 1] > 0.9999
+
+
+def test_missing_values_do_not_leak():
+    """A NaN voxel is missing where it weighs most, and its neighbours keep their own values."""
+    data = np.full((6, 6, 6), 7.0, np.float32)
+    data[3, 3, 3] = np.nan
+    half = np.eye(4)
+    half[0, 3] = 0.4
+    for order in (1, 3):
+        found = resample(data, np.eye(4), half, data.shape, np.eye(4), order=order)
+        assert np.argwhere(np.isnan(found)).tolist() == [[3, 3, 3]]
+        np.testing.assert_allclose(found[np.isfinite(found)], 7.0, rtol=1e-6)
+
+
+def test_outside_the_field_of_view_is_missing():
+    """Half a voxel beyond the last centre the image ends; no zero is made up."""
+    data = np.ones((4, 4, 4), np.float32)
+    shift = np.eye(4)
+    shift[0, 3] = 0.6
+    found = resample(data, np.eye(4), shift, (5, 4, 4), np.eye(4))
+    assert np.isfinite(found[:3]).all()
+    assert np.isnan(found[3:]).all()
+    assert (resample(data, np.eye(4), shift, (5, 4, 4), np.eye(4), cval=0)[3:] == 0).all()
+
+
+def test_an_image_without_a_value_stays_without():
+    """All missing in, all missing out."""
+    data = np.full((3, 3, 3), np.nan)
+    assert np.isnan(resample(data, np.eye(4), np.eye(4), (3, 3, 3), np.eye(4))).all()
+
+
+def test_a_series_is_resampled_volume_by_volume():
+    """4D gives what each of its volumes gives."""
+    series = np.stack([smooth_image(SAGITTAL, seed) for seed in (1, 2)], axis=-1)
+    series[20, 20, 8, 1] = np.nan
+    found = resample(series, SAGITTAL[0], MOVED, AXIAL[1], AXIAL[0])
+    for i in range(2):
+        one = resample(series[..., i], SAGITTAL[0], MOVED, AXIAL[1], AXIAL[0])
+        np.testing.assert_array_equal(found[..., i], one)
+
+
+def test_labels_stay_labels():
+    """No label is made up between two, volumes are kept, and outside there is background."""
+    labels = np.zeros(AXIAL[1], np.uint8)
+    labels[8:13, 8:13, 8:13], labels[13:16, 8:13, 8:13] = 3, 7
+    found = resample_labels(labels, AXIAL[0], pose((10, 5, -7), (3, 2, 1)), AXIAL[1], AXIAL[0])
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) == {0, 3, 7}
+    for label in (3, 7):
+        assert (found == label).sum() == pytest.approx((labels == label).sum(), rel=0.15)
+
+
+@pytest.mark.parametrize(("use", "shape"), [(resample, (4, 4)), (resample_labels, (4, 4, 4, 2))])
+def test_an_image_of_the_wrong_shape_is_refused(use, shape):
+    """The message names the shape."""
+    with pytest.raises(BadInput, match=r"not (one )?of shape \(4, 4"):
+        use(np.zeros(shape), np.eye(4), np.eye(4), (4, 4, 4), np.eye(4))
