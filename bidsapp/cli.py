@@ -72,6 +72,7 @@ def _phantom(options: Namespace) -> int:
     """Write a phantom data set."""
     from bidsapp.phantom import write_phantom
 
+    _check_temporary_folder(None)
     write_phantom(
         options.output_dir,
         participants=options.participants,
@@ -95,6 +96,7 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
             raise UnknownLevel(f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}")
     config = _config(parser, options)
     _check_folders(config)
+    _check_temporary_folder(config.work_dir)
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.omp_nthreads)
     codes = []
     if "participant" in levels:
@@ -145,6 +147,27 @@ def _check_folders(config: Config) -> None:
                 pass
         except OSError as error:
             raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _check_temporary_folder(instead: Path | None) -> None:
+    """Take a folder of our own for temporary files where the system's cannot be written.
+
+    Raises
+    ------
+    NotWritable
+        If there is none and no folder to take instead.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        if instead is None:
+            raise NotWritable(
+                "no temporary folder can be written; mount one (--tmpfs /tmp) or set TMPDIR"
+            ) from error
+        folder = instead / "tmp"
+        folder.mkdir(exist_ok=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
 
 
 def _participant_level(config: Config, options: Namespace) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def load(path: str) -> tuple[Float, nib.Nifti1Image]:
@@ -22,7 +23,7 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
     return (data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data), image
 
 
-def load_mask(path: str | None) -> NDArray[np.bool_] | None:
+def load_mask(path: str | None) -> Mask | None:
     """Return where an image is not zero, or None without one."""
     return load(path)[0] > 0 if path else None
 

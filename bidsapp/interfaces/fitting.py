@@ -1,10 +1,12 @@
 """Nodes that fit: load, call one function of the models, save."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dipy.core.gradients import GradientTable
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -15,8 +17,9 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.interfaces.files import Float, load, load_mask, save
-from bidsapp.models import MODELS, Fit, Model, combine_directions, fit_masked
+from bidsapp.errors import BadInput
+from bidsapp.interfaces.files import Float, Mask, load, load_mask, save
+from bidsapp.models import MODELS, DiffusionModel, Fit, Model, fit_masked
 
 GOODNESS = ("rsquared", "rmse", "status")
 
@@ -52,15 +55,13 @@ class _FitOutput(TraitedSpec):
 class _Fit(SimpleInterface):
     output_spec = _FitOutput
 
-    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
-        """Return the signal to fit and its design."""
+    def _fit(self, data: Float, mask: Mask | None) -> Fit:
+        """Fit the series."""
         raise NotImplementedError(type(self).__name__)
 
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
-        signal, design = self._series(data)
-        mask = load_mask(self.inputs.mask or None)
-        maps = _maps(fit_masked(self.inputs.model, signal, mask, **design))
+        maps = _maps(self._fit(data, load_mask(self.inputs.mask or None)))
         names = map_names(MODELS[self.inputs.model])
         folder = Path(runtime.cwd)
         self._results["out_files"] = [
@@ -71,6 +72,7 @@ class _Fit(SimpleInterface):
 
 class _FitDiffusionInput(_FitInput):
     bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
+    bvectors = File(exists=True, desc="FSL's .bvec")
     options = traits.Dict(desc="options of the model")
 
 
@@ -79,9 +81,30 @@ class FitDiffusion(_Fit):
 
     input_spec = _FitDiffusionInput
 
-    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
-        shells, combined = combine_directions(data, self.inputs.bvalues)
-        return combined.astype(np.float32), {"bvalues": shells, **(self.inputs.options or {})}
+    def _fit(self, data: Float, mask: Mask | None) -> Fit:
+        gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
+        options = self.inputs.options or {}
+        return DiffusionModel(gtab, self.inputs.model, **options).fit(data, mask)
+
+
+def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
+    """Return dipy's gradient table; without directions all lie along x, which no fit here asks.
+
+    Raises
+    ------
+    BadInput
+        If there are not as many directions as b-values.
+    """
+    values = np.asarray(bvalues, float)
+    directions = np.tile([1.0, 0.0, 0.0], (len(values), 1))
+    if bvectors:
+        found = np.array(np.loadtxt(bvectors, ndmin=2))
+        found = found.T if found.shape[0] == 3 else found
+        if found.shape != directions.shape:
+            raise BadInput(f"{bvectors}: holds {len(found)} directions for {len(values)} b-values")
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        directions = np.where(length > 0, found / np.where(length > 0, length, 1), directions)
+    return GradientTable(values[:, None] * directions)
 
 
 class _FitKineticsInput(_FitInput):
@@ -94,9 +117,10 @@ class FitKinetics(_Fit):
 
     input_spec = _FitKineticsInput
 
-    def _series(self, data: Float) -> tuple[Float, dict[str, Any]]:
+    def _fit(self, data: Float, mask: Mask | None) -> Fit:
         plasma = read_column(self.inputs.arterial, "plasma")
-        return data, {"time": np.array(self.inputs.times), "plasma": plasma}
+        time = np.array(self.inputs.times)
+        return fit_masked(self.inputs.model, data, mask, time=time, plasma=plasma)
 
 
 class _FitT1Input(BaseInterfaceInputSpec):

@@ -5,12 +5,13 @@
 
 from bidsapp.models.base import Fit, Model, Parameter, Status
 from bidsapp.models.diffusion import combine_directions
-from bidsapp.models.estimators import IvimFit, IvimModel
+from bidsapp.models.estimators import DiffusionModel, IvimFit, IvimModel
 from bidsapp.models.fitting import fit, fit_masked
 from bidsapp.models.table import MODELS
 
 __all__ = [
     "MODELS",
+    "DiffusionModel",
     "Fit",
     "IvimFit",
     "IvimModel",

@@ -124,7 +124,7 @@ def bolus_arrival(curve: ArrayLike) -> int:
         raise FitError("the bolus cannot be found: the curve holds values that are not finite")
     steepest = int(np.argmax(np.diff(values)))
     rest = np.median(values[: steepest + 1])
-    top = values[steepest + 1 : steepest + 3].max()
+    top = np.max(values[steepest + 1 : steepest + 3])
     below = np.flatnonzero(values[: steepest + 1] <= rest + 0.1 * (top - rest))
     late = values[(steepest + 1) :].mean()
     if not len(below) or steepest < 1 or late <= rest:

@@ -129,7 +129,7 @@ def _estimate_asymptotic(
     if not zero.any():
         raise FitError(
             f"ivim-asymptotic needs the signal at b = 0; the lowest b-value is "
-            f"{bvalues.min():g} s/mm2. Use ivim-biexponential, which needs none"
+            f"{np.min(bvalues):g} s/mm2. Use ivim-biexponential, which needs none"
         )
     window = _window(bvalues, max(b_min, B_ZERO), b_max)
     line, covariance, usable = _log_line(signal[:, window], bvalues[window])

@@ -18,8 +18,41 @@ class GradientTable(Protocol):
         """b-values (M,), s/mm2."""
 
 
+class DiffusionModel:
+    """Any diffusion model of the table over a gradient table.
+
+    Parameters
+    ----------
+    gtab : dipy GradientTable
+        Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
+    name : str
+        The model's name in the table, for example ``adc``.
+    **options
+        Options of that fit, for example ``b_min``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> gtab = SimpleNamespace(bvals=np.array([0, 1000, 1000.0]))
+    >>> maps = DiffusionModel(gtab, "adc").fit(np.exp(-gtab.bvals * 8e-4))
+    >>> float(maps.values["ADC"].round(9))
+    0.0008
+    """
+
+    def __init__(self, gtab: GradientTable, name: str, **options: Any) -> None:
+        self.gtab = gtab
+        self.name = name
+        self.options = options
+
+    def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> Fit:
+        """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
+        shells, combined = combine_directions(data, self.gtab.bvals)
+        return fit_masked(self.name, combined, mask, bvalues=shells, **self.options)
+
+
 class IvimModel:
-    """IVIM over a gradient table, in the manner of dipy's reconstruction models.
+    """IVIM over a gradient table, where dipy's own ``IvimModel`` is used.
 
     Parameters
     ----------
@@ -42,15 +75,11 @@ class IvimModel:
     """
 
     def __init__(self, gtab: GradientTable, method: str = "asymptotic", **options: Any) -> None:
-        self.gtab = gtab
-        self.method = method
-        self.options = options
+        self.model = DiffusionModel(gtab, f"ivim-{method}", **options)
 
     def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> "IvimFit":
         """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
-        shells, combined = combine_directions(data, self.gtab.bvals)
-        name = f"ivim-{self.method}"
-        return IvimFit(fit_masked(name, combined, mask, bvalues=shells, **self.options))
+        return IvimFit(self.model.fit(data, mask))
 
 
 class IvimFit:

@@ -157,7 +157,7 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float]) -> Box:
     """
     where = np.argwhere(mask)
     low, high = where.min(axis=0), where.max(axis=0) + 1
-    side = max(DETAIL, float(((high - low) * size).max()) + 2 * MARGIN)
+    side = max(DETAIL, float(np.max((high - low) * size)) + 2 * MARGIN)
     extent = np.minimum(np.round(side / np.asarray(size)).astype(int), mask.shape)
     start = np.clip((low + high - extent) // 2, 0, np.asarray(mask.shape) - extent)
     return int(start[0]), int(start[1]), int(extent[0]), int(extent[1])

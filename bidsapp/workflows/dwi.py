@@ -167,6 +167,8 @@ def _connect_fit(
     node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2)
     node.inputs.model = model.name
     node.inputs.bvalues = list(series.bvalues)
+    if series.bvectors:
+        node.inputs.bvectors = str(series.bvectors)
     node.inputs.options = options
     workflow.connect(*moved, node, "in_file")
     if mask:

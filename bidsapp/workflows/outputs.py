@@ -35,6 +35,7 @@ def map_path(
 
     Examples
     --------
+    >>> from bidsapp.models import MODELS
     >>> map_path(Session("01", "1week"), "perf", MODELS["patlak"], "vp_stderr").name
     'sub-01_ses-1week_model-patlak_param-vp_desc-stderr_dcemap.nii.gz'
     >>> map_path(Session("01", "1week"), "dwi", MODELS["adc"], "ADC", "T1w").name
