@@ -9,6 +9,7 @@ import time
 import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidsapp import arguments
