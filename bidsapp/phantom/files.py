@@ -100,7 +100,7 @@ def write_visit(visit: Visit, series: Mapping[str, Series]) -> None:
     rois = label_lesions(
         visit.anatomy, visit.lesions, t1w.grid, t1w.pose, visit.protocol.t1w_points
     )
-    if visit.lesions:
+    if visit.session.lesions:
         _write_rois(visit, rois, t1w)
     if "dce" in series:
         _write_artery(visit, series["dce"])
@@ -124,10 +124,11 @@ def _write_series(place: Place, name: str, image: Series) -> None:
 
 
 def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: Series) -> None:
+    """Write the lesions as a reader would; one that is gone has its row, and no voxel."""
     source = visit.place.uri(*ENTITIES["t1w"])
     rows = [
-        {"index": n, "name": f"lesion {n}", "excluded": int(visit.session.lesions[n].excluded)}
-        for n in visit.lesions
+        {"index": n, "name": f"lesion {n}", "excluded": int(state.excluded)}
+        for n, state in visit.session.lesions.items()
     ]
     for name, labels in rois.items():
         entities = f"ce-gadolinium_seg-{name}_dseg"
