@@ -43,6 +43,13 @@ def _registration(config: Config) -> str:
         if config.motion_correction
         else "Motion within the series was not corrected. "
     )
+    if config.sloppy:
+        return (
+            f"{motion}For a quick look the mean b = 0 image, the mean dynamic image and the "
+            "T1-weighted images of later sessions were registered rigidly by niimath's fast engine "
+            "(SPM- and FLIRT-like costs), not by the local Pearson correlation. Maps were fitted "
+            "in the space of their series and resampled once, linearly."
+        )
     return (
         f"{motion}The mean b = 0 image and the mean dynamic image were registered to the "
         "post-contrast T1-weighted image of their session with 12 parameters under the local "

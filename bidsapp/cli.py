@@ -268,3 +268,7 @@ def _group_level(config: Config, options: Namespace) -> int:
         _LOG.error("%s", text)
     _LOG.info("The group report is %s", config.output_dir / "group.html")
     return 1 if result.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -60,7 +60,7 @@ class Config:
     seed
         Of everything random.
     sloppy
-        Coarse and fast, for tests.
+        Register quickly and rigidly: for a first look and for tests.
     stop_on_first_crash, write_graph, resource_monitor
         Passed on to nipype.
     """

@@ -86,12 +86,12 @@ def test_another_seed_gives_other_images(tmp_path):
 
 
 def test_only_what_the_table_has_is_imaged(phantom):
-    """A session without parameters has a T1w alone; a lesion that is gone has no label."""
+    """A session without parameters has a T1w alone; a lesion that is gone has a row and no voxel."""
     followup = phantom / "sub-01/ses-followup"
     assert [p.name for p in followup.iterdir()] == ["anat"]
     masks = phantom / "derivatives/manual_masks/sub-01/ses-followup/anat"
     table = pd.read_csv(next(masks.glob("*seg-whole_dseg.tsv")), sep="\t")
-    assert table["index"].tolist() == [1]
+    assert table["index"].tolist() == [1, 2]
     labels = np.asanyarray(nib.load(next(masks.glob("*seg-whole_dseg.nii.gz"))).dataobj)
     assert np.unique(labels).tolist() == [0, 1]
 
