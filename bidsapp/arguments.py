@@ -124,7 +124,11 @@ def _add_analysis(made: ArgumentParser) -> None:
         help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w)",
     )
     group.add_argument("--random-seed", dest="seed", type=_whole, default=0)
-    group.add_argument("--sloppy", action="store_true", help="quick look: rigid registration by a fast engine, not for a study")
+    group.add_argument(
+        "--sloppy",
+        action="store_true",
+        help="quick look: rigid registration by a fast engine; not for a study",
+    )
 
 
 def _add_resources(made: ArgumentParser) -> None:

@@ -3,6 +3,8 @@
 from bidsapp.config import Config, constants, version
 from bidsapp.models import MODELS
 
+_LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
+
 
 def methods(config: Config) -> str:
     """Return what a run does as Markdown, with its settings and references.
@@ -101,7 +103,7 @@ def _references(config: Config) -> list[str]:
     rows = [MODELS["adc"], MODELS[f"ivim-{config.ivim_model}"], MODELS[config.dce_model]]
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
-        "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037",
+        *([] if config.sloppy else [_LOCAL_PEARSON]),
         "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",
         *(f"{k}: {constants()[k]['source']}" for k in ("t1_blood", "t1_tissue", "relaxivity")),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",

@@ -86,7 +86,7 @@ def test_another_seed_gives_other_images(tmp_path):
 
 
 def test_only_what_the_table_has_is_imaged(phantom):
-    """A session without parameters has a T1w alone; a lesion that is gone has a row and no voxel."""
+    """A session without parameters has a T1w alone; a lesion that is gone a row and no voxel."""
     followup = phantom / "sub-01/ses-followup"
     assert [p.name for p in followup.iterdir()] == ["anat"]
     masks = phantom / "derivatives/manual_masks/sub-01/ses-followup/anat"
