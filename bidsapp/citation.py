@@ -1,5 +1,7 @@
 """The methods in words, ready to paste: ``logs/CITATION.md``."""
 
+import math
+
 from bidsapp.config import Config, constants, version
 from bidsapp.models import MODELS
 
@@ -65,10 +67,12 @@ def _registration(config: Config) -> str:
 def _diffusion(config: Config) -> str:
     row = MODELS[f"ivim-{config.ivim_model}"]
     window = "" if config.ivim_model != "asymptotic" else f" from b = {config.b_min:g} s/mm2"
+    highest = f" up to {config.b_max:g} s/mm2" if math.isfinite(config.b_max) else ""
     return (
         "Directions were combined by the geometric mean. The apparent diffusion coefficient came "
-        "from a straight line through the logarithm of the signal over all b-values, the perfusion "
-        f"fraction from the {row.title}{window}: {row.formula} (Le Bihan et al. 1988)."
+        f"from a straight line through the logarithm of the signal over all b-values{highest}, and "
+        f"the perfusion fraction from the {row.title}{window}: {row.formula} (Le Bihan et al."
+        " 1988)."
     )
 
 

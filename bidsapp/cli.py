@@ -181,8 +181,8 @@ def _participant_level(config: Config, options: Namespace) -> int:
 
     if options.reports_only:
         return _rebuild(config)
-    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     if options.boilerplate_only:
+        describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
         _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
         return 0
     labels = _select(config)
@@ -201,6 +201,7 @@ def _participant_level(config: Config, options: Namespace) -> int:
         for participant in participants:
             print("\n".join(describe(participant, config)))
         return 0
+    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     outcomes = []
     for i, participant in enumerate(participants, 1):
         _LOG.info("%s (%d of %d)", participant.id, i, len(participants))
@@ -250,6 +251,9 @@ def _rebuild(config: Config) -> int:
 
     found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
     chosen = [x for x in found if not config.participants or x in config.participants]
+    absent = [x for x in config.participants if x not in found]
+    if absent:
+        raise NothingSelected(f"{config.output_dir} has no results of {', '.join(absent)}")
     if not chosen:
         raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
     for label in chosen:

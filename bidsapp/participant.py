@@ -1,5 +1,6 @@
 """The participant level: each participant's graph run, its outcome told, its page built."""
 
+import json
 import math
 import re
 import time
@@ -13,13 +14,14 @@ import yaml
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
-from bidsapp.bids.records import Participant, Session
+from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.dwi import ivim_obstacle
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
+from bidsapp.workflows.outputs import analysis_space
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
 _SLOW = 2.0
@@ -73,27 +75,77 @@ def run_participant(
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
     _write_sessions(participant, config)
     write_bytes(log / "app.toml", config.to_toml().encode())
+    error = _attempt(participant, config, log, report)
+    crashed = _add_crashes(participant, sessions, log)
+    if error and not crashed:
+        next(iter(sessions.values())).failed.append(error)
+    elif not error:
+        _prune(participant, crashed, log / "app.toml", config)
+    _write_status(log, sessions, config)
+    return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
+
+
+def _attempt(
+    participant: Participant, config: Config, log: Path, report: Callable[[str], None]
+) -> str | None:
+    """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(participant, config)
         _configure_nipype(workflow, log, config)
         _run(workflow, config, report)
     except MetperfError as error:
-        first = next(iter(sessions.values()))
-        first.failed.append(str(error))
+        return str(error)
     except Exception as error:
-        if not any(log.glob("crash-*")):
-            next(iter(sessions.values())).failed.append(f"{type(error).__name__}: {error}")
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _add_crashes(participant: Participant, sessions: dict[str, Steps], log: Path) -> set[str]:
+    """Tell each session what crashed in it; return the sessions that something crashed in."""
+    crashed = set()
     for slug, text in crashes(log):
         session = next((s for s in participant.sessions if s.slug == slug), None)
-        steps = sessions[session.id] if session else next(iter(sessions.values()))
-        steps.failed.append(text)
+        name = session.id if session else next(iter(sessions))
         branch = text.split(":")[0].split()[0]
-        steps.done = [d for d in steps.done if d != branch]
-    status = {"run_id": config.run_id, "sessions": {k: vars(v) for k, v in sessions.items()}}
-    write_bytes(log.parent / "status.json", to_json(status))
-    return Outcome(
-        participant.label, sessions, build_participant_page(config.output_dir, participant.label)
-    )
+        lost = {"anat", "dwi", "dce"} if branch == "anat" else {branch}
+        sessions[name].failed.append(text)
+        sessions[name].done = [d for d in sessions[name].done if d not in lost]
+        crashed.add(name)
+    return crashed
+
+
+def _prune(participant: Participant, crashed: set[str], marker: Path, config: Config) -> None:
+    """Remove what an earlier run with other options or inputs left in the sessions of this one.
+
+    The marker was written by the same file system when this run began; its results are younger.
+    """
+    began = marker.stat().st_mtime_ns
+    for session in participant.sessions:
+        if session.id not in crashed:
+            folder = config.output_dir / participant.id / session.id
+            for path in folder.rglob("*"):
+                if path.is_file() and path.stat().st_mtime_ns < began:
+                    path.unlink()
+
+
+def _write_status(log: Path, sessions: dict[str, Steps], config: Config) -> None:
+    """Write what became of the sessions; those of earlier runs are kept."""
+    path = log.parent / "status.json"
+    earlier = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
+    now = {name: vars(steps) for name, steps in sessions.items()}
+    write_bytes(path, to_json({"run_id": config.run_id, "sessions": earlier | now}))
+
+
+def _build_page(
+    participant: Participant, sessions: dict[str, Steps], config: Config
+) -> Path | None:
+    """Build the participant's page; a page that cannot be built is a failure like another."""
+    try:
+        return build_participant_page(config.output_dir, participant.label)
+    except Exception as error:
+        text = f"report: {type(error).__name__}: {error}"
+        next(iter(sessions.values())).failed.append(text)
+        return None
 
 
 def _expected(session: Session, config: Config) -> Steps:
@@ -117,11 +169,24 @@ def _expected(session: Session, config: Config) -> Steps:
         steps.missing.append(unfit)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
-    if not session.enhancing:
-        steps.missing.append("no ROI of the enhancing part: no lesion values")
+    steps.missing += _missing_rois(session)
     if not session.whole:
         steps.missing.append("no ROI of the whole lesion: no volumes")
     return steps
+
+
+def _missing_rois(session: Session) -> list[str]:
+    """Return which series has no ROI of the enhancing part in the space of its analysis."""
+    if not session.enhancing:
+        return ["no ROI of the enhancing part: no lesion values"]
+    series: list[Space] = ["dwi"] if session.diffusion else []
+    series += ["dce"] if session.dynamic else []
+    wanted = {name: analysis_space(session, name) for name in series}
+    return [
+        f"no ROI of the enhancing part on the {space} grid: no lesion values of the {name.upper()}"
+        for name, space in wanted.items()
+        if not session.rois("enhancing", space)
+    ]
 
 
 def _write_sessions(participant: Participant, config: Config) -> None:
@@ -255,4 +320,7 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:
-            raise BadInput(f"{participant.id}: --baseline-session {wanted} has no T1w")
+            raise BadInput(
+                f"{participant.id}: --baseline-session {wanted} has no T1w, or is not among the "
+                "sessions selected"
+            )

@@ -136,3 +136,45 @@ def test_pages_are_rebuilt(bids):
     page.unlink()
     assert run(bids, "participant", "--reports-only") == 0
     assert page.exists()
+
+
+def test_results_of_other_options_are_removed(bids):
+    """After a run with another model nothing of the first one's is left to be mistaken."""
+    fixed = ("participant", "--no-motion-correction", "--nprocs", "1")
+    folder = bids.parent / "out/sub-01/ses-a/dwi"
+    assert run(bids, *fixed) == 0
+    assert list(folder.glob("*model-ivim_*"))
+    assert run(bids, *fixed, "--ivim-model", "biexponential") == 0
+    assert list(folder.glob("*model-biexp_*"))
+    assert not list(folder.glob("*model-ivim_*"))
+
+
+def test_a_failure_is_told_until_its_session_is_run_again(bids):
+    """A run of another session does not make the page forget what failed."""
+    image = bids / "sub-01/ses-b/dwi/sub-01_ses-b_dwi.nii.gz"
+    write_dwi(bids, "sub-01/ses-b/dwi/sub-01_ses-b", np.ones((2, 2, 2, 4), np.float32), BVALUES)
+    image.write_bytes(image.read_bytes()[:60])
+    fixed = ("participant", "--no-motion-correction", "--nprocs", "1")
+    assert run(bids, *fixed) == 1
+    assert run(bids, *fixed, "--session-label", "a") == 0
+    assert "cannot be read as NIfTI" in (bids.parent / "out/sub-01.html").read_text()
+    sessions = (bids.parent / "out/sub-01/sub-01_sessions.tsv").read_text()
+    assert sessions.splitlines()[1:] == ["ses-a\tn/a", "ses-b\tn/a"]
+
+
+def test_no_sessions_are_refused(tmp_path, capsys):
+    """A data set without session folders is refused before any work, with what to do."""
+    root = tmp_path / "bids"
+    write_description(root)
+    write_dwi(root, "sub-01/dwi/sub-01", np.ones((2, 2, 2, 4), np.float32), BVALUES)
+    assert run(root, "participant") == 66
+    assert "sub-01 has no session: metperf follows lesions over time" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_no_results(bids):
+    """``--dry-run`` leaves the results' methods text as it is."""
+    assert run(bids, "participant", "--no-motion-correction", "--nprocs", "1") == 0
+    text = bids.parent / "out/logs/CITATION.md"
+    before = text.read_bytes()
+    assert run(bids, "participant", "--dry-run", "--dce-model", "tofts") == 0
+    assert text.read_bytes() == before

@@ -1,6 +1,7 @@
 """Measured curves of a glioblastoma through the whole participant level, as a user would run it."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -115,3 +116,39 @@ def test_no_anatomy_is_said(output):
     """Sessions without a T1w are analysed in native space, and the page says so."""
     page = (output / "sub-0185.html").read_text(encoding="utf-8")
     assert "no T1w: analysed in the native space of each series" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--baseline-frames", "70"], "--baseline-frames is 70, but the series has 70 frames"),
+        (["--aif", "parker2006", "--relaxivity", "0"], None),
+    ],
+)
+def test_impossible_settings_are_refused(root, change, message, capsys):
+    """Settings that no series allows fail with their reason, and give no table."""
+    words = [str(root / "bids"), str(root / "impossible"), "participant", "--session-label", "1"]
+    fixed = ["--skip-bids-validation", "--no-motion-correction", "--nprocs", "1"]
+    if message is None:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *fixed, *change])
+        assert ended.value.code == 2
+        return
+    assert main([*words, *fixed, *change]) == 1
+    assert message in capsys.readouterr().err
+    assert not list((root / "impossible").rglob("*_roistats.tsv"))
+
+
+def test_an_aif_mask_on_another_grid_is_refused(root, tmp_path, capsys):
+    """A mask of the right shape in the wrong place is no arterial input."""
+    copy = tmp_path / "bids"
+    shutil.copytree(root / "bids", copy)
+    path = next(copy.rglob("*ses-1_*label-AIF_mask.nii.gz"))
+    image = nib.load(path)
+    moved = image.affine.copy()
+    moved[0, 3] += 40
+    nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj), moved), path)
+    fixed = ["--skip-bids-validation", "--no-motion-correction", "--nprocs", "1"]
+    words = [str(copy), str(tmp_path / "out"), "participant", "--session-label", "1"]
+    assert main([*words, *fixed]) == 1
+    assert "its grid" in capsys.readouterr().err

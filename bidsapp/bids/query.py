@@ -84,7 +84,14 @@ class Query:
         ------
         NothingSelected
             If it has none of those sessions.
+        BadInput
+            If it has no session at all.
         """
+        if not self.raw.get_sessions(subject=label):
+            raise BadInput(
+                f"sub-{label} has no session: metperf follows lesions over time; put the images "
+                f"in folders such as sub-{label}/ses-baseline"
+            )
         days = self._days(label)
         found = sorted(self.raw.get_sessions(subject=label), key=lambda s: _moment(s, days))
         if sessions:
@@ -94,7 +101,7 @@ class Query:
                     f"sub-{label} has none of the sessions {', '.join(sessions)}; "
                     f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
                 )
-        records = [self._session(label, s, days.get(s)) for s in found or [None]]
+        records = [self._session(label, s, days.get(s)) for s in found]
         return Participant(label, tuple(records))
 
     def _days(self, label: str) -> dict[str, float]:
@@ -109,9 +116,9 @@ class Query:
                 days[row["session_id"].removeprefix("ses-")] = _float(text, table)
         return days
 
-    def _session(self, label: str, session: str | None, days: float | None) -> Session:
+    def _session(self, label: str, session: str, days: float | None) -> Session:
         """Collect one session; what cannot be used is told in ``problems``."""
-        key = {"subject": label, "session": session or bids.layout.Query.NONE}
+        key = {"subject": label, "session": session}
         problems: list[str] = []
 
         def attempt(reader: Any, *arguments: Any) -> Any:

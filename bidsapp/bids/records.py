@@ -61,7 +61,7 @@ class Session:
     """All that one session has; what it has not is None."""
 
     participant: str
-    label: str | None
+    label: str
     days: float | None = None
     t1w: Path | None = None
     diffusion: Diffusion | None = None
@@ -75,13 +75,13 @@ class Session:
 
     @property
     def id(self) -> str:
-        """``ses-baseline``, or ``n/a`` in a data set without sessions."""
-        return f"ses-{self.label}" if self.label else "n/a"
+        """``ses-baseline``."""
+        return f"ses-{self.label}"
 
     @property
     def slug(self) -> str:
         """The session's name inside a workflow: letters, digits and underscores."""
-        return f"ses_{self.label}" if self.label else "session"
+        return f"ses_{self.label}"
 
     def rois(self, kind: Literal["enhancing", "whole"], space: Space) -> Rois | None:
         """Return the ROIs of that kind drawn in that space."""

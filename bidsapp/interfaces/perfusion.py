@@ -16,10 +16,12 @@ from bidsapp.bids.derivatives import to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import load, load_mask, save
-from bidsapp.models.aif import bolus_arrival, plasma_from_blood
+from bidsapp.interfaces.lesions import load_labels
+from bidsapp.models.aif import plasma_from_blood
 from bidsapp.models.enhancement import (
     ArterialInput,
     Spgr,
+    baseline_of,
     enhancing_curve,
     measured_input,
     population_input,
@@ -79,8 +81,8 @@ class FindArterialInput(SimpleInterface):
             "baseline_frames": self.inputs.baseline_frames,
         }
         if self.inputs.source == "roi":
-            inside = load_mask(self.inputs.artery)
-            if inside is None or not inside.any():
+            inside = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
+            if not inside.any():
                 raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
             signal = data[inside].mean(axis=0)
             return measured_input(
@@ -109,8 +111,7 @@ def _from_table(
         blood, plasma = curve * (1 - haematocrit), curve
     else:
         blood, plasma = curve, plasma_from_blood(curve, haematocrit)
-    frames = baseline_frames or bolus_arrival(curve)
-    return ArterialInput(time, blood, plasma, frames)
+    return ArterialInput(time, blood, plasma, baseline_of(curve, baseline_frames))
 
 
 class _FindReferenceFrameInput(BaseInterfaceInputSpec):
@@ -129,9 +130,8 @@ class FindReferenceFrame(SimpleInterface):
     output_spec = _FindReferenceFrameOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        given = self.inputs.baseline_frames
-        frames = given or bolus_arrival(enhancing_curve(load(self.inputs.in_file)[0]))
-        self._results["frame"] = frames - 1
+        curve = enhancing_curve(load(self.inputs.in_file)[0])
+        self._results["frame"] = baseline_of(curve, self.inputs.baseline_frames) - 1
         return runtime
 
 

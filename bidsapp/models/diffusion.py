@@ -175,8 +175,10 @@ def _biexponential_problem(bvalues: Array) -> Separable:
     return Separable(basis, jacobian, pairs, lower, upper)
 
 
-def _estimate_biexponential(signal: Array, *, bvalues: Array) -> Estimate:
+def _estimate_biexponential(signal: Array, *, bvalues: Array, b_max: float = np.inf) -> Estimate:
     """Fit both exponentials at once."""
+    window = _window(bvalues, 0, b_max)
+    signal, bvalues = signal[:, window], bvalues[window]
     if len(bvalues) < 4:
         raise FitError(f"ivim-biexponential needs four b-values, got {len(bvalues)}")
     scale = np.max(np.abs(signal), axis=1, keepdims=True)
@@ -231,10 +233,11 @@ def _separable_estimate(
     return Estimate(blank, errors, status.astype(np.int8))
 
 
-def _predict_biexponential(values: Values, *, bvalues: Array) -> Array:
+def _predict_biexponential(values: Values, *, bvalues: Array, b_max: float = np.inf) -> Array:
     s0, f = values["S0"][..., None], values["f"][..., None]
     d, dstar = (np.nan_to_num(values[k])[..., None] for k in ("D", "Dstar"))
-    return s0 * (f * np.exp(-bvalues * dstar) + (1 - f) * np.exp(-bvalues * d))
+    signal = s0 * (f * np.exp(-bvalues * dstar) + (1 - f) * np.exp(-bvalues * d))
+    return np.where(_window(bvalues, 0, b_max), signal, np.nan)
 
 
 ADC = Model(
@@ -246,7 +249,7 @@ ADC = Model(
     options=("b_min", "b_max"),
     estimate=_estimate_adc,
     predict=_predict_adc,
-    formula="ln S(b) = ln S0 - b ADC, least squares over all b-values",
+    formula="ln S(b) = ln S0 - b ADC, least squares",
     doi="10.1148/radiology.161.2.3763909",
 )
 IVIM_ASYMPTOTIC = Model(
@@ -263,11 +266,11 @@ IVIM_ASYMPTOTIC = Model(
 )
 IVIM_BIEXPONENTIAL = Model(
     name="ivim-biexponential",
-    label="ivim",
+    label="biexp",
     title="IVIM, bi-exponential fit",
     parameters=(_F, _D, _DSTAR, _S0),
     design=("bvalues",),
-    options=(),
+    options=("b_max",),
     estimate=_estimate_biexponential,
     predict=_predict_biexponential,
     formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D))",

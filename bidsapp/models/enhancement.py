@@ -98,6 +98,30 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     return course
 
 
+def baseline_of(curve: Array, given: int) -> int:
+    """Return the frames before the bolus: those given, if the series has more, or those found.
+
+    Parameters
+    ----------
+    curve : (N,) array
+    given
+        Zero to find them.
+
+    Raises
+    ------
+    FitError
+        If the number given leaves no frame for the bolus.
+
+    Examples
+    --------
+    >>> baseline_of(np.array([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5]), 3)
+    3
+    """
+    if given >= len(curve):
+        raise FitError(f"--baseline-frames is {given}, but the series has {len(curve)} frames")
+    return given or bolus_arrival(curve)
+
+
 def measured_input(
     artery: ArrayLike,
     time: ArrayLike,
@@ -143,7 +167,7 @@ def measured_input(
     3
     """
     signal = np.asarray(artery, float)
-    frames = baseline_frames or bolus_arrival(signal)
+    frames = baseline_of(signal, baseline_frames)
     blood = to_concentration(signal, frames, t1_blood, spgr)
     if not np.isfinite(blood).all():
         bad = np.flatnonzero(~np.isfinite(blood)).tolist()
@@ -187,6 +211,6 @@ def population_input(
     3
     """
     moments = np.asarray(time, float)
-    frames = baseline_frames or bolus_arrival(curve)
+    frames = baseline_of(np.asarray(curve, float), baseline_frames)
     blood = POPULATION[name](moments, float(moments[frames]))
     return ArterialInput(moments, blood, plasma_from_blood(blood, haematocrit), frames)

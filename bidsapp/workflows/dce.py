@@ -1,6 +1,7 @@
 """The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
 
 from pathlib import Path
+from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -78,7 +79,7 @@ def init_dce_wf(
     concentration = _connect_concentration(
         workflow, moved, aligned, arterial, session, series, config
     )
-    fitted = _connect_fit(workflow, concentration, aligned, arterial, series, config)
+    fitted = _connect_fit(workflow, concentration, aligned, arterial, session, series, config)
     save_maps(workflow, fitted, session, config)
     connect_spaces(workflow, inputnode, aligned, [fitted], session, reference, config)
     connect_lesions(workflow, aligned, [fitted], concentration, session, config, excluded)
@@ -173,7 +174,7 @@ def _connect_concentration(
     workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
-    if session.flip_angle_series and config.t1_tissue is None:
+    if session.flip_angle_series and _uses_t1_map(session, config):
         t1_map = _connect_t1(workflow, session.flip_angle_series, aligned, session, config)
         workflow.connect(*t1_map, node, "t1_map")
     path = namer(session).path("perf", "dce", desc="concentration")
@@ -185,6 +186,11 @@ def _connect_concentration(
     writer = save("save_concentration", config, [path], [sidecar])
     workflow.connect(node, "out_file", writer, "in_files")
     return node, "out_file"
+
+
+def _uses_t1_map(session: Session, config: Config) -> bool:
+    """Tell whether T1 is measured: there are flip angles, and no T1 was given."""
+    return session.flip_angle_series is not None and config.t1_tissue is None
 
 
 def _connect_t1(
@@ -219,6 +225,7 @@ def _connect_fit(
     concentration: Port,
     aligned: Alignment,
     arterial: pe.Node,
+    session: Session,
     series: Dynamic,
     config: Config,
 ) -> Fitted:
@@ -231,11 +238,13 @@ def _connect_fit(
     workflow.connect(arterial, "out_file", node, "arterial")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
-    settings = {
+    settings: dict[str, Any] = {
         **acquisition(series, config),
         **relaxation(series, config),
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
     }
+    if _uses_t1_map(session, config):
+        settings["t1_tissue"] = "map from several flip angles"
     design = {"arterial": (arterial, "out_file")}
     return Fitted(node, model, "perf", series.image, settings, design)

@@ -6,9 +6,10 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Participant, Session
-from bidsapp.config import Config
+from bidsapp.config import Config, version
+from bidsapp.errors import UsageError
 from bidsapp.workflows.anat import init_anat_wf, init_rois_wf
-from bidsapp.workflows.dce import init_dce_wf
+from bidsapp.workflows.dce import acquisition, init_dce_wf, relaxation
 from bidsapp.workflows.dwi import init_dwi_wf
 
 
@@ -33,6 +34,12 @@ def kinetics_obstacle(session: Session, config: Config) -> str | None:
         return f"{session.id}: no label-AIF_timeseries.tsv for --aif table"
     if config.aif == "roi" and session.artery and not session.t1w and session.artery.space != "dce":
         return f"{session.id}: the AIF mask lies on the T1w's grid, but there is no T1w"
+    try:
+        if session.dynamic:
+            acquisition(session.dynamic, config)
+            relaxation(session.dynamic, config)
+    except UsageError as error:
+        return f"{session.id}: {error}"
     return None
 
 
@@ -52,7 +59,7 @@ def init_participant_wf(participant: Participant, config: Config) -> pe.Workflow
         One sub-graph a session, with its branches ``anat``, ``rois``, ``dwi`` and ``dce``.
     """
     workflow = pe.Workflow(name=f"sub_{participant.label}")
-    workflow.base_dir = str(config.work_dir)
+    workflow.base_dir = str(config.work_dir / version())
     lesions = known_lesions(participant)
     baseline = participant.baseline(config.baseline_session)
     reference = baseline.t1w if baseline else None
