@@ -193,10 +193,12 @@ def _participant_level(config: Config, options: Namespace) -> int:
     query = Query(config.bids_dir, config.derivatives, filters, labels)
     participants, failed = _records(query, labels, config)
     check_config(participants, config)
-    if not any(s.diffusion or s.dynamic for p in participants for s in p.sessions):
+    if not any(s.diffusion or s.dynamic or s.whole for p in participants for s in p.sessions):
         problems = [text for p in participants for s in p.sessions for text in s.problems]
         problems += [f"sub-{label} cannot be read" for label in failed]
-        raise NothingToAnalyse("\n".join(["no usable DWI and no usable DCE series", *problems]))
+        raise NothingToAnalyse(
+            "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
+        )
     if options.dry_run:
         for participant in participants:
             print("\n".join(describe(participant, config)))

@@ -65,7 +65,7 @@ def test_nothing_to_analyse_ends_with_66(tmp_path, capsys):
     path = tmp_path / "bids/sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
     write_image(path, np.ones((2, 2, 2), np.float32))
     assert run(tmp_path / "bids", "participant") == 66
-    assert "no usable DWI and no usable DCE" in capsys.readouterr().err
+    assert "no usable DWI, no usable DCE series and no lesion ROI" in capsys.readouterr().err
 
 
 def test_group_without_participants_ends_with_66(bids, capsys):
