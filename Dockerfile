@@ -32,7 +32,6 @@ LABEL org.opencontainers.image.title="metperf" \
 # One thread a library: metperf runs one process a core. No bytecode, user packages or
 # telemetry; a home that any uid may write, for those who mount no other.
 ENV PATH=/opt/metperf/bin:$PATH \
-    METPERF_CONTAINER=docker \
     METPERF_CONTAINER=metperf:$VERSION \
     HOME=/home/metperf \
     LC_ALL=C.UTF-8 \
