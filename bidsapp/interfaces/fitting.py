@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from dipy.core.gradients import GradientTable
 from nipype.interfaces.base import (
@@ -18,8 +19,8 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.files import Float, Mask, load, load_mask, save
-from bidsapp.models import MODELS, DiffusionModel, Fit, Model, fit_masked
+from bidsapp.interfaces.files import load, load_mask, save
+from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 
 GOODNESS = ("rsquared", "rmse", "status")
 
@@ -29,6 +30,7 @@ def map_names(model: Model) -> list[str]:
 
     Examples
     --------
+    >>> from bidsapp.models import MODELS
     >>> map_names(MODELS["patlak"])
     ['Ktrans', 'vp', 'Ktrans_stderr', 'vp_stderr', 'rsquared', 'rmse', 'status']
     """
@@ -52,22 +54,10 @@ class _FitOutput(TraitedSpec):
     out_files = OutputMultiObject(File(exists=True), desc="maps, in the order of map_names")
 
 
-class _Fit(SimpleInterface):
-    output_spec = _FitOutput
-
-    def _fit(self, data: Float, mask: Mask | None) -> Fit:
-        """Fit the series."""
-        raise NotImplementedError(type(self).__name__)
-
-    def _run_interface(self, runtime: Any) -> Any:
-        data, image = load(self.inputs.in_file)
-        maps = _maps(self._fit(data, load_mask(self.inputs.mask or None)))
-        names = map_names(MODELS[self.inputs.model])
-        folder = Path(runtime.cwd)
-        self._results["out_files"] = [
-            save(maps[name], image, folder / f"{name}.nii") for name in names
-        ]
-        return runtime
+def save_maps(found: Fit, image: nib.Nifti1Image, folder: Path) -> list[str]:
+    """Save the maps of a fit on an image's grid; return their paths in the order of map_names."""
+    maps = _maps(found)
+    return [save(maps[n], image, folder / f"{n}.nii") for n in map_names(found.model)]
 
 
 class _FitDiffusionInput(_FitInput):
@@ -76,15 +66,19 @@ class _FitDiffusionInput(_FitInput):
     options = traits.Dict(desc="options of the model")
 
 
-class FitDiffusion(_Fit):
+class FitDiffusion(SimpleInterface):
     """Fit a diffusion model to a series; directions are combined by the geometric mean."""
 
     input_spec = _FitDiffusionInput
+    output_spec = _FitOutput
 
-    def _fit(self, data: Float, mask: Mask | None) -> Fit:
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
         gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
-        options = self.inputs.options or {}
-        return DiffusionModel(gtab, self.inputs.model, **options).fit(data, mask)
+        model = DiffusionModel(gtab, self.inputs.model, **(self.inputs.options or {}))
+        found = model.fit(data, load_mask(self.inputs.mask or None))
+        self._results["out_files"] = save_maps(found, image, Path(runtime.cwd))
+        return runtime
 
 
 def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
@@ -112,15 +106,23 @@ class _FitKineticsInput(_FitInput):
     arterial = File(exists=True, mandatory=True, desc="TSV with the column plasma, mM")
 
 
-class FitKinetics(_Fit):
+class FitKinetics(SimpleInterface):
     """Fit a kinetic model to a series of concentrations."""
 
     input_spec = _FitKineticsInput
+    output_spec = _FitOutput
 
-    def _fit(self, data: Float, mask: Mask | None) -> Fit:
-        plasma = read_column(self.inputs.arterial, "plasma")
-        time = np.array(self.inputs.times)
-        return fit_masked(self.inputs.model, data, mask, time=time, plasma=plasma)
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        found = fit_masked(
+            self.inputs.model,
+            data,
+            load_mask(self.inputs.mask or None),
+            time=np.array(self.inputs.times),
+            plasma=read_column(self.inputs.arterial, "plasma"),
+        )
+        self._results["out_files"] = save_maps(found, image, Path(runtime.cwd))
+        return runtime
 
 
 class _FitT1Input(BaseInterfaceInputSpec):
