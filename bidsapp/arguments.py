@@ -123,7 +123,6 @@ def _add_analysis(made: ArgumentParser) -> None:
         metavar="SPACE",
         help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w)",
     )
-    group.add_argument("--random-seed", dest="seed", type=_whole, default=0)
     group.add_argument(
         "--sloppy",
         action="store_true",

@@ -57,8 +57,6 @@ class Config:
         Resources of the run.
     plugin_file
         A nipype plugin, YAML.
-    seed
-        Of everything random.
     sloppy
         Register quickly and rigidly: for a first look and for tests.
     stop_on_first_crash, write_graph, resource_monitor
@@ -90,7 +88,6 @@ class Config:
     omp_nthreads: int = 1
     memory_gb: float = 4.0
     plugin_file: Path | None = None
-    seed: int = 0
     sloppy: bool = False
     stop_on_first_crash: bool = False
     write_graph: bool = False
