@@ -1,12 +1,14 @@
 """What a model is, and what a fit gives back."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bidsapp.errors import FitError
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]
@@ -37,11 +39,39 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Parameters of a block of voxels: values and standard errors (V,), and a status (V,)."""
+    """Parameters of a block of V voxels.
+
+    Attributes
+    ----------
+    values, stderr
+        One array (V,) a parameter.
+    status
+        `Status` (V,).
+    cost
+        Residual sum of squares (V,) over the samples in use.
+    """
 
     values: Values
     stderr: Values
     status: NDArray[np.int8]
+    cost: Array
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model made ready for one design: what depends on the design alone is computed.
+
+    Attributes
+    ----------
+    estimate
+        ``estimate(signal (V, N)) -> Estimate``; what the model names in `Model.per_voxel` comes as
+        further keyword arguments (V,).
+    used
+        Which samples (N,) the fit speaks of.
+    """
+
+    estimate: Callable[..., Estimate]
+    used: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -58,30 +88,40 @@ class Model:
         The model in words.
     parameters
         What it estimates, in the order of the tables.
+    free
+        How many of them are free; the others follow from these.
     design
         Names of the keyword arguments that it needs.
     options
         Names of the keyword arguments that it also takes.
-    estimate
-        ``estimate(signal, **design) -> Estimate`` with signal (V, N).
+    prepare
+        ``prepare(**design) -> Prepared``.
     predict
         ``predict(values, **design) -> signal`` (..., N).
     formula
         The signal as a formula.
     doi
         Where the model was published.
+    per_voxel
+        Options that may be given voxel by voxel, as arrays of the shape of the maps.
+    learn
+        ``learn(signal (V, N), **design) -> options`` that all voxels together tell, such as the
+        noise level.
     """
 
     name: str
     label: str
     title: str
     parameters: tuple[Parameter, ...]
+    free: int
     design: tuple[str, ...]
     options: tuple[str, ...]
-    estimate: Callable[..., Estimate]
+    prepare: Callable[..., Prepared]
     predict: Callable[..., Array]
     formula: str
     doi: str
+    per_voxel: tuple[str, ...] = ()
+    learn: Callable[..., dict[str, Any]] | None = None
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of that name."""
@@ -102,6 +142,9 @@ class Fit:
         Root mean square residual (...), in the signal's unit.
     rsquared
         Coefficient of determination (...).
+    aicc
+        Akaike's criterion for small samples (...): among models of one signal the lowest is best
+        supported. NaN where there are too few samples.
     status
         `Status` (...) as int8.
     design
@@ -113,9 +156,45 @@ class Fit:
     stderr: Values
     rmse: Array
     rsquared: Array
+    aicc: Array
     status: NDArray[np.int8]
     design: Mapping[str, Any]
 
     def predict(self, **design: Any) -> Array:
         """Return the model's signal (..., N), for the fit's design or another one."""
         return self.model.predict(self.values, **{**self.design, **design})
+
+
+def limits(
+    model: str, searched: tuple[Parameter, ...], bounds: Mapping[str, tuple[float, float]] | None
+) -> tuple[Parameter, ...]:
+    """Return the searched parameters with the bounds that the user gives instead of the table's.
+
+    Raises
+    ------
+    FitError
+        If a bound is set on what is not searched, or is no range of positive numbers.
+
+    Examples
+    --------
+    >>> kep = Parameter("kep", "1/min", 0.0, 10.0, "rate constant")
+    >>> limits("tofts", (kep,), {"kep": (0.1, 5)})[0].upper
+    5.0
+    """
+    given = dict(bounds or {})
+    result = []
+    for row in searched:
+        low, high = (float(x) for x in given.pop(row.name, (row.lower, row.upper)))
+        if not 0 <= low < high < np.inf:
+            raise FitError(
+                f"bounds of {row.name} are (low, high) with 0 <= low < high in {row.unit}, "
+                f"got ({low:g}, {high:g})"
+            )
+        result.append(replace(row, lower=low, upper=high))
+    if given:
+        names = ", ".join(row.name for row in searched) or "nothing"
+        raise FitError(
+            f"{model} takes no bounds for {', '.join(given)}: it searches {names}; "
+            "amplitudes are never negative, the rest follows"
+        )
+    return tuple(result)

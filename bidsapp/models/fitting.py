@@ -1,18 +1,25 @@
 """Fit any model of the table to an array of any shape."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Estimate, Fit, Model, Status
+from bidsapp.models.base import Array, Fit, Model, Prepared, Status
 from bidsapp.models.table import MODELS
 
 CHUNK = 8192
 
+Selector = slice | NDArray[np.intp]
 
-def fit(model: str | Model, signal: ArrayLike, *, chunk: int = CHUNK, **design: Any) -> Fit:
+
+def fit(
+    model: str | Model, signal: ArrayLike, *, chunk: int = CHUNK, n_jobs: int = 1, **design: Any
+) -> Fit:
     """Fit a model to every voxel of an array.
 
     Parameters
@@ -23,9 +30,14 @@ def fit(model: str | Model, signal: ArrayLike, *, chunk: int = CHUNK, **design: 
         In the unit that the model's design implies: any for diffusion, mM for kinetics.
     chunk
         How many voxels are fitted at once; bounds the memory.
+    n_jobs
+        How many threads fit chunks at the same time. The result does not depend on it.
     **design
-        What the model needs (``bvalues`` (N,) s/mm2; ``time`` (N,) min and ``plasma`` (N,) mM;
-        ``flip_angles`` (N,) rad and ``repetition_time`` s) and its options.
+        What the model needs (``bvalues`` (N,) s/mm2; ``time`` (N,) min and ``plasma`` mM, (N,) or
+        voxel by voxel (..., N); ``flip_angles`` (N,) rad and ``repetition_time`` s) and its
+        options: ``bounds``, a mapping from a searched parameter's name to (low, high);
+        ``weights`` (N,) of the squared residuals, 0 to leave a sample out; and those that the
+        model's row names.
 
     Returns
     -------
@@ -50,25 +62,27 @@ def fit(model: str | Model, signal: ArrayLike, *, chunk: int = CHUNK, **design: 
     0.0008
     """
     row = _row(model)
-    data = np.asarray(signal, float)
-    checked = _check_design(row, data.shape[-1] if data.ndim else 0, design)
-    voxels = data.reshape(-1, data.shape[-1])
-    usable = np.isfinite(voxels).all(axis=1) & (voxels != 0).any(axis=1)
-    blocks = [
-        _fit_block(row, voxels[i : i + chunk], usable[i : i + chunk], checked)
-        for i in range(0, max(len(voxels), 1), chunk)
-    ]
-    shape = data.shape[:-1]
-    names = [p.name for p in row.parameters]
-    return Fit(
-        model=row,
-        values={k: _join([b[0].values[k] for b in blocks], shape) for k in names},
-        stderr={k: _join([b[0].stderr[k] for b in blocks], shape) for k in names},
-        rmse=_join([b[1] for b in blocks], shape),
-        rsquared=_join([b[2] for b in blocks], shape),
-        status=np.concatenate([b[0].status for b in blocks]).reshape(shape),
-        design=checked,
-    )
+    data = np.asarray(signal)
+    if not data.ndim:
+        raise FitError("the signal is one number; its last axis must hold the samples")
+    if chunk < 1 or n_jobs < 1:
+        raise FitError(f"chunk and n_jobs start at 1, got {chunk} and {n_jobs}")
+    shape, samples = data.shape[:-1], data.shape[-1]
+    checked = _check_design(row, shape, samples, design)
+    voxels = data.reshape(-1, samples)
+    if row.learn is not None:
+        checked |= row.learn(voxels, **checked)
+    single = {k: checked[k].ravel() for k in row.per_voxel if np.ndim(checked.get(k, 0))}
+    maps = _Maps(row, len(voxels))
+    for members, shared in _designs(row, checked, len(voxels)):
+        prepared = row.prepare(**shared)
+
+        def run(part: Selector, prepared: Prepared = prepared) -> None:
+            maps.put(part, prepared, voxels[part], {k: v[part] for k, v in single.items()})
+
+        with ThreadPoolExecutor(n_jobs) as pool:
+            list(pool.map(run, _parts(members, chunk)))
+    return maps.fit(shape, checked)
 
 
 def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **design: Any) -> Fit:
@@ -93,21 +107,22 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
     >>> maps.values["ADC"].round(6)
     array([0.001,   nan])
     """
-    data = np.asarray(signal, float)
+    data = np.asarray(signal)
     if mask is None:
         return fit(model, data, **design)
     inside = np.asarray(mask, bool)
     if inside.shape != data.shape[:-1]:
         raise FitError(f"the mask has shape {inside.shape}, the data {data.shape[:-1]}")
-    found = fit(model, data[inside], **design)
-    return Fit(
-        model=found.model,
+    chosen = {k: v[inside] if _by_voxel(v, inside.shape) else v for k, v in design.items()}
+    found = fit(model, data[inside], **chosen)
+    return replace(
+        found,
         values={k: _unmask(v, inside) for k, v in found.values.items()},
         stderr={k: _unmask(v, inside) for k, v in found.stderr.items()},
         rmse=_unmask(found.rmse, inside),
         rsquared=_unmask(found.rsquared, inside),
+        aicc=_unmask(found.aicc, inside),
         status=_unmask(found.status, inside, Status.BAD_INPUT).astype(np.int8),
-        design=found.design,
     )
 
 
@@ -119,7 +134,14 @@ def _row(model: str | Model) -> Model:
     return MODELS[model]
 
 
-def _check_design(row: Model, samples: int, design: dict[str, Any]) -> dict[str, Any]:
+def _by_voxel(value: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether an argument holds something for each voxel of that shape."""
+    return bool(shape) and np.ndim(value) >= len(shape) and np.shape(value)[: len(shape)] == shape
+
+
+def _check_design(
+    row: Model, shape: tuple[int, ...], samples: int, design: dict[str, Any]
+) -> dict[str, Any]:
     """Make arrays of the design; complain about what is missing, unknown or of another length."""
     for name in design:
         if name not in (*row.design, *row.options):
@@ -128,48 +150,139 @@ def _check_design(row: Model, samples: int, design: dict[str, Any]) -> dict[str,
         if name not in design:
             raise FitError(f"{row.name} needs {name!r}")
     given = {k: v for k, v in design.items() if v is not None}
-    checked = {k: v if np.ndim(v) == 0 else np.asarray(v, float) for k, v in given.items()}
-    for name, value in checked.items():
-        if np.ndim(value) and np.shape(value)[-1] != samples:
-            raise FitError(f"{name} has {np.shape(value)[-1]} values, the signal {samples}")
-        if np.ndim(value) and not np.isfinite(value).all():
-            raise FitError(f"{name} holds values that are not finite")
-    return checked
+    return {k: _check_one(row, k, v, shape, samples) for k, v in given.items()}
 
 
-def _fit_block(
-    row: Model, signal: Array, usable: NDArray[np.bool_], design: dict[str, Any]
-) -> tuple[Estimate, Array, Array]:
-    """Fit the usable voxels of one block; the others are NaN with status ``BAD_INPUT``."""
-    found = row.estimate(signal[usable], **design)
-    estimate = Estimate(
-        {k: _unmask(v, usable) for k, v in found.values.items()},
-        {k: _unmask(v, usable) for k, v in found.stderr.items()},
-        _unmask(found.status, usable, Status.BAD_INPUT).astype(np.int8),
-    )
-    predicted = row.predict(found.values, **design)
-    rmse, rsquared = _goodness(signal[usable], predicted)
-    return estimate, _unmask(rmse, usable), _unmask(rsquared, usable)
+def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], samples: int) -> Any:
+    if isinstance(value, str | dict) or np.ndim(value) == 0:
+        return value
+    array = np.asarray(value, float)
+    if name in row.per_voxel:
+        if array.shape != shape:
+            raise FitError(f"{name} has shape {array.shape}, the maps {shape}")
+        return array
+    if array.shape not in ((samples,), (*shape, samples)):
+        raise FitError(f"{name} has {array.shape[-1]} values, the signal {samples}")
+    if not np.isfinite(array).all():
+        raise FitError(f"{name} holds values that are not finite")
+    if name == "weights" and not (array >= 0).all():
+        raise FitError("weights are never negative")
+    return array
 
 
-def _goodness(signal: Array, predicted: Array) -> tuple[Array, Array]:
-    """Return RMSE and R2 over the samples that the model speaks of (it is NaN elsewhere)."""
-    count = np.isfinite(predicted).sum(axis=1)
-    spoken = np.where(np.isfinite(predicted), signal, np.nan)
-    safe = np.maximum(count, 1)
-    residual = np.nansum((spoken - predicted) ** 2, axis=1)
-    mean = np.nansum(spoken, axis=1) / safe
-    total = np.nansum((spoken - mean[:, None]) ** 2, axis=1)
-    rmse = np.where(count > 0, np.sqrt(residual / safe), np.nan)
-    varied = (count > 0) & (total > 0)
-    return rmse, np.where(varied, 1 - residual / np.where(varied, total, 1.0), np.nan)
+def _designs(
+    row: Model, design: dict[str, Any], count: int
+) -> Iterator[tuple[Selector, dict[str, Any]]]:
+    """Yield the voxels that share a design, and that design."""
+    shared = {k: v for k, v in design.items() if k not in row.per_voxel or not np.ndim(v)}
+    varying = [k for k, v in shared.items() if np.ndim(v) > 1]
+    if not varying:
+        yield slice(0, count), shared
+        return
+    rows = np.concatenate([shared[k].reshape(count, -1) for k in varying], axis=1)
+    distinct, member = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(member.ravel(), kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(member.ravel()))[:-1])
+    for values, members in zip(distinct, groups, strict=True):
+        yield members, shared | dict(zip(varying, np.split(values, len(varying)), strict=True))
+
+
+def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
+    """Yield the selection in chunks."""
+    if isinstance(members, slice):
+        for i in range(members.start, members.stop, chunk):
+            yield slice(i, min(i + chunk, members.stop))
+    else:
+        yield from (members[i : i + chunk] for i in range(0, len(members), chunk))
+
+
+class _Maps:
+    """What a fit gives, flat, filled part by part."""
+
+    def __init__(self, row: Model, count: int) -> None:
+        self._row = row
+        self._values = {p.name: np.full(count, np.nan) for p in row.parameters}
+        self._stderr = {p.name: np.full(count, np.nan) for p in row.parameters}
+        self._goodness = {k: np.full(count, np.nan) for k in ("rmse", "rsquared", "aicc")}
+        self._status = np.full(count, Status.BAD_INPUT, np.int8)
+
+    def put(
+        self, part: Selector, prepared: Prepared, signal: NDArray[Any], single: dict[str, Array]
+    ) -> None:
+        """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
+        block = np.asarray(signal, float)
+        spoken = block if prepared.used.all() else block[:, prepared.used]
+        total = np.einsum("vn,vn->v", spoken, spoken)
+        usable = np.isfinite(total) & (total > 0)
+        for value in single.values():
+            usable &= np.isfinite(value)
+        if not usable.all():
+            block, spoken, total = block[usable], spoken[usable], total[usable]
+            single = {k: v[usable] for k, v in single.items()}
+        found = prepared.estimate(block, **single)
+        count = spoken.shape[1]
+        varied = total - spoken.sum(axis=1) ** 2 / count
+        varied[varied <= 1e-12 * total] = np.nan
+        lost = found.status == Status.BAD_INPUT
+        cost = np.where(lost, np.nan, found.cost)
+        goodness = {
+            "rmse": np.sqrt(cost / count),
+            "rsquared": 1 - cost / varied,
+            "aicc": _aicc(cost, count, self._row.free + 1),
+        }
+        for target, source in (
+            (self._values, found.values),
+            (self._stderr, found.stderr),
+            (self._goodness, goodness),
+        ):
+            for name, array in source.items():
+                _scatter(target[name], part, usable, array)
+        _scatter(self._status, part, usable, found.status)
+
+    def fit(self, shape: tuple[int, ...], design: dict[str, Any]) -> Fit:
+        """Return the maps in their shape."""
+
+        def shaped(maps: dict[str, Array]) -> dict[str, Array]:
+            return {k: v.reshape(shape) for k, v in maps.items()}
+
+        return Fit(
+            model=self._row,
+            values=shaped(self._values),
+            stderr=shaped(self._stderr),
+            **shaped(self._goodness),
+            status=self._status.reshape(shape),
+            design=design,
+        )
+
+
+def _scatter(
+    target: NDArray[Any], part: Selector, usable: NDArray[np.bool_], values: NDArray[Any]
+) -> None:
+    """Write the values of the usable voxels of a part."""
+    if usable.all():
+        target[part] = values
+    elif isinstance(part, slice):
+        target[part][usable] = values
+    else:
+        target[part[usable]] = values
+
+
+def _aicc(cost: Array, count: int, free: int) -> Array:
+    """Return Akaike's criterion with the correction for small samples.
+
+    References
+    ----------
+    Hurvich and Tsai, Biometrika 1989, doi:10.1093/biomet/76.2.297.
+    """
+    if count - free - 1 <= 0:
+        return np.full_like(cost, np.nan)
+    penalty = 2 * free + 2 * free * (free + 1) / (count - free - 1)
+    with np.errstate(divide="ignore"):
+        result: Array = count * np.log(cost / count) + penalty
+    return result
 
 
 def _unmask(values: NDArray[Any], mask: NDArray[np.bool_], fill: float = np.nan) -> Array:
     full = np.full(mask.shape, fill, float)
     full[mask] = values
     return full
-
-
-def _join(blocks: list[Array], shape: tuple[int, ...]) -> Array:
-    return np.concatenate(blocks).reshape(shape)

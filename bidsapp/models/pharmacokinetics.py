@@ -1,186 +1,120 @@
-"""Pharmacokinetics of a contrast agent: Tofts, extended Tofts, Patlak."""
+"""Pharmacokinetics of a contrast agent: Tofts, extended Tofts, Patlak, two-compartment exchange."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Estimate, Model, Parameter, Status, Values
-from bidsapp.models.varpro import Separable, Solution, solve
+from bidsapp.models.base import (
+    Array,
+    Estimate,
+    Model,
+    Parameter,
+    Prepared,
+    Status,
+    Values,
+    limits,
+)
+from bidsapp.models.columns import Axis, Column, Family
+from bidsapp.models.convolution import ascending, convolve_exponential
+from bidsapp.models.pairs import propagate
+from bidsapp.models.varpro import Solution, Solver
 
 _KTRANS = Parameter("Ktrans", "1/min", 0.0, np.inf, "volume transfer constant")
 _VE = Parameter("ve", "1", 0.0, 1.0, "extravascular extracellular volume fraction")
 _VP = Parameter("vp", "1", 0.0, 1.0, "plasma volume fraction")
 _KEP = Parameter("kep", "1/min", 0.0, 10.0, "rate constant from tissue to plasma, Ktrans / ve")
-_GRID = np.r_[0.0, np.geomspace(1e-3, _KEP.upper, 80)][:, None]
+_SCALE = 0.05
+_GRID = 48
+
+Bounds = Mapping[str, tuple[float, float]]
 
 
-def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) -> Array:
-    """Convolve a piecewise-linear curve with ``exp(-rate t)``, exactly.
-
-    Parameters
-    ----------
-    time : (N,) array, min
-        Ascending, evenly spaced or not.
-    plasma : (N,) array, mM
-        Linear between the times, and zero before the first.
-    rate : (...) array, 1/min
-        Zero gives the plain integral.
-
-    Returns
-    -------
-    (..., N) array, mM min
-
-    Notes
-    -----
-    ``y(t) = integral_0^t plasma(u) exp(-rate (t - u)) du``, by the recursion over the intervals
-    in which the integral of a straight line against an exponential has a closed form.
-
-    References
-    ----------
-    Flouri, Lesnic and Mayer, Phys Med Biol 2016, doi:10.1088/0031-9155/61/14/5362.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> convolve_exponential([0, 1, 3], [1, 1, 1], 0.0)
-    array([0., 1., 3.])
-    """
-    return _convolve(_ascending(time), np.asarray(plasma, float), np.asarray(rate, float))[0]
-
-
-def _ascending(time: ArrayLike) -> Array:
-    t = np.asarray(time, float)
-    if not (np.diff(t) > 0).all():
-        raise FitError(f"frame times must ascend, got {t.tolist()}")
-    return t
-
-
-def _weights(x: Array) -> tuple[Array, Array, Array, Array]:
-    """Return the two weights of an interval and their derivatives with respect to x = rate dt.
-
-    They are ``integral_0^1 (1-u) exp(-x(1-u)) du`` and ``integral_0^1 u exp(-x(1-u)) du``.
-    """
-    small = x < 0.05
-    z = np.where(small, 1.0, x)
-    e = np.exp(-z)
-    early = (1 - e * (1 + z)) / z**2
-    late = (z - 1 + e) / z**2
-    early_slope = e / z - 2 * early / z
-    late_slope = (1 - e) / z**2 - 2 * late / z
-    s = np.where(small, x, 0.0)
-    return (
-        np.where(small, 1 / 2 - s / 3 + s**2 / 8 - s**3 / 30 + s**4 / 144, early),
-        np.where(small, 1 / 2 - s / 6 + s**2 / 24 - s**3 / 120 + s**4 / 720, late),
-        np.where(small, -1 / 3 + s / 4 - s**2 / 10 + s**3 / 36 - s**4 / 168, early_slope),
-        np.where(small, -1 / 6 + s / 12 - s**2 / 40 + s**3 / 180 - s**4 / 1008, late_slope),
+def _exchange_column(time: Array, plasma: Array, rate: Parameter) -> Family:
+    """Return the curves of tissue that takes agent up and gives it back at a rate."""
+    return Family(
+        lambda rates: convolve_exponential(time, plasma, rates),
+        Axis(rate.lower, rate.upper, _SCALE),
     )
 
 
-def _convolve(time: Array, plasma: Array, rate: Array) -> tuple[Array, Array]:
-    """Return the convolution (..., N) and its derivative with respect to the rate."""
-    result = np.zeros((*rate.shape, len(time)))
-    slope = np.zeros_like(result)
-    steps = np.diff(time)
-    tables = {dt: (np.exp(-rate * dt), *_weights(rate * dt)) for dt in np.unique(steps)}
-    for i, dt in enumerate(steps):
-        decay, early, late, early_slope, late_slope = tables[dt]
-        before, after = plasma[i] * dt, plasma[i + 1] * dt
-        result[..., i + 1] = decay * result[..., i] + before * early + after * late
-        slope[..., i + 1] = decay * (slope[..., i] - dt * result[..., i]) + dt * (
-            before * early_slope + after * late_slope
-        )
-    return result, slope
+def _used(time: Array, weights: Array | None) -> NDArray[np.bool_]:
+    return np.ones(len(time), bool) if weights is None else weights > 0
 
 
-def _problem(time: Array, plasma: Array, *, with_plasma: bool) -> Separable:
-    """Return the separable problem of the (extended) Tofts model."""
+def _prepare_tofts(*, with_plasma: bool) -> Callable[..., Prepared]:
+    """Return the preparation of the Tofts model, with or without agent in the plasma."""
 
-    def stack(column: Array, first: Array | float) -> Array:
-        if not with_plasma:
-            return column[..., None]
-        return np.stack([np.broadcast_to(first, column.shape), column], axis=-1)
+    def prepare(
+        *, time: Array, plasma: Array, bounds: Bounds | None = None, weights: Array | None = None
+    ) -> Prepared:
+        name = "extended-tofts" if with_plasma else "tofts"
+        (rate,) = limits(name, (_KEP,), bounds)
+        uptake = _exchange_column(ascending(time), plasma, rate)
+        columns: list[Column] = [plasma, uptake] if with_plasma else [uptake]
+        solver = Solver(columns, [1, _GRID][-len(columns) :], weights)
 
-    def basis(rates: Array) -> Array:
-        return stack(_convolve(time, plasma, rates[..., 0])[0], plasma)
+        def estimate(signal: Array) -> Estimate:
+            return _exchange(solver.solve(signal), solver.freedom, rate, with_plasma=with_plasma)
 
-    def jacobian(rates: Array) -> Array:
-        return stack(_convolve(time, plasma, rates[..., 0])[1], 0.0)[..., None]
+        return Prepared(estimate, _used(time, weights))
 
-    bounds = np.array([_KEP.lower]), np.array([_KEP.upper])
-    return Separable(basis, jacobian, _GRID, *bounds)
-
-
-def _estimate_tofts(signal: Array, *, time: Array, plasma: Array) -> Estimate:
-    """Fit Ktrans and kep."""
-    found = solve(_problem(_ascending(time), plasma, with_plasma=False), signal)
-    return _exchange(found, found.amplitudes[:, 0], 0, {}, {})
+    return prepare
 
 
-def _estimate_extended_tofts(signal: Array, *, time: Array, plasma: Array) -> Estimate:
-    """Fit vp, Ktrans and kep."""
-    found = solve(_problem(_ascending(time), plasma, with_plasma=True), signal)
-    vp = {"vp": found.amplitudes[:, 0]}
-    error = {"vp": np.sqrt(found.covariance[:, 0, 0])}
-    return _exchange(found, found.amplitudes[:, 1], 1, vp, error)
+def _exchange(found: Solution, freedom: int, limit: Parameter, *, with_plasma: bool) -> Estimate:
+    """Return Ktrans, ve, kep and perhaps vp with their standard errors.
 
-
-def _exchange(
-    found: Solution, ktrans: Array, index: int, values: Values, stderr: Values
-) -> Estimate:
-    """Add Ktrans, kep and ve with their standard errors; ve above 1 is not identifiable."""
-    rate = found.rates[:, 0]
-    variance = np.einsum("vii->vi", found.covariance)
-    cross = found.covariance[:, index, -1]
+    A ve above 1 is not identifiable: the curve shows no return of the agent.
+    """
+    ktrans, rate = found.amplitudes[1], found.rates[1]
+    covariance = found.covariance * (found.cost / freedom)
     exchanging = (ktrans > 0) & (rate > 0)
-    kep = np.where(ktrans > 0, rate, np.nan)
-    ve = np.where(exchanging, ktrans / np.where(rate > 0, rate, 1.0), np.nan)
+    safe = np.where(exchanging, rate, 1.0)
+    ve = np.where(exchanging, ktrans / safe, np.nan)
     within = ve <= _VE.upper
-    ve = np.where(within, ve, np.nan)
-    relative = variance[:, index] / _square(ktrans) + variance[:, -1] / _square(rate)
-    ve_variance = ve**2 * (relative - 2 * cross / np.where(exchanging, ktrans * rate, 1.0))
-    values = values | {"Ktrans": ktrans, "ve": ve, "kep": kep}
-    stderr = stderr | {
-        "Ktrans": np.sqrt(variance[:, index]),
-        "ve": np.sqrt(np.maximum(ve_variance, 0)),
-        "kep": np.where(ktrans > 0, np.sqrt(variance[:, -1]), np.nan),
+    toward = np.stack([1 / safe, -ktrans / safe**2])
+    ve_error = propagate(toward, covariance[1::2, 1::2])
+    values = {
+        "Ktrans": ktrans,
+        "ve": np.where(within, ve, np.nan),
+        "kep": np.where(ktrans > 0, rate, np.nan),
     }
-    return Estimate(values, stderr, _status(values, rate, within))
+    stderr = {
+        "Ktrans": np.sqrt(covariance[1, 1]),
+        "ve": np.where(within, ve_error, np.nan),
+        "kep": np.where(ktrans > 0, np.sqrt(covariance[3, 3]), np.nan),
+    }
+    bound = (rate <= limit.lower) | (rate >= limit.upper * (1 - 1e-9)) | (ktrans <= 0)
+    if with_plasma:
+        values["vp"], stderr["vp"] = found.amplitudes[0], np.sqrt(covariance[0, 0])
+        bound |= _outside(values["vp"])
+    status = np.where(within, np.where(bound, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
+    return Estimate(values, stderr, status.astype(np.int8), found.cost)
 
 
-def _square(value: Array) -> Array:
-    return np.where(value > 0, value**2, 1.0)
+def _outside(vp: Array) -> NDArray[np.bool_]:
+    return (vp <= 0) | (vp > _VP.upper)
 
 
-def _status(values: Values, rate: Array, identified: NDArray[np.bool_]) -> NDArray[np.int8]:
-    bound = (rate <= _KEP.lower) | (rate >= _KEP.upper * (1 - 1e-9)) | (values["Ktrans"] <= 0)
-    if "vp" in values:
-        bound |= (values["vp"] <= 0) | (values["vp"] > _VP.upper)
-    status = np.where(bound, Status.AT_BOUND, Status.OK)
-    return np.where(identified, status, Status.NOT_IDENTIFIABLE).astype(np.int8)
+def _prepare_patlak(*, time: Array, plasma: Array, weights: Array | None = None) -> Prepared:
+    """Prepare the fit of vp and Ktrans without any return to the plasma."""
+    columns = [plasma, convolve_exponential(ascending(time), plasma, np.zeros(()))]
+    solver = Solver(columns, [1, 1], weights)
 
+    def estimate(signal: Array) -> Estimate:
+        found = solver.solve(signal)
+        error = np.sqrt(np.einsum("iiv->iv", found.covariance) * found.cost / solver.freedom)
+        vp, ktrans = found.amplitudes
+        status = np.where(_outside(vp) | (ktrans <= 0), Status.AT_BOUND, Status.OK)
+        return Estimate(
+            {"Ktrans": ktrans, "vp": vp},
+            {"Ktrans": error[1], "vp": error[0]},
+            status.astype(np.int8),
+            found.cost,
+        )
 
-def _estimate_patlak(signal: Array, *, time: Array, plasma: Array) -> Estimate:
-    """Fit vp and Ktrans without any return to the plasma."""
-    columns = np.stack([plasma, convolve_exponential(time, plasma, 0.0)], axis=-1)
-    empty = np.empty(0)
-    problem = Separable(
-        basis=lambda r: np.broadcast_to(columns, (*r.shape[:-1], *columns.shape)),
-        jacobian=lambda r: np.zeros((*r.shape[:-1], *columns.shape, 0)),
-        grid=np.empty((1, 0)),
-        lower=empty,
-        upper=empty,
-    )
-    found = solve(problem, signal)
-    vp, ktrans = found.amplitudes.T
-    error = np.sqrt(np.einsum("vii->vi", found.covariance))
-    bound = (vp <= 0) | (vp > _VP.upper) | (ktrans <= 0)
-    return Estimate(
-        {"vp": vp, "Ktrans": ktrans},
-        {"vp": error[:, 0], "Ktrans": error[:, 1]},
-        np.where(bound, Status.AT_BOUND, Status.OK).astype(np.int8),
-    )
+    return Prepared(estimate, _used(time, weights))
 
 
 def _rate(values: Values) -> Array:
@@ -194,7 +128,7 @@ def _rate(values: Values) -> Array:
 def _predictor(*, with_plasma: bool, with_return: bool) -> Callable[..., Array]:
     """Return the forward model with or without a plasma term and a way back."""
 
-    def predict(values: Values, *, time: Array, plasma: Array) -> Array:
+    def predict(values: Values, *, time: Array, plasma: Array, **_: object) -> Array:
         arrays = {k: np.asarray(v, float) for k, v in values.items()}
         rate = _rate(arrays) if with_return else np.zeros_like(arrays["Ktrans"])
         tissue = arrays["Ktrans"][..., None] * convolve_exponential(time, plasma, rate)
@@ -208,9 +142,10 @@ TOFTS = Model(
     label="tofts",
     title="Tofts",
     parameters=(_KTRANS, _VE, _KEP),
+    free=2,
     design=("time", "plasma"),
-    options=(),
-    estimate=_estimate_tofts,
+    options=("bounds", "weights"),
+    prepare=_prepare_tofts(with_plasma=False),
     predict=_predictor(with_plasma=False, with_return=True),
     formula="C(t) = Ktrans int_0^t Cp(u) exp(-kep (t - u)) du",
     doi="10.1002/mrm.1910170208",
@@ -220,9 +155,10 @@ EXTENDED_TOFTS = Model(
     label="etofts",
     title="extended Tofts (Tofts-Kety)",
     parameters=(_KTRANS, _VE, _VP, _KEP),
+    free=3,
     design=("time", "plasma"),
-    options=(),
-    estimate=_estimate_extended_tofts,
+    options=("bounds", "weights"),
+    prepare=_prepare_tofts(with_plasma=True),
     predict=_predictor(with_plasma=True, with_return=True),
     formula="C(t) = vp Cp(t) + Ktrans int_0^t Cp(u) exp(-kep (t - u)) du",
     doi="10.1002/(SICI)1522-2586(199909)10:3<223::AID-JMRI2>3.0.CO;2-S",
@@ -232,9 +168,10 @@ PATLAK = Model(
     label="patlak",
     title="Patlak",
     parameters=(_KTRANS, _VP),
+    free=2,
     design=("time", "plasma"),
-    options=(),
-    estimate=_estimate_patlak,
+    options=("weights",),
+    prepare=_prepare_patlak,
     predict=_predictor(with_plasma=True, with_return=False),
     formula="C(t) = vp Cp(t) + Ktrans int_0^t Cp(u) du",
     doi="10.1038/jcbfm.1983.1",

@@ -1,14 +1,27 @@
 """Spoiled gradient echo: signal, R1, contrast concentration, and T1 from variable flip angles."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Estimate, Model, Parameter, Status, Values
-from bidsapp.models.varpro import Separable, solve
+from bidsapp.models.base import (
+    Array,
+    Estimate,
+    Model,
+    Parameter,
+    Prepared,
+    Status,
+    Values,
+    limits,
+)
+from bidsapp.models.columns import Axis, Family
+from bidsapp.models.varpro import Solver
 
 _T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 _M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
+_GRID = 64
 
 
 def spgr_signal(
@@ -133,39 +146,45 @@ def signal_to_concentration(
     return result
 
 
-def _vfa_problem(flip_angles: Array, repetition_time: float) -> Separable:
-    sine, cosine = np.sin(flip_angles), np.cos(flip_angles)
-
-    def basis(rates: Array) -> Array:
-        return spgr_signal(rates, repetition_time, flip_angles)[..., None]
-
-    def jacobian(rates: Array) -> Array:
-        decay = np.exp(-repetition_time * rates)
-        slope: Array = sine * repetition_time * decay * (1 - cosine) / (1 - cosine * decay) ** 2
-        return slope[..., None, None]
-
-    lower, upper = 1 / _T1.upper, 1 / _T1.lower
-    grid = np.geomspace(lower, upper, 100)[:, None]
-    return Separable(basis, jacobian, grid, np.array([lower]), np.array([upper]))
-
-
-def _estimate_vfa(signal: Array, *, flip_angles: Array, repetition_time: float) -> Estimate:
-    """Fit R1 and M0 to signals at several flip angles."""
+def _prepare_vfa(
+    *,
+    flip_angles: Array,
+    repetition_time: float,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    weights: Array | None = None,
+) -> Prepared:
+    """Prepare the fit of T1 and M0 to signals at several flip angles."""
     if len(np.unique(flip_angles)) < 2:
         raise FitError(f"T1 needs two different flip angles, got {np.rad2deg(flip_angles)} degrees")
-    found = solve(_vfa_problem(flip_angles, repetition_time), signal)
-    r1, m0 = found.rates[:, 0], found.amplitudes[:, 0]
-    error = np.sqrt(np.einsum("vii->vi", found.covariance))
-    t1 = np.where(m0 > 0, 1 / r1, np.nan)
-    bound = (t1 <= _T1.lower * (1 + 1e-9)) | (t1 >= _T1.upper * (1 - 1e-9))
-    status = np.where(bound, Status.AT_BOUND, Status.OK)
-    status = np.where(m0 > 0, status, Status.NOT_IDENTIFIABLE)
-    return Estimate(
-        {"T1": t1, "M0": m0}, {"T1": t1**2 * error[:, 1], "M0": error[:, 0]}, status.astype(np.int8)
+    (limit,) = limits("vfa-t1", (_T1,), bounds)
+    curves = Family(
+        lambda rates: spgr_signal(rates[..., None], repetition_time, flip_angles),
+        Axis(1 / limit.upper, 1 / limit.lower, 0.1),
     )
+    solver = Solver([curves], [_GRID], weights)
+    used = np.ones(len(flip_angles), bool) if weights is None else weights > 0
+
+    def estimate(signal: Array) -> Estimate:
+        found = solver.solve(signal)
+        r1, m0 = found.rates[1], found.amplitudes[1]
+        error = np.sqrt(np.einsum("iiv->iv", found.covariance) * found.cost / solver.freedom)
+        t1 = np.where(m0 > 0, 1 / r1, np.nan)
+        bound = (t1 <= limit.lower * (1 + 1e-6)) | (t1 >= limit.upper * (1 - 1e-6))
+        status = np.where(bound, Status.AT_BOUND, Status.OK)
+        status = np.where(m0 > 0, status, Status.NOT_IDENTIFIABLE)
+        return Estimate(
+            {"T1": t1, "M0": m0},
+            {"T1": t1**2 * error[3], "M0": error[1]},
+            status.astype(np.int8),
+            found.cost,
+        )
+
+    return Prepared(estimate, used)
 
 
-def _predict_vfa(values: Values, *, flip_angles: Array, repetition_time: float) -> Array:
+def _predict_vfa(
+    values: Values, *, flip_angles: Array, repetition_time: float, **_: object
+) -> Array:
     t1 = np.where(np.isfinite(values["T1"]), values["T1"], 1.0)
     m0 = np.asarray(values["M0"])[..., None]
     return spgr_signal(1 / t1[..., None], repetition_time, flip_angles, m0)
@@ -176,9 +195,10 @@ VFA_T1 = Model(
     label="vfa",
     title="T1 from variable flip angles",
     parameters=(_T1, _M0),
+    free=2,
     design=("flip_angles", "repetition_time"),
-    options=(),
-    estimate=_estimate_vfa,
+    options=("bounds", "weights"),
+    prepare=_prepare_vfa,
     predict=_predict_vfa,
     formula="S(a) = M0 sin(a) (1 - E) / (1 - E cos(a)), E = exp(-TR / T1)",
     doi="10.1002/mrm.1910050203",

@@ -1,54 +1,50 @@
 """The one solver: separable least squares (variable projection) for many voxels at once.
 
-A model is linear in its amplitudes and non-linear in its rates. For given rates the best
-amplitudes have a closed form, so only the rates are searched: first on a grid, for all voxels
-in one matrix product, which finds the global minimum; then by Levenberg-Marquardt steps on the
-projected residual until it no longer falls.
+A model is linear in one or two amplitudes and non-linear in the rates of their columns. For given
+rates the best amplitudes have a closed form, so only the rates are searched: first on a grid
+(`search`), which finds the global minimum, then by Newton steps on the projected cost until
+nothing is left to gain. All of it in the few dimensions that the columns span (`columns`).
 
 References
 ----------
-Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201 (variable projection);
-Kaufman, BIT 1975, doi:10.1007/BF01932995 (the simplified Jacobian).
+Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201 (variable projection).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.models.base import Array
+from bidsapp.models.columns import Axis, Column, Family, Table, reduce
+from bidsapp.models.pairs import Symmetric, covariance, dot, invert, nonnegative, schur
+from bidsapp.models.search import Pairs, other_valley, survey
 
-_MAX_STEPS = 40
-_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Separable:
-    """A separable problem with A amplitudes (one or two, never negative) and R rates.
-
-    Attributes
-    ----------
-    basis
-        ``basis(rates (..., R)) -> (..., N, A)``.
-    jacobian
-        ``jacobian(rates (..., R)) -> (..., N, A, R)``, the derivative of the basis.
-    grid
-        Rates to start from, (G, R), spanning the bounds.
-    lower, upper
-        Bounds of the rates, (R,).
-    """
-
-    basis: Callable[[Array], Array]
-    jacobian: Callable[[Array], Array]
-    grid: Array
-    lower: Array
-    upper: Array
+_MAX_STEPS = 50
+_GAIN = 1e-9
+_EXACT = 1e-17
+_LONGEST_STEP = 1.0
+_RIVAL = 1.2
+_DAMPING = 0.1
+_GIVE_UP = 1e8
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Amplitudes (V, A), rates (V, R), residual sum of squares (V,), covariance (V, A+R, A+R)."""
+    """What `Solver.solve` finds for V voxels.
+
+    Attributes
+    ----------
+    amplitudes : (2, V) array
+        Never negative; the first is zero where the model has but one column.
+    rates : (2, V) array
+        NaN for a column without a rate.
+    cost : (V,) array
+        Weighted residual sum of squares.
+    covariance : (4, 4, V) array
+        Of amplitudes and rates for a residual variance of one; NaN for what is not there.
+    """
 
     amplitudes: Array
     rates: Array
@@ -56,187 +52,222 @@ class Solution:
     covariance: Array
 
 
-def solve(problem: Separable, signal: Array) -> Solution:
-    """Return the least-squares solution with amplitudes >= 0 and rates within their bounds.
+class Solver:
+    """Solves one separable problem for any number of voxels; its tables are made once.
 
     Parameters
     ----------
-    problem
-        The basis, its derivative, the grid and the bounds.
-    signal : (V, N) array
-        Finite numbers.
-
-    Returns
-    -------
-    Solution
-        Rates and rows of the covariance that the data say nothing about are NaN.
+    columns
+        One or two: families of curves, each with a rate of its own, or curves (N,).
+    grid
+        How many rates the search begins with, one number a column (1 for a curve).
+    weights : (N,) array, optional
+        Of the squared residuals.
 
     Notes
     -----
-    Minimises ``|y - B(r) a|^2`` over ``a >= 0`` and ``lower <= r <= upper``. The covariance is
-    ``s^2 inv(J'J)`` with ``s^2 = cost / (N - A - R)``.
+    Minimises ``sum w (y - a1 c1(r1) - a2 c2(r2))^2`` over ``a >= 0`` and each rate within its
+    bounds.
 
     References
     ----------
-    Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201.
+    Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201.
 
     Examples
     --------
     >>> import numpy as np
-    >>> x = np.linspace(0, 2, 9)
-    >>> problem = Separable(
-    ...     basis=lambda r: np.exp(-r * x)[..., None],
-    ...     jacobian=lambda r: (-x * np.exp(-r * x))[..., None, None],
-    ...     grid=np.linspace(0.1, 5, 20)[:, None], lower=np.array([0.1]), upper=np.array([5.0]),
-    ... )
-    >>> found = solve(problem, 3 * np.exp(-1.7 * x)[None])
-    >>> found.amplitudes.round(6).item(), found.rates.round(6).item()
+    >>> from bidsapp.models.columns import Axis
+    >>> t = np.linspace(0, 2, 9)
+    >>> decay = Family(lambda r: np.exp(-r[:, None] * t), Axis(0.1, 5.0, 0.1))
+    >>> found = Solver([decay], [20]).solve(3 * np.exp(-1.7 * t)[None])
+    >>> found.amplitudes[1].round(6).item(), found.rates[1].round(6).item()
     (3.0, 1.7)
     """
-    rates = problem.grid[_best_on_grid(problem, signal)]
-    if rates.shape[1]:
-        rates = _refine(problem, signal, rates)
-    basis = problem.basis(rates)
-    amplitudes, cost = _project(basis, signal)
-    covariance = _covariance(problem, rates, basis, amplitudes, cost)
-    return Solution(amplitudes, rates, cost, covariance)
+
+    def __init__(
+        self, columns: Sequence[Column], grid: Sequence[int], weights: Array | None = None
+    ) -> None:
+        samples = _count_samples(columns[0])
+        self._root = np.ones(samples) if weights is None else np.sqrt(weights)
+        both = columns if len(columns) == 2 else [np.zeros(samples), *columns]
+        self._vectors, self._columns = reduce(both, self._root)
+        self._movable = np.array([isinstance(c, Table) for c in self._columns])
+        counts = grid if len(grid) == 2 else [1, *grid]
+        self._nodes = [
+            c.axis.even(n) if isinstance(c, Table) else np.zeros(1)
+            for c, n in zip(self._columns, counts, strict=True)
+        ]
+        reached = [c.at(x)[0] for c, x in zip(self._columns, self._nodes, strict=True)]
+        self._pairs = Pairs(*reached)
+        self._second = reached[1]
+        samples_used = int((self._root > 0).sum())
+        self.freedom = max(samples_used - len(columns) - int(self._movable.sum()), 1)
+
+    def solve(self, signal: Array, known: Array | None = None) -> Solution:
+        """Return the least-squares solution of each voxel.
+
+        Parameters
+        ----------
+        signal : (V, N) array
+            Finite numbers.
+        known : (V,) array, optional
+            Rates of the first column, which are then not searched.
+
+        Returns
+        -------
+        Solution
+        """
+        weighted = (signal * self._root).T
+        reduced = self._vectors.T @ weighted
+        rest = weighted - self._vectors @ reduced
+        size = np.sqrt(np.einsum("kv,kv->v", reduced, reduced))
+        size[size == 0] = 1.0
+        unit = reduced / size
+        outside = np.einsum("nv,nv->v", rest, rest) / size**2
+        movable = self._movable & [known is None, True]
+        x = self._start(unit, known)
+        state = self._evaluate(unit, outside, x)
+        if movable.any():
+            self._refine(unit, outside, x, state, movable)
+            self._compete(unit, outside, x, state, movable)
+        return self._solution(x, state, size, movable)
+
+    def _start(self, unit: Array, known: Array | None) -> Array:
+        """Return x (2, V) of the best pair of the grid."""
+        if known is None:
+            first, second = self._pairs.best(unit)
+            return np.stack([self._nodes[0][first], self._nodes[1][second]])
+        x = self._axis(0).from_rate(known)
+        column = self._columns[0].at(x)[0]
+        best = survey(unit, column, 0 * column, self._second).argmax(axis=1)
+        return np.stack([x, self._nodes[1][best]])
+
+    def _compete(
+        self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
+    ) -> None:
+        """Where another valley along the second rate may be deeper, go there; keep the better."""
+        nodes = self._nodes[1]
+        column, slope, _ = self._columns[0].at(x[0])
+        profile = survey(unit, column, slope * movable[0], self._second)
+        place = (x[1] - nodes[0]) / (nodes[1] - nodes[0])
+        node, explained = other_valley(profile, place)
+        rival = np.flatnonzero(1 + outside - explained < _RIVAL * state[2])
+        if not len(rival):
+            return
+        unit, outside = unit[:, rival], outside[rival]
+        there = np.stack([x[0, rival], nodes[node[rival]]])
+        found = self._evaluate(unit, outside, there)
+        self._refine(unit, outside, there, found, movable)
+        lower = found[2] < state[2, rival]
+        x[:, rival[lower]], state[:, rival[lower]] = there[:, lower], found[:, lower]
+
+    def _axis(self, column: int) -> Axis:
+        table = self._columns[column]
+        if not isinstance(table, Table):
+            raise TypeError(f"column {column} has no rate")
+        return table.axis
+
+    def _refine(
+        self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
+    ) -> None:
+        """Take damped Newton steps, in place, until the next one would gain nothing."""
+        lower, upper = (np.array([n[i] for n in self._nodes])[:, None] for i in (0, -1))
+        damping = np.zeros(unit.shape[1])
+        active = np.arange(unit.shape[1])
+        for _ in range(_MAX_STEPS):
+            here, now = x[:, active], state[:, active]
+            step, gain = _step(now, here, damping[active], (lower, upper), movable)
+            going = (gain > _GAIN * (now[2] + _EXACT)) & (damping[active] < _GIVE_UP)
+            active = active[going]
+            if not len(active):
+                return
+            trial = np.clip(here[:, going] + step[:, going], lower, upper)
+            there = self._evaluate(unit[:, active], outside[active], trial)
+            better = there[2] <= now[2, going]
+            x[:, active[better]], state[:, active[better]] = trial[:, better], there[:, better]
+            d = damping[active]
+            eased = np.where(d > _DAMPING / 2, d / 10, 0.0)
+            damping[active] = np.where(better, eased, np.maximum(d * 10, _DAMPING))
+
+    def _evaluate(self, unit: Array, outside: Array, x: Array) -> Array:
+        """Return amplitudes (2), cost, gradient (2) and curvature (3) of the projected cost."""
+        (c1, d1, e1), (c2, d2, e2) = (c.at(y) for c, y in zip(self._columns, x, strict=True))
+        gram = (dot(c1, c1), dot(c1, c2), dot(c2, c2))
+        a1, a2, inverse = nonnegative(gram, dot(c1, unit), dot(c2, unit))
+        residual = unit - a1 * c1 - a2 * c2
+        fall = (dot(d1, residual), dot(d2, residual))
+        toward = (
+            (a1 * dot(c1, d1), a1 * dot(c2, d1)),
+            (a2 * dot(c1, d2), a2 * dot(c2, d2)),
+        )
+        gauss = (a1 * a1 * dot(d1, d1), a1 * a2 * dot(d1, d2), a2 * a2 * dot(d2, d2))
+        bend = (a1 * dot(e1, residual), a2 * dot(e2, residual))
+        curvature = _curvature(gauss, toward, inverse, fall, bend)
+        cost = dot(residual, residual) + outside
+        return np.stack([a1, a2, cost, -a1 * fall[0], -a2 * fall[1], *curvature])
+
+    def _solution(
+        self, x: Array, state: Array, size: Array, movable: NDArray[np.bool_]
+    ) -> Solution:
+        """Return amplitudes, rates, cost and covariance in the signal's own scale."""
+        amplitudes = state[:2] * size
+        rates = np.full_like(x, np.nan)
+        columns = [c.at(y) for c, y in zip(self._columns, x, strict=True)]
+        jacobian = [value for value, _, _ in columns]
+        for i, (_, slope, _) in enumerate(columns):
+            if self._movable[i]:
+                rates[i] = self._axis(i).to_rate(x[i])
+                slope = slope * (amplitudes[i] / (rates[i] + self._axis(i).scale))
+            jacobian.append(slope * movable[i])
+        return Solution(amplitudes, rates, state[2] * size**2, covariance(jacobian))
 
 
-def nonnegative_amplitudes(gram: Array, moment: Array) -> tuple[Array, Array]:
-    """Return the amplitudes >= 0 that minimise ``a'Ga - 2 a'm``, and how much they explain.
-
-    Parameters
-    ----------
-    gram : (..., A, A) array
-        ``B'B``, with A one or two.
-    moment : (..., A) array
-        ``B'y``.
-
-    Returns
-    -------
-    amplitudes : (..., A) array
-    explained : (...) array
-        The fall of the sum of squares, ``a'm``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> nonnegative_amplitudes(np.eye(2), np.array([2.0, -1.0]))[0]
-    array([2., 0.])
-    """
-    diagonal = np.einsum("...ii->...i", gram)
-    single = np.maximum(moment, 0) / np.where(diagonal > 0, diagonal, np.inf)
-    gain = single * moment
-    if moment.shape[-1] == 1:
-        return single, gain[..., 0]
-    alone = np.where(gain[..., :1] >= gain[..., 1:], [1.0, 0.0], [0.0, 1.0])
-    both, inside = _pair(gram, moment)
-    amplitudes = np.where(inside[..., None], both, single * alone)
-    return amplitudes, np.sum(amplitudes * moment, axis=-1)
+def _count_samples(column: Column) -> int:
+    if isinstance(column, Family):
+        return int(column.curve(np.array([column.axis.upper])).shape[1])
+    return len(column)
 
 
-def _pair(gram: Array, moment: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Solve 2 x 2 systems; say where both amplitudes are non-negative and well determined."""
-    a, b, d = gram[..., 0, 0], gram[..., 0, 1], gram[..., 1, 1]
-    determinant = a * d - b * b
-    well_posed = determinant > 1e-12 * a * d
-    safe = np.where(well_posed, determinant, 1.0)
-    first = (d * moment[..., 0] - b * moment[..., 1]) / safe
-    second = (a * moment[..., 1] - b * moment[..., 0]) / safe
-    return np.stack([first, second], axis=-1), well_posed & (first >= 0) & (second >= 0)
-
-
-def _best_on_grid(problem: Separable, signal: Array) -> NDArray[np.intp]:
-    """Return for each voxel the grid point that explains most: the global minimum's basin."""
-    basis = problem.basis(problem.grid)
-    points, samples, amplitudes = basis.shape
-    columns = basis.transpose(1, 0, 2).reshape(samples, points * amplitudes)
-    moment = (signal @ columns).reshape(len(signal), points, amplitudes)
-    gram = np.einsum("gna,gnb->gab", basis, basis)
-    best: NDArray[np.intp] = np.argmax(nonnegative_amplitudes(gram, moment)[1], axis=1)
-    return best
-
-
-def _project(basis: Array, signal: Array) -> tuple[Array, Array]:
-    """Return the best amplitudes (V, A) for each voxel's basis (V, N, A), and the cost (V,)."""
-    transposed = basis.swapaxes(-1, -2)
-    moment = (transposed @ signal[..., None])[..., 0]
-    amplitudes, _ = nonnegative_amplitudes(transposed @ basis, moment)
-    residual = signal - (basis @ amplitudes[..., None])[..., 0]
-    return amplitudes, np.einsum("vn,vn->v", residual, residual)
-
-
-def _refine(problem: Separable, signal: Array, start: Array) -> Array:
-    """Run Levenberg-Marquardt on the rates of every voxel until its cost no longer falls."""
-    rates = start.copy()
-    damping = np.full(len(signal), 1e-3)
-    amplitudes, cost = _project(problem.basis(rates), signal)
-    active = np.arange(len(signal))
-    for _ in range(_MAX_STEPS):
-        step = _step(problem, signal[active], rates[active], amplitudes[active], damping[active])
-        trial = np.clip(rates[active] + step, problem.lower, problem.upper)
-        new_amplitudes, new_cost = _project(problem.basis(trial), signal[active])
-        better = new_cost <= cost[active]
-        fall = cost[active] - new_cost
-        accepted = active[better]
-        rates[accepted], amplitudes[accepted] = trial[better], new_amplitudes[better]
-        cost[accepted] = new_cost[better]
-        damping[active] = np.where(better, damping[active] / 8, damping[active] * 8)
-        still = np.where(better, fall > _TOLERANCE * new_cost, damping[active] < 1e6)
-        active = active[still]
-        if not len(active):
-            break
-    return rates
+def _curvature(
+    gauss: Symmetric,
+    toward: tuple[tuple[Array, Array], ...],
+    inverse: Symmetric,
+    fall: tuple[Array, Array],
+    bend: tuple[Array, Array],
+) -> Symmetric:
+    """Return the Hessian of the projected cost; its Gauss-Newton part where it is not positive."""
+    (t00, t10), (t01, t11) = toward
+    exact = schur(
+        (gauss[0] - bend[0], gauss[1], gauss[2] - bend[1]),
+        ((t00 - fall[0], t10), (t01, t11 - fall[1])),
+        inverse,
+    )
+    safe = schur(gauss, toward, inverse)
+    a, b, d = exact
+    positive = (a >= 0) & (d >= 0) & (a * d >= b * b)
+    first, mixed, second = (np.where(positive, x, y) for x, y in zip(exact, safe, strict=True))
+    return first, mixed, second
 
 
 def _step(
-    problem: Separable, signal: Array, rates: Array, amplitudes: Array, damping: Array
-) -> Array:
-    """Return one damped Gauss-Newton step of the projected residual (Kaufman's Jacobian)."""
-    basis = problem.basis(rates)
-    slope = np.einsum("vnar,va->vnr", problem.jacobian(rates), amplitudes)
-    used = basis * (amplitudes[:, None, :] > 0)
-    residual = signal - (basis @ amplitudes[..., None])[..., 0]
-    projected = slope - used @ _least_squares(used, slope)
-    gradient = (projected.swapaxes(-1, -2) @ residual[..., None])[..., 0]
-    free = ~(
-        ((rates <= problem.lower) & (gradient < 0)) | ((rates >= problem.upper) & (gradient > 0))
+    state: Array,
+    x: Array,
+    damping: Array,
+    bounds: tuple[Array, Array],
+    movable: NDArray[np.bool_],
+) -> tuple[Array, Array]:
+    """Return the step (2, V) in x, zero where it leaves the bounds, and the fall it promises."""
+    gradient, (a, b, d) = state[3:5], state[5:8]
+    outward = ((x <= bounds[0]) & (gradient > 0)) | ((x >= bounds[1]) & (gradient < 0))
+    free = movable[:, None] & ~outward & (np.stack([a, d]) > 0)
+    more = 1 + damping
+    matrix = (
+        np.where(free[0], a * more, 1.0),
+        np.where(free.all(axis=0), b, 0.0),
+        np.where(free[1], d * more, 1.0),
     )
-    projected = projected * free[:, None, :]
-    curvature = projected.swapaxes(-1, -2) @ projected
-    diagonal = np.einsum("vrr->vr", curvature)
-    scaled = (
-        curvature
-        + np.eye(rates.shape[1])
-        * (damping[:, None] * diagonal + (diagonal <= 0) + 1e-300)[:, None, :]
-    )
-    return np.linalg.solve(scaled, (gradient * free)[..., None])[..., 0]
-
-
-def _least_squares(basis: Array, target: Array) -> Array:
-    """Return the coefficients (V, A, R) of targets (V, N, R) on bases (V, N, A)."""
-    transposed = basis.swapaxes(-1, -2)
-    gram = transposed @ basis
-    ridge = 1e-12 * np.einsum("vaa->v", gram)[:, None, None] + 1e-300
-    regular = gram + ridge * np.eye(gram.shape[-1])
-    return np.linalg.solve(regular, transposed @ target)
-
-
-def _covariance(
-    problem: Separable, rates: Array, basis: Array, amplitudes: Array, cost: Array
-) -> Array:
-    """Return ``s^2 inv(J'J)``; rows of rates whose amplitudes are all zero are NaN."""
-    slope = np.einsum("vnar,va->vnr", problem.jacobian(rates), amplitudes)
-    jacobian = np.concatenate([basis, slope], axis=2)
-    scale = np.sqrt(np.einsum("vnp,vnp->vp", jacobian, jacobian))
-    known = scale > 0
-    unit = jacobian / np.where(known, scale, 1.0)[:, None, :]
-    information = unit.swapaxes(-1, -2) @ unit + np.eye(scale.shape[1]) * ~known[:, None, :]
-    singular = np.linalg.det(information) <= 1e-12
-    information[singular] = np.eye(scale.shape[1])
-    freedom = max(basis.shape[1] - scale.shape[1], 1)
-    variance = np.where(singular, np.nan, cost / freedom)
-    divisor = np.where(known, scale, np.nan)
-    covariance = np.linalg.inv(information) * variance[:, None, None]
-    result: Array = covariance / (divisor[:, :, None] * divisor[:, None, :])
-    return result
+    (i00, i01, i11), posed = invert(matrix)
+    g0, g1 = gradient * free
+    i00, i11 = np.where(posed, i00, 1 / matrix[0]), np.where(posed, i11, 1 / matrix[2])
+    step = -np.stack([i00 * g0 + i01 * g1, i01 * g0 + i11 * g1])
+    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP), -dot(step, gradient * free) / 2
