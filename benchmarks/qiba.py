@@ -2,8 +2,8 @@
 
     python -m benchmarks.qiba qiba6.mat --every 4
 
-The object is Duke University's: free for education and research, not for commerce, hence not part of this
-project. It is ``test/q6/qiba6.mat`` of https://github.com/davidssmith/DCEMRI.jl, commit
+The object is Duke University's: free for education and research, not for commerce, hence not part
+of this project. It is ``test/q6/qiba6.mat`` of https://github.com/davidssmith/DCEMRI.jl, commit
 cb37abc3b47748823b6e6966f04910cd7a1250f0 (Smith et al., PeerJ 2015, doi:10.7717/peerj.909).
 """
 
@@ -56,7 +56,8 @@ def main() -> None:
         print(f"{name}: error in %; rows Ktrans {KTRANS} 1/min, columns ve {VE}")
         print(np.array2string(error, precision=3, suppress_small=True))
         size = np.abs(error)
-        print(f"median {np.nanmedian(size):.3f} %; largest at ve >= 0.05 {size[:, 1:].max():.3f} %\n")
+        middle, largest = np.nanmedian(size), size[:, 1:].max()
+        print(f"median {middle:.3f} %; largest at ve >= 0.05 {largest:.3f} %\n")
 
 
 if __name__ == "__main__":
