@@ -1,4 +1,4 @@
-"""Numbers that others published, from data in `tests/data` (its READMEs name the sources)."""
+"""Kinetics and relaxation: numbers that others published (`tests/data/*/README.md`)."""
 
 import csv
 from pathlib import Path
@@ -34,6 +34,22 @@ def test_extended_tofts_of_osipi(row):
         truth = float(row[name])
         tolerance = limit if noisy else 0.01 * truth
         assert found.values[name] == pytest.approx(truth, abs=tolerance)
+
+
+@pytest.mark.parametrize("row", rows("patlak_sd_0.02_delay_0.csv"), ids=lambda r: r["label"])
+def test_patlak_of_osipi(row):
+    """OSIPI's noisy curves give OSIPI's parameters: Ktrans to 0.0005 1/min, vp to 0.002.
+
+    OSIPI asks for 0.005 + 10 % and 0.025. The noise of 0.02 mM allows for a tenth of that: each
+    error lies within four of our standard errors, and the residual is the noise that they added.
+    """
+    time, plasma = numbers(row["t"]) / 60, numbers(row["cp_aif"])
+    found = fit("patlak", numbers(row["C_t"]), time=time, plasma=plasma)
+    truth = {"Ktrans": (float(row["ps"]), 0.0005), "vp": (float(row["vp"]), 0.002)}
+    for name, (true, limit) in truth.items():
+        assert found.values[name] == pytest.approx(true, abs=limit)
+        assert abs(found.values[name] - true) < 4 * found.stderr[name]
+    assert found.rmse == pytest.approx(0.02, rel=0.05)
 
 
 @pytest.mark.parametrize("row", rows("t1_brain_data.csv"), ids=lambda r: r["label"])
@@ -94,24 +110,49 @@ def linear_extended_tofts(tissue, time, plasma):
     return np.stack([b[:, 0] - b[:, 1] * b[:, 2], b[:, 1], b[:, 2]], axis=1)
 
 
-@pytest.mark.parametrize("visit", [1, 2, 3])
-def test_published_fits_of_a_glioblastoma(visit):
-    """The authors' own linear recipe gives their medians; the bounded fit lies beside them.
-
-    The two differ for a reason: the linear fit integrates by trapezia, sets negative
-    concentrations to zero and lets parameters go negative (left out here); ours does neither.
-    """
+def visit_curves(visit):
+    """Return time, plasma, and the curves and published fits (voxel; Ktrans, kep, vp) they made."""
     time, plasma, tissue, published = (
         np.asarray(RRIFT[f"{k}_{visit}"], float) for k in ("time", "plasma", "tissue", "published")
     )
     kept = np.isfinite(published).all(axis=1)
-    medians = np.median(published[kept], axis=0)
-    linear = np.median(linear_extended_tofts(tissue[kept], time, plasma), axis=0)
-    np.testing.assert_allclose(linear, medians, rtol=2e-3, atol=2e-5)
-    physical = kept & (published > 0).all(axis=1)
-    ours = fit("extended-tofts", tissue[physical], time=time, plasma=plasma)
+    return time, plasma, tissue[kept], published[kept]
+
+
+@pytest.mark.parametrize("visit", [1, 2, 3])
+def test_published_recipe_gives_the_published_fits_of_a_glioblastoma(visit):
+    """The authors' own linear recipe on these curves gives their published medians."""
+    time, plasma, tissue, published = visit_curves(visit)
+    linear = np.median(linear_extended_tofts(tissue, time, plasma), axis=0)
+    np.testing.assert_allclose(linear, np.median(published, axis=0), rtol=2e-3, atol=2e-5)
+
+
+BESIDE = {
+    1: {"Ktrans": (1.000, 1.01), "kep": (1.000, 1.01), "vp": (0.95, 0.97)},
+    2: {"Ktrans": (1.005, 1.02), "kep": (1.000, 1.02), "vp": (0.93, 0.95)},
+    3: {"Ktrans": (1.010, 1.03), "kep": (1.015, 1.04), "vp": (0.95, 0.97)},
+}
+"""Ours over theirs, the median over the voxels of a visit: the bands that were measured."""
+
+
+@pytest.mark.parametrize("visit", BESIDE)
+def test_bounded_fit_beside_the_published_fits_of_a_glioblastoma(visit):
+    """Where the published fit is physical ours explains the curve as well or better, in each voxel.
+
+    Ktrans and kep come out 0 to 4 % above theirs and vp 3 to 7 % below. The two minimise different
+    residuals: theirs has the integral of the noisy, clipped curve among its regressors, which on
+    simulated curves of these visits raises vp by 1 to 4 % and at the noisiest lowers Ktrans and
+    kep by 3 to 4 %, and it weighs otherwise what no extended Tofts curve explains.
+    """
+    time, plasma, tissue, published = visit_curves(visit)
+    physical = (published > 0).all(axis=1) & (published[:, 0] <= published[:, 1])
+    tissue, theirs = tissue[physical], dict(zip(BESIDE[visit], published[physical].T, strict=True))
+    ours = fit("extended-tofts", tissue, time=time, plasma=plasma)
     good = ours.status == Status.OK
     assert good.mean() > 0.85
-    theirs = np.median(published[physical][good], axis=0)
-    for name, value in zip(("Ktrans", "kep", "vp"), theirs, strict=True):
-        assert np.median(ours.values[name][good]) == pytest.approx(value, rel=0.15)
+    for name, (low, high) in BESIDE[visit].items():
+        assert low < np.median((ours.values[name] / theirs[name])[good]) < high
+    ve = theirs["Ktrans"] / theirs["kep"]
+    curve = ours.model.predict({**theirs, "ve": ve}, time=time, plasma=plasma)
+    their_rmse = np.sqrt(np.mean((tissue - curve) ** 2, axis=1))
+    assert (ours.rmse <= their_rmse * (1 + 1e-9)).all()
