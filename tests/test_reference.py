@@ -8,7 +8,7 @@ import pytest
 
 from bidsapp.models import Status, fit
 from bidsapp.models.aif import parker2006
-from bidsapp.models.relaxometry import signal_to_concentration
+from bidsapp.models.spgr import signal_to_concentration
 
 OSIPI = Path(__file__).parent / "data" / "dce_osipi"
 RRIFT = np.load(Path(__file__).parent / "data" / "dce_gbm_rrift" / "curves.npz")

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bidsapp.errors import FitError
 from bidsapp.models.aif import POPULATION, bolus_arrival, plasma_from_blood
 from bidsapp.models.base import Array
-from bidsapp.models.relaxometry import signal_to_concentration
+from bidsapp.models.spgr import signal_to_concentration
 
 _ENHANCING = 0.02
 _FRAMES_SEEN = 3

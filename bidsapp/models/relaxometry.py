@@ -1,136 +1,136 @@
-"""Spoiled gradient echo: signal, R1, contrast concentration, and T1 from variable flip angles."""
+"""T1 from spoiled gradient echoes at several flip angles, with or without a B1 map."""
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models.base import Array, Estimate, Model, Parameter, Status, Values
+from bidsapp.models.spgr import spgr_signal
 from bidsapp.models.varpro import Separable, solve
 
 _T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 _M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
+_GRID = np.geomspace(1 / _T1.upper, 1 / _T1.lower, 100)
+_MAX_STEPS = 100
 
 
-def spgr_signal(
-    r1: ArrayLike, repetition_time: float, flip_angle: ArrayLike, m0: ArrayLike = 1.0
-) -> Array:
-    """Return the steady-state signal of a spoiled gradient echo.
+def estimate_vfa(
+    signal: Array, *, flip_angles: Array, repetition_time: float, b1: ArrayLike | None = None
+) -> Estimate:
+    """Fit R1 and M0 to signals at several flip angles by non-linear least squares.
 
     Parameters
     ----------
-    r1 : (...) array, 1/s
+    signal : (V, N) array
+    flip_angles : (N,) array, rad
+        Nominal.
     repetition_time : float, s
-    flip_angle : (...) array, rad
-    m0 : (...) array
+    b1 : float or (V,) array
+        Actual flip angle over the nominal one; 1 when None.
 
     Returns
     -------
-    (...) array, in the unit of m0
+    Estimate
+        T1 (s) and M0 (V,); NaN with ``NOT_IDENTIFIABLE`` where no positive M0 fits, and with
+        ``BAD_INPUT`` where B1 is not positive.
+
+    Raises
+    ------
+    FitError
+        If there are not two different flip angles, or the one B1 is not positive.
 
     Notes
     -----
-    ``S = M0 sin(a) (1 - E) / (1 - E cos(a))`` with ``E = exp(-TR R1)``; T2* decay is left out.
+    Minimises ``sum (S - M0 sin(b a) (1 - E) / (1 - E cos(b a)))^2`` with ``E = exp(-TR R1)``. M0
+    is projected out. A grid over R1 that spans its bounds finds the basin of the global minimum; a
+    B1 for each voxel makes a curve for each, evaluated at the true angles.
 
     References
     ----------
-    Ernst and Anderson, Rev Sci Instrum 1966, doi:10.1063/1.1719961.
+    Fram et al., Magn Reson Imaging 1987, doi:10.1016/0730-725X(87)90021-X.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> float(spgr_signal(1.0, 0.004, np.deg2rad(15)).round(5))
-    0.02724
+    >>> angles = np.deg2rad([2, 5, 12, 20])
+    >>> s = spgr_signal(1 / 1.3, 0.005, 0.8 * angles, 4000.0)[None]
+    >>> found = estimate_vfa(s, flip_angles=angles, repetition_time=0.005, b1=np.array([0.8]))
+    >>> found.values["T1"].round(6).item()
+    1.3
     """
-    rate, angle = np.asarray(r1, float), np.asarray(flip_angle, float)
-    saturation = -np.expm1(-repetition_time * rate)
-    decay = 1 - saturation
-    signal: Array = np.asarray(m0) * np.sin(angle) * saturation / (1 - np.cos(angle) * decay)
-    return signal
+    _check(flip_angles, b1)
+    if b1 is not None and np.ndim(b1):
+        return _estimate_each(signal, _angles(flip_angles, b1), repetition_time)
+    actual = flip_angles * (1.0 if b1 is None else float(np.asarray(b1)))
+    found = solve(_vfa_problem(actual, repetition_time), signal)
+    variance = np.einsum("vii->vi", found.covariance)
+    return _told(found.rates[:, 0], found.amplitudes[:, 0], variance[:, 1], variance[:, 0])
 
 
-def contrast_r1(concentration: ArrayLike, t1: ArrayLike, relaxivity: float) -> Array:
-    """Return R1 = 1/T1 + r1 C.
+def estimate_vfa_linear(
+    signal: Array, *, flip_angles: Array, repetition_time: float, b1: ArrayLike | None = None
+) -> Estimate:
+    """Fit R1 and M0 to signals at several flip angles by a weighted straight line.
 
     Parameters
     ----------
-    concentration : (...) array, mM
-    t1 : (...) array, s
-    relaxivity : float, 1/s/mM
-
-    Returns
-    -------
-    (...) array, 1/s
-
-    References
-    ----------
-    Tofts et al., J Magn Reson Imaging 1999,
-    doi:10.1002/(SICI)1522-2586(199909)10:3<223::AID-JMRI2>3.0.CO;2-S.
-
-    Examples
-    --------
-    >>> float(contrast_r1(1.0, 2.0, 4.5))
-    5.0
-    """
-    result: Array = 1 / np.asarray(t1, float) + relaxivity * np.asarray(concentration, float)
-    return result
-
-
-def signal_to_concentration(
-    signal: ArrayLike,
-    baseline: ArrayLike,
-    *,
-    t1: ArrayLike,
-    repetition_time: float,
-    flip_angle: ArrayLike,
-    relaxivity: float,
-) -> Array:
-    """Return the concentration that explains a signal, by the exact inverse of the SPGR equation.
-
-    Parameters
-    ----------
-    signal : (..., N) array
-    baseline : (...) array
-        Mean signal before the contrast agent arrives.
-    t1 : (...) array, s
-        Before the contrast agent.
+    signal : (V, N) array
+    flip_angles : (N,) array, rad
+        Nominal.
     repetition_time : float, s
-    flip_angle : float or (...) array, rad
-    relaxivity : float, 1/s/mM
+    b1 : float or (V,) array
+        Actual flip angle over the nominal one; 1 when None.
 
     Returns
     -------
-    (..., N) array, mM
-        NaN where no concentration gives such a signal (above full magnetisation, zero or below,
-        or the baseline not positive). Noise before the arrival gives small negative concentrations.
+    Estimate
+        T1 (s) and M0 (V,); NaN with ``NOT_IDENTIFIABLE`` where the line's slope is not between 0
+        and 1, ``AT_BOUND`` where T1 lies beyond its range, ``BAD_INPUT`` where B1 is not positive.
+
+    Raises
+    ------
+    FitError
+        If there are not two different flip angles, or the one B1 is not positive.
 
     Notes
     -----
-    With ``q = S / (M0 sin a)`` the longitudinal decay is ``E = (1 - q) / (1 - q cos a)``, then
-    ``R1 = -ln(E) / TR`` and ``C = (R1 - 1/T1) / r1``.
+    ``S / sin(a) = E S / tan(a) + M0 (1 - E)`` with the weights ``(sin(a) / (1 - E cos(a)))^2``,
+    which undo that the division amplifies the noise of small angles: the slope E of one line gives
+    the weights of the next, from equal weights on until E settles.
 
     References
     ----------
-    Schabel and Parker, Phys Med Biol 2008, doi:10.1088/0031-9155/53/9/010.
+    Gupta, J Magn Reson 1977, doi:10.1016/0022-2364(77)90138-X; Chang et al., Magn Reson Med 2008,
+    doi:10.1002/mrm.21669 (the weights).
 
     Examples
     --------
-    >>> import numpy as np
-    >>> setting = dict(repetition_time=0.004, flip_angle=np.deg2rad(15))
-    >>> s = spgr_signal(contrast_r1([0.0, 1.5], 1.2, 4.5), **setting)
-    >>> signal_to_concentration(s, s[0], t1=1.2, relaxivity=4.5, **setting).round(9)
-    array([0. , 1.5])
+    >>> angles = np.deg2rad([2, 5, 12, 20])
+    >>> s = spgr_signal(1 / 1.3, 0.005, angles, 4000.0)[None]
+    >>> found = estimate_vfa_linear(s, flip_angles=angles, repetition_time=0.005)
+    >>> found.values["T1"].round(6).item()
+    1.3
     """
-    angle = np.asarray(flip_angle, float)
-    rest = np.asarray(t1, float)
-    unit = spgr_signal(1 / rest, repetition_time, angle) / np.sin(angle)
-    start = np.asarray(baseline, float)
-    full = np.where(start > 0, start, np.nan) / unit
-    with np.errstate(invalid="ignore", divide="ignore"):
-        q = np.asarray(signal, float) / full[..., None]
-        decay = (1 - q) / (1 - q * np.cos(angle)[..., None])
-        r1 = -np.log(np.where((q > 0) & (q < 1), decay, np.nan)) / repetition_time
-    result: Array = (r1 - 1 / rest[..., None]) / relaxivity
-    return result
+    _check(flip_angles, b1)
+    actual = _angles(flip_angles, 1.0 if b1 is None else b1)
+    known = np.isfinite(actual).all(axis=-1)
+    sine, cosine = np.sin(actual), np.cos(actual)
+    y, x = signal / sine, signal * cosine / sine
+    weight: Array = np.ones_like(y)
+    slope: Array = np.zeros(len(signal))
+    for _ in range(_MAX_STEPS):
+        previous, (slope, intercept) = slope, _line(x, y, weight)
+        decay = np.clip(slope, *np.exp(-repetition_time / np.array([_T1.lower, _T1.upper])))
+        weight = (sine / (1 - decay[:, None] * cosine)) ** 2
+        if not (np.abs(slope - previous) > 1e-12).any():
+            break
+    inside = (slope > 0) & (slope < 1)
+    decay = np.where(inside, slope, np.nan)
+    r1, m0 = -np.log(decay) / repetition_time, intercept / (1 - decay)
+    residual = signal - spgr_signal(r1[:, None], repetition_time, actual, m0[:, None])
+    variances = _variances(r1, m0, actual, repetition_time, residual)
+    return _told(r1, m0, *variances, known=known)
 
 
 def _vfa_problem(flip_angles: Array, repetition_time: float) -> Separable:
@@ -149,26 +149,135 @@ def _vfa_problem(flip_angles: Array, repetition_time: float) -> Separable:
     return Separable(basis, jacobian, grid, np.array([lower]), np.array([upper]))
 
 
-def _estimate_vfa(signal: Array, *, flip_angles: Array, repetition_time: float) -> Estimate:
-    """Fit R1 and M0 to signals at several flip angles."""
+def _check(flip_angles: Array, b1: ArrayLike | None) -> None:
     if len(np.unique(flip_angles)) < 2:
         raise FitError(f"T1 needs two different flip angles, got {np.rad2deg(flip_angles)} degrees")
-    found = solve(_vfa_problem(flip_angles, repetition_time), signal)
-    r1, m0 = found.rates[:, 0], found.amplitudes[:, 0]
-    error = np.sqrt(np.einsum("vii->vi", found.covariance))
-    t1 = np.where(m0 > 0, 1 / r1, np.nan)
+    if b1 is not None and not np.ndim(b1) and not np.isfinite(_angles(flip_angles, b1)).all():
+        raise FitError(f"b1 is {b1}; it must be the actual over the nominal flip angle, about 1")
+
+
+def _angles(flip_angles: Array, b1: ArrayLike) -> Array:
+    """Return the actual flip angles, (V, N) or (1, N); NaN where not all are within 0 to pi."""
+    actual = np.atleast_1d(np.asarray(b1, float))[:, None] * flip_angles
+    possible = ((actual > 0) & (actual < np.pi)).all(axis=-1, keepdims=True)
+    result: Array = np.where(possible, actual, np.nan)
+    return result
+
+
+def _estimate_each(signal: Array, angles: Array, repetition_time: float) -> Estimate:
+    """Fit voxels of which each has flip angles (V, N) of its own."""
+    known = np.isfinite(angles).all(axis=-1)
+    trigonometry = np.sin(angles), np.cos(angles)
+    r1 = _refine_each(signal, *trigonometry, repetition_time)
+    curve, _ = _curve(r1, *trigonometry, repetition_time)
+    m0 = np.maximum(_dot(curve, signal) / _dot(curve, curve), 0)
+    residual = signal - m0[:, None] * curve
+    return _told(r1, m0, *_variances(r1, m0, angles, repetition_time, residual), known=known)
+
+
+def _best_each(signal: Array, sine: Array, cosine: Array, repetition_time: float) -> NDArray[Any]:
+    """Return for each voxel the point of the grid that explains most."""
+    best = np.zeros(len(signal), int)
+    most = np.zeros(len(signal))
+    for point, rate in enumerate(_GRID):
+        curve, _ = _curve(np.array([rate]), sine, cosine, repetition_time)
+        explained = np.maximum(_dot(curve, signal), 0) ** 2 / _dot(curve, curve)
+        better = explained > most
+        best[better], most[better] = point, explained[better]
+    return best
+
+
+def _refine_each(signal: Array, sine: Array, cosine: Array, repetition_time: float) -> Array:
+    """Minimise the projected cost over R1 between the neighbours of the best point of the grid.
+
+    Gauss-Newton steps; the sign of the gradient narrows the bracket, and a step that leaves it
+    becomes its middle.
+    """
+    best = _best_each(signal, sine, cosine, repetition_time)
+    low, high = _GRID[np.maximum(best - 1, 0)], _GRID[np.minimum(best + 1, len(_GRID) - 1)]
+    r1 = _GRID[best]
+    for _ in range(_MAX_STEPS):
+        curve, slope = _curve(r1, sine, cosine, repetition_time)
+        power = _dot(curve, curve)
+        m0 = _dot(curve, signal) / power
+        change = m0[:, None] * (slope - curve * (_dot(curve, slope) / power)[:, None])
+        descent, curvature = _dot(change, signal), _dot(change, change)
+        low, high = np.where(descent > 0, r1, low), np.where(descent > 0, high, r1)
+        trial = r1 + descent / np.where(curvature > 0, curvature, np.inf)
+        following = np.where((trial > low) & (trial < high), trial, (low + high) / 2)
+        settled = ~(np.abs(following - r1) > 1e-13 * r1)
+        r1 = following
+        if settled.all():
+            break
+    return r1
+
+
+def _curve(r1: Array, sine: Array, cosine: Array, repetition_time: float) -> tuple[Array, Array]:
+    """Return the signal of M0 = 1 for rates (V,), and its derivative by R1, both (V, N)."""
+    saturation = -np.expm1(-repetition_time * r1)[:, None]
+    divisor = 1 - cosine * (1 - saturation)
+    slope = sine * repetition_time * (1 - saturation) * (1 - cosine) / divisor**2
+    return sine * saturation / divisor, slope
+
+
+def _dot(a: Array, b: Array) -> Array:
+    result: Array = np.einsum("vn,vn->v", a, b)
+    return result
+
+
+def _line(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+    """Return slope and intercept (V,) of weighted straight lines; NaN where x does not vary."""
+    total = weight.sum(axis=1)
+    mean_x, mean_y = _dot(weight, x) / total, _dot(weight, y) / total
+    spread = x - mean_x[:, None]
+    variation = _dot(weight * spread, spread)
+    slope = _dot(weight * spread, y) / np.where(variation > 0, variation, np.nan)
+    return slope, mean_y - slope * mean_x
+
+
+def _variances(
+    r1: Array, m0: Array, angles: Array, repetition_time: float, residual: Array
+) -> tuple[Array, Array]:
+    """Return the variances of R1 and M0, ``s^2 inv(J'J)``; NaN without a degree of freedom."""
+    curve, slope = _curve(r1, np.sin(angles), np.cos(angles), repetition_time)
+    slope = m0[:, None] * slope
+    a, b, d = _dot(curve, curve), _dot(curve, slope), _dot(slope, slope)
+    determinant = a * d - b * b
+    freedom = residual.shape[1] - 2
+    scale = _dot(residual, residual) / freedom if freedom > 0 else np.full(len(r1), np.nan)
+    scale = scale / np.where(determinant > 1e-12 * a * d, determinant, np.nan)
+    return scale * a, scale * d
+
+
+def _told(
+    r1: Array,
+    m0: Array,
+    r1_variance: Array,
+    m0_variance: Array,
+    known: NDArray[np.bool_] | None = None,
+) -> Estimate:
+    """Name the parameters, and give every voxel its status."""
+    found = (m0 > 0) & np.isfinite(r1)
+    t1 = np.where(found, 1 / np.where(found, r1, 1.0), np.nan)
     bound = (t1 <= _T1.lower * (1 + 1e-9)) | (t1 >= _T1.upper * (1 - 1e-9))
     status = np.where(bound, Status.AT_BOUND, Status.OK)
-    status = np.where(m0 > 0, status, Status.NOT_IDENTIFIABLE)
+    status = np.where(found, status, Status.NOT_IDENTIFIABLE)
+    if known is not None:
+        status = np.where(known, status, Status.BAD_INPUT)
     return Estimate(
-        {"T1": t1, "M0": m0}, {"T1": t1**2 * error[:, 1], "M0": error[:, 0]}, status.astype(np.int8)
+        {"T1": t1, "M0": m0},
+        {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.sqrt(m0_variance)},
+        status.astype(np.int8),
     )
 
 
-def _predict_vfa(values: Values, *, flip_angles: Array, repetition_time: float) -> Array:
+def _predict_vfa(
+    values: Values, *, flip_angles: Array, repetition_time: float, b1: ArrayLike | None = None
+) -> Array:
+    actual = np.asarray(1.0 if b1 is None else b1, float)[..., None] * flip_angles
     t1 = np.where(np.isfinite(values["T1"]), values["T1"], 1.0)
     m0 = np.asarray(values["M0"])[..., None]
-    return spgr_signal(1 / t1[..., None], repetition_time, flip_angles, m0)
+    return spgr_signal(1 / t1[..., None], repetition_time, actual, m0)
 
 
 VFA_T1 = Model(
@@ -177,10 +286,23 @@ VFA_T1 = Model(
     title="T1 from variable flip angles",
     parameters=(_T1, _M0),
     design=("flip_angles", "repetition_time"),
-    options=(),
-    estimate=_estimate_vfa,
+    options=("b1",),
+    estimate=estimate_vfa,
     predict=_predict_vfa,
     formula="S(a) = M0 sin(a) (1 - E) / (1 - E cos(a)), E = exp(-TR / T1)",
-    doi="10.1002/mrm.1910050203",
+    doi="10.1016/0730-725X(87)90021-X",
 )
-MODELS = (VFA_T1,)
+VFA_T1_LINEAR = Model(
+    name="vfa-t1-linear",
+    label="vfalinear",
+    title="T1 from variable flip angles, weighted linear fit",
+    parameters=(_T1, _M0),
+    design=("flip_angles", "repetition_time"),
+    options=("b1",),
+    estimate=estimate_vfa_linear,
+    predict=_predict_vfa,
+    formula="S / sin(a) = E S / tan(a) + M0 (1 - E), weights (sin(a) / (1 - E cos(a)))^2, "
+    "E = exp(-TR / T1)",
+    doi="10.1002/mrm.21669",
+)
+MODELS = (VFA_T1, VFA_T1_LINEAR)
