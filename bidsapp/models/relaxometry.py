@@ -1,7 +1,5 @@
 """T1 from spoiled gradient echoes at several flip angles, with or without a B1 map."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -114,7 +112,6 @@ def estimate_vfa_linear(
     """
     _check(flip_angles, b1)
     actual = _angles(flip_angles, 1.0 if b1 is None else b1)
-    known = np.isfinite(actual).all(axis=-1)
     sine, cosine = np.sin(actual), np.cos(actual)
     y, x = signal / sine, signal * cosine / sine
     weight: Array = np.ones_like(y)
@@ -130,7 +127,7 @@ def estimate_vfa_linear(
     r1, m0 = -np.log(decay) / repetition_time, intercept / (1 - decay)
     residual = signal - spgr_signal(r1[:, None], repetition_time, actual, m0[:, None])
     variances = _variances(r1, m0, actual, repetition_time, residual)
-    return _told(r1, m0, *variances, known=known)
+    return _told(r1, m0, *variances, angles=actual)
 
 
 def _vfa_problem(flip_angles: Array, repetition_time: float) -> Separable:
@@ -166,18 +163,19 @@ def _angles(flip_angles: Array, b1: ArrayLike) -> Array:
 
 def _estimate_each(signal: Array, angles: Array, repetition_time: float) -> Estimate:
     """Fit voxels of which each has flip angles (V, N) of its own."""
-    known = np.isfinite(angles).all(axis=-1)
     trigonometry = np.sin(angles), np.cos(angles)
     r1 = _refine_each(signal, *trigonometry, repetition_time)
     curve, _ = _curve(r1, *trigonometry, repetition_time)
     m0 = np.maximum(_dot(curve, signal) / _dot(curve, curve), 0)
     residual = signal - m0[:, None] * curve
-    return _told(r1, m0, *_variances(r1, m0, angles, repetition_time, residual), known=known)
+    return _told(r1, m0, *_variances(r1, m0, angles, repetition_time, residual), angles=angles)
 
 
-def _best_each(signal: Array, sine: Array, cosine: Array, repetition_time: float) -> NDArray[Any]:
+def _best_each(
+    signal: Array, sine: Array, cosine: Array, repetition_time: float
+) -> NDArray[np.intp]:
     """Return for each voxel the point of the grid that explains most."""
-    best = np.zeros(len(signal), int)
+    best = np.zeros(len(signal), np.intp)
     most = np.zeros(len(signal))
     for point, rate in enumerate(_GRID):
         curve, _ = _curve(np.array([rate]), sine, cosine, repetition_time)
@@ -254,7 +252,7 @@ def _told(
     m0: Array,
     r1_variance: Array,
     m0_variance: Array,
-    known: NDArray[np.bool_] | None = None,
+    angles: Array | None = None,
 ) -> Estimate:
     """Name the parameters, and give every voxel its status."""
     found = (m0 > 0) & np.isfinite(r1)
@@ -262,8 +260,8 @@ def _told(
     bound = (t1 <= _T1.lower * (1 + 1e-9)) | (t1 >= _T1.upper * (1 - 1e-9))
     status = np.where(bound, Status.AT_BOUND, Status.OK)
     status = np.where(found, status, Status.NOT_IDENTIFIABLE)
-    if known is not None:
-        status = np.where(known, status, Status.BAD_INPUT)
+    if angles is not None:
+        status = np.where(np.isfinite(angles).all(axis=-1), status, Status.BAD_INPUT)
     return Estimate(
         {"T1": t1, "M0": m0},
         {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.sqrt(m0_variance)},
