@@ -16,10 +16,13 @@ _FRAMES_SEEN = 3
 
 @dataclass(frozen=True)
 class Spgr:
-    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM."""
+    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM.
+
+    The flip angle is one number, or (...) for each voxel: the nominal times B1.
+    """
 
     repetition_time: float
-    flip_angle: float
+    flip_angle: float | Array
     relaxivity: float
 
 

@@ -12,6 +12,46 @@ _T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 _M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 _GRID = np.geomspace(1 / _T1.upper, 1 / _T1.lower, 100)
 _MAX_STEPS = 100
+_B1_RANGE = (0.3, 2.0)
+
+
+def b1_ratio(transmit: ArrayLike, scale: float = 1.0) -> Array:
+    """Return the actual over the nominal flip angle from a transmit field map.
+
+    Parameters
+    ----------
+    transmit : (...) array
+        Zero, negative or not finite where there is no value.
+    scale : float
+        1 for a map of ratios, 0.01 for one in percent.
+
+    Returns
+    -------
+    (...) array
+        NaN where there is no value.
+
+    Raises
+    ------
+    FitError
+        If the map has no value, or its median is implausible: the scale is wrong.
+
+    Examples
+    --------
+    >>> b1_ratio([90.0, 110.0, 0.0], 0.01).round(9)
+    array([0.9, 1.1, nan])
+    """
+    values = np.asarray(transmit, float)
+    known = np.isfinite(values) & (values > 0)
+    if not known.any():
+        raise FitError("the B1 map has no value above zero")
+    median = scale * float(np.median(values[known]))
+    if not _B1_RANGE[0] <= median <= _B1_RANGE[1]:
+        raise FitError(
+            f"the B1 map's median is {median:g} of the nominal flip angle, outside "
+            f"{_B1_RANGE[0]:g} to {_B1_RANGE[1]:g}; do its Units say what it holds, 1 or percent?"
+        )
+    result: Array = np.where(known, scale * values, np.nan)
+    return result
 
 
 def estimate_vfa(
@@ -281,7 +321,7 @@ def _predict_vfa(
 VFA_T1 = Model(
     name="vfa-t1",
     label="vfa",
-    title="T1 from variable flip angles",
+    title="T1 from variable flip angles, non-linear fit",
     parameters=(_T1, _M0),
     design=("flip_angles", "repetition_time"),
     options=("b1",),
