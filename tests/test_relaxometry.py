@@ -219,6 +219,22 @@ def test_standard_errors_are_the_scatter(estimate):
     assert stated == pytest.approx(found.values["T1"].std(), rel=0.05)
 
 
+def test_the_line_settles_or_is_not_given():
+    """However noisy: the weights that a given line implies give that line again."""
+    rng = np.random.default_rng(11)
+    signal = spgr_signal(1 / 1.4, TR, ANGLES, 1000.0) + rng.normal(0, 10, (4000, 4))
+    found = estimate_vfa_linear(signal, **DESIGN)
+    given = np.isfinite(found.values["T1"])
+    assert np.array_equal(given, found.status != Status.NOT_IDENTIFIABLE)
+    decay = np.exp(-TR / found.values["T1"][given])
+    root = np.sin(ANGLES) / (1 - decay[:, None] * np.cos(ANGLES))
+    x, y = signal[given] / np.tan(ANGLES), signal[given] / np.sin(ANGLES)
+    again = [
+        np.polyfit(a, b, 1, w=w)[0] for a, b, w in zip(x[:300], y[:300], root[:300], strict=True)
+    ]
+    np.testing.assert_allclose(again, decay[:300], rtol=1e-7)
+
+
 @BOTH
 def test_a_voxel_without_b1_harms_no_other(estimate):
     """B1 that is missing, zero or turns beyond 180 degrees is BAD_INPUT, NaN, and alone so."""

@@ -12,6 +12,7 @@ _T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 _M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 _GRID = np.geomspace(1 / _T1.upper, 1 / _T1.lower, 100)
 _MAX_STEPS = 100
+_SETTLED = 1e-9
 _B1_RANGE = (0.3, 2.0)
 
 
@@ -124,7 +125,8 @@ def estimate_vfa_linear(
     -------
     Estimate
         T1 (s) and M0 (V,); NaN with ``NOT_IDENTIFIABLE`` where the line's slope is not between 0
-        and 1, ``AT_BOUND`` where T1 lies beyond its range, ``BAD_INPUT`` where B1 is not positive.
+        and 1 or does not settle, ``AT_BOUND`` where T1 lies beyond its range, ``BAD_INPUT`` where
+        B1 is not positive.
 
     Raises
     ------
@@ -135,7 +137,9 @@ def estimate_vfa_linear(
     -----
     ``S / sin(a) = E S / tan(a) + M0 (1 - E)`` with the weights ``(sin(a) / (1 - E cos(a)))^2``,
     which undo that the division amplifies the noise of small angles: the slope E of one line gives
-    the weights of the next, from equal weights on until E settles.
+    the weights of the next, from equal weights on until E settles. Noise lies on both axes, so
+    that T1 is too long where there is much of it: by 0.8 % at a signal-to-noise ratio of 20 and
+    6 % at 8 (four angles from 2 to 20 degrees, T1 = 1.4 s), where `estimate_vfa` is not.
 
     References
     ----------
@@ -152,18 +156,8 @@ def estimate_vfa_linear(
     """
     _check(flip_angles, b1)
     actual = _angles(flip_angles, 1.0 if b1 is None else b1)
-    sine, cosine = np.sin(actual), np.cos(actual)
-    y, x = signal / sine, signal * cosine / sine
-    weight: Array = np.ones_like(y)
-    slope: Array = np.zeros(len(signal))
-    for _ in range(_MAX_STEPS):
-        previous, (slope, intercept) = slope, _line(x, y, weight)
-        decay = np.clip(slope, *np.exp(-repetition_time / np.array([_T1.lower, _T1.upper])))
-        weight = (sine / (1 - decay[:, None] * cosine)) ** 2
-        if not (np.abs(slope - previous) > 1e-12).any():
-            break
-    inside = (slope > 0) & (slope < 1)
-    decay = np.where(inside, slope, np.nan)
+    slope, intercept = _settled_line(signal, np.sin(actual), np.cos(actual), repetition_time)
+    decay = np.where((slope > 0) & (slope < 1), slope, np.nan)
     r1, m0 = -np.log(decay) / repetition_time, intercept / (1 - decay)
     residual = signal - spgr_signal(r1[:, None], repetition_time, actual, m0[:, None])
     variances = _variances(r1, m0, actual, repetition_time, residual)
@@ -263,6 +257,24 @@ def _dot(a: Array, b: Array) -> Array:
     return result
 
 
+def _settled_line(
+    signal: Array, sine: Array, cosine: Array, repetition_time: float
+) -> tuple[Array, Array]:
+    """Return slope and intercept of the lines that imply their own weights; NaN where none does."""
+    limits = np.exp(-repetition_time / np.array([_T1.lower, _T1.upper]))
+    y, x = signal / sine, signal * cosine / sine
+    weight: Array = np.ones_like(y)
+    slope: Array = np.zeros(len(signal))
+    for _ in range(_MAX_STEPS):
+        previous, (slope, intercept) = slope, _line(x, y, weight)
+        decay = np.clip(slope, *limits)[:, None]
+        weight = (sine / (1 - decay * cosine)) ** 2
+        moved = np.abs(slope - previous)
+        if not (moved > 1e-12).any():
+            break
+    return np.where(moved < _SETTLED, slope, np.nan), intercept
+
+
 def _line(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
     """Return slope and intercept (V,) of weighted straight lines; NaN where x does not vary."""
     total = weight.sum(axis=1)
@@ -303,7 +315,7 @@ def _told(
     if angles is not None:
         status = np.where(np.isfinite(angles).all(axis=-1), status, Status.BAD_INPUT)
     return Estimate(
-        {"T1": t1, "M0": m0},
+        {"T1": t1, "M0": np.where(m0 >= 0, m0, np.nan)},
         {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.sqrt(m0_variance)},
         status.astype(np.int8),
     )
