@@ -6,7 +6,15 @@ from argparse import Action, ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
-from bidsapp.config import AIF_SOURCES, DCE_MODELS, HAEMATOCRIT, IVIM_MODELS, SPACES, version
+from bidsapp.config import (
+    AIF_SOURCES,
+    DCE_MODELS,
+    HAEMATOCRIT,
+    IVIM_MODELS,
+    SPACES,
+    T1_MODELS,
+    version,
+)
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 
@@ -55,7 +63,7 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="filter_file",
         type=_file,
         metavar="FILE",
-        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa roi aif',
+        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif',
     )
     group.add_argument(
         "-d",
@@ -102,6 +110,12 @@ def _add_analysis(made: ArgumentParser) -> None:
         choices=AIF_SOURCES,
         default=AIF_SOURCES[0],
         help="arterial input: label-AIF_mask, label-AIF_timeseries.tsv, or a population function",
+    )
+    group.add_argument(
+        "--t1-model",
+        choices=T1_MODELS,
+        default=T1_MODELS[0],
+        help="fit of the T1 map, where several flip angles were acquired",
     )
     group.add_argument("--t1-tissue", type=_positive, help="s; default: by field strength")
     group.add_argument("--t1-blood", type=_positive, help="s; default: by field strength")

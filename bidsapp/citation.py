@@ -89,11 +89,19 @@ def _kinetics(config: Config) -> str:
     )
     return (
         "The dynamic signal was converted to concentration by the spoiled gradient-echo equation, "
-        f"without T2* (T1: {times}; a T1 map where several flip angles were acquired). The "
+        f"without T2* (T1: {times}{_t1_map(config)}). Where a B1 map was acquired, the flip angles "
+        "were multiplied by it. The "
         f"arterial input was {source}, with a haematocrit of {config.haematocrit:g}. "
         f"The {row.title} model was fitted by variable projection from a grid over the rate, "
         f"which finds the global minimum: {row.formula}."
     )
+
+
+def _t1_map(config: Config) -> str:
+    if config.t1_tissue:
+        return ""
+    row = MODELS[config.t1_model]
+    return f"; where several flip angles were acquired, {row.title}: {row.formula}"
 
 
 def _lesions() -> str:
@@ -105,6 +113,7 @@ def _lesions() -> str:
 
 def _references(config: Config) -> list[str]:
     rows = [MODELS["adc"], MODELS[f"ivim-{config.ivim_model}"], MODELS[config.dce_model]]
+    rows += [] if config.t1_tissue else [MODELS[config.t1_model]]
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([] if config.sloppy else [_LOCAL_PEARSON]),

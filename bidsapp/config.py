@@ -16,6 +16,7 @@ SPACES = ("native", "T1w", "individual")
 AIF_SOURCES = ("roi", "table", "parker2006")
 IVIM_MODELS = ("asymptotic", "biexponential")
 DCE_MODELS = ("extended-tofts", "tofts", "patlak")
+T1_MODELS = ("vfa-t1", "vfa-t1-linear")
 HAEMATOCRIT = 0.42
 
 
@@ -41,6 +42,8 @@ class Config:
         The IVIM fit and its range of b-values, s/mm2.
     dce_model, aif
         The kinetic model and where the arterial input comes from.
+    t1_model
+        The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
         s; None for the value of the field strength.
     relaxivity
@@ -77,6 +80,7 @@ class Config:
     b_max: float = float("inf")
     dce_model: str = "extended-tofts"
     aif: str = "roi"
+    t1_model: str = "vfa-t1"
     t1_tissue: float | None = None
     t1_blood: float | None = None
     relaxivity: float | None = None

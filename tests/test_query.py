@@ -81,6 +81,44 @@ def test_a_bad_sidecar_is_named(root, field, value, message):
     assert message in found.problems[0]
 
 
+def write_b1(root, units, name="TB1map"):
+    stem = f"sub-01/ses-baseline/fmap/sub-01_ses-baseline_{name}"
+    write_image(root / f"{stem}.nii.gz", np.full((4, 4, 2), 90, np.float32))
+    write_json(root / f"{stem}.json", {} if units is None else {"Units": units})
+
+
+@pytest.mark.parametrize(("units", "scale"), [("1", 1), ("percent", 0.01), ("%", 0.01)])
+def test_a_b1_map_is_found_with_its_scale(root, units, scale):
+    """The transmit field map in ``fmap`` is found; its Units tell what brings it to a ratio."""
+    write_b1(root, units)
+    found = session(root)
+    assert found.problems == ()
+    assert found.transmit_field.image.name == "sub-01_ses-baseline_TB1map.nii.gz"
+    assert found.transmit_field.scale == scale
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        (None, 'TB1map.json: Units is missing; add "1" if 1 is the nominal flip angle'),
+        ("arbitrary", "TB1map.json: Units is 'arbitrary', which does not tell"),
+    ],
+)
+def test_a_b1_map_of_unknown_unit_is_refused(root, units, message):
+    """Ratio or percent is not guessed: without Units that tell, the map is a problem in words."""
+    write_b1(root, units)
+    found = session(root)
+    assert found.transmit_field is None
+    assert message in found.problems[0]
+
+
+def test_two_b1_maps_ask_for_a_filter(root):
+    """Two B1 maps of a session are not guessed between."""
+    write_b1(root, "1", "acq-afi_TB1map")
+    write_b1(root, "1", "acq-dream_TB1map")
+    assert "several b1 images" in session(root).problems[0]
+
+
 def test_sidecars_are_inherited(root):
     """A field in a sidecar at the root holds for the image below (the BIDS inheritance)."""
     stem = "sub-01/ses-baseline/perf/sub-01_ses-baseline"

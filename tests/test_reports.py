@@ -386,6 +386,16 @@ def test_warnings_say_what_and_how_much(derivatives):
     )
 
 
+def test_a_signal_that_no_concentration_explains_is_told(derivatives):
+    """Voxels beyond the range of the SPGR equation draw a warning, from 10 % of them on."""
+    path = derivatives / "sub-01/ses-1week/perf/sub-01_ses-1week_desc-concentration_quality.json"
+    counts = {"Voxels": 200, "VoxelsBeyondRange": 30, "VoxelsUnusable": 20}
+    path.write_text(json.dumps(counts))
+    top = texts_of(derivatives)
+    assert "1week, DCE: 15 % of the voxels have frames whose signal no concentration gives" in top
+    assert not any("no baseline" in text for text in top)
+
+
 BROKEN = {
     "*_roistats.tsv": "roistats.tsv: cannot be read as a table",
     "*_desc-coreg_quality.json": "quality.json: cannot be read as JSON",

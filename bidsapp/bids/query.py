@@ -22,8 +22,16 @@ from bidsapp.bids.records import (
     Rois,
     Session,
     Space,
+    TransmitField,
 )
-from bidsapp.bids.sidecar import frame_times, number, read_numbers, read_table, sidecar_name
+from bidsapp.bids.sidecar import (
+    frame_times,
+    number,
+    read_numbers,
+    read_table,
+    sidecar_name,
+    transmit_scale,
+)
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 from bidsapp.rois import as_labels
 
@@ -32,6 +40,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "dwi": {"suffix": "dwi"},
     "dce": {"suffix": "dce"},
     "vfa": {"suffix": "VFA"},
+    "b1": {"suffix": "TB1map"},
     "roi": {"suffix": ["dseg", "mask"]},
     "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
 }
@@ -136,6 +145,7 @@ class Query:
             diffusion=attempt(self._diffusion, key),
             dynamic=attempt(self._dynamic, key),
             flip_angle_series=attempt(self._flip_angle_series, key),
+            transmit_field=attempt(self._transmit_field, key),
             enhancing=attempt(self._rois, key, "enhancing") or (),
             whole=attempt(self._rois, key, "whole") or (),
             artery=attempt(self._artery, key),
@@ -222,6 +232,13 @@ class Query:
             )
         radians = tuple(math.radians(a) for a in angles)
         return FlipAngleSeries(tuple(images), radians, times.pop())
+
+    def _transmit_field(self, key: Mapping[str, Any]) -> TransmitField | None:
+        found = self._only("b1", key)
+        if not found:
+            return None
+        image = _readable(found, 3)
+        return TransmitField(image, transmit_scale(found.get_metadata(), image))
 
     def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Any]:
         """Ask all ROI derivatives."""

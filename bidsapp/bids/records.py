@@ -39,6 +39,14 @@ class FlipAngleSeries:
 
 
 @dataclass(frozen=True)
+class TransmitField:
+    """A B1 map; times the scale it is the actual over the nominal flip angle."""
+
+    image: Path
+    scale: float
+
+
+@dataclass(frozen=True)
 class Lesion:
     """One row of an ROI table."""
 
@@ -67,6 +75,7 @@ class Session:
     diffusion: Diffusion | None = None
     dynamic: Dynamic | None = None
     flip_angle_series: FlipAngleSeries | None = None
+    transmit_field: TransmitField | None = None
     enhancing: tuple[Rois, ...] = ()
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None

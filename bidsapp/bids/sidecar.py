@@ -9,6 +9,8 @@ from typing import Any
 
 from bidsapp.errors import BadInput
 
+_TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
+
 
 def number(
     metadata: Mapping[str, Any], key: str, image: Path, unit: str, low: float, high: float
@@ -58,6 +60,38 @@ def sidecar_name(image: Path) -> str:
     'sub-01_dce.json'
     """
     return image.name.removesuffix(".gz").removesuffix(".nii") + ".json"
+
+
+def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
+    """Return what brings a B1 map to the actual over the nominal flip angle.
+
+    Parameters
+    ----------
+    metadata
+        The image's metadata.
+    image
+        Whose sidecar it is, for the message.
+
+    Raises
+    ------
+    BadInput
+        If ``Units`` is missing or neither ``1`` nor ``percent``: BIDS leaves it to the data set.
+
+    Examples
+    --------
+    >>> transmit_scale({"Units": "percent"}, Path("sub-01_TB1map.nii.gz"))
+    0.01
+    """
+    how = 'add "1" if 1 is the nominal flip angle, "percent" if 100 is'
+    if "Units" not in metadata:
+        raise BadInput(f"{sidecar_name(image)}: Units is missing; {how}")
+    units = str(metadata["Units"]).strip().lower()
+    if units not in _TRANSMIT_UNITS:
+        raise BadInput(
+            f"{sidecar_name(image)}: Units is {metadata['Units']!r}, which does not tell what the "
+            f"nominal flip angle is; {how}"
+        )
+    return _TRANSMIT_UNITS[units]
 
 
 def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ from dipy.core.gradients import GradientTable
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
-    InputMultiObject,
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
@@ -122,37 +121,6 @@ class FitKinetics(SimpleInterface):
             plasma=read_column(self.inputs.arterial, "plasma"),
         )
         self._results["out_files"] = save_maps(found, image, Path(runtime.cwd))
-        return runtime
-
-
-class _FitT1Input(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image a flip angle")
-    flip_angles = traits.List(traits.Float, mandatory=True, desc="rad")
-    repetition_time = traits.Float(mandatory=True, desc="s")
-
-
-class _FitT1Output(TraitedSpec):
-    out_file = File(exists=True, desc="T1 map, s; NaN where the fit failed")
-
-
-class FitT1(SimpleInterface):
-    """Fit T1 to images at several flip angles."""
-
-    input_spec = _FitT1Input
-    output_spec = _FitT1Output
-
-    def _run_interface(self, runtime: Any) -> Any:
-        loaded = [load(f) for f in self.inputs.in_files]
-        signal = np.stack([data for data, _ in loaded], axis=-1)
-        found = fit_masked(
-            "vfa-t1",
-            signal,
-            (signal > 0).all(axis=-1),
-            flip_angles=np.array(self.inputs.flip_angles),
-            repetition_time=self.inputs.repetition_time,
-        )
-        target = Path(runtime.cwd) / "t1.nii"
-        self._results["out_file"] = save(found.values["T1"], loaded[0][1], target)
         return runtime
 
 

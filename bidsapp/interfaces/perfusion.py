@@ -1,5 +1,6 @@
 """Nodes of the DCE branch: arterial input, and signal to concentration."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import load, load_mask, save
@@ -27,17 +28,36 @@ from bidsapp.models.enhancement import (
     population_input,
     to_concentration,
 )
+from bidsapp.models.spgr import Conversion, concentration_status
+
+_NOT_CONVERTED = 255
+_LEVELS = {
+    str(int(Conversion.OK)): "every frame has a concentration",
+    str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration gives",
+    str(int(Conversion.UNUSABLE)): "baseline, T1 or flip angle is missing or not positive",
+    str(_NOT_CONVERTED): "outside the mask",
+}
 
 
 class _AcquisitionInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
     repetition_time = traits.Float(mandatory=True, desc="s")
-    flip_angle = traits.Float(mandatory=True, desc="rad")
+    flip_angle = traits.Float(mandatory=True, desc="nominal, rad")
+    b1_map = File(exists=True, desc="actual over nominal flip angle, on the series' grid")
     relaxivity = traits.Float(mandatory=True, desc="1/s/mM")
 
 
 def _spgr(inputs: Any) -> Spgr:
     return Spgr(inputs.repetition_time, inputs.flip_angle, inputs.relaxivity)
+
+
+def _corrected(spgr: Spgr, b1: Any) -> Spgr:
+    """Return the acquisition with the actual flip angles."""
+    return spgr if b1 is None else replace(spgr, flip_angle=spgr.flip_angle * b1)
+
+
+def _load_b1(inputs: Any) -> Any:
+    return np.asarray(load(inputs.b1_map)[0], float) if inputs.b1_map else None
 
 
 class _FindArterialInputInput(_AcquisitionInput):
@@ -84,13 +104,22 @@ class FindArterialInput(SimpleInterface):
             inside = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
             if not inside.any():
                 raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
+            spgr = _corrected(_spgr(self.inputs), self._artery_b1(inside))
             signal = data[inside].mean(axis=0)
-            return measured_input(
-                signal, time, t1_blood=self.inputs.t1_blood, spgr=_spgr(self.inputs), **common
-            )
+            return measured_input(signal, time, t1_blood=self.inputs.t1_blood, spgr=spgr, **common)
         if self.inputs.source == "table":
             return _from_table(Path(self.inputs.table), time, **common)
         return population_input(self.inputs.source, enhancing_curve(data), time, **common)
+
+    def _artery_b1(self, inside: Any) -> float | None:
+        """Return the mean B1 of the artery's voxels."""
+        b1 = _load_b1(self.inputs)
+        if b1 is None:
+            return None
+        known = b1[inside & np.isfinite(b1)]
+        if not len(known):
+            raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
+        return float(known.mean())
 
 
 def _from_table(
@@ -144,6 +173,8 @@ class _SignalToConcentrationInput(_AcquisitionInput):
 
 class _SignalToConcentrationOutput(TraitedSpec):
     out_file = File(exists=True, desc="concentration, mM, 4D; NaN where there is none")
+    status = File(exists=True, desc="a `Conversion` in each voxel, 255 where not converted")
+    counts = File(exists=True, desc="JSON: how many voxels and frames are beyond range")
 
 
 class SignalToConcentration(SimpleInterface):
@@ -156,12 +187,33 @@ class SignalToConcentration(SimpleInterface):
         data, image = load(self.inputs.in_file)
         t1 = load(self.inputs.t1_map)[0] if self.inputs.t1_map else self.inputs.t1_tissue
         tissue = np.broadcast_to(np.asarray(t1, float), data.shape[:3])
-        spgr = _spgr(self.inputs)
         mask = load_mask(self.inputs.mask or None)
         inside = np.ones(data.shape[:3], bool) if mask is None else mask
-        result = np.full_like(data, np.nan)
+        b1 = _load_b1(self.inputs)
+        spgr = _corrected(_spgr(self.inputs), None if b1 is None else b1[inside])
         frames = self.inputs.baseline_frames
-        result[inside] = to_concentration(data[inside], frames, tissue[inside], spgr)
-        target = Path(runtime.cwd) / "concentration.nii"
-        self._results["out_file"] = save(result, image, target)
+        found = to_concentration(data[inside], frames, tissue[inside], spgr)
+        result = np.full_like(data, np.nan)
+        result[inside] = found
+        status = np.full(data.shape[:3], _NOT_CONVERTED, np.uint8)
+        status[inside] = concentration_status(found)
+        folder = Path(runtime.cwd)
+        self._results["out_file"] = save(result, image, folder / "concentration.nii")
+        self._results["status"] = save(status, image, folder / "status.nii")
+        (folder / "counts.json").write_bytes(to_json(_counts(found)))
+        self._results["counts"] = str(folder / "counts.json")
         return runtime
+
+
+def _counts(concentration: Any) -> dict[str, Any]:
+    """Count voxels and frames of which no concentration explains the signal."""
+    status = concentration_status(concentration)
+    beyond = concentration[status == Conversion.BEYOND_RANGE]
+    return {
+        "Description": "Whether a concentration explains the signal of each voxel",
+        "Levels": _LEVELS,
+        "Voxels": len(status),
+        "VoxelsBeyondRange": len(beyond),
+        "FramesBeyondRange": int(np.isnan(beyond).sum()),
+        "VoxelsUnusable": int((status == Conversion.UNUSABLE).sum()),
+    }

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bidsapp.errors import FitError
 from bidsapp.models.aif import POPULATION, bolus_arrival, plasma_from_blood
 from bidsapp.models.base import Array
-from bidsapp.models.relaxometry import signal_to_concentration
+from bidsapp.models.spgr import signal_to_concentration
 
 _ENHANCING = 0.02
 _FRAMES_SEEN = 3
@@ -16,10 +16,13 @@ _FRAMES_SEEN = 3
 
 @dataclass(frozen=True)
 class Spgr:
-    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM."""
+    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM.
+
+    The flip angle is one number, or (...) for each voxel: the nominal times B1.
+    """
 
     repetition_time: float
-    flip_angle: float
+    flip_angle: float | Array
     relaxivity: float
 
 

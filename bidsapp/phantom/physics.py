@@ -9,7 +9,7 @@ from scipy import optimize
 
 from bidsapp.models import MODELS
 from bidsapp.models.aif import parker2006, plasma_from_blood
-from bidsapp.models.relaxometry import contrast_r1, spgr_signal
+from bidsapp.models.spgr import contrast_r1, spgr_signal
 
 Array = NDArray[np.float64]
 

@@ -14,6 +14,12 @@ Level = Literal["failed", "warning", "missing"]
 FAILED_SHARE = 0.1
 """Share of a lesion's voxels without a valid fit that draws a warning."""
 
+CONVERSION = {
+    "VoxelsBeyondRange": "have frames whose signal no concentration gives",
+    "VoxelsUnusable": "have no baseline, T1 or flip angle to convert their signal with",
+}
+"""Counts of `desc-concentration_quality.json` that draw a warning, and what to say."""
+
 DISPLACEMENT = 1.0
 """Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
 
@@ -102,6 +108,19 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
 
 
+def _conversion(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        path = session.find("perf", "desc-concentration_quality.json")
+        if path is None:
+            continue
+        counts = read_json(path)
+        for key, say in CONVERSION.items():
+            share = counts[key] / max(counts["Voxels"], 1)
+            if share > FAILED_SHARE:
+                text = f"{session.name}, DCE: {100 * share:.0f} % of the voxels {say}"
+                yield Finding("warning", text, "lesions")
+
+
 def _motion(participant: Participant) -> Iterator[Finding]:
     for session, datatype in _series(participant):
         path = session.find(datatype, "desc-motion_timeseries.tsv")
@@ -143,6 +162,7 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _status,
     _registration,
     _motion,
+    _conversion,
     _failed_voxels,
     _absent,
 )

@@ -6,10 +6,10 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
+from bidsapp.bids.records import Dynamic, Session
 from bidsapp.config import Config, agent_relaxivity, field_constant
 from bidsapp.interfaces.derivatives import AverageVolumes
-from bidsapp.interfaces.fitting import FitKinetics, FitT1
+from bidsapp.interfaces.fitting import FitKinetics
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.perfusion import (
     FindArterialInput,
@@ -20,6 +20,7 @@ from bidsapp.models import MODELS
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.outputs import namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
+from bidsapp.workflows.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
 from bidsapp.workflows.series import Alignment, Port, connect_alignment, series_inputnode
 
 
@@ -75,9 +76,10 @@ def init_dce_wf(
     mean = pe.Node(AverageVolumes(), name="mean")
     workflow.connect(*moved, mean, "in_file")
     aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", cost="lpa")
-    arterial = _connect_arterial_input(workflow, moved, aligned, session, series, config)
+    b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
+    arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
     concentration = _connect_concentration(
-        workflow, moved, aligned, arterial, session, series, config
+        workflow, moved, aligned, b1, arterial, session, series, config
     )
     fitted = _connect_fit(workflow, concentration, aligned, arterial, session, series, config)
     save_maps(workflow, fitted, session, config)
@@ -110,6 +112,7 @@ def _connect_arterial_input(
     workflow: pe.Workflow,
     moved: Port,
     aligned: Alignment,
+    b1: Port | None,
     session: Session,
     series: Dynamic,
     config: Config,
@@ -126,6 +129,8 @@ def _connect_arterial_input(
         node.inputs.table = str(session.arterial_table)
     if config.aif == "roi":
         _connect_artery(workflow, node, aligned, session)
+    if config.aif == "roi" and b1:
+        workflow.connect(*b1, node, "b1_map")
     path = namer(session).path("perf", "timeseries", ".tsv", label="AIF")
     sidecar = {
         "time": {"Units": "s"},
@@ -136,6 +141,8 @@ def _connect_arterial_input(
         "Relaxivity": node.inputs.relaxivity,
         "Sources": [source_uri(series.image, config)],
     }
+    if config.aif == "roi":
+        sidecar |= b1_sidecar(session, config)
     writer = save("save_aif", config, [path], [sidecar])
     workflow.connect(node, "out_file", writer, "in_files")
     return node
@@ -160,6 +167,7 @@ def _connect_concentration(
     workflow: pe.Workflow,
     moved: Port,
     aligned: Alignment,
+    b1: Port | None,
     arterial: pe.Node,
     session: Session,
     series: Dynamic,
@@ -174,50 +182,35 @@ def _connect_concentration(
     workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
-    if session.flip_angle_series and _uses_t1_map(session, config):
-        t1_map = _connect_t1(workflow, session.flip_angle_series, aligned, session, config)
+    if session.flip_angle_series and uses_t1_map(session, config):
+        t1_map = connect_t1(workflow, session.flip_angle_series, aligned, session, config)
         workflow.connect(*t1_map, node, "t1_map")
-    path = namer(session).path("perf", "dce", desc="concentration")
-    sidecar = {
+    if b1:
+        workflow.connect(*b1, node, "b1_map")
+    _save_concentration(workflow, node, session, series, config)
+    return node, "out_file"
+
+
+def _save_concentration(
+    workflow: pe.Workflow, node: pe.Node, session: Session, series: Dynamic, config: Config
+) -> None:
+    """Write the concentrations, and where and how often no concentration explains the signal."""
+    sidecar: dict[str, Any] = {
         "Units": "mmol/l",
         "Sources": [source_uri(series.image, config)],
         "SkullStripped": False,
     }
-    writer = save("save_concentration", config, [path], [sidecar])
-    workflow.connect(node, "out_file", writer, "in_files")
-    return node, "out_file"
-
-
-def _uses_t1_map(session: Session, config: Config) -> bool:
-    """Tell whether T1 is measured: there are flip angles, and no T1 was given."""
-    return session.flip_angle_series is not None and config.t1_tissue is None
-
-
-def _connect_t1(
-    workflow: pe.Workflow,
-    series: FlipAngleSeries,
-    aligned: Alignment,
-    session: Session,
-    config: Config,
-) -> Port:
-    """Fit T1 to the flip angles and bring it to the dynamic series by scanner coordinates."""
-    fit = pe.Node(FitT1(), name="t1", mem_gb=2)
-    fit.inputs.in_files = [str(i) for i in series.images]
-    fit.inputs.flip_angles = list(series.flip_angles)
-    fit.inputs.repetition_time = series.repetition_time
-    onto = pe.Node(ApplyTransform(), name="t1_to_dce")
-    sidecar = {"Units": "s", "SkullStripped": False}
-    sidecar["Sources"] = [source_uri(i, config) for i in series.images]
-    path = namer(session).path("anat", "T1map", desc="vfa")
-    writer = save("save_t1", config, [path], [sidecar])
-    workflow.connect(
-        [
-            (fit, onto, [("out_file", "in_files")]),
-            (aligned.average, onto, [("out_file", "reference")]),
-            (fit, writer, [("out_file", "in_files")]),
-        ]
-    )
-    return onto, "out_files"
+    names, files = namer(session), pe.Node(niu.Merge(3), name="concentration_files")
+    paths = [
+        names.path("perf", "dce", desc="concentration"),
+        names.path("perf", "quality", desc="concentration"),
+        names.path("perf", "quality", ".json", desc="concentration"),
+    ]
+    sidecars = [sidecar | b1_sidecar(session, config), {}, {}]
+    writer = save("save_concentration", config, paths, sidecars)
+    for i, name in enumerate(("out_file", "status", "counts"), 1):
+        workflow.connect(node, name, files, f"in{i}")
+    workflow.connect(files, "out", writer, "in_files")
 
 
 def _connect_fit(
@@ -244,7 +237,9 @@ def _connect_fit(
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
     }
-    if _uses_t1_map(session, config):
-        settings["t1_tissue"] = "map from several flip angles"
+    if uses_t1_map(session, config):
+        settings["t1_tissue"] = f"map from several flip angles, {config.t1_model}"
+    if session.transmit_field:
+        settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file")}
     return Fitted(node, model, "perf", series.image, settings, design)
