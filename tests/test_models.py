@@ -1,6 +1,4 @@
-"""The contract that every model of the table keeps, and the solver's promises."""
-
-import re
+"""What fitting promises beyond the contract of each model (test_models_contract.py)."""
 
 import numpy as np
 import pytest
@@ -17,95 +15,9 @@ from bidsapp.models.spgr import contrast_r1, signal_to_concentration, spgr_signa
 TIME = np.arange(60) * 5.2 / 60
 PLASMA = plasma_from_blood(parker2006(TIME, 0.5), 0.42)
 BVALUES = np.array([0, 10, 20, 40, 80, 200, 400, 600, 800, 1000.0])
+TISSUE = {"S0": 250.0, "f": 0.12, "D": 0.8e-3, "Dstar": 15e-3}
 STUDY_BVALUES = np.array([0, 200, 400, 600, 800, 1000.0])
 ANGLES = np.deg2rad([2, 5, 12, 20])
-
-DESIGNS = {
-    "bvalues": BVALUES,
-    "time": TIME,
-    "plasma": PLASMA,
-    "flip_angles": ANGLES,
-    "repetition_time": 0.005,
-}
-TRUTH = {
-    "ADC": 0.9e-3,
-    "S0": 250.0,
-    "f": 0.12,
-    "D": 0.8e-3,
-    "Dstar": 15e-3,
-    "Ktrans": 0.08,
-    "ve": 0.25,
-    "vp": 0.03,
-    "kep": 0.32,
-    "T1": 1.3,
-    "M0": 4000.0,
-}
-
-
-def design_of(model):
-    return {name: DESIGNS[name] for name in model.design}
-
-
-def truth_of(model):
-    return {p.name: np.array(TRUTH[p.name]) for p in model.parameters}
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-class TestContract:
-    """What every row of the table promises."""
-
-    def test_recovers_its_own_signal(self, model):
-        """A noise-free signal gives its parameters back, with status OK and R2 = 1."""
-        design = design_of(model)
-        signal = model.predict(truth_of(model), **design)
-        heard = np.isfinite(signal)
-        design = {k: v[heard] if np.ndim(v) else v for k, v in design.items()}
-        found = fit(model, signal[heard], **design)
-        for parameter in model.parameters:
-            assert found.values[parameter.name] == pytest.approx(TRUTH[parameter.name], rel=1e-4)
-        assert found.status == Status.OK
-        assert found.rsquared == pytest.approx(1)
-
-    def test_keeps_the_shape(self, model):
-        """A (2, 3, N) signal gives (2, 3) maps of every parameter, error and measure."""
-        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
-        found = fit(model, np.broadcast_to(signal, (2, 3, len(signal))), **design_of(model))
-        maps = [*found.values.values(), *found.stderr.values()]
-        assert {m.shape for m in (*maps, found.rmse, found.rsquared, found.status)} == {(2, 3)}
-        assert found.predict().shape == (2, 3, len(signal))
-
-    def test_one_bad_voxel_harms_no_other(self, model):
-        """NaN, infinite and empty voxels are NaN with BAD_INPUT; their neighbour is as alone."""
-        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
-        bad = [np.full_like(signal, x) for x in (np.nan, np.inf, 0)]
-        block = np.stack([signal, *bad, signal])
-        found = fit(model, block, **design_of(model))
-        alone = fit(model, signal, **design_of(model))
-        assert found.status.tolist()[1:4] == [Status.BAD_INPUT] * 3
-        for name, value in found.values.items():
-            assert np.isnan(value[1:4]).all()
-            np.testing.assert_allclose(value[[0, 4]], alone.values[name], rtol=1e-9)
-
-    def test_chunks_do_not_matter(self, model):
-        """The same voxels in chunks of any size give the same maps."""
-        rng = np.random.default_rng(3)
-        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
-        noisy = signal * rng.normal(1, 0.05, (11, len(signal)))
-        one, many = (fit(model, noisy, chunk=c, **design_of(model)) for c in (100, 3))
-        for name, value in one.values.items():
-            np.testing.assert_allclose(value, many.values[name], rtol=1e-6)
-
-    def test_says_what_it_is(self, model):
-        """Each row names its units, its formula, and a DOI."""
-        assert re.match(r"10\.\d+/", model.doi)
-        assert model.formula
-        assert model.title
-        assert all(p.unit and p.description and p.lower < p.upper for p in model.parameters)
-
-    def test_refuses_an_incomplete_design(self, model):
-        """Without its design a model says what it needs."""
-        with pytest.raises(FitError, match=f"{model.name} needs '{model.design[0]}'"):
-            fit(model, np.ones((2, 5)))
 
 
 def test_unknown_model_is_named():
@@ -203,7 +115,7 @@ def test_standard_errors_are_calibrated():
 def test_asymptotic_fit_is_the_studys():
     """F is one minus the intercept of the line through b >= 200 over S(0), to the last digit."""
     rng = np.random.default_rng(2)
-    truth = {k: np.array(TRUTH[k]) for k in ("S0", "f", "D", "Dstar")}
+    truth = {k: np.array(v) for k, v in TISSUE.items()}
     signal = MODELS["ivim-biexponential"].predict(truth, bvalues=STUDY_BVALUES)
     signal = signal * rng.normal(1, 0.01, signal.shape)
     slope, intercept = np.polyfit(STUDY_BVALUES[1:], np.log(signal[1:]), 1)
@@ -248,7 +160,7 @@ def test_estimator_takes_dipys_place():
     from dipy.core.gradients import gradient_table
     from dipy.reconst.ivim import IvimModel as DipyModel
 
-    truth = {k: np.array(TRUTH[k]) for k in ("S0", "f", "D", "Dstar")}
+    truth = {k: np.array(v) for k, v in TISSUE.items()}
     signal = MODELS["ivim-biexponential"].predict(truth, bvalues=BVALUES)
     directions = np.eye(3)[np.arange(len(BVALUES)) % 3] * (BVALUES[:, None] > 0)
     gtab = gradient_table(BVALUES, bvecs=directions, b0_threshold=0)

@@ -49,6 +49,51 @@ def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) ->
     return result
 
 
+def delayed_curves(
+    time: ArrayLike, plasma: ArrayLike, rate: ArrayLike, delay: float
+) -> tuple[Array, Array]:
+    """Return a curve that arrives later, and its convolution with ``exp(-rate t)``, exactly.
+
+    Parameters
+    ----------
+    time : (N,) array, min
+    plasma : (N,) array, mM
+        Linear between the times, zero before the first and constant after the last.
+    rate : (...) array, 1/min
+    delay : float, min
+        Negative for earlier.
+
+    Returns
+    -------
+    plasma : (N,) array, mM
+    convolution : (..., N) array, mM min
+
+    Notes
+    -----
+    Both at ``t - delay``: the curve keeps its corners, which lie between the frames then.
+
+    Examples
+    --------
+    >>> curve, integral = delayed_curves([0, 1, 2], [0, 2, 2], 0.0, 0.5)
+    >>> curve, integral
+    (array([0., 1., 2.]), array([0.  , 0.25, 2.  ]))
+    """
+    moments, curve, rates = ascending(time), np.asarray(plasma, float), np.asarray(rate, float)
+    if delay == 0:
+        return curve, convolve_exponential(moments, curve, rates)
+    wanted = moments - delay
+    start = moments[0]
+    every = np.unique(np.r_[moments, wanted[wanted > start]])
+    known = np.interp(every, moments, curve)
+    convolved = convolve_exponential(every, known, rates)
+    before = wanted <= start
+    index = np.searchsorted(every, np.maximum(wanted, start))
+    return (
+        np.where(before, np.where(wanted == start, curve[0], 0.0), known[index]),
+        np.where(before, 0.0, convolved[..., index]),
+    )
+
+
 def ascending(time: ArrayLike) -> Array:
     """Return frame times as an array.
 

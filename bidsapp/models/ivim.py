@@ -78,7 +78,8 @@ def _prepare_segmented(
         for maps in (result.values, result.stderr):
             for name in ("f", "Dstar", "S0"):
                 maps[name][~known] = np.nan
-        result.status[~known] = np.where(np.isfinite(d), Status.AT_BOUND, Status.BAD_INPUT)[~known]
+        lost = np.where(np.isfinite(d), Status.NOT_IDENTIFIABLE, Status.BAD_INPUT)
+        result.status[~known] = lost[~known]
         return result
 
     return Prepared(estimate, used)
@@ -170,11 +171,10 @@ def predict_mixture(values: Values, *, bvalues: Array, b_max: float = np.inf, **
     """Return the signal of both components (..., N); a D* that is NaN counts as very fast."""
     s0, f = values["S0"][..., None], values["f"][..., None]
     d = np.nan_to_num(values["D"])[..., None]
-    dstar = np.nan_to_num(values["Dstar"], nan=np.inf)[..., None]
-    b = np.where(bvalues < B_ZERO, 0.0, bvalues)
-    with np.errstate(invalid="ignore"):
-        fast = np.where(b > 0, np.exp(-b * dstar), 1.0)
-    signal = s0 * (f * fast + (1 - f) * np.exp(-b * d))
+    dstar = np.asarray(values["Dstar"])[..., None]
+    gone = np.where(bvalues < B_ZERO, 1.0, 0.0)
+    fast = np.where(np.isnan(dstar), gone, np.exp(-bvalues * np.nan_to_num(dstar)))
+    signal = s0 * (f * fast + (1 - f) * np.exp(-bvalues * d))
     return np.where(within(bvalues, 0, b_max), signal, np.nan)
 
 

@@ -1,4 +1,4 @@
-"""Pharmacokinetics of a contrast agent: Tofts, extended Tofts, Patlak, two-compartment exchange."""
+"""Pharmacokinetics of a contrast agent: Tofts, extended Tofts, Patlak."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,29 +16,30 @@ from bidsapp.models.base import (
     limits,
 )
 from bidsapp.models.columns import Axis, Column, Family
-from bidsapp.models.convolution import ascending, convolve_exponential
+from bidsapp.models.convolution import delayed_curves
 from bidsapp.models.pairs import propagate
 from bidsapp.models.varpro import Solution, Solver
 
-_KTRANS = Parameter("Ktrans", "1/min", 0.0, np.inf, "volume transfer constant")
-_VE = Parameter("ve", "1", 0.0, 1.0, "extravascular extracellular volume fraction")
-_VP = Parameter("vp", "1", 0.0, 1.0, "plasma volume fraction")
-_KEP = Parameter("kep", "1/min", 0.0, 10.0, "rate constant from tissue to plasma, Ktrans / ve")
+KTRANS = Parameter("Ktrans", "1/min", 0.0, np.inf, "volume transfer constant")
+VE = Parameter("ve", "1", 0.0, 1.0, "extravascular extracellular volume fraction")
+VP = Parameter("vp", "1", 0.0, 1.0, "plasma volume fraction")
+KEP = Parameter("kep", "1/min", 0.0, 10.0, "rate constant from tissue to plasma, Ktrans / ve")
 _SCALE = 0.05
 _GRID = 48
 
 Bounds = Mapping[str, tuple[float, float]]
 
 
-def _exchange_column(time: Array, plasma: Array, rate: Parameter) -> Family:
+def uptake(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
     """Return the curves of tissue that takes agent up and gives it back at a rate."""
     return Family(
-        lambda rates: convolve_exponential(time, plasma, rates),
+        lambda rates: delayed_curves(time, plasma, rates, delay)[1],
         Axis(rate.lower, rate.upper, _SCALE),
     )
 
 
-def _used(time: Array, weights: Array | None) -> NDArray[np.bool_]:
+def used_frames(time: Array, weights: Array | None) -> NDArray[np.bool_]:
+    """Return which frames have a weight."""
     return np.ones(len(time), bool) if weights is None else weights > 0
 
 
@@ -46,18 +47,24 @@ def _prepare_tofts(*, with_plasma: bool) -> Callable[..., Prepared]:
     """Return the preparation of the Tofts model, with or without agent in the plasma."""
 
     def prepare(
-        *, time: Array, plasma: Array, bounds: Bounds | None = None, weights: Array | None = None
+        *,
+        time: Array,
+        plasma: Array,
+        delay: float = 0.0,
+        bounds: Bounds | None = None,
+        weights: Array | None = None,
     ) -> Prepared:
         name = "extended-tofts" if with_plasma else "tofts"
-        (rate,) = limits(name, (_KEP,), bounds)
-        uptake = _exchange_column(ascending(time), plasma, rate)
-        columns: list[Column] = [plasma, uptake] if with_plasma else [uptake]
+        (rate,) = limits(name, (KEP,), bounds)
+        columns: list[Column] = [uptake(time, plasma, delay, rate)]
+        if with_plasma:
+            columns.insert(0, delayed_curves(time, plasma, 0.0, delay)[0])
         solver = Solver(columns, [1, _GRID][-len(columns) :], weights)
 
         def estimate(signal: Array) -> Estimate:
             return _exchange(solver.solve(signal), solver.freedom, rate, with_plasma=with_plasma)
 
-        return Prepared(estimate, _used(time, weights))
+        return Prepared(estimate, used_frames(time, weights))
 
     return prepare
 
@@ -72,7 +79,7 @@ def _exchange(found: Solution, freedom: int, limit: Parameter, *, with_plasma: b
     exchanging = (ktrans > 0) & (rate > 0)
     safe = np.where(exchanging, rate, 1.0)
     ve = np.where(exchanging, ktrans / safe, np.nan)
-    within = ve <= _VE.upper
+    within = ve <= VE.upper
     toward = np.stack([1 / safe, -ktrans / safe**2])
     ve_error = propagate(toward, covariance[1::2, 1::2])
     values = {
@@ -94,13 +101,14 @@ def _exchange(found: Solution, freedom: int, limit: Parameter, *, with_plasma: b
 
 
 def _outside(vp: Array) -> NDArray[np.bool_]:
-    return (vp <= 0) | (vp > _VP.upper)
+    return (vp <= 0) | (vp > VP.upper)
 
 
-def _prepare_patlak(*, time: Array, plasma: Array, weights: Array | None = None) -> Prepared:
+def _prepare_patlak(
+    *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
+) -> Prepared:
     """Prepare the fit of vp and Ktrans without any return to the plasma."""
-    columns = [plasma, convolve_exponential(ascending(time), plasma, np.zeros(()))]
-    solver = Solver(columns, [1, 1], weights)
+    solver = Solver(delayed_curves(time, plasma, 0.0, delay), [1, 1], weights)
 
     def estimate(signal: Array) -> Estimate:
         found = solver.solve(signal)
@@ -114,7 +122,7 @@ def _prepare_patlak(*, time: Array, plasma: Array, weights: Array | None = None)
             found.cost,
         )
 
-    return Prepared(estimate, _used(time, weights))
+    return Prepared(estimate, used_frames(time, weights))
 
 
 def _rate(values: Values) -> Array:
@@ -128,11 +136,14 @@ def _rate(values: Values) -> Array:
 def _predictor(*, with_plasma: bool, with_return: bool) -> Callable[..., Array]:
     """Return the forward model with or without a plasma term and a way back."""
 
-    def predict(values: Values, *, time: Array, plasma: Array, **_: object) -> Array:
+    def predict(
+        values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
+    ) -> Array:
         arrays = {k: np.asarray(v, float) for k, v in values.items()}
         rate = _rate(arrays) if with_return else np.zeros_like(arrays["Ktrans"])
-        tissue = arrays["Ktrans"][..., None] * convolve_exponential(time, plasma, rate)
-        return tissue + arrays["vp"][..., None] * np.asarray(plasma) if with_plasma else tissue
+        blood, tissue = delayed_curves(time, plasma, rate, delay)
+        taken_up = arrays["Ktrans"][..., None] * tissue
+        return taken_up + arrays["vp"][..., None] * blood if with_plasma else taken_up
 
     return predict
 
@@ -141,10 +152,10 @@ TOFTS = Model(
     name="tofts",
     label="tofts",
     title="Tofts",
-    parameters=(_KTRANS, _VE, _KEP),
+    parameters=(KTRANS, VE, KEP),
     free=2,
     design=("time", "plasma"),
-    options=("bounds", "weights"),
+    options=("delay", "bounds", "weights"),
     prepare=_prepare_tofts(with_plasma=False),
     predict=_predictor(with_plasma=False, with_return=True),
     formula="C(t) = Ktrans int_0^t Cp(u) exp(-kep (t - u)) du",
@@ -154,10 +165,10 @@ EXTENDED_TOFTS = Model(
     name="extended-tofts",
     label="etofts",
     title="extended Tofts (Tofts-Kety)",
-    parameters=(_KTRANS, _VE, _VP, _KEP),
+    parameters=(KTRANS, VE, VP, KEP),
     free=3,
     design=("time", "plasma"),
-    options=("bounds", "weights"),
+    options=("delay", "bounds", "weights"),
     prepare=_prepare_tofts(with_plasma=True),
     predict=_predictor(with_plasma=True, with_return=True),
     formula="C(t) = vp Cp(t) + Ktrans int_0^t Cp(u) exp(-kep (t - u)) du",
@@ -167,10 +178,10 @@ PATLAK = Model(
     name="patlak",
     label="patlak",
     title="Patlak",
-    parameters=(_KTRANS, _VP),
+    parameters=(KTRANS, VP),
     free=2,
     design=("time", "plasma"),
-    options=("weights",),
+    options=("delay", "weights"),
     prepare=_prepare_patlak,
     predict=_predictor(with_plasma=True, with_return=False),
     formula="C(t) = vp Cp(t) + Ktrans int_0^t Cp(u) du",

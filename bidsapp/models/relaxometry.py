@@ -254,7 +254,7 @@ def _told(
         status = np.where(np.isfinite(angles).all(axis=-1), status, Status.BAD_INPUT)
     return Estimate(
         {"T1": t1, "M0": np.where(m0 >= 0, m0, np.nan)},
-        {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.sqrt(m0_variance)},
+        {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.where(m0 >= 0, np.sqrt(m0_variance), np.nan)},
         status.astype(np.int8),
         cost,
     )

@@ -1,9 +1,17 @@
 """The table of models: a new model is one function and one row in its module."""
 
-from bidsapp.models import diffusion, ivim, pharmacokinetics, relaxometry
+from bidsapp.models import diffusion, exchange, ivim, pharmacokinetics, relaxometry
 from bidsapp.models.base import Model
+from bidsapp.models.delay import with_delay
 
-MODELS: dict[str, Model] = {
-    row.name: row
-    for row in (*diffusion.MODELS, *ivim.MODELS, *pharmacokinetics.MODELS, *relaxometry.MODELS)
-}
+_KINETIC = (*pharmacokinetics.MODELS, *exchange.MODELS)
+_ROWS = (
+    *diffusion.MODELS,
+    *ivim.MODELS,
+    *_KINETIC,
+    *(with_delay(row) for row in _KINETIC),
+    *relaxometry.MODELS,
+)
+
+MODELS: dict[str, Model] = {row.name: row for row in _ROWS}
+"""Every model by its name."""

@@ -12,7 +12,7 @@ from bidsapp.config import Config
 from bidsapp.interfaces.derivatives import AverageVolumes
 from bidsapp.interfaces.fitting import FitDiffusion
 from bidsapp.models import MODELS, Model, combine_directions
-from bidsapp.models.diffusion import B_ZERO
+from bidsapp.models.decay import B_ZERO
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.outputs import namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf

@@ -1,0 +1,149 @@
+"""The contract that every model of the table keeps; numpy, scipy, pytest and hypothesis suffice."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bidsapp.errors import FitError
+from bidsapp.models import MODELS, Status, fit
+from bidsapp.models.aif import parker2006, plasma_from_blood
+
+TIME = np.arange(60) * 5.2 / 60
+DESIGNS = {
+    "bvalues": np.array([0, 10, 20, 40, 80, 200, 400, 600, 800, 1000.0]),
+    "time": TIME,
+    "plasma": plasma_from_blood(parker2006(TIME, 0.5), 0.42),
+    "flip_angles": np.deg2rad([2, 5, 12, 20]),
+    "repetition_time": 0.005,
+}
+TRUTH = {
+    "ADC": 0.9e-3,
+    "S0": 250.0,
+    "f": 0.12,
+    "D": 0.8e-3,
+    "Dstar": 15e-3,
+    "Ktrans": 0.08,
+    "ve": 0.25,
+    "vp": 0.03,
+    "kep": 0.32,
+    "Fp": 0.4,
+    "PS": 0.1,
+    "delay": 0.05,
+    "T1": 1.3,
+    "M0": 4000.0,
+}
+SPECIAL = {"ivim-segmented": {"Dstar": 0.1}}  # perfusion must be gone where its line begins
+
+
+def design_of(model):
+    return {name: DESIGNS[name] for name in model.design}
+
+
+def truth_of(model):
+    numbers = TRUTH | SPECIAL.get(model.name, {})
+    return {p.name: np.array(numbers[p.name]) for p in model.parameters}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+class TestContract:
+    """What every row of the table promises."""
+
+    def test_recovers_its_own_signal(self, model):
+        """A noise-free signal gives its parameters back, with status OK and R2 = 1."""
+        design = design_of(model)
+        signal = model.predict(truth_of(model), **design)
+        heard = np.isfinite(signal)
+        design = {k: v[heard] if np.ndim(v) else v for k, v in design.items()}
+        found = fit(model, signal[heard], **design)
+        for name, true in truth_of(model).items():
+            assert found.values[name] == pytest.approx(true, rel=1e-4)
+        assert found.status == Status.OK
+        assert found.rsquared == pytest.approx(1)
+
+    def test_keeps_the_shape(self, model):
+        """A (2, 3, N) signal gives (2, 3) maps of every parameter, error and measure."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        found = fit(model, np.broadcast_to(signal, (2, 3, len(signal))), **design_of(model))
+        maps = [*found.values.values(), *found.stderr.values()]
+        assert {m.shape for m in (*maps, found.rmse, found.rsquared, found.status)} == {(2, 3)}
+        assert found.predict().shape == (2, 3, len(signal))
+
+    def test_one_bad_voxel_harms_no_other(self, model):
+        """NaN, infinite and empty voxels are NaN with BAD_INPUT; their neighbour is as alone."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        bad = [np.full_like(signal, x) for x in (np.nan, np.inf, 0)]
+        block = np.stack([signal, *bad, signal])
+        found = fit(model, block, **design_of(model))
+        alone = fit(model, signal, **design_of(model))
+        assert found.status.tolist()[1:4] == [Status.BAD_INPUT] * 3
+        for name, value in found.values.items():
+            assert np.isnan(value[1:4]).all()
+            np.testing.assert_allclose(value[[0, 4]], alone.values[name], rtol=1e-9)
+
+    def test_chunks_do_not_matter(self, model):
+        """The same voxels in chunks of any size, in any number of threads, give the same maps."""
+        rng = np.random.default_rng(3)
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        noisy = signal * rng.normal(1, 0.05, (11, len(signal)))
+        one = fit(model, noisy, chunk=100, **design_of(model))
+        many = fit(model, noisy, chunk=3, n_jobs=2, **design_of(model))
+        np.testing.assert_array_equal(one.status, many.status)
+        for name, value in one.values.items():
+            np.testing.assert_allclose(value, many.values[name], rtol=1e-6)
+
+    def test_says_what_it_is(self, model):
+        """Each row names its units, its formula, and a DOI."""
+        assert re.match(r"10\.\d+/", model.doi)
+        assert model.formula
+        assert model.title
+        assert all(p.unit and p.description and p.lower < p.upper for p in model.parameters)
+
+    def test_refuses_an_incomplete_design(self, model):
+        """Without its design a model says what it needs."""
+        with pytest.raises(FitError, match=f"{model.name} needs '{model.design[0]}'"):
+            fit(model, np.ones((2, 5)))
+
+    def test_scale_of_the_signal_does_not_matter(self, model):
+        """A signal k times as strong gives the same rates and k times the amplitudes."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        noisy = signal * np.random.default_rng(5).normal(1, 0.02, (7, len(signal)))
+        one, big = (fit(model, k * noisy, **design_of(model)) for k in (1.0, 1e3))
+        grown = {"S0", "M0"} if model.design[0] != "time" else {"Ktrans", "vp", "ve", "Fp", "PS"}
+        for name in set(one.values) - grown:
+            np.testing.assert_allclose(big.values[name], one.values[name], rtol=1e-5)
+        for name in grown & {"S0", "M0"} & set(one.values):
+            np.testing.assert_allclose(big.values[name], 1e3 * one.values[name], rtol=1e-6)
+        np.testing.assert_allclose(big.rmse, 1e3 * one.rmse, rtol=1e-5)
+
+    def test_what_is_missing_has_its_status(self, model):
+        """In pure noise every NaN is told by its status, and every value lies in its range."""
+        rng = np.random.default_rng(11)
+        count = len(DESIGNS[model.design[0]])
+        found = fit(model, rng.normal(0, 1, (300, count)), **design_of(model))
+        told = {Status.NOT_IDENTIFIABLE, Status.BAD_INPUT}
+        for parameter in model.parameters:
+            value = found.values[parameter.name]
+            assert set(found.status[np.isnan(value)]) <= told
+            inside = value[found.status == Status.OK]
+            assert (inside >= parameter.lower).all()
+            assert (inside <= parameter.upper).all()
+            assert np.isnan(found.stderr[parameter.name][np.isnan(value)]).all()
+
+    @settings(max_examples=4, deadline=None)
+    @given(weights=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=3, max_size=3))
+    def test_weight_zero_leaves_a_sample_out(self, model, weights):
+        """A sample of weight zero has no say, whatever its value."""
+        if "weights" not in model.options:
+            with pytest.raises(FitError, match="takes no 'weights'"):
+                fit(model, np.ones(4), **design_of(model), weights=np.ones(4))
+            return
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        share = np.ones(len(signal))
+        share[-3:] = weights
+        spoiled = np.where(share > 0, signal, 2 * signal)
+        one, other = (fit(model, y, **design_of(model), weights=share) for y in (signal, spoiled))
+        for name, value in one.values.items():
+            np.testing.assert_allclose(value, other.values[name], rtol=1e-6)
