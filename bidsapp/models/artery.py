@@ -1,0 +1,258 @@
+"""Which voxels of a dynamic series are arterial: in a mask that was drawn, or anywhere."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bidsapp.errors import FitError
+from bidsapp.models.aif import risen, smoothed
+from bidsapp.models.base import Array
+from bidsapp.models.enhancement import Spgr, baseline_of, enhancing_curve, to_concentration
+
+Mask = NDArray[np.bool_]
+
+FIRST_PASS = 15 / 60
+"""How long the first pass lasts once it has risen, min."""
+SHARE = 0.9
+"""Height of the first pass that an artery's voxels have, relative to their highest twentieth."""
+FEWEST = 3
+"""Voxels that are taken at the least, and voxels of the smallest cluster."""
+
+EARLY = 3 / 60
+"""By how much an artery's voxels may lag the earliest, min; veins lag by more."""
+
+_LOWEST_PEAK = 1.0
+_LATE = 0.6
+_ROUGH = 0.15
+_DARK, _BRIGHT = 0.3, 2.0
+_HIGHEST = 0.05
+
+ROI_RULE = (
+    "Of the voxels whose signal, smoothed over three frames, is that of a concentration in every "
+    "frame: those whose first pass, as a mean over its frames above half its peak, is at least "
+    f"{SHARE:g} times as high as that of the highest twentieth (at least {FEWEST} voxels), and that "
+    f"reach half their peak no later than {EARLY * 60:g} s after the earliest twentieth of these; "
+    f"or the {FEWEST} highest, if those are fewer."
+)
+"""What `arterial_in` does, in words."""
+
+AUTO_RULE = (
+    f"Of the voxels that are {_DARK:g} to {_BRIGHT:g} times as bright before the bolus as the "
+    f"median of the head (brighter is inflow or fat), the {_HIGHEST:.0%} that rise most until "
+    f"{FIRST_PASS * 60:g} s after the rise; of these, those with a concentration in every frame, a "
+    f"peak of at least {_LOWEST_PEAK:g} mM, a late phase below {_LATE:g} and noise below "
+    f"{_ROUGH:g} of the peak, and half the peak reached no later than {EARLY * 60:g} s after the "
+    f"earliest twentieth; of these, clusters of {FEWEST} or more that touch. {ROI_RULE}"
+)
+"""What `find_artery` does, in words."""
+
+
+@dataclass(frozen=True)
+class _FirstPass:
+    """Of each voxel: mean height (mM), peak (mM) and time of half the peak (min)."""
+
+    height: Array
+    peak: Array
+    half: Array
+
+
+def _pass_of(course: Array, time: Array, frames: int) -> slice:
+    """Return the frames of the first pass: from the baseline to some time after the rise."""
+    last = int(np.searchsorted(time, time[risen(course)] + FIRST_PASS))
+    return slice(frames, max(last, frames + FEWEST))
+
+
+def _first_pass(blood: Array, time: Array, seen: slice) -> _FirstPass:
+    """Measure the first pass of concentrations (V, N), smoothed in time.
+
+    The height is a mean over the same frames for all, those where the top tenth is above half
+    its peak: a voxel's highest frame would be its noise as much as its blood.
+    """
+    peak = blood[:, seen].max(axis=1)
+    up = np.argmax(blood[:, seen] >= peak[:, None] / 2, axis=1) + seen.start
+    rows, before = np.arange(len(blood)), np.maximum(up - 1, 0)
+    low, high = blood[rows, before], blood[rows, up]
+    part = np.clip((peak / 2 - low) / np.where(high > low, high - low, np.inf), 0, 1)
+    half = time[before] + part * (time[up] - time[before])
+    course = np.quantile(blood[:, seen], 0.9, axis=0)
+    top = course >= course.max() / 2
+    return _FirstPass(blood[:, seen][:, top].mean(axis=1), peak, half)
+
+
+def _is_early(half: Array, among: Mask) -> Mask:
+    """Tell which voxels rise soon after the earliest twentieth of some, but at least a few."""
+    few = max(FEWEST, int(np.ceil(0.05 * among.sum())))
+    result: Mask = half <= np.sort(half[among])[:few].max() + EARLY
+    return result
+
+
+def arterial_in(
+    signal: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    baseline_frames: int = 0,
+) -> Mask:
+    """Return which voxels of an arterial region show the artery, not what lies beside it.
+
+    Parameters
+    ----------
+    signal : (V, N) array
+        The region's voxels.
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    (V,) array of bool
+
+    Raises
+    ------
+    FitError
+        If no bolus is found, or no voxel has a physical concentration.
+
+    Notes
+    -----
+    `ROI_RULE`. The mean over the same frames decides, not a voxel's highest one, and all voxels
+    close to the top are taken, not the few highest: so noise is not taken for height.
+
+    References
+    ----------
+    After Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759.
+
+    Examples
+    --------
+    >>> time = np.arange(40) * 5.2 / 60
+    >>> course = np.exp(-((time - 0.7) / 0.1) ** 2) + 0.2 * (time > 0.7)
+    >>> signal = 100 + np.outer([300, 300, 300, 100], course)
+    >>> arterial_in(signal, time, t1_blood=1.65, spgr=Spgr(0.004, 0.26, 4.5))
+    array([ True,  True,  True, False])
+    """
+    voxels, moments = np.asarray(signal, float), np.asarray(time, float)
+    course = voxels[np.isfinite(voxels).all(axis=1)].mean(axis=0)
+    frames = baseline_of(course, baseline_frames)
+    blood = to_concentration(smoothed(voxels), frames, t1_blood, spgr)
+    usable = np.asarray(np.isfinite(blood).all(axis=1), bool)
+    if not usable.any():
+        raise FitError(
+            f"none of the {len(voxels)} voxels of the artery has a signal that a concentration "
+            "gives in every frame; check the AIF mask, the flip angle, TR and --t1-blood "
+            f"({t1_blood:g} s)"
+        )
+    taken = usable.copy()
+    taken[usable] = _purest(blood[usable], moments, _pass_of(course, moments, frames))
+    return taken
+
+
+def _purest(blood: Array, time: Array, seen: slice) -> Mask:
+    """Apply `ROI_RULE` to physical concentrations (V, N), smoothed in time."""
+    found = _first_pass(blood, time, seen)
+    few = max(FEWEST, int(np.ceil(0.05 * len(blood))))
+    order = np.argsort(-found.height, kind="stable")
+    high: Mask = found.height >= SHARE * found.height[order[:few]].mean()
+    taken: Mask = high & _is_early(found.half, high)
+    if taken.sum() < FEWEST:
+        taken[order[:FEWEST]] = True
+    return taken
+
+
+def find_artery(
+    signal: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    baseline_frames: int = 0,
+) -> Mask:
+    """Return the arterial voxels of a whole dynamic series.
+
+    Parameters
+    ----------
+    signal : (X, Y, Z, N) array
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    (X, Y, Z) array of bool
+
+    Raises
+    ------
+    FitError
+        If no bolus is found, or no cluster of voxels is like an artery.
+
+    Notes
+    -----
+    `AUTO_RULE`: the criteria of Mouridsen et al. (large area, little irregularity, early and
+    narrow first pass), as limits in place of a random start of clusters, so that the same series
+    always gives the same voxels.
+
+    References
+    ----------
+    Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759.
+    Peruzzo et al., Comput Methods Programs Biomed 2011, doi:10.1016/j.cmpb.2010.02.004.
+    """
+    series, moments = np.asarray(signal), np.asarray(time, float)
+    course = enhancing_curve(series)
+    frames = baseline_of(course, baseline_frames)
+    seen = _pass_of(course, moments, frames)
+    place = _rising(series, frames, seen)
+    blood = to_concentration(smoothed(series[place]), frames, t1_blood, spgr)
+    like = _like_an_artery(blood, moments, seen)
+    where = np.zeros(series.shape[:-1], bool)
+    where[place] = like
+    where = _clusters(where)
+    if not where.any():
+        raise FitError(
+            f"no artery was found: of {place.sum()} voxels that rise most in the first pass, "
+            f"{like.sum()} are like an artery, but no {FEWEST} of these touch; draw an AIF mask "
+            "(--aif roi) or choose a population function (--aif parker2006)"
+        )
+    where[where] = _purest(blood[where[place]], moments, seen)
+    return where
+
+
+def _rising(series: Array, frames: int, seen: slice) -> Mask:
+    """Return the voxels, neither dark nor bright at rest, that rise most in the first pass."""
+    rest = series[..., :frames].mean(axis=-1)
+    rise = series[..., seen].mean(axis=-1) - rest
+    usable = np.isfinite(series).all(axis=-1) & (series > 0).all(axis=-1)
+    head = usable & (rest > 0.1 * np.quantile(rest[usable], 0.98))
+    median = np.median(rest[head])
+    usable &= (rest > _DARK * median) & (rest < _BRIGHT * median)
+    result: Mask = usable & (rise >= np.quantile(rise[usable], 1 - _HIGHEST))
+    return result
+
+
+def _like_an_artery(blood: Array, time: Array, seen: slice) -> Mask:
+    """Tell which smoothed concentrations (V, N) are as high, brief, smooth and early as an artery's."""
+    like = np.asarray(np.isfinite(blood).all(axis=1), bool)
+    found = _first_pass(np.nan_to_num(blood), time, seen)
+    late = blood[:, (seen.stop + len(time)) // 2 :]
+    bends = np.diff(late, n=2, axis=1)
+    rough = np.median(np.abs(bends), axis=1) * 1.4826 / np.sqrt(6)
+    like &= found.peak >= _LOWEST_PEAK
+    like &= (late.mean(axis=1) < _LATE * found.peak) & (rough < _ROUGH * found.peak)
+    if like.any():
+        like &= _is_early(found.half, like)
+    return like
+
+
+def _clusters(mask: Mask) -> Mask:
+    """Return the voxels that touch enough others, at faces, edges or corners."""
+    labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    result: Mask = sizes[labels] >= FEWEST
+    return result
