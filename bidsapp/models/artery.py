@@ -1,7 +1,5 @@
 """Which voxels of a dynamic series are arterial: in a mask that was drawn, or anywhere."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
@@ -15,11 +13,10 @@ Mask = NDArray[np.bool_]
 
 FIRST_PASS = 15 / 60
 """How long the first pass lasts once it has risen, min."""
-SHARE = 0.9
-"""Height of the first pass that an artery's voxels have, relative to their highest twentieth."""
+SHARE = 0.95
+"""Rise of the signal of an artery's voxels, relative to their highest twentieth."""
 FEWEST = 3
 """Voxels that are taken at the least, and voxels of the smallest cluster."""
-
 EARLY = 3 / 60
 """By how much an artery's voxels may lag the earliest, min; veins lag by more."""
 
@@ -30,11 +27,11 @@ _DARK, _BRIGHT = 0.3, 2.0
 _HIGHEST = 0.05
 
 ROI_RULE = (
-    "Of the voxels whose signal, smoothed over three frames, is that of a concentration in every "
-    "frame: those whose first pass, as a mean over its frames above half its peak, is at least "
-    f"{SHARE:g} times as high as that of the highest twentieth (at least {FEWEST} voxels), and that "
-    f"reach half their peak no later than {EARLY * 60:g} s after the earliest twentieth of these; "
-    f"or the {FEWEST} highest, if those are fewer."
+    "Of the voxels whose mean signal in the first pass is that of a concentration: those whose "
+    "signal rises in the first pass, as a mean over the frames above half its peak, by at least "
+    f"{SHARE:g} of the rise of the highest twentieth (at least {FEWEST} voxels), less three "
+    f"standard errors of a voxel's, and reaches half its peak no later than {EARLY * 60:g} s after "
+    f"the earliest twentieth of these; or the {FEWEST} highest, if those are fewer."
 )
 """What `arterial_in` does, in words."""
 
@@ -49,36 +46,30 @@ AUTO_RULE = (
 """What `find_artery` does, in words."""
 
 
-@dataclass(frozen=True)
-class _FirstPass:
-    """Of each voxel: mean height (mM), peak (mM) and time of half the peak (min)."""
-
-    height: Array
-    peak: Array
-    half: Array
-
-
 def _pass_of(course: Array, time: Array, frames: int) -> slice:
     """Return the frames of the first pass: from the baseline to some time after the rise."""
     last = int(np.searchsorted(time, time[risen(course)] + FIRST_PASS))
     return slice(frames, max(last, frames + FEWEST))
 
 
-def _first_pass(blood: Array, time: Array, seen: slice) -> _FirstPass:
-    """Measure the first pass of concentrations (V, N), smoothed in time.
+def _first_pass(signal: Array, time: Array, frames: int, seen: slice) -> tuple[Array, Array, float]:
+    """Return the rise of each voxel's signal in the first pass, when half of it, and its error.
 
-    The height is a mean over the same frames for all, those where the top tenth is above half
-    its peak: a voxel's highest frame would be its noise as much as its blood.
+    The rise is a mean over the same frames for all, those where the top tenth is above half its
+    peak: a voxel's highest frame would be its noise as much as its blood.
     """
-    peak = blood[:, seen].max(axis=1)
-    up = np.argmax(blood[:, seen] >= peak[:, None] / 2, axis=1) + seen.start
-    rows, before = np.arange(len(blood)), np.maximum(up - 1, 0)
-    low, high = blood[rows, before], blood[rows, up]
-    part = np.clip((peak / 2 - low) / np.where(high > low, high - low, np.inf), 0, 1)
-    half = time[before] + part * (time[up] - time[before])
-    course = np.quantile(blood[:, seen], 0.9, axis=0)
+    rise = smoothed(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
+    half = rise[:, seen].max(axis=1) / 2
+    up = np.argmax(rise[:, seen] >= half[:, None], axis=1) + seen.start
+    rows, before = np.arange(len(rise)), np.maximum(up - 1, 0)
+    low, high = rise[rows, before], rise[rows, up]
+    part = np.clip((half - low) / np.where(high > low, high - low, np.inf), 0, 1)
+    course = np.quantile(rise[:, seen], 0.9, axis=0)
     top = course >= course.max() / 2
-    return _FirstPass(blood[:, seen][:, top].mean(axis=1), peak, half)
+    height = rise[:, seen][:, top].mean(axis=1)
+    noise = float(np.median(signal[:, :frames].std(axis=1)))
+    error = noise * np.sqrt(1 / top.sum() + 1 / frames)
+    return height, time[before] + part * (time[up] - time[before]), error
 
 
 def _is_early(half: Array, among: Mask) -> Mask:
@@ -138,26 +129,28 @@ def arterial_in(
     voxels, moments = np.asarray(signal, float), np.asarray(time, float)
     course = voxels[np.isfinite(voxels).all(axis=1)].mean(axis=0)
     frames = baseline_of(course, baseline_frames)
-    blood = to_concentration(smoothed(voxels), frames, t1_blood, spgr)
-    usable = np.asarray(np.isfinite(blood).all(axis=1), bool)
+    seen = _pass_of(course, moments, frames)
+    means = np.stack([voxels[:, :frames].mean(axis=1), voxels[:, seen].mean(axis=1)], axis=1)
+    blood = to_concentration(means, 1, t1_blood, spgr)[:, 1]
+    usable: Mask = np.isfinite(voxels).all(axis=1) & np.isfinite(blood)
     if not usable.any():
         raise FitError(
             f"none of the {len(voxels)} voxels of the artery has a signal that a concentration "
-            "gives in every frame; check the AIF mask, the flip angle, TR and --t1-blood "
+            "gives in the first pass; check the AIF mask, the flip angle, TR and --t1-blood "
             f"({t1_blood:g} s)"
         )
     taken = usable.copy()
-    taken[usable] = _purest(blood[usable], moments, _pass_of(course, moments, frames))
+    taken[usable] = _purest(voxels[usable], moments, frames, seen)
     return taken
 
 
-def _purest(blood: Array, time: Array, seen: slice) -> Mask:
-    """Apply `ROI_RULE` to physical concentrations (V, N), smoothed in time."""
-    found = _first_pass(blood, time, seen)
-    few = max(FEWEST, int(np.ceil(0.05 * len(blood))))
-    order = np.argsort(-found.height, kind="stable")
-    high: Mask = found.height >= SHARE * found.height[order[:few]].mean()
-    taken: Mask = high & _is_early(found.half, high)
+def _purest(signal: Array, time: Array, frames: int, seen: slice) -> Mask:
+    """Apply `ROI_RULE` to physical signals (V, N)."""
+    height, half, error = _first_pass(signal, time, frames, seen)
+    few = max(FEWEST, int(np.ceil(0.05 * len(signal))))
+    order = np.argsort(-height, kind="stable")
+    high: Mask = height >= SHARE * height[order[:few]].mean() - 3 * error
+    taken: Mask = high & _is_early(half, high)
     if taken.sum() < FEWEST:
         taken[order[:FEWEST]] = True
     return taken
@@ -209,7 +202,10 @@ def find_artery(
     seen = _pass_of(course, moments, frames)
     place = _rising(series, frames, seen)
     blood = to_concentration(smoothed(series[place]), frames, t1_blood, spgr)
-    like = _like_an_artery(blood, moments, seen)
+    like = _like_an_artery(blood, seen)
+    _, half, _ = _first_pass(series[place], moments, frames, seen)
+    if like.any():
+        like &= _is_early(half, like)
     where = np.zeros(series.shape[:-1], bool)
     where[place] = like
     where = _clusters(where)
@@ -219,7 +215,7 @@ def find_artery(
             f"{like.sum()} are like an artery, but no {FEWEST} of these touch; draw an AIF mask "
             "(--aif roi) or choose a population function (--aif parker2006)"
         )
-    where[where] = _purest(blood[where[place]], moments, seen)
+    where[where] = _purest(series[where], moments, frames, seen)
     return where
 
 
@@ -235,17 +231,13 @@ def _rising(series: Array, frames: int, seen: slice) -> Mask:
     return result
 
 
-def _like_an_artery(blood: Array, time: Array, seen: slice) -> Mask:
-    """Tell which smoothed concentrations (V, N) are as high, brief, smooth and early as an artery's."""
+def _like_an_artery(blood: Array, seen: slice) -> Mask:
+    """Tell which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
-    found = _first_pass(np.nan_to_num(blood), time, seen)
-    late = blood[:, (seen.stop + len(time)) // 2 :]
-    bends = np.diff(late, n=2, axis=1)
-    rough = np.median(np.abs(bends), axis=1) * 1.4826 / np.sqrt(6)
-    like &= found.peak >= _LOWEST_PEAK
-    like &= (late.mean(axis=1) < _LATE * found.peak) & (rough < _ROUGH * found.peak)
-    if like.any():
-        like &= _is_early(found.half, like)
+    peak = np.nan_to_num(blood[:, seen]).max(axis=1)
+    late = blood[:, (seen.stop + blood.shape[1]) // 2 :]
+    rough = np.median(np.abs(np.diff(late, n=2, axis=1)), axis=1)
+    like &= (peak >= _LOWEST_PEAK) & (late.mean(axis=1) < _LATE * peak) & (rough < _ROUGH * peak)
     return like
 
 

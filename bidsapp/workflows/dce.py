@@ -17,6 +17,7 @@ from bidsapp.interfaces.perfusion import (
     SignalToConcentration,
 )
 from bidsapp.models import MODELS
+from bidsapp.models.artery import AUTO_RULE, ROI_RULE
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.outputs import namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
@@ -115,7 +116,7 @@ def _connect_arterial_input(
     config: Config,
 ) -> pe.Node:
     """Add the node that finds the arterial input, and write it."""
-    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=2)
+    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=4)
     node.inputs.source = config.aif
     node.inputs.times = list(series.times)
     node.inputs.t1_blood = relaxation(series, config)["t1_blood"]
@@ -138,7 +139,38 @@ def _connect_arterial_input(
     }
     writer = save("save_aif", config, [path], [sidecar])
     workflow.connect(node, "out_file", writer, "in_files")
+    if config.aif in _RULES:
+        _save_artery(workflow, node, session, series, config)
     return node
+
+
+_RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
+"""How the voxels of the artery are chosen, by source."""
+
+
+def _save_artery(
+    workflow: pe.Workflow, node: pe.Node, session: Session, series: Dynamic, config: Config
+) -> None:
+    """Write which voxels were averaged, and the course in each of them."""
+    names, entities = namer(session), {"space": "dce", "label": "AIF", "desc": config.aif}
+    paths = [
+        names.path("perf", "mask", **entities),
+        names.path("perf", "timeseries", ".tsv", **entities),
+    ]
+    sources = [source_uri(series.image, config)]
+    if config.aif == "roi" and session.artery:
+        sources.append(source_uri(session.artery.image, config))
+    common = {"Description": _RULES[config.aif], "Sources": sources}
+    mask = {"Type": "ROI", "SpatialReference": source_uri(series.image, config)}
+    course = {"time": {"Units": "s"}, "Units": "mmol/l"}
+    writer = save("save_artery", config, paths, [common | mask, common | course])
+    files = pe.Node(niu.Merge(2), name="artery_files")
+    workflow.connect(
+        [
+            (node, files, [("mask", "in1"), ("voxels", "in2")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )
 
 
 def _connect_artery(
