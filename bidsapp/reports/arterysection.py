@@ -40,7 +40,8 @@ def arterial(participant: Participant) -> list[Block]:
 
 
 def _told(curve: ArterialInput) -> str:
-    voxels = f", {len(curve.voxels)} voxels" if len(curve.voxels) else ""
+    count = len(curve.voxels)
+    voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
 
 

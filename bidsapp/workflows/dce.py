@@ -140,7 +140,7 @@ def _connect_arterial_input(
     writer = save("save_aif", config, [path], [sidecar])
     workflow.connect(node, "out_file", writer, "in_files")
     if config.aif in _RULES:
-        _save_artery(workflow, node, session, series, config)
+        _save_artery(workflow, node, aligned, session, series, config)
     return node
 
 
@@ -149,13 +149,22 @@ _RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
 
 
 def _save_artery(
-    workflow: pe.Workflow, node: pe.Node, session: Session, series: Dynamic, config: Config
+    workflow: pe.Workflow,
+    node: pe.Node,
+    aligned: Alignment,
+    session: Session,
+    series: Dynamic,
+    config: Config,
 ) -> None:
-    """Write which voxels were averaged, and the course in each of them."""
+    """Write which voxels were averaged, the course in each, and an image to see them on.
+
+    Where there is a T1w, that image is written with its alignment.
+    """
     names, entities = namer(session), {"space": "dce", "label": "AIF", "desc": config.aif}
     paths = [
         names.path("perf", "mask", **entities),
         names.path("perf", "timeseries", ".tsv", **entities),
+        None if session.t1w else names.path("perf", "dceref", desc="mean"),
     ]
     sources = [source_uri(series.image, config)]
     if config.aif == "roi" and session.artery:
@@ -163,11 +172,13 @@ def _save_artery(
     common = {"Description": _RULES[config.aif], "Sources": sources}
     mask = {"Type": "ROI", "SpatialReference": source_uri(series.image, config)}
     course = {"time": {"Units": "s"}, "Units": "mmol/l"}
-    writer = save("save_artery", config, paths, [common | mask, common | course])
-    files = pe.Node(niu.Merge(2), name="artery_files")
+    sidecars: list[dict[str, Any]] = [common | mask, common | course, {"SkullStripped": False}]
+    writer = save("save_artery", config, paths, sidecars)
+    files = pe.Node(niu.Merge(3), name="artery_files")
     workflow.connect(
         [
             (node, files, [("mask", "in1"), ("voxels", "in2")]),
+            (aligned.average, files, [("out_file", "in3")]),
             (files, writer, [("out", "in_files")]),
         ]
     )
