@@ -172,6 +172,12 @@ def test_a_region_beyond_physics_is_refused():
         arterial_in(signal, TIME, **SETTING)
 
 
+def test_a_region_without_a_signal_is_refused():
+    """Voxels outside the series, all missing, are said to be that."""
+    with pytest.raises(FitError, match="none of the 2 voxels of the artery has a finite signal"):
+        arterial_in(np.full((2, 60), np.nan), TIME, **SETTING)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05])
 def test_the_artery_is_found(delay):
     """Not its partial volume and not the vein, though that is larger; each time the same voxels."""

@@ -127,12 +127,15 @@ def arterial_in(
     array([ True,  True,  True, False])
     """
     voxels, moments = np.asarray(signal, float), np.asarray(time, float)
-    course = voxels[np.isfinite(voxels).all(axis=1)].mean(axis=0)
+    usable = np.asarray(np.isfinite(voxels).all(axis=1), bool)
+    if not usable.any():
+        raise FitError(f"none of the {len(voxels)} voxels of the artery has a finite signal")
+    course = voxels[usable].mean(axis=0)
     frames = baseline_of(course, baseline_frames)
     seen = _pass_of(course, moments, frames)
     means = np.stack([voxels[:, :frames].mean(axis=1), voxels[:, seen].mean(axis=1)], axis=1)
     blood = to_concentration(means, 1, t1_blood, spgr)[:, 1]
-    usable: Mask = np.isfinite(voxels).all(axis=1) & np.isfinite(blood)
+    usable &= np.isfinite(blood)
     if not usable.any():
         raise FitError(
             f"none of the {len(voxels)} voxels of the artery has a signal that a concentration "
@@ -195,6 +198,17 @@ def find_artery(
     ----------
     Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759.
     Peruzzo et al., Comput Methods Programs Biomed 2011, doi:10.1016/j.cmpb.2010.02.004.
+
+    Examples
+    --------
+    >>> time = np.arange(40) * 5.2 / 60
+    >>> course = np.exp(-((time - 0.7) / 0.1) ** 2) + 0.2 * (time > 0.7)
+    >>> share = np.full((10, 10, 1), 0.02)
+    >>> share[4, 3:7] = 1
+    >>> signal = 100 + 700 * share[..., None] * course
+    >>> found = find_artery(signal, time, t1_blood=1.65, spgr=Spgr(0.004, 0.26, 4.5))
+    >>> np.argwhere(found)[:, 1]
+    array([3, 4, 5, 6])
     """
     series, moments = np.asarray(signal), np.asarray(time, float)
     course = enhancing_curve(series)
@@ -212,7 +226,7 @@ def find_artery(
     if not where.any():
         raise FitError(
             f"no artery was found: of {place.sum()} voxels that rise most in the first pass, "
-            f"{like.sum()} are like an artery, but no {FEWEST} of these touch; draw an AIF mask "
+            f"{like.sum()} are like an artery, and no {FEWEST} of these touch; draw an AIF mask "
             "(--aif roi) or choose a population function (--aif parker2006)"
         )
     where[where] = _purest(series[where], moments, frames, seen)
@@ -224,6 +238,8 @@ def _rising(series: Array, frames: int, seen: slice) -> Mask:
     rest = series[..., :frames].mean(axis=-1)
     rise = series[..., seen].mean(axis=-1) - rest
     usable = np.isfinite(series).all(axis=-1) & (series > 0).all(axis=-1)
+    if not usable.any():
+        raise FitError("no artery was found: no voxel has a signal above zero in every frame")
     head = usable & (rest > 0.1 * np.quantile(rest[usable], 0.98))
     median = np.median(rest[head])
     usable &= (rest > _DARK * median) & (rest < _BRIGHT * median)
