@@ -109,7 +109,8 @@ def _add_analysis(made: ArgumentParser) -> None:
         "--aif",
         choices=AIF_SOURCES,
         default=AIF_SOURCES[0],
-        help="arterial input: label-AIF_mask, label-AIF_timeseries.tsv, or a population function",
+        help="arterial input: of the voxels of label-AIF_mask, of an artery found in the series, "
+        "of label-AIF_timeseries.tsv, or a population function",
     )
     group.add_argument(
         "--t1-model",

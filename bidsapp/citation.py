@@ -7,6 +7,13 @@ from bidsapp.models import MODELS
 
 _LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
 
+_ARRIVAL = "Arrival of the bolus: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
+_ARTERIAL = {
+    "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
+    "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
+    "georgiou2019": "Population function: Georgiou et al. 2019, doi:10.1002/mrm.27524",
+}
+
 
 def methods(config: Config) -> str:
     """Return what a run does as Markdown, with its settings and references.
@@ -78,10 +85,14 @@ def _diffusion(config: Config) -> str:
 
 def _kinetics(config: Config) -> str:
     row = MODELS[config.dce_model]
+    placed = ", its arrival fitted to the rise of the enhancing voxels, between the frames,"
     source = {
-        "roi": "the mean signal of an arterial region",
+        "roi": "the mean signal of the voxels of an arterial region that rise highest and first",
+        "auto": "the mean signal of arterial voxels, found by an early, high and brief first pass "
+        "with limits on the criteria of Mouridsen et al. 2006",
         "table": "a table of concentrations",
-        "parker2006": "the population function of Parker et al. 2006",
+        "parker2006": "the population function of Parker et al. 2006" + placed,
+        "georgiou2019": "the population function of Georgiou et al. 2019" + placed,
     }[config.aif]
     times = ", ".join(
         f"{name} {f'{value:g} s' if value else 'for the field strength'}"
@@ -117,6 +128,8 @@ def _references(config: Config) -> list[str]:
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([] if config.sloppy else [_LOCAL_PEARSON]),
+        *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
+        *([] if config.baseline_frames else [_ARRIVAL]),
         "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",
         *(f"{k}: {constants()[k]['source']}" for k in ("t1_blood", "t1_tissue", "relaxivity")),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",

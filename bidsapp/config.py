@@ -13,7 +13,7 @@ from typing import Any
 from bidsapp.errors import UsageError
 
 SPACES = ("native", "T1w", "individual")
-AIF_SOURCES = ("roi", "table", "parker2006")
+AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 IVIM_MODELS = ("asymptotic", "biexponential")
 DCE_MODELS = ("extended-tofts", "tofts", "patlak")
 T1_MODELS = ("vfa-t1", "vfa-t1-linear")

@@ -1,6 +1,7 @@
 """Measured curves of a glioblastoma through the whole participant level, as a user would run it."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_the_lesion_table_is_the_maps(output, visit):
     for name, row in values(output, visit).items():
         expected = np.nanmedian(voxels(output, visit, name))
         assert float(row["median"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_voxels_of_the_artery_are_written(output):
+    """Only a measured input has a mask, with the rule and the sources beside it, and its page."""
+    folder = output / "sub-0185" / "ses-1" / "perf"
+    masks = list(folder.glob("*_label-AIF_desc-*_mask.nii.gz"))
+    if output.name == "table":
+        assert not masks
+        return
+    assert [m.name for m in masks] == ["sub-0185_ses-1_space-dce_label-AIF_desc-roi_mask.nii.gz"]
+    assert np.argwhere(np.asarray(nib.load(masks[0]).dataobj)).tolist() == [[50, 0, 0]]
+    sidecar = json.loads((folder / masks[0].name.replace(".nii.gz", ".json")).read_text())
+    assert "half its peak" in sidecar["Description"]
+    assert len(sidecar["Sources"]) == 2
+    assert "1 voxel. Outlined" in (output / "sub-0185.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("visit", VISITS)

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from jinja2 import UndefinedError
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.reports import figures, images, page
-from bidsapp.reports.figures import DISPLAY, ArterialInput, Curve, Motion, Series
+from bidsapp.reports.arteryfigure import ArterialInput, arterial_input
+from bidsapp.reports.figures import DISPLAY, Curve, Motion, Series
 from bidsapp.reports.findings import findings
 from bidsapp.reports.images import Panel
 from bidsapp.reports.participant import build_participant_page, section_rows, verdict
@@ -443,6 +445,26 @@ def test_excluded_lesions_are_marked(derivatives):
     ]
 
 
+def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
+    """With the mask and courses of the source in the sidecar: images, thin courses, a count."""
+    folder = derivatives / "sub-01/ses-baseline/perf"
+    stem = f"{folder}/sub-01_ses-baseline_"
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[10:12, 9, 7] = 1
+    save(Path(f"{stem}space-dce_label-AIF_desc-auto_mask.nii.gz"), mask)
+    save(Path(f"{stem}desc-mean_dceref.nii.gz"), anatomy()[0])
+    courses = {"time": np.arange(30) * 5.0, "voxel-1": np.ones(30), "voxel-2": np.ones(30)}
+    table(Path(f"{stem}space-dce_label-AIF_desc-auto_timeseries.tsv"), courses)
+    sidecar = Path(f"{stem}label-AIF_timeseries.json")
+    sidecar.write_text(json.dumps({"Source": "auto"}))
+    (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
+    assert "mM in blood, 2 voxels" in block.caption
+    assert "2 of 2 voxels" in {axes.get_title("left") for axes in block.figure.findobj(Axes)}
+    sidecar.write_text(json.dumps({"Source": "parker2006"}))
+    (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
+    assert "voxels" not in block.caption
+
+
 CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
 STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
 ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
@@ -455,7 +477,7 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
     [
         (figures.concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
         (figures.diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
-        (figures.arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
+        (arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
         (figures.motion_traces([STILL, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
             figures.lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),

@@ -16,9 +16,10 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.files import load, load_mask, save
+from bidsapp.interfaces.files import Float, Mask, load, load_mask, save
 from bidsapp.interfaces.lesions import load_labels
 from bidsapp.models.aif import plasma_from_blood
+from bidsapp.models.artery import arterial_in, find_artery
 from bidsapp.models.enhancement import (
     ArterialInput,
     Spgr,
@@ -61,7 +62,7 @@ def _load_b1(inputs: Any) -> Any:
 
 
 class _FindArterialInputInput(_AcquisitionInput):
-    source = traits.Str(mandatory=True, desc="roi, table, or a population function")
+    source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
     artery = File(exists=True, desc="mask on the series' grid, for roi")
     table = File(exists=True, desc="TSV with time (s) and blood or plasma (mM), for table")
     times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
@@ -73,16 +74,18 @@ class _FindArterialInputInput(_AcquisitionInput):
 class _FindArterialInputOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
     baseline_frames = traits.Int()
+    mask = File(desc="voxels that were averaged, for roi and auto")
+    voxels = File(desc="TSV: time (s) and the blood's concentration (mM) in each of them")
 
 
 class FindArterialInput(SimpleInterface):
-    """Bring the arterial input from a mask, a table or a population function."""
+    """Bring the arterial input from an artery, a table or a population function."""
 
     input_spec = _FindArterialInputInput
     output_spec = _FindArterialInputOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        found = self._find()
+        found = self._find(Path(runtime.cwd))
         rows = [
             {"time": t * 60, "blood": b, "plasma": p}
             for t, b, p in zip(found.time, found.blood, found.plasma, strict=True)
@@ -93,23 +96,38 @@ class FindArterialInput(SimpleInterface):
         self._results["baseline_frames"] = found.baseline_frames
         return runtime
 
-    def _find(self) -> ArterialInput:
-        data, _ = load(self.inputs.in_file)
+    def _find(self, folder: Path) -> ArterialInput:
+        data, image = load(self.inputs.in_file)
         time = np.array(self.inputs.times)
         common = {
             "haematocrit": self.inputs.haematocrit,
             "baseline_frames": self.inputs.baseline_frames,
         }
-        if self.inputs.source == "roi":
-            inside = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
-            if not inside.any():
-                raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
-            spgr = _corrected(_spgr(self.inputs), self._artery_b1(inside))
-            signal = data[inside].mean(axis=0)
-            return measured_input(signal, time, t1_blood=self.inputs.t1_blood, spgr=spgr, **common)
+        t1_blood = self.inputs.t1_blood
+        blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
+        if self.inputs.source in ("roi", "auto"):
+            taken = self._choose(data, time, blood)
+            spgr = _corrected(_spgr(self.inputs), self._artery_b1(taken))
+            signal = data[taken].mean(axis=0)
+            found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
+            courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
+            self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
+            self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
+            return found
         if self.inputs.source == "table":
             return _from_table(Path(self.inputs.table), time, **common)
-        return population_input(self.inputs.source, enhancing_curve(data), time, **common)
+        return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
+
+    def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
+        """Return the voxels of the artery, of the whole series or of its mask."""
+        setting = {**blood, "baseline_frames": self.inputs.baseline_frames}
+        if self.inputs.source == "auto":
+            return find_artery(data, time, **setting)
+        inside: Mask = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
+        if not inside.any():
+            raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
+        inside[inside] = arterial_in(data[inside], time, **setting)
+        return inside
 
     def _artery_b1(self, inside: Any) -> float | None:
         """Return the mean B1 of the artery's voxels."""
@@ -120,6 +138,14 @@ class FindArterialInput(SimpleInterface):
         if not len(known):
             raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
         return float(known.mean())
+
+
+def _write_courses(courses: Any, time: Any, path: Path) -> str:
+    """Write concentrations (V, N) as a table with a column for each voxel."""
+    names = ["time", *(f"voxel-{n + 1}" for n in range(len(courses)))]
+    lines = np.column_stack([time * 60, courses.T]).tolist()
+    path.write_bytes(to_tsv(names, [dict(zip(names, line, strict=True)) for line in lines]))
+    return str(path)
 
 
 def _from_table(

@@ -6,9 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bidsapp.errors import FitError
-from bidsapp.models.aif import POPULATION, bolus_arrival, plasma_from_blood
+from bidsapp.models.aif import (
+    POPULATION,
+    bolus_arrival,
+    placed,
+    plasma_from_blood,
+)
 from bidsapp.models.base import Array
-from bidsapp.models.spgr import signal_to_concentration
+from bidsapp.models.spgr import contrast_r1, signal_to_concentration, spgr_signal
 
 _ENHANCING = 0.02
 _FRAMES_SEEN = 3
@@ -178,13 +183,19 @@ def measured_input(
             f"the artery's signal at frames {bad} is beyond what any concentration gives; "
             f"check the AIF mask, the flip angle, TR and --t1-blood ({t1_blood:g} s)"
         )
-    return ArterialInput(
-        np.asarray(time, float), blood, plasma_from_blood(blood, haematocrit), frames
-    )
+    plasma = plasma_from_blood(blood, haematocrit)
+    return ArterialInput(np.asarray(time, float), blood, plasma, frames)
 
 
 def population_input(
-    name: str, curve: ArrayLike, time: ArrayLike, *, haematocrit: float, baseline_frames: int = 0
+    name: str,
+    curve: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    haematocrit: float,
+    baseline_frames: int = 0,
 ) -> ArterialInput:
     """Return a population's arterial input that arrives when a measured curve rises.
 
@@ -195,6 +206,9 @@ def population_input(
     curve : (N,) array
         Signal that enhances, for the arrival.
     time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
     haematocrit : float
     baseline_frames
         Frames before the bolus; 0 to find them.
@@ -202,18 +216,38 @@ def population_input(
     Returns
     -------
     ArterialInput
+        It may arrive between two frames.
+
+    Raises
+    ------
+    FitError
+        If the curve shows no bolus.
+
+    Notes
+    -----
+    The signal that the function would give in pure blood, shifted and scaled, is fitted to the
+    rise of the curve: see `bidsapp.models.aif.placed`.
 
     References
     ----------
     Parker et al., Magn Reson Med 2006, doi:10.1002/mrm.21066.
+    Georgiou et al., Magn Reson Med 2019, doi:10.1002/mrm.27524.
 
     Examples
     --------
     >>> rise = [1, 1, 1, 1, 5, 4]
-    >>> population_input("parker2006", rise, np.arange(6) / 12, haematocrit=0.42).baseline_frames
+    >>> found = population_input("parker2006", rise, np.arange(6) / 12, t1_blood=1.65,
+    ...                          spgr=Spgr(0.004, 0.26, 4.5), haematocrit=0.42)
+    >>> found.baseline_frames
     3
     """
-    moments = np.asarray(time, float)
-    frames = baseline_of(np.asarray(curve, float), baseline_frames)
-    blood = POPULATION[name](moments, float(moments[frames]))
+    moments, measured = np.asarray(time, float), np.asarray(curve, float)
+    function = POPULATION[name]
+
+    def shape(at: Array, arrival: float) -> Array:
+        r1 = contrast_r1(function(at, arrival), t1_blood, spgr.relaxivity)
+        return spgr_signal(r1, spgr.repetition_time, spgr.flip_angle)
+
+    frames = baseline_of(measured, baseline_frames)
+    blood = function(moments, placed(shape, measured, moments, baseline_frames))
     return ArterialInput(moments, blood, plasma_from_blood(blood, haematocrit), frames)

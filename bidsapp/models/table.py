@@ -1,6 +1,6 @@
 """The table of models: a new model is one function and one row in its module."""
 
-from bidsapp.models import diffusion, exchange, ivim, pharmacokinetics, relaxometry
+from bidsapp.models import bayes, diffusion, exchange, ivim, pharmacokinetics, relaxometry
 from bidsapp.models.base import Model
 from bidsapp.models.delay import with_delay
 
@@ -8,6 +8,7 @@ _KINETIC = (*pharmacokinetics.MODELS, *exchange.MODELS)
 _ROWS = (
     *diffusion.MODELS,
     *ivim.MODELS,
+    *bayes.MODELS,
     *_KINETIC,
     *(with_delay(row) for row in _KINETIC),
     *relaxometry.MODELS,

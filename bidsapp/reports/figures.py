@@ -98,7 +98,7 @@ def concentration_curves(
                 )
                 if curve.fitted is not None:
                     axes.plot(curve.x / 60, curve.fitted, color=FIT, label="fit")
-    return _with_legend(figure)
+    return with_legend(figure)
 
 
 @styled
@@ -145,7 +145,7 @@ def diffusion_decay(
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:.1f}")
                 axes.yaxis.set_minor_formatter("{x:.1f}")
-    return _with_legend(figure)
+    return with_legend(figure)
 
 
 def _asymptote(b: Array, fitted: Array) -> tuple[list[float], list[float]]:
@@ -187,7 +187,7 @@ def _curve_grid(
     return figure, grid
 
 
-def _with_legend(figure: Figure) -> Figure:
+def with_legend(figure: Figure) -> Figure:
     """Add one legend above the panels, made from the first that has lines."""
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
@@ -195,51 +195,6 @@ def _with_legend(figure: Figure) -> Figure:
             figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
             break
     return figure
-
-
-@dataclass(frozen=True)
-class ArterialInput:
-    """Arterial curves: time in s, concentrations in mM, arrival in s or None if not found."""
-
-    time: Array
-    blood: Array
-    plasma: Array
-    arrival: float | None
-
-
-@styled
-def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]) -> Figure:
-    """Plot the arterial input functions with the arrival of the bolus, a panel per session.
-
-    Parameters
-    ----------
-    inputs : sequence of ArterialInput or None
-    labels : sequence of str
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-
-    Examples
-    --------
-    >>> curve = ArterialInput(np.arange(3.0), np.zeros(3), np.zeros(3), 1.0)
-    >>> arterial_input([curve], ["baseline"]).axes[0].get_ylabel()
-    'concentration (mM)'
-    """
-    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
-    row = figure.subplots(1, len(inputs), sharex=True, sharey=True, squeeze=False)[0]
-    row[0].set_ylabel("concentration (mM)")
-    for axes, curve, label in zip(row, inputs, labels, strict=True):
-        axes.set_title(label)
-        axes.set_xlabel("time (min)")
-        if curve is None:
-            axes.text(0.5, 0.5, "not available", transform=axes.transAxes, ha="center", color=SOFT)
-            continue
-        axes.plot(curve.time / 60, curve.plasma, color=FIT, label="plasma")
-        axes.plot(curve.time / 60, curve.blood, color=DATA, ls="--", label="whole blood")
-        if curve.arrival is not None:
-            axes.axvline(curve.arrival / 60, color=SOFT, lw=0.9, ls=":", label="bolus arrival")
-    return _with_legend(figure)
 
 
 @dataclass(frozen=True)
@@ -291,7 +246,7 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
         for axis, name in enumerate(("x (left-right)", "y (back-front)", "z (foot-head)")):
             column[1].plot(volumes, trace.translations[:, axis], label=name, lw=1)
             column[2].plot(volumes, np.degrees(trace.rotations[:, axis]), lw=1)
-    return _with_legend(figure)
+    return with_legend(figure)
 
 
 def _empty_column(column: NDArray[np.object_]) -> None:

@@ -36,7 +36,7 @@ class Panel:
     box: tuple[int, int, int, int] | None = None
 
 
-def _image_axes(axes: Axes) -> None:
+def image_axes(axes: Axes) -> None:
     """Strip an image panel of ticks, grid and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
@@ -46,7 +46,7 @@ def _image_axes(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def _empty(axes: Axes, text: str = "not available") -> None:
+def empty(axes: Axes, text: str = "not available") -> None:
     """Say in an axes that there is nothing to show."""
     axes.set_xticks([])
     axes.set_yticks([])
@@ -65,7 +65,7 @@ def _outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> N
         axes.contour(mask.astype(float), [0.5], colors=[color], linewidths=width)
 
 
-def _draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
+def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
     """Show a slice, the map on top of it, its lesion outline and the frame of the detail."""
     aspect = panel.spacing[0] / panel.spacing[1]
     low, high = panel.window
@@ -122,10 +122,10 @@ def lesion_maps(
     for r, (label, panels) in enumerate(zip(row_labels, rows, strict=True)):
         for axes, name, panel in zip(grid[r], columns, panels, strict=True):
             if panel is None:
-                _empty(axes)
+                empty(axes)
             else:
-                _image_axes(axes)
-                _draw_panel(axes, panel, DISPLAY.get(name))
+                image_axes(axes)
+                draw_panel(axes, panel, DISPLAY.get(name))
             if r == 0:
                 axes.set_title(DISPLAY[name].label if name in DISPLAY else name)
         grid[r, 0].set_ylabel(label)
@@ -192,8 +192,8 @@ def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) 
     grid = figure.subplots(len(rows), len(fixed), squeeze=False, width_ratios=ratios)
     for line, panels, name in zip(grid, rows, names, strict=True):
         for axes, panel, reference, bend in zip(line, panels, fixed, edges, strict=True):
-            _image_axes(axes)
-            _draw_panel(axes, replace(panel, outline=None), None)
+            image_axes(axes)
+            draw_panel(axes, replace(panel, outline=None), None)
             _outline(axes, reference.outline, EDGE, 0.6)
             if bend.count() and bend.min() < 0 < bend.max():
                 axes.contour(bend, [0], colors=[EDGE], linewidths=0.6)

@@ -9,16 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bidsapp.errors import FitError
-from bidsapp.models.aif import bolus_arrival
+from bidsapp.reports.arterysection import arterial
 from bidsapp.reports.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.figures import (
     DISPLAY,
-    ArterialInput,
     Curve,
     Motion,
     Series,
-    arterial_input,
     concentration_curves,
     diffusion_decay,
     lesion_timeline,
@@ -173,35 +170,6 @@ def _curve(table: pd.DataFrame, x: str, lesion: int) -> Curve | None:
     fit = f"{column}_fit"
     numbers = {name: table[name].to_numpy(float) for name in (x, column, fit) if name in table}
     return Curve(numbers[x], numbers[column], numbers.get(fit))
-
-
-def arterial(participant: Participant) -> list[Block]:
-    """Plot the arterial input of every session that has one."""
-    ending = "label-AIF_timeseries.tsv"
-    paths = {session: session.find("perf", ending) for session in participant.sessions}
-    inputs = {session: _arterial(path) for session, path in paths.items() if path}
-    if not inputs:
-        return []
-    figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
-    lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
-    alt = f"Arterial concentration over time in {len(inputs)} sessions. " + "; ".join(
-        f"{session.name}: peak {np.nanmax(curve.blood):.1f} mM in blood"
-        for session, curve in inputs.items()
-    )
-    caption = alt.split(". ", 1)[1] + "."
-    if lost:
-        caption += f" No arrival of a bolus was found in {', '.join(lost)}."
-    return [Picture(f"{participant.label}_desc-aif", figure, alt, caption)]
-
-
-def _arterial(path: Path) -> ArterialInput:
-    table = read_table(path)
-    time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
-    try:
-        arrival = float(time[bolus_arrival(blood)])
-    except FitError:
-        arrival = None
-    return ArterialInput(time, blood, plasma, arrival)
 
 
 def motion(participant: Participant) -> list[Block]:

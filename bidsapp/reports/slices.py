@@ -134,7 +134,7 @@ def lesion_cut(labels: NDArray[np.int64], lesion: int, axis: int) -> Cut:
     return axis, int(np.argmax((labels == lesion).sum(axis=others)))
 
 
-def detail_box(mask: NDArray[np.bool_], size: tuple[float, float]) -> Box:
+def detail_box(mask: NDArray[np.bool_], size: tuple[float, float], least: float = DETAIL) -> Box:
     """Frame a lesion in its slice by a square that stays inside the slice where it can.
 
     Parameters
@@ -143,6 +143,8 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float]) -> Box:
         Not empty.
     size : (float, float)
         Of a row and a column, mm.
+    least : float, mm
+        The side of the square, unless the lesion needs more.
 
     Returns
     -------
@@ -157,7 +159,7 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float]) -> Box:
     """
     where = np.argwhere(mask)
     low, high = where.min(axis=0), where.max(axis=0) + 1
-    side = max(DETAIL, float(np.max((high - low) * size)) + 2 * MARGIN)
+    side = max(least, float(np.max((high - low) * size)) + 2 * MARGIN)
     extent = np.minimum(np.round(side / np.asarray(size)).astype(int), mask.shape)
     start = np.clip((low + high - extent) // 2, 0, np.asarray(mask.shape) - extent)
     return int(start[0]), int(start[1]), int(extent[0]), int(extent[1])

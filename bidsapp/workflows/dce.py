@@ -17,6 +17,7 @@ from bidsapp.interfaces.perfusion import (
     SignalToConcentration,
 )
 from bidsapp.models import MODELS
+from bidsapp.models.artery import AUTO_RULE, ROI_RULE
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.outputs import namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
@@ -118,7 +119,7 @@ def _connect_arterial_input(
     config: Config,
 ) -> pe.Node:
     """Add the node that finds the arterial input, and write it."""
-    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=2)
+    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=4)
     node.inputs.source = config.aif
     node.inputs.times = list(series.times)
     node.inputs.t1_blood = relaxation(series, config)["t1_blood"]
@@ -145,7 +146,49 @@ def _connect_arterial_input(
         sidecar |= b1_sidecar(session, config)
     writer = save("save_aif", config, [path], [sidecar])
     workflow.connect(node, "out_file", writer, "in_files")
+    if config.aif in _RULES:
+        _save_artery(workflow, node, aligned, session, series, config)
     return node
+
+
+_RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
+"""How the voxels of the artery are chosen, by source."""
+
+
+def _save_artery(
+    workflow: pe.Workflow,
+    node: pe.Node,
+    aligned: Alignment,
+    session: Session,
+    series: Dynamic,
+    config: Config,
+) -> None:
+    """Write which voxels were averaged, the course in each, and an image to see them on.
+
+    Where there is a T1w, that image is written with its alignment.
+    """
+    names, entities = namer(session), {"space": "dce", "label": "AIF", "desc": config.aif}
+    paths = [
+        names.path("perf", "mask", **entities),
+        names.path("perf", "timeseries", ".tsv", **entities),
+        None if session.t1w else names.path("perf", "dceref", desc="mean"),
+    ]
+    sources = [source_uri(series.image, config)]
+    if config.aif == "roi" and session.artery:
+        sources.append(source_uri(session.artery.image, config))
+    common = {"Description": _RULES[config.aif], "Sources": sources}
+    mask = {"Type": "ROI", "SpatialReference": source_uri(series.image, config)}
+    course = {"time": {"Units": "s"}, "Units": "mmol/l"}
+    sidecars: list[dict[str, Any]] = [common | mask, common | course, {"SkullStripped": False}]
+    writer = save("save_artery", config, paths, sidecars)
+    files = pe.Node(niu.Merge(3), name="artery_files")
+    workflow.connect(
+        [
+            (node, files, [("mask", "in1"), ("voxels", "in2")]),
+            (aligned.average, files, [("out_file", "in3")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )
 
 
 def _connect_artery(

@@ -28,7 +28,7 @@ def kinetics_obstacle(session: Session, config: Config) -> str | None:
     if config.aif == "roi" and session.artery is None:
         return (
             f"{session.id}: no AIF mask (label-AIF_mask) for the DCE series; draw one, "
-            "or choose --aif parker2006"
+            "or choose --aif auto or --aif parker2006"
         )
     if config.aif == "table" and session.arterial_table is None:
         return f"{session.id}: no label-AIF_timeseries.tsv for --aif table"

@@ -1,0 +1,204 @@
+"""The arterial input: population functions, arrival of the bolus, voxels of the artery."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bidsapp.errors import FitError
+from bidsapp.models.aif import (
+    POPULATION,
+    arrival_time,
+    bolus_arrival,
+    georgiou2019,
+    parker2006,
+    placed,
+)
+from bidsapp.models.artery import arterial_in, find_artery
+from bidsapp.models.enhancement import Spgr, measured_input, population_input
+from bidsapp.models.spgr import contrast_r1, spgr_signal
+
+SPGR = Spgr(0.004, np.deg2rad(15), 4.5)
+T1_BLOOD = 1.65
+TIME = np.arange(60) * 5.2 / 60
+SETTING = {"t1_blood": T1_BLOOD, "spgr": SPGR}
+
+INTERVALS = st.sampled_from([1.0, 2.0, 5.2])
+ARRIVALS = st.floats(20, 50)
+SEEDS = st.integers(0, 2**31)
+
+
+def signal_of(blood, level=1000.0):
+    """Signal of blood, such that it is 1 % of the level at equilibrium times the sequence."""
+    r1 = contrast_r1(blood, T1_BLOOD, SPGR.relaxivity)
+    return level * spgr_signal(r1, SPGR.repetition_time, SPGR.flip_angle)
+
+
+def head(rng, *, artery=True, delay=0.0, noise=0.15):
+    """A head of weakly enhancing tissue with a vein, and an artery with its partial volume."""
+    share = np.zeros((16, 16, 6))
+    if artery:
+        share[4:7, 4:7] = 0.5
+        share[5, 5] = 1.0
+    blood = parker2006(TIME, 0.51 + delay)
+    tissue = signal_of(0.05 * np.convolve(blood, np.ones(20) / 5)[: len(TIME)])
+    vein = signal_of(parker2006(TIME, 0.65 + delay))
+    series = share[..., None] * signal_of(blood) + (1 - share[..., None]) * tissue
+    if artery:
+        series[10:13, 10:13] = vein
+    return series + rng.normal(0, noise, series.shape), share
+
+
+@pytest.mark.parametrize("function", POPULATION.values(), ids=POPULATION)
+def test_a_population_function_is_zero_before_its_arrival_and_moves_with_it(function):
+    """Nothing before the arrival; later arrival, same curve."""
+    time = np.linspace(0, 8, 801)
+    late = function(time, 1.0)
+    assert (late[time < 1] == 0).all()
+    np.testing.assert_allclose(late[100:], function(time, 0.0)[:-100], atol=1e-9)
+    assert np.isfinite(function(np.linspace(0, 60, 50), 0.0)).all()
+
+
+def test_georgious_constants_round_to_those_published():
+    """With the two or three digits of Table 3 the curve is the same within 3 %."""
+    time = np.linspace(0.02, 5, 500)
+    passes = np.arange(1, 40)
+    since = np.maximum(time[:, None] - (passes - 1) * 0.129, 1e-9)
+    from scipy.stats import gamma
+
+    bolus = gamma.pdf(since, passes * 6.26, scale=0.032).sum(axis=1)
+    decay = (np.array([0.37, 0.33, 10.06]) * np.exp(-np.outer(time, [0.11, 1.17, 16.02]))).sum(1)
+    np.testing.assert_allclose(georgiou2019(time), decay * bolus, rtol=0.03, atol=0.05)
+
+
+@settings(deadline=None, max_examples=60)
+@given(step=INTERVALS, arrival=ARRIVALS, seed=SEEDS, cnr=st.sampled_from([10, 20, 50]))
+def test_frames_before_the_bolus_are_free_of_it(step, arrival, seed, cnr):
+    """From contrast to noise 10 up, at 1 to 5.2 s: the frames hold under 2 % of the peak."""
+    time = np.arange(0, 300, step) / 60
+    blood = parker2006(time, arrival / 60)
+    noise = np.random.default_rng(seed).normal(0, blood.max() / cnr, len(time))
+    frames = bolus_arrival(blood + noise)
+    assert blood[:frames].mean() < 0.02 * blood.max()
+    assert frames * step > 0.5 * arrival - step
+
+
+@settings(deadline=None, max_examples=60)
+@given(step=INTERVALS, arrival=ARRIVALS, seed=SEEDS, cnr=st.sampled_from([10, 20, 50]))
+def test_a_population_function_is_placed_between_the_frames(step, arrival, seed, cnr):
+    """Its arrival is found to 0.6 s at contrast to noise 50, 1.5 s at 20 and 3 s at 10."""
+    time = np.arange(0, 300, step) / 60
+    blood = parker2006(time, arrival / 60)
+    noise = np.random.default_rng(seed).normal(0, blood.max() / cnr, len(time))
+    found = 60 * placed(parker2006, blood + noise, time)
+    assert found == pytest.approx(arrival, abs={10: 3.0, 20: 1.5, 50: 0.6}[cnr])
+
+
+@pytest.mark.parametrize("step", [1.0, 2.0, 5.2])
+def test_the_bend_is_near_the_arrival(step):
+    """Without noise, a curve begins to rise within 4 s of the bolus: its foot is flat."""
+    time = np.arange(0, 300, step) / 60
+    for arrival in np.linspace(25, 35, 11):
+        error = 60 * arrival_time(parker2006(time, arrival / 60), time) - arrival
+        assert -1 < error < 4
+
+
+@settings(deadline=None, max_examples=30)
+@given(arrival=ARRIVALS, name=st.sampled_from(sorted(POPULATION)))
+def test_population_input_arrives_as_the_signal_of_blood_does(arrival, name):
+    """The signal saturates, the arrival is none the less right to 0.3 s, frames 5.2 s apart."""
+    blood = POPULATION[name](TIME, arrival / 60)
+    found = population_input(name, signal_of(blood), TIME, haematocrit=0.42, **SETTING)
+    np.testing.assert_allclose(found.blood, blood, atol=0.3)
+    assert found.baseline_frames * 5.2 <= arrival + 5.2
+
+
+def test_given_frames_need_no_bolus_to_be_found():
+    """With the frames before the bolus given, a curve that rises at once places the function."""
+    curve = signal_of(parker2006(TIME, 1.2 * 5.2 / 60))
+    found = population_input(
+        "parker2006", curve, TIME, haematocrit=0.42, baseline_frames=1, **SETTING
+    )
+    np.testing.assert_allclose(found.blood, parker2006(TIME, 1.2 * 5.2 / 60), atol=0.3)
+
+
+def test_noise_is_no_bolus():
+    """Nine in ten curves of noise alone are refused."""
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        try:
+            bolus_arrival(rng.normal(0, 1, 60))
+        except FitError:
+            refused += 1
+    assert refused > 170
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.15, 0.5])
+def test_an_even_region_is_taken_almost_whole(noise):
+    """Noise is not taken for height: the peak of an even region is right to 4 %."""
+    rng = np.random.default_rng(1)
+    blood = parker2006(TIME, 0.51)
+    signal = signal_of(blood) + rng.normal(0, noise, (60, 60))
+    taken = arterial_in(signal, TIME, **SETTING)
+    found = measured_input(signal[taken].mean(axis=0), TIME, haematocrit=0.42, **SETTING)
+    assert taken.mean() > (0.4 if noise == 0.5 else 0.9)
+    assert found.blood.max() == pytest.approx(blood.max(), rel=0.04)
+
+
+def test_partial_volume_late_and_unphysical_voxels_are_left_out():
+    """Of a careless region, the pure and early voxels remain."""
+    blood = parker2006(TIME, 0.51)
+    artery, rest = signal_of(blood), signal_of(0 * blood)
+    region = [
+        *([artery] * 4),
+        *([(artery + rest) / 2] * 4),
+        *([signal_of(parker2006(TIME, 0.75))] * 2),
+        np.where(blood > 3, 10 * artery, artery),
+        np.full_like(artery, np.nan),
+    ]
+    assert np.flatnonzero(arterial_in(region, TIME, **SETTING)).tolist() == [0, 1, 2, 3]
+
+
+def test_a_region_of_one_voxel_is_that_voxel():
+    """There is nothing to choose from, and no reason to refuse."""
+    assert arterial_in([signal_of(parker2006(TIME, 0.51))], TIME, **SETTING).all()
+
+
+def test_a_region_beyond_physics_is_refused():
+    """The message says of how many voxels, and what to check."""
+    signal = np.where(TIME > 0.5, 1e6, 10.0)[None].repeat(4, axis=0)
+    with pytest.raises(FitError, match=r"none of the 4 voxels.*AIF mask.*--t1-blood"):
+        arterial_in(signal, TIME, **SETTING)
+
+
+def test_a_region_without_a_signal_is_refused():
+    """Voxels outside the series, all missing, are said to be that."""
+    with pytest.raises(FitError, match="none of the 2 voxels of the artery has a finite signal"):
+        arterial_in(np.full((2, 60), np.nan), TIME, **SETTING)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05])
+def test_the_artery_is_found(delay):
+    """Not its partial volume and not the vein, though that is larger; each time the same voxels."""
+    series, share = head(np.random.default_rng(2), delay=delay)
+    found = find_artery(series, TIME, **SETTING)
+    assert found.sum() >= 5
+    assert (share[found] == 1).all()
+    np.testing.assert_array_equal(found, find_artery(series, TIME, **SETTING))
+
+
+def test_without_an_artery_none_is_made_up():
+    """A head of tissue is refused, in words that say what to do."""
+    series, _ = head(np.random.default_rng(3), artery=False, noise=0.02)
+    with pytest.raises(FitError, match=r"no artery was found.*--aif roi.*--aif parker2006"):
+        find_artery(series, TIME, **SETTING)
+
+
+def test_a_bright_vessel_of_inflow_is_left_out():
+    """Blood that flows in is brighter at rest than tissue; its concentration would be wrong."""
+    series, share = head(np.random.default_rng(4))
+    series[0, :8] = 3 * signal_of(parker2006(TIME, 0.5))
+    found = find_artery(series, TIME, **SETTING)
+    assert not found[0].any()
+    assert (share[found] == 1).all()

@@ -1,0 +1,90 @@
+"""The node that brings the arterial input: what it takes, says and refuses."""
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nipype.interfaces.base import isdefined
+
+from bidsapp.errors import BadInput, FitError
+from bidsapp.interfaces.perfusion import FindArterialInput
+from bidsapp.models.aif import POPULATION, parker2006
+from bidsapp.models.spgr import contrast_r1, spgr_signal
+
+TIME = np.arange(60) * 5.2 / 60
+ACQUISITION = {"repetition_time": 0.004, "flip_angle": 0.26, "relaxivity": 4.5}
+
+
+def write(path, data):
+    nib.save(nib.Nifti1Image(data, np.diag([2, 2, 2, 1])), path)
+    return str(path)
+
+
+def signal_of(blood):
+    r1 = contrast_r1(blood, 1.65, ACQUISITION["relaxivity"])
+    return 1000 * spgr_signal(r1, ACQUISITION["repetition_time"], ACQUISITION["flip_angle"])
+
+
+@pytest.fixture
+def series(tmp_path, monkeypatch):
+    """Tissue, and in it an artery of 4 voxels among 12 that it fills by half."""
+    monkeypatch.chdir(tmp_path)
+    share = np.zeros((12, 12, 3))
+    share[4:8, 4:8, 1], share[5:7, 5:7, 1] = 0.5, 1.0
+    tissue = signal_of(0.1 * (TIME > 0.6))
+    data = share[..., None] * signal_of(parker2006(TIME, 0.51)) + (1 - share[..., None]) * tissue
+    data += np.random.default_rng(0).normal(0, 0.1, data.shape)
+    return write(tmp_path / "dce.nii", data.astype(np.float32)), share
+
+
+def found(series, source, **inputs):
+    node = FindArterialInput(in_file=series, source=source, times=TIME.tolist(), **ACQUISITION)
+    node.inputs.trait_set(t1_blood=1.65, haematocrit=0.42, **inputs)
+    return node.run().outputs
+
+
+def column(path, name):
+    with Path(path).open(newline="") as stream:
+        return np.array([float(row[name]) for row in csv.DictReader(stream, delimiter="\t")])
+
+
+@pytest.mark.parametrize("source", ["roi", "auto"])
+def test_the_voxels_that_were_averaged_are_told(series, source, tmp_path):
+    """The mask holds the artery alone, the table the course of each voxel, the input their mean."""
+    path, share = series
+    mask = write(tmp_path / "mask.nii", (share > 0).astype(np.uint8))
+    outputs = found(path, source, **({"artery": mask} if source == "roi" else {}))
+    taken = np.asarray(nib.load(outputs.mask).dataobj) > 0
+    np.testing.assert_array_equal(taken, share == 1)
+    blood = column(outputs.out_file, "blood")
+    assert blood.max() == pytest.approx(parker2006(TIME, 0.51).max(), rel=0.1)
+    courses = [column(outputs.voxels, f"voxel-{n}") for n in range(1, 5)]
+    np.testing.assert_allclose(np.mean(courses, axis=0), blood, atol=0.2)
+    np.testing.assert_allclose(column(outputs.voxels, "time"), TIME * 60, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", POPULATION)
+def test_a_population_function_has_no_voxels(series, name):
+    """It peaks when the artery does, to a frame, and no mask is claimed."""
+    outputs = found(series[0], name)
+    peak = column(outputs.out_file, "blood").argmax()
+    assert abs(int(peak) - int(parker2006(TIME, 0.51).argmax())) <= 1
+    assert not isdefined(outputs.mask)
+
+
+def test_an_empty_mask_is_refused(series, tmp_path):
+    """The message names the file."""
+    empty = write(tmp_path / "empty.nii", np.zeros((12, 12, 3), np.uint8))
+    with pytest.raises(BadInput, match=r"empty.nii: the AIF mask holds no voxel"):
+        found(series[0], "roi", artery=empty)
+
+
+def test_a_series_without_an_artery_is_refused(tmp_path, monkeypatch):
+    """Tissue that enhances slowly is not made an artery."""
+    monkeypatch.chdir(tmp_path)
+    data = np.broadcast_to(signal_of(np.clip(TIME - 0.6, 0, 1)), (8, 8, 3, 60))
+    noise = np.random.default_rng(0).normal(0, 0.1, data.shape)
+    with pytest.raises(FitError, match="no artery was found"):
+        found(write(tmp_path / "dce.nii", (data + noise).astype(np.float32)), "auto")
