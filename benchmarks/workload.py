@@ -66,9 +66,7 @@ def rician(clean: Array, sigma: Array | float, rng: np.random.Generator) -> Arra
     return result
 
 
-def ivim(
-    bvalues: Array, voxels: int, seed: int, snr: float = 40.0, s0: float = 1000.0
-) -> Workload:
+def ivim(bvalues: Array, voxels: int, seed: int, snr: float = 40.0, s0: float = 1000.0) -> Workload:
     """Return bi-exponential signals with Rician noise, ``snr`` at b = 0."""
     rng = np.random.default_rng(seed)
     truth = {name: rng.uniform(*RANGES[name], voxels) for name in ("f", "D", "Dstar")}
@@ -81,7 +79,7 @@ def ivim(
 
 
 def dce(voxels: int, seed: int, cnr: float | tuple[float, float] = (10.0, 20.0)) -> Workload:
-    """Return extended Tofts curves with Gaussian noise; CNR, the peak over the noise, in a range."""
+    """Return extended Tofts curves with Gaussian noise; the CNR is peak over noise."""
     rng = np.random.default_rng(seed)
     truth = {name: rng.uniform(*RANGES[name], voxels) for name in ("Ktrans", "ve", "vp")}
     seconds, plasma, response = _tissue_response(truth["Ktrans"] / truth["ve"] / 60)
@@ -116,16 +114,16 @@ def parker_blood(minutes: Array) -> Array:
 
 
 def plasma_curve() -> tuple[Array, Array, Array]:
-    """Return the frame times in s, the fine times in s, and the plasma in mM at the latter."""
+    """Return the frame times in s, the plasma in mM at the fine times, and where the frames are."""
     frames = np.arange(FRAMES) * FRAME_SECONDS
     fine = np.arange(0, frames[-1] + FINE_SECONDS / 2, FINE_SECONDS)
-    return frames, fine, parker_blood((fine - ARRIVAL_SECONDS) / 60) / (1 - HAEMATOCRIT)
+    plasma = parker_blood((fine - ARRIVAL_SECONDS) / 60) / (1 - HAEMATOCRIT)
+    return frames, plasma, np.rint(frames / FINE_SECONDS).astype(int)
 
 
 def _tissue_response(rate: Array, block: int = 500) -> tuple[Array, Array, Array]:
     """Return frame times in s, plasma there, and plasma convolved with exp(-rate t) (V, N)."""
-    frames, fine, plasma = plasma_curve()
-    at_frame = np.rint(frames / FINE_SECONDS).astype(int)
+    frames, plasma, at_frame = plasma_curve()
     response = np.zeros((len(rate), len(frames)))
     for first in range(0, len(rate), block):
         part = rate[first : first + block]

@@ -1,0 +1,95 @@
+"""What the Bayesian IVIM fit buys over the others, and all of them over a constant guess."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks import plots, workload
+from benchmarks.report import Section
+from benchmarks.settings import Settings
+from benchmarks.workload import Workload
+from bidsapp.models import fit
+from bidsapp.reports.style import SOFT, styled
+
+MODELS = ("ivim-asymptotic", "ivim-segmented", "ivim-biexponential", "ivim-bayesian")
+GUESS = "constant guess"
+LEVELS = (20.0, 40.0)
+BVALUES = (workload.B6, workload.B16)
+PARAMETERS = {"f": (100, "%"), "D": (1e6, "1e-6 mm2/s"), "Dstar": (1e3, "1e-3 mm2/s")}
+VOXELS = 5000
+SEED = workload.SEED + 400
+
+TEXT = f"""Rician noise; f, D and D* uniform over their ranges, {VOXELS:,} voxels at full scale. The constant
+guess is the median of the truth, the best that an estimate without data can do: an error that is no
+smaller means that the data say nothing. A missing value counts as an infinite error; "bias" is the
+median error of the values that are there."""
+
+
+def run(settings: Settings) -> Section:
+    """Compare the errors of all models on all workloads."""
+    names = [name for name in MODELS if settings.wants(name)]
+    table = pd.DataFrame(
+        row
+        for bvalues in BVALUES
+        for level in LEVELS
+        for row in compared(
+            workload.ivim(bvalues, settings.count(VOXELS, least=50), SEED, level), level, names
+        )
+    )
+    return Section("IVIM: shrinkage", TEXT, {"shrinkage": table}, {"shrinkage": panels(table)})
+
+
+def compared(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Return one row a method and parameter."""
+    guesses = {k: np.full_like(v, np.median(v)) for k, v in data.truth.items()}
+    fits = {name: fit(name, data.signal, **data.design).values for name in names}
+    for method, values in {GUESS: guesses, **fits}.items():
+        for parameter, truth in data.truth.items():
+            if parameter in values:  # an asymptotic fit has no Dstar
+                error = values[parameter] - truth
+                yield {
+                    "workload": data.name,
+                    "snr": level,
+                    "method": method,
+                    "parameter": parameter,
+                    "median_error": np.median(np.where(np.isfinite(error), np.abs(error), np.inf)),
+                    "bias": np.nanmedian(error),
+                    "missing": float(np.mean(~np.isfinite(error))),
+                }
+
+
+@styled
+def panels(table: pd.DataFrame) -> Figure:
+    """Draw the errors: a row a parameter, a column a workload and level."""
+    columns = list(table.groupby(["workload", "snr"], sort=False).groups)
+    figure, axes = plots.grid(len(PARAMETERS), len(columns), 1.75, 1.75, sharey="row", sharex=True)
+    methods = list(table["method"].unique())
+    for row, (parameter, (factor, unit)) in zip(axes, PARAMETERS.items(), strict=True):
+        for panel, (name, level) in zip(row, columns, strict=True):
+            chosen = (table["workload"] == name) & (table["snr"] == level)
+            part = table[chosen & (table["parameter"] == parameter)].set_index("method")
+            _draw(panel, part.reindex(methods), factor)
+        row[0].set_ylabel(f"{parameter}, {unit}")
+    for panel, (name, level) in zip(axes[0], columns, strict=True):
+        panel.set_title(f"{name}, SNR {level:g}")
+    plots.legend_below(figure, axes[0, 0], 2)
+    return figure
+
+
+def _draw(panel: Axes, rows: pd.DataFrame, factor: float) -> None:
+    """Draw bars of the median absolute error, and a dot for the bias."""
+    colour = [SOFT if m == GUESS else c for m, c in plots.colours(list(rows.index)).items()]
+    place = np.arange(len(rows))
+    panel.bar(place, rows["median_error"] * factor, color=colour, width=0.7, alpha=0.85,
+              label="median absolute error")  # fmt: skip
+    panel.plot(
+        place, rows["bias"] * factor, "D", color="black", markersize=3, label="bias (median error)"
+    )
+    panel.axhline(0, **plots.LINE)
+    panel.axhline(rows["median_error"].iloc[0] * factor, **plots.LINE)
+    panel.set_xticks(place, rows.index, rotation=45, ha="right", rotation_mode="anchor")
+    panel.grid(visible=False, axis="x")
