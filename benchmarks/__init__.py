@@ -1,1 +1,1 @@
-"""How fast and how good the models are, measured: `scripts/bench` runs it, nothing else needs it."""
+"""How fast and how good the models are, measured; `scripts/bench` runs it."""

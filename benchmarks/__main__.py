@@ -52,8 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
     for topic in topics:
         start = time.perf_counter()
         print(f"bench: {topic} ...", end=" ", flush=True)
-        report.write(topic, TOPICS[topic](settings), settings.out, settings.scale)
+        section = TOPICS[topic](settings)
+        report.write(topic, section, settings.out, settings.scale)
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
+        for table in section.tables.values():
+            print(report.markdown(table), "\n", flush=True)
     print(f"bench: {report.assemble(TOPICS, settings.out)}")
 
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from bidsapp.reports.style import STYLE
 
 DOTS_PER_INCH = 200
+ROUNDING = 1e-14
+"""Below this a number is the rounding of zero."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _cell(value: object) -> str:
         return str(value).replace("|", "/")
     if np.isnan(value):
         return "-"
+    if abs(value) < ROUNDING:
+        return "0"
     return f"{value:,.0f}" if 1000 <= abs(value) < np.inf else f"{value:.3g}"
 
 

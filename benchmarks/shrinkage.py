@@ -13,7 +13,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Workload
 from bidsapp.models import fit
-from bidsapp.reports.style import SOFT, styled
+from bidsapp.reports.style import INK, SOFT, styled
 
 MODELS = ("ivim-asymptotic", "ivim-segmented", "ivim-biexponential", "ivim-bayesian")
 GUESS = "constant guess"
@@ -23,10 +23,10 @@ PARAMETERS = {"f": (100, "%"), "D": (1e6, "1e-6 mm2/s"), "Dstar": (1e3, "1e-3 mm
 VOXELS = 5000
 SEED = workload.SEED + 400
 
-TEXT = f"""Rician noise; f, D and D* uniform over their ranges, {VOXELS:,} voxels at full scale. The constant
-guess is the median of the truth, the best that an estimate without data can do: an error that is no
-smaller means that the data say nothing. A missing value counts as an infinite error; "bias" is the
-median error of the values that are there."""
+TEXT = f"""Rician noise; f, D and D* uniform over their ranges, {VOXELS:,} voxels at full scale. The
+constant guess is the median of the truth, the best that an estimate without data can do: an error
+that is no smaller means that the data say nothing. A missing value counts as an infinite error;
+"bias" is the median error of the values that are there."""
 
 
 def run(settings: Settings) -> Section:
@@ -84,11 +84,9 @@ def _draw(panel: Axes, rows: pd.DataFrame, factor: float) -> None:
     """Draw bars of the median absolute error, and a dot for the bias."""
     colour = [SOFT if m == GUESS else c for m, c in plots.colours(list(rows.index)).items()]
     place = np.arange(len(rows))
-    panel.bar(place, rows["median_error"] * factor, color=colour, width=0.7, alpha=0.85,
-              label="median absolute error")  # fmt: skip
-    panel.plot(
-        place, rows["bias"] * factor, "D", color="black", markersize=3, label="bias (median error)"
-    )
+    height = rows["median_error"].replace(np.inf, np.nan) * factor
+    panel.bar(place, height, color=colour, width=0.7, label="median absolute error")
+    panel.plot(place, rows["bias"] * factor, "D", color=INK, markersize=3, label="median error")
     panel.axhline(0, **plots.LINE)
     panel.axhline(rows["median_error"].iloc[0] * factor, **plots.LINE)
     panel.set_xticks(place, rows.index, rotation=45, ha="right", rotation_mode="anchor")

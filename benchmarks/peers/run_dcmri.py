@@ -1,4 +1,4 @@
-"""dcmri: TissueArray with high-flow kinetics, which is the extended Tofts model; it fits signals."""
+"""dcmri: TissueArray with kinetics HF, the extended Tofts model; it fits signals."""
 
 import dcmri
 import numpy as np
@@ -11,8 +11,9 @@ def fit(data):
     haematocrit = float(data["haematocrit"])
     shape, seconds = (len(data["signal"]),), data["time"] * 60
     rate = R10 + RELAXIVITY * data["signal"] / 1000
+    blood = data["plasma"] * (1 - haematocrit) / 1000
     model = dcmri.TissueArray(
-        shape, kinetics="HF", sequence="SS", t=seconds, ca=data["plasma"] * (1 - haematocrit) / 1000,
+        shape, kinetics="HF", sequence="SS", t=seconds, ca=blood,
         r1=RELAXIVITY, R10=R10, TR=REPETITION_TIME, FA=ANGLE, H=haematocrit, n0=6,
     )  # fmt: skip
     model.S0 = np.full(shape, S0)
