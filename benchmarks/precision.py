@@ -57,9 +57,9 @@ RMSE/bound: 1 is the best that an unbiased estimate can reach; below 1 the bound
 or it is biased. z is (estimate - truth) / standard error; since the standard error comes from the
 residuals, z follows Student's t with nu = samples - parameters, whose SD is sqrt(nu / (nu - 2)):
 "z SD" is divided by that and should be 1. "coverage" is how often the {INTERVAL:.0%} interval holds
-the truth. "not ok" is the share of voxels at a bound, not identifiable or unusable; z and coverage
-are of the others. Each number is the median over the operating points, the last four also over the
-levels; every one of them is in the file."""
+the truth; with few samples it says more than the SD of z. "not ok" is the share of voxels at a
+bound, not identifiable or unusable; z and coverage are of the others. Each number is the median
+over the operating points, the last four also over the levels; every one of them is in the file."""
 
 
 def run(settings: Settings) -> Section:

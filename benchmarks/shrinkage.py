@@ -22,11 +22,13 @@ BVALUES = (workload.B6, workload.B16)
 PARAMETERS = {"f": (100, "%"), "D": (1e6, "1e-6 mm2/s"), "Dstar": (1e3, "1e-3 mm2/s")}
 VOXELS = 5000
 SEED = workload.SEED + 400
+CUT = 3.0
+"""Bars end at so many times the guess."""
 
 TEXT = f"""Rician noise; f, D and D* uniform over their ranges, {VOXELS:,} voxels at full scale. The
 constant guess is the median of the truth, the best that an estimate without data can do: an error
-that is no smaller means that the data say nothing. A missing value counts as an infinite error;
-"bias" is the median error of the values that are there."""
+that is no smaller means that the data say nothing. A missing value counts as an infinite error; in
+brackets the median error of the values that are there."""
 
 
 def run(settings: Settings) -> Section:
@@ -62,6 +64,23 @@ def compared(data: Workload, level: float, names: list[str]) -> Iterator[dict[st
                 }
 
 
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a column a method: the median absolute error, in brackets the bias."""
+
+    def cell(row: pd.Series) -> str:
+        factor = PARAMETERS[row["parameter"]][0]
+        return f"{factor * row['median_error']:.3g} ({factor * row['bias']:+.2g})"
+
+    keys = ["workload", "snr", "parameter"]
+    cells = table.assign(text=table.apply(cell, axis=1), unit=table["parameter"].map(_unit))
+    wide = cells.pivot_table("text", [*keys, "unit"], "method", "first", sort=False)
+    return wide.reset_index().fillna("-")
+
+
+def _unit(parameter: str) -> str:
+    return PARAMETERS[parameter][1]
+
+
 @styled
 def panels(table: pd.DataFrame) -> Figure:
     """Draw the errors: a row a parameter, a column a workload and level."""
@@ -81,13 +100,20 @@ def panels(table: pd.DataFrame) -> Figure:
 
 
 def _draw(panel: Axes, rows: pd.DataFrame, factor: float) -> None:
-    """Draw bars of the median absolute error, and a dot for the bias."""
-    colour = [SOFT if m == GUESS else c for m, c in plots.colours(list(rows.index)).items()]
+    """Draw bars of the median absolute error, cut off and labelled, and a dot for the bias."""
     place = np.arange(len(rows))
-    height = rows["median_error"].replace(np.inf, np.nan) * factor
-    panel.bar(place, height, color=colour, width=0.7, label="median absolute error")
-    panel.plot(place, rows["bias"] * factor, "D", color=INK, markersize=3, label="median error")
+    guess = rows["median_error"].iloc[0] * factor
+    height = rows["median_error"].to_numpy() * factor
+    shown = np.minimum(height, CUT * guess)
+    colour = [SOFT if m == GUESS else c for m, c in plots.colours(list(rows.index)).items()]
+    panel.bar(place, shown, color=colour, width=0.75, label="median absolute error")
+    for x, y, value in zip(place, shown, height, strict=True):
+        if not np.isnan(value):
+            panel.text(x, y, f"{value:.2g}", ha="center", va="bottom", fontsize=6)
+    bias = np.clip(rows["bias"] * factor, -CUT * guess, CUT * guess)
+    panel.plot(place, bias, "D", color=INK, markersize=3, label="median error")
     panel.axhline(0, **plots.LINE)
-    panel.axhline(rows["median_error"].iloc[0] * factor, **plots.LINE)
+    panel.axhline(guess, **plots.LINE)
+    panel.set_ylim(-0.8 * guess, 1.12 * CUT * guess)
     panel.set_xticks(place, rows.index, rotation=45, ha="right", rotation_mode="anchor")
     panel.grid(visible=False, axis="x")

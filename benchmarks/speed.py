@@ -15,7 +15,7 @@ from benchmarks import environments, loops, plots
 from benchmarks.peers.harness import clock, median_errors
 from benchmarks.report import Section
 from benchmarks.settings import Settings
-from benchmarks.workload import Workload, by_name
+from benchmarks.workload import TITLES, Workload, by_name
 from bidsapp.models import fit
 from bidsapp.reports.style import ACCENT, DATA, SOFT, styled
 
@@ -88,8 +88,8 @@ def ours(names: list[str], data: dict[str, Workload], settings: Settings) -> Ite
             some = first(data[workload], settings.count(20000))
             for jobs in sorted({1, settings.jobs}):
                 threads = {} if jobs == 1 else {"n_jobs": jobs}
-                method = name if jobs == 1 else f"{name}, {jobs} threads"
-                yield _timed(OURS, method, name, some, _fitter(name, threads))
+                call = _fitter(name, threads)
+                yield _timed(OURS, "fit", name, some, call) | {"threads": jobs}
 
 
 def _fitter(name: str, threads: dict[str, int]) -> Callable[[Workload], dict[str, Any]]:
@@ -103,7 +103,7 @@ def voxel_loops(
     for name in names:
         for workload in WORKLOADS[name] if name in LOOPS else ():
             some = first(data[workload], settings.count(LOOP_VOXELS))
-            yield _timed(LOOP, f"{name}, curve_fit", name, some, LOOPS[name])
+            yield _timed(LOOP, "curve_fit", name, some, LOOPS[name])
 
 
 def _timed(
@@ -137,7 +137,7 @@ def compared(records: list[Record]) -> pd.DataFrame:
     reference = {
         (r["model"], r["workload"]): r["voxels"] / r["cpu"]
         for r in records
-        if r["peer"] == OURS and r["method"] == r["model"]
+        if r["peer"] == OURS and r["threads"] == 1
     }
     return pd.DataFrame([_row(record, reference) for record in records])
 
@@ -152,6 +152,7 @@ def _row(record: Record, reference: dict[tuple[str, str], float]) -> Record:
         "method": record["method"],
         "model": model,
         "workload": workload,
+        "threads": record.get("threads", 1),
         "voxels": voxels,
         "wall_s": wall,
         "cpu_s": cpu,
@@ -181,30 +182,48 @@ def closed_forms(names: list[str], data: dict[str, Workload], settings: Settings
 
 @styled
 def bars(table: pd.DataFrame) -> Figure:
-    """Draw voxels a CPU second of every method, a panel for each workload."""
-    names = list(table["workload"].unique())
-    counts = [int((table["workload"] == name).sum()) for name in names]
-    figure = Figure(figsize=(6.6, 0.6 * len(names) + 0.17 * sum(counts)), layout="constrained")
-    panels = figure.subplots(
-        len(names), 1, sharex=True, squeeze=False, height_ratios=[n + 1 for n in counts]
-    )
-    for axes, name in zip(panels[:, 0], names, strict=True):
-        _draw_bars(axes, table[table["workload"] == name].sort_values("per_cpu_s"))
-        axes.set_title(name)
-    plots.logarithmic(panels[-1, 0], "x")
-    panels[-1, 0].set_xlim(table["per_cpu_s"].min() / 3, table["per_cpu_s"].max() * 8)
-    panels[-1, 0].set_xlabel("voxels fitted in one CPU second")
+    """Draw voxels a CPU second on one thread: a panel a workload, like beside like."""
+    single = table[table["threads"] == 1]
+    names = list(single["workload"].unique())
+    panels = {name: _rows_of(single[single["workload"] == name]) for name in names}
+    counts = [len(rows) + 2 for rows in panels.values()]
+    figure = Figure(figsize=(6.6, 0.5 + 0.155 * sum(counts)), layout="constrained")
+    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
+    for panel, (name, rows) in zip(axes, panels.items(), strict=True):
+        _draw_bars(panel, rows)
+        panel.set_title(TITLES[name])
+    plots.logarithmic(axes[-1], "x")
+    axes[-1].set_xlim(single["per_cpu_s"].min() / 3, single["per_cpu_s"].max() * 8)
+    axes[-1].set_xlabel("voxels fitted in one CPU second")
     return figure
 
 
-def _draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
+def _rows_of(table: pd.DataFrame) -> list[tuple[str, str, float]]:
+    """Return who, method and rate from the top down; a model's name heads the fits of it."""
+    rows = []
+    for model, fits in table.groupby("model", sort=False):
+        rows.append(("", str(model), np.nan))
+        ordered = fits.sort_values("per_cpu_s", ascending=False)
+        rows += zip(ordered["who"], ordered["method"], ordered["per_cpu_s"], strict=True)
+    return rows
+
+
+def _label(who: str, method: str) -> str:
+    if who == OURS:
+        return who
+    return f"{who}: {method}" if who else method
+
+
+def _draw_bars(axes: Axes, rows: list[tuple[str, str, float]]) -> None:
+    who, methods, rates = zip(*rows, strict=True)
     shade = {OURS: DATA, LOOP: SOFT}
-    names = [who if who == OURS else f"{who}:" for who in rows["who"]]
-    labels = [f"{n} {m}" for n, m in zip(names, rows["method"], strict=True)]
-    colour = [shade.get(who, ACCENT) for who in rows["who"]]
-    drawn = axes.barh(range(len(rows)), rows["per_cpu_s"], color=colour, height=0.75)
-    axes.bar_label(drawn, [f"{v:,.3g}" if v < 100 else f"{v:,.0f}" for v in rows["per_cpu_s"]],
-                   padding=2, fontsize=6.5)  # fmt: skip
-    axes.set_yticks(range(len(rows)), labels, fontsize=6.5)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    place = np.arange(len(rows))
+    drawn = axes.barh(place, rates, color=[shade.get(w, ACCENT) for w in who], height=0.8)
+    written = ["" if np.isnan(r) else f"{r:,.3g}" if r < 100 else f"{r:,.0f}" for r in rates]
+    axes.bar_label(drawn, written, padding=2, fontsize=6.5)
+    axes.set_yticks(place, [_label(w, m) for w, m in zip(who, methods, strict=True)])
+    for text, name in zip(axes.get_yticklabels(), who, strict=True):
+        text.set(fontsize=6.5, fontweight="normal" if name else "bold")
+    axes.tick_params("y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")

@@ -19,6 +19,12 @@ B16 = np.array([0, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 600, 80
 FRAMES, FRAME_SECONDS, FINE_SECONDS = 60, 5.2, 0.05
 ARRIVAL_SECONDS, HAEMATOCRIT = 30.0, 0.42
 FLIP_ANGLES, REPETITION_TIME = np.deg2rad([2, 5, 10, 15, 20.0]), 0.005
+TITLES = {
+    "ivim6": f"IVIM, {len(B6)} b-values",
+    "ivim16": f"IVIM, {len(B16)} b-values",
+    "dce": f"DCE, {FRAMES} frames",
+    "vfa": f"{len(FLIP_ANGLES)} flip angles",
+}
 RANGES = {
     "f": (0.02, 0.25),
     "D": (0.5e-3, 2e-3),
