@@ -23,8 +23,8 @@ LARGEST = {
     "extended-tofts": ("dce", 1_000_000),
 }
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
-CHUNKS = (1024, 2048, 4096, 8192, 16384, 32768)
-CHUNK_VOXELS = 100_000
+CHUNKS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+CHUNK_VOXELS = 65_536
 MEGABYTE = 2**20
 
 TEXT = """One thread, float32 data. Working memory is the peak of what `fit` allocates (Python's
@@ -41,10 +41,12 @@ def run(settings: Settings) -> Section:
         for size in SIZES
         if size <= LARGEST[name][1]
     )
+    voxels = settings.count(CHUNK_VOXELS, least=2 * min(CHUNKS))
     chunks = pd.DataFrame(
-        measured(name, data[name], settings.count(CHUNK_VOXELS), chunk=chunk)
+        measured(name, data[name], voxels, chunk=chunk)
         for name in models
         for chunk in CHUNKS
+        if 2 * chunk <= voxels
     )
     return Section(
         "Scaling",
@@ -103,10 +105,11 @@ def figure_of(sizes: pd.DataFrame, chunks: pd.DataFrame) -> Figure:
         _draw(axes[row, 0], sizes, "voxels", column, label)
         _draw(axes[row, 1], chunks, "chunk", column, label)
     for panel in axes[:, 1]:
-        panel.set_xticks(CHUNKS, [f"{chunk // 1024}k" for chunk in CHUNKS])
+        tried = chunks["chunk"].unique()
+        panel.set_xticks(tried, [f"{chunk:,}" for chunk in tried])
         panel.minorticks_off()
     axes[0, 0].set_title("Default chunk")
-    axes[0, 1].set_title(f"{plots.plain(chunks['voxels'].max())} voxels")
+    axes[0, 1].set_title(f"{chunks['voxels'].max():,} voxels")
     plots.legend_below(figure, axes[0, 0], 4)
     return figure
 

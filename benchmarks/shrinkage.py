@@ -42,7 +42,13 @@ def run(settings: Settings) -> Section:
             workload.ivim(bvalues, settings.count(VOXELS, least=50), SEED, level), level, names
         )
     )
-    return Section("IVIM: shrinkage", TEXT, {"shrinkage": table}, {"shrinkage": panels(table)})
+    return Section(
+        "IVIM: shrinkage",
+        TEXT,
+        {"shrinkage": summary(table)},
+        {"shrinkage": panels(table)},
+        {"shrinkage_all": table},
+    )
 
 
 def compared(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -69,7 +75,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     def cell(row: pd.Series) -> str:
         factor = PARAMETERS[row["parameter"]][0]
-        return f"{factor * row['median_error']:.3g} ({factor * row['bias']:+.2g})"
+        return f"{factor * row['median_error']:.3g} ({round(factor * row['bias'], 6):+.2g})"
 
     keys = ["workload", "snr", "parameter"]
     cells = table.assign(text=table.apply(cell, axis=1), unit=table["parameter"].map(_unit))
@@ -88,10 +94,12 @@ def panels(table: pd.DataFrame) -> Figure:
     figure, axes = plots.grid(len(PARAMETERS), len(columns), 1.75, 1.75, sharey="row", sharex=True)
     methods = list(table["method"].unique())
     for row, (parameter, (factor, unit)) in zip(axes, PARAMETERS.items(), strict=True):
+        errors = table[table["parameter"] == parameter]
+        guess = errors.loc[errors["method"] == GUESS, "median_error"].max()
+        top = factor * min(CUT * guess, errors["median_error"].max())
         for panel, (name, level) in zip(row, columns, strict=True):
-            chosen = (table["workload"] == name) & (table["snr"] == level)
-            part = table[chosen & (table["parameter"] == parameter)].set_index("method")
-            _draw(panel, part.reindex(methods), factor)
+            chosen = (errors["workload"] == name) & (errors["snr"] == level)
+            _draw(panel, errors[chosen].set_index("method").reindex(methods), factor, top)
         row[0].set_ylabel(f"{parameter}, {unit}")
     for panel, (name, level) in zip(axes[0], columns, strict=True):
         panel.set_title(f"{name}, SNR {level:g}")
@@ -99,21 +107,20 @@ def panels(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(panel: Axes, rows: pd.DataFrame, factor: float) -> None:
-    """Draw bars of the median absolute error, cut off and labelled, and a dot for the bias."""
+def _draw(panel: Axes, rows: pd.DataFrame, factor: float, top: float) -> None:
+    """Draw bars of the median absolute error, cut off at the top, and a dot for the bias."""
     place = np.arange(len(rows))
     guess = rows["median_error"].iloc[0] * factor
     height = rows["median_error"].to_numpy() * factor
-    shown = np.minimum(height, CUT * guess)
+    shown = np.minimum(height, top)
     colour = [SOFT if m == GUESS else c for m, c in plots.colours(list(rows.index)).items()]
     panel.bar(place, shown, color=colour, width=0.75, label="median absolute error")
     for x, y, value in zip(place, shown, height, strict=True):
         if not np.isnan(value):
-            panel.text(x, y, f"{value:.2g}", ha="center", va="bottom", fontsize=6)
-    bias = np.clip(rows["bias"] * factor, -CUT * guess, CUT * guess)
-    panel.plot(place, bias, "D", color=INK, markersize=3, label="median error")
+            panel.text(x, y, f"{value:.3g}", ha="center", va="bottom", fontsize=6)
+    panel.plot(place, rows["bias"] * factor, "D", color=INK, markersize=3, label="median error")
     panel.axhline(0, **plots.LINE)
     panel.axhline(guess, **plots.LINE)
-    panel.set_ylim(-0.8 * guess, 1.12 * CUT * guess)
+    panel.set_ylim(-0.6 * top, 1.12 * top)
     panel.set_xticks(place, rows.index, rotation=45, ha="right", rotation_mode="anchor")
     panel.grid(visible=False, axis="x")
