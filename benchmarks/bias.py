@@ -52,7 +52,8 @@ def measured(model: str, level: float, d: float, noise: str, settings: Settings)
     if "f" in {p.name for p in MODELS[model].parameters}:
         clean = (1 - F) * clean + F * S0 * np.exp(-b * DSTAR)
     copies = np.tile(clean, (settings.count(REPEATS, least=20), 1))
-    signal = workload.rician(copies, sigma, np.random.default_rng(SEED))
+    rng = np.random.default_rng([SEED, round(level), round(d * 1e7)])
+    signal = workload.rician(copies, sigma, rng)
     found = fit(model, signal, bvalues=b, **settings.noise_options(noise, sigma))
     relative = 100 * (found.values[PARAMETER[model]] / d - 1)
     known = relative[np.isfinite(relative)]
