@@ -1,1 +1,1 @@
-"""Measurements against data that cannot be part of the project, run by hand."""
+"""How fast and how good the models are, measured: `scripts/bench`; `qiba` is run by hand."""

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "bidsapp").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -84,7 +85,7 @@ def name_of(path: Path) -> str:
 
 def label(path: Path) -> str:
     """Short test id of a source file."""
-    return str(path.relative_to(ROOT / "bidsapp"))
+    return path.relative_to(ROOT).as_posix().removeprefix("bidsapp/")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=label)
@@ -115,7 +116,21 @@ def test_pure_rooms_know_no_files_and_images(path):
         assert top - set(sys.stdlib_module_names) <= allowed
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=label)
+@pytest.mark.parametrize("path", BENCHMARKS, ids=label)
+def test_benchmarks_look_in_from_outside(path):
+    """They measure what anyone can call: the models, and the look of figures; runners, neither."""
+    ours = {name for name in imported(path) if name.split(".")[0] in ("bidsapp", "benchmarks")}
+    if path.parent.name == "peers":
+        assert not ours
+    else:
+        assert {n for n in ours if n.startswith("bidsapp")} <= {
+            "bidsapp.models",
+            "bidsapp.models.spgr",
+            "bidsapp.reports.style",
+        }
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHMARKS], ids=label)
 def test_modules_and_functions_stay_readable(path):
     """One concern a module (< 400 lines), one thing a function (<= 60 and a docstring)."""
     source = path.read_text()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit
 from bidsapp.models.aif import parker2006, plasma_from_blood
+from bidsapp.models.bayes import Prior
 
 TIME = np.arange(60) * 5.2 / 60
 DESIGNS = {
@@ -36,10 +37,14 @@ TRUTH = {
     "M0": 4000.0,
 }
 SPECIAL = {"ivim-segmented": {"Dstar": 0.1}}  # perfusion must be gone where its line begins
+PRIOR = Prior(np.array([0.12, np.log(0.8e-3), np.log(15e-3)]), np.diag([0.05, 0.3, 0.4]) ** 2)
+OPTIONS = {"ivim-bayesian": {"sigma": 5.0, "prior": {0: PRIOR}}}  # else learnt from all voxels
+TOLERANCE = {"ivim-bayesian": 0.05}  # a prior draws even a clean voxel a little
+SAME = {"ivim-bayesian": 1e-4}  # single precision
 
 
 def design_of(model):
-    return {name: DESIGNS[name] for name in model.design}
+    return {name: DESIGNS[name] for name in model.design} | OPTIONS.get(model.name, {})
 
 
 def truth_of(model):
@@ -59,9 +64,9 @@ class TestContract:
         design = {k: v[heard] if np.ndim(v) else v for k, v in design.items()}
         found = fit(model, signal[heard], **design)
         for name, true in truth_of(model).items():
-            assert found.values[name] == pytest.approx(true, rel=1e-4)
+            assert found.values[name] == pytest.approx(true, rel=TOLERANCE.get(model.name, 1e-4))
         assert found.status == Status.OK
-        assert found.rsquared == pytest.approx(1)
+        assert found.rsquared == pytest.approx(1, abs=1e-4)
 
     def test_keeps_the_shape(self, model):
         """A (2, 3, N) signal gives (2, 3) maps of every parameter, error and measure."""
@@ -81,7 +86,9 @@ class TestContract:
         assert found.status.tolist()[1:4] == [Status.BAD_INPUT] * 3
         for name, value in found.values.items():
             assert np.isnan(value[1:4]).all()
-            np.testing.assert_allclose(value[[0, 4]], alone.values[name], rtol=1e-9)
+            np.testing.assert_allclose(
+                value[[0, 4]], alone.values[name], rtol=SAME.get(model.name, 1e-9)
+            )
 
     def test_chunks_do_not_matter(self, model):
         """The same voxels in chunks of any size, in any number of threads, give the same maps."""
@@ -92,7 +99,7 @@ class TestContract:
         many = fit(model, noisy, chunk=3, n_jobs=2, **design_of(model))
         np.testing.assert_array_equal(one.status, many.status)
         for name, value in one.values.items():
-            np.testing.assert_allclose(value, many.values[name], rtol=1e-6)
+            np.testing.assert_allclose(value, many.values[name], rtol=SAME.get(model.name, 1e-6))
 
     def test_says_what_it_is(self, model):
         """Each row names its units, its formula, and a DOI."""
@@ -110,7 +117,12 @@ class TestContract:
         """A signal k times as strong gives the same rates and k times the amplitudes."""
         signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
         noisy = signal * np.random.default_rng(5).normal(1, 0.02, (7, len(signal)))
-        one, big = (fit(model, k * noisy, **design_of(model)) for k in (1.0, 1e3))
+        design = design_of(model)
+        noise = design.get("sigma", 0)
+        one, big = (
+            fit(model, k * noisy, **design | ({"sigma": k * noise} if noise else {}))
+            for k in (1.0, 1e3)
+        )
         grown = {"S0", "M0"} if model.design[0] != "time" else {"Ktrans", "vp", "ve", "Fp", "PS"}
         for name in set(one.values) - grown:
             np.testing.assert_allclose(big.values[name], one.values[name], rtol=1e-5)

@@ -28,7 +28,7 @@ _FINEST = 0.005
 _BLOCK = 128
 
 _HYPER_MEAN = np.array([0.1, np.log(1e-3), np.log(20e-3)])
-_HYPER_VARIANCE = np.diag([0.1, 0.5, 0.7]) ** 2
+_HYPER_VARIANCE = np.diag([0.1, 0.5, 0.5]) ** 2
 _HYPER_VOXELS = 10.0
 
 Single = NDArray[np.float32]
@@ -115,7 +115,8 @@ def learn(
     -----
     Expectation maximisation over at most 1500 evenly taken voxels a region: mean and covariance
     of u over the voxels' posteriors, and again with that prior; ten voxels' worth of a broad
-    prior (f about 0.1, D 1e-3, D* 0.02 mm2/s) hold it where there is little data.
+    prior (f about 0.1, D 1e-3, D* 0.02 mm2/s) hold it where there is little data. Where the
+    b-values cannot tell D*, its prior stays the broad one.
 
     References
     ----------
@@ -145,11 +146,11 @@ def _learn_one(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma:
         moments = np.concatenate(
             [grid.expect(signal[m][:, used], sigma, prior, grid.moments) for m, grid in groups]
         )
-        prior = _update(moments)
+        prior = _update(moments, tells_dstar(bvalues[used]))
     return prior
 
 
-def _update(moments: Array) -> Prior:
+def _update(moments: Array, seen: bool) -> Prior:
     """Return mean and covariance over the voxels' posteriors and the broad prior's voxels."""
     count = len(moments)
     mean = (moments[:, :3].sum(axis=0) + _HYPER_VOXELS * _HYPER_MEAN) / (count + _HYPER_VOXELS)
@@ -158,7 +159,11 @@ def _update(moments: Array) -> Prior:
     second[rows, columns] = second[columns, rows] = moments[:, 3:].sum(axis=0)
     broad = _HYPER_VARIANCE + np.outer(_HYPER_MEAN, _HYPER_MEAN)
     total = (second + _HYPER_VOXELS * broad) / (count + _HYPER_VOXELS)
-    return Prior(mean, total - np.outer(mean, mean))
+    covariance = total - np.outer(mean, mean)
+    if not seen:
+        mean[2], covariance[2], covariance[:, 2] = _HYPER_MEAN[2], 0.0, 0.0
+        covariance[2, 2] = _HYPER_VARIANCE[2, 2]
+    return Prior(mean, covariance)
 
 
 def _groups(
@@ -213,8 +218,10 @@ def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen:
     residual = signal - values["S0"][:, None] * curve
     stderr = dict(zip(("f", "D", "Dstar"), spread, strict=True))
     stderr["S0"] = sigma / np.sqrt(power)
-    status = np.full(len(f), Status.OK if seen else Status.NOT_IDENTIFIABLE, np.int8)
+    status = np.zeros(len(f), np.int8)
+    status[(d < D.lower) | (d > D.upper)] = Status.AT_BOUND
     if not seen:
+        status[:] = Status.NOT_IDENTIFIABLE
         values["Dstar"], stderr["Dstar"] = np.full((2, len(f)), np.nan)
     lost = values["S0"] <= 0
     status[lost] = Status.BAD_INPUT

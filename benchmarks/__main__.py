@@ -1,0 +1,64 @@
+"""The command line behind `scripts/bench`."""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import bias, optimum, precision, report, scaling, shrinkage, speed
+from benchmarks.report import Section
+from benchmarks.settings import QUICK, Settings
+
+TOPICS: dict[str, Callable[[Settings], Section]] = {
+    "speed": speed.run,
+    "scaling": scaling.run,
+    "optimum": optimum.run,
+    "precision": precision.run,
+    "bias": bias.run,
+    "shrinkage": shrinkage.run,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="scripts/bench", description="How fast, how good.")
+    what = top.add_subparsers(dest="what", required=True)
+    models = what.add_parser("models", help="the models: speed, minimum, precision, bias")
+    default = Settings()
+    add = models.add_argument
+    add("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; default: all")
+    add("--quick", dest="scale", action="store_const", const=QUICK, help=f"--scale {QUICK:g}")
+    add("--scale", type=float, default=1.0, help="factor on all numbers of voxels")
+    add("--peers", action="store_true", help="also time other packages; fetches them from PyPI")
+    add("--peer-dir", type=Path, default=default.peer_dir, help="their environments: %(default)s")
+    add("--out", type=Path, default=default.out, help="folder of the report: %(default)s")
+    add("--models", nargs="+", default=(), metavar="NAME", help="only these models")
+    add("--jobs", type=int, default=default.jobs, help="threads of the parallel runs; 1: none")
+    add("--noise", nargs="+", default=default.noise, choices=default.noise,
+        help="assumptions on the noise to compare")  # fmt: skip
+    return top
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the topics, write each one's page when it is done, and then all in one."""
+    top = parser()
+    given = vars(top.parse_args(arguments))
+    given.pop("what")
+    topics = given.pop("topics") or list(TOPICS)
+    if unknown := [topic for topic in topics if topic not in TOPICS]:
+        top.error(f"no such topic: {', '.join(unknown)}; there are {', '.join(TOPICS)}")
+    given |= {"models": tuple(given["models"]), "noise": tuple(given["noise"])}
+    settings = Settings(**given)
+    for topic in topics:
+        start = time.perf_counter()
+        print(f"bench: {topic} ...", end=" ", flush=True)
+        section = TOPICS[topic](settings)
+        report.write(topic, section, settings.out, settings.scale)
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+        for table in section.tables.values():
+            print(report.markdown(table), "\n", flush=True)
+    print(f"bench: {report.assemble(TOPICS, settings.out)}")
+
+
+if __name__ == "__main__":
+    main()

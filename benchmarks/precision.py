@@ -1,0 +1,195 @@
+"""How precise the estimates are against what the data allow, and against their standard errors.
+
+Gaussian noise on the model's own signal, many times at each operating point. The bound is
+Cramer and Rao's, from the numerical Jacobian of `predict`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from benchmarks import plots, workload
+from benchmarks.report import Section
+from benchmarks.settings import Settings
+from benchmarks.workload import Array
+from bidsapp.models import MODELS, Fit, Status, fit
+from bidsapp.reports.style import styled
+
+LEVELS = (10.0, 20.0, 40.0, 80.0)
+REPEATS = 2000
+SEED = workload.SEED + 200
+STEP = 1e-5
+INTERVAL = 0.95
+
+Point = dict[str, float]
+
+
+def _points(**values: tuple[float, ...]) -> tuple[Point, ...]:
+    """Return one point for each place in the tuples."""
+    return tuple(
+        dict(zip(values, point, strict=True)) for point in zip(*values.values(), strict=True)
+    )
+
+
+_FULL = (1000.0, 1000.0, 1000.0)
+_RELAXATION = _points(T1=(0.8, 1.4, 2.5), M0=_FULL)
+POINTS: dict[str, tuple[Point, ...]] = {
+    "adc": _points(ADC=(0.6e-3, 1e-3, 2e-3), S0=_FULL),
+    "ivim-biexponential": _points(
+        f=(0.05, 0.15, 0.25), D=(0.8e-3, 0.8e-3, 1.5e-3), Dstar=(20e-3, 20e-3, 40e-3), S0=_FULL
+    ),
+    "extended-tofts": _points(Ktrans=(0.02, 0.1, 0.25), ve=(0.1, 0.25, 0.4), vp=(0.01, 0.03, 0.08)),
+    "tofts": _points(Ktrans=(0.02, 0.1, 0.25), ve=(0.1, 0.25, 0.4)),
+    "patlak": _points(Ktrans=(0.005, 0.02, 0.05), vp=(0.01, 0.03, 0.08)),
+    "two-compartment-exchange": _points(
+        Fp=(0.2, 0.5, 1.0), PS=(0.05, 0.1, 0.3), ve=(0.15, 0.25, 0.4), vp=(0.05, 0.08, 0.1)
+    ),
+    "vfa-t1": _RELAXATION,
+    "vfa-t1-linear": _RELAXATION,
+}
+"""Operating points of the parameters that are free; the others follow from them."""
+
+TEXT = f"""Gaussian noise; the level is the largest value of the clean signal over the noise SD.
+RMSE/bound: 1 is the best that an unbiased estimate can reach; below 1 the bounds of the fit help,
+or it is biased. z is (estimate - truth) / standard error; since the standard error comes from the
+residuals, z follows Student's t with nu = samples - parameters, whose SD is sqrt(nu / (nu - 2)):
+"z SD" is divided by that and should be 1. "coverage" is how often the {INTERVAL:.0%} interval holds
+the truth; with few samples it says more than the SD of z. "not ok" is the share of voxels at a
+bound, not identifiable or unusable; z and coverage are of the others. Each number is the median
+over the operating points, the last four also over the levels; every one of them is in the file."""
+
+
+def run(settings: Settings) -> Section:
+    """Measure every model at every operating point and level of noise."""
+    table = pd.DataFrame(
+        row
+        for name in POINTS
+        if settings.wants(name)
+        for number, point in enumerate(POINTS[name], 1)
+        for level in LEVELS
+        for row in measured(name, number, point, level, settings.count(REPEATS, least=20))
+    )
+    return Section(
+        "Precision",
+        TEXT,
+        {"precision": summary(table)},
+        {
+            "precision_rmse": panels(table, "rmse_over_bound", "RMSE / Cramer-Rao bound"),
+            "precision_z": panels(table, "z_sd", "SD of z"),
+        },
+        {"precision_all": table},
+    )
+
+
+def design_of(model: str) -> dict[str, Any]:
+    """Return the acquisition that a model is tried on."""
+    frames, plasma, at_frame = workload.plasma_curve()
+    known = {
+        "bvalues": workload.B16,
+        "time": frames / 60,
+        "plasma": plasma[at_frame],
+        "flip_angles": workload.FLIP_ANGLES,
+        "repetition_time": workload.REPETITION_TIME,
+    }
+    return {name: known[name] for name in MODELS[model].design}
+
+
+def bound(model: str, point: Point, design: dict[str, Any], sigma: float) -> dict[str, float]:
+    """Return the Cramer-Rao bound on the SD of every free parameter."""
+    columns = []
+    for name, value in point.items():
+        ends = [
+            MODELS[model].predict(_arrays(point | {name: value * (1 + sign * STEP)}), **design)
+            for sign in (1, -1)
+        ]
+        columns.append((ends[0] - ends[1]) / (2 * STEP))  # by the relative change: well scaled
+    jacobian = np.stack(columns, axis=-1)
+    relative = sigma * np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
+    return {name: float(r * abs(point[name])) for name, r in zip(point, relative, strict=True)}
+
+
+def _arrays(point: Point) -> dict[str, Array]:
+    return {name: np.array(float(value)) for name, value in point.items()}
+
+
+def measured(
+    model: str, number: int, point: Point, level: float, repeats: int
+) -> list[dict[str, Any]]:
+    """Fit many noisy copies of one signal; return one row a parameter."""
+    design = design_of(model)
+    clean = MODELS[model].predict(_arrays(point), **design)
+    sigma = float(clean.max()) / level
+    rng = np.random.default_rng([SEED, number, round(level)])
+    noise = rng.standard_normal((repeats, len(clean)))
+    found = fit(model, clean + sigma * noise, **design)
+    best = bound(model, point, design, sigma)
+    common = {"model": model, "point": number, "level": level, "voxels": repeats}
+    freedom = len(clean) - len(point)
+    return [common | _row(found, name, point[name], best[name], freedom) for name in point]
+
+
+def _row(found: Fit, name: str, truth: float, best: float, freedom: int) -> dict[str, Any]:
+    """Return what one parameter's estimates and standard errors are worth."""
+    ok = found.status == Status.OK
+    error = found.values[name] - truth
+    known = error[np.isfinite(error)]
+    z = (error / found.stderr[name])[ok]
+    spread = float(np.std(z)) if len(z) > 1 else np.nan
+    limit = student.ppf((1 + INTERVAL) / 2, freedom)
+    return {
+        "parameter": name,
+        "truth": truth,
+        "bound": best,
+        "rmse_over_bound": np.sqrt(np.mean(known**2)) / best if len(known) else np.nan,
+        "bias_over_bound": np.mean(known) / best if len(known) else np.nan,
+        "z_sd_raw": spread,
+        "z_sd": spread * np.sqrt((freedom - 2) / freedom) if freedom > 2 else np.nan,
+        "coverage": float(np.mean(np.abs(z) <= limit)) if len(z) else np.nan,
+        "not_ok": float(np.mean(~ok)),
+        "missing": float(np.mean(~np.isfinite(error))),
+    }
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a parameter: RMSE over bound at each level, and the medians of the rest."""
+    keys = ["model", "parameter"]
+    groups = table.groupby([*keys, "level"], sort=False)["rmse_over_bound"].median()
+    rmse = groups.unstack().rename(columns=lambda level: f"RMSE/bound at {level:g}")
+    rest = table.groupby(keys, sort=False)[["bias_over_bound", "z_sd", "coverage", "not_ok"]]
+    labels = {"bias_over_bound": "bias/bound", "z_sd": "z SD", "not_ok": "not ok"}
+    return rest.median().rename(columns=labels).pipe(rmse.join).reset_index()
+
+
+@styled
+def panels(table: pd.DataFrame, column: str, label: str) -> Figure:
+    """Draw a column against the level: a panel a model, a line a parameter and operating point."""
+    models = list(table["model"].unique())
+    figure, axes = plots.flat(len(models), 4, width=2.0, height=1.9)
+    for panel, model in zip(axes, models, strict=True):
+        rows = table[table["model"] == model]
+        for parameter, colour in plots.colours(list(rows["parameter"].unique())).items():
+            lines = rows[rows["parameter"] == parameter].pivot(
+                index="level", columns="point", values=column
+            )
+            panel.plot(lines.index, lines, "-", color=colour, alpha=0.35, linewidth=0.8)
+            panel.plot(lines.index, lines.median(axis=1), "o-", color=colour, label=parameter)
+        panel.axhline(1, **plots.LINE)
+        plots.levels(panel, list(LEVELS), "CNR or SNR")
+        _limit(panel, rows[column])
+        panel.set_title(model)
+        panel.legend(fontsize=6, ncols=2, loc="best", handlelength=1)
+    figure.supylabel(label, fontsize=8)
+    return figure
+
+
+def _limit(panel: Any, values: pd.Series) -> None:
+    """Show at least 0.5 to 1.5; a logarithmic axis where the values spread over more than ten."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    if high > 10 * max(low, 0.1):
+        plots.logarithmic(panel, "y")
+        panel.set_ylim(min(low, 0.5) / 1.3, high * 1.3)
+    else:
+        panel.set_ylim(min(0.5, 0.95 * low), max(1.5, 1.05 * high))
