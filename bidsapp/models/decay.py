@@ -27,20 +27,23 @@ def decay(bvalues: Array, rate: Parameter) -> Family:
     )
 
 
-def within(bvalues: Array, b_min: float, b_max: float) -> NDArray[np.bool_]:
-    """Return which b-values lie in a range, both ends included."""
-    return (bvalues >= b_min) & (bvalues <= b_max)
+def within(
+    bvalues: Array, b_min: float, b_max: float, weights: Array | None = None
+) -> NDArray[np.bool_]:
+    """Return which b-values lie in a range, both ends included, and have a weight."""
+    inside = (bvalues >= b_min) & (bvalues <= b_max)
+    return inside if weights is None else inside & (weights > 0)
 
 
-def require_zero(model: str, bvalues: Array) -> NDArray[np.bool_]:
-    """Return which b-values are zero.
+def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> NDArray[np.bool_]:
+    """Return which b-values are zero, and have a weight.
 
     Raises
     ------
     FitError
         If none is.
     """
-    zero = bvalues < B_ZERO
+    zero = within(bvalues, -B_ZERO, B_ZERO, weights) & (bvalues < B_ZERO)
     if not zero.any():
         raise FitError(
             f"{model} needs the signal at b = 0; the lowest b-value is {np.min(bvalues):g} s/mm2. "

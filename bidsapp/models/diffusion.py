@@ -11,6 +11,7 @@ from bidsapp.errors import FitError
 from bidsapp.models import noise
 from bidsapp.models.base import Array, Estimate, Model, Prepared, Status, Values
 from bidsapp.models.decay import ADC, B_ZERO, S0, D, F, decay, require_zero, within
+from bidsapp.models.pairs import dot
 from bidsapp.models.varpro import Solver
 
 _GRID = 64
@@ -80,37 +81,32 @@ class LogLine:
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
         b = bvalues[chosen]
         w = np.ones(len(b)) if weights is None else weights[chosen]
-        if len(np.unique(b[w > 0])) < 2:
+        if len(np.unique(b)) < 2:
             raise FitError(f"a straight line needs two b-values, got {b.tolist()} s/mm2")
-        self._chosen = None if chosen.all() else np.flatnonzero(chosen)
+        self._chosen = np.flatnonzero(chosen)
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
         self._solve = np.linalg.solve(weighted @ self._design.T, weighted)
+        self._spread = np.square(self._solve)
         rest = np.eye(len(b)) - self._design.T @ self._solve
-        self._rest = rest * rest
-        self.freedom = int((w > 0).sum()) - 2
+        self._rest = rest * rest if len(b) > 2 else np.full((2, 2), np.nan)
 
     def fit(self, signal: Array) -> "Line":
         """Return the line of each voxel; signals that are not positive give NaN."""
-        chosen = signal if self._chosen is None else signal[:, self._chosen]
+        chosen = np.ascontiguousarray(signal.T[self._chosen])
         logs = np.log(chosen)
-        coefficients = logs @ self._solve.T
-        fitted = coefficients @ self._design
+        coefficients = self._solve @ logs
+        fitted = self._design.T @ coefficients
         logs -= fitted
         level = np.exp(fitted, out=fitted)
-        residual = chosen - level
-        squared = level * level
-        relative = 1 / squared
-        weighted = np.einsum("vn,vn,vn->v", logs, logs, squared)
-        expected = np.einsum("vn,vn->v", squared, relative @ self._rest)
-        variance = weighted / expected if self.freedom > 0 else np.full(len(logs), np.nan)
-        spread = relative @ np.square(self._solve).T
-        return Line(
-            coefficients.T,
-            np.sqrt(spread.T * variance),
-            np.einsum("vn,vn->v", residual, residual),
-            variance,
-        )
+        chosen -= level
+        logs *= level
+        level *= level
+        relative = 1 / level
+        variance: Array = dot(logs, logs) / dot(level, self._rest @ relative)
+        errors: Array = np.sqrt(self._spread @ relative * variance)
+        lines: Array = coefficients
+        return Line(lines, errors, dot(chosen, chosen), variance)
 
 
 class Line(NamedTuple):
@@ -170,7 +166,7 @@ def _prepare_adc(
     line: type[LogLine] | type[DecayLine] = LogLine,
 ) -> Prepared:
     """Prepare a straight line through ln S."""
-    used = within(bvalues, b_min, b_max)
+    used = within(bvalues, b_min, b_max, weights)
     straight = line(bvalues, used, weights)
 
     def estimate(signal: Array) -> Estimate:
@@ -200,8 +196,8 @@ def _prepare_asymptotic(
     line: type[LogLine] | type[DecayLine] = LogLine,
 ) -> Prepared:
     """Prepare a straight line through ln S at b >= b_min; f comes from its intercept over S(0)."""
-    zero = require_zero("ivim-asymptotic", bvalues)
-    chosen = within(bvalues, max(b_min, B_ZERO), b_max)
+    zero = require_zero("ivim-asymptotic", bvalues, weights)
+    chosen = within(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
     where, count = np.flatnonzero(zero), int(zero.sum())
 

@@ -14,7 +14,7 @@ _FP = Parameter("Fp", "1/min", 0.0, np.inf, "plasma flow")
 _PS = Parameter("PS", "1/min", 0.0, np.inf, "permeability surface area product")
 _SLOW = Parameter("slow rate", "1/min", 0.0, 10.0, "slower rate of the tissue's response")
 _FAST = Parameter("fast rate", "1/min", 0.5, 120.0, "faster rate of the tissue's response")
-_GRID = [32, 24]
+_GRID = [24, 20]
 _NAMES = ("Fp", "PS", "ve", "vp")
 
 

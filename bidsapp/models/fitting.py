@@ -1,6 +1,6 @@
 """Fit any model of the table to an array of any shape."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -80,8 +80,7 @@ def fit(
         def run(part: Selector, prepared: Prepared = prepared) -> None:
             maps.put(part, prepared, voxels[part], {k: v[part] for k, v in single.items()})
 
-        with ThreadPoolExecutor(n_jobs) as pool:
-            list(pool.map(run, _parts(members, chunk)))
+        _run_all(run, _parts(members, chunk), n_jobs)
     return maps.fit(shape, checked)
 
 
@@ -187,6 +186,15 @@ def _designs(
         yield members, shared | dict(zip(varying, np.split(values, len(varying)), strict=True))
 
 
+def _run_all(run: Callable[[Selector], None], parts: Iterator[Selector], n_jobs: int) -> None:
+    if n_jobs == 1:
+        for part in parts:
+            run(part)
+    else:
+        with ThreadPoolExecutor(n_jobs) as pool:
+            list(pool.map(run, parts))
+
+
 def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
     """Yield the selection in chunks."""
     if isinstance(members, slice):
@@ -221,7 +229,7 @@ class _Maps:
             single = {k: v[usable] for k, v in single.items()}
         found = prepared.estimate(block, **single)
         count = spoken.shape[1]
-        varied = total - spoken.sum(axis=1) ** 2 / count
+        varied = total - np.square(spoken @ np.ones(count)) / count
         varied[varied <= 1e-12 * total] = np.nan
         lost = found.status == Status.BAD_INPUT
         cost = np.where(lost, np.nan, found.cost)

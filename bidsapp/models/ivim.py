@@ -23,7 +23,7 @@ from bidsapp.models.diffusion import DecayLine, LogLine
 from bidsapp.models.pairs import propagate
 from bidsapp.models.varpro import Solution, Solver
 
-_GRID = [32, 16]
+_GRID = [24, 14]
 _REFERENCE: Values = {k: np.array(v) for k, v in {"S0": 40.0, "f": 0.1, "D": 1e-3}.items()}
 _REFERENCE_DSTAR = 0.02
 
@@ -38,7 +38,7 @@ def _prepare_biexponential(
     weights: Array | None = None,
 ) -> Prepared:
     """Prepare the fit of both exponentials at once."""
-    used = within(bvalues, 0, b_max)
+    used = within(bvalues, 0, b_max, weights)
     rates = limits("ivim-biexponential", (D, DSTAR), bounds)
     solver = _solver("ivim-biexponential", bvalues[used], rates, weights, used)
     seen = tells_dstar(bvalues[used])
@@ -60,10 +60,10 @@ def _prepare_segmented(
     line: type[LogLine] | type[DecayLine] = LogLine,
 ) -> Prepared:
     """Prepare D from a straight line through ln S at b >= b_min, then f and D* with D fixed."""
-    used = within(bvalues, 0, b_max)
+    used = within(bvalues, 0, b_max, weights)
     (fast,) = limits("ivim-segmented", (DSTAR,), bounds)
     rates = (D, fast)
-    first = line(bvalues, within(bvalues, max(b_min, B_ZERO), b_max), weights)
+    first = line(bvalues, within(bvalues, max(b_min, B_ZERO), b_max, weights), weights)
     solver = _solver("ivim-segmented", bvalues[used], rates, weights, used)
     seen = tells_dstar(bvalues[used])
 

@@ -97,20 +97,45 @@ def covariance(jacobian: Sequence[Array]) -> Array:
     """
     norm = [np.sqrt(dot(c, c)) for c in jacobian]
     known = [n > 0 for n in norm]
-    unit = [c / np.where(k, n, 1.0) for c, k, n in zip(jacobian, known, norm, strict=True)]
-    c0, c1, c2, c3 = unit
+    scale = [k / np.where(k, n, 1.0) for k, n in zip(known, norm, strict=True)]
+
+    def inner(i: int, j: int) -> Array:
+        return dot(jacobian[i], jacobian[j]) * scale[i] * scale[j]
+
     one = np.ones_like(norm[0])
-    missing = [(~k).astype(float) for k in known]
-    inner, fine = invert((one, dot(c0, c1), one))
-    cross = [[dot(c0, c), dot(c1, c)] for c in (c2, c3)]
-    block = (dot(c2, c2) + missing[2], dot(c2, c3), dot(c3, c3) + missing[3])
-    rates, posed = invert(schur(block, cross, inner))
-    solved = _full(inner, cross, rates)
-    scale = np.stack(
-        [np.where(k & fine & posed, n, np.nan) for k, n in zip(known, norm, strict=True)]
-    )
-    result: Array = solved / (scale[:, None] * scale[None, :])
+    a, fine = invert((one, inner(0, 1), one))
+    cross = [[inner(0, 2), inner(1, 2)], [inner(0, 3), inner(1, 3)]]
+    s, posed = invert(schur((one, inner(2, 3), one), cross, a))
+    sound = fine & posed
+    back = [np.where(k & sound, x, np.nan) for k, x in zip(known, scale, strict=True)]
+    return _assemble(a, cross, s, back)
+
+
+def _assemble(
+    a: Symmetric, cross: Sequence[Sequence[Array]], s: Symmetric, scale: Sequence[Array]
+) -> Array:
+    """Put the inverse together from its blocks, and scale rows and columns."""
+    first = [_times(a, c) for c in cross]  # inv(A) B, by columns
+    mixed = [  # inv(A) B S, by columns
+        [s[j] * first[0][i] + s[j + 1] * first[1][i] for i in (0, 1)] for j in (0, 1)
+    ]
+    result = np.empty((4, 4, len(scale[0])))
+    for i, k, entry in ((0, 0, a[0]), (0, 1, a[1]), (1, 1, a[2])):
+        result[i, k] = entry + mixed[0][i] * first[0][k] + mixed[1][i] * first[1][k]
+    for j in (0, 1):
+        for i in (0, 1):
+            result[i, 2 + j] = -mixed[j][i]
+    result[2, 2], result[2, 3], result[3, 3] = s
+    for i in range(4):
+        for k in range(i, 4):
+            result[i, k] *= scale[i] * scale[k]
+            result[k, i] = result[i, k]
     return result
+
+
+def _times(matrix: Symmetric, vector: Sequence[Array]) -> tuple[Array, Array]:
+    a, b, d = matrix
+    return a * vector[0] + b * vector[1], b * vector[0] + d * vector[1]
 
 
 def propagate(gradient: Array, covariance: Array) -> Array:
@@ -118,19 +143,3 @@ def propagate(gradient: Array, covariance: Array) -> Array:
     variance = np.einsum("iv,ijv,jv->v", gradient, covariance, gradient)
     result: Array = np.sqrt(np.maximum(variance, 0))
     return result
-
-
-def _full(inner: Symmetric, cross: Sequence[Sequence[Array]], rates: Symmetric) -> Array:
-    """Put the four blocks of the inverse together."""
-    a = _square(inner)
-    s = _square(rates)
-    b = np.array([[cross[j][i] for j in (0, 1)] for i in (0, 1)])
-    ab = np.einsum("ijv,jkv->ikv", a, b)
-    abs_ = np.einsum("ijv,jkv->ikv", ab, s)
-    top = np.concatenate([a + np.einsum("ijv,kjv->ikv", abs_, ab), -abs_], axis=1)
-    bottom = np.concatenate([-abs_.transpose(1, 0, 2), s], axis=1)
-    return np.concatenate([top, bottom])
-
-
-def _square(m: Symmetric) -> Array:
-    return np.array([[m[0], m[1]], [m[1], m[2]]])

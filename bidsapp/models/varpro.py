@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.models.base import Array
-from bidsapp.models.columns import Axis, Column, Family, Table, reduce
+from bidsapp.models.columns import Axis, Column, Family, Scratch, Table, reduce
 from bidsapp.models.pairs import Symmetric, covariance, dot, invert, nonnegative, schur
-from bidsapp.models.search import Pairs, other_valley, survey
+from bidsapp.models.search import Pairs, best_node, other_valley
 
-_MAX_STEPS = 50
-_GAIN = 1e-9
+_MAX_STEPS = 30
+_GAIN = 1e-8
 _EXACT = 1e-17
 _LONGEST_STEP = 1.0
 _RIVAL = 1.2
 _DAMPING = 0.1
-_GIVE_UP = 1e8
+_GIVE_UP = 1e4
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,11 @@ class Solver:
             c.axis.even(n) if isinstance(c, Table) else np.zeros(1)
             for c, n in zip(self._columns, counts, strict=True)
         ]
-        reached = [c.at(x)[0] for c, x in zip(self._columns, self._nodes, strict=True)]
-        self._pairs = Pairs(*reached)
-        self._second = reached[1]
+        first, self._second = (
+            c.at(x)[0].copy() for c, x in zip(self._columns, self._nodes, strict=True)
+        )
+        self._pairs = Pairs(first, self._second)
+        self._residuals, self._gathered = Scratch(), Scratch()
         samples_used = int((self._root > 0).sum())
         self.freedom = max(samples_used - len(columns) - int(self._movable.sum()), 1)
 
@@ -134,23 +136,23 @@ class Solver:
 
     def _start(self, unit: Array, known: Array | None) -> Array:
         """Return x (2, V) of the best pair of the grid."""
-        if known is None:
-            first, second = self._pairs.best(unit)
-            return np.stack([self._nodes[0][first], self._nodes[1][second]])
-        x = self._axis(0).from_rate(known)
-        column = self._columns[0].at(x)[0]
-        best = survey(unit, column, 0 * column, self._second).argmax(axis=1)
-        return np.stack([x, self._nodes[1][best]])
+        first, second = self._nodes
+        if self._movable[0] and known is None:
+            i, j = self._pairs.best(unit)
+            return np.stack([first[i], second[j]])
+        x = np.zeros(unit.shape[1]) if known is None else self._axis(0).from_rate(known)
+        return np.stack([x, second[best_node(unit, self._columns[0].at(x)[0], self._second)]])
 
     def _compete(
         self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
     ) -> None:
         """Where another valley along the second rate may be deeper, go there; keep the better."""
         nodes = self._nodes[1]
+        place = (x[1] - nodes[0]) / (nodes[-1] - nodes[0]) * (len(nodes) - 1)
         column, slope, _ = self._columns[0].at(x[0])
-        profile = survey(unit, column, slope * movable[0], self._second)
-        place = (x[1] - nodes[0]) / (nodes[1] - nodes[0])
-        node, explained = other_valley(profile, place)
+        node, explained = other_valley(
+            unit, column, slope if movable[0] else None, self._second, place
+        )
         rival = np.flatnonzero(1 + outside - explained < _RIVAL * state[2])
         if not len(rival):
             return
@@ -182,7 +184,9 @@ class Solver:
             if not len(active):
                 return
             trial = np.clip(here[:, going] + step[:, going], lower, upper)
-            there = self._evaluate(unit[:, active], outside[active], trial)
+            some = self._gathered.array(len(unit), len(active))
+            np.take(unit, active, axis=1, mode="clip", out=some)
+            there = self._evaluate(some, outside[active], trial)
             better = there[2] <= now[2, going]
             x[:, active[better]], state[:, active[better]] = trial[:, better], there[:, better]
             d = damping[active]
@@ -194,7 +198,11 @@ class Solver:
         (c1, d1, e1), (c2, d2, e2) = (c.at(y) for c, y in zip(self._columns, x, strict=True))
         gram = (dot(c1, c1), dot(c1, c2), dot(c2, c2))
         a1, a2, inverse = nonnegative(gram, dot(c1, unit), dot(c2, unit))
-        residual = unit - a1 * c1 - a2 * c2
+        residual, part = self._residuals.array(2, *unit.shape)
+        np.multiply(c1, a1, out=residual)
+        np.multiply(c2, a2, out=part)
+        residual += part
+        np.subtract(unit, residual, out=residual)
         fall = (dot(d1, residual), dot(d2, residual))
         toward = (
             (a1 * dot(c1, d1), a1 * dot(c2, d1)),
