@@ -86,7 +86,7 @@ class LogLine:
         self._chosen = np.flatnonzero(chosen)
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
-        self._solve = np.linalg.solve(weighted @ self._design.T, weighted)
+        self._solve: Array = np.linalg.solve(weighted @ self._design.T, weighted)
         self._spread = np.square(self._solve)
         rest = np.eye(len(b)) - self._design.T @ self._solve
         self._rest = rest * rest if len(b) > 2 else np.full((2, 2), np.nan)
@@ -95,7 +95,7 @@ class LogLine:
         """Return the line of each voxel; signals that are not positive give NaN."""
         chosen = np.ascontiguousarray(signal.T[self._chosen])
         logs = np.log(chosen)
-        coefficients = self._solve @ logs
+        coefficients: Array = self._solve @ logs
         fitted = self._design.T @ coefficients
         logs -= fitted
         level = np.exp(fitted, out=fitted)
@@ -105,8 +105,7 @@ class LogLine:
         relative = 1 / level
         variance: Array = dot(logs, logs) / dot(level, self._rest @ relative)
         errors: Array = np.sqrt(self._spread @ relative * variance)
-        lines: Array = coefficients
-        return Line(lines, errors, dot(chosen, chosen), variance)
+        return Line(coefficients, errors, dot(chosen, chosen), variance)
 
 
 class Line(NamedTuple):
