@@ -1,7 +1,8 @@
 """Does the fit find the global minimum? Its cost over the best of twenty scipy fits.
 
 The reference starts bounded least squares from twenty random points inside the same bounds; both
-costs come from the model's own `predict`.
+costs are residual sums of squares: ours as the fit states it (the contract test holds that to
+`predict`; a D* that is withheld has none), the reference's from `predict`.
 """
 
 from collections.abc import Callable
@@ -136,7 +137,7 @@ def compare(problem: Problem, level: float, voxels: int) -> pd.DataFrame:
     data = problem.data(level, voxels, SEED)
     found = fit(problem.model, data.signal, **data.design)
     theirs = reference(problem, data)
-    ours_cost = cost(problem.model, found.values, data)
+    ours_cost = found.rmse**2 * data.signal.shape[1]
     best_cost = cost(problem.model, theirs, data)
     return pd.DataFrame(
         {

@@ -76,6 +76,20 @@ class TestContract:
         assert {m.shape for m in (*maps, found.rmse, found.rsquared, found.status)} == {(2, 3)}
         assert found.predict().shape == (2, 3, len(signal))
 
+    def test_residuals_are_those_of_its_prediction(self, model):
+        """RMSE and R2 are what predict() leaves of the signal, where every parameter is known."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        noisy = signal * np.random.default_rng(8).normal(1, 0.03, (40, len(signal)))
+        found = fit(model, noisy, **design_of(model))
+        known = np.all([np.isfinite(v) for v in found.values.values()], axis=0)
+        predicted = found.predict()[known]
+        spoken = np.isfinite(predicted[0])
+        left = (noisy[known] - predicted)[:, spoken]
+        assert known.sum() > 10
+        np.testing.assert_allclose(found.rmse[known], np.sqrt(np.mean(left**2, axis=1)), rtol=1e-4)
+        share = 1 - np.var(left, axis=1) / np.var(noisy[known][:, spoken], axis=1)
+        np.testing.assert_allclose(found.rsquared[known], share, atol=0.02)
+
     def test_one_bad_voxel_harms_no_other(self, model):
         """NaN, infinite and empty voxels are NaN with BAD_INPUT; their neighbour is as alone."""
         signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)

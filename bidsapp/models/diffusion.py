@@ -86,7 +86,8 @@ class LogLine:
         self._chosen = np.flatnonzero(chosen)
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
-        self._solve: Array = np.linalg.solve(weighted @ self._design.T, weighted)
+        normal: Array = weighted @ self._design.T
+        self._solve: Array = np.asarray(np.linalg.solve(normal, weighted), float)
         self._spread = np.square(self._solve)
         rest = np.eye(len(b)) - self._design.T @ self._solve
         self._rest = rest * rest if len(b) > 2 else np.full((2, 2), np.nan)

@@ -153,7 +153,8 @@ def _check_design(
 
 
 def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], samples: int) -> Any:
-    if isinstance(value, str | dict) or np.ndim(value) == 0:
+    by_sample = name in (*row.design, "weights", "averages")
+    if (not by_sample and name not in row.per_voxel) or np.ndim(value) == 0:
         return value
     array = np.asarray(value, float)
     if name in row.per_voxel:
