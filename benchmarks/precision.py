@@ -47,6 +47,9 @@ POINTS: dict[str, tuple[Point, ...]] = {
     "two-compartment-exchange": _points(
         Fp=(0.2, 0.5, 1.0), PS=(0.05, 0.1, 0.3), ve=(0.15, 0.25, 0.4), vp=(0.05, 0.08, 0.1)
     ),
+    "two-compartment-uptake": _points(
+        Fp=(0.2, 0.5, 1.0), PS=(0.02, 0.05, 0.1), vp=(0.05, 0.08, 0.1)
+    ),
     "vfa-t1": _RELAXATION,
     "vfa-t1-linear": _RELAXATION,
 }

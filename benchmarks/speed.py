@@ -30,6 +30,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
     "tofts": ("dce",),
     "patlak": ("dce",),
     "two-compartment-exchange": ("dce",),
+    "two-compartment-uptake": ("dce",),
     "vfa-t1": ("vfa",),
     "vfa-t1-linear": ("vfa",),
 }

@@ -40,6 +40,13 @@ def test_slow_exchange_is_extended_tofts():
     assert np.abs(fast - tofts).max() < 0.05 * tofts.max()
 
 
+def test_uptake_is_exchange_into_a_space_without_end():
+    """Nothing comes back from an extravascular space that is huge: uptake is that limit."""
+    taken = curve("two-compartment-uptake", Fp=0.6, PS=0.08, vp=0.06)
+    endless = curve("two-compartment-exchange", Fp=0.6, PS=0.08, ve=1e7, vp=0.06)
+    np.testing.assert_allclose(taken, endless, rtol=1e-6)
+
+
 @given(delay=st.floats(-0.3, 0.5), rate=st.floats(0, 5))
 def test_delayed_curves_are_those_of_a_fine_grid(delay, rate):
     """Delay and convolution are exact: 200 times finer frames give the same."""

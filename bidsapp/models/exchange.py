@@ -1,4 +1,4 @@
-"""The two-compartment exchange model: plasma flow, permeability, and both volumes."""
+"""Two compartments, exchanging or only taking up: plasma flow, permeability, volumes."""
 
 from functools import reduce
 
@@ -113,6 +113,56 @@ def _predict(
     return result
 
 
+def _prepare_uptake(
+    *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
+) -> Prepared:
+    """Prepare the exchange model before anything returns: the slower rate is zero."""
+    retained = delayed_curves(time, plasma, 0.0, delay)[1]
+    solver = Solver([retained, uptake(time, plasma, delay, _FAST)], [1, 48], weights)
+
+    def estimate(signal: Array) -> Estimate:
+        return _uptake_physiology(solver.solve(signal), solver.freedom)
+
+    return Prepared(estimate, used_frames(time, weights))
+
+
+def _uptake_physiology(found: Solution, freedom: int) -> Estimate:
+    """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
+    kept, rate = found.amplitudes[0], found.rates[1]
+    passing = found.amplitudes[1] > 0
+    through = np.where(passing, found.amplitudes[1], 1.0)
+    flow = kept + through
+    exchange, vp = flow * kept / through, flow**2 / (through * rate)
+    toward = {
+        "Fp": (np.ones_like(kept), np.ones_like(kept), np.zeros_like(kept)),
+        "PS": (1 + 2 * kept / through, -np.square(kept / through), np.zeros_like(kept)),
+        "vp": (2 * vp / flow, 2 * vp / flow - vp / through, -vp / rate),
+    }
+    covariance = found.covariance[np.ix_([0, 1, 3], [0, 1, 3])] * (found.cost / freedom)
+    known = passing & (vp <= VP.upper)
+    values = {"Fp": flow, "PS": exchange, "vp": vp}
+    edge = (rate >= _FAST.upper * (1 - 1e-6)) | (rate <= _FAST.lower * (1 + 1e-6)) | (kept <= 0)
+    status = np.where(known, np.where(edge, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
+    error = {k: propagate(np.stack(g), covariance) for k, g in toward.items()}
+    return Estimate(
+        {k: np.where(known, v, np.nan) for k, v in values.items()},
+        {k: np.where(known, v, np.nan) for k, v in error.items()},
+        status.astype(np.int8),
+        found.cost,
+    )
+
+
+def _predict_uptake(
+    values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
+) -> Array:
+    flow, exchange, vp = (np.asarray(values[k], float) for k in ("Fp", "PS", "vp"))
+    kept = flow * exchange / (flow + exchange)
+    retained = delayed_curves(time, plasma, 0.0, delay)[1]
+    passing = delayed_curves(time, plasma, (flow + exchange) / vp, delay)[1]
+    result: Array = kept[..., None] * retained + (flow - kept)[..., None] * passing
+    return result
+
+
 TWO_COMPARTMENT_EXCHANGE = Model(
     name="two-compartment-exchange",
     label="2cxm",
@@ -126,4 +176,17 @@ TWO_COMPARTMENT_EXCHANGE = Model(
     formula="vp dcp/dt = Fp (ca - cp) - PS (cp - ce), ve dce/dt = PS (cp - ce), C = vp cp + ve ce",
     doi="10.1002/nbm.2940",
 )
-MODELS = (TWO_COMPARTMENT_EXCHANGE,)
+TWO_COMPARTMENT_UPTAKE = Model(
+    name="two-compartment-uptake",
+    label="2cum",
+    title="two-compartment uptake",
+    parameters=(_FP, _PS, VP),
+    free=3,
+    design=("time", "plasma"),
+    options=("delay", "weights"),
+    prepare=_prepare_uptake,
+    predict=_predict_uptake,
+    formula="vp dcp/dt = Fp (ca - cp) - PS cp, C = vp cp + PS int_0^t cp(u) du",
+    doi="10.1002/nbm.2940",
+)
+MODELS = (TWO_COMPARTMENT_EXCHANGE, TWO_COMPARTMENT_UPTAKE)
