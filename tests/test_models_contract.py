@@ -104,6 +104,14 @@ class TestContract:
                 value[[0, 4]], alone.values[name], rtol=SAME.get(model.name, 1e-9)
             )
 
+    def test_nothing_to_fit_is_no_error(self, model):
+        """Voxels without any signal, or no voxels at all, give empty maps of the right shape."""
+        count = len(model.predict(truth_of(model), **design_of(model)))
+        found = fit(model, np.full((3, count), np.nan), **design_of(model))
+        assert (found.status == Status.BAD_INPUT).all()
+        if "prior" in design_of(model) or model.learn is None:
+            assert fit(model, np.empty((0, count)), **design_of(model)).rmse.shape == (0,)
+
     def test_chunks_do_not_matter(self, model):
         """The same voxels in chunks of any size, in any number of threads, give the same maps."""
         rng = np.random.default_rng(3)

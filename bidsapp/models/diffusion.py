@@ -128,15 +128,16 @@ class DecayLine:
         self._chosen = chosen
         part = None if weights is None else weights[chosen]
         self._solver = Solver([decay(bvalues[chosen], D)], [_GRID], part)
+        self._freedom = int(chosen.sum()) - 2
 
     def fit(self, signal: Array) -> "Line":
         """Return the line of each voxel; NaN where nothing decays."""
         found = self._solver.solve(signal[:, self._chosen])
         size = np.where(found.amplitudes[1] > 0, found.amplitudes[1], np.nan)
-        variance = found.cost / self._solver.freedom
-        scatter = np.sqrt(np.stack([found.covariance[1, 1], found.covariance[3, 3]]) * variance)
+        scatter = np.sqrt(np.stack([found.covariance[1, 1], found.covariance[3, 3]]))
         scatter[0] /= size
         slope = np.where(np.isfinite(size), found.rates[1], np.nan)
+        variance = found.cost / self._freedom if self._freedom > 0 else np.full_like(size, np.nan)
         return Line(np.stack([np.log(size), slope]), scatter, found.cost, variance)
 
 

@@ -26,12 +26,12 @@ def _prepare(
     solver = Solver([uptake(time, plasma, delay, r) for r in rates], _GRID, weights)
 
     def estimate(signal: Array) -> Estimate:
-        return _physiology(solver.solve(signal), solver.freedom)
+        return _physiology(solver.solve(signal))
 
     return Prepared(estimate, used_frames(time, weights))
 
 
-def _physiology(found: Solution, freedom: int) -> Estimate:
+def _physiology(found: Solution) -> Estimate:
     """Return flow, exchange and volumes; nothing to exchange where one exponential is enough."""
     both = (found.amplitudes > 0).all(axis=0) & (found.rates[0] > 0)
     both &= np.abs(found.rates[1] - found.rates[0]) > 1e-6 * found.rates[1]
@@ -39,7 +39,7 @@ def _physiology(found: Solution, freedom: int) -> Estimate:
     safe = np.where(both, response, np.array([[1.0], [1.0], [0.5], [5.0]]))
     values = from_response(safe)
     gradient = _gradient(safe)
-    covariance = found.covariance * (found.cost / freedom)
+    covariance = found.covariance
     known = both & (values[2] <= VE.upper) & (values[3] <= VP.upper)
     error = [propagate(gradient[i], covariance) for i in range(4)]
     edge = reduce(
@@ -121,12 +121,12 @@ def _prepare_uptake(
     solver = Solver([retained, uptake(time, plasma, delay, _FAST)], [1, 48], weights)
 
     def estimate(signal: Array) -> Estimate:
-        return _uptake_physiology(solver.solve(signal), solver.freedom)
+        return _uptake_physiology(solver.solve(signal))
 
     return Prepared(estimate, used_frames(time, weights))
 
 
-def _uptake_physiology(found: Solution, freedom: int) -> Estimate:
+def _uptake_physiology(found: Solution) -> Estimate:
     """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
     kept, rate = found.amplitudes[0], found.rates[1]
     passing = found.amplitudes[1] > 0
@@ -138,7 +138,7 @@ def _uptake_physiology(found: Solution, freedom: int) -> Estimate:
         "PS": (1 + 2 * kept / through, -np.square(kept / through), np.zeros_like(kept)),
         "vp": (2 * vp / flow, 2 * vp / flow - vp / through, -vp / rate),
     }
-    covariance = found.covariance[np.ix_([0, 1, 3], [0, 1, 3])] * (found.cost / freedom)
+    covariance = found.covariance[np.ix_([0, 1, 3], [0, 1, 3])]
     known = passing & (vp <= VP.upper)
     values = {"Fp": flow, "PS": exchange, "vp": vp}
     edge = (rate >= _FAST.upper * (1 - 1e-6)) | (rate <= _FAST.lower * (1 + 1e-6)) | (kept <= 0)

@@ -228,6 +228,8 @@ class _Maps:
         if not usable.all():
             block, spoken, total = block[usable], spoken[usable], total[usable]
             single = {k: v[usable] for k, v in single.items()}
+        if not len(block):
+            return
         found = prepared.estimate(block, **single)
         count = spoken.shape[1]
         varied = total - np.square(spoken @ np.ones(count)) / count

@@ -45,7 +45,7 @@ def _prepare_biexponential(
 
     def estimate(signal: Array) -> Estimate:
         found = solver.solve(signal[:, used])
-        return _mixture(found, found.cost / solver.freedom, rates, seen)
+        return _mixture(found, rates, seen)
 
     return Prepared(estimate, used)
 
@@ -73,7 +73,7 @@ def _prepare_segmented(
         d, error = straight.coefficients[1], straight.errors[1]
         known = (d > D.lower) & (d < D.upper)
         found = solver.solve(signal[:, used], known=np.where(known, d, 1e-3))
-        result = _mixture(found, found.cost / (solver.freedom + 1), rates, seen)
+        result = _mixture(found, rates, seen)
         result.values["D"], result.stderr["D"] = d, error
         for maps in (result.values, result.stderr):
             for name in ("f", "Dstar", "S0"):
@@ -130,9 +130,7 @@ def tells_dstar(bvalues: Array) -> bool:
     return bool(np.linalg.inv(information)[3, 3] < 1)
 
 
-def _mixture(
-    found: Solution, variance: Array, rates: tuple[Parameter, ...], seen: bool
-) -> Estimate:
+def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estimate:
     """Return f, D, D* and S0 of two exponentials, with standard errors and status.
 
     D* is not identifiable where there is no fast component, where its standard error exceeds it,
@@ -142,7 +140,7 @@ def _mixture(
     total = slow + fast
     usable = total > 0
     safe = np.where(usable, total, 1.0)
-    error = found.covariance * variance
+    error = found.covariance
     with np.errstate(invalid="ignore"):
         scatter = np.sqrt(np.einsum("iiv->iv", error))
     f_error = propagate(np.stack([-fast, slow]) / safe**2, error[:2, :2])

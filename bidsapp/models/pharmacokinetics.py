@@ -62,20 +62,20 @@ def _prepare_tofts(*, with_plasma: bool) -> Callable[..., Prepared]:
         solver = Solver(columns, [1, _GRID][-len(columns) :], weights)
 
         def estimate(signal: Array) -> Estimate:
-            return _exchange(solver.solve(signal), solver.freedom, rate, with_plasma=with_plasma)
+            return _exchange(solver.solve(signal), rate, with_plasma=with_plasma)
 
         return Prepared(estimate, used_frames(time, weights))
 
     return prepare
 
 
-def _exchange(found: Solution, freedom: int, limit: Parameter, *, with_plasma: bool) -> Estimate:
+def _exchange(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estimate:
     """Return Ktrans, ve, kep and perhaps vp with their standard errors.
 
     A ve above 1 is not identifiable: the curve shows no return of the agent.
     """
     ktrans, rate = found.amplitudes[1], found.rates[1]
-    covariance = found.covariance * (found.cost / freedom)
+    covariance = found.covariance
     exchanging = (ktrans > 0) & (rate > 0)
     safe = np.where(exchanging, rate, 1.0)
     ve = np.where(exchanging, ktrans / safe, np.nan)
@@ -112,7 +112,7 @@ def _prepare_patlak(
 
     def estimate(signal: Array) -> Estimate:
         found = solver.solve(signal)
-        error = np.sqrt(np.einsum("iiv->iv", found.covariance) * found.cost / solver.freedom)
+        error = np.sqrt(np.einsum("iiv->iv", found.covariance))
         vp, ktrans = found.amplitudes
         status = np.where(_outside(vp) | (ktrans <= 0), Status.AT_BOUND, Status.OK)
         return Estimate(

@@ -71,8 +71,7 @@ def _prepare_vfa(
         if b1 is not None:
             return _estimate_each(signal, _angles(flip_angles, b1), repetition_time)
         found = solver.solve(signal)
-        scale = found.cost / solver.freedom if len(flip_angles) > 2 else np.nan
-        m0_variance, r1_variance = found.covariance[1, 1] * scale, found.covariance[3, 3] * scale
+        m0_variance, r1_variance = found.covariance[1, 1], found.covariance[3, 3]
         return _told(found.rates[1], found.amplitudes[1], r1_variance, m0_variance, found.cost)
 
     return Prepared(estimate, np.ones(len(flip_angles), bool))

@@ -43,7 +43,8 @@ class Solution:
     cost : (V,) array
         Weighted residual sum of squares.
     covariance : (4, 4, V) array
-        Of amplitudes and rates for a residual variance of one; NaN for what is not there.
+        Of amplitudes, then rates, from the residuals; NaN for what is not there, and all of it
+        where there are no more samples than parameters.
     """
 
     amplitudes: Array
@@ -103,7 +104,7 @@ class Solver:
         self._pairs = Pairs(first, self._second)
         self._residuals, self._gathered = Scratch(), Scratch()
         samples_used = int((self._root > 0).sum())
-        self.freedom = max(samples_used - len(columns) - int(self._movable.sum()), 1)
+        self._spare = samples_used - len(columns)
 
     def solve(self, signal: Array, known: Array | None = None) -> Solution:
         """Return the least-squares solution of each voxel.
@@ -227,7 +228,10 @@ class Solver:
                 rates[i] = self._axis(i).to_rate(x[i])
                 slope = slope * (amplitudes[i] / (rates[i] + self._axis(i).scale))
             jacobian.append(slope * movable[i])
-        return Solution(amplitudes, rates, state[2] * size**2, covariance(jacobian))
+        cost = state[2] * size**2
+        freedom = self._spare - int(movable.sum())
+        variance = cost / freedom if freedom > 0 else np.full_like(cost, np.nan)
+        return Solution(amplitudes, rates, cost, covariance(jacobian) * variance)
 
 
 def _count_samples(column: Column) -> int:
