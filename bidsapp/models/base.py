@@ -142,11 +142,10 @@ class Fit:
         Root mean square residual (...), in the signal's unit.
     rsquared
         Coefficient of determination (...).
-    aicc
-        Akaike's criterion for small samples (...): among models of one signal the lowest is best
-        supported. NaN where there are too few samples.
     status
         `Status` (...) as int8.
+    samples
+        How many samples of each signal the fit speaks of.
     design
         The keyword arguments of the fit.
     """
@@ -156,9 +155,31 @@ class Fit:
     stderr: Values
     rmse: Array
     rsquared: Array
-    aicc: Array
     status: NDArray[np.int8]
+    samples: int
     design: Mapping[str, Any]
+
+    @property
+    def aicc(self) -> Array:
+        """Akaike's criterion for small samples (...), NaN where there are too few.
+
+        Among models of one signal the lowest is best supported.
+
+        Notes
+        -----
+        ``N ln(RMSE^2) + 2 k + 2 k (k + 1) / (N - k - 1)`` for N samples and k parameters, the
+        noise among them.
+
+        References
+        ----------
+        Hurvich and Tsai, Biometrika 1989, doi:10.1093/biomet/76.2.297.
+        """
+        count, free = self.samples, self.model.free + 1
+        spare = count - free - 1
+        penalty = 2 * free + 2 * free * (free + 1) / spare if spare > 0 else np.nan
+        with np.errstate(divide="ignore"):
+            criterion: Array = 2 * count * np.log(self.rmse) + penalty
+        return criterion
 
     def predict(self, **design: Any) -> Array:
         """Return the model's signal (..., N), for the fit's design or another one."""

@@ -120,7 +120,6 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
         stderr={k: _unmask(v, inside) for k, v in found.stderr.items()},
         rmse=_unmask(found.rmse, inside),
         rsquared=_unmask(found.rsquared, inside),
-        aicc=_unmask(found.aicc, inside),
         status=_unmask(found.status, inside, Status.BAD_INPUT).astype(np.int8),
     )
 
@@ -212,14 +211,16 @@ class _Maps:
         self._row = row
         self._values = {p.name: np.full(count, np.nan) for p in row.parameters}
         self._stderr = {p.name: np.full(count, np.nan) for p in row.parameters}
-        self._goodness = {k: np.full(count, np.nan) for k in ("rmse", "rsquared", "aicc")}
+        self._goodness = {k: np.full(count, np.nan) for k in ("rmse", "rsquared")}
         self._status = np.full(count, Status.BAD_INPUT, np.int8)
+        self._samples = 0
 
     def put(
         self, part: Selector, prepared: Prepared, signal: NDArray[Any], single: dict[str, Array]
     ) -> None:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
+        self._samples = int(prepared.used.sum())
         spoken = block if prepared.used.all() else block[:, prepared.used]
         total = np.einsum("vn,vn->v", spoken, spoken)
         usable = np.isfinite(total) & (total > 0)
@@ -239,7 +240,6 @@ class _Maps:
         goodness = {
             "rmse": np.sqrt(cost / count),
             "rsquared": 1 - cost / varied,
-            "aicc": _aicc(cost, count, self._row.free + 1),
         }
         for target, source in (
             (self._values, found.values),
@@ -262,6 +262,7 @@ class _Maps:
             stderr=shaped(self._stderr),
             **shaped(self._goodness),
             status=self._status.reshape(shape),
+            samples=self._samples,
             design=design,
         )
 
@@ -276,21 +277,6 @@ def _scatter(
         target[part][usable] = values
     else:
         target[part[usable]] = values
-
-
-def _aicc(cost: Array, count: int, free: int) -> Array:
-    """Return Akaike's criterion with the correction for small samples.
-
-    References
-    ----------
-    Hurvich and Tsai, Biometrika 1989, doi:10.1093/biomet/76.2.297.
-    """
-    if count - free - 1 <= 0:
-        return np.full_like(cost, np.nan)
-    penalty = 2 * free + 2 * free * (free + 1) / (count - free - 1)
-    with np.errstate(divide="ignore"):
-        result: Array = count * np.log(cost / count) + penalty
-    return result
 
 
 def _unmask(values: NDArray[Any], mask: NDArray[np.bool_], fill: float = np.nan) -> Array:
