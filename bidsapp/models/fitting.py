@@ -1,7 +1,6 @@
 """Fit any model of the table to an array of any shape."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models.base import Array, Fit, Model, Prepared, Status
+from bidsapp.models.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
 
 CHUNK = 8192
@@ -31,7 +31,7 @@ def fit(
     chunk
         How many voxels are fitted at once; bounds the memory.
     n_jobs
-        How many threads fit chunks at the same time. The result does not depend on it.
+        How many processes share the chunks. The result does not depend on it.
     **design
         What the model needs (``bvalues`` (N,) s/mm2; ``time`` (N,) min and ``plasma`` mM, (N,) or
         voxel by voxel (..., N); ``flip_angles`` (N,) rad and ``repetition_time`` s) and its
@@ -73,14 +73,15 @@ def fit(
     if row.learn is not None:
         checked |= row.learn(voxels, **checked)
     single = {k: checked[k].ravel() for k in row.per_voxel if np.ndim(checked.get(k, 0))}
-    maps = _Maps(row, len(voxels))
+    maps = _Maps(row, len(voxels), empty if n_jobs == 1 else shared_empty)
     for members, shared in _designs(row, checked, len(voxels)):
         prepared = row.prepare(**shared)
+        maps.samples = int(prepared.used.sum())
 
         def run(part: Selector, prepared: Prepared = prepared) -> None:
             maps.put(part, prepared, voxels[part], {k: v[part] for k, v in single.items()})
 
-        _run_all(run, _parts(members, chunk), n_jobs)
+        for_each(run, list(_parts(members, chunk)), n_jobs)
     return maps.fit(shape, checked)
 
 
@@ -186,15 +187,6 @@ def _designs(
         yield members, shared | dict(zip(varying, np.split(values, len(varying)), strict=True))
 
 
-def _run_all(run: Callable[[Selector], None], parts: Iterator[Selector], n_jobs: int) -> None:
-    if n_jobs == 1:
-        for part in parts:
-            run(part)
-    else:
-        with ThreadPoolExecutor(n_jobs) as pool:
-            list(pool.map(run, parts))
-
-
 def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
     """Yield the selection in chunks."""
     if isinstance(members, slice):
@@ -207,20 +199,25 @@ def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
 class _Maps:
     """What a fit gives, flat, filled part by part."""
 
-    def __init__(self, row: Model, count: int) -> None:
+    def __init__(self, row: Model, count: int, empty: Callable[[int], Array]) -> None:
+        def blank() -> Array:
+            array = empty(count)
+            array.fill(np.nan)
+            return array
+
         self._row = row
-        self._values = {p.name: np.full(count, np.nan) for p in row.parameters}
-        self._stderr = {p.name: np.full(count, np.nan) for p in row.parameters}
-        self._goodness = {k: np.full(count, np.nan) for k in ("rmse", "rsquared")}
-        self._status = np.full(count, Status.BAD_INPUT, np.int8)
-        self._samples = 0
+        self.samples = 0
+        self._values = {p.name: blank() for p in row.parameters}
+        self._stderr = {p.name: blank() for p in row.parameters}
+        self._goodness = {k: blank() for k in ("rmse", "rsquared")}
+        self._status = empty(count)
+        self._status.fill(Status.BAD_INPUT)
 
     def put(
         self, part: Selector, prepared: Prepared, signal: NDArray[Any], single: dict[str, Array]
     ) -> None:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
-        self._samples = int(prepared.used.sum())
         spoken = block if prepared.used.all() else block[:, prepared.used]
         total = np.einsum("vn,vn->v", spoken, spoken)
         usable = np.isfinite(total) & (total > 0)
@@ -261,8 +258,8 @@ class _Maps:
             values=shaped(self._values),
             stderr=shaped(self._stderr),
             **shaped(self._goodness),
-            status=self._status.reshape(shape),
-            samples=self._samples,
+            status=self._status.reshape(shape).astype(np.int8),
+            samples=self.samples,
             design=design,
         )
 

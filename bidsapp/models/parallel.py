@@ -1,0 +1,82 @@
+"""Work shared among processes that write into the same memory.
+
+Threads would not do: between the many short operations of a fit they wait for each other.
+"""
+
+import mmap
+import multiprocessing
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from bidsapp.errors import FitError
+from bidsapp.models.base import Array
+
+Part = TypeVar("Part")
+
+
+def empty(count: int) -> Array:
+    """Return an array of so many numbers."""
+    return np.empty(count)
+
+
+def shared_empty(count: int) -> Array:
+    """Return an array of so many numbers, which processes forked later write to as well."""
+    if not count:
+        return np.empty(0)
+    return np.frombuffer(mmap.mmap(-1, 8 * count), float)
+
+
+def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) -> None:
+    """Run a function for each part, in this process or in several forked from it.
+
+    Parameters
+    ----------
+    run
+        Leaves its result in memory that is shared.
+    parts
+        What it is run for.
+    n_jobs
+        How many processes.
+
+    Raises
+    ------
+    FitError
+        If a process fails (its message is on stderr) or is killed, or none can be forked.
+
+    Examples
+    --------
+    >>> squares = shared_empty(4)
+    >>> def run(i):
+    ...     squares[i] = i * i
+    >>> for_each(run, range(4), 2)
+    >>> squares
+    array([0., 1., 4., 9.])
+    """
+    if n_jobs == 1 or len(parts) < 2:
+        for part in parts:
+            run(part)
+        return
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise FitError("n_jobs above 1 needs a system that can fork processes; use n_jobs=1")
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_run, args=(run, parts[i::n_jobs])) for i in range(n_jobs)]
+    with warnings.catch_warnings():  # children only calculate and end: other threads do not matter
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for worker in workers:
+            worker.start()
+    for worker in workers:
+        worker.join()
+    failed = [worker.exitcode for worker in workers if worker.exitcode]
+    if failed:
+        raise FitError(
+            f"{len(failed)} of {n_jobs} processes ended with exit code {failed[0]} "
+            "(-9: killed, most likely for lack of memory); try a smaller chunk or n_jobs=1"
+        )
+
+
+def _run(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
+    for part in parts:
+        run(part)
