@@ -14,9 +14,8 @@ def modelchoice(participant: Participant) -> list[Block]:
     table = participant.choices
     if table.empty:
         return []
-    return [
-        _choice_table(participant, n, table[table["lesion"] == n]) for n in participant.lesion_names
-    ]
+    lesions = [n for n in participant.lesion_names if (table["lesion"] == n).any()]
+    return [_choice_table(participant, n, table[table["lesion"] == n]) for n in lesions]
 
 
 def _choice_table(participant: Participant, lesion: int, table: pd.DataFrame) -> Table:
