@@ -19,7 +19,7 @@ from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
-from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle
+from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle, noise_gap
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
 from bidsapp.workflows.outputs import analysis_space
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
@@ -167,6 +167,8 @@ def _expected(session: Session, config: Config) -> Steps:
         steps.missing.append("no DWI: no ADC and no IVIM")
     elif without := ivim_obstacle(session.diffusion, config):
         steps.missing.append(without)
+    elif gap := noise_gap(config):
+        steps.missing.append(gap)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
     steps.missing += _missing_rois(session)

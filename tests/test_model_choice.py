@@ -147,6 +147,17 @@ def test_a_noise_level_that_cannot_be_estimated_stops_the_series(tmp_path):
     assert said.startswith("no ADC: the fit needs two b-values and five for the noise level")
 
 
+def test_a_noise_level_that_cannot_be_estimated_is_a_failure_of_the_run(tmp_path, capsys):
+    """The run ends with 1, says why, and writes no map that was fitted otherwise."""
+    root, stem = tmp_path / "bids", "sub-01/ses-a/dwi/sub-01_ses-a"
+    write_description(root)
+    write_dwi(root, stem, decay(0.1)[..., [0, 5, 7]], [0, 200, 600])
+    words = [str(root), str(tmp_path / "out"), "participant", *PLAIN]
+    assert main([*words, "--noise", "rician"]) == 1
+    assert "five for the noise level; the series has 0, 200, 600" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*dwimap*"))
+
+
 def test_directions_are_counted():
     """Each shell knows how many magnitudes it is the geometric mean of, in any order."""
     np.testing.assert_array_equal(count_directions([1000, 0, 1005, 3, 400, 1000]), [2, 1, 3])
@@ -227,7 +238,9 @@ def test_diffusion_sidecars_tell_noise_and_regions(tmp_path):
     adc = json.loads((folder / "sub-01_ses-a_desc-monoexp_ADC.json").read_text())
     assert adc["Model"]["Parameters"]["noise"] == "rician"
     assert adc["Model"]["Parameters"]["sigma"] == pytest.approx(5, rel=0.3)
-    assert "Noise level that the fit took" in (tmp_path / "out/sub-01.html").read_text()
+    page = (tmp_path / "out/sub-01.html").read_text()
+    assert "Noise level that the fit took" in page
+    assert "no --noise rician in the bayesian IVIM fit" in page
 
 
 def dynamic(root, stem):
@@ -268,6 +281,7 @@ def test_auto_tells_which_model_each_lesion_supports(tmp_path):
     assert {row["model"] for row in read_output(tmp_path / "out").rows} == {"etofts"}
     (session,) = read_participant(tmp_path / "out", "01").sessions
     assert "_model-etofts_" in session.image("perf", "param-vp_dcemap.nii.gz").name
+    assert session.image("perf", "param-Fp_dcemap.nii.gz") is None
     page = (tmp_path / "out/sub-01.html").read_text()
     assert "Which kinetic model" in page
     assert "two-compartment exchange" in page

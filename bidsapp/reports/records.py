@@ -166,15 +166,15 @@ class Session:
     def image(self, datatype: str, ending: str) -> Path | None:
         """Return an image on the T1w grid, or where there is no T1w, on its own.
 
-        Where several models were fitted, it is that of the model in the lesion table.
+        Of the maps of several models only those of the model in the lesion table count.
         """
         space = "T1w" if self.t1w else None
-        for table in self.files(datatype, "roistats.tsv"):
-            model = next((e for e in table.name.split("_") if e.startswith("model-")), None)
-            path = model and self.find(datatype, f"{model}_{ending}", space)
-            if path:
-                return path
-        return self.find(datatype, ending, space)
+        parts = [part for p in self.files(datatype, "roistats.tsv") for part in p.name.split("_")]
+        tabulated = [part for part in parts if part.startswith("model-")]
+        if not tabulated or not ending.startswith("param-"):
+            return self.find(datatype, ending, space)
+        found = (self.find(datatype, f"{model}_{ending}", space) for model in tabulated)
+        return next((path for path in found if path), None)
 
     @cached_property
     def t1w(self) -> Path | None:

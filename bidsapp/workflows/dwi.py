@@ -67,6 +67,22 @@ def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
     return _obstacle("no IVIM", ivim_row(config.ivim_model), series, config)
 
 
+def noise_gap(config: Config) -> str | None:
+    """Return what the noise that was asked for does not reach, or None.
+
+    Examples
+    --------
+    >>> noise_gap(Config(Path(), Path(), Path(), "run", ivim_model="bayesian", noise="rician"))
+    'no --noise rician in the bayesian IVIM fit, which takes it for Gaussian: only in the ADC'
+    """
+    if config.noise == "gaussian" or "noise" in ivim_row(config.ivim_model).options:
+        return None
+    return (
+        f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
+        "for Gaussian: only in the ADC"
+    )
+
+
 def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str | None:
     shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
     needs = list(_needs(model, shells, config))
