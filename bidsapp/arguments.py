@@ -2,19 +2,12 @@
 
 import os
 import re
-from argparse import Action, ArgumentParser, ArgumentTypeError
+from argparse import Action, ArgumentParser, ArgumentTypeError, _ArgumentGroup
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bidsapp.config import (
-    AIF_SOURCES,
-    DCE_MODELS,
-    HAEMATOCRIT,
-    IVIM_MODELS,
-    SPACES,
-    T1_MODELS,
-    version,
-)
+from bidsapp.config import AIF_SOURCES, HAEMATOCRIT, NOISE, SPACES, Config, version
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 
@@ -97,14 +90,29 @@ def _add_selection(made: ArgumentParser) -> None:
 
 def _add_analysis(made: ArgumentParser) -> None:
     group = made.add_argument_group("how to analyse")
-    group.add_argument("--ivim-model", choices=IVIM_MODELS, default=IVIM_MODELS[0])
+    _add_model(group, "ivim", "fit of the perfusion fraction")
     group.add_argument(
-        "--b-min", type=_positive, default=200.0, help="lowest b-value of the asymptote, s/mm2"
+        "--b-min",
+        type=_positive,
+        default=200.0,
+        help="lowest b-value where perfusion is gone, s/mm2: the straight line begins there",
     )
     group.add_argument(
         "--b-max", type=_positive, default=float("inf"), help="highest b-value used, s/mm2"
     )
-    group.add_argument("--dce-model", choices=DCE_MODELS, default=DCE_MODELS[0])
+    group.add_argument(
+        "--noise",
+        choices=NOISE,
+        default=Config.noise,
+        help="of the diffusion series: rician corrects the noise floor of magnitude images "
+        "(five b-values are needed to estimate it)",
+    )
+    _add_model(group, "dce", "kinetic model; auto fits all and tells which the data support")
+    group.add_argument(
+        "--fit-delay",
+        action="store_true",
+        help="fit the arrival of the bolus in the tissue after the artery, voxel by voxel",
+    )
     group.add_argument(
         "--aif",
         choices=AIF_SOURCES,
@@ -112,12 +120,7 @@ def _add_analysis(made: ArgumentParser) -> None:
         help="arterial input: of the voxels of label-AIF_mask, of an artery found in the series, "
         "of label-AIF_timeseries.tsv, or a population function",
     )
-    group.add_argument(
-        "--t1-model",
-        choices=T1_MODELS,
-        default=T1_MODELS[0],
-        help="fit of the T1 map, where several flip angles were acquired",
-    )
+    _add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
     group.add_argument("--t1-tissue", type=_positive, help="s; default: by field strength")
     group.add_argument("--t1-blood", type=_positive, help="s; default: by field strength")
     group.add_argument(
@@ -142,6 +145,31 @@ def _add_analysis(made: ArgumentParser) -> None:
         "--sloppy",
         action="store_true",
         help="quick look: rigid registration by a fast engine; not for a study",
+    )
+
+
+class _Models:
+    """The models of one option, read off the table when they are asked for.
+
+    The table's imports would hold up ``--version``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._name = f"{kind.upper()}_MODELS"
+
+    def __iter__(self) -> Iterator[str]:
+        from bidsapp.models import table
+
+        return iter(getattr(table, self._name))
+
+
+def _add_model(group: _ArgumentGroup, kind: str, text: str) -> None:
+    group.add_argument(
+        f"--{kind}-model",
+        choices=_Models(kind),
+        default=getattr(Config, f"{kind}_model"),
+        metavar="MODEL",
+        help=f"{text}: %(choices)s; default: %(default)s",
     )
 
 

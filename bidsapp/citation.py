@@ -3,11 +3,15 @@
 import math
 
 from bidsapp.config import Config, constants, version
-from bidsapp.models import MODELS
+from bidsapp.models import MODELS, Model
+from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 
 _LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
 
 _ARRIVAL = "Arrival of the bolus: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
+_FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
+_AICC = "Akaike's criterion for small samples: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
+_WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
 _ARTERIAL = {
     "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
     "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
@@ -72,19 +76,45 @@ def _registration(config: Config) -> str:
 
 
 def _diffusion(config: Config) -> str:
-    row = MODELS[f"ivim-{config.ivim_model}"]
-    window = "" if config.ivim_model != "asymptotic" else f" from b = {config.b_min:g} s/mm2"
+    row = ivim_row(config.ivim_model)
+    line_only = "b_min" in row.options and "prior" not in row.options
+    window = f" from b = {config.b_min:g} s/mm2" if line_only else ""
     highest = f" up to {config.b_max:g} s/mm2" if math.isfinite(config.b_max) else ""
+    noisy = config.noise == "rician"
+    line = "an exponential decay fitted to" if noisy else "a straight line through the logarithm of"
     return (
         "Directions were combined by the geometric mean. The apparent diffusion coefficient came "
-        f"from a straight line through the logarithm of the signal over all b-values{highest}, and "
+        f"from {line} the signal over all b-values{highest}, and "
         f"the perfusion fraction from the {row.title}{window}: {row.formula} (Le Bihan et al."
-        " 1988)."
+        f" 1988).{_prior(row)}{_noise(row) if noisy else ''}"
+    )
+
+
+def _prior(row: Model) -> str:
+    """Say where the priors of a fit with priors come from."""
+    if "prior" not in row.options:
+        return ""
+    return (
+        " The prior was estimated from the voxels of each region by expectation maximisation"
+        " (Orton et al. 2014): each lesion with an ROI is a region of its own, all other voxels are"
+        " another. Values are posterior means, integrated on a grid; the noise level is that of"
+        " the residuals of many voxels."
+    )
+
+
+def _noise(row: Model) -> str:
+    """Say how Rician noise is dealt with, and where it is not."""
+    both = "noise" in row.options
+    return (
+        f" {'Both fits were' if both else 'The fit of the apparent diffusion coefficient was'}"
+        " corrected for the Rician noise floor of magnitude images: signals were divided by its"
+        " expected gain at the fitted signal until both agreed (Koay and Basser 2006), at the"
+        " noise level of the residuals of many voxels."
+        f"{'' if both else ' The fit with a prior takes the noise for Gaussian.'}"
     )
 
 
 def _kinetics(config: Config) -> str:
-    row = MODELS[config.dce_model]
     placed = ", its arrival fitted to the rise of the enhancing voxels, between the frames,"
     source = {
         "roi": "the mean signal of the voxels of an arterial region that rise highest and first",
@@ -103,9 +133,29 @@ def _kinetics(config: Config) -> str:
         f"without T2* (T1: {times}{_t1_map(config)}). Where a B1 map was acquired, the flip angles "
         "were multiplied by it. The "
         f"arterial input was {source}, with a haematocrit of {config.haematocrit:g}. "
+        f"{_kinetic_fit(config)}"
+    )
+
+
+def _kinetic_fit(config: Config) -> str:
+    *others, row = kinetic_rows(config.dce_model, delay=config.fit_delay)
+    fitted = (
         f"The {row.title} model was fitted by variable projection from a grid over the rate, "
         f"which finds the global minimum: {row.formula}."
     )
+    if config.fit_delay:
+        fitted += (
+            " The arrival in the tissue after the artery was searched voxel by voxel: the fit was "
+            "repeated for each of a ladder of delays, and that of the least residual taken."
+        )
+    if config.dce_model == AUTO:
+        fitted += (
+            f" So were the models {', '.join(f'{o.title} ({o.formula})' for o in others)}; which "
+            "the data support was told by Akaike's criterion for small samples, summed over "
+            "those voxels of a lesion that every model could fit, and by Akaike weights of its "
+            f"mean. Lesion values are those of {row.title}, whatever the verdict."
+        )
+    return fitted
 
 
 def _t1_map(config: Config) -> str:
@@ -123,11 +173,14 @@ def _lesions() -> str:
 
 
 def _references(config: Config) -> list[str]:
-    rows = [MODELS["adc"], MODELS[f"ivim-{config.ivim_model}"], MODELS[config.dce_model]]
+    kinetic = kinetic_rows(config.dce_model, delay=config.fit_delay)
+    rows = [MODELS["adc"], ivim_row(config.ivim_model), *kinetic]
     rows += [] if config.t1_tissue else [MODELS[config.t1_model]]
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([] if config.sloppy else [_LOCAL_PEARSON]),
+        *([_FLOOR] if config.noise == "rician" else []),
+        *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
         *([] if config.baseline_frames else [_ARRIVAL]),
         "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",

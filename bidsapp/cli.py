@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when all that was asked for is done; `bidsapp.errors` lists the others.
     """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # fits use threads of their own: --omp-nthreads
     words = list(sys.argv[1:] if argv is None else argv)
     is_phantom = words[:1] == ["phantom"]
     parser = arguments.phantom_parser() if is_phantom else arguments.parser()
@@ -98,7 +99,7 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
     config = _config(parser, options)
     _check_folders(config)
     _check_temporary_folder(config.work_dir)
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.omp_nthreads)
+    os.environ["OMP_NUM_THREADS"] = str(config.omp_nthreads)
     codes = []
     if "participant" in levels:
         codes.append(_participant_level(config, options))
@@ -118,6 +119,8 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
             "output_dir is bids_dir; choose another, for example "
             f"{bids_dir / 'derivatives' / 'metperf'}"
         )
+    if options.fit_delay and options.dce_model == "auto":
+        parser.error("--fit-delay needs one --dce-model: auto compares models without a delay")
     if options.work_dir and work_dir.is_relative_to(bids_dir):
         parser.error(f"--work-dir {work_dir} lies inside bids_dir")
     derivatives = options.derivatives or [bids_dir / "derivatives" / "manual_masks"]

@@ -14,9 +14,7 @@ from bidsapp.errors import UsageError
 
 SPACES = ("native", "T1w", "individual")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
-IVIM_MODELS = ("asymptotic", "biexponential")
-DCE_MODELS = ("extended-tofts", "tofts", "patlak")
-T1_MODELS = ("vfa-t1", "vfa-t1-linear")
+NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
 
 
@@ -40,8 +38,11 @@ class Config:
         Session whose T1w is the participant's reference; None for the first.
     ivim_model, b_min, b_max
         The IVIM fit and its range of b-values, s/mm2.
-    dce_model, aif
-        The kinetic model and where the arterial input comes from.
+    noise
+        What the noise of the diffusion series is taken for.
+    dce_model, fit_delay, aif
+        The kinetic model, whether the bolus may reach the tissue after the artery, and where the
+        arterial input comes from.
     t1_model
         The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
@@ -78,7 +79,9 @@ class Config:
     ivim_model: str = "asymptotic"
     b_min: float = 200.0
     b_max: float = float("inf")
+    noise: str = "gaussian"
     dce_model: str = "extended-tofts"
+    fit_delay: bool = False
     aif: str = "roi"
     t1_model: str = "vfa-t1"
     t1_tissue: float | None = None

@@ -182,7 +182,8 @@ def _sidecar_units(path: Path) -> dict[str, str]:
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     """Rows of every lesion table, each file as a whole or not at all."""
     rows: list[Row] = []
-    for path in sorted(output_dir.glob("sub-*/ses-*/**/*_roistats.tsv")):
+    paths = sorted(output_dir.glob("sub-*/ses-*/**/*_roistats.tsv"))
+    for path in (p for p in paths if "_desc-" not in p.name):  # with it, tables of other things
         try:
             found = read_table(path, ROISTATS)
             participant, session = path.relative_to(output_dir).parts[:2]

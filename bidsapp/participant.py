@@ -19,7 +19,7 @@ from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
-from bidsapp.workflows.dwi import ivim_obstacle
+from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle, noise_gap
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
 from bidsapp.workflows.outputs import analysis_space
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
@@ -152,21 +152,23 @@ def _expected(session: Session, config: Config) -> Steps:
     """Return what a session will have done if nothing fails, and what it lacks."""
     steps = Steps(failed=list(session.problems))
     obstacle = kinetics_obstacle(session, config) if session.dynamic else None
+    unfit = diffusion_obstacle(session.diffusion, config) if session.diffusion else None
     present = {
         "anat": session.t1w,
-        "dwi": session.diffusion,
+        "dwi": session.diffusion and not unfit,
         "dce": session.dynamic and not obstacle,
         "rois": session.enhancing or session.whole,
     }
     steps.done = [name for name, there in present.items() if there]
-    if obstacle:
-        steps.failed.append(obstacle)
+    steps.failed += [text for text in (unfit, obstacle) if text]
     if not session.t1w:
         steps.missing.append("no T1w: analysed in the native space of each series")
     if not session.diffusion:
         steps.missing.append("no DWI: no ADC and no IVIM")
-    elif unfit := ivim_obstacle(session.diffusion, config):
-        steps.missing.append(unfit)
+    elif without := ivim_obstacle(session.diffusion, config):
+        steps.missing.append(without)
+    elif gap := noise_gap(config):
+        steps.missing.append(gap)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
     steps.missing += _missing_rois(session)

@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
     "participant": {"bids", "config", "reports", "workflows"},
     "citation": {"config", "models"},
-    "arguments": {"config"},
+    "arguments": {"config", "models"},
     "cli": {
         "arguments",
         "bids",

@@ -1,5 +1,7 @@
 """Nodes that bring results into the output folder."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ class _SaveInput(BaseInterfaceInputSpec):
     output_dir = traits.Str(mandatory=True)
     names = traits.List(traits.Str, mandatory=True, desc="relative path of each file; '' to skip")
     sidecars = traits.List(traits.Dict, desc="JSON beside each file; empty for none")
+    learnt = InputMultiObject(
+        File(exists=True), desc="JSON {model: {parameter: value}}, for the sidecars of that model"
+    )
 
 
 class SaveDerivatives(SimpleInterface):
@@ -34,6 +39,9 @@ class SaveDerivatives(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         sidecars = self.inputs.sidecars or [{}] * len(self.inputs.names)
+        learnt: dict[str, Any] = {}
+        for path in self.inputs.learnt or ():
+            learnt |= json.loads(Path(path).read_text(encoding="utf-8"))
         for source, name, sidecar in zip(
             self.inputs.in_files, self.inputs.names, sidecars, strict=True
         ):
@@ -43,10 +51,19 @@ class SaveDerivatives(SimpleInterface):
             if sidecar:
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
-                write_bytes(target.with_name(f"{stem}.json"), to_json(sidecar))
+                write_bytes(target.with_name(f"{stem}.json"), to_json(_told(sidecar, learnt)))
             compress = target.suffix == ".gz" and Path(source).suffix != ".gz"
             (compress_file if compress else copy_file)(Path(source), target)
         return runtime
+
+
+def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sidecar with what the fit of its model learnt among the model's parameters."""
+    model = sidecar.get("Model", {})
+    found = learnt.get(model.get("Name"))
+    if not found:
+        return dict(sidecar)
+    return {**sidecar, "Model": {**model, "Parameters": {**model["Parameters"], **found}}}
 
 
 class _AverageInput(BaseInterfaceInputSpec):

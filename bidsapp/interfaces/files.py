@@ -1,10 +1,14 @@
 """What every node does with files: load an image, save an array beside its affine."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from bidsapp.errors import BadInput
+from bidsapp.rois import as_labels
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -52,3 +56,23 @@ def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
     return str(path)
+
+
+def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Image]:
+    """Return the labels of an ROI image, and the image; check that it is on another one's grid.
+
+    Raises
+    ------
+    BadInput
+        If its labels are not whole numbers, or its grid is not the other image's.
+    """
+    data, image = load(path)
+    if like is not None:
+        other = nib.load(like)
+        same = data.shape == other.shape[:3] and np.allclose(image.affine, other.affine, atol=1e-2)
+        if not same:
+            raise BadInput(
+                f"{path}: its grid {data.shape} is not that of {Path(like).name} "
+                f"{other.shape[:3]}; resample the ROI on it, or name its space"
+            )
+    return as_labels(data, path), image

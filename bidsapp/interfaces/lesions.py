@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -16,37 +15,16 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.errors import BadInput
 from bidsapp.imaging.transforms import read_itk
-from bidsapp.interfaces.files import load
-from bidsapp.interfaces.fitting import read_column
-from bidsapp.models import combine_directions, fit
-from bidsapp.rois import COLUMNS, Array, as_labels, lesion_series, summarise, volume_ml
+from bidsapp.interfaces.files import load, load_labels
+from bidsapp.interfaces.fitting import read_column, read_learnt
+from bidsapp.models import combine_directions, count_directions, fit
+from bidsapp.rois import COLUMNS, Array, lesion_series, summarise, volume_ml
 
 
 class _LesionInput(BaseInterfaceInputSpec):
     rois = File(exists=True, mandatory=True, desc="label image")
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
-
-
-def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Image]:
-    """Return the labels of an ROI image, and the image; check that it is on another one's grid.
-
-    Raises
-    ------
-    BadInput
-        If its labels are not whole numbers, or its grid is not the other image's.
-    """
-    data, image = load(path)
-    if like is not None:
-        other = nib.load(like)
-        same = data.shape == other.shape[:3] and np.allclose(image.affine, other.affine, atol=1e-2)
-        if not same:
-            raise BadInput(
-                f"{path}: its grid {data.shape} is not that of {Path(like).name} "
-                f"{other.shape[:3]}; resample the ROI on it, or name its space"
-            )
-    return as_labels(data, path), image
 
 
 class _RoiStatisticsInput(_LesionInput):
@@ -118,6 +96,7 @@ class _LesionCurvesInput(_LesionInput):
     model = traits.Str(mandatory=True, desc="model to fit to each lesion's mean course")
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
     options = traits.Dict(desc="options of the model")
+    learnt = File(exists=True, desc="JSON, what the fit of the voxels learnt")
     arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
 
 
@@ -140,8 +119,10 @@ class LesionCurves(SimpleInterface):
         courses = lesion_series(data, image.affine, labels, roi_image.affine, matrix, present)
         columns = {name: abscissa}
         for lesion, course in courses.items():
+            known = read_learnt(self.inputs.learnt, self.inputs.model, lesion)
+            fitted = fit(self.inputs.model, course, **design, **known)
             columns[f"lesion-{lesion}"] = course
-            columns[f"lesion-{lesion}_fit"] = fit(self.inputs.model, course, **design).predict()
+            columns[f"lesion-{lesion}_fit"] = fitted.predict()
         rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
         target = Path(runtime.cwd) / "curves.tsv"
         target.write_bytes(to_tsv(list(columns), rows))
@@ -155,4 +136,5 @@ class LesionCurves(SimpleInterface):
             plasma = read_column(self.inputs.arterial, "plasma")
             return "time", seconds, data, {"time": seconds / 60, "plasma": plasma}
         shells, combined = combine_directions(data, self.inputs.bvalues)
-        return "bvalue", shells, combined, {"bvalues": shells, **(self.inputs.options or {})}
+        design = {"bvalues": shells, "averages": count_directions(self.inputs.bvalues)}
+        return "bvalue", shells, combined, design | (self.inputs.options or {})

@@ -16,8 +16,7 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.files import Float, Mask, load, load_mask, save
-from bidsapp.interfaces.lesions import load_labels
+from bidsapp.interfaces.files import Float, Mask, load, load_labels, load_mask, save
 from bidsapp.models.aif import plasma_from_blood
 from bidsapp.models.artery import arterial_in, find_artery
 from bidsapp.models.enhancement import (

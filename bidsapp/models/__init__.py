@@ -5,7 +5,7 @@
 
 from bidsapp.models.base import Fit, Model, Parameter, Status
 from bidsapp.models.diffusion import combine_directions
-from bidsapp.models.estimators import DiffusionModel, IvimFit, IvimModel
+from bidsapp.models.estimators import DiffusionModel, IvimFit, IvimModel, count_directions
 from bidsapp.models.fitting import fit, fit_masked
 from bidsapp.models.table import MODELS
 
@@ -19,6 +19,7 @@ __all__ = [
     "Parameter",
     "Status",
     "combine_directions",
+    "count_directions",
     "fit",
     "fit_masked",
 ]

@@ -48,7 +48,30 @@ class DiffusionModel:
     def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> Fit:
         """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
         shells, combined = combine_directions(data, self.gtab.bvals)
-        return fit_masked(self.name, combined, mask, bvalues=shells, **self.options)
+        options = {"averages": count_directions(self.gtab.bvals), **self.options}
+        return fit_masked(self.name, combined, mask, bvalues=shells, **options)
+
+
+def count_directions(bvalues: ArrayLike) -> Array:
+    """Return how many volumes each shell of `combine_directions` is the geometric mean of.
+
+    Parameters
+    ----------
+    bvalues : (M,) array, s/mm2
+
+    Returns
+    -------
+    (N,) array
+
+    Examples
+    --------
+    >>> count_directions([0, 1000, 1005, 1000])
+    array([1., 3.])
+    """
+    values = np.asarray(bvalues, float)
+    shares = np.log(combine_directions(np.exp(np.eye(len(values))), values)[1])
+    counts: Array = np.round(1 / shares.max(axis=0))
+    return counts
 
 
 class IvimModel:
@@ -59,7 +82,7 @@ class IvimModel:
     gtab : dipy GradientTable
         Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
     method : str
-        ``asymptotic`` or ``biexponential``.
+        What follows ``ivim-`` in the table, for example ``asymptotic`` or ``biexponential``.
     **options
         Options of that fit, for example ``b_min``.
 

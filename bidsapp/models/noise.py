@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, hyp1f1
-from scipy.stats import chi2
+from scipy.special import gammaincinv, gammaln, hyp1f1
 
 from bidsapp.errors import FitError
 from bidsapp.models.base import Array, Estimate, Prepared
@@ -200,7 +199,7 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     slow, fast = found.amplitudes > 0
     seen = found.rates[1] * bvalues[bvalues >= B_ZERO].min() < _VANISHED
     freedom = len(bvalues) - 2 * slow - fast * (1 + seen)
-    variance = found.cost / chi2.median(freedom)
+    variance = found.cost / (2 * gammaincinv(freedom / 2, 0.5))  # chi-squared's median
     sigma = float(np.sqrt(np.median(variance)))
     clear = (voxels > 3 * sigma).all(axis=1)
     return float(np.sqrt(np.median(variance[clear]))) if clear.sum() >= 100 else sigma

@@ -42,6 +42,7 @@ _DIFFUSIVITY = "10⁻³ mm²/s"
 DISPLAY: dict[str, Display] = {
     "f": Display("f", "fraction", 1, (0, 0.2), "inferno", 3, "perfusion fraction"),
     "D": Display("D", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "tissue diffusivity"),
+    "Dstar": Display("D*", _DIFFUSIVITY, 1e3, (0, 50), "viridis", 1, "pseudo-diffusivity"),
     "ADC": Display(
         "ADC", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "apparent diffusion coefficient"
     ),
@@ -49,6 +50,9 @@ DISPLAY: dict[str, Display] = {
     "ve": Display("ve", "%", 100, (0, 30), "viridis", 1, "extravascular extracellular volume"),
     "vp": Display("vp", "%", 100, (0, 10), "inferno", 1, "plasma volume"),
     "kep": Display("kep", "1/min", 1, (0, 3), "viridis", 2, "rate constant back to plasma"),
+    "delay": Display("Delay", "s", 60, (0, 10), "viridis", 1, "arrival after the artery"),
+    "Fp": Display("Fp", "1/min", 1, (0, 1), "inferno", 2, "plasma flow"),
+    "PS": Display("PS", "1/min", 1, (0, 0.15), "inferno", 3, "permeability surface area product"),
     "volume": Display("Volume", "ml", 1, (0, 30), "viridis", 2, "volume of the whole lesion"),
 }
 """Label, unit, scale, limits and colour map of each parameter: the same in every figure and table,

@@ -34,6 +34,9 @@ MAPS = {
     "Ktrans": ("perf", "param-Ktrans_dcemap.nii.gz"),
     "ve": ("perf", "param-ve_dcemap.nii.gz"),
     "vp": ("perf", "param-vp_dcemap.nii.gz"),
+    "Fp": ("perf", "param-Fp_dcemap.nii.gz"),
+    "PS": ("perf", "param-PS_dcemap.nii.gz"),
+    "delay": ("perf", "param-delay_dcemap.nii.gz"),
 }
 """Where each map of the mosaic is."""
 

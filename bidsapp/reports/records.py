@@ -1,7 +1,7 @@
 """The derivatives of a participant, as the report reads them: names to files, files to arrays."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -164,8 +164,17 @@ class Session:
         return None
 
     def image(self, datatype: str, ending: str) -> Path | None:
-        """Return an image on the T1w grid, or where there is no T1w, on its own."""
-        return self.find(datatype, ending, "T1w" if self.t1w else None)
+        """Return an image on the T1w grid, or where there is no T1w, on its own.
+
+        Of the maps of several models only those of the model in the lesion table count.
+        """
+        space = "T1w" if self.t1w else None
+        parts = [part for p in self.files(datatype, "roistats.tsv") for part in p.name.split("_")]
+        tabulated = [part for part in parts if part.startswith("model-")]
+        if not tabulated or not ending.startswith("param-"):
+            return self.find(datatype, ending, space)
+        found = (self.find(datatype, f"{model}_{ending}", space) for model in tabulated)
+        return next((path for path in found if path), None)
 
     @cached_property
     def t1w(self) -> Path | None:
@@ -221,7 +230,15 @@ class Participant:
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """All tables of lesion statistics, one below the other."""
-        tables = [read_table(path) for path in self._files("roistats.tsv")]
+        return self._tables(lambda name: "_desc-" not in name)
+
+    @cached_property
+    def choices(self) -> pd.DataFrame:
+        """All tables that compare models in lesions, one below the other."""
+        return self._tables(lambda name: "_desc-modelchoice_" in name)
+
+    def _tables(self, wanted: Callable[[str], bool]) -> pd.DataFrame:
+        tables = [read_table(p) for p in self._files("roistats.tsv") if wanted(p.name)]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property

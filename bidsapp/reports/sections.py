@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bidsapp.models import MODELS
 from bidsapp.reports.arterysection import arterial
 from bidsapp.reports.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.figures import (
@@ -23,6 +24,7 @@ from bidsapp.reports.figures import (
 )
 from bidsapp.reports.findings import DISPLACEMENT
 from bidsapp.reports.imagesections import maps, registration
+from bidsapp.reports.modelsection import modelchoice, noise_levels
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
 
 TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
@@ -137,7 +139,8 @@ def enhancement(participant: Participant) -> list[Block]:
 def diffusion(participant: Participant) -> list[Block]:
     """Plot how each lesion's signal decays."""
     ending = "seg-enhancing_desc-signal_timeseries.tsv"
-    return _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
+    blocks = _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
+    return [*blocks, *noise_levels(participant)] if blocks else []
 
 
 def _curve_blocks(
@@ -243,10 +246,11 @@ def provenance(participant: Participant) -> list[Block]:
 
 def _sidecars(sessions: Sequence[Session]) -> list[Path]:
     """Return the description of one map of each model, of the first session that has it."""
-    endings = {"perf": "param-Ktrans_dcemap.json", "dwi": "param-f_dwimap.json"}
     found = []
-    for datatype, ending in endings.items():
-        paths = [path for session in sessions for path in session.files(datatype, ending)]
+    for row in MODELS.values():
+        start = f"model-{row.label}_param-{row.parameters[0].name}"
+        endings = {"perf": f"{start}_dcemap.json", "dwi": f"{start}_dwimap.json"}
+        paths = [p for s in sessions for d, ending in endings.items() for p in s.files(d, ending)]
         found.extend(paths[:1])
     return found
 
@@ -266,6 +270,7 @@ SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
         registration,
         maps,
         enhancement,
+        modelchoice,
         arterial,
         diffusion,
         motion,

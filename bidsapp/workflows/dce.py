@@ -10,19 +10,26 @@ from bidsapp.bids.records import Dynamic, Session
 from bidsapp.config import Config, agent_relaxivity, field_constant
 from bidsapp.interfaces.derivatives import AverageVolumes
 from bidsapp.interfaces.fitting import FitKinetics
-from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.perfusion import (
     FindArterialInput,
     FindReferenceFrame,
     SignalToConcentration,
 )
-from bidsapp.models import MODELS
+from bidsapp.models import Model
 from bidsapp.models.artery import AUTO_RULE, ROI_RULE
+from bidsapp.models.table import AUTO, kinetic_rows
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
+from bidsapp.workflows.modelchoice import connect_choice
 from bidsapp.workflows.outputs import namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
 from bidsapp.workflows.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
-from bidsapp.workflows.series import Alignment, Port, connect_alignment, series_inputnode
+from bidsapp.workflows.series import (
+    Alignment,
+    Port,
+    connect_alignment,
+    connect_labels,
+    series_inputnode,
+)
 
 
 def acquisition(series: Dynamic, config: Config) -> dict[str, float]:
@@ -82,10 +89,17 @@ def init_dce_wf(
     concentration = _connect_concentration(
         workflow, moved, aligned, b1, arterial, session, series, config
     )
-    fitted = _connect_fit(workflow, concentration, aligned, arterial, session, series, config)
-    save_maps(workflow, fitted, session, config)
-    connect_spaces(workflow, inputnode, aligned, [fitted], session, reference, config)
-    connect_lesions(workflow, aligned, [fitted], concentration, session, config, excluded)
+    rows = kinetic_rows(config.dce_model, delay=config.fit_delay)
+    fits = [
+        _connect_fit(workflow, concentration, aligned, arterial, session, series, config, row)
+        for row in rows
+    ]
+    for fitted in fits:
+        save_maps(workflow, fitted, session, config)
+    connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
+    connect_lesions(workflow, aligned, fits, concentration, session, config, excluded)
+    if config.dce_model == AUTO:
+        connect_choice(workflow, aligned, fits, session, config, excluded)
     return workflow
 
 
@@ -128,8 +142,8 @@ def _connect_arterial_input(
     workflow.connect(*moved, node, "in_file")
     if config.aif == "table":
         node.inputs.table = str(session.arterial_table)
-    if config.aif == "roi":
-        _connect_artery(workflow, node, aligned, session)
+    if config.aif == "roi" and session.artery:
+        connect_labels(workflow, aligned, session.artery, node, "artery")
     if config.aif == "roi" and b1:
         workflow.connect(*b1, node, "b1_map")
     path = namer(session).path("perf", "timeseries", ".tsv", label="AIF")
@@ -191,21 +205,6 @@ def _save_artery(
     )
 
 
-def _connect_artery(
-    workflow: pe.Workflow, node: pe.Node, aligned: Alignment, session: Session
-) -> None:
-    """Give the AIF mask to the node; one drawn on the T1w is brought to the series first."""
-    assert session.artery is not None
-    if session.artery.space == "dce" or not aligned.to_series:
-        node.inputs.artery = str(session.artery.image)
-        return
-    onto = pe.Node(ApplyTransform(labels=True), name="artery")
-    onto.inputs.in_files = [str(session.artery.image)]
-    workflow.connect(aligned.average, "out_file", onto, "reference")
-    workflow.connect(*aligned.to_series, onto, "transform")
-    workflow.connect(onto, "out_files", node, "artery")
-
-
 def _connect_concentration(
     workflow: pe.Workflow,
     moved: Port,
@@ -264,11 +263,14 @@ def _connect_fit(
     session: Session,
     series: Dynamic,
     config: Config,
+    model: Model,
 ) -> Fitted:
-    """Add the node that fits the kinetic model."""
-    model = MODELS[config.dce_model]
-    node = pe.Node(FitKinetics(), name="fit", mem_gb=4)
+    """Add the node that fits one kinetic model; of several, the last is tabulated."""
+    threads = config.omp_nthreads
+    node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=threads)
     node.inputs.model = model.name
+    node.inputs.n_jobs = threads
+    node.inputs.aicc = config.dce_model == AUTO
     node.inputs.times = list(series.times)
     workflow.connect(*concentration, node, "in_file")
     workflow.connect(arterial, "out_file", node, "arterial")
@@ -285,4 +287,5 @@ def _connect_fit(
     if session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file")}
-    return Fitted(node, model, "perf", series.image, settings, design)
+    tabulated = model is kinetic_rows(config.dce_model, delay=config.fit_delay)[-1]
+    return Fitted(node, model, "perf", series.image, settings, design, tabulated=tabulated)

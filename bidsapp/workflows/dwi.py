@@ -1,5 +1,6 @@
 """The diffusion branch of a session: motion, ADC, IVIM, registration, lesions."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,46 @@ from bidsapp.config import Config
 from bidsapp.interfaces.derivatives import AverageVolumes
 from bidsapp.interfaces.fitting import FitDiffusion
 from bidsapp.models import MODELS, Model, combine_directions
+from bidsapp.models.base import Array
 from bidsapp.models.decay import B_ZERO
+from bidsapp.models.table import ivim_row
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
-from bidsapp.workflows.outputs import namer, save, source_uri
+from bidsapp.workflows.outputs import analysis_space, namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
-from bidsapp.workflows.series import connect_alignment, series_inputnode
+from bidsapp.workflows.series import (
+    Alignment,
+    connect_alignment,
+    connect_labels,
+    series_inputnode,
+)
 
 
-def ivim_model(config: Config) -> Model:
-    """Return the row of the IVIM model that was asked for."""
-    return MODELS[f"ivim-{config.ivim_model}"]
-
-
-def fit_options(model: Model, config: Config) -> dict[str, float]:
-    """Return the range of b-values for a model that takes one; the ADC starts at zero.
+def fit_options(model: Model, config: Config) -> dict[str, Any]:
+    """Return the options that a model takes; the ADC starts at b = 0.
 
     Examples
     --------
     >>> from pathlib import Path
     >>> config = Config(Path(), Path(), Path(), "run", b_max=1000.0)
     >>> fit_options(MODELS["adc"], config)
-    {'b_max': 1000.0}
+    {'b_max': 1000.0, 'noise': 'gaussian'}
     """
-    asked = {"b_max": config.b_max}
+    asked: dict[str, Any] = {"b_max": config.b_max, "noise": config.noise}
     if model.name != "adc":
         asked["b_min"] = config.b_min
     return {k: v for k, v in asked.items() if k in model.options}
+
+
+def diffusion_obstacle(series: Diffusion, config: Config) -> str | None:
+    """Return why nothing can be fitted to a series, not even the ADC, or None.
+
+    Examples
+    --------
+    >>> config = Config(Path(), Path(), Path(), "run", noise="rician")
+    >>> diffusion_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config)
+    'no ADC: the fit needs two b-values and five for the noise level; the series has 0, 1000 s/mm2'
+    """
+    return _obstacle("no ADC", MODELS["adc"], series, config)
 
 
 def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
@@ -46,21 +61,57 @@ def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
     Examples
     --------
     >>> config = Config(Path(), Path(), Path(), "run")
-    >>> ivim_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config)
-    'no IVIM: it needs b = 0 and two b-values from 200 s/mm2; the series has 0, 1000'
+    >>> ivim_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config).split(";")[0]
+    'no IVIM: the asymptotic fit needs b = 0 and two b-values from 200 s/mm2'
     """
+    return _obstacle("no IVIM", ivim_row(config.ivim_model), series, config)
+
+
+def noise_gap(config: Config) -> str | None:
+    """Return what the noise that was asked for does not reach, or None.
+
+    Examples
+    --------
+    >>> noise_gap(Config(Path(), Path(), Path(), "run", ivim_model="bayesian", noise="rician"))
+    'no --noise rician in the bayesian IVIM fit, which takes it for Gaussian: only in the ADC'
+    """
+    if config.noise == "gaussian" or "noise" in ivim_row(config.ivim_model).options:
+        return None
+    return (
+        f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
+        "for Gaussian: only in the ADC"
+    )
+
+
+def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str | None:
     shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
+    needs = list(_needs(model, shells, config))
+    if all(met for met, _ in needs):
+        return None
+    wanted = " and ".join(text for _, text in needs)
+    limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
     has = ", ".join(f"{b:g}" for b in shells)
-    if config.ivim_model == "asymptotic":
-        used = (shells >= config.b_min) & (shells <= config.b_max)
-        if shells[0] > 0 or used.sum() < 2:
-            return (
-                f"no IVIM: it needs b = 0 and two b-values from {config.b_min:g} s/mm2; "
-                f"the series has {has}"
-            )
-    elif len(shells) < 4:
-        return f"no IVIM: the bi-exponential fit needs four b-values; the series has {has}"
-    return None
+    kind = model.name.partition("-")[2]
+    return (
+        f"{lost}: the {kind + ' ' if kind else ''}fit needs {wanted}{limit}; "
+        f"the series has {has} s/mm2"
+    )
+
+
+def _needs(model: Model, shells: Array, config: Config) -> Iterator[tuple[bool, str]]:
+    """Yield what a fit needs of the b-values, and whether it is there."""
+    used = shells[shells <= config.b_max]
+    parameters = {p.name for p in model.parameters}
+    if model.name == "adc":
+        yield len(used) >= 2, "two b-values"
+    elif "Dstar" in parameters:
+        yield len(used) >= model.free, "four b-values"
+    else:  # f is what the signal at b = 0 has more than the rest
+        yield bool(used.size) and used[0] == 0, "b = 0"
+    if model.name != "adc" and "b_min" in model.options:
+        yield (used >= config.b_min).sum() >= 2, f"two b-values from {config.b_min:g} s/mm2"
+    if config.noise == "rician" or "noise" not in model.options:
+        yield len(shells) >= 5, "five for the noise level"
 
 
 def init_dwi_wf(
@@ -99,8 +150,8 @@ def init_dwi_wf(
     aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", cost="lpc")
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):
-        models.append(ivim_model(config))
-    fits = [_connect_fit(workflow, moved, aligned.mask, series, config, m) for m in models]
+        models.append(ivim_row(config.ivim_model))
+    fits = [_connect_fit(workflow, moved, aligned, session, series, config, m) for m in models]
     for fitted in fits:
         save_maps(workflow, fitted, session, config)
     connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
@@ -157,21 +208,43 @@ def _add_gradients(
 def _connect_fit(
     workflow: pe.Workflow,
     moved: tuple[pe.Node, str],
-    mask: tuple[pe.Node, str] | None,
+    aligned: Alignment,
+    session: Session,
     series: Diffusion,
     config: Config,
     model: Model,
 ) -> Fitted:
     """Add the node that fits one diffusion model."""
     options = fit_options(model, config)
-    node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2)
+    node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
     node.inputs.model = model.name
+    node.inputs.n_jobs = config.omp_nthreads
     node.inputs.bvalues = list(series.bvalues)
     if series.bvectors:
         node.inputs.bvectors = str(series.bvectors)
     node.inputs.options = options
     workflow.connect(*moved, node, "in_file")
-    if mask:
-        workflow.connect(*mask, node, "mask")
-    design: dict[str, Any] = {"bvalues": list(series.bvalues), "options": options}
-    return Fitted(node, model, "dwi", series.image, options, design)
+    if aligned.mask:
+        workflow.connect(*aligned.mask, node, "mask")
+    told = options | _connect_regions(workflow, aligned, session, config, node, model)
+    design = {"bvalues": list(series.bvalues), "options": options}
+    return Fitted(node, model, "dwi", series.image, told, design)
+
+
+def _connect_regions(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    session: Session,
+    config: Config,
+    node: pe.Node,
+    model: Model,
+) -> dict[str, str]:
+    """Give each lesion a prior of its own, where the model has one; return what is to be told."""
+    if "region" not in model.options:
+        return {}
+    rois = session.rois("enhancing", analysis_space(session, aligned.series))
+    if not rois:
+        return {"region": "one for all voxels, as there is no ROI of the enhancing part"}
+    connect_labels(workflow, aligned, rois, node, "regions")
+    lesions = f"each lesion, by its label in {source_uri(rois.image, config)}"
+    return {"region": f"{lesions}; 0 for all other voxels"}

@@ -30,7 +30,10 @@ _DATATYPE = {"dwi": "dwi", "dce": "perf"}
 
 @dataclass(frozen=True)
 class Fitted:
-    """A node that fitted a model: to which image, with which options and which design."""
+    """A node that fitted a model: to which image, with which options and which design.
+
+    Of several kinetic models one is tabulated for the lesions.
+    """
 
     node: pe.Node
     model: Model
@@ -38,6 +41,12 @@ class Fitted:
     source: Path
     options: Mapping[str, Any]
     design: Mapping[str, Any]
+    tabulated: bool = True
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the maps that the node gives, in its order."""
+        return map_names(self.model, aicc=bool(self.node.inputs.aicc))
 
     @property
     def measured(self) -> list[str]:
@@ -48,7 +57,7 @@ class Fitted:
 
 def save_maps(workflow: pe.Workflow, fitted: Fitted, session: Session, config: Config) -> None:
     """Write the maps of a fit in the space of its series."""
-    names = map_names(fitted.model)
+    names = fitted.files
     paths = [map_path(session, fitted.datatype, fitted.model, n) for n in names]
     sidecars = [map_sidecar(fitted.model, n, fitted.source, config, fitted.options) for n in names]
     wanted = "native" in config.output_spaces
@@ -56,6 +65,7 @@ def save_maps(workflow: pe.Workflow, fitted: Fitted, session: Session, config: C
         f"save_{fitted.model.label}", config, [p if wanted else None for p in paths], sidecars
     )
     workflow.connect(fitted.node, "out_files", writer, "in_files")
+    workflow.connect(fitted.node, "learnt", writer, "learnt")
 
 
 def connect_spaces(
@@ -99,16 +109,19 @@ def _connect_space(
         paths = [map_path(session, f.datatype, f.model, n, space) for f, n in pairs]
         sidecars = [map_sidecar(f.model, n, f.source, config, f.options, space) for f, n in pairs]
         writer = save(f"save_{space}", config, paths, sidecars)
+        learnt = pe.Node(niu.Merge(len(fits)), name=f"learnt_for_{space}")
+        for i, fitted in enumerate(fits, 1):
+            workflow.connect(fitted.node, "learnt", learnt, f"in{i}")
         workflow.connect(onto, "out_files", writer, "in_files")
+        workflow.connect(learnt, "out", writer, "learnt")
 
 
 def selected_maps(workflow: pe.Workflow, fits: Sequence[Fitted], name: str) -> pe.Node:
     """Return a node whose ``out`` lists the parameter maps of several fits."""
     merge = pe.Node(niu.Merge(len(fits)), name=name)
     for i, fitted in enumerate(fits, 1):
-        order = map_names(fitted.model)
         pick = pe.Node(niu.Select(), name=f"{name}_{fitted.model.label}")
-        pick.inputs.index = [order.index(n) for n in fitted.measured]
+        pick.inputs.index = [fitted.files.index(n) for n in fitted.measured]
         workflow.connect(fitted.node, "out_files", pick, "inlist")
         workflow.connect(pick, "out", merge, f"in{i}")
     return merge
@@ -127,19 +140,25 @@ def connect_lesions(
     rois = session.rois("enhancing", analysis_space(session, aligned.series))
     if not rois:
         return
-    main = fits[-1]
+    tabulated = [fitted for fitted in fits if fitted.tabulated]
+    main = tabulated[-1]
     names = namer(session)
     statistics = pe.Node(RoiStatistics(), name="lesions")
     statistics.inputs.rois = str(rois.image)
     statistics.inputs.lesions = lesion_list(rois, excluded)
     statistics.inputs.identity = identity(session, "enhancing")
     statistics.inputs.parameters = [
-        (n, f.model.parameter(n).unit, f.model.label) for f in fits for n in f.measured
+        (n, f.model.parameter(n).unit, f.model.label) for f in tabulated for n in f.measured
     ]
     if aligned.to_t1w:
-        workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", statistics, "maps")
+        pick = pe.Node(niu.Select(), name="maps_tabulated")
+        tabular = [f.tabulated for f in fits for _ in f.measured]
+        pick.inputs.index = [i for i, wanted in enumerate(tabular) if wanted]
+        workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", pick, "inlist")
+        workflow.connect(pick, "out", statistics, "maps")
     else:
-        workflow.connect(selected_maps(workflow, fits, "maps_native"), "out", statistics, "maps")
+        native = selected_maps(workflow, tabulated, "maps_native")
+        workflow.connect(native, "out", statistics, "maps")
     writer = save(
         "save_lesions",
         config,
@@ -176,8 +195,9 @@ def _connect_curves(
     if arterial:
         workflow.connect(*arterial, curves, "arterial")
     else:
+        workflow.connect(fitted.node, "learnt", curves, "learnt")
         curves.inputs.bvalues = fitted.design["bvalues"]
-        curves.inputs.options = dict(fitted.options)
+        curves.inputs.options = fitted.design["options"]
     workflow.connect(*series, curves, "series")
     if aligned.to_t1w:
         workflow.connect(*aligned.to_t1w, curves, "to_series")

@@ -15,6 +15,7 @@ from bidsapp.models import Model
 _GOODNESS = {
     "rsquared": ("1", "Coefficient of determination of the fit"),
     "rmse": ("arbitrary", "Root mean square residual of the fit, in the unit of its signal"),
+    "aicc": ("1", "Akaike's criterion for small samples; of two models the lower is supported"),
     "status": ("1", "0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal"),
 }
 _REFERENCE: Mapping[str, str] = {

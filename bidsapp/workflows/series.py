@@ -6,7 +6,7 @@ from typing import Literal
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import Session, Space
+from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.workflows.outputs import namer, save, spatial
@@ -82,6 +82,20 @@ def connect_alignment(
         (register, "outputnode.to_moving"),
         (brain, "out_files"),
     )
+
+
+def connect_labels(
+    workflow: pe.Workflow, aligned: Alignment, labels: Rois, node: pe.Node, field: str
+) -> None:
+    """Give a label image to a node; one drawn on the T1w is brought to the series' grid first."""
+    if labels.space == aligned.series or not aligned.to_series:
+        node.inputs.trait_set(**{field: str(labels.image)})
+        return
+    onto = pe.Node(ApplyTransform(labels=True), name=f"{field}_to_{aligned.series}")
+    onto.inputs.in_files = [str(labels.image)]
+    workflow.connect(aligned.average, "out_file", onto, "reference")
+    workflow.connect(*aligned.to_series, onto, "transform")
+    workflow.connect(onto, "out_files", node, field)
 
 
 def _save_alignment(

@@ -1,0 +1,64 @@
+"""Where every kinetic model was fitted: which of them the data support."""
+
+from collections.abc import Sequence
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Session
+from bidsapp.config import Config
+from bidsapp.interfaces.modelchoice import CompareModels
+from bidsapp.workflows.maps import Fitted
+from bidsapp.workflows.outputs import (
+    analysis_space,
+    identity,
+    lesion_list,
+    namer,
+    save,
+    source_uri,
+)
+from bidsapp.workflows.series import Alignment, connect_labels
+
+
+def connect_choice(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    fits: Sequence[Fitted],
+    session: Session,
+    config: Config,
+    excluded: frozenset[int],
+) -> None:
+    """Compare the models on the series' own voxels, which no interpolation has mixed."""
+    node = pe.Node(CompareModels(), name="compare_models", mem_gb=1)
+    node.inputs.models = [f.model.label for f in fits]
+    node.inputs.reported = next(f.model.label for f in fits if f.tabulated)
+    merge = pe.Node(niu.Merge(len(fits)), name="criteria")
+    for i, fitted in enumerate(fits, 1):
+        pick = pe.Node(niu.Select(), name=f"criterion_{fitted.model.label}")
+        pick.inputs.index = [fitted.files.index("aicc")]
+        workflow.connect(fitted.node, "out_files", pick, "inlist")
+        workflow.connect(pick, "out", merge, f"in{i}")
+    workflow.connect(merge, "out", node, "maps")
+    rois = session.rois("enhancing", analysis_space(session, aligned.series))
+    outputs = ["best"]
+    paths = [namer(session).path("perf", "dcemap", desc="modelchoice")]
+    if rois:
+        node.inputs.lesions = lesion_list(rois, excluded)
+        node.inputs.identity = identity(session, "enhancing")
+        connect_labels(workflow, aligned, rois, node, "rois")
+        outputs += ["out_file", "dictionary"]
+        paths += [
+            namer(session).path("perf", "roistats", e, seg="enhancing", desc="modelchoice")
+            for e in (".tsv", ".json")
+        ]
+    sidecar = {
+        "Description": "The model with the lowest Akaike criterion for small samples",
+        "Levels": {str(i): f.model.name for i, f in enumerate(fits, 1)},
+        "Sources": [source_uri(fits[0].source, config)],
+        "SkullStripped": False,
+    }
+    writer = save("save_choice", config, paths, [sidecar, {}, {}][: len(paths)])
+    files = pe.Node(niu.Merge(len(paths)), name="choice_files")
+    for i, name in enumerate(outputs, 1):
+        workflow.connect(node, name, files, f"in{i}")
+    workflow.connect(files, "out", writer, "in_files")
