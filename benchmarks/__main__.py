@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("--peer-dir", type=Path, default=default.peer_dir, help="their environments: %(default)s")
     add("--out", type=Path, default=default.out, help="folder of the report: %(default)s")
     add("--models", nargs="+", default=(), metavar="NAME", help="only these models")
-    add("--jobs", type=int, default=default.jobs, help="threads of the parallel runs; 1: none")
+    add("--jobs", type=int, default=default.jobs, help="processes of the parallel runs; 1: none")
     add("--noise", nargs="+", default=default.noise, choices=default.noise,
         help="assumptions on the noise to compare")  # fmt: skip
     return top

@@ -186,7 +186,7 @@ def _add_resources(made: ArgumentParser) -> None:
         type=_count,
         default=len(os.sched_getaffinity(0)),
     )
-    group.add_argument("--omp-nthreads", type=_count, default=1, help="threads of one process")
+    group.add_argument("--omp-nthreads", type=_count, default=1, help="cores that one step may use")
     group.add_argument(
         "--mem",
         "--mem-mb",

@@ -53,7 +53,7 @@ class _FitInput(BaseInterfaceInputSpec):
     mask = File(exists=True, desc="voxels to fit; all without one")
     model = traits.Str(mandatory=True, desc="name of the model")
     aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
-    n_jobs = traits.Int(1, usedefault=True, desc="threads")
+    n_jobs = traits.Int(1, usedefault=True, desc="processes")
 
 
 class _FitOutput(TraitedSpec):
