@@ -58,7 +58,7 @@ def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:
     >>> [row.label for row in kinetic_rows("patlak", delay=True)]
     ['patlakdelay']
     >>> [row.label for row in kinetic_rows("auto")]
-    ['tofts', 'patlak', '2cxm', 'etofts']
+    ['tofts', 'patlak', '2cxm', '2cum', 'etofts']
     """
     if choice != AUTO:
         return (MODELS[f"{choice}-delay" if delay else choice],)
