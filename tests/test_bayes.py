@@ -92,3 +92,12 @@ def test_a_given_prior_is_used():
     signal = signals(tissue(20, np.random.default_rng(6)), STUDY, np.random.default_rng(7))
     found = fit("ivim-bayesian", signal, bvalues=STUDY, sigma=SIGMA, prior={0: narrow})
     np.testing.assert_allclose(found.values["f"], 0.3, atol=0.04)
+
+
+def test_one_region_for_all_is_that_region():
+    """A region given as one number names the prior of every voxel."""
+    rng = np.random.default_rng(8)
+    signal = signals(tissue(50, rng), STUDY, rng)
+    one, many = (fit("ivim-bayesian", signal, bvalues=STUDY, region=r) for r in (3, [3] * 50))
+    assert set(one.design["prior"]) == {3}
+    np.testing.assert_array_equal(one.values["f"], many.values["f"])

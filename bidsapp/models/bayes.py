@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models import noise
-from bidsapp.models.base import Array, Estimate, Model, Prepared, Status, Values
+from bidsapp.models.base import Array, Estimate, Model, Prepared, Status
 from bidsapp.models.decay import DSTAR, S0, D, F, within
 from bidsapp.models.diffusion import DecayLine
 from bidsapp.models.ivim import predict_mixture, tells_dstar
@@ -128,7 +128,7 @@ def learn(
         level = max(level, _FINEST * float(np.median(signal[good].max(axis=1))))
     if prior is not None:
         return {"sigma": level}
-    labels = np.zeros(len(signal), int) if region is None else np.ravel(region).astype(int)
+    labels = _labels(region, len(signal))
     priors = {}
     for label in np.unique(labels[good]):
         members = np.flatnonzero(good & (labels == label))
@@ -136,6 +136,12 @@ def learn(
         voxels = np.asarray(signal[chosen], float)
         priors[int(label)] = _learn_one(voxels, bvalues, b_min, b_max, level)
     return {"sigma": level, "prior": priors}
+
+
+def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
+    """Return the region (V,) of each voxel, from one a voxel, one for all, or none."""
+    flat = np.ravel(0 if region is None else region).astype(np.intp)
+    return np.broadcast_to(flat, count)
 
 
 def _learn_one(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma: float) -> Prior:
@@ -184,7 +190,7 @@ def _prepare(
     prior: Mapping[int, Prior],
     b_min: float = 200.0,
     b_max: float = np.inf,
-    region: float = 0,
+    region: float | None = None,
     averages: Array | None = None,
 ) -> Prepared:
     """Prepare posterior means and standard deviations."""
@@ -192,9 +198,10 @@ def _prepare(
     if len(np.unique(bvalues[used])) < 4:
         raise FitError(f"ivim-bayesian needs four b-values, got {bvalues[used].tolist()} s/mm2")
     seen = tells_dstar(bvalues[used])
+    everywhere = region
 
     def estimate(signal: Array, region: Array | None = None) -> Estimate:
-        labels = np.zeros(len(signal), int) if region is None else region.astype(int)
+        labels = _labels(everywhere if region is None else region, len(signal))
         natural = np.full((len(signal), 6), np.nan)
         for members, grid in _groups(signal, bvalues, b_min, b_max, used):
             for label in np.unique(labels[members]):
@@ -230,10 +237,6 @@ def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen:
     return Estimate(values, stderr, status, np.einsum("vn,vn->v", residual, residual))
 
 
-def _predict(values: Values, *, bvalues: Array, b_max: float = np.inf, **_: object) -> Array:
-    return predict_mixture(values, bvalues=bvalues, b_max=b_max)
-
-
 BAYESIAN = Model(
     name="ivim-bayesian",
     label="bayes",
@@ -244,7 +247,7 @@ BAYESIAN = Model(
     options=("b_min", "b_max", "sigma", "averages", "region", "prior"),
     per_voxel=("region",),
     prepare=_prepare,
-    predict=_predict,
+    predict=predict_mixture,
     formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D)); (f, ln D, ln Dstar) normal "
     "over the voxels of a region",
     doi="10.1002/mrm.24649",
