@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.masks import brain_mask, grow, template_brain
-from bidsapp.imaging.registration import (
-    Quality,
-    accept,
-    assess,
-    centroid,
-    mask_fixed,
-    overlap,
-    recentre,
-    restore_centre,
-)
+from bidsapp.imaging.masks import brain_mask, centroid, grow, template_brain
+from bidsapp.imaging.quality import Quality, accept, assess, overlap
+from bidsapp.imaging.recentring import mask_fixed, recentre, restore_centre
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 
 BRAIN, AFFINE = head().brain, head().affine

@@ -1,1 +1,5 @@
-"""Arrays and affines: transforms, resampling, masks, motion, registration."""
+"""Images and where they lie: images and affines in, images and matrices out."""
+
+from bidsapp.imaging.registration import Registration, register
+
+__all__ = ["Registration", "register"]

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.resample import resample
-from bidsapp.imaging.transforms import Matrix, decompose, invert
+from bidsapp.imaging.transforms import Matrix, Vector, apply, decompose, invert
 
 Mask = NDArray[np.bool_]
 
@@ -105,6 +105,35 @@ def grow(mask: NDArray[Any], affine: ArrayLike, distance: float) -> Mask:
         return inside
     far = ndimage.distance_transform_edt(~inside, sampling=voxel_sizes(np.asarray(affine, float)))
     return np.asarray(far <= distance)
+
+
+def centroid(mask: NDArray[Any], affine: ArrayLike) -> Vector:
+    """Return the centre of a mask.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) array
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+
+    Returns
+    -------
+    (3,) array, mm
+
+    Raises
+    ------
+    BadInput
+        If the mask is empty.
+
+    Examples
+    --------
+    >>> centroid(np.ones((3, 3, 3)), np.diag([2, 2, 2, 1])).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    voxels = np.argwhere(np.asarray(mask) > 0)
+    if not len(voxels):
+        raise BadInput("the brain mask of the fixed image is empty")
+    return apply(np.asarray(affine, float), voxels.mean(axis=0))
 
 
 def brain_mask(

@@ -1,295 +1,337 @@
-"""What goes on around any registration engine: what it is given, and what is believed of it."""
+"""Registration by the local Pearson correlation: many starts, three resolutions, exact slopes."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from scipy.linalg import expm, logm
 
-from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.masks import grow
-from bidsapp.imaging.resample import voxel_matrix
-from bidsapp.imaging.transforms import Matrix, Vector, apply, compose, decompose, translation
+from bidsapp.errors import BadInput
+from bidsapp.imaging.matching import (
+    Descent,
+    Match,
+    Samples,
+    Transform,
+    descend,
+    match,
+    samples_of,
+)
+from bidsapp.imaging.quality import Quality, assess
+from bidsapp.imaging.sampling import (
+    Image,
+    Points,
+    as_image,
+    at_resolution,
+    cropped,
+    like_voxels_of,
+    thinned,
+)
+from bidsapp.imaging.similarity import METRICS, Metric
+from bidsapp.imaging.starts import (
+    ambiguity,
+    distinct,
+    followed,
+    foreground,
+    middle,
+    poses,
+    scored,
+)
+from bidsapp.imaging.transforms import Matrix, apply, invert
+from bidsapp.imaging.uncertainty import expected_error
 
-DETERMINANT = (0.8, 1.25)
-"""Ratio of volumes that is believed: the scale of two scanners' gradients, not of two heads."""
-ROTATION_DEGREES = 30.0
-"""Largest rotation that is believed."""
-OVERLAP = 0.6
-"""Smallest share of the brain in the moving field of view that is believed."""
-_SAMPLE = 20_000
+STARTS = 128
+"""Random poses about each of two guesses; a power of two."""
+FOLLOWED, KEPT = 16, 3
+"""How many of the starts are followed coarsely, and how many of their ends from there."""
+APART = 4.0
+"""mm; the mean distance from which on two ends are different answers."""
+STIFFNESS = 0.5
+"""Price of a strain while the answer is sought: keeps a slab from stretching over the brain."""
+MOST_SAMPLES = 100_000
+MARGIN = 12.0
+"""Kept around the brain in a fine image, mm."""
 
 
 @dataclass(frozen=True)
-class Quality:
-    """What is known of a registration.
+class Level:
+    """A resolution: width of what a point becomes, distance of the samples, size of a block, mm."""
+
+    name: str
+    width: float
+    spacing: float
+    block: float
+
+
+COARSE = Level("coarse", 10.0, 8.0, 40.0)
+MIDDLE = Level("middle", 5.0, 4.0, 28.0)
+FINE = Level("fine", 2.0, 2.5, 18.0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What happened at one resolution: the costs of the different ends, lowest first."""
+
+    name: str
+    costs: tuple[float, ...]
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where the moving image lies on the fixed one.
 
     Attributes
     ----------
-    determinant : float
-        Ratio of volumes, moving to fixed.
-    rotation_degrees : float
-        Angle of the rotation.
-    translation_mm : float
-        Displacement of the fixed brain's centroid.
-    overlap : float
-        Share of the fixed brain inside the moving field of view, relative to the largest share
-        that a field of view of this size can hold: 1 for a slab that lies inside the brain.
+    matrix : (4, 4) array
+        Points of the fixed image to points of the moving one, RAS mm.
+    cost : float
+        At the finest resolution; lower is better.
+    history : tuple of Stage
+        From coarse to fine.
+    quality : Quality
+        How much of it is to be believed.
     """
 
-    determinant: float
-    rotation_degrees: float
-    translation_mm: float
-    overlap: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers by name."""
-        return asdict(self)
+    matrix: Matrix
+    cost: float
+    history: tuple[Stage, ...]
+    quality: Quality
 
 
-def centroid(mask: NDArray[Any], affine: ArrayLike) -> Vector:
-    """Return the centre of a mask.
+@dataclass(frozen=True)
+class _Pair:
+    """Both images, how much each of their voxels counts, and points of the fixed brain."""
+
+    moving: Image
+    moving_weight: Image | None
+    fixed: Image
+    fixed_weight: Image
+    points: Points
+
+    def turned(self) -> "_Pair":
+        """Return the pair with its roles exchanged; only for images of like extent."""
+        weight = self.moving_weight or Image(np.ones_like(self.moving.data), self.moving.affine)
+        return _Pair(self.fixed, self.fixed_weight, self.moving, weight, self.points)
+
+
+def register(
+    moving: nib.Nifti1Image,
+    fixed: nib.Nifti1Image,
+    *,
+    transform: Transform = "affine",
+    metric: Metric = "lpa",
+    moving_mask: nib.Nifti1Image | None = None,
+    fixed_mask: nib.Nifti1Image | None = None,
+    initial: ArrayLike | None = None,
+    symmetric: bool = False,
+    seed: int = 0,
+) -> Registration:
+    """Register one image to another.
 
     Parameters
     ----------
-    mask : (X, Y, Z) array
-    affine : (4, 4) array
-        Its voxels to RAS mm.
+    moving, fixed : (X, Y, Z) Nifti1Image
+        On grids of their own. Their headers need not agree on where the head is.
+    transform : str
+        ``affine`` has twelve parameters, ``rigid`` six.
+    metric : str
+        ``lpc``: local Pearson correlation where contrasts are opposite (b = 0 image and T1w);
+        ``lpp``: where they are alike (two T1w); ``lpa``: its absolute value, for either;
+        ``nmi``: normalised mutual information.
+    moving_mask, fixed_mask : Nifti1Image, optional
+        What counts of each image, on its grid. The fixed image's should be the brain; without it,
+        all that is bright counts.
+    initial : (4, 4) array, optional
+        Fixed points to moving points, RAS mm; within some millimetres of the answer. Only the
+        finest resolution is then gone through, and `Quality.ambiguity` is not known.
+    symmetric : bool
+        Register in both directions and take the middle, so that neither image is privileged.
+    seed : int
+        Of the random starts.
 
     Returns
     -------
-    (3,) array, mm
+    Registration
+        Also where it failed: its quality tells.
 
     Raises
     ------
     BadInput
-        If the mask is empty.
+        If an image is not 3D or has one value only, or if a mask is on another grid or empty.
+
+    Notes
+    -----
+    Both images are brought to 10 mm, where hundreds of poses are scored and the best of them
+    followed; to 5 mm, where few are left; and then the voxels of the coarser image are held
+    against the finer one, blurred to voxels of that size. So the coarser image is never
+    interpolated. Everything is deterministic.
+
+    References
+    ----------
+    Saad et al., NeuroImage 2009, doi:10.1016/j.neuroimage.2008.09.037.
 
     Examples
     --------
-    >>> centroid(np.ones((3, 3, 3)), np.diag([2, 2, 2, 1])).tolist()
-    [2.0, 2.0, 2.0]
+    >>> rng = np.random.default_rng(0)
+    >>> from scipy.ndimage import gaussian_filter
+    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
+    >>> moved = nib.Nifti1Image(head.get_fdata(), head.affine + np.eye(4, k=3) * 5)
+    >>> register(moved, head, transform="rigid", metric="lpp").matrix[:3, 3].round(1).tolist()
+    [5.0, 0.0, 0.0]
     """
-    voxels = np.argwhere(np.asarray(mask) > 0)
-    if not len(voxels):
-        raise BadInput("the brain mask of the fixed image is empty")
-    return apply(np.asarray(affine, float), voxels.mean(axis=0))
+    if metric not in METRICS:
+        raise BadInput(f"metric: {metric!r} is not known; take one of {', '.join(METRICS)}")
+    if transform not in ("affine", "rigid"):
+        raise BadInput(f"transform: {transform!r} is not known; take 'affine' or 'rigid'")
+    pair = _pair(moving, moving_mask, fixed, fixed_mask)
+    if initial is None:
+        start, stages, closeness = _search(pair, transform, metric, seed)
+    else:
+        start, stages, closeness = np.array(initial, float), (), float("nan")
+    end, spread = _refined(pair, start, transform, metric)
+    matrix = end.matrix
+    if symmetric:
+        back, _ = _refined(pair.turned(), invert(matrix), transform, metric)
+        matrix = halfway(matrix, invert(back.matrix))
+    quality = assess(
+        matrix,
+        pair.fixed_weight.data,
+        pair.fixed_weight.affine,
+        moving.shape,
+        moving.affine,
+        expected_error_mm=spread,
+        ambiguity=closeness,
+    )
+    stages = (*stages, Stage(FINE.name, (end.cost,), end.evaluations))
+    return Registration(matrix, end.cost, stages, quality)
 
 
-def recentre(affine: ArrayLike, centre: ArrayLike) -> Matrix:
-    """Return an image's affine with a point of space moved to the origin.
+def halfway(one: ArrayLike, other: ArrayLike) -> Matrix:
+    """Return the matrix in the middle between two that are close.
 
     Parameters
     ----------
-    affine : (4, 4) array
-        Of the fixed or of the moving image; both get the same centre.
-    centre : (3,) array, mm
-        The centroid of the fixed brain. An engine whose rotations and scales act about the origin
-        goes astray when the head is far from it.
+    one, other : (4, 4) array
 
     Returns
     -------
     (4, 4) array
+        Rigid if both are.
 
     Examples
     --------
-    >>> recentre(np.eye(4), [10, 0, 0])[:3, 3].tolist()
-    [-10.0, 0.0, 0.0]
+    >>> halfway(np.eye(4), np.diag([1.21, 1, 1, 1])).diagonal().round(6).tolist()
+    [1.1, 1.0, 1.0, 1.0]
     """
-    return compose(affine, translation(-np.asarray(centre, float)))
+    first = np.asarray(one, float)
+    step = logm(invert(first) @ np.asarray(other, float)).real
+    middle_one: Matrix = first @ expm(step / 2)
+    return middle_one
 
 
-def restore_centre(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
-    """Return the matrix between the images as they were, found between the recentred ones.
-
-    Parameters
-    ----------
-    matrix : (4, 4) array
-        Recentred fixed points to recentred moving points, RAS mm.
-    centre : (3,) array, mm
-        That both were recentred on.
-
-    Returns
-    -------
-    (4, 4) array
-
-    Examples
-    --------
-    >>> restore_centre(np.diag([2, 2, 2, 1]), [10, 0, 0])[:3, 3].tolist()
-    [-10.0, 0.0, 0.0]
-    """
-    middle = np.asarray(centre, float)
-    return compose(translation(-middle), matrix, translation(middle))
-
-
-def mask_fixed(
-    data: NDArray[np.floating], mask: NDArray[Any], affine: ArrayLike, margin: float
-) -> NDArray[np.float32]:
-    """Return the fixed image with zero outside the brain and a margin around it.
-
-    Parameters
-    ----------
-    data, mask : (X, Y, Z) array
-    affine : (4, 4) array
-        Their voxels to RAS mm.
-    margin : float, mm
-
-    Returns
-    -------
-    (X, Y, Z) array
-
-    Raises
-    ------
-    BadInput
-        If image and mask are not on one grid.
-
-    Examples
-    --------
-    >>> mask_fixed(np.ones((4, 1, 1)), np.eye(4, 1)[:, :, None], np.eye(4), 1.0).ravel().tolist()
-    [1.0, 1.0, 0.0, 0.0]
-    """
-    if data.shape != mask.shape:
-        raise BadInput(f"the fixed image {data.shape} and its mask {mask.shape} differ in grid")
-    kept = np.where(grow(mask, affine, margin), np.nan_to_num(data), 0)
-    return kept.astype(np.float32)
-
-
-def overlap(
-    matrix: ArrayLike,
-    mask: NDArray[Any],
-    affine: ArrayLike,
-    moving_shape: Sequence[int],
-    moving_affine: ArrayLike,
-) -> float:
-    """Return how much of the fixed brain the moving field of view holds, of what it could hold.
-
-    Parameters
-    ----------
-    matrix : (4, 4) array
-        Fixed points to moving points, RAS mm.
-    mask : (X, Y, Z) array
-        The brain on the fixed grid.
-    affine : (4, 4) array
-        The fixed voxels to RAS mm.
-    moving_shape : three ints
-    moving_affine : (4, 4) array
-        The moving voxels to RAS mm.
-
-    Returns
-    -------
-    float
-        0 to 1.
-
-    Raises
-    ------
-    BadInput
-        If the mask is empty.
-
-    Examples
-    --------
-    >>> brain = np.ones((10, 10, 10))
-    >>> slab = (10, 10, 2)
-    >>> overlap(np.eye(4), brain, np.eye(4), slab, np.eye(4))
-    1.0
-    >>> overlap(translation([0, 0, 1]), brain, np.eye(4), slab, np.eye(4))
-    0.5
-    """
-    voxels = np.argwhere(np.asarray(mask) > 0)
-    if not len(voxels):
-        raise BadInput("the brain mask of the fixed image is empty")
-    voxels = voxels[:: max(1, len(voxels) // _SAMPLE)]
-    found = apply(voxel_matrix(moving_affine, matrix, affine), voxels)
-    size = np.array(moving_shape[:3])
-    inside = ((found >= -0.5) & (found < size - 0.5)).all(axis=1).mean()
-    possible = min(_largest_share(found[:, i], int(size[i])) for i in range(3))
-    return float(min(inside / possible, 1.0))
-
-
-def _largest_share(positions: Vector, length: float) -> float:
-    """Return the largest share of positions that an interval of a length holds."""
-    ordered = np.sort(positions)
-    counts = np.searchsorted(ordered, ordered + length, side="left") - np.arange(len(ordered))
-    return float(counts.max() / len(ordered))
-
-
-def assess(
-    matrix: ArrayLike,
-    mask: NDArray[Any],
-    affine: ArrayLike,
-    moving_shape: Sequence[int],
-    moving_affine: ArrayLike,
-) -> Quality:
-    """Return what a registration did, for the report and for `accept`.
-
-    Parameters
-    ----------
-    matrix : (4, 4) array
-        Fixed points to moving points, RAS mm.
-    mask : (X, Y, Z) array
-        The brain on the fixed grid.
-    affine : (4, 4) array
-        The fixed voxels to RAS mm.
-    moving_shape : three ints
-    moving_affine : (4, 4) array
-        The moving voxels to RAS mm.
-
-    Returns
-    -------
-    Quality
-
-    Raises
-    ------
-    BadInput
-        If the mask is empty or the matrix is not affine.
-
-    Examples
-    --------
-    >>> brain = np.ones((10, 10, 10))
-    >>> assess(translation([0, 3, 0]), brain, np.eye(4), (10, 20, 10), np.eye(4)).translation_mm
-    3.0
-    """
-    parts = decompose(matrix, centroid(mask, affine))
-    return Quality(
-        determinant=parts.determinant,
-        rotation_degrees=parts.rotation_degrees,
-        translation_mm=float(np.linalg.norm(parts.translation)),
-        overlap=overlap(matrix, mask, affine, moving_shape, moving_affine),
+def _pair(
+    moving: nib.Nifti1Image,
+    moving_mask: nib.Nifti1Image | None,
+    fixed: nib.Nifti1Image,
+    fixed_mask: nib.Nifti1Image | None,
+) -> _Pair:
+    """Return checked images, the fixed one without what lies far from its brain."""
+    target = as_image(np.asanyarray(fixed.dataobj), fixed.affine)
+    source = as_image(np.asanyarray(moving.dataobj), moving.affine)
+    weight = _weight(fixed_mask, target, "fixed") or Image(
+        foreground(target).astype(np.float32), target.affine
+    )
+    points = apply(target.affine, np.argwhere(weight.data > 0))
+    points = points[:: max(1, len(points) // 2000)]
+    return _Pair(
+        source,
+        _weight(moving_mask, source, "moving"),
+        cropped(target, points, MARGIN),
+        cropped(weight, points, MARGIN),
+        points,
     )
 
 
-def accept(quality: Quality, what: str) -> None:
-    """Refuse a registration that cannot be right.
-
-    Parameters
-    ----------
-    quality : Quality
-    what : str
-        The two images, for the message.
-
-    Raises
-    ------
-    RegistrationError
-        If volumes, rotation or overlap are beyond what is believed.
-
-    Examples
-    --------
-    >>> accept(Quality(1.0, 5.0, 8.0, 0.95), "b0 on T1w")
-    >>> accept(Quality(1.0, 80.0, 8.0, 0.95), "b0 on T1w")
-    Traceback (most recent call last):
-    bidsapp.errors.RegistrationError: b0 on T1w: the registration failed: rotation of 80 degrees ...
-    """
-    wrong = []
-    if not DETERMINANT[0] <= quality.determinant <= DETERMINANT[1]:
-        low, high = DETERMINANT
-        wrong.append(f"ratio of volumes {quality.determinant:.3f} (believed: {low:g} to {high:g})")
-    if quality.rotation_degrees > ROTATION_DEGREES:
-        turned = f"{quality.rotation_degrees:.0f} degrees"
-        wrong.append(f"rotation of {turned} (believed: up to {ROTATION_DEGREES:g})")
-    if quality.overlap < OVERLAP:
-        wrong.append(f"overlap of {quality.overlap:.0%} (believed: at least {OVERLAP:.0%})")
-    if wrong:
-        raise RegistrationError(
-            f"{what}: the registration failed: {', '.join(wrong)}; look at both images, and check "
-            "that their headers agree on where the head is"
+def _weight(mask: nib.Nifti1Image | None, image: Image, name: str) -> Image | None:
+    """Return a mask as weights of 0 and 1."""
+    if mask is None:
+        return None
+    data = np.nan_to_num(np.asanyarray(mask.dataobj)) > 0
+    if data.shape != image.data.shape or not np.allclose(mask.affine, image.affine, atol=1e-3):
+        raise BadInput(
+            f"the {name} image {image.data.shape} and its mask {data.shape} are on different grids"
         )
+    if not data.any():
+        raise BadInput(f"the mask of the {name} image is empty")
+    return Image(data.astype(np.float32), image.affine)
+
+
+def _search(
+    pair: _Pair, transform: Transform, metric: Metric, seed: int
+) -> tuple[Matrix, tuple[Stage, ...], float]:
+    """Return the best answer at the middle resolution, and how close the next one comes."""
+    coarse = _level(pair, metric, COARSE)
+    fixed, moving = pair.points.mean(axis=0), middle(pair.moving)
+    starts = scored(coarse, poses(fixed, moving, STARTS, seed))
+    chosen = distinct(starts, pair.points, 2 * APART, FOLLOWED)
+    ends = followed(coarse, chosen, "rigid", 30)
+    first = distinct(ends, pair.points, APART, KEPT)
+    level = _level(pair, metric, MIDDLE)
+    turned = distinct(followed(level, first, "rigid", 20), pair.points, APART, 2)
+    answers = followed(level, turned, "affine", 30) if transform == "affine" else turned
+    answers = distinct(answers, pair.points, APART, KEPT)
+    stages = (
+        _stage(COARSE, first, sum(d.evaluations for d in starts + ends)),
+        _stage(MIDDLE, answers, sum(d.evaluations for d in turned + answers)),
+    )
+    return answers[0].matrix, stages, ambiguity(starts, ends, pair.points, 3 * APART)
+
+
+def _stage(level: Level, ends: list[Descent], evaluations: int) -> Stage:
+    return Stage(level.name, tuple(d.cost for d in ends), evaluations)
+
+
+def _level(pair: _Pair, metric: Metric, level: Level) -> Match:
+    """Return the problem in which samples of the fixed brain are held against the moving image."""
+    fixed = thinned(at_resolution(pair.fixed, level.width), level.spacing)
+    samples = _samples(fixed, pair.fixed_weight, np.eye(4), level.block)
+    image = at_resolution(pair.moving, level.width)
+    mask = pair.moving_weight
+    return match(samples, image, metric, mask=mask, stiffness=STIFFNESS)
+
+
+def _samples(image: Image, weight: Image, to_weight: Matrix, block: float) -> Samples:
+    """Return the voxels of an image that count by the weight where a matrix takes them."""
+    inside = np.argwhere(_counts(image, weight, to_weight))
+    inside = inside[:: max(1, round(len(inside) / MOST_SAMPLES))]
+    values = image.data[tuple(inside.T)]
+    return samples_of(apply(image.affine, inside), values, block)
+
+
+def _counts(image: Image, weight: Image, to_weight: Matrix) -> NDArray[np.bool_]:
+    """Return which voxels of an image come to lie on weight."""
+    voxel = invert(weight.affine) @ to_weight @ image.affine
+    found = ndimage.affine_transform(
+        weight.data, voxel[:3, :3], voxel[:3, 3], image.data.shape, order=1, mode="grid-constant"
+    )
+    return np.asarray(found >= 0.5)
+
+
+def _refined(
+    pair: _Pair, start: Matrix, transform: Transform, metric: Metric
+) -> tuple[Descent, float]:
+    """Return the end of the finest descent, fixed to moving, and its expected error in mm."""
+    if np.prod(pair.moving.zooms) <= 1.5 * np.prod(pair.fixed.zooms):
+        problem = _level(pair, metric, FINE)
+        end = descend(problem, start, transform, 40)
+        return end, expected_error(problem, end.matrix, transform, pair.points)
+    there = invert(start)
+    moving = cropped(pair.moving, apply(start, pair.points), MARGIN)
+    samples = _samples(moving, pair.fixed_weight, there, FINE.block)
+    fixed = like_voxels_of(pair.fixed, moving, start)
+    problem = match(samples, fixed, metric)
+    end = descend(problem, there, transform, 40)
+    error = expected_error(problem, end.matrix, transform, apply(start, pair.points))
+    return Descent(invert(end.matrix), end.cost, end.evaluations), error

@@ -19,16 +19,10 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.errors import RegistrationError
-from bidsapp.imaging.masks import brain_mask, template_brain, template_path
+from bidsapp.imaging.masks import brain_mask, centroid, template_brain, template_path
 from bidsapp.imaging.motion import COLUMNS, framewise_displacement, read_volreg
-from bidsapp.imaging.registration import (
-    accept,
-    assess,
-    centroid,
-    mask_fixed,
-    recentre,
-    restore_centre,
-)
+from bidsapp.imaging.quality import accept, assess
+from bidsapp.imaging.recentring import mask_fixed, recentre, restore_centre
 from bidsapp.imaging.resample import resample, resample_labels
 from bidsapp.imaging.transforms import Matrix, compose, invert, nearest_rigid, read_itk, write_itk
 from bidsapp.interfaces.files import load, save

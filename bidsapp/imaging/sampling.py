@@ -1,0 +1,227 @@
+"""Images read between their voxels, with their slopes; and images blurred to a resolution."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging.transforms import Matrix, apply, invert, translation
+
+Values = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+_FWHM = float(np.sqrt(8 * np.log(2)))
+_BOX = float(np.sqrt(12))
+"""A box of width w, such as a voxel, blurs as a Gaussian of standard deviation w / sqrt(12)."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Intensities and where they lie.
+
+    Attributes
+    ----------
+    data : (X, Y, Z) array of float32
+    affine : (4, 4) array
+        Voxels to RAS mm.
+    """
+
+    data: Values
+    affine: Matrix
+
+    @property
+    def zooms(self) -> NDArray[np.float64]:
+        """Sizes of a voxel along its axes, mm."""
+        return np.asarray(voxel_sizes(self.affine), float)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An image read at points: values (N,), slopes (3, N) by voxel, and which points it holds."""
+
+    values: Values
+    slopes: Values
+    inside: NDArray[np.bool_]
+
+
+def as_image(data: NDArray[Any], affine: ArrayLike) -> Image:
+    """Return an image of finite numbers; what is missing becomes zero.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+    affine : (4, 4) array
+        Voxels to RAS mm.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    BadInput
+        If it is not 3D with two voxels along each axis, or has one value only.
+
+    Examples
+    --------
+    >>> as_image(np.arange(8).reshape(2, 2, 2), np.eye(4)).zooms.tolist()
+    [1.0, 1.0, 1.0]
+    """
+    values = np.nan_to_num(np.asarray(data, np.float32), posinf=0, neginf=0)
+    if values.ndim != 3 or min(values.shape) < 2:
+        raise BadInput(f"an image to register is 3D, two voxels at least, not {values.shape}")
+    if np.ptp(values) == 0:
+        raise BadInput("an image to register has one value everywhere: nothing can be matched")
+    return Image(values, np.asarray(affine, float))
+
+
+def read(image: Image, voxels: Points) -> Reading:
+    """Read an image at points, linearly.
+
+    Parameters
+    ----------
+    image : Image
+    voxels : (3, N) array
+        Coordinates in voxels.
+
+    Returns
+    -------
+    Reading
+
+    Examples
+    --------
+    >>> ramp = as_image(np.arange(8.0).reshape(2, 2, 2), np.eye(4))
+    >>> found = read(ramp, np.array([[0.5], [0.0], [0.5]]))
+    >>> found.values.tolist(), found.slopes.ravel().tolist()
+    ([2.5], [4.0, 2.0, 1.0])
+    """
+    shape = np.array(image.data.shape)
+    top = (shape - 1).astype(float)[:, None]
+    inside = np.asarray(((voxels >= 0) & (voxels <= top)).all(axis=0))
+    held = np.clip(voxels, 0, top)
+    low = np.minimum(held.astype(np.int32), (shape - 2)[:, None].astype(np.int32))
+    x, y, z = (held - low).astype(np.float32)
+    step = (int(shape[1] * shape[2]), int(shape[2]), 1)
+    first = low[0] * step[0] + low[1] * step[1] + low[2]
+    flat = image.data.ravel()
+    near = [flat.take(first + a + b) for a in (0, step[0]) for b in (0, step[1])]
+    along = [flat.take(first + a + b + 1) for a in (0, step[0]) for b in (0, step[1])]
+    rise = [b - a for a, b in zip(near, along, strict=True)]
+    lines = [a + z * d for a, d in zip(near, rise, strict=True)]
+    ahead = [lines[1] - lines[0], lines[3] - lines[2]]
+    planes = [lines[0] + y * ahead[0], lines[2] + y * ahead[1]]
+    forward = planes[1] - planes[0]
+    right = ahead[0] + x * (ahead[1] - ahead[0])
+    left, other = rise[0] + y * (rise[1] - rise[0]), rise[2] + y * (rise[3] - rise[2])
+    slopes = np.stack([forward, right, left + x * (other - left)])
+    return Reading(planes[0] + x * forward, slopes, inside)
+
+
+def blurred(image: Image, sigma: ArrayLike) -> Image:
+    """Return an image blurred by a Gaussian.
+
+    Parameters
+    ----------
+    image : Image
+    sigma : float or (3,) array, mm
+        Standard deviation, along the image's own axes.
+
+    Returns
+    -------
+    Image
+    """
+    widths = np.broadcast_to(np.asarray(sigma, float), 3) / image.zooms
+    if (widths < 0.2).all():
+        return image
+    data = ndimage.gaussian_filter(image.data, widths, mode="nearest", truncate=3.0)
+    return Image(np.asarray(data, np.float32), image.affine)
+
+
+def at_resolution(image: Image, width: float) -> Image:
+    """Return an image blurred and thinned to a resolution; a coarser axis stays as it is.
+
+    Parameters
+    ----------
+    image : Image
+    width : float, mm
+        Full width at half maximum of what a point becomes, the voxel included.
+
+    Returns
+    -------
+    Image
+        Of voxels between a third and two thirds of the width, or coarser.
+
+    Examples
+    --------
+    >>> fine = as_image(np.random.default_rng(0).random((60, 60, 10)), np.diag([1, 1, 6, 1]))
+    >>> at_resolution(fine, 6.0).zooms.tolist()
+    [3.0, 3.0, 6.0]
+    """
+    own = image.zooms / _BOX
+    extra = np.sqrt(np.maximum((width / _FWHM) ** 2 - own**2, 0))
+    return thinned(blurred(image, extra), width / 2)
+
+
+def thinned(image: Image, spacing: float) -> Image:
+    """Return every n-th voxel along each axis, so that voxels are as large as a spacing, or less.
+
+    Parameters
+    ----------
+    image : Image
+    spacing : float, mm
+
+    Returns
+    -------
+    Image
+    """
+    steps = np.maximum(1, np.rint(spacing / image.zooms)).astype(int)
+    steps = np.minimum(steps, np.maximum(1, np.array(image.data.shape) - 1))
+    data = image.data[:: steps[0], :: steps[1], :: steps[2]]
+    return Image(np.ascontiguousarray(data), image.affine @ np.diag([*steps, 1.0]))
+
+
+def like_voxels_of(image: Image, other: Image, matrix: Matrix) -> Image:
+    """Return an image as coarse as another: blurred by what the other's voxels are larger.
+
+    Parameters
+    ----------
+    image : Image
+    other : Image
+    matrix : (4, 4) array
+        Points of the image to points of the other, RAS mm; it says how their axes lie.
+
+    Returns
+    -------
+    Image
+        On its own grid.
+    """
+    axes = np.linalg.inv(matrix[:3, :3]) @ other.affine[:3, :3]
+    own = image.affine[:3, :3] / image.zooms
+    boxes = (own.T @ axes) / _BOX
+    variance = (boxes**2).sum(axis=1) - (image.zooms / _BOX) ** 2
+    return blurred(image, np.sqrt(np.maximum(variance, 0)))
+
+
+def cropped(image: Image, points: Points, margin: float) -> Image:
+    """Return the part of an image around points.
+
+    Parameters
+    ----------
+    image : Image
+    points : (N, 3) array, mm
+    margin : float, mm
+
+    Returns
+    -------
+    Image
+    """
+    voxels = apply(invert(image.affine), points)
+    shape, reach = np.array(image.data.shape), margin / image.zooms
+    low = np.clip(np.floor(voxels.min(axis=0) - reach), 0, shape - 2).astype(int)
+    high = np.clip(np.ceil(voxels.max(axis=0) + reach) + 1, low + 2, shape).astype(int)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return Image(np.ascontiguousarray(image.data[box]), image.affine @ translation(low))
