@@ -30,7 +30,7 @@ def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) ->
 
     References
     ----------
-    Flouri, Lesnic and Mayer, Phys Med Biol 2016, doi:10.1088/0031-9155/61/14/5362.
+    Flouri et al., Magn Reson Med 2016, doi:10.1002/mrm.25991.
 
     Examples
     --------
