@@ -38,6 +38,13 @@ def test_command_line(tmp_path, capsys):
         bench.main(["models", "sped"])
 
 
+def test_without_an_option_the_scale_is_one():
+    """A full run, a quick one and one at a scale of its own all know how much to measure."""
+    scales = {(): 1.0, ("--quick",): 0.2, ("--scale", "0.5"): 0.5}
+    for options, scale in scales.items():
+        assert bench.parser().parse_args(["models", *options]).scale == scale
+
+
 SUMS = {"ivim6": 11138.96025674, "ivim16": 31924.19144585, "dce": 41.16116727, "vfa": 491.12641789}
 
 
