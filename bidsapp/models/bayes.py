@@ -123,12 +123,16 @@ def learn(
     Orton et al., Magn Reson Med 2014, doi:10.1002/mrm.24649.
     """
     good = np.isfinite(signal).all(axis=1) & (signal > 0).any(axis=1)
+    if sigma is not None and not sigma > 0:
+        raise FitError(f"sigma is the noise's standard deviation, above 0, got {sigma:g}")
     level = noise.noise_level(signal, bvalues, averages) if sigma is None else float(sigma)
     if good.any():
         level = max(level, _FINEST * float(np.median(signal[good].max(axis=1))))
-    if prior is not None:
-        return {"sigma": level}
+    good &= np.isfinite(0 if region is None else np.ravel(region))
     labels = _labels(region, len(signal))
+    if prior is not None:
+        _check_prior(prior, np.unique(labels[good]))
+        return {"sigma": level}
     priors = {}
     for label in np.unique(labels[good]):
         members = np.flatnonzero(good & (labels == label))
@@ -138,9 +142,17 @@ def learn(
     return {"sigma": level, "prior": priors}
 
 
+def _check_prior(prior: Mapping[int, Prior], regions: NDArray[np.intp]) -> None:
+    if not isinstance(prior, Mapping):
+        raise FitError(f"prior maps each region's number to a Prior, got {type(prior).__name__}")
+    missing = [int(r) for r in regions if int(r) not in prior]
+    if missing:
+        raise FitError(f"prior has nothing for the regions {missing}, only for {sorted(prior)}")
+
+
 def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
     """Return the region (V,) of each voxel, from one a voxel, one for all, or none."""
-    flat = np.ravel(0 if region is None else region).astype(np.intp)
+    flat = np.nan_to_num(np.ravel(0 if region is None else region)).astype(np.intp)
     return np.broadcast_to(flat, count)
 
 

@@ -67,6 +67,14 @@ def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
     return [(effective >= low) & (effective < high) for low, high in pairwise(edges)]
 
 
+def _require_two(bvalues: Array, chosen: NDArray[np.bool_]) -> None:
+    if len(np.unique(bvalues[chosen])) < 2:
+        raise FitError(
+            f"a straight line needs two b-values, got {bvalues[chosen].tolist()} s/mm2 of "
+            f"{bvalues.tolist()} within b_min and b_max and with a weight"
+        )
+
+
 class LogLine:
     """The straight line ``ln S = c - d b`` through some samples of every voxel.
 
@@ -81,8 +89,7 @@ class LogLine:
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
         b = bvalues[chosen]
         w = np.ones(len(b)) if weights is None else weights[chosen]
-        if len(np.unique(b)) < 2:
-            raise FitError(f"a straight line needs two b-values, got {b.tolist()} s/mm2")
+        _require_two(bvalues, chosen)
         self._chosen = np.flatnonzero(chosen)
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
@@ -125,6 +132,7 @@ class DecayLine:
     """
 
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
+        _require_two(bvalues, chosen)
         self._chosen = chosen
         part = None if weights is None else weights[chosen]
         self._solver = Solver([decay(bvalues[chosen], D)], [_GRID], part)
