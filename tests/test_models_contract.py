@@ -40,7 +40,7 @@ SPECIAL = {"ivim-segmented": {"Dstar": 0.1}}  # perfusion must be gone where its
 PRIOR = Prior(np.array([0.12, np.log(0.8e-3), np.log(15e-3)]), np.diag([0.05, 0.3, 0.4]) ** 2)
 OPTIONS = {"ivim-bayesian": {"sigma": 5.0, "prior": {0: PRIOR}}}  # else learnt from all voxels
 TOLERANCE = {"ivim-bayesian": 0.05}  # a prior draws even a clean voxel a little
-SAME = {"ivim-bayesian": 1e-4}  # single precision
+SAME = {"ivim-bayesian": 1e-5}  # single precision
 
 
 def design_of(model):
