@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import environments, loops, optimum, precision, report, speed, workload
+from benchmarks import environments, loops, optimum, precision, report, scaling, speed, workload
 from benchmarks.peers.harness import median_errors
 from benchmarks.settings import Settings
 from bidsapp.models import fit
@@ -108,3 +108,13 @@ def test_missing_values_are_infinitely_wrong():
     """A fit cannot look better by leaving the difficult voxels out."""
     errors = median_errors({"f": [np.nan, np.nan, 0.1]}, {"f": np.full(3, 0.1)})
     assert json.dumps(errors) == '{"f": Infinity}'
+
+
+def test_memory_does_not_grow_with_the_image():
+    """Besides the maps that it returns, a fit holds what one chunk needs, however many voxels."""
+    data = workload.by_name("ivim6")
+    few, many = (
+        scaling.working_memory("adc", scaling.tiled(data.signal, count), data.design)
+        for count in (50_000, 400_000)
+    )
+    assert many - few < 350_000  # a byte for each voxel more would be that

@@ -48,7 +48,7 @@ class Estimate:
     status
         `Status` (V,).
     cost
-        Residual sum of squares (V,) over the samples in use.
+        Residual sum of squares (V,) over the samples in use, weighted where there are weights.
     """
 
     values: Values
@@ -139,9 +139,10 @@ class Fit:
     values, stderr
         One array (...) a parameter, in the parameter's unit; NaN where the voxel failed.
     rmse
-        Root mean square residual (...), in the signal's unit.
+        Root mean square residual (...), in the signal's unit; a weighted mean where there are
+        weights.
     rsquared
-        Coefficient of determination (...).
+        Coefficient of determination (...), weighted likewise.
     status
         `Status` (...) as int8.
     samples

@@ -107,7 +107,8 @@ def _sums(
     density += weight
     density -= density.max(axis=1, keepdims=True)
     np.exp(density, out=density)
-    return (density @ wanted).astype(float)
+    sums: Array = (density @ wanted).astype(float)
+    return sums
 
 
 def learn(

@@ -91,6 +91,7 @@ class LogLine:
         w = np.ones(len(b)) if weights is None else weights[chosen]
         _require_two(bvalues, chosen)
         self._chosen = np.flatnonzero(chosen)
+        self._weights = w
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
         normal: Array = weighted @ self._design.T
@@ -113,7 +114,7 @@ class LogLine:
         relative = 1 / level
         variance: Array = dot(logs, logs) / dot(level, self._rest @ relative)
         errors: Array = np.sqrt(self._spread @ relative * variance)
-        return Line(coefficients, errors, dot(chosen, chosen), variance)
+        return Line(coefficients, errors, self._weights @ np.square(chosen), variance)
 
 
 class Line(NamedTuple):
@@ -208,22 +209,24 @@ def _prepare_asymptotic(
     zero = require_zero("ivim-asymptotic", bvalues, weights)
     chosen = within(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
-    where, count = np.flatnonzero(zero), int(zero.sum())
+    where = np.flatnonzero(zero)
+    part = np.ones(len(where)) if weights is None else weights[where]
+    share = part / part.sum()
 
     def estimate(signal: Array) -> Estimate:
         with np.errstate(all="ignore"):
             found = straight.fit(signal)
             first = signal[:, where]
-            s0 = first.mean(axis=1)
+            s0 = first @ share
             ratio = np.exp(found.coefficients[0]) / np.where(s0 > 0, s0, np.nan)
-            relative = found.variance / (count * s0 * s0)
+            s0_variance = found.variance * np.square(share).sum()
             values = {"f": 1 - ratio, "D": found.coefficients[1], "S0": s0}
             stderr = {
-                "f": ratio * np.sqrt(found.errors[0] ** 2 + relative),
+                "f": ratio * np.sqrt(found.errors[0] ** 2 + s0_variance / s0**2),
                 "D": found.errors[1],
-                "S0": np.sqrt(found.variance / count),
+                "S0": np.sqrt(s0_variance),
             }
-            cost = found.cost + np.square(first - s0[:, None]).sum(axis=1)
+            cost = found.cost + np.square(first - s0[:, None]) @ part
             return outcome(values, stderr, cost, IVIM_ASYMPTOTIC)
 
     return Prepared(estimate, zero | chosen)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Fit, Model, Prepared, Status
+from bidsapp.models.base import Array, Fit, Model, Prepared, Status, Values
 from bidsapp.models.design import by_voxel, check_counts, check_design, real
 from bidsapp.models.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
@@ -82,8 +82,11 @@ def fit(
                 f"{row.name} has {row.free} free parameters; {maps.samples} samples are too few"
             )
 
-        def run(part: Selector, prepared: Prepared = prepared) -> None:
-            maps.put(part, prepared, voxels[part], {k: v[part] for k, v in single.items()})
+        def run(
+            part: Selector, prepared: Prepared = prepared, shared: dict[str, Any] = shared
+        ) -> None:
+            own = {k: v[part] for k, v in single.items()}
+            maps.put(part, prepared, voxels[part], own, shared.get("weights"))
 
         for_each(run, list(_parts(members, chunk)), n_jobs)
     return maps.fit(shape, checked)
@@ -167,7 +170,7 @@ def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
 class _Maps:
     """What a fit gives, flat, filled part by part."""
 
-    def __init__(self, row: Model, count: int, empty: Callable[[int], Array]) -> None:
+    def __init__(self, row: Model, count: int, empty: Callable[..., NDArray[Any]]) -> None:
         def blank() -> Array:
             array = empty(count)
             array.fill(np.nan)
@@ -178,11 +181,16 @@ class _Maps:
         self._values = {p.name: blank() for p in row.parameters}
         self._stderr = {p.name: blank() for p in row.parameters}
         self._goodness = {k: blank() for k in ("rmse", "rsquared")}
-        self._status = empty(count)
+        self._status = empty(count, np.int8)
         self._status.fill(Status.BAD_INPUT)
 
     def put(
-        self, part: Selector, prepared: Prepared, signal: NDArray[Any], single: dict[str, Array]
+        self,
+        part: Selector,
+        prepared: Prepared,
+        signal: NDArray[Any],
+        single: dict[str, Array],
+        weights: Array | None,
     ) -> None:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
@@ -192,24 +200,17 @@ class _Maps:
         for value in single.values():
             usable &= np.isfinite(value)
         if not usable.all():
-            block, spoken, total = block[usable], spoken[usable], total[usable]
+            block, spoken = block[usable], spoken[usable]
             single = {k: v[usable] for k, v in single.items()}
         if not len(block):
             return
         found = prepared.estimate(block, **single)
-        count = spoken.shape[1]
-        varied = total - np.square(spoken @ np.ones(count)) / count
-        varied[varied <= 1e-12 * total] = np.nan
-        lost = found.status == Status.BAD_INPUT
-        cost = np.where(lost, np.nan, found.cost)
-        goodness = {
-            "rmse": np.sqrt(cost / count),
-            "rsquared": 1 - cost / varied,
-        }
+        cost = np.where(found.status == Status.BAD_INPUT, np.nan, found.cost)
+        share = None if weights is None else weights[prepared.used]
         for target, source in (
             (self._values, found.values),
             (self._stderr, found.stderr),
-            (self._goodness, goodness),
+            (self._goodness, _goodness(spoken, cost, share)),
         ):
             for name, array in source.items():
                 _scatter(target[name], part, usable, array)
@@ -226,10 +227,20 @@ class _Maps:
             values=shaped(self._values),
             stderr=shaped(self._stderr),
             **shaped(self._goodness),
-            status=self._status.reshape(shape).astype(np.int8),
+            status=self._status.reshape(shape),
             samples=self.samples,
             design=design,
         )
+
+
+def _goodness(signal: Array, cost: Array, weights: Array | None) -> Values:
+    """Return RMSE and R2 (V,) of signals (V, N), both weighted where the cost is."""
+    share = np.ones(signal.shape[1]) if weights is None else weights
+    size = share.sum()
+    total = np.einsum("vn,vn,n->v", signal, signal, share)
+    varied = total - np.square(signal @ share) / size
+    varied[varied <= 1e-12 * total] = np.nan
+    return {"rmse": np.sqrt(cost / size), "rsquared": 1 - cost / varied}
 
 
 def _scatter(
