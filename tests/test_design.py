@@ -1,10 +1,12 @@
 """Whoever gives a fit something impossible reads words, not a traceback of numpy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bidsapp.errors import FitError
-from bidsapp.models import MODELS, Status, fit, fit_masked
+from bidsapp.models import MODELS, IvimModel, Status, fit, fit_masked
 from bidsapp.models.bayes import Prior
 
 BVALUES = np.array([0, 10, 20, 40, 80, 200, 400, 600, 800, 1000.0])
@@ -92,6 +94,13 @@ def test_a_signal_that_is_no_number_is_refused(signal):
     """Complex images, words and ragged lists are refused; their magnitude is not guessed."""
     with pytest.raises(FitError, match="the signal"):
         fit("adc", signal, bvalues=BVALUES)
+
+
+@pytest.mark.parametrize("signal", [DECAY[:, :-1], 3.0, DECAY[:, :0]])
+def test_volumes_and_b_values_are_as_many(signal):
+    """An estimator whose gradient table is another series' says so."""
+    with pytest.raises(FitError, match=r"one b-value a volume: bvalues has shape \(10,\)"):
+        IvimModel(SimpleNamespace(bvals=BVALUES)).fit(signal)
 
 
 def test_fewer_samples_than_parameters_are_refused():

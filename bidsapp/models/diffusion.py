@@ -11,6 +11,7 @@ from bidsapp.errors import FitError
 from bidsapp.models import noise
 from bidsapp.models.base import Array, Estimate, Model, Prepared, Status, Values
 from bidsapp.models.decay import ADC, B_ZERO, S0, D, F, decay, require_zero, within
+from bidsapp.models.design import real
 from bidsapp.models.pairs import dot
 from bidsapp.models.varpro import Solver
 
@@ -34,6 +35,11 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     combined : (..., N) array
         NaN where a signal is not positive.
 
+    Raises
+    ------
+    FitError
+        If there is not one b-value a volume.
+
     Notes
     -----
     ``S(b) = (S_1 S_2 ... S_n)^(1/n)``: the trace-weighted signal for orthogonal directions.
@@ -48,8 +54,13 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     >>> shells, combined
     (array([   0. , 1002.5]), array([8., 2.]))
     """
-    values = np.asarray(bvalues, float)
-    data = np.asarray(signal, float)
+    values = real("bvalues", bvalues).astype(float, copy=False)
+    data = real("the signal", signal).astype(float, copy=False)
+    if values.ndim != 1 or data.shape[-1:] != values.shape:
+        raise FitError(
+            "there must be one b-value a volume: "
+            f"bvalues has shape {values.shape}, the signal {data.shape}"
+        )
     members = [np.flatnonzero(labels) for labels in _shells(values)]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(data > 0, np.log(data), np.nan)
