@@ -27,8 +27,9 @@ def parser() -> argparse.ArgumentParser:
     default = Settings()
     add = models.add_argument
     add("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; default: all")
-    add("--quick", dest="scale", action="store_const", const=QUICK, help=f"--scale {QUICK:g}")
     add("--scale", type=float, default=1.0, help="factor on all numbers of voxels")
+    add("--quick", dest="scale", action="store_const", const=QUICK, default=1.0,
+        help=f"--scale {QUICK:g}")  # fmt: skip
     add("--peers", action="store_true", help="also time other packages; fetches them from PyPI")
     add("--peer-dir", type=Path, default=default.peer_dir, help="their environments: %(default)s")
     add("--out", type=Path, default=default.out, help="folder of the report: %(default)s")

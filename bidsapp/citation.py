@@ -115,7 +115,7 @@ def _noise(row: Model) -> str:
 
 
 def _kinetics(config: Config) -> str:
-    placed = ", its arrival fitted to the rise of the enhancing voxels, between the frames,"
+    placed = ", its arrival fitted to the rise of the enhancing voxels, between the frames"
     source = {
         "roi": "the mean signal of the voxels of an arterial region that rise highest and first",
         "auto": "the mean signal of arterial voxels, found by an early, high and brief first pass "

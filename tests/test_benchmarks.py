@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import environments, loops, optimum, precision, report, speed, workload
+from benchmarks import environments, loops, optimum, precision, report, scaling, speed, workload
 from benchmarks.peers.harness import median_errors
 from benchmarks.settings import Settings
 from bidsapp.models import fit
@@ -36,6 +36,13 @@ def test_command_line(tmp_path, capsys):
     assert "README.md" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         bench.main(["models", "sped"])
+
+
+def test_without_an_option_the_scale_is_one():
+    """A full run, a quick one and one at a scale of its own all know how much to measure."""
+    scales = {(): 1.0, ("--quick",): 0.2, ("--scale", "0.5"): 0.5}
+    for options, scale in scales.items():
+        assert bench.parser().parse_args(["models", *options]).scale == scale
 
 
 SUMS = {"ivim6": 11138.96025674, "ivim16": 31924.19144585, "dce": 41.16116727, "vfa": 491.12641789}
@@ -101,3 +108,13 @@ def test_missing_values_are_infinitely_wrong():
     """A fit cannot look better by leaving the difficult voxels out."""
     errors = median_errors({"f": [np.nan, np.nan, 0.1]}, {"f": np.full(3, 0.1)})
     assert json.dumps(errors) == '{"f": Infinity}'
+
+
+def test_memory_does_not_grow_with_the_image():
+    """Besides the maps that it returns, a fit holds what one chunk needs, however many voxels."""
+    data = workload.by_name("ivim6")
+    few, many = (
+        scaling.working_memory("adc", scaling.tiled(data.signal, count), data.design)
+        for count in (50_000, 400_000)
+    )
+    assert many - few < 350_000  # a byte for each voxel more would be that

@@ -197,7 +197,7 @@ def find_artery(
     References
     ----------
     Mouridsen et al., Magn Reson Med 2006, doi:10.1002/mrm.20759.
-    Peruzzo et al., Comput Methods Programs Biomed 2011, doi:10.1016/j.cmpb.2010.02.004.
+    Peruzzo et al., Comput Methods Programs Biomed 2011, doi:10.1016/j.cmpb.2011.02.012.
 
     Examples
     --------

@@ -48,7 +48,7 @@ class Estimate:
     status
         `Status` (V,).
     cost
-        Residual sum of squares (V,) over the samples in use.
+        Residual sum of squares (V,) over the samples in use, weighted where there are weights.
     """
 
     values: Values
@@ -139,9 +139,10 @@ class Fit:
     values, stderr
         One array (...) a parameter, in the parameter's unit; NaN where the voxel failed.
     rmse
-        Root mean square residual (...), in the signal's unit.
+        Root mean square residual (...), in the signal's unit; a weighted mean where there are
+        weights.
     rsquared
-        Coefficient of determination (...).
+        Coefficient of determination (...), weighted likewise.
     status
         `Status` (...) as int8.
     samples
@@ -186,6 +187,31 @@ class Fit:
         return self.model.predict(self.values, **{**self.design, **design})
 
 
+def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:
+    """Return what the user gives as a range.
+
+    Raises
+    ------
+    FitError
+        If it is not (low, high), or they are not finite, ascending and from the least on.
+
+    Examples
+    --------
+    >>> interval("delay_range", [0, 0.2], "min")
+    (0.0, 0.2)
+    """
+    try:
+        low, high = (float(x) for x in given)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not (least <= low < high < np.inf and low > -np.inf):
+        start = f"{least:g} <= " if np.isfinite(least) else ""
+        raise FitError(
+            f"{name} must be (low, high) with {start}low < high in {unit}, got {given!r}"
+        )
+    return low, high
+
+
 def limits(
     model: str, searched: tuple[Parameter, ...], bounds: Mapping[str, tuple[float, float]] | None
 ) -> tuple[Parameter, ...]:
@@ -202,15 +228,14 @@ def limits(
     >>> limits("tofts", (kep,), {"kep": (0.1, 5)})[0].upper
     5.0
     """
+    if not isinstance(bounds or {}, Mapping):
+        raise FitError(f"bounds map a parameter's name to (low, high), got {bounds!r}")
     given = dict(bounds or {})
     result = []
     for row in searched:
-        low, high = (float(x) for x in given.pop(row.name, (row.lower, row.upper)))
-        if not 0 <= low < high < np.inf:
-            raise FitError(
-                f"bounds of {row.name} are (low, high) with 0 <= low < high in {row.unit}, "
-                f"got ({low:g}, {high:g})"
-            )
+        low, high = interval(
+            f"bounds of {row.name}", given.pop(row.name, (row.lower, row.upper)), row.unit, least=0
+        )
         result.append(replace(row, lower=low, upper=high))
     if given:
         names = ", ".join(row.name for row in searched) or "nothing"

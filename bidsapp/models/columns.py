@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from bidsapp.errors import FitError
 from bidsapp.models.base import Array
 
 _NODES = 513
@@ -142,6 +143,11 @@ def reduce(columns: Sequence[Column], weights: Array) -> tuple[Array, list[Table
     reduced
         One `Table` or `Constant` a column.
 
+    Raises
+    ------
+    FitError
+        If every curve is zero.
+
     Notes
     -----
     The vectors are the left singular vectors of all curves at the nodes, each of norm one, whose
@@ -158,6 +164,8 @@ def reduce(columns: Sequence[Column], weights: Array) -> tuple[Array, list[Table
     True
     """
     curves = [weights * (c.at_nodes() if isinstance(c, Family) else c[None]) for c in columns]
+    if not any(y.any() for y in curves):
+        raise FitError("every curve of the model is zero for this design, so nothing can be fitted")
     vectors = _span(np.concatenate(curves))
     reduced: list[Table | Constant] = [
         Table(c.axis, y @ vectors) if isinstance(c, Family) else Constant((y @ vectors)[0])

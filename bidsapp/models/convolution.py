@@ -30,7 +30,7 @@ def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) ->
 
     References
     ----------
-    Flouri, Lesnic and Mayer, Phys Med Biol 2016, doi:10.1088/0031-9155/61/14/5362.
+    Flouri et al., Magn Reson Med 2016, doi:10.1002/mrm.25991.
 
     Examples
     --------
@@ -58,14 +58,15 @@ def delayed_curves(
     ----------
     time : (N,) array, min
     plasma : (N,) array, mM
-        Linear between the times, zero before the first and constant after the last.
+        Linear between the times, zero before the first and constant after the last; or one curve
+        a rate, (..., N).
     rate : (...) array, 1/min
     delay : float, min
         Negative for earlier.
 
     Returns
     -------
-    plasma : (N,) array, mM
+    plasma : (N,) or (..., N) array, mM
     convolution : (..., N) array, mM min
 
     Notes
@@ -84,12 +85,12 @@ def delayed_curves(
     wanted = moments - delay
     start = moments[0]
     every = np.unique(np.r_[moments, wanted[wanted > start]])
-    known = np.interp(every, moments, curve)
+    known = np.apply_along_axis(lambda one: np.interp(every, moments, one), -1, curve)
     convolved = convolve_exponential(every, known, rates)
     before = wanted <= start
     index = np.searchsorted(every, np.maximum(wanted, start))
     return (
-        np.where(before, np.where(wanted == start, curve[0], 0.0), known[index]),
+        np.where(before, np.where(wanted == start, curve[..., :1], 0.0), known[..., index]),
         np.where(before, 0.0, convolved[..., index]),
     )
 

@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Estimate, Model, Parameter, Prepared, Status, Values
+from bidsapp.models.base import (
+    Array,
+    Estimate,
+    Model,
+    Parameter,
+    Prepared,
+    Status,
+    Values,
+    interval,
+)
 
 _DELAY = Parameter("delay", "min", -0.1, 0.3, "arrival of the bolus in tissue after the artery")
 _COARSE = 0.04
@@ -27,18 +35,18 @@ def with_delay(model: Model) -> Model:
     """
 
     def prepare(*, delay_range: tuple[float, float] | None = None, **design: Any) -> Prepared:
-        low, high = delay_range or (_DELAY.lower, _DELAY.upper)
-        if not low < high:
-            raise FitError(f"delay_range is (low, high) in min, got ({low}, {high})")
+        given = (_DELAY.lower, _DELAY.upper) if delay_range is None else delay_range
+        low, high = interval("delay_range", given, "min")
         at = lru_cache(maxsize=None)(lambda delay: model.prepare(delay=delay, **design))
         steps = int(np.ceil((high - low) / _COARSE)) * 2**_HALVINGS
         ladder = np.linspace(low, high, steps + 1)
-        freedom = len(design["time"]) - model.free - 1
+        used = at(0.0).used
+        freedom = int(used.sum()) - model.free - 1
 
         def estimate(signal: Array) -> Estimate:
             return _search(lambda i, y: at(ladder[i]).estimate(y), ladder, freedom, signal)
 
-        return Prepared(estimate, at(0.0).used)
+        return Prepared(estimate, used)
 
     def predict(values: Values, *, delay_range: object = None, **design: Any) -> Array:
         return _predict_each(model, values, design)
@@ -126,9 +134,11 @@ def _predict_each(model: Model, values: Values, design: dict[str, Any]) -> Array
     """Return curves (..., N), each with the delay of its voxel."""
     delay = np.asarray(values["delay"], float)
     flat = {k: np.broadcast_to(v, delay.shape).ravel() for k, v in values.items() if k != "delay"}
-    result = np.full((delay.size, len(design["time"])), np.nan)
+    curves = {k: v.reshape(-1, v.shape[-1]) for k, v in design.items() if np.ndim(v) > 1}
+    result = np.full((delay.size, np.shape(design["time"])[-1]), np.nan)
     for one in np.unique(delay[np.isfinite(delay)]):
         members = delay.ravel() == one
         part = {k: v[members] for k, v in flat.items()}
-        result[members] = model.predict(part, delay=float(one), **design)
-    return result.reshape(*delay.shape, -1)
+        own = {k: v[members] for k, v in curves.items()}
+        result[members] = model.predict(part, delay=float(one), **design | own)
+    return result.reshape(*delay.shape, result.shape[1])

@@ -11,6 +11,7 @@ from bidsapp.errors import FitError
 from bidsapp.models import noise
 from bidsapp.models.base import Array, Estimate, Model, Prepared, Status, Values
 from bidsapp.models.decay import ADC, B_ZERO, S0, D, F, decay, require_zero, within
+from bidsapp.models.design import real
 from bidsapp.models.pairs import dot
 from bidsapp.models.varpro import Solver
 
@@ -34,6 +35,11 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     combined : (..., N) array
         NaN where a signal is not positive.
 
+    Raises
+    ------
+    FitError
+        If there is not one b-value a volume.
+
     Notes
     -----
     ``S(b) = (S_1 S_2 ... S_n)^(1/n)``: the trace-weighted signal for orthogonal directions.
@@ -48,8 +54,13 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     >>> shells, combined
     (array([   0. , 1002.5]), array([8., 2.]))
     """
-    values = np.asarray(bvalues, float)
-    data = np.asarray(signal, float)
+    values = real("bvalues", bvalues).astype(float, copy=False)
+    data = real("the signal", signal).astype(float, copy=False)
+    if values.ndim != 1 or data.shape[-1:] != values.shape:
+        raise FitError(
+            "there must be one b-value a volume: "
+            f"bvalues has shape {values.shape}, the signal {data.shape}"
+        )
     members = [np.flatnonzero(labels) for labels in _shells(values)]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(data > 0, np.log(data), np.nan)
@@ -67,6 +78,14 @@ def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
     return [(effective >= low) & (effective < high) for low, high in pairwise(edges)]
 
 
+def _require_two(bvalues: Array, chosen: NDArray[np.bool_]) -> None:
+    if len(np.unique(bvalues[chosen])) < 2:
+        raise FitError(
+            f"a straight line needs two b-values, got {bvalues[chosen].tolist()} s/mm2 of "
+            f"{bvalues.tolist()} within b_min and b_max and with a weight"
+        )
+
+
 class LogLine:
     """The straight line ``ln S = c - d b`` through some samples of every voxel.
 
@@ -81,9 +100,9 @@ class LogLine:
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
         b = bvalues[chosen]
         w = np.ones(len(b)) if weights is None else weights[chosen]
-        if len(np.unique(b)) < 2:
-            raise FitError(f"a straight line needs two b-values, got {b.tolist()} s/mm2")
+        _require_two(bvalues, chosen)
         self._chosen = np.flatnonzero(chosen)
+        self._weights = w
         self._design = np.stack([np.ones_like(b), -b])
         weighted = self._design * w
         normal: Array = weighted @ self._design.T
@@ -106,7 +125,7 @@ class LogLine:
         relative = 1 / level
         variance: Array = dot(logs, logs) / dot(level, self._rest @ relative)
         errors: Array = np.sqrt(self._spread @ relative * variance)
-        return Line(coefficients, errors, dot(chosen, chosen), variance)
+        return Line(coefficients, errors, self._weights @ np.square(chosen), variance)
 
 
 class Line(NamedTuple):
@@ -125,6 +144,7 @@ class DecayLine:
     """
 
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
+        _require_two(bvalues, chosen)
         self._chosen = chosen
         part = None if weights is None else weights[chosen]
         self._solver = Solver([decay(bvalues[chosen], D)], [_GRID], part)
@@ -200,22 +220,24 @@ def _prepare_asymptotic(
     zero = require_zero("ivim-asymptotic", bvalues, weights)
     chosen = within(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
-    where, count = np.flatnonzero(zero), int(zero.sum())
+    where = np.flatnonzero(zero)
+    part = np.ones(len(where)) if weights is None else weights[where]
+    share = part / part.sum()
 
     def estimate(signal: Array) -> Estimate:
         with np.errstate(all="ignore"):
             found = straight.fit(signal)
             first = signal[:, where]
-            s0 = first.mean(axis=1)
+            s0 = first @ share
             ratio = np.exp(found.coefficients[0]) / np.where(s0 > 0, s0, np.nan)
-            relative = found.variance / (count * s0 * s0)
+            s0_variance = found.variance * np.square(share).sum()
             values = {"f": 1 - ratio, "D": found.coefficients[1], "S0": s0}
             stderr = {
-                "f": ratio * np.sqrt(found.errors[0] ** 2 + relative),
+                "f": ratio * np.sqrt(found.errors[0] ** 2 + s0_variance / s0**2),
                 "D": found.errors[1],
-                "S0": np.sqrt(found.variance / count),
+                "S0": np.sqrt(s0_variance),
             }
-            cost = found.cost + np.square(first - s0[:, None]).sum(axis=1)
+            cost = found.cost + np.square(first - s0[:, None]) @ part
             return outcome(values, stderr, cost, IVIM_ASYMPTOTIC)
 
     return Prepared(estimate, zero | chosen)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Fit, Model, Prepared, Status
+from bidsapp.models.base import Array, Fit, Model, Prepared, Status, Values
+from bidsapp.models.design import by_voxel, check_counts, check_design, real
 from bidsapp.models.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
 
@@ -62,13 +63,12 @@ def fit(
     0.0008
     """
     row = _row(model)
-    data = np.asarray(signal)
+    data = real("the signal", signal)
     if not data.ndim:
         raise FitError("the signal is one number; its last axis must hold the samples")
-    if chunk < 1 or n_jobs < 1:
-        raise FitError(f"chunk and n_jobs start at 1, got {chunk} and {n_jobs}")
+    check_counts(chunk=chunk, n_jobs=n_jobs)
     shape, samples = data.shape[:-1], data.shape[-1]
-    checked = _check_design(row, shape, samples, design)
+    checked = check_design(row, shape, samples, design)
     voxels = data.reshape(-1, samples)
     if row.learn is not None:
         checked |= row.learn(voxels, **checked)
@@ -77,9 +77,16 @@ def fit(
     for members, shared in _designs(row, checked, len(voxels)):
         prepared = row.prepare(**shared)
         maps.samples = int(prepared.used.sum())
+        if maps.samples < row.free:
+            raise FitError(
+                f"{row.name} has {row.free} free parameters; {maps.samples} samples are too few"
+            )
 
-        def run(part: Selector, prepared: Prepared = prepared) -> None:
-            maps.put(part, prepared, voxels[part], {k: v[part] for k, v in single.items()})
+        def run(
+            part: Selector, prepared: Prepared = prepared, shared: dict[str, Any] = shared
+        ) -> None:
+            own = {k: v[part] for k, v in single.items()}
+            maps.put(part, prepared, voxels[part], own, shared.get("weights"))
 
         for_each(run, list(_parts(members, chunk)), n_jobs)
     return maps.fit(shape, checked)
@@ -107,16 +114,17 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
     >>> maps.values["ADC"].round(6)
     array([0.001,   nan])
     """
-    data = np.asarray(signal)
+    row, data = _row(model), real("the signal", signal)
     if mask is None:
-        return fit(model, data, **design)
+        return fit(row, data, **design)
     inside = np.asarray(mask, bool)
     if inside.shape != data.shape[:-1]:
         raise FitError(f"the mask has shape {inside.shape}, the data {data.shape[:-1]}")
-    chosen = {k: v[inside] if _by_voxel(v, inside.shape) else v for k, v in design.items()}
-    found = fit(model, data[inside], **chosen)
+    maps = {k: np.asarray(v) for k, v in design.items() if by_voxel(row, k, v, inside.shape)}
+    found = fit(row, data[inside], **design | {k: v[inside] for k, v in maps.items()})
     return replace(
         found,
+        design={**found.design, **maps},
         values={k: _unmask(v, inside) for k, v in found.values.items()},
         stderr={k: _unmask(v, inside) for k, v in found.stderr.items()},
         rmse=_unmask(found.rmse, inside),
@@ -128,46 +136,9 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
 def _row(model: str | Model) -> Model:
     if isinstance(model, Model):
         return model
-    if model not in MODELS:
+    if not isinstance(model, str) or model not in MODELS:
         raise FitError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
     return MODELS[model]
-
-
-def _by_voxel(value: Any, shape: tuple[int, ...]) -> bool:
-    """Tell whether an argument holds something for each voxel of that shape."""
-    return bool(shape) and np.ndim(value) >= len(shape) and np.shape(value)[: len(shape)] == shape
-
-
-def _check_design(
-    row: Model, shape: tuple[int, ...], samples: int, design: dict[str, Any]
-) -> dict[str, Any]:
-    """Make arrays of the design; complain about what is missing, unknown or of another length."""
-    for name in design:
-        if name not in (*row.design, *row.options):
-            raise FitError(f"{row.name} takes no {name!r}; it takes {row.design + row.options}")
-    for name in row.design:
-        if name not in design:
-            raise FitError(f"{row.name} needs {name!r}")
-    given = {k: v for k, v in design.items() if v is not None}
-    return {k: _check_one(row, k, v, shape, samples) for k, v in given.items()}
-
-
-def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], samples: int) -> Any:
-    by_sample = name in (*row.design, "weights", "averages")
-    if (not by_sample and name not in row.per_voxel) or np.ndim(value) == 0:
-        return value
-    array = np.asarray(value, float)
-    if name in row.per_voxel:
-        if array.shape != shape:
-            raise FitError(f"{name} has shape {array.shape}, the maps {shape}")
-        return array
-    if array.shape not in ((samples,), (*shape, samples)):
-        raise FitError(f"{name} has {array.shape[-1]} values, the signal {samples}")
-    if not np.isfinite(array).all():
-        raise FitError(f"{name} holds values that are not finite")
-    if name == "weights" and not (array >= 0).all():
-        raise FitError("weights are never negative")
-    return array
 
 
 def _designs(
@@ -175,7 +146,7 @@ def _designs(
 ) -> Iterator[tuple[Selector, dict[str, Any]]]:
     """Yield the voxels that share a design, and that design."""
     shared = {k: v for k, v in design.items() if k not in row.per_voxel or not np.ndim(v)}
-    varying = [k for k, v in shared.items() if np.ndim(v) > 1]
+    varying = [k for k, v in shared.items() if isinstance(v, np.ndarray) and v.ndim > 1]
     if not varying:
         yield slice(0, count), shared
         return
@@ -199,7 +170,7 @@ def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
 class _Maps:
     """What a fit gives, flat, filled part by part."""
 
-    def __init__(self, row: Model, count: int, empty: Callable[[int], Array]) -> None:
+    def __init__(self, row: Model, count: int, empty: Callable[..., NDArray[Any]]) -> None:
         def blank() -> Array:
             array = empty(count)
             array.fill(np.nan)
@@ -210,11 +181,16 @@ class _Maps:
         self._values = {p.name: blank() for p in row.parameters}
         self._stderr = {p.name: blank() for p in row.parameters}
         self._goodness = {k: blank() for k in ("rmse", "rsquared")}
-        self._status = empty(count)
+        self._status = empty(count, np.int8)
         self._status.fill(Status.BAD_INPUT)
 
     def put(
-        self, part: Selector, prepared: Prepared, signal: NDArray[Any], single: dict[str, Array]
+        self,
+        part: Selector,
+        prepared: Prepared,
+        signal: NDArray[Any],
+        single: dict[str, Array],
+        weights: Array | None,
     ) -> None:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
@@ -224,24 +200,17 @@ class _Maps:
         for value in single.values():
             usable &= np.isfinite(value)
         if not usable.all():
-            block, spoken, total = block[usable], spoken[usable], total[usable]
+            block, spoken = block[usable], spoken[usable]
             single = {k: v[usable] for k, v in single.items()}
         if not len(block):
             return
         found = prepared.estimate(block, **single)
-        count = spoken.shape[1]
-        varied = total - np.square(spoken @ np.ones(count)) / count
-        varied[varied <= 1e-12 * total] = np.nan
-        lost = found.status == Status.BAD_INPUT
-        cost = np.where(lost, np.nan, found.cost)
-        goodness = {
-            "rmse": np.sqrt(cost / count),
-            "rsquared": 1 - cost / varied,
-        }
+        cost = np.where(found.status == Status.BAD_INPUT, np.nan, found.cost)
+        share = None if weights is None else weights[prepared.used]
         for target, source in (
             (self._values, found.values),
             (self._stderr, found.stderr),
-            (self._goodness, goodness),
+            (self._goodness, _goodness(spoken, cost, share)),
         ):
             for name, array in source.items():
                 _scatter(target[name], part, usable, array)
@@ -258,10 +227,20 @@ class _Maps:
             values=shaped(self._values),
             stderr=shaped(self._stderr),
             **shaped(self._goodness),
-            status=self._status.reshape(shape).astype(np.int8),
+            status=self._status.reshape(shape),
             samples=self.samples,
             design=design,
         )
+
+
+def _goodness(signal: Array, cost: Array, weights: Array | None) -> Values:
+    """Return RMSE and R2 (V,) of signals (V, N), both weighted where the cost is."""
+    share = np.ones(signal.shape[1]) if weights is None else weights
+    size = share.sum()
+    total = np.einsum("vn,vn,n->v", signal, signal, share)
+    varied = total - np.square(signal @ share) / size
+    varied[varied <= 1e-12 * total] = np.nan
+    return {"rmse": np.sqrt(cost / size), "rsquared": 1 - cost / varied}
 
 
 def _scatter(

@@ -7,26 +7,26 @@ import mmap
 import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array
 
 Part = TypeVar("Part")
 
 
-def empty(count: int) -> Array:
+def empty(count: int, kind: DTypeLike = float) -> NDArray[Any]:
     """Return an array of so many numbers."""
-    return np.empty(count)
+    return np.empty(count, kind)
 
 
-def shared_empty(count: int) -> Array:
+def shared_empty(count: int, kind: DTypeLike = float) -> NDArray[Any]:
     """Return an array of so many numbers, which processes forked later write to as well."""
     if not count:
-        return np.empty(0)
-    return np.frombuffer(mmap.mmap(-1, 8 * count), float)
+        return np.empty(0, kind)
+    return np.frombuffer(mmap.mmap(-1, np.dtype(kind).itemsize * count), kind)
 
 
 def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) -> None:

@@ -92,7 +92,8 @@ def _exchange(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estima
         "ve": np.where(within, ve_error, np.nan),
         "kep": np.where(ktrans > 0, np.sqrt(covariance[3, 3]), np.nan),
     }
-    bound = (rate <= limit.lower) | (rate >= limit.upper * (1 - 1e-9)) | (ktrans <= 0)
+    bound = (rate <= limit.lower * (1 + 1e-9)) | (rate >= limit.upper * (1 - 1e-9))
+    bound |= ktrans <= 0
     if with_plasma:
         values["vp"], stderr["vp"] = found.amplitudes[0], np.sqrt(covariance[0, 0])
         bound |= _outside(values["vp"])

@@ -64,7 +64,7 @@ def _prepare_vfa(
     With one B1 for all voxels the shared solver does it. A B1 for each makes a curve for each,
     evaluated at the true angles.
     """
-    _check(flip_angles, b1)
+    _check(flip_angles, repetition_time, b1)
     solver = _solver(flip_angles * (1.0 if b1 is None else b1), repetition_time)
 
     def estimate(signal: Array, b1: Array | None = None) -> Estimate:
@@ -100,7 +100,7 @@ def _prepare_vfa_linear(
     ----------
     Chang et al., Magn Reson Med 2008, doi:10.1002/mrm.21669.
     """
-    _check(flip_angles, b1)
+    _check(flip_angles, repetition_time, b1)
     shared = 1.0 if b1 is None else b1
 
     def estimate(signal: Array, b1: Array | None = None) -> Estimate:
@@ -115,7 +115,11 @@ def _prepare_vfa_linear(
     return Prepared(estimate, np.ones(len(flip_angles), bool))
 
 
-def _check(flip_angles: Array, b1: ArrayLike | None) -> None:
+def _check(flip_angles: Array, repetition_time: float, b1: ArrayLike | None) -> None:
+    if not ((flip_angles > 0) & (flip_angles < np.pi)).all():
+        raise FitError(f"flip angles are in rad, between 0 and pi, got {flip_angles.tolist()}")
+    if not 0 < repetition_time < np.inf:
+        raise FitError(f"the repetition time is in s, above 0, got {repetition_time:g}")
     if len(np.unique(flip_angles)) < 2:
         raise FitError(f"T1 needs two different flip angles, got {np.rad2deg(flip_angles)} degrees")
     if b1 is not None and not np.ndim(b1) and not np.isfinite(_angles(flip_angles, b1)).all():
