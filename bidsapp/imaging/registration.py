@@ -178,7 +178,7 @@ def register(
     >>> from scipy.ndimage import gaussian_filter
     >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
     >>> moved = nib.Nifti1Image(head.get_fdata(), head.affine + np.eye(4, k=3) * 5)
-    >>> register(moved, head, transform="rigid", metric="lpp").matrix[:3, 3].round(1).tolist()
+    >>> register(moved, head, transform="rigid", metric="lpp").matrix[:3, 3].round().tolist()
     [5.0, 0.0, 0.0]
     """
     if metric not in METRICS:
