@@ -136,6 +136,34 @@ def resample_labels(
     return result
 
 
+def bounding_box(inside: NDArray[Any]) -> Box:
+    """Return the smallest box that holds all of a region.
+
+    Parameters
+    ----------
+    inside : (X, Y, Z) array
+
+    Returns
+    -------
+    three slices
+
+    Raises
+    ------
+    BadInput
+        If the region is empty.
+
+    Examples
+    --------
+    >>> [s.start for s in bounding_box(np.eye(4)[:, :, None] * [0, 1])]
+    [0, 0, 1]
+    """
+    found = ndimage.find_objects(np.asarray(inside, bool).astype(np.uint8))
+    if not found:
+        raise BadInput("the region has no voxel, so no box holds it")
+    box: Box = found[0]
+    return box
+
+
 def _to_voxel(
     labels: NDArray[Any], affine: ArrayLike, matrix: ArrayLike, target_affine: ArrayLike
 ) -> Matrix:
@@ -172,11 +200,11 @@ def _cut_out(
     inside: NDArray[np.bool_], margin: NDArray[np.int_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
     """Return a region's bounding box with an empty margin around it, and where it begins."""
-    found = ndimage.find_objects(inside.view(np.uint8))
-    if not found:
+    if not inside.any():
         return np.zeros((0, 0, 0), bool), np.zeros(3, int)
-    start = np.array([s.start for s in found[0]]) - margin
-    return np.pad(inside[found[0]], [(int(m), int(m)) for m in margin]), start
+    box = bounding_box(inside)
+    start = np.array([s.start for s in box]) - margin
+    return np.pad(inside[box], [(int(m), int(m)) for m in margin]), start
 
 
 def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:

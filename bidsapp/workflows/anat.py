@@ -167,7 +167,7 @@ def _connect_volumes(
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
     known = {n for n, _ in lesion_list(rois, excluded)} | lesions.keys()
     volumes.inputs.lesions = [(n, n in excluded) for n in sorted(known)]
-    volumes.inputs.identity = identity(session, "whole")
+    volumes.inputs.identity = identity(session, "whole", rois.space)
     names = namer(session)
     paths = [names.path("anat", "roistats", e, seg="whole") for e in (".tsv", ".json")]
     files = pe.Node(niu.Merge(2), name="volume_files")
