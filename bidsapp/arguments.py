@@ -65,7 +65,7 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="filter_file",
         type=_file,
         metavar="FILE",
-        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif',
+        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif xfm',
     )
     group.add_argument(
         "-d",
@@ -73,7 +73,8 @@ def _add_selection(made: ArgumentParser) -> None:
         nargs="+",
         type=_derivative,
         metavar="[NAME=]PATH",
-        help="derivatives with ROIs and AIF masks (default: bids_dir/derivatives/manual_masks)",
+        help="derivatives with ROIs, AIF masks and transforms of yours "
+        "(default: bids_dir/derivatives/manual_masks)",
     )
     group.add_argument(
         "--skip-bids-validation",

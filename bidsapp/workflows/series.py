@@ -9,6 +9,7 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.workflows.given import init_given_wf
 from bidsapp.workflows.outputs import namer, save, spatial
 from bidsapp.workflows.registration import init_register_wf
 
@@ -66,12 +67,17 @@ def connect_alignment(
     """Register a series' average to the T1w with 12 parameters, and bring the brain mask back."""
     if not session.t1w:
         return Alignment(series, average)
-    register = init_register_wf(
-        "register",
-        transform="affine",
-        cost=cost,
-        nthreads=config.omp_nthreads,
-        sloppy=config.sloppy,
+    given = session.given(series)
+    register = (
+        init_given_wf("register", given)
+        if given
+        else init_register_wf(
+            "register",
+            transform="affine",
+            cost=cost,
+            nthreads=config.omp_nthreads,
+            sloppy=config.sloppy,
+        )
     )
     register.inputs.inputnode.fixed = str(session.t1w)
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
