@@ -1,6 +1,7 @@
 """Fits on the T1w's grid: the series brought there, and what is fitted put into the whole of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -19,16 +20,23 @@ def connect_fit_grid(
     aligned: Alignment,
     session: Session,
     config: Config,
+    motion: tuple[Path, Port] | None = None,
 ) -> tuple[Port, Alignment]:
     """Return the series to fit and how its grid lies: its own, or the T1w's where asked for.
 
-    A session without a T1w is fitted on the grid of its series.
+    A session without a T1w is fitted on the grid of its series. With `motion`, the series as it
+    was acquired and a matrix for each volume (.npy), it is these volumes that are resampled on the
+    T1w's grid; without, those that were corrected before.
     """
     if config.fit_space == "native" or not session.t1w or not aligned.to_t1w:
         return moved, aligned
     node = pe.Node(SeriesOnT1w(), name="series_on_t1w", mem_gb=2)
     grid = pe.Node(niu.IdentityInterface(["out_file"]), name="fit_grid")
-    workflow.connect(*moved, node, "in_file")
+    if motion:
+        node.inputs.in_file = str(motion[0])
+        workflow.connect(*motion[1], node, "motion")
+    else:
+        workflow.connect(*moved, node, "in_file")
     workflow.connect(*aligned.to_t1w, node, "transform")
     workflow.connect(inputnode, "t1w_mask", node, "mask")
     workflow.connect(node, "mask", grid, "out_file")
