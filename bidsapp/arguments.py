@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bidsapp.config import AIF_SOURCES, HAEMATOCRIT, NOISE, SPACES, Config, version
+from bidsapp.config import (
+    AIF_SOURCES,
+    FIT_SPACES,
+    HAEMATOCRIT,
+    NOISE,
+    ROI_SPACES,
+    SPACES,
+    Config,
+    version,
+)
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 
@@ -56,7 +65,7 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="filter_file",
         type=_file,
         metavar="FILE",
-        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif',
+        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif xfm',
     )
     group.add_argument(
         "-d",
@@ -64,7 +73,8 @@ def _add_selection(made: ArgumentParser) -> None:
         nargs="+",
         type=_derivative,
         metavar="[NAME=]PATH",
-        help="derivatives with ROIs and AIF masks (default: bids_dir/derivatives/manual_masks)",
+        help="derivatives with ROIs, AIF masks and transforms of yours "
+        "(default: bids_dir/derivatives/manual_masks)",
     )
     group.add_argument(
         "--skip-bids-validation",
@@ -133,18 +143,36 @@ def _add_analysis(made: ArgumentParser) -> None:
         "--baseline-frames", type=_whole, default=0, help="frames before the bolus; 0 finds them"
     )
     group.add_argument("--no-motion-correction", dest="motion_correction", action="store_false")
-    group.add_argument(
-        "--output-spaces",
-        nargs="+",
-        choices=SPACES,
-        default=["native", "T1w"],
-        metavar="SPACE",
-        help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w)",
-    )
+    _add_spaces(group)
     group.add_argument(
         "--sloppy",
         action="store_true",
         help="quick look: rigid registration by a fast engine; not for a study",
+    )
+
+
+def _add_spaces(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--fit-space",
+        choices=FIT_SPACES,
+        default=Config.fit_space,
+        help="where models are fitted: on the grid of their series (default), or on the T1w's, to "
+        "which each volume is resampled once",
+    )
+    group.add_argument(
+        "--roi-space",
+        choices=ROI_SPACES,
+        default=Config.roi_space,
+        help="where lesions are measured: in the maps on the T1w (default), or in those of the "
+        "series, each voxel with the weight of its fraction inside the ROI",
+    )
+    group.add_argument(
+        "--output-spaces",
+        nargs="+",
+        choices=SPACES,
+        metavar="SPACE",
+        help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w); "
+        "default: native T1w, and T1w with --fit-space T1w",
     )
 
 

@@ -44,7 +44,7 @@ def methods(config: Config) -> str:
                 _registration(config),
                 _diffusion(config),
                 _kinetics(config),
-                _lesions(),
+                _lesions(config),
                 "## References\n\n" + "\n".join(f"- {line}" for line in _references(config)),
             ]
         )
@@ -62,17 +62,27 @@ def _registration(config: Config) -> str:
         return (
             f"{motion}For a quick look the mean b = 0 image, the mean dynamic image and the "
             "T1-weighted images of later sessions were registered rigidly by niimath's fast engine "
-            "(SPM- and FLIRT-like costs), not by the local Pearson correlation. Maps were fitted "
-            "in the space of their series and resampled once, linearly."
+            "(SPM- and FLIRT-like costs), not by the local Pearson correlation. "
+            f"{_interpolation(config)}"
         )
     return (
         f"{motion}The mean b = 0 image and the mean dynamic image were registered to the "
         "post-contrast T1-weighted image of their session with 12 parameters under the local "
         "Pearson correlation (signed for the b = 0 image, absolute for the dynamic one; AFNI's "
         "3dAllineate code in niimath; Saad et al. 2009), and the T1-weighted images of later "
-        "sessions rigidly to that of the baseline. Maps were fitted in the space of their series "
-        "and resampled once, linearly."
+        f"sessions rigidly to that of the baseline. {_interpolation(config)}"
     )
+
+
+def _interpolation(config: Config) -> str:
+    """Say on which grid models were fitted, and what was interpolated."""
+    given = "Where the user gave a transform, it took the place of the registration. "
+    if config.fit_space == "T1w":
+        return (
+            f"{given}Series were resampled on the grid of the T1-weighted image, linearly, and "
+            "models fitted there; the arterial input is that of the series itself."
+        )
+    return f"{given}Maps were fitted in the space of their series and resampled once, linearly."
 
 
 def _diffusion(config: Config) -> str:
@@ -165,10 +175,16 @@ def _t1_map(config: Config) -> str:
     return f"; where several flip angles were acquired, {row.title}: {row.formula}"
 
 
-def _lesions() -> str:
+def _lesions(config: Config) -> str:
+    where = "the voxels of its enhancing part on the T1-weighted image"
+    if config.roi_space == "native":
+        where = (
+            "the voxels of the series, each weighted by the fraction of it inside the lesion's "
+            "enhancing part, as drawn on the T1-weighted image"
+        )
     return (
-        "Values of a lesion are means over the voxels of its enhancing part; volumes are those "
-        "of the whole lesion. Voxels whose fit failed are left out and counted."
+        f"Values of a lesion are means over {where}; volumes are those of the whole lesion. Voxels "
+        "whose fit failed are left out and counted."
     )
 
 

@@ -121,6 +121,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         )
     if options.fit_delay and options.dce_model == "auto":
         parser.error("--fit-delay needs one --dce-model: auto compares models without a delay")
+    spaces = _output_spaces(parser, options)
     if options.work_dir and work_dir.is_relative_to(bids_dir):
         parser.error(f"--work-dir {work_dir} lies inside bids_dir")
     derivatives = options.derivatives or [bids_dir / "derivatives" / "manual_masks"]
@@ -131,13 +132,24 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         "derivatives": tuple(d.resolve() for d in derivatives if options.derivatives or d.is_dir()),
         "participants": tuple(x.removeprefix("sub-") for x in options.participants or ()),
         "sessions": tuple(x.removeprefix("ses-") for x in options.sessions or ()),
-        "output_spaces": tuple(options.output_spaces),
+        "output_spaces": spaces,
         "run_id": f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}",
     }
     for folder in given["derivatives"]:
         if not folder.is_dir():
             parser.error(f"--derivatives {folder} is no folder")
     return Config(**given)
+
+
+def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...]:
+    """Return where maps are written; refuse what would take a second interpolation."""
+    if options.fit_space == "native":
+        return tuple(options.output_spaces or Config.output_spaces)
+    if options.roi_space == "native":
+        parser.error("--roi-space native needs --fit-space native: there are no native maps")
+    if "native" in (options.output_spaces or ()):
+        parser.error("--output-spaces native needs --fit-space native: there are no native maps")
+    return tuple(options.output_spaces or ["T1w"])
 
 
 def _check_folders(config: Config) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from bidsapp.errors import UsageError
 
 SPACES = ("native", "T1w", "individual")
+FIT_SPACES = ("native", "T1w")
+ROI_SPACES = ("T1w", "native")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
@@ -55,6 +57,11 @@ class Config:
         Frames before the contrast agent; 0 to find them.
     motion_correction
         Whether series are corrected for motion.
+    fit_space
+        Where models are fitted: on the grid of their series, or on the T1w's.
+    roi_space
+        Where lesions are measured: on the T1w, or on the grid of the series, to which their ROIs
+        are taken as fractions of its voxels.
     output_spaces
         Where maps are written.
     nprocs, omp_nthreads, memory_gb
@@ -90,6 +97,8 @@ class Config:
     haematocrit: float = HAEMATOCRIT
     baseline_frames: int = 0
     motion_correction: bool = True
+    fit_space: str = "native"
+    roi_space: str = "T1w"
     output_spaces: tuple[str, ...] = ("native", "T1w")
     nprocs: int = 1
     omp_nthreads: int = 1

@@ -25,7 +25,7 @@ STUDY_UNITS: Mapping[str, str] = {
 }
 """Units of a study table that has no JSON file beside it."""
 
-_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit")
+_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "n/a": False, "": False}
 

@@ -21,7 +21,7 @@ from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle, noise_gap
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
-from bidsapp.workflows.outputs import analysis_space
+from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
 _SLOW = 2.0
@@ -171,23 +171,23 @@ def _expected(session: Session, config: Config) -> Steps:
         steps.missing.append(gap)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
-    steps.missing += _missing_rois(session)
+    steps.missing += _missing_rois(session, config)
     if not session.whole:
         steps.missing.append("no ROI of the whole lesion: no volumes")
     return steps
 
 
-def _missing_rois(session: Session) -> list[str]:
+def _missing_rois(session: Session, config: Config) -> list[str]:
     """Return which series has no ROI of the enhancing part in the space of its analysis."""
     if not session.enhancing:
         return ["no ROI of the enhancing part: no lesion values"]
     series: list[Space] = ["dwi"] if session.diffusion else []
     series += ["dce"] if session.dynamic else []
-    wanted = {name: analysis_space(session, name) for name in series}
     return [
-        f"no ROI of the enhancing part on the {space} grid: no lesion values of the {name.upper()}"
-        for name, space in wanted.items()
-        if not session.rois("enhancing", space)
+        f"no ROI of the enhancing part on the {analysis_space(session, name, config)} grid: "
+        f"no lesion values of the {name.upper()}"
+        for name in series
+        if not lesion_rois(session, name, config)
     ]
 
 

@@ -1,7 +1,8 @@
 """Maps and lesion labels in, a tidy table of lesion values out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,11 +21,15 @@ COLUMNS: Mapping[str, str] = {
     "model": "BIDS model- label of the fit; n/a for a volume",
     "parameter": "The parameter",
     "unit": "Its unit",
-    "n_voxels": "Voxels in the ROI, on the grid where it was drawn",
+    "space": "Grid whose voxels were counted: T1w, dwi or dce. Where the ROI was drawn on another "
+    "one, each voxel has the weight of its fraction inside the ROI; else all weigh the same",
+    "n_voxels": "Voxels in the ROI, or in part in it, on that grid",
     "n_valid": "Voxels with a value",
     "n_failed": "Voxels without one: the fit failed there, or the map does not reach so far",
+    "measured_ml": "Volume of the ROI that has a value, ml: the valid voxels, each by its weight",
     "mean": "Mean over the valid voxels; for a volume, the volume",
-    "std": "Standard deviation over the valid voxels (n - 1)",
+    "std": "Standard deviation over the valid voxels (n - 1; with weights w, "
+    "sum(w) - sum(w^2)/sum(w))",
     "median": "Median over the valid voxels",
     "p05": "5th percentile",
     "p25": "25th percentile",
@@ -37,10 +42,11 @@ COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Summary:
-    """The values of one map in one lesion."""
+    """The values of one map in one lesion; `weight` is the sum of the valid voxels' weights."""
 
     n_voxels: int
     n_valid: int
+    weight: float
     mean: float
     std: float
     median: float
@@ -51,13 +57,14 @@ class Summary:
         """Voxels without a value."""
         return self.n_voxels - self.n_valid
 
-    def row(self) -> dict[str, float | int]:
-        """Return the statistics under the names of `COLUMNS`."""
+    def row(self, voxel_ml: float) -> dict[str, float | int]:
+        """Return the statistics under the names of `COLUMNS`, for voxels of so many ml."""
         names = [f"p{p:02d}" for p in PERCENTILES]
         return {
             "n_voxels": self.n_voxels,
             "n_valid": self.n_valid,
             "n_failed": self.n_failed,
+            "measured_ml": self.weight * voxel_ml,
             "mean": self.mean,
             "std": self.std,
             "median": self.median,
@@ -87,16 +94,89 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
     region = np.asarray(values, float)[np.asarray(inside, bool)]
     valid = region[np.isfinite(region)]
     if not len(valid):
-        nothing = (np.nan,) * len(PERCENTILES)
-        return Summary(len(region), 0, np.nan, np.nan, np.nan, nothing)
+        return _nothing(len(region))
     return Summary(
         n_voxels=len(region),
         n_valid=len(valid),
+        weight=float(len(valid)),
         mean=float(valid.mean()),
         std=float(valid.std(ddof=1)) if len(valid) > 1 else np.nan,
         median=float(np.median(valid)),
         percentiles=tuple(float(p) for p in np.percentile(valid, PERCENTILES)),
     )
+
+
+def _nothing(n_voxels: int) -> Summary:
+    """Return the summary of voxels of which none has a value."""
+    return Summary(n_voxels, 0, 0.0, np.nan, np.nan, np.nan, (np.nan,) * len(PERCENTILES))
+
+
+def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
+    r"""Summarise a map in a region that fills a part of each voxel.
+
+    Parameters
+    ----------
+    values : (...) array
+    weights : (...) array
+        Fraction of each voxel inside the region; 0 outside. Equal weights give what `summarise`
+        gives.
+
+    Returns
+    -------
+    Summary
+        Voxels that are not finite count as failed, whatever their weight; NaN where there is
+        nothing to summarise.
+
+    Notes
+    -----
+    With :math:`W = \sum w_i` the mean is :math:`m = \sum w_i x_i / W` and the variance
+    :math:`\sum w_i (x_i - m)^2 / (W - \sum w_i^2 / W)`, which is not biased for voxels of equal
+    variance. Quantiles are those of Akinshin, whose sample size is Kish's
+    :math:`W^2 / \sum w_i^2`: a voxel of hardly any weight hardly counts.
+
+    References
+    ----------
+    Akinshin, Weighted quantile estimators, 2023, doi:10.48550/arXiv.2304.07265.
+
+    Examples
+    --------
+    >>> found = summarise_weighted([1.0, 4.0, np.nan, 9.0], [1.0, 0.5, 0.25, 0.0])
+    >>> found.mean, found.weight, found.n_voxels, found.n_failed
+    (2.0, 1.5, 3, 1)
+    """
+    share = np.asarray(weights, float)
+    x, w = np.asarray(values, float)[share > 0], share[share > 0]
+    valid = np.isfinite(x)
+    if not valid.any():
+        return _nothing(len(x))
+    x, w = x[valid], w[valid]
+    total, squares = float(w.sum()), float(np.square(w).sum())
+    mean = float(w @ x) / total
+    variance = float(w @ np.square(x - mean)) / (total - squares / total) if len(x) > 1 else np.nan
+    median, *percentiles = _weighted_quantiles(x, w, (50, *PERCENTILES))
+    return Summary(
+        n_voxels=len(valid),
+        n_valid=len(x),
+        weight=total,
+        mean=mean,
+        std=float(np.sqrt(variance)),
+        median=median,
+        percentiles=tuple(percentiles),
+    )
+
+
+def _weighted_quantiles(values: Array, weights: Array, percents: Sequence[float]) -> list[float]:
+    """Return quantiles that with equal weights are those of linear interpolation (type 7)."""
+    order = np.argsort(values)
+    size = float(weights.sum() ** 2 / np.square(weights).sum())
+    reached = np.concatenate([[0.0], np.cumsum(weights[order])])
+    reached /= reached[-1]
+    found = []
+    for percent in percents:
+        low = (size - 1) * percent / 100 / size
+        share = np.diff(np.clip((reached - low) * size, 0, 1))
+        found.append(float(share @ values[order]))
+    return found
 
 
 def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
@@ -138,6 +218,25 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     return whole
 
 
+def voxel_ml(affine: ArrayLike) -> float:
+    """Return the volume of a voxel.
+
+    Parameters
+    ----------
+    affine : (4, 4) array, mm
+
+    Returns
+    -------
+    float, ml
+
+    Examples
+    --------
+    >>> round(voxel_ml(np.diag([2, 2, 8, 1])), 6)
+    0.032
+    """
+    return abs(float(np.linalg.det(np.asarray(affine, float)[:3, :3]))) / 1000
+
+
 def volume_ml(labels: ArrayLike, lesion: int, affine: ArrayLike) -> float:
     """Return a lesion's volume from its voxels.
 
@@ -157,8 +256,7 @@ def volume_ml(labels: ArrayLike, lesion: int, affine: ArrayLike) -> float:
     >>> volume_ml(np.ones((10, 10, 10)), 1, np.eye(4))
     1.0
     """
-    voxel = abs(float(np.linalg.det(np.asarray(affine, float)[:3, :3])))
-    return int(np.count_nonzero(np.asarray(labels) == lesion)) * voxel / 1000
+    return int(np.count_nonzero(np.asarray(labels) == lesion)) * voxel_ml(affine)
 
 
 def lesion_series(
@@ -197,12 +295,40 @@ def lesion_series(
     >>> lesion_series(course, grid, labels, grid, grid, [7])
     {7: array([1., 2.])}
     """
-    data = np.asarray(series, float)
+    data = np.asarray(series)
     matrix = np.linalg.inv(np.asarray(series_affine)) @ to_series @ np.asarray(labels_affine)
     return {n: _mean_course(data, np.argwhere(labels == n), matrix) for n in lesions}
 
 
-def _mean_course(data: Array, voxels: NDArray[np.intp], matrix: Array) -> Array:
+def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
+    """Return the mean time or b-value course of a lesion that fills a part of each voxel.
+
+    Parameters
+    ----------
+    series : (..., N) array
+    weights : (...) array
+        Fraction of each voxel inside the lesion.
+
+    Returns
+    -------
+    (N,) array
+        Voxels where the course is not finite are left out; NaN where nothing is left.
+
+    Examples
+    --------
+    >>> weighted_course([[1.0, 2.0], [4.0, 8.0], [9.0, 9.0]], [1.0, 0.5, 0.0])
+    array([2., 4.])
+    """
+    share = np.asarray(weights, float)
+    courses, share = np.asarray(np.asarray(series)[share > 0], float), share[share > 0]
+    complete = np.isfinite(courses).all(axis=-1)
+    if not complete.any():
+        return np.full(courses.shape[-1], np.nan)
+    mean: Array = share[complete] @ courses[complete] / share[complete].sum()
+    return mean
+
+
+def _mean_course(data: NDArray[Any], voxels: NDArray[np.intp], matrix: Array) -> Array:
     """Interpolate a series at voxels brought over by a matrix, and average."""
     points = matrix[:3, :3] @ voxels.T + matrix[:3, 3:]
     low = np.maximum(np.floor(points.min(axis=1, initial=0)).astype(int) - 1, 0)
@@ -213,7 +339,7 @@ def _mean_course(data: Array, voxels: NDArray[np.intp], matrix: Array) -> Array:
     local = points - low[:, None]
     sampled = np.stack(
         [
-            ndimage.map_coordinates(block[..., i], local, order=1, cval=np.nan)
+            ndimage.map_coordinates(block[..., i].astype(float), local, order=1, cval=np.nan)
             for i in range(block.shape[-1])
         ],
         axis=-1,

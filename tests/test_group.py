@@ -314,7 +314,7 @@ def damage(path: Path, how: str) -> None:
         ("empty", "is empty"),
         ("header only", "is empty"),
         ("half a line", "breaks off"),
-        ("half a row", "line 4 has 17 of 18 cells"),
+        ("half a row", f"line 4 has {len(COLUMNS) - 1} of {len(COLUMNS)} cells"),
         ("no number", "n_voxels: 'fifty' is not a number"),
         ("another participant", "is of sub-04 ses-1week, in the folder of sub-03 ses-1week"),
         ("another session", "is of sub-03 ses-1month, in the folder of sub-03 ses-1week"),

@@ -121,5 +121,5 @@ def test_a_file_that_is_no_transform_is_named(content, tmp_path):
     path = tmp_path / "broken_xfm.txt"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(BadInput, match=r"broken_xfm\.txt: not an affine ITK transform"):
+    with pytest.raises(BadInput, match=r"broken_xfm\.txt: not one affine ITK transform"):
         read_itk(path)

@@ -244,3 +244,23 @@ def test_labels_come_to_a_series(tmp_path):
         float(np.sum(i.dataobj)) * abs(np.linalg.det(i.affine)) for i in (image, nib.load(mask))
     ]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.0039, 1.686])
+def test_a_scaled_mask_stays_a_mask(scale, tmp_path):
+    """A mask whose header scales its ones to another value comes over as ones, not as nothing."""
+    ones = np.zeros((6, 6, 6), np.uint8)
+    ones[2:4, 2:4, 2:4] = 1
+    stored = nib.Nifti1Image(ones, np.eye(4))
+    stored.header["scl_slope"], stored.header["scl_inter"] = scale, 0
+    with (tmp_path / "mask.nii").open("wb") as stream:
+        header = stored.header.copy()
+        header["vox_offset"], header["magic"] = 352, b"n+1"
+        header.write_to(stream)
+        stream.write(ones.tobytes(order="F"))
+    mask = nib.load(tmp_path / "mask.nii")
+    assert mask.get_fdata().max() == pytest.approx(scale)
+    node = ApplyTransform(in_files=mask.get_filename(), reference=mask.get_filename(), labels=True)
+    (tmp_path / "out").mkdir()
+    found = nib.load(node.run(cwd=tmp_path / "out").outputs.out_files).get_fdata()
+    np.testing.assert_array_equal(found, mask.get_fdata() > 0)

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput
-from bidsapp.rois import COLUMNS, as_labels, lesion_series, summarise, volume_ml
+from bidsapp.rois import (
+    COLUMNS,
+    as_labels,
+    lesion_series,
+    summarise,
+    summarise_weighted,
+    volume_ml,
+    weighted_course,
+)
 
 
 @given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(np.nan)), min_size=1, max_size=50))
@@ -30,7 +38,7 @@ def test_an_empty_region_has_no_mean():
 
 def test_every_column_is_described():
     """Each statistic of a row has its description among the columns."""
-    assert set(summarise([1.0], [True]).row()) < set(COLUMNS)
+    assert set(summarise([1.0], [True]).row(1.0)) < set(COLUMNS)
 
 
 def test_labels_must_be_whole_numbers():
@@ -72,3 +80,74 @@ def test_a_lesion_outside_the_series_has_no_course():
     found = lesion_series(series, np.eye(4), labels, np.eye(4), np.eye(4), [1, 2])
     assert np.isnan(found[1]).all()
     assert np.isnan(found[2]).all()
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(1e-3, 1))
+def test_equal_weights_are_no_weights(values, weight):
+    """Voxels that lie in the region by the same share give the statistics of whole voxels."""
+    found = summarise_weighted(values, np.full(len(values), weight))
+    plain = summarise(values, np.ones(len(values), bool))
+    assert (found.n_voxels, found.n_valid) == (plain.n_voxels, plain.n_valid)
+    assert found.weight == pytest.approx(weight * plain.weight)
+    near = {"rel": 1e-9, "abs": 1e-4, "nan_ok": True}
+    assert found.mean == pytest.approx(plain.mean, **near)
+    assert found.std == pytest.approx(plain.std, **near)
+    assert found.median == pytest.approx(plain.median, **near)
+    assert found.percentiles == pytest.approx(plain.percentiles, **near)
+
+
+def test_weighted_statistics_in_closed_form():
+    """Two values with weights 1 and 1/2: mean, SD and volume as by hand."""
+    found = summarise_weighted([3.0, 9.0, 100.0], [1.0, 0.5, 0.0])
+    assert found.mean == pytest.approx((3 + 4.5) / 1.5)
+    assert found.std == pytest.approx(np.sqrt((1 * 4 + 0.5 * 16) / (1.5 - 1.25 / 1.5)))
+    assert found.row(0.008)["measured_ml"] == pytest.approx(0.012)
+    assert found.n_voxels == 2
+
+
+def test_weighted_spread_is_not_biased():
+    """Over many draws the weighted variance is that of the voxels, whatever their weights."""
+    rng = np.random.default_rng(3)
+    weights = rng.uniform(0.05, 1, 12)
+    draws = rng.normal(5, 2, (4000, 12))
+    variance = np.mean([summarise_weighted(d, weights).std ** 2 for d in draws])
+    assert variance == pytest.approx(4, rel=0.03)
+
+
+def test_a_voxel_of_hardly_any_weight_hardly_counts():
+    """An outlier that the region only grazes changes no statistic: they go with the weight."""
+    rng = np.random.default_rng(5)
+    values, weights = rng.normal(0, 1, 30), rng.uniform(0.2, 1, 30)
+    without = summarise_weighted(values, weights)
+    grazed = summarise_weighted([*values, -1e3], [*weights, 1e-9])
+    assert grazed.n_voxels == without.n_voxels + 1
+    for name in ("mean", "std", "median", "percentiles", "weight"):
+        assert getattr(grazed, name) == pytest.approx(getattr(without, name), abs=1e-3)
+
+
+def test_weighted_quantiles_are_those_of_the_distribution():
+    """A ramp whose upper half weighs half has the quantiles of that density, by hand."""
+    values = np.linspace(0, 1, 20_001)
+    weights = np.where(values < 0.5, 1.0, 0.5)
+    found = summarise_weighted(values, weights)
+    quarter = np.interp([0.05, 0.25, 0.75, 0.95], [0, 2 / 3, 1], [0, 0.5, 1])
+    assert found.percentiles == pytest.approx(quarter, abs=1e-3)
+    assert found.median == pytest.approx(0.375, abs=1e-3)
+
+
+def test_weighted_failures_are_counted():
+    """A voxel without a value takes no part in any statistic, and is counted."""
+    found = summarise_weighted([np.nan, 2.0], [0.9, 0.1])
+    assert (found.n_voxels, found.n_valid, found.n_failed) == (2, 1, 1)
+    assert (found.mean, found.weight) == (2.0, pytest.approx(0.1))
+    assert np.isnan(found.std)
+    nothing = summarise_weighted([np.nan, 2.0], [0.9, 0.0])
+    assert (nothing.n_voxels, nothing.n_valid, nothing.weight) == (1, 0, 0.0)
+    assert np.isnan([nothing.mean, nothing.median, *nothing.percentiles]).all()
+
+
+def test_a_weighted_course_leaves_out_what_is_missing():
+    """A voxel that lacks one frame has no part in the course; none left is NaN."""
+    series = np.array([[1.0, 3.0], [np.nan, 9.0], [3.0, 9.0]])
+    np.testing.assert_allclose(weighted_course(series, [0.5, 1.0, 0.25]), [5 / 3, 5])
+    assert np.isnan(weighted_course(series, [0.0, 1.0, 0.0])).all()

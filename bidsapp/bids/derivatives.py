@@ -33,6 +33,7 @@ log
 *_desc-preproc_dwi.bvec
 **/perf/*_mask.*
 **/perf/*_dseg.*
+**/perf/*_probseg.*
 group_*
 """
 
@@ -105,7 +106,16 @@ def compress_file(source: Path, target: Path) -> None:
     NotWritable
         If the folder or the file cannot be written.
     """
-    _place(target, lambda part: part.write_bytes(gzip.compress(source.read_bytes(), 4, mtime=0)))
+
+    def compress(part: Path) -> None:
+        with (
+            source.open("rb") as raw,
+            part.open("wb") as stream,
+            gzip.GzipFile("", "wb", 4, stream, mtime=0) as packed,
+        ):
+            shutil.copyfileobj(raw, packed, 1 << 20)
+
+    _place(target, compress)
 
 
 def _place(path: Path, fill: Any) -> None:

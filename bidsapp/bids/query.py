@@ -22,6 +22,7 @@ from bidsapp.bids.records import (
     Rois,
     Session,
     Space,
+    Transform,
     TransmitField,
 )
 from bidsapp.bids.sidecar import (
@@ -43,9 +44,12 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "b1": {"suffix": "TB1map"},
     "roi": {"suffix": ["dseg", "mask"]},
     "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
+    "xfm": {"suffix": "xfm"},
 }
 _IMAGE = [".nii", ".nii.gz"]
 _DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
+_GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
+"""Where to a user's transform brings each image."""
 _SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
@@ -150,6 +154,7 @@ class Query:
             whole=attempt(self._rois, key, "whole") or (),
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
+            transforms=attempt(self._transforms, key) or (),
             problems=tuple(problems),
         )
 
@@ -270,6 +275,21 @@ class Query:
         if not found:
             return None
         return Rois(_readable(found[0], 3), _space(found[0]), (Lesion(1, "AIF"),))
+
+    def _transforms(self, key: Mapping[str, Any]) -> tuple[Transform, ...]:
+        """Return the user's own transforms that replace a registration; others are not ours."""
+        form = {"mode": "image", "extension": ".txt"}
+        for far in self._derived("xfm", key, to="individual", **form):
+            if far.entities["from"] != "T1w":
+                raise BadInput(
+                    f"{far.path}: goes past the T1w, so it is not used; give one to the T1w "
+                    "(to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
+                )
+        return tuple(
+            Transform(moving, Path(f.path))
+            for moving, goal in _GOALS.items()
+            for f in self._derived("xfm", key, to=goal, **form, **{"from": moving})
+        )
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._derived("aif", key, suffix="timeseries", extension=".tsv")

@@ -65,6 +65,17 @@ class Rois:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """A user's own ITK file, which brings the moving image to the T1w, or the T1w to the baseline.
+
+    `moving` is where from: ``dwi``, ``dce`` or ``T1w``.
+    """
+
+    moving: Space
+    file: Path
+
+
+@dataclass(frozen=True)
 class Session:
     """All that one session has; what it has not is None."""
 
@@ -80,6 +91,7 @@ class Session:
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None
     arterial_table: Path | None = None
+    transforms: tuple[Transform, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -91,6 +103,10 @@ class Session:
     def slug(self) -> str:
         """The session's name inside a workflow: letters, digits and underscores."""
         return f"ses_{self.label}"
+
+    def given(self, moving: Space) -> tuple[Path, ...]:
+        """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
+        return tuple(t.file for t in self.transforms if t.moving == moving)
 
     def rois(self, kind: Literal["enhancing", "whole"], space: Space) -> Rois | None:
         """Return the ROIs of that kind drawn in that space."""

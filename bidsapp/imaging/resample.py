@@ -100,48 +100,6 @@ def resample(
     return result
 
 
-def resample_labels(
-    labels: NDArray[Any],
-    affine: ArrayLike,
-    matrix: ArrayLike,
-    shape: Sequence[int],
-    target_affine: ArrayLike,
-) -> NDArray[Any]:
-    """Return labels on another grid: that of the nearest voxel, 0 outside the field of view.
-
-    Parameters
-    ----------
-    labels : (X, Y, Z) array
-    affine : (4, 4) array
-        Its voxels to RAS mm.
-    matrix : (4, 4) array
-        Points of the target to points of the image, RAS mm.
-    shape : three ints
-        Of the target grid.
-    target_affine : (4, 4) array
-        Its voxels to RAS mm.
-
-    Returns
-    -------
-    array of that shape, of the labels' type
-
-    Raises
-    ------
-    BadInput
-        If the labels are not 3D, or a matrix is not affine.
-
-    Examples
-    --------
-    >>> labels = np.array([0, 1, 2], np.uint8).reshape(3, 1, 1)
-    >>> resample_labels(labels, np.eye(4), np.eye(4), (5, 1, 1), np.diag([0.7, 1, 1, 1])).ravel()
-    array([0, 1, 1, 2, 0], dtype=uint8)
-    """
-    if labels.ndim != 3:
-        raise BadInput(f"a label image is 3D, not of shape {labels.shape}")
-    to_voxel = voxel_matrix(affine, matrix, target_affine)
-    return _interpolate(labels, to_voxel, tuple(shape), order=0, mode="grid-constant")
-
-
 def _resample_volume(
     data: NDArray[Any], to_voxel: Matrix, shape: tuple[int, ...], order: int, cval: float
 ) -> Image:

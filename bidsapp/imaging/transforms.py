@@ -269,7 +269,12 @@ def read_itk(path: Path | str) -> Matrix:
     try:
         return _affine(Affine.from_filename(str(path), fmt="itk").matrix)
     except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise BadInput(f"{path}: not an affine ITK transform in a text file ({error})") from error
+        raise BadInput(
+            f"{path}: not one affine ITK transform in a text file ({error}); write it as "
+            "AffineTransform_double_3_3"
+        ) from error
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
 
 
 def _affine(matrix: ArrayLike) -> Matrix:

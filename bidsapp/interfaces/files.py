@@ -1,5 +1,7 @@
 """What every node does with files: load an image, save an array beside its affine."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +52,41 @@ def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
     """
     data = np.asarray(array)
     kept = data if data.dtype.kind in "iu" else data.astype(np.float32)
-    image = nib.Nifti1Image(kept, like.affine)
+    nib.save(_on_grid(kept, like), path)
+    return str(path)
+
+
+def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:
+    """Create an image on disk, to be filled part by part: one too large to be held in memory.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.nii``.
+    shape
+        Three or four numbers.
+    like
+        Gives the affine and its code.
+
+    Returns
+    -------
+    array of that shape
+        Zero; what is written into it is in the file.
+    """
+    header = _on_grid(np.broadcast_to(np.float32(0), shape), like).header
+    header.set_data_offset(header.single_vox_offset)
+    with path.open("wb") as stream:
+        header.write_to(stream)
+        stream.truncate(header.single_vox_offset + 4 * math.prod(shape))
+    return np.memmap(path, np.float32, "r+", header.single_vox_offset, tuple(shape), order="F")
+
+
+def _on_grid(data: NDArray[Any], like: nib.Nifti1Image) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(data, like.affine)
     image.set_sform(like.affine, int(like.header["sform_code"]) or 1)
     image.set_qform(like.affine, int(like.header["qform_code"]) or 1)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-    return str(path)
+    return image
 
 
 def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Image]:

@@ -19,13 +19,14 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.errors import RegistrationError
+from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.masks import brain_mask, centroid, template_brain, template_path
 from bidsapp.imaging.motion import COLUMNS, framewise_displacement, read_volreg
 from bidsapp.imaging.quality import accept, assess
 from bidsapp.imaging.recentring import mask_fixed, recentre, restore_centre
-from bidsapp.imaging.resample import resample, resample_labels
+from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import Matrix, compose, invert, nearest_rigid, read_itk, write_itk
-from bidsapp.interfaces.files import load, save
+from bidsapp.interfaces.files import load, load_labels, save
 
 TEMPLATE = str(template_path())
 
@@ -155,7 +156,7 @@ class _ApplyTransformInput(BaseInterfaceInputSpec):
     transform = File(exists=True, desc="ITK; scanner coordinates alone without one")
     then = File(exists=True, desc="ITK; from the transform's fixed image on to the reference")
     order = traits.Range(low=0, high=5, value=1, usedefault=True, desc="of the spline")
-    labels = traits.Bool(False, usedefault=True, desc="take the nearest voxel, 0 outside")
+    labels = traits.Bool(False, usedefault=True, desc="take what fills most of a voxel, 0 outside")
 
 
 class _ApplyTransformOutput(TraitedSpec):
@@ -181,10 +182,10 @@ class ApplyTransform(SimpleInterface):
         return runtime
 
     def _resample(self, path: str, matrix: Matrix, reference: nib.Nifti1Image) -> Any:
-        data, image = load(path)
+        data, image = load_labels(path) if self.inputs.labels else load(path)
         grid = (image.affine, matrix, reference.shape[:3], reference.affine)
         if self.inputs.labels:
-            return resample_labels(data.astype(np.int16), *grid)
+            return resample_labels(data, *grid)
         return resample(data, *grid, order=self.inputs.order)
 
 

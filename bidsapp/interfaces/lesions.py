@@ -1,9 +1,11 @@
 """Nodes that bring maps and lesion labels together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -16,14 +18,33 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.imaging.transforms import read_itk
-from bidsapp.interfaces.files import load, load_labels
+from bidsapp.interfaces.files import Float, load, load_labels
 from bidsapp.interfaces.fitting import read_column, read_learnt
 from bidsapp.models import combine_directions, count_directions, fit
-from bidsapp.rois import COLUMNS, Array, lesion_series, summarise, volume_ml
+from bidsapp.rois import (
+    COLUMNS,
+    Array,
+    Summary,
+    lesion_series,
+    summarise,
+    summarise_weighted,
+    volume_ml,
+    voxel_ml,
+    weighted_course,
+)
+
+
+def read_fractions(path: str) -> Float:
+    """Return how much of each voxel lies in each lesion, (X, Y, Z, L), also of one lesion."""
+    fractions, _ = load(path)
+    return fractions if fractions.ndim == 4 else fractions[..., None]
 
 
 class _LesionInput(BaseInterfaceInputSpec):
-    rois = File(exists=True, mandatory=True, desc="label image")
+    rois = File(exists=True, desc="label image")
+    fractions = File(
+        exists=True, xor=["rois"], desc="4D: how much of each voxel is in each of the lesions"
+    )
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
 
 
@@ -32,7 +53,7 @@ class _RoiStatisticsInput(_LesionInput):
     parameters = traits.List(
         traits.Tuple(traits.Str, traits.Str, traits.Str), desc="(name, unit, model) of each map"
     )
-    identity = traits.Dict(desc="participant_id, session_id and roi of each row")
+    identity = traits.Dict(desc="participant_id, session_id, roi and space of each row")
 
 
 class _RoiStatisticsOutput(TraitedSpec):
@@ -47,16 +68,16 @@ class RoiStatistics(SimpleInterface):
     output_spec = _RoiStatisticsOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        like = self.inputs.maps[0] if self.inputs.maps else None
-        labels, image = load_labels(self.inputs.rois, like)
-        rows = self._values(labels) if like else self._volumes(labels, image.affine)
+        rows = self._values() if self.inputs.maps else self._volumes()
         table, dictionary = (Path(runtime.cwd) / f"roistats.{e}" for e in ("tsv", "json"))
         table.write_bytes(to_tsv(list(COLUMNS), rows))
         dictionary.write_bytes(to_json({k: {"Description": v} for k, v in COLUMNS.items()}))
         self._results.update(out_file=str(table), dictionary=str(dictionary))
         return runtime
 
-    def _values(self, labels: Any) -> list[Mapping[str, Any]]:
+    def _values(self) -> list[Mapping[str, Any]]:
+        like = self.inputs.maps[0]
+        ml = voxel_ml(nib.load(like).affine)
         maps = [
             (*row, load(path)[0])
             for path, row in zip(self.inputs.maps, self.inputs.parameters, strict=True)
@@ -69,13 +90,25 @@ class RoiStatistics(SimpleInterface):
                 "parameter": name,
                 "unit": unit,
                 "model": model,
-                **summarise(values, labels == lesion).row(),
+                **summarise_in(values).row(ml),
             }
-            for lesion, excluded in self.inputs.lesions
+            for lesion, excluded, summarise_in in self._regions(like)
             for name, unit, model, values in maps
         ]
 
-    def _volumes(self, labels: Any, affine: Array) -> list[Mapping[str, Any]]:
+    def _regions(self, like: str) -> Iterator[tuple[int, bool, Callable[[Any], Summary]]]:
+        """Yield each lesion, whether it is excluded, and what summarises a map in it."""
+        if self.inputs.fractions:
+            fractions = read_fractions(self.inputs.fractions)
+            for i, lesion in enumerate(self.inputs.lesions):
+                yield *lesion, partial(summarise_weighted, weights=fractions[..., i])
+        else:
+            labels, _ = load_labels(self.inputs.rois, like)
+            for lesion in self.inputs.lesions:
+                yield *lesion, partial(summarise, inside=labels == lesion[0])
+
+    def _volumes(self) -> list[Mapping[str, Any]]:
+        labels, image = load_labels(self.inputs.rois)
         return [
             {
                 **self.inputs.identity,
@@ -84,7 +117,7 @@ class RoiStatistics(SimpleInterface):
                 "parameter": "volume",
                 "unit": "ml",
                 "n_voxels": int((labels == lesion).sum()),
-                "mean": volume_ml(labels, lesion, affine),
+                "mean": volume_ml(labels, lesion, image.affine),
             }
             for lesion, excluded in self.inputs.lesions
         ]
@@ -112,13 +145,9 @@ class LesionCurves(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.series)
-        labels, roi_image = load_labels(self.inputs.rois)
-        matrix = read_itk(self.inputs.to_series) if self.inputs.to_series else np.eye(4)
         name, abscissa, data, design = self._design(data)
-        present = [n for n, _ in self.inputs.lesions if (labels == n).any()]
-        courses = lesion_series(data, image.affine, labels, roi_image.affine, matrix, present)
         columns = {name: abscissa}
-        for lesion, course in courses.items():
+        for lesion, course in self._courses(data, image.affine).items():
             known = read_learnt(self.inputs.learnt, self.inputs.model, lesion)
             fitted = fit(self.inputs.model, course, **design, **known)
             columns[f"lesion-{lesion}"] = course
@@ -128,6 +157,19 @@ class LesionCurves(SimpleInterface):
         target.write_bytes(to_tsv(list(columns), rows))
         self._results["out_file"] = str(target)
         return runtime
+
+    def _courses(self, data: Any, affine: Array) -> dict[int, Array]:
+        """Return the mean course of each lesion that there is."""
+        if self.inputs.fractions:
+            fractions = read_fractions(self.inputs.fractions)
+            present = [
+                (i, n) for i, (n, _) in enumerate(self.inputs.lesions) if fractions[..., i].any()
+            ]
+            return {n: weighted_course(data, fractions[..., i]) for i, n in present}
+        labels, image = load_labels(self.inputs.rois)
+        matrix = read_itk(self.inputs.to_series) if self.inputs.to_series else np.eye(4)
+        here = [n for n, _ in self.inputs.lesions if (labels == n).any()]
+        return lesion_series(data, affine, labels, image.affine, matrix, here)
 
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""

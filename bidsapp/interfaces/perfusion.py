@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.files import Float, Mask, load, load_labels, load_mask, save
+from bidsapp.interfaces.files import Float, Mask, create, load, load_labels, load_mask, save
 from bidsapp.models.aif import plasma_from_blood
 from bidsapp.models.artery import arterial_in, find_artery
 from bidsapp.models.enhancement import (
@@ -30,12 +30,12 @@ from bidsapp.models.enhancement import (
 )
 from bidsapp.models.spgr import Conversion, concentration_status
 
-_NOT_CONVERTED = 255
+NOT_CONVERTED = 255
 _LEVELS = {
     str(int(Conversion.OK)): "every frame has a concentration",
     str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration gives",
     str(int(Conversion.UNUSABLE)): "baseline, T1 or flip angle is missing or not positive",
-    str(_NOT_CONVERTED): "outside the mask",
+    str(NOT_CONVERTED): "outside the mask",
 }
 
 
@@ -215,30 +215,34 @@ class SignalToConcentration(SimpleInterface):
         mask = load_mask(self.inputs.mask or None)
         inside = np.ones(data.shape[:3], bool) if mask is None else mask
         b1 = _load_b1(self.inputs)
-        spgr = _corrected(_spgr(self.inputs), None if b1 is None else b1[inside])
-        frames = self.inputs.baseline_frames
-        found = to_concentration(data[inside], frames, tissue[inside], spgr)
-        result = np.full_like(data, np.nan)
-        result[inside] = found
-        status = np.full(data.shape[:3], _NOT_CONVERTED, np.uint8)
-        status[inside] = concentration_status(found)
         folder = Path(runtime.cwd)
-        self._results["out_file"] = save(result, image, folder / "concentration.nii")
+        result = create(folder / "concentration.nii", data.shape, image)
+        status = np.full(data.shape[:3], NOT_CONVERTED, np.uint8)
+        missing = 0
+        for z in range(data.shape[2]):  # all at once would take several times the series' memory
+            here = inside[..., z]
+            spgr = _corrected(_spgr(self.inputs), None if b1 is None else b1[..., z][here])
+            found = to_concentration(
+                data[:, :, z][here], self.inputs.baseline_frames, tissue[..., z][here], spgr
+            )
+            result[:, :, z] = np.nan
+            result[:, :, z][here] = found
+            status[..., z][here] = concentration_status(found)
+            missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
+        self._results["out_file"] = str(folder / "concentration.nii")
         self._results["status"] = save(status, image, folder / "status.nii")
-        (folder / "counts.json").write_bytes(to_json(_counts(found)))
+        (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
         self._results["counts"] = str(folder / "counts.json")
         return runtime
 
 
-def _counts(concentration: Any) -> dict[str, Any]:
+def _counts(status: Any, missing: int) -> dict[str, Any]:
     """Count voxels and frames of which no concentration explains the signal."""
-    status = concentration_status(concentration)
-    beyond = concentration[status == Conversion.BEYOND_RANGE]
     return {
         "Description": "Whether a concentration explains the signal of each voxel",
         "Levels": _LEVELS,
-        "Voxels": len(status),
-        "VoxelsBeyondRange": len(beyond),
-        "FramesBeyondRange": int(np.isnan(beyond).sum()),
+        "Voxels": int((status != NOT_CONVERTED).sum()),
+        "VoxelsBeyondRange": int((status == Conversion.BEYOND_RANGE).sum()),
+        "FramesBeyondRange": missing,
         "VoxelsUnusable": int((status == Conversion.UNUSABLE).sum()),
     }

@@ -110,7 +110,8 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
 
 def _conversion(participant: Participant) -> Iterator[Finding]:
     for session in participant.sessions:
-        path = session.find("perf", "desc-concentration_quality.json")
+        name = "desc-concentration_quality.json"
+        path = session.find("perf", name) or session.find("perf", name, "T1w")
         if path is None:
             continue
         counts = read_json(path)

@@ -9,6 +9,7 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.lesions import RoiStatistics
+from bidsapp.workflows.given import init_given_wf
 from bidsapp.workflows.outputs import identity, lesion_list, namer, save, source_uri, spatial
 from bidsapp.workflows.registration import init_brain_mask_wf, init_register_wf
 
@@ -77,12 +78,17 @@ def _connect_reference(
 ) -> None:
     """Register the T1w to the baseline's, rigidly, and write it there."""
     names = namer(session)
-    register = init_register_wf(
-        "to_baseline",
-        transform="rigid",
-        cost="lpa",
-        nthreads=config.omp_nthreads,
-        sloppy=config.sloppy,
+    given = session.given("T1w")
+    register = (
+        init_given_wf("to_baseline", given)
+        if given
+        else init_register_wf(
+            "to_baseline",
+            transform="rigid",
+            cost="lpa",
+            nthreads=config.omp_nthreads,
+            sloppy=config.sloppy,
+        )
     )
     register.inputs.inputnode.moving = str(session.t1w)
     register.inputs.inputnode.fixed = str(reference)
@@ -167,7 +173,7 @@ def _connect_volumes(
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
     known = {n for n, _ in lesion_list(rois, excluded)} | lesions.keys()
     volumes.inputs.lesions = [(n, n in excluded) for n in sorted(known)]
-    volumes.inputs.identity = identity(session, "whole")
+    volumes.inputs.identity = identity(session, "whole", rois.space)
     names = namer(session)
     paths = [names.path("anat", "roistats", e, seg="whole") for e in (".tsv", ".json")]
     files = pe.Node(niu.Merge(2), name="volume_files")

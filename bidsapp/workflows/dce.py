@@ -11,6 +11,7 @@ from bidsapp.config import Config, agent_relaxivity, field_constant
 from bidsapp.interfaces.derivatives import AverageVolumes
 from bidsapp.interfaces.fitting import FitKinetics
 from bidsapp.interfaces.perfusion import (
+    NOT_CONVERTED,
     FindArterialInput,
     FindReferenceFrame,
     SignalToConcentration,
@@ -30,6 +31,7 @@ from bidsapp.workflows.series import (
     connect_labels,
     series_inputnode,
 )
+from bidsapp.workflows.t1wgrid import connect_fit_grid, put_back, whole_maps
 
 
 def acquisition(series: Dynamic, config: Config) -> dict[str, float]:
@@ -86,20 +88,23 @@ def init_dce_wf(
     aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", cost="lpa")
     b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
     arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
+    data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)
+    if grid.scanner:
+        b1 = connect_b1(workflow, session, (grid.average, "out_file"), "b1_to_T1w", grid.scanner)
     concentration = _connect_concentration(
-        workflow, moved, aligned, b1, arterial, session, series, config
+        workflow, data, grid, b1, arterial, session, series, config
     )
     rows = kinetic_rows(config.dce_model, delay=config.fit_delay)
     fits = [
-        _connect_fit(workflow, concentration, aligned, arterial, session, series, config, row)
+        _connect_fit(workflow, concentration, grid, arterial, session, series, config, row)
         for row in rows
     ]
     for fitted in fits:
-        save_maps(workflow, fitted, session, config)
-    connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
-    connect_lesions(workflow, aligned, fits, concentration, session, config, excluded)
+        save_maps(workflow, fitted, grid, session, config)
+    connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
+    connect_lesions(workflow, grid, fits, concentration, session, config, excluded)
     if config.dce_model == AUTO:
-        connect_choice(workflow, aligned, fits, session, config, excluded)
+        connect_choice(workflow, grid, fits, session, config, excluded)
     return workflow
 
 
@@ -207,7 +212,7 @@ def _save_artery(
 
 def _connect_concentration(
     workflow: pe.Workflow,
-    moved: Port,
+    data: Port,
     aligned: Alignment,
     b1: Port | None,
     arterial: pe.Node,
@@ -220,7 +225,7 @@ def _connect_concentration(
         SignalToConcentration(**acquisition(series, config)), name="concentration", mem_gb=4
     )
     node.inputs.t1_tissue = relaxation(series, config)["t1_tissue"]
-    workflow.connect(*moved, node, "in_file")
+    workflow.connect(*data, node, "in_file")
     workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
@@ -229,14 +234,23 @@ def _connect_concentration(
         workflow.connect(*t1_map, node, "t1_map")
     if b1:
         workflow.connect(*b1, node, "b1_map")
-    _save_concentration(workflow, node, session, series, config)
+    _save_concentration(workflow, node, aligned, session, series, config)
     return node, "out_file"
 
 
 def _save_concentration(
-    workflow: pe.Workflow, node: pe.Node, session: Session, series: Dynamic, config: Config
+    workflow: pe.Workflow,
+    node: pe.Node,
+    aligned: Alignment,
+    session: Session,
+    series: Dynamic,
+    config: Config,
 ) -> None:
-    """Write the concentrations, and where and how often no concentration explains the signal."""
+    """Write the concentrations, and where and how often no concentration explains the signal.
+
+    On the T1w's grid the concentrations would take a gigabyte: they are not written there.
+    """
+    space = "T1w" if aligned.space == "T1w" else ""
     sidecar: dict[str, Any] = {
         "Units": "mmol/l",
         "Sources": [source_uri(series.image, config)],
@@ -244,14 +258,17 @@ def _save_concentration(
     }
     names, files = namer(session), pe.Node(niu.Merge(3), name="concentration_files")
     paths = [
-        names.path("perf", "dce", desc="concentration"),
-        names.path("perf", "quality", desc="concentration"),
-        names.path("perf", "quality", ".json", desc="concentration"),
+        None if space else names.path("perf", "dce", desc="concentration"),
+        names.path("perf", "quality", space=space, desc="concentration"),
+        names.path("perf", "quality", ".json", space=space, desc="concentration"),
     ]
     sidecars = [sidecar | b1_sidecar(session, config), {}, {}]
     writer = save("save_concentration", config, paths, sidecars)
-    for i, name in enumerate(("out_file", "status", "counts"), 1):
-        workflow.connect(node, name, files, f"in{i}")
+    status = put_back(
+        workflow, (node, "status"), aligned, session, "whole_status", outside=NOT_CONVERTED
+    )
+    for i, port in enumerate(((node, "out_file"), status, (node, "counts")), 1):
+        workflow.connect(*port, files, f"in{i}")
     workflow.connect(files, "out", writer, "in_files")
 
 
@@ -288,4 +305,5 @@ def _connect_fit(
         settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file")}
     tabulated = model is kinetic_rows(config.dce_model, delay=config.fit_delay)[-1]
-    return Fitted(node, model, "perf", series.image, settings, design, tabulated=tabulated)
+    maps = whole_maps(workflow, node, aligned, session)
+    return Fitted(node, maps, model, "perf", series.image, settings, design, tabulated=tabulated)

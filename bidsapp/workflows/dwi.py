@@ -17,14 +17,16 @@ from bidsapp.models.base import Array
 from bidsapp.models.decay import B_ZERO
 from bidsapp.models.table import ivim_row
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
-from bidsapp.workflows.outputs import analysis_space, namer, save, source_uri
+from bidsapp.workflows.outputs import lesion_rois, namer, save, source_uri
 from bidsapp.workflows.registration import init_motion_wf
 from bidsapp.workflows.series import (
     Alignment,
+    Port,
     connect_alignment,
     connect_labels,
     series_inputnode,
 )
+from bidsapp.workflows.t1wgrid import connect_fit_grid, whole_maps
 
 
 def fit_options(model: Model, config: Config) -> dict[str, Any]:
@@ -151,11 +153,12 @@ def init_dwi_wf(
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):
         models.append(ivim_row(config.ivim_model))
-    fits = [_connect_fit(workflow, moved, aligned, session, series, config, m) for m in models]
+    data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)
+    fits = [_connect_fit(workflow, data, grid, session, series, config, m) for m in models]
     for fitted in fits:
-        save_maps(workflow, fitted, session, config)
-    connect_spaces(workflow, inputnode, aligned, fits, session, reference, config)
-    connect_lesions(workflow, aligned, fits, moved, session, config, excluded)
+        save_maps(workflow, fitted, grid, session, config)
+    connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
+    connect_lesions(workflow, grid, fits, data, session, config, excluded)
     return workflow
 
 
@@ -207,7 +210,7 @@ def _add_gradients(
 
 def _connect_fit(
     workflow: pe.Workflow,
-    moved: tuple[pe.Node, str],
+    data: Port,
     aligned: Alignment,
     session: Session,
     series: Diffusion,
@@ -223,12 +226,13 @@ def _connect_fit(
     if series.bvectors:
         node.inputs.bvectors = str(series.bvectors)
     node.inputs.options = options
-    workflow.connect(*moved, node, "in_file")
+    workflow.connect(*data, node, "in_file")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
     told = options | _connect_regions(workflow, aligned, session, config, node, model)
     design = {"bvalues": list(series.bvalues), "options": options}
-    return Fitted(node, model, "dwi", series.image, told, design)
+    maps = whole_maps(workflow, node, aligned, session)
+    return Fitted(node, maps, model, "dwi", series.image, told, design)
 
 
 def _connect_regions(
@@ -242,7 +246,7 @@ def _connect_regions(
     """Give each lesion a prior of its own, where the model has one; return what is to be told."""
     if "region" not in model.options:
         return {}
-    rois = session.rois("enhancing", analysis_space(session, aligned.series))
+    rois = lesion_rois(session, aligned.series, config)
     if not rois:
         return {"region": "one for all voxels, as there is no ROI of the enhancing part"}
     connect_labels(workflow, aligned, rois, node, "regions")

@@ -8,9 +8,10 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import Session
+from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.fitting import map_names
+from bidsapp.interfaces.fractions import LesionFractions
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.lesions import LesionCurves, RoiStatistics
 from bidsapp.models import Model
@@ -18,10 +19,12 @@ from bidsapp.workflows.outputs import (
     analysis_space,
     identity,
     lesion_list,
+    lesion_rois,
     map_path,
     map_sidecar,
     namer,
     save,
+    source_uri,
 )
 from bidsapp.workflows.series import Alignment, Port
 
@@ -32,10 +35,12 @@ _DATATYPE = {"dwi": "dwi", "dce": "perf"}
 class Fitted:
     """A node that fitted a model: to which image, with which options and which design.
 
-    Of several kinetic models one is tabulated for the lesions.
+    Its maps are those on the whole of the grid. Of several kinetic models one is tabulated for the
+    lesions.
     """
 
     node: pe.Node
+    maps: Port
     model: Model
     datatype: str
     source: Path
@@ -55,16 +60,21 @@ class Fitted:
         return ["ADC"] if self.model.name == "adc" else names
 
 
-def save_maps(workflow: pe.Workflow, fitted: Fitted, session: Session, config: Config) -> None:
-    """Write the maps of a fit in the space of its series."""
+def save_maps(
+    workflow: pe.Workflow, fitted: Fitted, aligned: Alignment, session: Session, config: Config
+) -> None:
+    """Write the maps of a fit in the space where they were fitted."""
     names = fitted.files
-    paths = [map_path(session, fitted.datatype, fitted.model, n) for n in names]
-    sidecars = [map_sidecar(fitted.model, n, fitted.source, config, fitted.options) for n in names]
-    wanted = "native" in config.output_spaces
+    space = "T1w" if aligned.space == "T1w" else ""
+    paths = [map_path(session, fitted.datatype, fitted.model, n, space) for n in names]
+    sidecars = [
+        map_sidecar(fitted.model, n, fitted.source, config, fitted.options, space) for n in names
+    ]
+    wanted = aligned.space in config.output_spaces or not session.t1w
     writer = save(
         f"save_{fitted.model.label}", config, [p if wanted else None for p in paths], sidecars
     )
-    workflow.connect(fitted.node, "out_files", writer, "in_files")
+    workflow.connect(*fitted.maps, writer, "in_files")
     workflow.connect(fitted.node, "learnt", writer, "learnt")
 
 
@@ -77,10 +87,11 @@ def connect_spaces(
     reference: Path | None,
     config: Config,
 ) -> None:
-    """Bring the parameter maps onto the T1w and, where asked, onto the baseline T1w."""
-    if not aligned.to_t1w:
+    """Bring the parameter maps onto the T1w, if they are not there, and onto the baseline T1w."""
+    if not session.t1w:
         return
-    _connect_space(workflow, inputnode, aligned, fits, session, reference, config, "T1w")
+    if aligned.space == "native" and "T1w" in (config.roi_space, *config.output_spaces):
+        _connect_space(workflow, inputnode, aligned, fits, session, reference, config, "T1w")
     if reference and "individual" in config.output_spaces:
         _connect_space(workflow, inputnode, aligned, fits, session, reference, config, "individual")
 
@@ -96,14 +107,16 @@ def _connect_space(
     space: str,
 ) -> None:
     """Resample the parameter maps once, through all transforms, and write them."""
-    assert aligned.to_t1w is not None
     merge = selected_maps(workflow, fits, f"maps_for_{space}")
     onto = pe.Node(ApplyTransform(), name=f"maps_to_{space}", mem_gb=1)
     workflow.connect(merge, "out", onto, "in_files")
     onto.inputs.reference = str(session.t1w if space == "T1w" else reference)
-    workflow.connect(*aligned.to_t1w, onto, "transform")
+    if aligned.to_t1w:
+        workflow.connect(*aligned.to_t1w, onto, "transform")
     if space == "individual" and session.t1w != reference:
-        workflow.connect(inputnode, "to_individual", onto, "then")
+        workflow.connect(
+            inputnode, "to_individual", onto, "then" if aligned.to_t1w else "transform"
+        )
     if space in config.output_spaces:
         pairs = [(f, n) for f in fits for n in f.measured]
         paths = [map_path(session, f.datatype, f.model, n, space) for f, n in pairs]
@@ -122,7 +135,7 @@ def selected_maps(workflow: pe.Workflow, fits: Sequence[Fitted], name: str) -> p
     for i, fitted in enumerate(fits, 1):
         pick = pe.Node(niu.Select(), name=f"{name}_{fitted.model.label}")
         pick.inputs.index = [fitted.files.index(n) for n in fitted.measured]
-        workflow.connect(fitted.node, "out_files", pick, "inlist")
+        workflow.connect(*fitted.maps, pick, "inlist")
         workflow.connect(pick, "out", merge, f"in{i}")
     return merge
 
@@ -137,28 +150,27 @@ def connect_lesions(
     excluded: frozenset[int],
 ) -> None:
     """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses."""
-    rois = session.rois("enhancing", analysis_space(session, aligned.series))
+    rois = lesion_rois(session, aligned.series, config)
     if not rois:
         return
     tabulated = [fitted for fitted in fits if fitted.tabulated]
     main = tabulated[-1]
     names = namer(session)
+    space = analysis_space(session, aligned.series, config)
     statistics = pe.Node(RoiStatistics(), name="lesions")
-    statistics.inputs.rois = str(rois.image)
     statistics.inputs.lesions = lesion_list(rois, excluded)
-    statistics.inputs.identity = identity(session, "enhancing")
+    statistics.inputs.identity = identity(session, "enhancing", space)
     statistics.inputs.parameters = [
         (n, f.model.parameter(n).unit, f.model.label) for f in tabulated for n in f.measured
     ]
-    if aligned.to_t1w:
+    if space == "T1w" and aligned.space == "native":
         pick = pe.Node(niu.Select(), name="maps_tabulated")
         tabular = [f.tabulated for f in fits for _ in f.measured]
         pick.inputs.index = [i for i, wanted in enumerate(tabular) if wanted]
         workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", pick, "inlist")
-        workflow.connect(pick, "out", statistics, "maps")
     else:
-        native = selected_maps(workflow, tabulated, "maps_native")
-        workflow.connect(native, "out", statistics, "maps")
+        pick = selected_maps(workflow, tabulated, "maps_tabulated")
+    workflow.connect(pick, "out", statistics, "maps")
     writer = save(
         "save_lesions",
         config,
@@ -174,7 +186,40 @@ def connect_lesions(
             (both, writer, [("out", "in_files")]),
         ]
     )
-    _connect_curves(workflow, aligned, main, series, session, config, statistics)
+    curves = _connect_curves(workflow, aligned, main, series, session, config, statistics)
+    _connect_regions(workflow, aligned, rois, space, session, config, (statistics, curves))
+
+
+def _connect_regions(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    rois: Rois,
+    space: Space,
+    session: Session,
+    config: Config,
+    nodes: Sequence[pe.Node],
+) -> None:
+    """Give the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
+    if rois.space == space:
+        for node in nodes:
+            node.inputs.rois = str(rois.image)
+        return
+    assert aligned.to_series is not None
+    fractions = pe.Node(LesionFractions(), name="lesion_fractions")
+    fractions.inputs.rois = str(rois.image)
+    fractions.inputs.lesions = [lesion.index for lesion in rois.lesions]
+    workflow.connect(aligned.average, "out_file", fractions, "reference")
+    workflow.connect(*aligned.to_series, fractions, "transform")
+    for node in nodes:
+        workflow.connect(fractions, "out_file", node, "fractions")
+    sidecar = {
+        "Description": "Fraction of each voxel inside each lesion: its weight in the lesion table",
+        "LabelMap": [lesion.name for lesion in rois.lesions],
+        "Sources": [source_uri(rois.image, config)],
+    }
+    path = namer(session).path(_DATATYPE[aligned.series], "probseg", seg="enhancing")
+    writer = save("save_fractions", config, [path], [sidecar])
+    workflow.connect(fractions, "out_file", writer, "in_files")
 
 
 def _connect_curves(
@@ -185,10 +230,9 @@ def _connect_curves(
     session: Session,
     config: Config,
     statistics: pe.Node,
-) -> None:
+) -> pe.Node:
     """Average the series over each lesion, fit the model to it, and write both."""
     curves = pe.Node(LesionCurves(), name="curves")
-    curves.inputs.rois = statistics.inputs.rois
     curves.inputs.lesions = statistics.inputs.lesions
     curves.inputs.model = fitted.model.name
     arterial = fitted.design.get("arterial")
@@ -199,9 +243,10 @@ def _connect_curves(
         curves.inputs.bvalues = fitted.design["bvalues"]
         curves.inputs.options = fitted.design["options"]
     workflow.connect(*series, curves, "series")
-    if aligned.to_t1w:
+    if aligned.to_t1w and analysis_space(session, aligned.series, config) == "T1w":
         workflow.connect(*aligned.to_t1w, curves, "to_series")
     desc = "concentration" if arterial else "signal"
     path = namer(session).path(fitted.datatype, "timeseries", ".tsv", seg="enhancing", desc=desc)
     writer = save("save_curves", config, [path])
     workflow.connect(curves, "out_file", writer, "in_files")
+    return curves

@@ -10,14 +10,16 @@ from bidsapp.config import Config
 from bidsapp.interfaces.modelchoice import CompareModels
 from bidsapp.workflows.maps import Fitted
 from bidsapp.workflows.outputs import (
-    analysis_space,
     identity,
     lesion_list,
+    lesion_rois,
     namer,
     save,
     source_uri,
+    spatial,
 )
 from bidsapp.workflows.series import Alignment, connect_labels
+from bidsapp.workflows.t1wgrid import put_back
 
 
 def connect_choice(
@@ -28,7 +30,7 @@ def connect_choice(
     config: Config,
     excluded: frozenset[int],
 ) -> None:
-    """Compare the models on the series' own voxels, which no interpolation has mixed."""
+    """Compare the models on the voxels that were fitted: no interpolation has mixed their fits."""
     node = pe.Node(CompareModels(), name="compare_models", mem_gb=1)
     node.inputs.models = [f.model.label for f in fits]
     node.inputs.reported = next(f.model.label for f in fits if f.tabulated)
@@ -39,14 +41,16 @@ def connect_choice(
         workflow.connect(fitted.node, "out_files", pick, "inlist")
         workflow.connect(pick, "out", merge, f"in{i}")
     workflow.connect(merge, "out", node, "maps")
-    rois = session.rois("enhancing", analysis_space(session, aligned.series))
-    outputs = ["best"]
-    paths = [namer(session).path("perf", "dcemap", desc="modelchoice")]
+    rois = lesion_rois(session, aligned.series, config)
+    space = "T1w" if aligned.space == "T1w" else ""
+    best = put_back(workflow, (node, "best"), aligned, session, "whole_choice")
+    outputs = [best]
+    paths = [namer(session).path("perf", "dcemap", space=space, desc="modelchoice")]
     if rois:
         node.inputs.lesions = lesion_list(rois, excluded)
-        node.inputs.identity = identity(session, "enhancing")
+        node.inputs.identity = identity(session, "enhancing", aligned.series)
         connect_labels(workflow, aligned, rois, node, "rois")
-        outputs += ["out_file", "dictionary"]
+        outputs += [(node, "out_file"), (node, "dictionary")]
         paths += [
             namer(session).path("perf", "roistats", e, seg="enhancing", desc="modelchoice")
             for e in (".tsv", ".json")
@@ -56,9 +60,9 @@ def connect_choice(
         "Levels": {str(i): f.model.name for i, f in enumerate(fits, 1)},
         "Sources": [source_uri(fits[0].source, config)],
         "SkullStripped": False,
-    }
+    } | spatial(space)
     writer = save("save_choice", config, paths, [sidecar, {}, {}][: len(paths)])
     files = pe.Node(niu.Merge(len(paths)), name="choice_files")
-    for i, name in enumerate(outputs, 1):
-        workflow.connect(node, name, files, f"in{i}")
+    for i, port in enumerate(outputs, 1):
+        workflow.connect(*port, files, f"in{i}")
     workflow.connect(files, "out", writer, "in_files")

@@ -109,9 +109,18 @@ def save(
     return node
 
 
-def analysis_space(session: Session, series: Space) -> Space:
-    """Return where lesions are measured: on the T1w, or in the series where there is none."""
-    return "T1w" if session.t1w else series
+def analysis_space(session: Session, series: Space, config: Config) -> Space:
+    """Return where lesions are measured: on the T1w; in the series if asked or there is no T1w."""
+    return "T1w" if session.t1w and config.roi_space == "T1w" else series
+
+
+def lesion_rois(session: Session, series: Space, config: Config) -> Rois | None:
+    """Return the ROIs of the enhancing part that the series is measured in.
+
+    They are drawn where it is measured, or else on the T1w and taken there.
+    """
+    own = session.rois("enhancing", analysis_space(session, series, config))
+    return own or (session.rois("enhancing", "T1w") if session.t1w else None)
 
 
 def lesion_list(rois: Rois, excluded: frozenset[int]) -> list[tuple[int, bool]]:
@@ -119,10 +128,11 @@ def lesion_list(rois: Rois, excluded: frozenset[int]) -> list[tuple[int, bool]]:
     return [(lesion.index, lesion.index in excluded) for lesion in rois.lesions]
 
 
-def identity(session: Session, roi: str) -> dict[str, str]:
-    """Return the columns of a lesion table that say whose it is."""
+def identity(session: Session, roi: str, space: Space) -> dict[str, str]:
+    """Return the columns of a lesion table that say whose it is, and on which grid."""
     return {
         "participant_id": f"sub-{session.participant}",
         "session_id": session.id,
         "roi": roi,
+        "space": space,
     }

@@ -15,9 +15,16 @@ from bidsapp.workflows.series import Alignment, Port
 
 
 def connect_b1(
-    workflow: pe.Workflow, session: Session, reference: Port | Path, name: str
+    workflow: pe.Workflow,
+    session: Session,
+    reference: Port | Path,
+    name: str,
+    scanner: Port | None = None,
 ) -> Port | None:
-    """Bring the session's B1 map, if it has one, to a grid by scanner coordinates."""
+    """Bring the session's B1 map, if it has one, to a grid by scanner coordinates.
+
+    A grid that is not the scanner's comes with the transform from its points to the scanner's.
+    """
     if session.transmit_field is None:
         return None
     source = workflow.get_node("b1") or pe.Node(ReadB1(), name="b1")
@@ -29,6 +36,8 @@ def connect_b1(
         onto.inputs.reference = str(reference)
     else:
         workflow.connect(*reference, onto, "reference")
+    if scanner:
+        workflow.connect(*scanner, onto, "transform")
     return onto, "out_files"
 
 
@@ -51,7 +60,7 @@ def connect_t1(
     session: Session,
     config: Config,
 ) -> Port:
-    """Fit T1 to the flip angles and bring it to the dynamic series by scanner coordinates."""
+    """Fit T1 to the flip angles and bring it to the grid of the fit by scanner coordinates."""
     model = MODELS[config.t1_model]
     fit = pe.Node(FitT1(), name="t1", mem_gb=2)
     fit.inputs.in_files = [str(i) for i in series.images]
@@ -78,4 +87,6 @@ def connect_t1(
             (fit, writer, [("out_file", "in_files")]),
         ]
     )
+    if aligned.scanner:
+        workflow.connect(*aligned.scanner, onto, "transform")
     return onto, "out_files"

@@ -9,6 +9,7 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.workflows.given import init_given_wf
 from bidsapp.workflows.outputs import namer, save, spatial
 from bidsapp.workflows.registration import init_register_wf
 
@@ -29,6 +30,10 @@ class Alignment:
         ITK transforms: the series onto the T1w's grid, and back.
     mask
         The brain on the series' grid.
+    scanner
+        Where models are fitted on the T1w's grid: ITK transform from the T1w's points to the
+        scanner's, where the series was acquired. `average` then gives that grid, on which images
+        of the T1w lie as they are.
     """
 
     series: Space
@@ -36,6 +41,12 @@ class Alignment:
     to_t1w: Port | None = None
     to_series: Port | None = None
     mask: Port | None = None
+    scanner: Port | None = None
+
+    @property
+    def space(self) -> str:
+        """Where maps are fitted: ``native`` or ``T1w``."""
+        return "T1w" if self.scanner else "native"
 
 
 def series_inputnode() -> pe.Node:
@@ -56,12 +67,17 @@ def connect_alignment(
     """Register a series' average to the T1w with 12 parameters, and bring the brain mask back."""
     if not session.t1w:
         return Alignment(series, average)
-    register = init_register_wf(
-        "register",
-        transform="affine",
-        cost=cost,
-        nthreads=config.omp_nthreads,
-        sloppy=config.sloppy,
+    given = session.given(series)
+    register = (
+        init_given_wf("register", given)
+        if given
+        else init_register_wf(
+            "register",
+            transform="affine",
+            cost=cost,
+            nthreads=config.omp_nthreads,
+            sloppy=config.sloppy,
+        )
     )
     register.inputs.inputnode.fixed = str(session.t1w)
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
@@ -87,14 +103,16 @@ def connect_alignment(
 def connect_labels(
     workflow: pe.Workflow, aligned: Alignment, labels: Rois, node: pe.Node, field: str
 ) -> None:
-    """Give a label image to a node; one drawn on the T1w is brought to the series' grid first."""
-    if labels.space == aligned.series or not aligned.to_series:
+    """Give a label image to a node, brought to the grid of the fit if it was drawn on another."""
+    way = aligned.scanner if labels.space == aligned.series else aligned.to_series
+    if not way and not aligned.scanner:
         node.inputs.trait_set(**{field: str(labels.image)})
         return
     onto = pe.Node(ApplyTransform(labels=True), name=f"{field}_to_{aligned.series}")
     onto.inputs.in_files = [str(labels.image)]
     workflow.connect(aligned.average, "out_file", onto, "reference")
-    workflow.connect(*aligned.to_series, onto, "transform")
+    if way:
+        workflow.connect(*way, onto, "transform")
     workflow.connect(onto, "out_files", node, field)
 
 

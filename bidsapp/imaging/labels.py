@@ -1,0 +1,243 @@
+"""Labels on other grids: how much of a voxel each label fills, and which label fills most of it."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging.resample import Image, voxel_matrix
+from bidsapp.imaging.transforms import Matrix, apply, invert
+
+Box = tuple[slice, ...]
+
+_PER_VOXEL = 4
+"""Samples along each axis of a target voxel, at least."""
+_PER_SOURCE_VOXEL = 4
+"""Samples along each voxel of the labels' own grid, at least."""
+_AT_ONCE = 100_000
+"""Samples that are looked up at once; they stay in the cache."""
+
+
+def label_fractions(
+    labels: NDArray[Any],
+    affine: ArrayLike,
+    matrix: ArrayLike,
+    shape: Sequence[int],
+    target_affine: ArrayLike,
+    wanted: Sequence[int],
+) -> Image:
+    r"""Return how much of each voxel of another grid lies inside each label.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) array of int
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    matrix : (4, 4) array
+        Points of the target to points of the labels, RAS mm.
+    shape : three ints
+        Of the target grid.
+    target_affine : (4, 4) array
+        Its voxels to RAS mm.
+    wanted : sequence of L ints
+        Labels.
+
+    Returns
+    -------
+    shape + (L,) array
+        0 to 1, together at most 1.
+
+    Raises
+    ------
+    BadInput
+        If the labels are not 3D, or a matrix is not affine.
+
+    Notes
+    -----
+    The weight of label :math:`n` in voxel :math:`v` is the share of the voxel's volume
+
+    .. math:: w_n(v) = \frac{1}{|v|} \int_v [L(x) = n]\, dx
+
+    by the midpoint rule, with at least four samples along each axis of a voxel, of the target and
+    of the labels. The labels are those of their nearest voxel; outside their field of view there is
+    none. So a lesion keeps its volume, whatever the size of the voxels.
+
+    Examples
+    --------
+    >>> labels = np.array([1, 1, 1, 0, 2, 2]).reshape(6, 1, 1)
+    >>> coarse = np.array([[2, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    >>> found = label_fractions(labels, np.eye(4), np.eye(4), (3, 1, 1), coarse, [1, 2])
+    >>> found[:, 0, 0].tolist()
+    [[1.0, 0.0], [0.5, 0.0], [0.0, 1.0]]
+    """
+    to_voxel = _to_voxel(labels, affine, matrix, target_affine)
+    result = np.zeros((*shape, len(wanted)), np.float32)
+    for i, label in enumerate(wanted):
+        box, share = _share(labels == label, to_voxel, tuple(shape))
+        result[..., i][box] = share
+    return result
+
+
+def resample_labels(
+    labels: NDArray[Any],
+    affine: ArrayLike,
+    matrix: ArrayLike,
+    shape: Sequence[int],
+    target_affine: ArrayLike,
+) -> NDArray[Any]:
+    """Return labels on another grid: in each voxel the one that fills most of it.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) array of int
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    matrix : (4, 4) array
+        Points of the target to points of the labels, RAS mm.
+    shape : three ints
+        Of the target grid.
+    target_affine : (4, 4) array
+        Its voxels to RAS mm.
+
+    Returns
+    -------
+    array of that shape, of the labels' type
+        0 where no label fills more than what is left.
+
+    Raises
+    ------
+    BadInput
+        If the labels are not 3D, or a matrix is not affine.
+
+    See Also
+    --------
+    label_fractions : how the shares are found.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1, 2], np.uint8).reshape(3, 1, 1)
+    >>> resample_labels(labels, np.eye(4), np.eye(4), (5, 1, 1), np.diag([0.7, 1, 1, 1])).ravel()
+    array([0, 1, 1, 2, 0], dtype=uint8)
+    """
+    to_voxel = _to_voxel(labels, affine, matrix, target_affine)
+    result, most = np.zeros(shape, labels.dtype), np.zeros(shape, np.float32)
+    left = np.ones(shape, np.float32)
+    for label in np.unique(labels[labels != 0]):
+        box, share = _share(labels == label, to_voxel, tuple(shape))
+        more = share > most[box]
+        result[box][more] = label
+        most[box][more] = share[more]
+        left[box] -= share
+    result[left >= most] = 0
+    return result
+
+
+def bounding_box(inside: NDArray[Any]) -> Box:
+    """Return the smallest box that holds all of a region.
+
+    Parameters
+    ----------
+    inside : (X, Y, Z) array
+
+    Returns
+    -------
+    three slices
+
+    Raises
+    ------
+    BadInput
+        If the region is empty.
+
+    Examples
+    --------
+    >>> [s.start for s in bounding_box(np.eye(4)[:, :, None] * [0, 1])]
+    [0, 0, 1]
+    """
+    found = ndimage.find_objects(np.asarray(inside, bool).astype(np.uint8))
+    if not found:
+        raise BadInput("the region has no voxel, so no box holds it")
+    box: Box = found[0]
+    return box
+
+
+def _to_voxel(
+    labels: NDArray[Any], affine: ArrayLike, matrix: ArrayLike, target_affine: ArrayLike
+) -> Matrix:
+    if labels.ndim != 3:
+        raise BadInput(f"a label image is 3D, not of shape {labels.shape}")
+    return voxel_matrix(affine, matrix, target_affine)
+
+
+def _share(
+    inside: NDArray[np.bool_], to_voxel: Matrix, shape: tuple[int, ...]
+) -> tuple[Box, Image]:
+    """Return the part of the target grid that a region reaches, and the region's share in it.
+
+    Only voxels that the region's surface may cross are sampled; the others are in or out.
+    """
+    reach = np.floor(np.abs(to_voxel[:3, :3]).sum(axis=1) / 2).astype(int) + 1
+    region, start = _cut_out(inside, 2 * reach + 1)
+    here = to_voxel.copy()
+    here[:3, 3] -= start
+    box = _target_box(region.shape, here, shape)
+    here[:3, 3] += here[:3, :3] @ [s.start for s in box]
+    size = tuple(s.stop - s.start for s in box)
+    if 0 in (*size, *region.shape):
+        return box, np.zeros(size, np.float32)
+    window = tuple(2 * reach + 1)
+    wholly = _at_centres(ndimage.minimum_filter(region, window), here, size)
+    partly = _at_centres(ndimage.maximum_filter(region, window), here, size) & ~wholly
+    share = wholly.astype(np.float32)
+    share[partly] = _sampled(region, here, np.argwhere(partly))
+    return box, share
+
+
+def _cut_out(
+    inside: NDArray[np.bool_], margin: NDArray[np.int_]
+) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
+    """Return a region's bounding box with an empty margin around it, and where it begins."""
+    if not inside.any():
+        return np.zeros((0, 0, 0), bool), np.zeros(3, int)
+    box = bounding_box(inside)
+    start = np.array([s.start for s in box]) - margin
+    return np.pad(inside[box], [(int(m), int(m)) for m in margin]), start
+
+
+def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:
+    """Return the part of a target grid whose voxels' centres may lie in a source grid."""
+    corners = np.array(list(product(*[(-0.5, n - 0.5) for n in source])))
+    reached = apply(invert(to_voxel), corners)
+    low = np.clip(np.floor(reached.min(axis=0)), 0, shape).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + 1, low, shape).astype(int)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _at_centres(
+    region: NDArray[np.bool_], to_voxel: Matrix, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Return what the nearest voxel says at each centre of the target's voxels."""
+    linear, offset = to_voxel[:3, :3], to_voxel[:3, 3]
+    options: Any = {"order": 0, "mode": "constant", "prefilter": False}
+    found = ndimage.affine_transform(region.view(np.uint8), linear, offset, shape, **options)
+    return np.asarray(found, bool)
+
+
+def _sampled(
+    region: NDArray[np.bool_], to_voxel: Matrix, voxels: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Return the region's share of some voxels of the target, by samples all over each of them."""
+    steps = np.linalg.norm(to_voxel[:3, :3], axis=0)
+    counts = np.maximum(_PER_VOXEL, np.ceil(_PER_SOURCE_VOXEL * steps)).astype(int)
+    places = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
+    offsets = np.array(list(product(*places))) @ to_voxel[:3, :3].T + 0.5
+    share = np.empty(len(voxels), np.float32)
+    step = max(1, _AT_ONCE // len(offsets))
+    for i in range(0, len(voxels), step):
+        points = apply(to_voxel, voxels[i : i + step])[:, None] + offsets
+        nearest = np.moveaxis(np.floor(points).astype(np.int32), -1, 0)
+        share[i : i + step] = region[tuple(nearest)].mean(axis=1)
+    return share

@@ -1,0 +1,63 @@
+"""The node that takes a user's transform in place of a registration."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json
+from bidsapp.errors import BadInput
+from bidsapp.imaging.quality import accept, assess
+from bidsapp.imaging.transforms import invert, read_itk, write_itk
+from bidsapp.interfaces.files import load
+
+
+class _TakeTransformInput(BaseInterfaceInputSpec):
+    transforms = InputMultiObject(
+        File(exists=True), mandatory=True, desc="ITK; one, that resamples moving on the fixed grid"
+    )
+    moving = File(exists=True, mandatory=True)
+    fixed_mask = File(exists=True, mandatory=True, desc="brain")
+    source = traits.Str(mandatory=True, desc="what the quality names as the transform's source")
+
+
+class _TakeTransformOutput(TraitedSpec):
+    to_fixed = File(exists=True, desc="ITK transform that resamples moving on the fixed grid")
+    to_moving = File(exists=True, desc="its inverse")
+    quality = File(exists=True, desc="JSON")
+
+
+class TakeTransform(SimpleInterface):
+    """Check a transform that was given, and hand it on as a registration would."""
+
+    input_spec = _TakeTransformInput
+    output_spec = _TakeTransformOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        path, *others = self.inputs.transforms
+        if others:
+            names = ", ".join(sorted(Path(p).name for p in self.inputs.transforms))
+            raise BadInput(
+                f"several transforms were given for one registration: {names}; keep one, or choose "
+                'with --bids-filter-file, for example {"xfm": {"desc": "mine"}}'
+            )
+        matrix = read_itk(path)
+        mask, fixed = load(self.inputs.fixed_mask)
+        moving = nib.load(self.inputs.moving)
+        quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
+        accept(quality, f"{path}, the transform that was given")
+        folder = Path(runtime.cwd)
+        content = quality.as_dict() | {"engine": "given", "source": self.inputs.source}
+        (folder / "quality.json").write_bytes(to_json(content))
+        self._results["to_fixed"] = str(write_itk(matrix, folder / "to_fixed.txt"))
+        self._results["to_moving"] = str(write_itk(invert(matrix), folder / "to_moving.txt"))
+        self._results["quality"] = str(folder / "quality.json")
+        return runtime
