@@ -9,6 +9,7 @@ from typing import Any
 
 from bidsapp.config import (
     AIF_SOURCES,
+    ENGINES,
     FIT_SPACES,
     HAEMATOCRIT,
     NOISE,
@@ -147,11 +148,18 @@ def _add_analysis(made: ArgumentParser) -> None:
     group.add_argument(
         "--sloppy",
         action="store_true",
-        help="quick look: rigid registration by a fast engine; not for a study",
+        help="quick look: rigid registration, without a second opinion; not for a study",
     )
 
 
 def _add_spaces(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--registration-engine",
+        choices=ENGINES,
+        default=Config.registration_engine,
+        help="our own local Pearson correlation (default; asks niimath where it is in doubt), or "
+        "AFNI's in niimath",
+    )
     group.add_argument(
         "--fit-space",
         choices=FIT_SPACES,

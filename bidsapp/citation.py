@@ -58,19 +58,17 @@ def _registration(config: Config) -> str:
         if config.motion_correction
         else "Motion within the series was not corrected. "
     )
-    if config.sloppy:
-        return (
-            f"{motion}For a quick look the mean b = 0 image, the mean dynamic image and the "
-            "T1-weighted images of later sessions were registered rigidly by niimath's fast engine "
-            "(SPM- and FLIRT-like costs), not by the local Pearson correlation. "
-            f"{_interpolation(config)}"
-        )
+    engine = {
+        "metperf": "own code: truncated octahedra, analytic slopes, many starts, 3 resolutions",
+        "niimath": "AFNI's 3dAllineate code in niimath",
+    }[config.registration_engine]
+    freedom = "rigidly, for a quick look," if config.sloppy else "with 12 parameters"
     return (
         f"{motion}The mean b = 0 image and the mean dynamic image were registered to the "
-        "post-contrast T1-weighted image of their session with 12 parameters under the local "
-        "Pearson correlation (signed for the b = 0 image, absolute for the dynamic one; AFNI's "
-        "3dAllineate code in niimath; Saad et al. 2009), and the T1-weighted images of later "
-        f"sessions rigidly to that of the baseline. {_interpolation(config)}"
+        f"post-contrast T1-weighted image of their session {freedom} under the local "
+        f"Pearson correlation (signed for the b = 0 image, absolute for the dynamic one; {engine}; "
+        "Saad et al. 2009), and the T1-weighted images of later sessions rigidly to that of the "
+        f"baseline, lesions left out. {_interpolation(config)}"
     )
 
 
@@ -194,7 +192,7 @@ def _references(config: Config) -> list[str]:
     rows += [] if config.t1_tissue else [MODELS[config.t1_model]]
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
-        *([] if config.sloppy else [_LOCAL_PEARSON]),
+        _LOCAL_PEARSON,
         *([_FLOOR] if config.noise == "rician" else []),
         *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),

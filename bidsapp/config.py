@@ -15,6 +15,7 @@ from bidsapp.errors import UsageError
 SPACES = ("native", "T1w", "individual")
 FIT_SPACES = ("native", "T1w")
 ROI_SPACES = ("T1w", "native")
+ENGINES = ("metperf", "niimath")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
@@ -57,6 +58,8 @@ class Config:
         Frames before the contrast agent; 0 to find them.
     motion_correction
         Whether series are corrected for motion.
+    registration_engine
+        What brings images together: our own local Pearson correlation, or AFNI's in niimath.
     fit_space
         Where models are fitted: on the grid of their series, or on the T1w's.
     roi_space
@@ -69,7 +72,7 @@ class Config:
     plugin_file
         A nipype plugin, YAML.
     sloppy
-        Register quickly and rigidly: for a first look and for tests.
+        Register rigidly, without a second opinion: for a first look and for tests.
     stop_on_first_crash, write_graph, resource_monitor
         Passed on to nipype.
     """
@@ -97,6 +100,7 @@ class Config:
     haematocrit: float = HAEMATOCRIT
     baseline_frames: int = 0
     motion_correction: bool = True
+    registration_engine: str = ENGINES[0]
     fit_space: str = "native"
     roi_space: str = "T1w"
     output_spaces: tuple[str, ...] = ("native", "T1w")

@@ -28,6 +28,7 @@ class Head:
     t1w: np.ndarray
     b0: np.ndarray
     dce: np.ndarray
+    lesion: np.ndarray
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +53,7 @@ def head() -> Head:
             (220, 60, 100, 115, 20, 170),
         )
     ]
-    return Head(affine, brain, *images)
+    return Head(affine, brain, *images, lesion)
 
 
 def _map(name: str) -> np.ndarray:

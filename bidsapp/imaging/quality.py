@@ -19,10 +19,12 @@ ROTATION_DEGREES = 30.0
 """Largest rotation that is believed."""
 OVERLAP = 0.6
 """Smallest share of the brain in the moving field of view that is believed."""
-ERROR_MM = (1.0, 2.0)
+ERROR_MM = (0.6, 2.0)
 """Expected error from which on a registration is doubtful, and from which on it has failed."""
-AMBIGUITY = (0.5, 0.75)
+AMBIGUITY = (0.3, 0.5)
 """Likewise, how close another answer comes."""
+DISAGREEMENT_MM = (1.0, 2.0)
+"""Likewise, how far another answer to the same question is."""
 _SAMPLE = 20_000
 
 
@@ -55,6 +57,11 @@ class Quality:
     ambiguity : float
         How close the best other answer comes: 0 no better than chance, 1 as good as this one; NaN
         where none was sought.
+    round_trip_mm : float
+        Mean distance between the answer and the one from exchanged roles; NaN where only one was
+        sought.
+    disagreement_mm : float
+        Mean distance from the answer of an independent engine; NaN where none was asked.
     """
 
     determinant: float
@@ -63,6 +70,8 @@ class Quality:
     overlap: float
     expected_error_mm: float = float("nan")
     ambiguity: float = float("nan")
+    round_trip_mm: float = float("nan")
+    disagreement_mm: float = float("nan")
 
     @property
     def verdict(self) -> Verdict:
@@ -83,26 +92,50 @@ class Quality:
 
     def _complaints(self, *, worse: bool) -> list[str]:
         """Return what lies beyond the limits of failure, or of doubt."""
-        found = []
+        doubts = self._doubts(worse=worse)
+        if worse and self.disagreement_mm <= DISAGREEMENT_MM[0]:
+            doubts = []  # two engines, one answer
+        return self._impossible() + doubts
+
+    def _impossible(self) -> list[str]:
+        """Return what no head does between two scans."""
         low, high = DETERMINANT
-        if not low <= self.determinant <= high:
-            found.append(f"ratio of volumes {self.determinant:.3f} (believed: {low:g} to {high:g})")
-        if not self.rotation_degrees <= ROTATION_DEGREES:
-            turned = f"{self.rotation_degrees:.0f} degrees"
-            found.append(f"rotation of {turned} (believed: up to {ROTATION_DEGREES:g})")
-        if not self.overlap >= OVERLAP:
-            found.append(f"overlap of {self.overlap:.0%} (believed: at least {OVERLAP:.0%})")
-        limit = ERROR_MM[worse]
-        if self.expected_error_mm > limit:
-            found.append(
-                f"expected error of {self.expected_error_mm:.1f} mm (believed: up to {limit:g})"
-            )
-        closeness = AMBIGUITY[worse]
-        if self.ambiguity > closeness:
-            found.append(
-                f"another answer {self.ambiguity:.0%} as good (believed: up to {closeness:.0%})"
-            )
-        return found
+        turned = f"{self.rotation_degrees:.0f} degrees"
+        checks = (
+            (
+                low <= self.determinant <= high,
+                f"ratio of volumes {self.determinant:.3f} (believed: {low:g} to {high:g})",
+            ),
+            (
+                self.rotation_degrees <= ROTATION_DEGREES,
+                f"rotation of {turned} (believed: up to {ROTATION_DEGREES:g})",
+            ),
+            (
+                self.overlap >= OVERLAP,
+                f"overlap of {self.overlap:.0%} (believed: at least {OVERLAP:.0%})",
+            ),
+        )
+        return [text for met, text in checks if not met]
+
+    def _doubts(self, *, worse: bool) -> list[str]:
+        """Return what speaks against the answer; what is not known does not."""
+        limits = {
+            "expected_error_mm": (ERROR_MM, "expected error of {:.1f} mm (believed: up to {:g})"),
+            "round_trip_mm": (
+                DISAGREEMENT_MM,
+                "{:.1f} mm from the way back (believed: up to {:g})",
+            ),
+            "disagreement_mm": (
+                DISAGREEMENT_MM,
+                "{:.1f} mm from the other engine (believed: up to {:g})",
+            ),
+            "ambiguity": (AMBIGUITY, "another answer {:.0%} as good (believed: up to {:.0%})"),
+        }
+        return [
+            text.format(getattr(self, name), limit[worse])
+            for name, (limit, text) in limits.items()
+            if getattr(self, name) > limit[worse]
+        ]
 
 
 def overlap(
@@ -170,9 +203,7 @@ def assess(
     affine: ArrayLike,
     moving_shape: Sequence[int],
     moving_affine: ArrayLike,
-    *,
-    expected_error_mm: float = float("nan"),
-    ambiguity: float = float("nan"),
+    **told: float,
 ) -> Quality:
     """Return what a registration did, for the report and for `accept`.
 
@@ -187,8 +218,8 @@ def assess(
     moving_shape : three ints
     moving_affine : (4, 4) array
         The moving voxels to RAS mm.
-    expected_error_mm, ambiguity : float
-        As far as the engine tells.
+    **told : float
+        Other attributes of `Quality`, as far as they are known.
 
     Returns
     -------
@@ -212,8 +243,7 @@ def assess(
         rotation_degrees=parts.rotation_degrees,
         translation_mm=float(np.linalg.norm(parts.translation)),
         overlap=overlap(matrix, mask, affine, moving_shape, moving_affine),
-        expected_error_mm=expected_error_mm,
-        ambiguity=ambiguity,
+        **told,
     )
 
 

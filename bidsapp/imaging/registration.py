@@ -1,6 +1,6 @@
 """Registration by the local Pearson correlation: many starts, three resolutions, exact slopes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +9,7 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 
 from bidsapp.errors import BadInput
+from bidsapp.imaging.masks import grow
 from bidsapp.imaging.matching import (
     Descent,
     Match,
@@ -31,6 +32,7 @@ from bidsapp.imaging.sampling import (
 from bidsapp.imaging.similarity import METRICS, Metric
 from bidsapp.imaging.starts import (
     ambiguity,
+    distance,
     distinct,
     followed,
     foreground,
@@ -45,28 +47,41 @@ STARTS = 128
 """Random poses about each of two guesses; a power of two."""
 FOLLOWED, KEPT = 16, 3
 """How many of the starts are followed coarsely, and how many of their ends from there."""
+CHANCE = 16
+"""How many random poses tell what cost chance gives."""
 APART = 4.0
 """mm; the mean distance from which on two ends are different answers."""
-STIFFNESS = 0.5
-"""Price of a strain while the answer is sought: keeps a slab from stretching over the brain."""
 MOST_SAMPLES = 100_000
+RIM = 6.0
+"""Left out along the edge of the fixed mask where scales are sought, mm: there lie skull and dura,
+whose contrast is not the brain's, and which pull the scale by up to a percent."""
 MARGIN = 12.0
 """Kept around the brain in a fine image, mm."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A resolution: width of what a point becomes, distance of the samples, size of a block, mm."""
+    """A resolution.
+
+    Attributes
+    ----------
+    name : str
+    width, spacing, block : float, mm
+        What a point becomes, distance of the samples, size of the blocks.
+    stiffness : float
+        Price of a strain: keeps a slab from being stretched over the brain.
+    """
 
     name: str
     width: float
     spacing: float
     block: float
+    stiffness: float
 
 
-COARSE = Level("coarse", 10.0, 8.0, 40.0)
-MIDDLE = Level("middle", 5.0, 4.0, 28.0)
-FINE = Level("fine", 2.0, 2.5, 18.0)
+COARSE = Level("coarse", 10.0, 8.0, 40.0, 0.5)
+MIDDLE = Level("middle", 5.0, 4.0, 28.0, 0.5)
+FINE = Level("fine", 2.0, 2.5, 18.0, 0.01)
 
 
 @dataclass(frozen=True)
@@ -191,19 +206,13 @@ def register(
     else:
         start, stages, closeness = np.array(initial, float), (), float("nan")
     end, spread = _refined(pair, start, transform, metric)
-    matrix = end.matrix
+    matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
     if symmetric:
-        back, _ = _refined(pair.turned(), invert(matrix), transform, metric)
-        matrix = halfway(matrix, invert(back.matrix))
-    quality = assess(
-        matrix,
-        pair.fixed_weight.data,
-        pair.fixed_weight.affine,
-        moving.shape,
-        moving.affine,
-        expected_error_mm=spread,
-        ambiguity=closeness,
-    )
+        back = invert(_refined(pair.turned(), invert(matrix), transform, metric)[0].matrix)
+        told["round_trip_mm"] = distance(matrix, back, pair.points)
+        matrix = halfway(matrix, back)
+    weight = pair.fixed_weight
+    quality = assess(matrix, weight.data, weight.affine, moving.shape, moving.affine, **told)
     stages = (*stages, Stage(FINE.name, (end.cost,), end.evaluations))
     return Registration(matrix, end.cost, stages, quality)
 
@@ -254,6 +263,13 @@ def _pair(
     )
 
 
+def _core(weight: Image) -> Image:
+    """Return a mask without its rim, at half the resolution."""
+    coarse = thinned(weight, 2.0)
+    rim = grow(coarse.data == 0, coarse.affine, RIM)
+    return coarse if rim.all() else Image((~rim).astype(np.float32), coarse.affine)
+
+
 def _weight(mask: nib.Nifti1Image | None, image: Image, name: str) -> Image | None:
     """Return a mask as weights of 0 and 1."""
     if mask is None:
@@ -279,14 +295,16 @@ def _search(
     ends = followed(coarse, chosen, "rigid", 30)
     first = distinct(ends, pair.points, APART, KEPT)
     level = _level(pair, metric, MIDDLE)
-    turned = distinct(followed(level, first, "rigid", 20), pair.points, APART, 2)
+    reached = followed(level, first, "rigid", 20)
+    turned = distinct(reached, pair.points, APART, 2)
     answers = followed(level, turned, "affine", 30) if transform == "affine" else turned
     answers = distinct(answers, pair.points, APART, KEPT)
     stages = (
         _stage(COARSE, first, sum(d.evaluations for d in starts + ends)),
-        _stage(MIDDLE, answers, sum(d.evaluations for d in turned + answers)),
+        _stage(MIDDLE, answers, sum(d.evaluations for d in reached + answers)),
     )
-    return answers[0].matrix, stages, ambiguity(starts, ends, pair.points, 3 * APART)
+    chance = scored(level, [d.matrix for d in starts[2 : 2 + CHANCE]])
+    return answers[0].matrix, stages, ambiguity(chance, reached, pair.points, 3 * APART)
 
 
 def _stage(level: Level, ends: list[Descent], evaluations: int) -> Stage:
@@ -299,7 +317,7 @@ def _level(pair: _Pair, metric: Metric, level: Level) -> Match:
     samples = _samples(fixed, pair.fixed_weight, np.eye(4), level.block)
     image = at_resolution(pair.moving, level.width)
     mask = pair.moving_weight
-    return match(samples, image, metric, mask=mask, stiffness=STIFFNESS)
+    return match(samples, image, metric, mask=mask, stiffness=level.stiffness)
 
 
 def _samples(image: Image, weight: Image, to_weight: Matrix, block: float) -> Samples:
@@ -323,6 +341,8 @@ def _refined(
     pair: _Pair, start: Matrix, transform: Transform, metric: Metric
 ) -> tuple[Descent, float]:
     """Return the end of the finest descent, fixed to moving, and its expected error in mm."""
+    if transform == "affine":
+        pair = replace(pair, fixed_weight=_core(pair.fixed_weight))
     if np.prod(pair.moving.zooms) <= 1.5 * np.prod(pair.fixed.zooms):
         problem = _level(pair, metric, FINE)
         end = descend(problem, start, transform, 40)
@@ -331,7 +351,7 @@ def _refined(
     moving = cropped(pair.moving, apply(start, pair.points), MARGIN)
     samples = _samples(moving, pair.fixed_weight, there, FINE.block)
     fixed = like_voxels_of(pair.fixed, moving, start)
-    problem = match(samples, fixed, metric)
+    problem = match(samples, fixed, metric, stiffness=FINE.stiffness)
     end = descend(problem, there, transform, 40)
     error = expected_error(problem, end.matrix, transform, apply(start, pair.points))
     return Descent(invert(end.matrix), end.cost, end.evaluations), error

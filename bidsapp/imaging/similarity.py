@@ -145,7 +145,9 @@ class LocalPearson:
 
 @dataclass(frozen=True)
 class MutualInformation:
-    """The normalised mutual information with given values, negated.
+    """The normalised mutual information with given values, less one, negated.
+
+    It is times the share of the values that count, so that leaving the field of view never pays.
 
     Attributes
     ----------
@@ -168,7 +170,9 @@ class MutualInformation:
         place = np.clip((values - self.low) / self.width, 0, BINS - 1.001)
         lower = place.astype(np.intp)
         rest = place - lower
-        weight = counts / max(int(counts.sum()), 1)
+        number = max(int(counts.sum()), 1)
+        share = number / len(values)
+        weight = counts / number
         cell = self.bins * BINS + lower
         joint = np.zeros(BINS * BINS)
         joint += np.bincount(cell, weight * (1 - rest), BINS * BINS)
@@ -180,8 +184,8 @@ class MutualInformation:
         log_joint, log_theirs = _log(table), np.broadcast_to(_log(theirs), table.shape)
         slope = ((ratio * log_joint - log_theirs) / max(double, 1e-9)).ravel()
         inner = (place > 0) & (place < BINS - 1.001)
-        by_value = -weight * inner * (slope[cell + 1] - slope[cell]) / self.width
-        return Comparison(-ratio, by_value.astype(np.float32))
+        by_value = -share * weight * inner * (slope[cell + 1] - slope[cell]) / self.width
+        return Comparison(share * (1 - ratio), by_value.astype(np.float32))
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

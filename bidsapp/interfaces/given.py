@@ -13,11 +13,11 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput
 from bidsapp.imaging.quality import accept, assess
-from bidsapp.imaging.transforms import invert, read_itk, write_itk
+from bidsapp.imaging.transforms import read_itk
 from bidsapp.interfaces.files import load
+from bidsapp.interfaces.registration import write_alignment
 
 
 class _TakeTransformInput(BaseInterfaceInputSpec):
@@ -54,10 +54,6 @@ class TakeTransform(SimpleInterface):
         moving = nib.load(self.inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
         accept(quality, f"{path}, the transform that was given")
-        folder = Path(runtime.cwd)
-        content = quality.as_dict() | {"engine": "given", "source": self.inputs.source}
-        (folder / "quality.json").write_bytes(to_json(content))
-        self._results["to_fixed"] = str(write_itk(matrix, folder / "to_fixed.txt"))
-        self._results["to_moving"] = str(write_itk(invert(matrix), folder / "to_moving.txt"))
-        self._results["quality"] = str(folder / "quality.json")
+        told = {"engine": "given", "source": self.inputs.source}
+        self._results |= write_alignment(Path(runtime.cwd), matrix, quality.as_dict() | told)
         return runtime

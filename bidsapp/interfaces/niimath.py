@@ -1,14 +1,28 @@
 """niimath, which holds AFNI's 3dAllineate and 3dvolreg, as nipype interfaces."""
 
+import json
 import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import niimath
-from nipype.interfaces.base import CommandLine, CommandLineInputSpec, File, TraitedSpec, traits
+import numpy as np
+from nipype.interfaces.base import (
+    CommandLine,
+    CommandLineInputSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from bidsapp.errors import RegistrationError
+from bidsapp.imaging.masks import centroid
+from bidsapp.imaging.recentring import mask_fixed, recentre, restore_centre
+from bidsapp.imaging.transforms import Matrix, nearest_rigid
+from bidsapp.interfaces.files import load
 
 ENGINE = f"niimath {version('niimath')}"
 _FINE_COST = re.compile(r"Fine cost = (-?[\d.]+)")
@@ -54,13 +68,12 @@ class _AllineateInput(_NiimathInput):
         "hel",
         "nmi",
         "ls",
-        "fast",
         argstr="-cost %s",
         usedefault=True,
-        desc="lpc: opposite contrast; lpa: any local contrast; fast: another, quick engine",
+        desc="lpc: opposite contrast; lpa: any local contrast",
     )
     warp = traits.Enum(
-        "aff", "srs", "shr", "sho", argstr="-warp %s", desc="12, 9, 6 or 3 parameters; not for fast"
+        "aff", "srs", "shr", "sho", argstr="-warp %s", desc="12, 9, 6 or 3 parameters"
     )
     interp = traits.Enum("linear", "NN", "cubic", argstr="-interp %s", desc="while matching")
     final = traits.Enum("cubic", "linear", "NN", argstr="-final %s", desc="of the output")
@@ -73,7 +86,7 @@ class _AllineateInput(_NiimathInput):
 class _AllineateOutput(TraitedSpec):
     out_file = File(exists=True, desc="in_file on the grid of base")
     matrix = File(exists=True, desc="JSON; fixed_to_moving is the 4x4 matrix, RAS mm")
-    final_cost = traits.Float(desc="undefined for fast, which does not tell")
+    final_cost = traits.Float()
 
 
 class Allineate(_Niimath):
@@ -94,6 +107,56 @@ class Allineate(_Niimath):
         if found:
             outputs.final_cost = float(found.group(1))
         return outputs
+
+
+def allineate(
+    moving: str,
+    fixed: str,
+    fixed_mask: str,
+    *,
+    cost: str,
+    transform: str,
+    num_threads: int,
+    folder: Path,
+) -> tuple[Matrix, float | None]:
+    """Register with 3dAllineate, both heads moved to the origin first.
+
+    Parameters
+    ----------
+    moving, fixed, fixed_mask
+        Images; the mask is the brain on the fixed one's grid.
+    cost
+        ``lpc`` or ``lpa``.
+    transform
+        ``affine`` or ``rigid``.
+    num_threads
+        The result does not depend on it.
+    folder
+        Where to work.
+
+    Returns
+    -------
+    matrix : (4, 4) array
+        Fixed points to moving points, RAS mm.
+    cost : float or None
+        What niimath told.
+    """
+    mask, image = load(fixed_mask)
+    centre = centroid(mask, image.affine)
+    kept = mask_fixed(load(fixed)[0], mask, image.affine, 0.0)
+    data, source = load(moving)
+    base, target = folder / "recentred_fixed.nii", folder / "recentred_moving.nii"
+    nib.save(nib.Nifti1Image(kept, recentre(image.affine, centre)), base)
+    nib.save(nib.Nifti1Image(np.nan_to_num(data), recentre(source.affine, centre)), target)
+    engine = Allineate(in_file=str(target), base=str(base), cost=cost, source_automask=True)
+    engine.inputs.warp = "aff" if transform == "affine" else "shr"
+    engine.inputs.num_threads = num_threads
+    found = engine.run(cwd=str(folder)).outputs
+    recentred = json.loads((folder / Path(found.matrix).name).read_text())["fixed_to_moving"]
+    matrix = restore_centre(np.array(recentred, float), centre)
+    if transform == "rigid":
+        matrix = nearest_rigid(matrix, centre)
+    return matrix, found.final_cost if isdefined(found.final_cost) else None
 
 
 class _MotionCorrectInput(_NiimathInput):

@@ -1,7 +1,5 @@
 """The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
 
-from pathlib import Path
-
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -9,14 +7,14 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.lesions import RoiStatistics
-from bidsapp.workflows.given import init_given_wf
+from bidsapp.interfaces.registration import BrainMask
 from bidsapp.workflows.outputs import identity, lesion_list, namer, save, source_uri, spatial
-from bidsapp.workflows.registration import init_brain_mask_wf, init_register_wf
+from bidsapp.workflows.registration import register_node
 
 _CONTRAST = "gadolinium"
 
 
-def init_anat_wf(session: Session, config: Config, reference: Path | None) -> pe.Workflow:
+def init_anat_wf(session: Session, config: Config, reference: Session | None) -> pe.Workflow:
     """Return the graph of a session's T1w.
 
     Parameters
@@ -26,7 +24,7 @@ def init_anat_wf(session: Session, config: Config, reference: Path | None) -> pe
     config
         How to run.
     reference
-        The baseline T1w, or None if this is it.
+        The baseline session, or None if this is it.
 
     Returns
     -------
@@ -37,18 +35,15 @@ def init_anat_wf(session: Session, config: Config, reference: Path | None) -> pe
     workflow = pe.Workflow(name="anat")
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
-    brain = init_brain_mask_wf("brain", nthreads=config.omp_nthreads)
-    brain.inputs.inputnode.in_file = str(session.t1w)
-    workflow.connect(brain, "outputnode.mask", outputnode, "mask")
+    brain = pe.Node(BrainMask(in_file=str(session.t1w)), name="brain", mem_gb=1.5)
+    workflow.connect(brain, "mask", outputnode, "mask")
     _save_anatomy(workflow, brain, session, config)
     if reference:
         _connect_reference(workflow, inputnode, outputnode, session, reference, config)
     return workflow
 
 
-def _save_anatomy(
-    workflow: pe.Workflow, brain: pe.Workflow, session: Session, config: Config
-) -> None:
+def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, config: Config) -> None:
     """Write the T1w and its brain mask."""
     assert session.t1w is not None
     names = namer(session)
@@ -64,7 +59,7 @@ def _save_anatomy(
         ],
         [origin | {"SkullStripped": False}, origin | {"Type": "Brain"}],
     )
-    workflow.connect(brain, "outputnode.mask", files, "in2")
+    workflow.connect(brain, "mask", files, "in2")
     workflow.connect(files, "out", writer, "in_files")
 
 
@@ -73,28 +68,23 @@ def _connect_reference(
     inputnode: pe.Node,
     outputnode: pe.Node,
     session: Session,
-    reference: Path,
+    reference: Session,
     config: Config,
 ) -> None:
-    """Register the T1w to the baseline's, rigidly, and write it there."""
+    """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
     names = namer(session)
+    assert reference.t1w is not None
     given = session.given("T1w")
-    register = (
-        init_given_wf("to_baseline", given)
-        if given
-        else init_register_wf(
-            "to_baseline",
-            transform="rigid",
-            cost="lpa",
-            nthreads=config.omp_nthreads,
-            sloppy=config.sloppy,
-        )
+    register = register_node(
+        "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
     )
-    register.inputs.inputnode.moving = str(session.t1w)
-    register.inputs.inputnode.fixed = str(reference)
+    register.inputs.moving = str(session.t1w)
+    if not given:
+        register.inputs.fixed_lesions = _lesions(reference)
+        register.inputs.moving_lesions = _lesions(session)
     onto = pe.Node(ApplyTransform(), name="onto_baseline")
     onto.inputs.in_files = [str(session.t1w)]
-    onto.inputs.reference = str(reference)
+    onto.inputs.reference = str(reference.t1w)
     files = pe.Node(niu.Merge(4), name="baseline_files")
     ways = (("T1w", "individual"), ("individual", "T1w"))
     writer = save(
@@ -109,15 +99,19 @@ def _connect_reference(
     )
     workflow.connect(
         [
-            (inputnode, register, [("reference_mask", "inputnode.fixed_mask")]),
-            (register, onto, [("outputnode.to_fixed", "transform")]),
-            (register, outputnode, [("outputnode.to_fixed", "to_individual")]),
-            (register, files, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),
-            (register, files, [("outputnode.quality", "in3")]),
+            (inputnode, register, [("reference_mask", "fixed_mask")]),
+            (register, onto, [("to_fixed", "transform")]),
+            (register, outputnode, [("to_fixed", "to_individual")]),
+            (register, files, [("to_fixed", "in1"), ("to_moving", "in2"), ("quality", "in3")]),
             (onto, files, [("out_files", "in4")]),
             (files, writer, [("out", "in_files")]),
         ]
     )
+
+
+def _lesions(session: Session) -> list[str]:
+    """Return the label images on a session's T1w: what changes between sessions."""
+    return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
 def init_rois_wf(session: Session, config: Config, lesions: dict[int, bool]) -> pe.Workflow:

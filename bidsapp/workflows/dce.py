@@ -85,7 +85,7 @@ def init_dce_wf(
     moved = _connect_motion(workflow, session, series, config)
     mean = pe.Node(AverageVolumes(), name="mean")
     workflow.connect(*moved, mean, "in_file")
-    aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", cost="lpa")
+    aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", metric="lpa")
     b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
     arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
     data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)

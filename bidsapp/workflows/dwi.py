@@ -149,7 +149,7 @@ def init_dwi_wf(
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
-    aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", cost="lpc")
+    aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", metric="lpc")
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):
         models.append(ivim_row(config.ivim_model))

@@ -1,7 +1,5 @@
 """The whole graph of a participant: its sessions, joined at the baseline T1w."""
 
-from pathlib import Path
-
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -62,8 +60,7 @@ def init_participant_wf(participant: Participant, config: Config) -> pe.Workflow
     workflow.base_dir = str(config.work_dir / version())
     lesions = known_lesions(participant)
     baseline = participant.baseline(config.baseline_session)
-    reference = baseline.t1w if baseline else None
-    graphs = {s: _init_session_wf(s, config, lesions, reference) for s in participant.sessions}
+    graphs = {s: _init_session_wf(s, config, lesions, baseline) for s in participant.sessions}
     workflow.add_nodes([g for g in graphs.values() if g.list_node_names()])
     if baseline:
         for session, graph in graphs.items():
@@ -74,9 +71,10 @@ def init_participant_wf(participant: Participant, config: Config) -> pe.Workflow
 
 
 def _init_session_wf(
-    session: Session, config: Config, lesions: dict[int, bool], reference: Path | None
+    session: Session, config: Config, lesions: dict[int, bool], baseline: Session | None
 ) -> pe.Workflow:
     """Return the graph of one session: what it has, and no more."""
+    reference = baseline.t1w if baseline else None
     workflow = pe.Workflow(name=session.slug)
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
     branches = []
@@ -88,7 +86,7 @@ def _init_session_wf(
         workflow.add_nodes([init_rois_wf(session, config, lesions)])
     workflow.add_nodes(branches)
     if session.t1w:
-        _connect_anatomy(workflow, session, config, branches, reference)
+        _connect_anatomy(workflow, session, config, branches, baseline)
     return workflow
 
 
@@ -97,13 +95,13 @@ def _connect_anatomy(
     session: Session,
     config: Config,
     branches: list[pe.Workflow],
-    reference: Path | None,
+    baseline: Session | None,
 ) -> None:
     """Add the T1w's branch, and give its results to the others."""
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(["mask"]), name="outputnode")
-    is_reference = session.t1w == reference
-    anat = init_anat_wf(session, config, None if is_reference else reference)
+    is_reference = session is baseline
+    anat = init_anat_wf(session, config, None if is_reference else baseline)
     workflow.connect(anat, "outputnode.mask", outputnode, "mask")
     for branch in branches:
         workflow.connect(anat, "outputnode.mask", branch, "inputnode.t1w_mask")

@@ -9,9 +9,8 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
-from bidsapp.workflows.given import init_given_wf
 from bidsapp.workflows.outputs import namer, save, spatial
-from bidsapp.workflows.registration import init_register_wf
+from bidsapp.workflows.registration import register_node
 
 Port = tuple[pe.Node, str]
 
@@ -62,40 +61,31 @@ def connect_alignment(
     config: Config,
     series: Literal["dwi", "dce"],
     *,
-    cost: Literal["lpc", "lpa"],
+    metric: Literal["lpc", "lpa"],
 ) -> Alignment:
     """Register a series' average to the T1w with 12 parameters, and bring the brain mask back."""
     if not session.t1w:
         return Alignment(series, average)
     given = session.given(series)
-    register = (
-        init_given_wf("register", given)
-        if given
-        else init_register_wf(
-            "register",
-            transform="affine",
-            cost=cost,
-            nthreads=config.omp_nthreads,
-            sloppy=config.sloppy,
-        )
+    register = register_node(
+        "register", session.t1w, given, config, transform="affine", metric=metric
     )
-    register.inputs.inputnode.fixed = str(session.t1w)
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
     workflow.connect(
         [
-            (average, register, [("out_file", "inputnode.moving")]),
-            (inputnode, register, [("t1w_mask", "inputnode.fixed_mask")]),
+            (average, register, [("out_file", "moving")]),
+            (inputnode, register, [("t1w_mask", "fixed_mask")]),
             (inputnode, brain, [("t1w_mask", "in_files")]),
             (average, brain, [("out_file", "reference")]),
-            (register, brain, [("outputnode.to_moving", "transform")]),
+            (register, brain, [("to_moving", "transform")]),
         ]
     )
     _save_alignment(workflow, average, register, session, config, series)
     return Alignment(
         series,
         average,
-        (register, "outputnode.to_fixed"),
-        (register, "outputnode.to_moving"),
+        (register, "to_fixed"),
+        (register, "to_moving"),
         (brain, "out_files"),
     )
 
@@ -119,7 +109,7 @@ def connect_labels(
 def _save_alignment(
     workflow: pe.Workflow,
     average: pe.Node,
-    register: pe.Workflow,
+    register: pe.Node,
     session: Session,
     config: Config,
     series: Literal["dwi", "dce"],
@@ -143,9 +133,9 @@ def _save_alignment(
     workflow.connect(
         [
             (average, onto, [("out_file", "in_files")]),
-            (register, onto, [("outputnode.to_fixed", "transform")]),
-            (register, merge, [("outputnode.to_fixed", "in1"), ("outputnode.to_moving", "in2")]),
-            (register, merge, [("outputnode.quality", "in3")]),
+            (register, onto, [("to_fixed", "transform")]),
+            (register, merge, [("to_fixed", "in1"), ("to_moving", "in2")]),
+            (register, merge, [("quality", "in3")]),
             (average, merge, [("out_file", "in4")]),
             (onto, merge, [("out_files", "in5")]),
             (merge, writer, [("out", "in_files")]),
