@@ -329,13 +329,19 @@ def test_motion_goes_into_the_one_interpolation(images, tmp_path):
     aligned = Alignment("dwi", nodes[0], to_t1w=to_t1w)
     workflow = pe.Workflow(name="w")
     (node, _), grid = connect_fit_grid(
-        workflow, series_inputnode(), moved, aligned, session, config, (Path("raw.nii"), matrices)
+        workflow,
+        series_inputnode(),
+        moved,
+        aligned,
+        session,
+        config,
+        (images / "dwi.nii", matrices),
     )
     assert grid.space == "T1w"
     edges = {(a.name, b.name) for a, b in workflow._graph.edges}
     assert edges >= {("m", "series_on_t1w"), ("to", "series_on_t1w")}
     assert ("moved", "series_on_t1w") not in edges
-    assert node.inputs.in_file == "raw.nii"
+    assert node.inputs.in_file == str(images / "dwi.nii")
 
 
 def test_a_given_transform_replaces_the_registration(images, tmp_path):
