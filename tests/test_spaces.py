@@ -17,6 +17,7 @@ from bidsapp.bids.records import (
     Dynamic,
     FlipAngleSeries,
     Lesion,
+    Participant,
     Rois,
     Session,
     Transform,
@@ -34,6 +35,7 @@ from bidsapp.interfaces.t1wgrid import PutBack, SeriesOnT1w
 from bidsapp.models import MODELS
 from bidsapp.models.aif import parker2006
 from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.participant import describe
 from bidsapp.workflows.dce import init_dce_wf
 from bidsapp.workflows.dwi import init_dwi_wf
 from bidsapp.workflows.outputs import lesion_rois
@@ -416,6 +418,9 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
     assert len(found.transforms) == 3
     for moving, name in wanted.items():
         assert found.given(moving) == (mine / "sub-01/ses-a" / name,)
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    told = "\n".join(describe(Participant("01", (found,)), config))
+    assert all(f"given: {Path(name).name}" in told for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()
 
