@@ -307,6 +307,7 @@ def describe(participant: Participant, config: Config) -> Sequence[str]:
         days = "" if session.days is None else f" (day {session.days:g})"
         text = f"{participant.id} {session.id}{days}: {', '.join(steps.done) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
+        lines += [f"    given: {transform.file.name}" for transform in session.transforms]
         lines += [f"    {m}" for m in (*steps.missing, *steps.failed)]
     return lines
 

@@ -17,6 +17,7 @@ from bidsapp.bids.records import (
     Dynamic,
     FlipAngleSeries,
     Lesion,
+    Participant,
     Rois,
     Session,
     Transform,
@@ -34,6 +35,7 @@ from bidsapp.interfaces.t1wgrid import PutBack, SeriesOnT1w
 from bidsapp.models import MODELS
 from bidsapp.models.aif import parker2006
 from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.participant import describe
 from bidsapp.workflows.dce import init_dce_wf
 from bidsapp.workflows.dwi import init_dwi_wf
 from bidsapp.workflows.outputs import lesion_rois
@@ -329,13 +331,19 @@ def test_motion_goes_into_the_one_interpolation(images, tmp_path):
     aligned = Alignment("dwi", nodes[0], to_t1w=to_t1w)
     workflow = pe.Workflow(name="w")
     (node, _), grid = connect_fit_grid(
-        workflow, series_inputnode(), moved, aligned, session, config, (Path("raw.nii"), matrices)
+        workflow,
+        series_inputnode(),
+        moved,
+        aligned,
+        session,
+        config,
+        (images / "dwi.nii", matrices),
     )
     assert grid.space == "T1w"
     edges = {(a.name, b.name) for a, b in workflow._graph.edges}
     assert edges >= {("m", "series_on_t1w"), ("to", "series_on_t1w")}
     assert ("moved", "series_on_t1w") not in edges
-    assert node.inputs.in_file == "raw.nii"
+    assert node.inputs.in_file == str(images / "dwi.nii")
 
 
 def test_a_given_transform_replaces_the_registration(images, tmp_path):
@@ -410,6 +418,9 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
     assert len(found.transforms) == 3
     for moving, name in wanted.items():
         assert found.given(moving) == (mine / "sub-01/ses-a" / name,)
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    told = "\n".join(describe(Participant("01", (found,)), config))
+    assert all(f"given: {Path(name).name}" in told for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()
 
