@@ -1,6 +1,5 @@
 """A few patients: real anatomy with two lesions, in several states, as noiseless volumes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -179,11 +178,11 @@ def _moved(matrix: Matrix, points: Array) -> Array:
     return result
 
 
-def lesion_volume(number: int, numbers: Mapping[int, object] | tuple[int, ...] = LESIONS) -> Volume:
-    """Return the coverage by lesions at baseline, on the patient's grid of 1 mm."""
+def lesion_volume(number: int) -> Volume:
+    """Return the coverage by the lesions at baseline, on the patient's grid of 1 mm."""
     drawn = patient(number)
     cover = np.zeros(int(np.prod(drawn.anatomy.shape)), np.float32)
-    for n in numbers:
-        for part in (drawn.lesions["baseline"][n].rim, drawn.lesions["baseline"][n].core):
+    for lesion in drawn.lesions["baseline"].values():
+        for part in (lesion.rim, lesion.core):
             cover[part.index] += part.fraction
     return cover.reshape(drawn.anatomy.shape)
