@@ -2,10 +2,11 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import bias, optimum, precision, report, scaling, shrinkage, speed
+from benchmarks.registration import accuracy, engines, followups, images, quality, repeats
 from benchmarks.report import Section
 from benchmarks.settings import QUICK, Settings
 
@@ -18,47 +19,64 @@ TOPICS: dict[str, Callable[[Settings], Section]] = {
     "shrinkage": shrinkage.run,
 }
 
+REGISTRATION: dict[str, Callable[[Settings], Section]] = {
+    "accuracy": accuracy.run,
+    "followups": followups.run,
+    "images": images.run,
+    "quality": quality.run,
+    "repeats": repeats.run,
+    "engines": engines.run,
+}
+GROUPS = {"models": TOPICS, "registration": REGISTRATION}
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="scripts/bench", description="How fast, how good.")
     what = top.add_subparsers(dest="what", required=True)
-    models = what.add_parser("models", help="the models: speed, minimum, precision, bias")
     default = Settings()
-    add = models.add_argument
-    add("topics", nargs="*", metavar="topic", help=f"of {', '.join(TOPICS)}; default: all")
-    add("--scale", type=float, default=1.0, help="factor on all numbers of voxels")
+    models = what.add_parser("models", help="the models: speed, minimum, precision, bias")
+    _common(models, TOPICS)
+    models.add_argument("--models", nargs="+", default=(), metavar="NAME", help="only these models")
+    models.add_argument("--noise", nargs="+", default=default.noise, choices=default.noise,
+        help="assumptions on the noise to compare")  # fmt: skip
+    heads = what.add_parser("registration", help="registration: error, robustness, honesty")
+    _common(heads, REGISTRATION)
+    heads.add_argument("--rough", action="store_true", help="voxels of 3 mm, only to try it out")
+    return top
+
+
+def _common(parser: argparse.ArgumentParser, topics: Iterable[str]) -> None:
+    """Add what both groups of topics take."""
+    default, add = Settings(), parser.add_argument
+    add("topics", nargs="*", metavar="topic", help=f"of {', '.join(topics)}; default: all")
+    add("--scale", type=float, default=1.0, help="factor on all numbers of voxels or pairs")
     add("--quick", dest="scale", action="store_const", const=QUICK, default=1.0,
         help=f"--scale {QUICK:g}")  # fmt: skip
     add("--peers", action="store_true", help="also time other packages; fetches them from PyPI")
     add("--peer-dir", type=Path, default=default.peer_dir, help="their environments: %(default)s")
     add("--out", type=Path, default=default.out, help="folder of the report: %(default)s")
-    add("--models", nargs="+", default=(), metavar="NAME", help="only these models")
-    add("--jobs", type=int, default=default.jobs, help="processes of the parallel runs; 1: none")
-    add("--noise", nargs="+", default=default.noise, choices=default.noise,
-        help="assumptions on the noise to compare")  # fmt: skip
-    return top
+    add("--jobs", type=int, default=default.jobs, help="threads of the parallel runs; 1: none")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the topics, write each one's page when it is done, and then all in one."""
     top = parser()
     given = vars(top.parse_args(arguments))
-    given.pop("what")
-    topics = given.pop("topics") or list(TOPICS)
-    if unknown := [topic for topic in topics if topic not in TOPICS]:
-        top.error(f"no such topic: {', '.join(unknown)}; there are {', '.join(TOPICS)}")
-    given |= {"models": tuple(given["models"]), "noise": tuple(given["noise"])}
-    settings = Settings(**given)
+    group = GROUPS[given.pop("what")]
+    topics = given.pop("topics") or list(group)
+    if unknown := [topic for topic in topics if topic not in group]:
+        top.error(f"no such topic: {', '.join(unknown)}; there are {', '.join(group)}")
+    settings = Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
     for topic in topics:
         start = time.perf_counter()
         print(f"bench: {topic} ...", end=" ", flush=True)
-        section = TOPICS[topic](settings)
+        section = group[topic](settings)
         report.write(topic, section, settings.out, settings.scale)
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
         for table in section.tables.values():
             print(report.markdown(table), "\n", flush=True)
-    print(f"bench: {report.assemble(TOPICS, settings.out)}")
+    print(f"bench: {report.assemble([*TOPICS, *REGISTRATION], settings.out)}")
 
 
 if __name__ == "__main__":

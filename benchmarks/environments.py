@@ -18,7 +18,7 @@ INSTALL_SECONDS, RUN_SECONDS = 1800, 7200
 
 @dataclass(frozen=True)
 class Peer:
-    """A package that fits one of our models: what to install, and on which Pythons it runs."""
+    """A package that does what one of ours does: what to install, and on which Pythons it runs."""
 
     name: str
     requirements: tuple[str, ...]
@@ -34,6 +34,15 @@ PEERS = (
     Peer("ivim-mri", ("ivim-mri==1.0.1",)),
     Peer("qmri", ("qmri==0.1.0", "qmri-pipelines==0.1.0"), ("3.12", "3.13")),
 )
+"""They fit models."""
+ENGINES = (
+    Peer("antspyx", ("antspyx==0.6.3",)),
+    Peer("picsl-greedy", ("picsl-greedy==1.4.0.3",)),
+    Peer("itk-elastix", ("itk-elastix==0.25.4",)),
+    Peer("SimpleITK", ("SimpleITK==2.5.7", "numpy")),
+    Peer("niimath", ("niimath==1.0.20261016", "numpy")),
+)
+"""They register images."""
 
 
 class PeerError(Exception):
@@ -46,7 +55,7 @@ def measure(peer: Peer, folder: Path, data: Path, scale: float) -> list[dict[str
         python = _environment(peer, folder)
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch, "records.json")
-            script = RUNNERS / f"run_{peer.name.replace('-', '_')}.py"
+            script = RUNNERS / f"run_{peer.name.replace('-', '_').lower()}.py"
             _call([python, script, data, out, scale], RUN_SECONDS)
             records: list[dict[str, Any]] = json.loads(out.read_text())
     except (PeerError, OSError) as reason:

@@ -16,7 +16,7 @@ class Settings:
     out
         Folder of the report.
     scale
-        Factor on all numbers of voxels; ``--quick`` is 0.2.
+        Factor on all numbers of voxels or pairs; ``--quick`` is 0.2.
     models
         Only these models; none means all.
     jobs
@@ -25,6 +25,8 @@ class Settings:
         Assumptions on the noise to compare: ``gaussian``, ``rician``.
     peers, peer_dir
         Whether to time other packages, and where their environments are kept.
+    rough
+        Whether heads have voxels of 3 mm, which is for trying and proves nothing.
     """
 
     out: Path = Path("build/bench")
@@ -34,9 +36,10 @@ class Settings:
     noise: tuple[str, ...] = ("gaussian", "rician")
     peers: bool = False
     peer_dir: Path = field(default_factory=lambda: Path.home() / ".cache" / "metperf-bench")
+    rough: bool = False
 
     def count(self, full: int, least: int = 2) -> int:
-        """Return a number of voxels at this scale."""
+        """Return a number of voxels or pairs at this scale."""
         return max(least, round(full * self.scale))
 
     def wants(self, model: str) -> bool:

@@ -36,6 +36,8 @@ def test_command_line(tmp_path, capsys):
     assert "README.md" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         bench.main(["models", "sped"])
+    with pytest.raises(SystemExit):
+        bench.main(["registration", "speed"])
 
 
 def test_without_an_option_the_scale_is_one():
@@ -101,7 +103,8 @@ def test_a_peer_that_cannot_run_is_reported(tmp_path):
 def test_every_peer_has_a_runner():
     """The list of peers and the runner scripts belong together."""
     scripts = {path.stem.removeprefix("run_") for path in environments.RUNNERS.glob("run_*.py")}
-    assert scripts == {peer.name.replace("-", "_") for peer in environments.PEERS}
+    peers = environments.PEERS + environments.ENGINES
+    assert scripts == {peer.name.replace("-", "_").lower() for peer in peers}
 
 
 def test_missing_values_are_infinitely_wrong():

@@ -1,0 +1,1 @@
+"""How accurate, robust and honest registration is, on heads whose truth is known."""

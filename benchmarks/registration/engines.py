@@ -1,0 +1,161 @@
+"""Other registration engines on the same pairs: error and seconds."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks import environments, heads, plots
+from benchmarks.heads import KINDS, Case
+from benchmarks.registration import trials
+from benchmarks.registration.trials import WRONG, Trial
+from benchmarks.report import Section
+from benchmarks.settings import Settings
+from bidsapp.imaging.masks import centroid, grow
+from bidsapp.imaging.recentring import recentre, restore_centre
+from bidsapp.reports.style import INK, styled
+
+PAIRS = 6
+MARGIN = 3.0
+"""Kept around the brain of the fixed image, mm."""
+OURS = "metperf"
+SHOWN, INSIDE = (0.03, 30.0), (0.035, 25.0)
+"""Limits of the figure and of what is drawn in it, mm."""
+
+TEXT = f"""The same pairs for everyone, as many threads for everyone. Other engines get both
+images with the centre of the fixed brain in the origin and the fixed image zero outside the brain
+and {MARGIN:g} mm around it, without which several go astray; seconds include reading the files.
+On a shared machine compare CPU seconds. "wrong" is more than {WRONG:g} mm in the lesions. Without
+`--peers` only metperf is shown."""
+Record = dict[str, Any]
+
+
+def run(settings: Settings) -> Section:
+    """Register the pairs by every engine."""
+    pairs = [Trial(kind, n) for kind in KINDS for n in range(settings.count(PAIRS, least=1))]
+    records = [_ours(trial, settings) for trial in pairs]
+    if settings.peers:
+        records += peers(pairs, settings)
+    table = pd.DataFrame(records)
+    done = table[table["error"] == ""].drop(columns="error")
+    tables = {"registration_engines": compared(done)}
+    if len(done) < len(table):
+        tables["registration_engines_failed"] = table[table["error"] != ""][
+            ["who", "kind", "error"]
+        ]
+    return Section(
+        "Registration: other engines",
+        TEXT,
+        tables,
+        {"registration_engines": scatter(done)},
+        {"registration_engines_all": table},
+    )
+
+
+def _ours(trial: Trial, settings: Settings) -> Record:
+    record, _ = trials.run(trial, settings)
+    kept = {name: record[name] for name in ("kind", "seed", "lesion", "brain", "wall_s", "cpu_s")}
+    return {"who": OURS} | kept | {"error": ""}
+
+
+def peers(pairs: list[Trial], settings: Settings) -> list[Record]:
+    """Register the pairs by the other packages."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        listed = [_write(trial, folder, settings) for trial in pairs]
+        (folder / "pairs.json").write_text(json.dumps(listed))
+        return [
+            record
+            for engine in environments.ENGINES
+            for found in environments.measure(engine, settings.peer_dir, folder, settings.scale)
+            for record in _judged(found, pairs, listed, settings)
+        ]
+
+
+def _write(trial: Trial, folder: Path, settings: Settings) -> Record:
+    """Write the images of a pair; return what the engines are told of them."""
+    case = trials.case_of(trial, settings.rough)
+    name = f"{trial.kind}-{trial.seed}"
+    centre = centroid(np.asarray(case.fixed_mask.dataobj), case.fixed.affine)
+    images = {"moving": case.moving, "brain": brain_only(case)}
+    for role, image in images.items():
+        moved = nib.Nifti1Image(image.dataobj, recentre(image.affine, centre))
+        nib.save(moved, folder / f"{name}_{role}.nii")
+    return {
+        "pair": name,
+        "kind": trial.kind,
+        "transform": case.options["transform"],
+        "threads": settings.jobs,
+        "centre": centre.tolist(),
+        **{role: str(folder / f"{name}_{role}.nii") for role in images},
+    }
+
+
+def brain_only(case: Case) -> nib.Nifti1Image:
+    """Return the fixed image with zero far from its brain."""
+    near = grow(np.asarray(case.fixed_mask.dataobj), case.fixed.affine, MARGIN)
+    return nib.Nifti1Image(np.where(near, case.fixed.dataobj, 0), case.fixed.affine)
+
+
+def _judged(
+    found: Record, pairs: list[Trial], listed: list[Record], settings: Settings
+) -> Iterator[Record]:
+    """Return a record with the errors of the matrix that an engine found."""
+    version = f" {found['version']}" if "version" in found else ""
+    record = {"who": f"{found['peer']}{version}: {found['method']}", "kind": "", "error": ""}
+    at = next((n for n, told in enumerate(listed) if told["pair"] == found.get("pair")), None)
+    if at is not None:
+        record |= {"kind": pairs[at].kind, "seed": pairs[at].seed}
+    if at is None or "error" in found:
+        yield record | {"error": found["error"]}
+        return
+    matrix = restore_centre(np.array(found["matrix"]), listed[at]["centre"])
+    off = heads.error(matrix, trials.case_of(pairs[at], settings.rough))
+    times = {"wall_s": found["wall"], "cpu_s": found["cpu"]}
+    yield record | {"lesion": off.lesion, "brain": off.brain} | times
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return errors and seconds of every engine for every kind of pair."""
+    rows = [
+        {
+            "kind": kind,
+            "who": who,
+            "n": len(group),
+            "median_mm": group["lesion"].median(),
+            "max_mm": group["lesion"].max(),
+            "brain_mm": group["brain"].median(),
+            "wrong": int((~(group["lesion"] <= WRONG)).sum()),
+            "wall_s": group["wall_s"].median(),
+            "cpu_s": group["cpu_s"].median(),
+        }
+        for (kind, who), group in table.groupby(["kind", "who"], sort=False)
+    ]
+    return pd.DataFrame(rows).sort_values("kind", kind="stable")
+
+
+@styled
+def scatter(table: pd.DataFrame) -> Figure:
+    """Draw error against seconds, a panel a kind."""
+    kinds = list(table["kind"].unique())
+    figure, axes = plots.grid(1, len(kinds), 2.3, 2.6, sharex=True, sharey=True)
+    colours = plots.colours(list(table["who"].unique()[1:])) | {OURS: INK}
+    for panel, kind in zip(axes[0], kinds, strict=True):
+        for who, colour in colours.items():
+            rows = table[(table["kind"] == kind) & (table["who"] == who)]
+            error = np.clip(rows["lesion"], *INSIDE)
+            marker = "D" if who == OURS else "o"
+            panel.plot(rows["wall_s"], error, marker, color=colour, label=who)
+        panel.axhline(WRONG, **plots.LINE)
+        panel.set(title=kind, xlabel="seconds a pair")
+    plots.logarithmic(axes[0, 0], "y")
+    axes[0, 0].set(xlim=(0, None), ylim=SHOWN)
+    axes[0, 0].set_ylabel("error in the lesions, mm")
+    plots.legend_below(figure, axes[0, 0], 2)
+    return figure
