@@ -102,7 +102,7 @@ def test_sessions_are_registered_rigidly_from_both_sides(tmp_path):
     found, quality = node(tmp_path / "a", "t1w", "rigid", symmetric=True, **inputs)
     assert error(found, truth, brain_points()) < 0.2
     assert quality["determinant"] == pytest.approx(1, abs=1e-6)
-    assert quality["round_trip_mm"] < 0.1
+    assert quality["round_trip_mm"] < 0.5
 
 
 def test_a_lesion_that_has_gone_does_not_pull(tmp_path):

@@ -17,8 +17,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 BINS = 48
 """Of the joint histogram, along each axis."""
-FLAT = 0.02
-"""Variance below which a block says little, as a share of the median block's."""
+FLAT = 0.01
+"""Variance below which a block says little, as a share of the mean block's."""
 _LARGEST = 0.999
 """Correlation from which on Fisher's z no longer grows."""
 
@@ -102,11 +102,38 @@ class LocalPearson:
 
     def __call__(self, values: Values, counts: NDArray[np.bool_]) -> Comparison:
         """Return the cost of other values, and its slope by each of them."""
-        z, share, slope = self._correlations(values, counts)
+        weight = counts.astype(np.float32)
+        mass = np.maximum(self._total(weight), 1e-6)
+        mine, my_variance = self._spread(self.values, weight, mass)
+        theirs, their_variance = self._spread(values, weight, mass)
+        my_variance += FLAT * my_variance.mean() + 1e-12
+        their_variance += FLAT * their_variance.mean() + 1e-12
+        norm = np.sqrt(my_variance * their_variance)
+        r = self._total(weight * mine * theirs) / mass / norm
+        r = np.clip(r, -_LARGEST, _LARGEST)
+        share = mass / len(values)
+        value, by_z = self._worth(np.arctanh(r))
+        by_r = share * by_z / (1 - r * r)
+        by_variance = by_r * r / (2 * their_variance)
+        by_variance += FLAT * by_variance.mean()  # each variance also raises the floor of all
+        slope = self._each(by_r / norm / mass) * mine - self._each(2 * by_variance / mass) * theirs
+        return Comparison(float((share * value).sum()), weight * slope)
+
+    def _spread(
+        self, values: Values, weight: Values, mass: NDArray[np.float64]
+    ) -> tuple[Values, NDArray[np.float64]]:
+        """Return the values less their block's mean, and the variance of each block."""
+        centred = values - self._each(self._total(weight * values) / mass)
+        return centred, self._total(weight * centred * centred) / mass
+
+    def _total(self, values: Values) -> NDArray[np.float64]:
+        """Return the sum of each block, (K,)."""
+        return np.add.reduceat(values, self.starts, dtype=np.float64)
+
+    def _each(self, blocks: NDArray[np.float64]) -> Values:
+        """Return what belongs to a block for each of its values, (N,)."""
         size = np.diff(np.append(self.starts, len(self.values)))
-        value, by_z = self._worth(z)
-        by_value = np.repeat((share * by_z).astype(np.float32), size) * slope
-        return Comparison(float((share * value).sum()), by_value)
+        return np.repeat(blocks.astype(np.float32), size)
 
     def _worth(self, z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the cost of Fisher's z, and its slope."""
@@ -114,33 +141,6 @@ class LocalPearson:
             return -z * z, -2 * z
         sign = 1.0 if self.metric == "lpc" else -1.0
         return sign * z * np.abs(z), sign * 2 * np.abs(z)
-
-    def _correlations(
-        self, values: Values, counts: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Values]:
-        """Return Fisher's z and weight of each block, and the slope of z by each value."""
-        weight = counts.astype(np.float32)
-        size = np.diff(np.append(self.starts, len(self.values)))
-
-        def total(array: Values) -> NDArray[np.float64]:
-            return np.add.reduceat(array, self.starts, dtype=np.float64)
-
-        def spread(array: NDArray[np.float64]) -> Values:
-            return np.repeat(array.astype(np.float32), size)
-
-        mass = np.maximum(total(weight), 1e-6)
-        mine = self.values - spread(total(weight * self.values) / mass)
-        theirs = values - spread(total(weight * values) / mass)
-        my_variance = total(weight * mine * mine) / mass
-        their_variance = total(weight * theirs * theirs) / mass
-        both = total(weight * mine * theirs) / mass
-        my_variance += FLAT * float(np.median(my_variance)) + 1e-12
-        their_variance += FLAT * float(np.median(their_variance)) + 1e-12
-        norm = np.sqrt(my_variance * their_variance)
-        r = np.clip(both / norm, -_LARGEST, _LARGEST)
-        by_r = 1 / ((1 - r * r) * mass)
-        slope = weight * (spread(by_r / norm) * mine - spread(by_r * r / their_variance) * theirs)
-        return np.arctanh(r), mass / len(self.values), slope
 
 
 @dataclass(frozen=True)
