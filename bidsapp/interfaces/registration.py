@@ -21,9 +21,10 @@ from bidsapp.errors import RegistrationError
 from bidsapp.imaging import register
 from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_path
 from bidsapp.imaging.quality import Quality, Verdict, accept, assess
+from bidsapp.imaging.sampling import Points
 from bidsapp.imaging.similarity import METRICS
 from bidsapp.imaging.starts import distance
-from bidsapp.imaging.transforms import Matrix, apply, invert, write_itk
+from bidsapp.imaging.transforms import Matrix, apply, compose, invert, read_itk, write_itk
 from bidsapp.interfaces.files import load, load_labels, save
 from bidsapp.interfaces.niimath import ENGINE, allineate
 
@@ -107,9 +108,8 @@ class Register(SimpleInterface):
     def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
         """Return the quality with how far niimath's answer is from ours."""
         other, _, _ = self._niimath(folder)
-        mask, fixed = load(self.inputs.fixed_mask)
-        points = apply(fixed.affine, np.argwhere(mask > 0)[::997])
-        return replace(quality, disagreement_mm=distance(matrix, other, points))
+        apart = distance(matrix, other, _points(self.inputs.fixed_mask))
+        return replace(quality, disagreement_mm=apart)
 
 
 def write_alignment(folder: Path, matrix: Matrix, quality: dict[str, Any]) -> dict[str, str]:
@@ -132,6 +132,50 @@ def _without(path: str, lesions: Any, *, everything: bool = False) -> nib.Nifti1
     for labels in lesions:
         kept &= ~grow(load_labels(labels, path)[0], image.affine, LESION_MARGIN)
     return nib.Nifti1Image(kept.astype(np.uint8), image.affine)
+
+
+class _CheckConsistencyInput(BaseInterfaceInputSpec):
+    moving = File(exists=True, mandatory=True, desc="average of a series")
+    fixed = File(exists=True, mandatory=True, desc="baseline T1w")
+    fixed_mask = File(exists=True, mandatory=True, desc="its brain")
+    to_t1w = File(exists=True, mandatory=True, desc="ITK, series onto the session's T1w")
+    to_fixed = File(exists=True, mandatory=True, desc="ITK, that T1w onto the baseline's")
+    metric = traits.Enum(*METRICS, usedefault=True)
+
+
+class _CheckConsistencyOutput(TraitedSpec):
+    quality = File(exists=True, desc="JSON")
+
+
+class CheckConsistency(SimpleInterface):
+    """Register a series to the baseline directly too, and tell how far that is from the chain."""
+
+    input_spec = _CheckConsistencyInput
+    output_spec = _CheckConsistencyOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        chain = compose(read_itk(given.to_fixed), read_itk(given.to_t1w))
+        mask = nib.load(given.fixed_mask)
+        direct = register(
+            nib.load(given.moving),
+            nib.load(given.fixed),
+            metric=given.metric,
+            fixed_mask=mask,
+            initial=chain,
+        )
+        apart = distance(chain, direct.matrix, _points(given.fixed_mask))
+        content = {"consistency_mm": apart, "expected_error_mm": direct.quality.expected_error_mm}
+        path = Path(runtime.cwd) / "quality.json"
+        path.write_bytes(to_json(content | {"metric": given.metric, "engine": OWN}))
+        self._results["quality"] = str(path)
+        return runtime
+
+
+def _points(mask: str) -> Points:
+    """Return points all over a brain, mm."""
+    data, image = load(mask)
+    return apply(image.affine, np.argwhere(data > 0)[::997])
 
 
 class _BrainMaskInput(BaseInterfaceInputSpec):

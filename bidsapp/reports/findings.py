@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,10 +24,17 @@ CONVERSION = {
 DISPLACEMENT = 1.0
 """Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
 
+CONSISTENCY = 1.0
+"""Distance between two ways to the baseline that draws a warning, mm."""
+
 REGISTRATION = {
     "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
     "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
     "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
+    "expected_error_mm": (0.0, 0.6, "expected error of {:.1f} mm"),
+    "ambiguity": (0.0, 0.3, "another answer is {:.0%} as good"),
+    "round_trip_mm": (0.0, 1.0, "the way back ends {:.1f} mm off"),
+    "disagreement_mm": (0.0, 1.0, "the second engine's answer is {:.1f} mm off"),
 }
 """Registration quality: lowest and highest that is believed, and what to say beyond."""
 
@@ -143,12 +151,31 @@ def _registration(participant: Participant) -> Iterator[Finding]:
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
                 yield Finding("failed", text, "registration")
             continue
-        quality = read_json(path)
-        for key, (low, high, say) in REGISTRATION.items():
-            value = quality.get(key)
-            if value is not None and not low <= float(value) <= high:
-                text = f"{session.name}, {DATATYPES[datatype]} on T1w: {say.format(float(value))}"
-                yield Finding("warning", text, "registration")
+        yield from _beyond(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
+    for session in participant.sessions:
+        path = session.find("anat", "desc-longitudinal_quality.json")
+        if path is not None:
+            yield from _beyond(path, f"{session.name}, T1w on that of the baseline")
+
+
+def _beyond(path: Path, what: str) -> Iterator[Finding]:
+    """Say which numbers of a registration are beyond what is believed."""
+    quality = read_json(path)
+    for key, (low, high, say) in REGISTRATION.items():
+        value = quality.get(key)
+        if value is not None and not low <= float(value) <= high:
+            yield Finding("warning", f"{what}: {say.format(float(value))}", "registration")
+
+
+def _consistency(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-consistency_quality.json")
+        apart = float(read_json(path)["consistency_mm"]) if path else 0.0
+        if apart > CONSISTENCY:
+            text = (
+                f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct way ends "
+            )
+            yield Finding("warning", f"{text}{apart:.1f} mm from the one over T1w", "registration")
 
 
 def _series(participant: Participant) -> Iterator[tuple[Session, str]]:
@@ -162,6 +189,7 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _crashes,
     _status,
     _registration,
+    _consistency,
     _motion,
     _conversion,
     _failed_voxels,

@@ -50,6 +50,7 @@ _QUALITY: dict[Cell, tuple[str, int]] = {
     ("Turned", "°"): ("rotation_degrees", 1),
     ("Scaled", "volume ratio"): ("determinant", 3),
     ("In view", "share of brain"): ("overlap", 2),
+    ("Expected error", "mm"): ("expected_error_mm", 2),
     ("Cost", "lower is better"): ("cost", 3),
 }
 """A registration's numbers: heading -> key and decimals."""

@@ -28,6 +28,7 @@ from bidsapp.workflows.series import (
     Alignment,
     Port,
     connect_alignment,
+    connect_consistency,
     connect_labels,
     series_inputnode,
 )
@@ -86,6 +87,7 @@ def init_dce_wf(
     mean = pe.Node(AverageVolumes(), name="mean")
     workflow.connect(*moved, mean, "in_file")
     aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", metric="lpa")
+    connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpa")
     b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
     arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
     data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)

@@ -23,6 +23,7 @@ from bidsapp.workflows.series import (
     Alignment,
     Port,
     connect_alignment,
+    connect_consistency,
     connect_labels,
     series_inputnode,
 )
@@ -150,6 +151,7 @@ def init_dwi_wf(
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
     aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", metric="lpc")
+    connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpc")
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):
         models.append(ivim_row(config.ivim_model))

@@ -110,3 +110,4 @@ def _connect_anatomy(
     workflow.connect(inputnode, "reference_mask", anat, "inputnode.reference_mask")
     for branch in branches:
         workflow.connect(anat, "outputnode.to_individual", branch, "inputnode.to_individual")
+        workflow.connect(inputnode, "reference_mask", branch, "inputnode.reference_mask")

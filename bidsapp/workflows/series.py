@@ -1,6 +1,7 @@
 """What the diffusion and the dynamic branch share: bringing the series to the T1w."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from nipype.interfaces import utility as niu
@@ -9,6 +10,7 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
+from bidsapp.interfaces.registration import CheckConsistency
 from bidsapp.workflows.outputs import namer, save, spatial
 from bidsapp.workflows.registration import register_node
 
@@ -50,7 +52,9 @@ class Alignment:
 
 def series_inputnode() -> pe.Node:
     """Return the input node of a branch."""
-    return pe.Node(niu.IdentityInterface(["t1w_mask", "to_individual"]), name="inputnode")
+    return pe.Node(
+        niu.IdentityInterface(["t1w_mask", "to_individual", "reference_mask"]), name="inputnode"
+    )
 
 
 def connect_alignment(
@@ -88,6 +92,29 @@ def connect_alignment(
         (register, "to_moving"),
         (brain, "out_files"),
     )
+
+
+def connect_consistency(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    aligned: Alignment,
+    session: Session,
+    reference: Path | None,
+    config: Config,
+    *,
+    metric: Literal["lpc", "lpa"],
+) -> None:
+    """Hold the way over the session's T1w against a direct one to the baseline's, and write it."""
+    if config.sloppy or not aligned.to_t1w or reference in (None, session.t1w):
+        return
+    check = pe.Node(CheckConsistency(fixed=str(reference), metric=metric), name="consistency")
+    datatype = "dwi" if aligned.series == "dwi" else "perf"
+    path = namer(session).path(datatype, "quality", ".json", desc="consistency")
+    workflow.connect(aligned.average, "out_file", check, "moving")
+    workflow.connect(*aligned.to_t1w, check, "to_t1w")
+    workflow.connect(inputnode, "to_individual", check, "to_fixed")
+    workflow.connect(inputnode, "reference_mask", check, "fixed_mask")
+    workflow.connect(check, "quality", save("save_consistency", config, [path]), "in_files")
 
 
 def connect_labels(
