@@ -17,6 +17,8 @@ Transform = Literal["affine", "rigid"]
 
 RADIUS = 60.0
 """mm; a rotation or a stretch counts as what it moves at this distance from the centre."""
+WHOLE = 0.9
+"""Share of what is read at a point that must come from where the image counts."""
 FEWEST = 100
 """Samples that a registration needs."""
 
@@ -77,7 +79,7 @@ class Match:
     image : Image
     measure : Measure
     mask : Image, optional
-        Where the image counts: at least 0.5.
+        Where the image counts.
     stiffness : float
         Price of a stretch or shear: so much times the squared strain. It decides only what the
         images leave open, such as the height of a brain of which there is a slab.
@@ -129,7 +131,7 @@ class Match:
         if self.mask is None:
             return found
         kept = read(self.mask, self._voxels(self.mask, matrix))
-        return replace(found, inside=found.inside & kept.inside & (kept.values >= 0.5))
+        return replace(found, inside=found.inside & kept.inside & (kept.values >= WHOLE))
 
     def _voxels(self, image: Image, matrix: Matrix) -> Points:
         """Return where the samples come to lie in an image, (3, N)."""

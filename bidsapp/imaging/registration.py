@@ -40,7 +40,7 @@ from bidsapp.imaging.starts import (
     poses,
     scored,
 )
-from bidsapp.imaging.transforms import Matrix, apply, invert
+from bidsapp.imaging.transforms import Matrix, apply, as_affine, invert
 from bidsapp.imaging.uncertainty import expected_error
 
 STARTS = 128
@@ -193,8 +193,9 @@ def register(
     >>> from scipy.ndimage import gaussian_filter
     >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
     >>> moved = nib.Nifti1Image(head.get_fdata(), head.affine + np.eye(4, k=3) * 5)
-    >>> register(moved, head, transform="rigid", metric="lpp").matrix[:3, 3].round().tolist()
-    [5.0, 0.0, 0.0]
+    >>> found = register(moved, head, transform="rigid", metric="lpp")
+    >>> round(float(found.matrix[0, 3])), found.quality.verdict.value
+    (5, 'good')
     """
     if metric not in METRICS:
         raise BadInput(f"metric: {metric!r} is not known; take one of {', '.join(METRICS)}")
@@ -204,7 +205,7 @@ def register(
     if initial is None:
         start, stages, closeness = _search(pair, transform, metric, seed)
     else:
-        start, stages, closeness = np.array(initial, float), (), float("nan")
+        start, stages, closeness = as_affine(initial), (), float("nan")
     end, spread = _refined(pair, start, transform, metric)
     matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
     if symmetric:
@@ -254,13 +255,21 @@ def _pair(
     )
     points = apply(target.affine, np.argwhere(weight.data > 0))
     points = points[:: max(1, len(points) // 2000)]
+    counts = _weight(moving_mask, source, "moving")
     return _Pair(
-        source,
-        _weight(moving_mask, source, "moving"),
+        _filled(source, counts) if counts else source,
+        counts,
         cropped(target, points, MARGIN),
         cropped(weight, points, MARGIN),
         points,
     )
+
+
+def _filled(image: Image, weight: Image) -> Image:
+    """Return an image with its mean where it does not count, so that nothing leaks from there."""
+    inside = weight.data > 0
+    mean = image.data[inside].mean(dtype=float)
+    return replace(image, data=np.where(inside, image.data, np.float32(mean)))
 
 
 def _core(weight: Image) -> Image:
@@ -320,9 +329,17 @@ def _level(pair: _Pair, metric: Metric, level: Level) -> Match:
     return match(samples, image, metric, mask=mask, stiffness=level.stiffness)
 
 
-def _samples(image: Image, weight: Image, to_weight: Matrix, block: float) -> Samples:
-    """Return the voxels of an image that count by the weight where a matrix takes them."""
-    inside = np.argwhere(_counts(image, weight, to_weight))
+def _samples(
+    image: Image, weight: Image, to_weight: Matrix, block: float, also: Image | None = None
+) -> Samples:
+    """Return the voxels of an image that count by the weight where a matrix takes them.
+
+    `also` is a weight of the image's own.
+    """
+    counts = _counts(image, weight, to_weight)
+    if also:
+        counts &= _counts(image, also, np.eye(4))
+    inside = np.argwhere(counts)
     inside = inside[:: max(1, round(len(inside) / MOST_SAMPLES))]
     values = image.data[tuple(inside.T)]
     return samples_of(apply(image.affine, inside), values, block)
@@ -349,7 +366,7 @@ def _refined(
         return end, expected_error(problem, end.matrix, transform, pair.points)
     there = invert(start)
     moving = cropped(pair.moving, apply(start, pair.points), MARGIN)
-    samples = _samples(moving, pair.fixed_weight, there, FINE.block)
+    samples = _samples(moving, pair.fixed_weight, there, FINE.block, also=pair.moving_weight)
     fixed = like_voxels_of(pair.fixed, moving, start)
     problem = match(samples, fixed, metric, stiffness=FINE.stiffness)
     end = descend(problem, there, transform, 40)

@@ -106,7 +106,7 @@ def invert(matrix: ArrayLike) -> Matrix:
     >>> invert(translation([1, -2, 0]))[:3, 3]
     array([-1.,  2.,  0.])
     """
-    given = _affine(matrix)
+    given = as_affine(matrix)
     inverse = np.eye(4)
     inverse[:3, :3] = np.linalg.inv(given[:3, :3])
     inverse[:3, 3] = -inverse[:3, :3] @ given[:3, 3]
@@ -165,7 +165,7 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
     >>> round(found.rotation_degrees), found.scales.round(6).tolist(), round(found.determinant)
     (90, [2.0, 2.0, 2.0], 8)
     """
-    given = _affine(matrix)
+    given = as_affine(matrix)
     rotation, upper = np.linalg.qr(given[:3, :3])
     signs = np.sign(np.diag(upper))
     signs[0] *= np.sign(np.linalg.det(rotation * signs))
@@ -209,7 +209,7 @@ def nearest_rigid(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
     >>> nearest_rigid(np.diag([1.1, 0.9, 1, 1]), [0, 0, 0]).round(6).tolist() == np.eye(4).tolist()
     True
     """
-    given = _affine(matrix)
+    given = as_affine(matrix)
     left, _, right = np.linalg.svd(given[:3, :3])
     rigid = np.eye(4)
     rigid[:3, :3] = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
@@ -245,7 +245,7 @@ def write_itk(matrix: ArrayLike, path: Path) -> Path:
     >>> read_itk(path)[:3, 3].tolist()
     [1.0, 2.0, 3.0]
     """
-    Affine(_affine(matrix)).to_filename(str(path), fmt="itk")
+    Affine(as_affine(matrix)).to_filename(str(path), fmt="itk")
     return path
 
 
@@ -267,7 +267,7 @@ def read_itk(path: Path | str) -> Matrix:
         If the file is not an affine ITK transform.
     """
     try:
-        return _affine(Affine.from_filename(str(path), fmt="itk").matrix)
+        return as_affine(Affine.from_filename(str(path), fmt="itk").matrix)
     except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
         raise BadInput(
             f"{path}: not one affine ITK transform in a text file ({error}); write it as "
@@ -277,8 +277,27 @@ def read_itk(path: Path | str) -> Matrix:
         raise BadInput(f"{path}: {error}") from error
 
 
-def _affine(matrix: ArrayLike) -> Matrix:
-    """Return a checked copy of an affine matrix."""
+def as_affine(matrix: ArrayLike) -> Matrix:
+    """Return a checked copy of an affine matrix.
+
+    Parameters
+    ----------
+    matrix : (4, 4) array
+
+    Returns
+    -------
+    (4, 4) array
+
+    Raises
+    ------
+    BadInput
+        If it is not an affine matrix that can be inverted.
+
+    Examples
+    --------
+    >>> as_affine(np.diag([2, 2, 2, 1])).dtype
+    dtype('float64')
+    """
     given = np.array(matrix, dtype=np.float64)
     if given.shape != (4, 4) or not np.isfinite(given).all():
         raise BadInput(f"a transform is a finite 4x4 matrix, not one of shape {given.shape}")

@@ -1,0 +1,119 @@
+"""`register`: what is asked is answered, or refused in words; options do what they say."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from heads import CENTRE, brain_points, error, grid, pose, scan
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging import register
+from bidsapp.imaging.quality import Verdict
+from bidsapp.imaging.registration import halfway
+from bidsapp.imaging.transforms import compose, invert, translation
+
+T1W, DCE = grid((4, 4, 4)), grid((3, 3, 8), axes=(1, 2, 0))
+TRUTH = pose((5, -4, 6), (7, -5, 4))
+
+
+def image(kind, where=T1W, matrix=None, **noise):
+    return nib.Nifti1Image(scan(kind, where, matrix, **noise), where[0])
+
+
+BRAIN = nib.Nifti1Image((scan("brain", T1W) > 0.5).astype(np.uint8), T1W[0])
+FIXED, MOVING = image("t1w", noise=4), image("dce", DCE, TRUTH, noise=4, seed=1)
+
+
+@pytest.mark.parametrize("metric", ["lpa", "lpp", "nmi"])
+def test_every_metric_finds_the_head(metric):
+    """Like contrast, thick sagittal slices: all that suit find it, rigidly."""
+    found = register(MOVING, FIXED, fixed_mask=BRAIN, transform="rigid", metric=metric)
+    assert error(found.matrix, TRUTH, brain_points()) < 0.6
+    assert [stage.name for stage in found.history] == ["coarse", "middle", "fine"]
+    assert all(list(stage.costs) == sorted(stage.costs) for stage in found.history)
+
+
+def test_a_start_is_taken_and_only_refined():
+    """With a start near the answer there is no search, and nothing is known of other answers."""
+    near = compose(TRUTH, translation([1.5, -1, 1]))
+    found = register(MOVING, FIXED, fixed_mask=BRAIN, metric="lpa", initial=near)
+    assert error(found.matrix, TRUTH, brain_points()) < 0.5
+    assert [stage.name for stage in found.history] == ["fine"]
+    assert np.isnan(found.quality.ambiguity)
+
+
+def test_what_the_moving_mask_leaves_out_does_not_matter():
+    """A bright block over part of the moving image changes nothing when it is masked out."""
+    data = np.asarray(MOVING.dataobj).copy()
+    hole = np.zeros(data.shape, np.uint8)
+    hole[20:45, 20:45, 8:14] = 1
+    spoilt = np.where(hole, np.random.default_rng(0).random(data.shape) * 3000, data)
+    mask = nib.Nifti1Image(1 - hole, MOVING.affine)
+    spoilt_image = nib.Nifti1Image(spoilt.astype(np.float32), MOVING.affine)
+    options = {"fixed_mask": BRAIN, "metric": "lpa", "transform": "rigid", "moving_mask": mask}
+    found = register(spoilt_image, FIXED, **options)
+    assert error(found.matrix, TRUTH, brain_points()) < 0.5
+
+
+def test_without_a_mask_the_head_is_taken():
+    """All that is bright counts, skull and scalp with it."""
+    found = register(MOVING, FIXED, metric="lpa", transform="rigid")
+    assert error(found.matrix, TRUTH, brain_points()) < 0.6
+
+
+def test_the_seed_decides_where_it_begins_not_where_it_ends():
+    """Another seed comes to the same answer; the same seed to the same last digit."""
+    options = {"fixed_mask": BRAIN, "metric": "lpa", "transform": "rigid"}
+    one, same, other = (register(MOVING, FIXED, seed=n, **options).matrix for n in (0, 0, 7))
+    np.testing.assert_array_equal(one, same)
+    assert error(one, other, brain_points()) < 0.1
+
+
+@pytest.mark.parametrize("spoilt", ["noise", "nothing of it"])
+def test_what_cannot_be_registered_is_told(spoilt):
+    """Noise, or a sliver outside the head, never passes for a good registration."""
+    if spoilt == "noise":
+        rng = np.random.default_rng(1)
+        moving = nib.Nifti1Image(rng.random(DCE[1]).astype(np.float32), DCE[0])
+    else:
+        moving = MOVING.slicer[:, :, :2]
+    found = register(moving, FIXED, fixed_mask=BRAIN, metric="lpa")
+    assert found.quality.verdict is not Verdict.GOOD
+    assert "believed" in found.quality.reason
+
+
+def test_halfway_is_as_far_from_both():
+    """The middle of two rigid matrices is rigid, and as far from the one as from the other."""
+    one, other = pose((3, 2, 1), (1, 2, 3)), pose((3.5, 1, 1), (2, 2, 2))
+    middle = halfway(one, other)
+    np.testing.assert_allclose(middle[:3, :3] @ middle[:3, :3].T, np.eye(3), atol=1e-9)
+    step = invert(one) @ middle
+    np.testing.assert_allclose(middle @ step, other, atol=1e-9)
+    assert error(one, middle, CENTRE[None]) == pytest.approx(
+        error(other, middle, CENTRE[None]), rel=0.1
+    )
+
+
+OTHER_GRID = nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4))
+EMPTY = nib.Nifti1Image(np.zeros(T1W[1], np.uint8), T1W[0])
+FLAT = nib.Nifti1Image(np.ones(T1W[1], np.float32), T1W[0])
+SERIES = nib.Nifti1Image(np.ones((4, 4, 4, 2), np.float32), np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "ncc"}, "metric: 'ncc' is not known; take one of lpc, lpa, lpp, nmi"),
+        ({"transform": "bspline"}, "transform: 'bspline' is not known; take 'affine' or 'rigid'"),
+        ({"fixed_mask": OTHER_GRID}, "the fixed image .* and its mask .* are on different grids"),
+        ({"moving_mask": OTHER_GRID}, "the moving image .* and its mask .* are on different grids"),
+        ({"fixed_mask": EMPTY}, "the mask of the fixed image is empty"),
+        ({"moving": FLAT}, "one value everywhere"),
+        ({"moving": SERIES}, "an image to register is 3D"),
+        ({"initial": np.eye(3)}, "a transform is a finite 4x4 matrix"),
+    ],
+)
+def test_wrong_input_is_refused_in_words(change, message):
+    """Each mistake is a BadInput that says what is wrong."""
+    given = {"moving": MOVING, "fixed": FIXED, "fixed_mask": BRAIN} | change
+    with pytest.raises(BadInput, match=message):
+        register(given.pop("moving"), given.pop("fixed"), **given)
