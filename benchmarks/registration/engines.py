@@ -31,9 +31,10 @@ SHOWN, INSIDE = (0.03, 30.0), (0.035, 25.0)
 TEXT = f"""The same pairs and as many threads for everyone. Other engines get both images with the
 centre of the fixed brain in the origin. For the b0 the fixed image is zero outside the brain and
 {MARGIN:g} mm around it, without which several go astray; for DCE and follow-up it is the whole
-head, since the moving image has a scalp, too, and all but niimath do far worse with the brain
-alone. Seconds include reading the files; on a shared machine compare CPU seconds. "wrong" is more
-than {WRONG:g} mm in the lesions. Without `--peers` only metperf is shown."""
+head, since the moving image has a scalp, too, and elastix and SimpleITK lose their way without;
+niimath, which masks the moving image by itself, is given the brain. Seconds include reading the
+files; on a shared machine compare CPU seconds. "wrong" is more than {WRONG:g} mm in the lesions.
+Without `--peers` only metperf is shown."""
 Record = dict[str, Any]
 
 
