@@ -8,8 +8,7 @@ import ants  # isort: skip
 
 STAGES = {"affine": ("Rigid", "Affine"), "rigid": ("Rigid",)}
 FINER = {
-    "aff_random_sampling_rate": 0.5,
-    "aff_iterations": (500, 500, 250, 50),
+    "aff_iterations": (1000, 500, 250, 20),
     "aff_shrink_factors": (6, 4, 2, 1),
     "aff_smoothing_sigmas": (3, 2, 1, 0),
     "grad_step": 0.1,
@@ -17,12 +16,12 @@ FINER = {
 
 
 def registration(pair, stages, **options):
-    fixed, moving = ants.image_read(pair["brain"]), ants.image_read(pair["moving"])
+    fixed, moving = ants.image_read(pair["fixed"]), ants.image_read(pair["moving"])
     found = None
     for stage in stages:
         found = ants.registration(
             fixed, moving, type_of_transform=stage, initial_transform=found,
-            aff_metric="mattes", random_seed=1, singleprecision=False,
+            aff_metric="mattes", random_seed=1,
             outprefix=str(Path(pair["scratch"], stage)), **options,
         )["fwdtransforms"][0]  # fmt: skip
     transform = ants.read_transform(found)

@@ -19,12 +19,14 @@ TUNED = {
 
 
 def register(pair):
-    fixed, moving = (itk.imread(pair[name], itk.F) for name in ("brain", "moving"))
+    fixed, moving = (itk.imread(pair[name], itk.F) for name in ("fixed", "moving"))
     asked = itk.ParameterObject.New()
+    schedule = pyramid(moving)
     for stage in STAGES[pair["transform"]]:
         values = asked.GetDefaultParameterMap(stage, 4)
         for name, value in TUNED.items():
             values[name] = value
+        values["MovingImagePyramidSchedule"] = schedule
         asked.AddParameterMap(values)
     method = itk.ElastixRegistrationMethod.New(fixed, moving)
     method.SetParameterObject(asked)
@@ -40,6 +42,13 @@ def register(pair):
         return list(point)
 
     return from_points(moved)
+
+
+def pyramid(image):
+    """Return how much to blur at each resolution: thick slices less, or nothing is left of them."""
+    spacing = [float(size) for size in image.GetSpacing()]
+    factors = [(f * min(spacing) / size for size in spacing) for f in (8, 4, 2, 1)]
+    return [str(max(1, round(f))) for level in factors for f in level]
 
 
 def transform(values):

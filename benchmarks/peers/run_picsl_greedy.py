@@ -1,4 +1,4 @@
-"""Greedy: affine or rigid registration by normalised mutual information."""
+"""Greedy by normalised mutual information; rigid and then affine."""
 
 from pathlib import Path
 
@@ -7,20 +7,19 @@ from registering import THREADS, run  # first: it sets the threads
 import numpy as np  # isort: skip
 from picsl_greedy import Greedy3D  # isort: skip
 
-FREEDOM = {"affine": 12, "rigid": 6}
+STAGES = {"affine": (6, 12), "rigid": (6,)}
 
 
-def by(metric):
-    def register(pair):
-        out = Path(pair["scratch"], "matrix.mat")
+def register(pair):
+    start = "-ia-image-centers"
+    for freedom in STAGES[pair["transform"]]:
+        out = Path(pair["scratch"], f"{freedom}.mat")
         Greedy3D().execute(
-            f"-d 3 -threads {THREADS} -seed 1 -a -dof {FREEDOM[pair['transform']]} "
-            f"-i {pair['brain']} {pair['moving']} -m {metric} -ia-image-centers "
-            f"-n 100x50x20 -o {out}"
+            f"-d 3 -threads {THREADS} -seed 1 -a -dof {freedom} -i {pair['fixed']} "
+            f"{pair['moving']} -m NMI {start} -n 100x50x20 -o {out}"
         )
-        return np.loadtxt(out)
+        start = f"-ia {out}"
+    return np.loadtxt(out)
 
-    return register
 
-
-run("picsl-greedy", {"NMI": by("NMI")})
+run("picsl-greedy", {"NMI": register})

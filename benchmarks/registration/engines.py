@@ -28,11 +28,13 @@ OURS = "metperf"
 SHOWN, INSIDE = (0.03, 30.0), (0.035, 25.0)
 """Limits of the figure and of what is drawn in it, mm."""
 
-TEXT = f"""The same pairs for everyone, as many threads for everyone. Other engines get both
-images with the centre of the fixed brain in the origin and the fixed image zero outside the brain
-and {MARGIN:g} mm around it, without which several go astray; seconds include reading the files.
-On a shared machine compare CPU seconds. "wrong" is more than {WRONG:g} mm in the lesions. Without
-`--peers` only metperf is shown."""
+TEXT = f"""The same pairs and as many threads for everyone. Other engines get both images with the
+centre of the fixed brain in the origin. For the b0 the fixed image is zero outside the brain and
+{MARGIN:g} mm around it, without which several go astray; for DCE and follow-up it is the whole
+head, since the moving image has a scalp, too, and elastix and SimpleITK lose their way without;
+niimath, which masks the moving image by itself, is given the brain. Seconds include reading the
+files; on a shared machine compare CPU seconds. "wrong" is more than {WRONG:g} mm in the lesions.
+Without `--peers` only metperf is shown."""
 Record = dict[str, Any]
 
 
@@ -83,17 +85,18 @@ def _write(trial: Trial, folder: Path, settings: Settings) -> Record:
     case = trials.case_of(trial, settings.rough)
     name = f"{trial.kind}-{trial.seed}"
     centre = centroid(np.asarray(case.fixed_mask.dataobj), case.fixed.affine)
-    images = {"moving": case.moving, "brain": brain_only(case)}
+    images = {"moving": case.moving, "head": case.fixed, "brain": brain_only(case)}
     for role, image in images.items():
         moved = nib.Nifti1Image(image.dataobj, recentre(image.affine, centre))
         nib.save(moved, folder / f"{name}_{role}.nii")
-    return {
+    paths = {role: str(folder / f"{name}_{role}.nii") for role in images}
+    return paths | {
         "pair": name,
         "kind": trial.kind,
         "transform": case.options["transform"],
         "threads": settings.jobs,
         "centre": centre.tolist(),
-        **{role: str(folder / f"{name}_{role}.nii") for role in images},
+        "fixed": paths["brain" if trial.kind == "b0" else "head"],
     }
 
 
