@@ -103,8 +103,20 @@ def grow(mask: NDArray[Any], affine: ArrayLike, distance: float) -> Mask:
     inside = np.asarray(mask) > 0
     if distance <= 0 or not inside.any():
         return inside
-    far = ndimage.distance_transform_edt(~inside, sampling=voxel_sizes(np.asarray(affine, float)))
-    return np.asarray(far <= distance)
+    zooms = voxel_sizes(np.asarray(affine, float))
+    box = _box_around(inside, np.ceil(distance / zooms).astype(int))
+    far = ndimage.distance_transform_edt(~inside[box], sampling=zooms)
+    grown = np.zeros_like(inside)
+    grown[box] = far <= distance
+    return grown
+
+
+def _box_around(mask: Mask, reach: NDArray[np.int_]) -> tuple[slice, ...]:
+    """Return the box that holds a mask and some voxels around it."""
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(
+        slice(max(0, s.start - int(r)), s.stop + int(r)) for s, r in zip(box, reach, strict=True)
+    )
 
 
 def centroid(mask: NDArray[Any], affine: ArrayLike) -> Vector:

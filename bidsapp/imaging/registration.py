@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.linalg import expm, logm
+from threadpoolctl import threadpool_limits
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.masks import grow
@@ -201,11 +202,31 @@ def register(
         raise BadInput(f"metric: {metric!r} is not known; take one of {', '.join(METRICS)}")
     if transform not in ("affine", "rigid"):
         raise BadInput(f"transform: {transform!r} is not known; take 'affine' or 'rigid'")
-    pair = _pair(moving, moving_mask, fixed, fixed_mask)
+    with threadpool_limits(1, "blas"):  # its matrices are small: threads would wait for each other
+        return _registered(
+            _pair(moving, moving_mask, fixed, fixed_mask),
+            None if initial is None else as_affine(initial),
+            transform,
+            metric,
+            symmetric=symmetric,
+            seed=seed,
+        )
+
+
+def _registered(
+    pair: _Pair,
+    initial: Matrix | None,
+    transform: Transform,
+    metric: Metric,
+    *,
+    symmetric: bool,
+    seed: int,
+) -> Registration:
+    """Search unless there is a start, refine, and assess."""
     if initial is None:
         start, stages, closeness = _search(pair, transform, metric, seed)
     else:
-        start, stages, closeness = as_affine(initial), (), float("nan")
+        start, stages, closeness = initial, (), float("nan")
     end, spread = _refined(pair, start, transform, metric)
     matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
     if symmetric:
@@ -213,7 +234,9 @@ def register(
         told["round_trip_mm"] = distance(matrix, back, pair.points)
         matrix = halfway(matrix, back)
     weight = pair.fixed_weight
-    quality = assess(matrix, weight.data, weight.affine, moving.shape, moving.affine, **told)
+    quality = assess(
+        matrix, weight.data, weight.affine, pair.moving.data.shape, pair.moving.affine, **told
+    )
     stages = (*stages, Stage(FINE.name, (end.cost,), end.evaluations))
     return Registration(matrix, end.cost, stages, quality)
 
