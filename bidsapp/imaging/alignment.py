@@ -82,7 +82,7 @@ def align(blocks: Blocks, frame: Values, target: Target, start: Matrix, search: 
         rest, slopes = local_residual(values, weights * inside, target)
         limit = np.inf if count < search.plain else TUKEY
         step, weights, misfit = _robust_step(rest, slopes, inside, limit)
-        matrix = compose(step_matrix(step, blocks.centre), matrix)
+        matrix = compose(step_matrix(step, blocks.centre, blocks.phase), matrix)
         if not np.linalg.norm(step) < FARTHEST:
             return Place(start, np.inf)
         if count >= search.plain and np.abs(step).max() < search.tolerance:

@@ -5,8 +5,8 @@ place. In a block of a centimetre the change is a factor and an offset; what is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -19,12 +19,11 @@ from bidsapp.imaging.masks import Mask
 from bidsapp.imaging.transforms import Matrix, Vector, apply, compose, invert, translation
 
 Values = NDArray[np.float32]
-Freedom = Literal["rigid", "affine"]
 
 STEP = 2.0
 """mm; finer voxels are averaged."""
-FWHM = 4.0
-"""mm; of the smoothing along axes with finer voxels."""
+FWHM = 3.0
+"""mm; of the smoothing along axes with finer voxels. More smears what enhances over its edges."""
 BLOCK = 10.0
 """mm; edge of a block: smaller than what enhances, larger than what an edge is smeared by."""
 MOST = 2000
@@ -52,12 +51,15 @@ class Blocks:
         Of B blocks of P points.
     centre : (3,) array, mm
         About which rotations are taken.
+    phase : (3,) array or None
+        Direction of the phase encoding, RAS: along it eddy currents shear and stretch.
     """
 
     frames: list[Values]
     affine: Matrix
     points: NDArray[np.float64]
     centre: Vector
+    phase: Vector | None = None
 
     def sample(self, frame: Values, matrix: Matrix) -> tuple[Values, Mask]:
         """Return a frame at the moved points, and which of them are in its field of view."""
@@ -73,7 +75,7 @@ class Blocks:
     def few(self, count: int) -> "Blocks":
         """Return the same with fewer blocks, evenly taken."""
         every = max(1, len(self.points) // count)
-        return Blocks(self.frames, self.affine, self.points[::every], self.centre)
+        return replace(self, points=self.points[::every])
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ class Target:
     slopes: Values
 
 
-def cut_blocks(series: NDArray[Any], affine: Matrix, mask: Mask | None) -> Blocks:
+def cut_blocks(
+    series: NDArray[Any], affine: Matrix, mask: Mask | None, phase_axis: int | None = None
+) -> Blocks:
     """Smooth a series and choose the blocks.
 
     Parameters
@@ -97,6 +101,8 @@ def cut_blocks(series: NDArray[Any], affine: Matrix, mask: Mask | None) -> Block
         Its voxels to RAS mm.
     mask : (X, Y, Z) array of bool, or None
         Where to look; without it, all that is bright and what it encloses.
+    phase_axis : int, optional
+        Of the voxels, along which eddy currents act.
 
     Returns
     -------
@@ -123,12 +129,11 @@ def cut_blocks(series: NDArray[Any], affine: Matrix, mask: Mask | None) -> Block
     zooms = voxel_sizes(grid)
     sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
     frames = [_spline(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
-    return Blocks(frames, grid, points, points.mean(axis=(0, 1)))
+    phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
+    return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
 
 
-def make_target(
-    blocks: Blocks, values: Values, frame: Values, matrix: Matrix, freedom: Freedom
-) -> Target:
+def make_target(blocks: Blocks, values: Values, frame: Values, matrix: Matrix) -> Target:
     """Return a target: given values, and slopes from one frame as it lies there."""
     axes = blocks.affine[:3, :3] / voxel_sizes(blocks.affine)
     along = []
@@ -140,21 +145,23 @@ def make_target(
         along.append((ends[0] - ends[1]) / size)
     gradient = np.stack(along, axis=-1) @ axes.T
     arms = (blocks.points - blocks.centre) / RADIUS
-    if freedom == "rigid":
-        turns = np.cross(arms, gradient)
-    else:
-        turns = (gradient[..., :, None] * arms[..., None, :]).reshape(*gradient.shape[:2], 9)
-    return Target(values, np.concatenate([gradient, turns], axis=-1).astype(np.float32))
+    slopes = [gradient, np.cross(arms, gradient)]
+    if blocks.phase is not None:
+        slopes.append((gradient @ blocks.phase)[..., None] * arms)
+    return Target(values, np.concatenate(slopes, axis=-1).astype(np.float32))
 
 
-def step_matrix(step: Vector, centre: Vector) -> Matrix:
-    """Return the matrix of a small step: 3 shifts and 3 rotations, or 3 shifts and 9 slopes, mm.
+def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Matrix:
+    """Return the matrix of a small step.
 
     Parameters
     ----------
-    step : (6,) or (12,) array, mm
-        Rotations and slopes as a displacement at `RADIUS`.
+    step : (6,) or (9,) array, mm
+        Three shifts; three rotations and, with a direction, what eddy currents shift along it per
+        x, y and z, both as a displacement at `RADIUS`.
     centre : (3,) array, mm
+    phase : (3,) array, optional
+        That direction.
 
     Returns
     -------
@@ -166,10 +173,9 @@ def step_matrix(step: Vector, centre: Vector) -> Matrix:
     [1.0, 0.0, 0.0, 1.0]
     """
     moved = np.eye(4)
-    if len(step) == 6:
-        moved[:3, :3] = Rotation.from_rotvec(step[3:] / RADIUS).as_matrix()
-    else:
-        moved[:3, :3] += step[3:].reshape(3, 3) / RADIUS
+    moved[:3, :3] = Rotation.from_rotvec(step[3:6] / RADIUS).as_matrix()
+    if phase is not None:
+        moved[:3, :3] += np.outer(phase, step[6:] / RADIUS)
     return compose(translation(-centre), moved, translation(centre + step[:3]))
 
 
@@ -191,7 +197,9 @@ def _foreground(image: Values) -> Mask:
     below = np.cumsum(counts)[:-1]
     weight = np.cumsum(counts * middle)
     total = counts.sum()
-    between = (weight[-1] / total * below - weight[:-1]) ** 2 / np.maximum(below * (total - below), 1)
+    between = (weight[-1] / total * below - weight[:-1]) ** 2 / np.maximum(
+        below * (total - below), 1
+    )
     bright = ndimage.binary_closing(image > middle[int(between.argmax())], iterations=2)
     pieces, count = ndimage.label(ndimage.binary_fill_holes(bright))
     if not count:
