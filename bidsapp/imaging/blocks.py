@@ -64,11 +64,11 @@ class Blocks:
     def sample(self, frame: Values, matrix: Matrix) -> tuple[Values, Mask]:
         """Return a frame at the moved points, and which of them are in its field of view."""
         voxels = apply(compose(matrix, invert(self.affine)), self.points.reshape(-1, 3)).T
-        values = ndimage.map_coordinates(
-            frame, voxels, np.float32, order=_ORDER, mode="mirror", prefilter=False
-        )
+        values = np.empty(voxels.shape[1], np.float32)
+        options: Any = {"order": _ORDER, "mode": "mirror", "prefilter": False}
+        ndimage.map_coordinates(frame, voxels, values, **options)
         last = np.array(frame.shape)[:, None] - 1
-        inside = ((voxels >= 0) & (voxels <= last)).all(axis=0)
+        inside = np.asarray(((voxels >= 0) & (voxels <= last)).all(axis=0))
         shape = self.points.shape[:2]
         return values.reshape(shape), inside.reshape(shape)
 
@@ -223,4 +223,7 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
 
 def _spline(frame: Values, sigma: Sequence[float] | Vector) -> Values:
     smooth = ndimage.gaussian_filter(frame, sigma)
-    return np.asarray(ndimage.spline_filter(smooth, _ORDER, np.float32, mode="mirror"))
+    coefficients = np.empty(frame.shape, np.float32)
+    options: Any = {"order": _ORDER, "mode": "mirror"}
+    ndimage.spline_filter(smooth, output=coefficients, **options)
+    return coefficients

@@ -24,7 +24,7 @@ CONTRAST = 0.2
 def spoilt_frames(
     blocks: Blocks, matrices: Sequence[Matrix], lost: NDArray[np.bool_]
 ) -> tuple[Float, NDArray[np.bool_]]:
-    r"""Return what each frame has that none of the frames around it has, and whether it is too much.
+    r"""Return what sets each frame apart from all around it, and whether it is too much.
 
     Parameters
     ----------
@@ -60,8 +60,11 @@ def spoilt_frames(
     known = np.isfinite(rest) & ~lost
     if known.sum() < 2:
         return np.where(lost, np.inf, 1.0), lost.copy()
-    usual = max(float(np.median(rest[known])), 1e-9)
-    ratio = np.where(known, rest / np.hypot(usual, CONTRAST * change), np.inf)
+    usual = float(np.median(rest[known]))
+    floor = 1e-6 * max(float(np.abs(seen).max()), 1.0)
+    ratio = np.where(
+        known, np.maximum(rest, floor) / np.hypot(max(usual, floor), CONTRAST * change), np.inf
+    )
     ratio = ratio / np.median(ratio[known])
     spread = robust_scale(ratio[known] - 1.0)
     return ratio, lost | (ratio > max(EXCESS, 1 + SCORE * spread))
