@@ -143,7 +143,7 @@ def _add_analysis(made: ArgumentParser) -> None:
     group.add_argument(
         "--baseline-frames", type=_whole, default=0, help="frames before the bolus; 0 finds them"
     )
-    group.add_argument("--no-motion-correction", dest="motion_correction", action="store_false")
+    _add_motion(group)
     _add_spaces(group)
     group.add_argument(
         "--sloppy",
@@ -181,6 +181,15 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         metavar="SPACE",
         help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w); "
         "default: native T1w, and T1w with --fit-space T1w",
+    )
+
+
+def _add_motion(group: _ArgumentGroup) -> None:
+    group.add_argument("--no-motion-correction", dest="motion_correction", action="store_false")
+    group.add_argument(
+        "--drop-outliers",
+        action="store_true",
+        help="leave volumes that the motion table marks as outliers out of means and fits",
     )
 
 

@@ -52,9 +52,27 @@ def methods(config: Config) -> str:
     )
 
 
+def _motion(config: Config) -> str:
+    if config.registration_engine == "niimath":
+        text = "Motion within each series was corrected rigidly (niimath). "
+    else:
+        text = (
+            "Motion within each series was corrected by robust least squares in blocks of 10 mm, "
+            "in each of which a volume is a factor times the target, plus an offset (after Saad "
+            "et al. 2009); diffusion volumes also for shear and scale along the phase encoding, "
+            "where its direction is known. "
+        )
+    if config.drop_outliers:
+        text += (
+            "Volumes before which the head had moved by more than 1 mm (framewise displacement, "
+            "Power et al. 2012), or unlike those around them, were left out of means and fits. "
+        )
+    return text
+
+
 def _registration(config: Config) -> str:
     motion = (
-        "Motion within each series was corrected rigidly (niimath). "
+        _motion(config)
         if config.motion_correction
         else "Motion within the series was not corrected. "
     )

@@ -56,10 +56,10 @@ class Config:
         Fraction.
     baseline_frames
         Frames before the contrast agent; 0 to find them.
-    motion_correction
-        Whether series are corrected for motion.
+    motion_correction, drop_outliers
+        Whether series are corrected for motion, and whether fits leave out their outliers.
     registration_engine
-        What brings images together: our own local Pearson correlation, or AFNI's in niimath.
+        What brings images together: our own code, or AFNI's in niimath.
     fit_space
         Where models are fitted: on the grid of their series, or on the T1w's.
     roi_space
@@ -100,6 +100,7 @@ class Config:
     haematocrit: float = HAEMATOCRIT
     baseline_frames: int = 0
     motion_correction: bool = True
+    drop_outliers: bool = False
     registration_engine: str = ENGINES[0]
     fit_space: str = "native"
     roi_space: str = "T1w"

@@ -23,7 +23,7 @@ from bidsapp.imaging.motion import framewise_displacement
 from bidsapp.imaging.transforms import apply, compose, invert, read_itk, translation, write_itk
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.registration import BrainMask, Register
-from bidsapp.workflows.registration import init_motion_wf
+from bidsapp.workflows.motion import init_motion_wf
 
 T1W = grid((3, 3, 3))
 GRIDS = {

@@ -28,6 +28,7 @@ from bidsapp.bids.records import (
 from bidsapp.bids.sidecar import (
     frame_times,
     number,
+    phase_axis,
     read_numbers,
     read_table,
     sidecar_name,
@@ -193,7 +194,8 @@ class Query:
         if len(bvalues) != volumes:
             raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
         bvec = self.raw.get_bvec(image)
-        return Diffusion(image, bvalues, Path(bvec) if bvec else None)
+        axis = phase_axis(found.get_metadata(), image)
+        return Diffusion(image, bvalues, Path(bvec) if bvec else None, axis)
 
     def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
         found = self._only("dce", key)

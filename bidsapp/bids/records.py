@@ -9,11 +9,15 @@ Space = Literal["T1w", "dwi", "dce"]
 
 @dataclass(frozen=True)
 class Diffusion:
-    """A diffusion series: its image and the b-value of each volume, s/mm2."""
+    """A diffusion series: its image, the b-value of each volume (s/mm2), and gradients.
+
+    `phase_axis` is the axis of the voxels along which the phase is encoded.
+    """
 
     image: Path
     bvalues: tuple[float, ...]
     bvectors: Path | None
+    phase_axis: int | None = None
 
 
 @dataclass(frozen=True)

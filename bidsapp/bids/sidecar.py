@@ -51,6 +51,30 @@ def number(
     return float(value)
 
 
+def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
+    """Return the axis of the voxels along which the phase is encoded, or None if not told.
+
+    Raises
+    ------
+    BadInput
+        If ``PhaseEncodingDirection`` is none of BIDS's words.
+
+    Examples
+    --------
+    >>> phase_axis({"PhaseEncodingDirection": "j-"}, Path("sub-01_dwi.nii.gz"))
+    1
+    """
+    told = metadata.get("PhaseEncodingDirection")
+    if told is None:
+        return None
+    if told not in ("i", "i-", "j", "j-", "k", "k-"):
+        raise BadInput(
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {told!r}; it must be i, j or k, "
+            "or one of them with a minus"
+        )
+    return "ijk".index(told[0])
+
+
 def sidecar_name(image: Path) -> str:
     """Return the name of an image's sidecar.
 

@@ -1,11 +1,14 @@
-"""Rigid motion within a series: parameters and framewise displacement."""
+"""Motion within a series as numbers: parameters, framewise displacement."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from bidsapp.errors import BadInput
+from bidsapp.imaging.transforms import apply, nearest_rigid
 
 Parameters = NDArray[np.float64]
 
@@ -94,3 +97,58 @@ def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
         raise BadInput(f"motion has six parameters a volume, not an array of shape {given.shape}")
     steps = np.abs(np.diff(given, axis=0)) * np.repeat([1.0, HEAD_RADIUS], 3)
     return np.concatenate([np.full(min(len(given), 1), np.nan), steps.sum(axis=1)])
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the head moved within a series.
+
+    Attributes
+    ----------
+    matrices : (N, 4, 4) array
+        Points of the reference to points of each frame, RAS mm: what resamples the frame.
+    parameters : (N, 6) array, mm and rad
+        In the order of COLUMNS, about the centre of the volume; of an affine matrix its nearest
+        rigid one.
+    framewise_displacement : (N,) array, mm
+        NaN for the first.
+    residual : (N,) array
+        Robust standard deviation of what a frame has beyond the most similar of its neighbours,
+        over that of all frames; infinite for a frame that could not be aligned.
+    outliers : (N,) array of bool
+        Frames that should not be believed.
+    """
+
+    matrices: NDArray[np.float64]
+    parameters: Parameters
+    framewise_displacement: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    outliers: NDArray[np.bool_]
+
+
+def rigid_parameters(matrices: ArrayLike, centre: ArrayLike) -> Parameters:
+    """Return shifts of a point and rotations about it: of the nearest rigid matrices.
+
+    Parameters
+    ----------
+    matrices : (N, 4, 4) array
+        Points of the reference to points of the frames, mm.
+    centre : (3,) array, mm
+
+    Returns
+    -------
+    (N, 6) array, mm and rad
+        In the order of COLUMNS; rotations about x, then y, then z.
+
+    Examples
+    --------
+    >>> moved = np.eye(4); moved[:3, 3] = 1, 2, 3
+    >>> rigid_parameters([moved], [0, 0, 0]).tolist()
+    [[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]]
+    """
+    rows = []
+    for matrix in np.asarray(matrices, float):
+        rigid = nearest_rigid(matrix, centre)
+        turned = Rotation.from_matrix(rigid[:3, :3]).as_euler("xyz")
+        rows.append([*(apply(rigid, centre) - np.asarray(centre, float)), *turned])
+    return np.array(rows).reshape(-1, 6)

@@ -17,7 +17,9 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import compress_file, copy_file, to_json, write_bytes
+from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import load, save
+from bidsapp.interfaces.motion import believed
 
 
 class _SaveInput(BaseInterfaceInputSpec):
@@ -69,6 +71,7 @@ def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, An
 class _AverageInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="4D")
     volumes = traits.List(traits.Int, desc="which volumes; all when empty")
+    motion = File(exists=True, desc="motion table; its outliers are left out")
 
 
 class _AverageOutput(TraitedSpec):
@@ -83,7 +86,13 @@ class AverageVolumes(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
-        chosen = data[..., self.inputs.volumes] if self.inputs.volumes else data
+        count = data.shape[3]
+        volumes = np.array(self.inputs.volumes or range(count))
+        if self.inputs.motion:
+            volumes = volumes[believed(self.inputs.motion, count)[volumes]]
+        if not len(volumes):
+            raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
+        chosen = data[..., volumes]
         target = Path(runtime.cwd) / "average.nii"
         self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
         return runtime

@@ -21,6 +21,7 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import load, load_labels, load_mask, save
+from bidsapp.interfaces.motion import believed
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.bayes import Prior
 
@@ -51,6 +52,7 @@ def _maps(found: Fit) -> dict[str, Any]:
 class _FitInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="series, 4D")
     mask = File(exists=True, desc="voxels to fit; all without one")
+    motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
     model = traits.Str(mandatory=True, desc="name of the model")
     aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
     n_jobs = traits.Int(1, usedefault=True, desc="processes")
@@ -116,6 +118,9 @@ class FitDiffusion(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
         gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
+        if self.inputs.motion:
+            kept = believed(self.inputs.motion, data.shape[3])
+            data, gtab = data[..., kept], GradientTable(gtab.gradients[kept])
         options = dict(self.inputs.options or {})
         if self.inputs.regions:
             options["region"] = load_labels(self.inputs.regions, self.inputs.in_file)[0]
@@ -164,10 +169,15 @@ class FitKinetics(SimpleInterface):
             load_mask(self.inputs.mask or None),
             time=np.array(self.inputs.times),
             plasma=read_column(self.inputs.arterial, "plasma"),
+            weights=self._weights(data.shape[3]),
             n_jobs=self.inputs.n_jobs,
         )
         self._results.update(save_fit(found, image, Path(runtime.cwd), aicc=self.inputs.aicc))
         return runtime
+
+    def _weights(self, count: int) -> Any:
+        """Return 0 for outliers and 1 for the rest, or None where all count."""
+        return believed(self.inputs.motion, count).astype(float) if self.inputs.motion else None
 
 
 def read_column(path: str, column: str) -> Any:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -16,9 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import to_tsv
 from bidsapp.imaging.labels import resample_labels
-from bidsapp.imaging.motion import COLUMNS, framewise_displacement, read_volreg
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import Matrix, compose, read_itk
 from bidsapp.interfaces.files import load, load_labels, save
@@ -61,28 +58,3 @@ class ApplyTransform(SimpleInterface):
         if self.inputs.labels:
             return resample_labels(data, *grid)
         return resample(data, *grid, order=self.inputs.order)
-
-
-class _MotionTableInput(BaseInterfaceInputSpec):
-    parameters = File(exists=True, mandatory=True, desc="roll pitch yaw dS dL dP, degrees and mm")
-
-
-class _MotionTableOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV: six parameters (mm, rad) and framewise displacement")
-
-
-class MotionTable(SimpleInterface):
-    """Write a series' motion as a table."""
-
-    input_spec = _MotionTableInput
-    output_spec = _MotionTableOutput
-
-    def _run_interface(self, runtime: Any) -> Any:
-        parameters = read_volreg(self.inputs.parameters)
-        columns = [*COLUMNS, "framewise_displacement"]
-        values = np.column_stack([parameters, framewise_displacement(parameters)])
-        rows = [dict(zip(columns, row, strict=True)) for row in values.tolist()]
-        target = Path(runtime.cwd) / "motion.tsv"
-        target.write_bytes(to_tsv(columns, rows))
-        self._results["out_file"] = str(target)
-        return runtime

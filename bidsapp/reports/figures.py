@@ -203,11 +203,15 @@ def with_legend(figure: Figure) -> Figure:
 
 @dataclass(frozen=True)
 class Motion:
-    """Rigid motion: (N, 3) translations in mm, (N, 3) rotations in rad, (N,) displacement in mm."""
+    """Rigid motion: (N, 3) translations in mm, (N, 3) rotations in rad, (N,) displacement in mm.
+
+    `outliers` (N,) are volumes not to be believed.
+    """
 
     translations: Array
     rotations: Array
     displacement: Array
+    outliers: NDArray[np.bool_] | None = None
 
 
 @styled
@@ -247,6 +251,10 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
         column[0].fill_between(volumes, trace.displacement, color=GRID, step="mid")
         column[0].step(volumes, trace.displacement, where="mid", color=INK, lw=0.8)
         column[0].axhline(limit, color=FIT, lw=0.8, ls="--")
+        if trace.outliers is not None:
+            for axes in column:
+                for volume in volumes[trace.outliers]:
+                    axes.axvline(volume, color=FIT, alpha=0.25, lw=2, zorder=0)
         for axis, name in enumerate(("x (left-right)", "y (back-front)", "z (foot-head)")):
             column[1].plot(volumes, trace.translations[:, axis], label=name, lw=1)
             column[2].plot(volumes, np.degrees(trace.rotations[:, axis]), lw=1)

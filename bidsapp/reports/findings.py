@@ -135,11 +135,22 @@ def _motion(participant: Participant) -> Iterator[Finding]:
         path = session.find(datatype, "desc-motion_timeseries.tsv")
         if path is None:
             continue
-        moved = read_table(path)["framewise_displacement"].to_numpy(dtype=float)
+        table = read_table(path)
+        moved = table["framewise_displacement"].to_numpy(dtype=float)
+        texts = []
         if np.nanmax(moved, initial=0) > DISPLACEMENT:
             count = int(np.sum(moved > DISPLACEMENT))
-            text = f"{count} of {len(moved)} volumes moved more than {DISPLACEMENT:g} mm"
-            text += f" (at most {np.nanmax(moved):.1f} mm)"
+            texts.append(
+                f"{count} of {len(moved)} volumes moved more than {DISPLACEMENT:g} mm"
+                f" (at most {np.nanmax(moved):.1f} mm)"
+            )
+        bad = int(table["outlier"].sum()) if "outlier" in table else 0
+        if bad:
+            told = session.find(datatype, "desc-motion_timeseries.json")
+            out = bool(told and read_json(told).get("OutliersLeftOut"))
+            done = "are left out of the fits" if out else "are in the fits (--drop-outliers)"
+            texts.append(f"{bad} of {len(moved)} volumes are outliers, which {done}")
+        for text in texts:
             yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
 
 

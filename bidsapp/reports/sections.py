@@ -201,7 +201,8 @@ def _motion(path: Path) -> Motion:
     table = read_table(path)
     columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
     shifts, turns = (table[names].to_numpy(float) for names in columns)
-    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float))
+    outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None
+    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
 
 
 def methods(participant: Participant) -> list[Block]:

@@ -21,8 +21,14 @@ from bidsapp.models.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.table import AUTO, kinetic_rows
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.modelchoice import connect_choice
+from bidsapp.workflows.motion import (
+    Moved,
+    connect_dropped,
+    connect_motion,
+    left_out,
+    motion_sidecar,
+)
 from bidsapp.workflows.outputs import namer, save, source_uri
-from bidsapp.workflows.registration import init_motion_wf
 from bidsapp.workflows.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
 from bidsapp.workflows.series import (
     Alignment,
@@ -83,14 +89,18 @@ def init_dce_wf(
     """
     workflow = pe.Workflow(name="dce")
     inputnode = series_inputnode()
-    moved = _connect_motion(workflow, session, series, config)
+    motion = _connect_motion(workflow, session, series, config)
+    moved = motion.series
     mean = pe.Node(AverageVolumes(), name="mean")
     workflow.connect(*moved, mean, "in_file")
+    connect_dropped(workflow, motion, [mean])
     aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", metric="lpa")
     connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpa")
     b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
     arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
-    data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)
+    data, grid = connect_fit_grid(
+        workflow, inputnode, moved, aligned, session, config, motion.acquired
+    )
     if grid.scanner:
         b1 = connect_b1(workflow, session, (grid.average, "out_file"), "b1_to_T1w", grid.scanner)
     concentration = _connect_concentration(
@@ -101,6 +111,7 @@ def init_dce_wf(
         _connect_fit(workflow, concentration, grid, arterial, session, series, config, row)
         for row in rows
     ]
+    connect_dropped(workflow, motion, [fitted.node for fitted in fits])
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
     connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
@@ -112,22 +123,18 @@ def init_dce_wf(
 
 def _connect_motion(
     workflow: pe.Workflow, session: Session, series: Dynamic, config: Config
-) -> Port:
+) -> Moved:
     """Correct motion onto the last frame before the contrast agent; or take the series as it is."""
-    if not config.motion_correction:
-        source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
-        source.inputs.out_file = str(series.image)
-        return source, "out_file"
-    reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
-    reference.inputs.in_file = str(series.image)
-    reference.inputs.baseline_frames = config.baseline_frames
-    motion = init_motion_wf("motion", nthreads=config.omp_nthreads)
-    motion.inputs.inputnode.in_file = str(series.image)
-    path = namer(session).path("perf", "timeseries", ".tsv", desc="motion")
-    writer = save("save_motion", config, [path])
-    workflow.connect(reference, "frame", motion, "inputnode.reference")
-    workflow.connect(motion, "outputnode.motion_tsv", writer, "in_files")
-    return motion, "outputnode.out_file"
+    motion, moved = connect_motion(workflow, series.image, config)
+    if motion and moved.table:
+        reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
+        reference.inputs.in_file = str(series.image)
+        reference.inputs.baseline_frames = config.baseline_frames
+        path = namer(session).path("perf", "timeseries", ".tsv", desc="motion")
+        writer = save("save_motion", config, [path], [motion_sidecar(config)])
+        workflow.connect(reference, "frame", motion, "inputnode.reference")
+        workflow.connect(*moved.table, writer, "in_files")
+    return moved
 
 
 def _connect_arterial_input(
@@ -300,7 +307,7 @@ def _connect_fit(
         **relaxation(series, config),
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
-    }
+    } | left_out(config)
     if uses_t1_map(session, config):
         settings["t1_tissue"] = f"map from several flip angles, {config.t1_model}"
     if session.transmit_field:

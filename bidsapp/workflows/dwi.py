@@ -17,8 +17,14 @@ from bidsapp.models.base import Array
 from bidsapp.models.decay import B_ZERO
 from bidsapp.models.table import ivim_row
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
+from bidsapp.workflows.motion import (
+    Moved,
+    connect_dropped,
+    connect_motion,
+    left_out,
+    motion_sidecar,
+)
 from bidsapp.workflows.outputs import lesion_rois, namer, save, source_uri
-from bidsapp.workflows.registration import init_motion_wf
 from bidsapp.workflows.series import (
     Alignment,
     Port,
@@ -146,7 +152,8 @@ def init_dwi_wf(
     """
     workflow = pe.Workflow(name="dwi")
     inputnode = series_inputnode()
-    moved = _connect_motion(workflow, session, series, config)
+    motion = _connect_motion(workflow, session, series, config)
+    moved = motion.series
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
@@ -155,8 +162,11 @@ def init_dwi_wf(
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):
         models.append(ivim_row(config.ivim_model))
-    data, grid = connect_fit_grid(workflow, inputnode, moved, aligned, session, config)
+    data, grid = connect_fit_grid(
+        workflow, inputnode, moved, aligned, session, config, motion.acquired
+    )
     fits = [_connect_fit(workflow, data, grid, session, series, config, m) for m in models]
+    connect_dropped(workflow, motion, [b0, *(fitted.node for fitted in fits)])
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
     connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
@@ -172,28 +182,29 @@ def _b_zero_volumes(series: Diffusion) -> list[int]:
 
 def _connect_motion(
     workflow: pe.Workflow, session: Session, series: Diffusion, config: Config
-) -> tuple[pe.Node, str]:
+) -> Moved:
     """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
-    if not config.motion_correction:
-        source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
-        source.inputs.out_file = str(series.image)
-        return source, "out_file"
-    motion = init_motion_wf("motion", nthreads=config.omp_nthreads)
-    motion.inputs.inputnode.in_file = str(series.image)
+    motion, moved = connect_motion(workflow, series.image, config)
+    if not motion or not moved.table:
+        return moved
     motion.inputs.inputnode.reference = _b_zero_volumes(series)[0]
+    motion.inputs.inputnode.bvalues = list(series.bvalues)
+    if series.phase_axis is not None:
+        motion.inputs.inputnode.phase_axis = series.phase_axis
     names = namer(session)
     sidecar = {"Sources": [source_uri(series.image, config)], "SkullStripped": False}
     paths = [
         names.path("dwi", "dwi", desc="preproc"),
         names.path("dwi", "timeseries", ".tsv", desc="motion"),
     ]
-    writer = save("save_motion", config, paths, [sidecar, {}])
+    about = motion_sidecar(config, series.phase_axis)
+    writer = save("save_motion", config, paths, [sidecar, about])
     both = pe.Node(niu.Merge(2), name="motion_files")
-    workflow.connect(motion, "outputnode.out_file", both, "in1")
-    workflow.connect(motion, "outputnode.motion_tsv", both, "in2")
+    workflow.connect(*moved.series, both, "in1")
+    workflow.connect(*moved.table, both, "in2")
     workflow.connect(both, "out", writer, "in_files")
     _add_gradients(workflow, session, series, config)
-    return motion, "outputnode.out_file"
+    return moved
 
 
 def _add_gradients(
@@ -231,7 +242,11 @@ def _connect_fit(
     workflow.connect(*data, node, "in_file")
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
-    told = options | _connect_regions(workflow, aligned, session, config, node, model)
+    told = (
+        options
+        | left_out(config)
+        | _connect_regions(workflow, aligned, session, config, node, model)
+    )
     design = {"bvalues": list(series.bvalues), "options": options}
     maps = whole_maps(workflow, node, aligned, session)
     return Fitted(node, maps, model, "dwi", series.image, told, design)

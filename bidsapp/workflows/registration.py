@@ -1,16 +1,13 @@
-"""Registration and motion correction: here alone the engine is chosen."""
+"""Registration: here alone its engine is chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.config import Config
 from bidsapp.interfaces.given import TakeTransform
-from bidsapp.interfaces.imaging import MotionTable
-from bidsapp.interfaces.niimath import MotionCorrect
 from bidsapp.interfaces.registration import Register
 
 
@@ -65,35 +62,3 @@ def register_node(
     node.inputs.engine = config.registration_engine
     node.inputs.num_threads = config.omp_nthreads
     return node
-
-
-def init_motion_wf(name: str, *, nthreads: int = 1) -> pe.Workflow:
-    """Return the graph that moves the volumes of a series rigidly onto one of them.
-
-    Parameters
-    ----------
-    name
-        Of the graph.
-    nthreads
-        Threads of the engine; the result does not depend on it.
-
-    Returns
-    -------
-    pe.Workflow
-        ``inputnode``: in_file (4D), reference (number of a volume). ``outputnode``: out_file,
-        motion_tsv.
-    """
-    workflow = pe.Workflow(name=name)
-    inputnode = pe.Node(niu.IdentityInterface(["in_file", "reference"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["out_file", "motion_tsv"]), name="outputnode")
-    correct = pe.Node(MotionCorrect(num_threads=nthreads), name="correct", mem_gb=2)
-    table = pe.Node(MotionTable(), name="table")
-    workflow.connect(
-        [
-            (inputnode, correct, [("in_file", "in_file"), ("reference", "reference")]),
-            (correct, table, [("parameters", "parameters")]),
-            (correct, outputnode, [("out_file", "out_file")]),
-            (table, outputnode, [("out_file", "motion_tsv")]),
-        ]
-    )
-    return workflow

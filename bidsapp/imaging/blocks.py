@@ -1,0 +1,229 @@
+"""Small blocks of a series, in each of which a frame is a linear function of the target.
+
+Contrast agent and diffusion weighting change the brightness of tissues, differently from place to
+place. In a block of a centimetre the change is a factor and an offset; what is left is motion.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging.masks import Mask
+from bidsapp.imaging.transforms import Matrix, Vector, apply, compose, invert, translation
+
+Values = NDArray[np.float32]
+
+STEP = 2.0
+"""mm; finer voxels are averaged."""
+FWHM = 3.0
+"""mm; of the smoothing along axes with finer voxels. More smears what enhances over its edges."""
+BLOCK = 10.0
+"""mm; edge of a block: smaller than what enhances, larger than what an edge is smeared by."""
+MOST = 2000
+"""Blocks that are looked at; more cost time and bring nothing."""
+FEWEST = 30
+"""Blocks without which there is nothing to go by."""
+FILLED = 0.6
+"""Share of a block inside the mask."""
+RADIUS = 50.0
+"""mm; at which a rotation or a shear is measured as a displacement."""
+_ORDER = 3
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A series' smoothed frames, and where they are compared.
+
+    Attributes
+    ----------
+    frames : list of (x, y, z) array
+        Coefficients of cubic splines.
+    affine : (4, 4) array
+        Their voxels to RAS mm.
+    points : (B, P, 3) array, mm
+        Of B blocks of P points.
+    centre : (3,) array, mm
+        About which rotations are taken.
+    phase : (3,) array or None
+        Direction of the phase encoding, RAS: along it eddy currents shear and stretch.
+    """
+
+    frames: list[Values]
+    affine: Matrix
+    points: NDArray[np.float64]
+    centre: Vector
+    phase: Vector | None = None
+
+    def sample(self, frame: Values, matrix: Matrix) -> tuple[Values, Mask]:
+        """Return a frame at the moved points, and which of them are in its field of view."""
+        voxels = apply(compose(matrix, invert(self.affine)), self.points.reshape(-1, 3)).T
+        values = np.empty(voxels.shape[1], np.float32)
+        options: Any = {"order": _ORDER, "mode": "mirror", "prefilter": False}
+        ndimage.map_coordinates(frame, voxels, values, **options)
+        last = np.array(frame.shape)[:, None] - 1
+        inside = np.asarray(((voxels >= 0) & (voxels <= last)).all(axis=0))
+        shape = self.points.shape[:2]
+        return values.reshape(shape), inside.reshape(shape)
+
+    def few(self, count: int) -> "Blocks":
+        """Return the same with fewer blocks, evenly taken."""
+        every = max(1, len(self.points) // count)
+        return replace(self, points=self.points[::every])
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a frame is compared to: its values (B, P), and their change by each parameter, per mm.
+
+    A rotation or shear is measured in mm at `RADIUS`.
+    """
+
+    values: Values
+    slopes: Values
+
+
+def cut_blocks(
+    series: NDArray[Any], affine: Matrix, mask: Mask | None, phase_axis: int | None = None
+) -> Blocks:
+    """Smooth a series and choose the blocks.
+
+    Parameters
+    ----------
+    series : (X, Y, Z, N) array
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    mask : (X, Y, Z) array of bool, or None
+        Where to look; without it, all that is bright and what it encloses.
+    phase_axis : int, optional
+        Of the voxels, along which eddy currents act.
+
+    Returns
+    -------
+    Blocks
+
+    Raises
+    ------
+    BadInput
+        If there are hardly any blocks.
+    """
+    coarse, grid = _coarsened(series, affine)
+    if mask is None:
+        inside = _foreground(coarse.mean(axis=-1))
+    else:
+        inside = _coarsened(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
+    voxels = _block_voxels(inside, grid)
+    if len(voxels) < FEWEST:
+        raise BadInput(
+            f"motion: {len(voxels)} blocks of {BLOCK:g} mm hold anything, too few to align the "
+            "frames by; look at the series, or take --no-motion-correction"
+        )
+    chosen = np.random.default_rng(0).permutation(len(voxels))[:MOST]
+    points = apply(grid, voxels[chosen])
+    zooms = voxel_sizes(grid)
+    sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
+    frames = [_spline(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
+    phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
+    return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
+
+
+def make_target(blocks: Blocks, values: Values, frame: Values, matrix: Matrix) -> Target:
+    """Return a target: given values, and slopes from one frame as it lies there."""
+    axes = blocks.affine[:3, :3] / voxel_sizes(blocks.affine)
+    along = []
+    for axis, size in zip(axes.T, voxel_sizes(blocks.affine), strict=True):
+        ends = [
+            blocks.sample(frame, compose(translation(sign * size / 2 * axis), matrix))[0]
+            for sign in (1, -1)
+        ]
+        along.append((ends[0] - ends[1]) / size)
+    gradient = np.stack(along, axis=-1) @ axes.T
+    arms = (blocks.points - blocks.centre) / RADIUS
+    slopes = [gradient, np.cross(arms, gradient)]
+    if blocks.phase is not None:
+        slopes.append((gradient @ blocks.phase)[..., None] * arms)
+    return Target(values, np.concatenate(slopes, axis=-1).astype(np.float32))
+
+
+def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Matrix:
+    """Return the matrix of a small step.
+
+    Parameters
+    ----------
+    step : (6,) or (9,) array, mm
+        Three shifts; three rotations and, with a direction, what eddy currents shift along it per
+        x, y and z, both as a displacement at `RADIUS`.
+    centre : (3,) array, mm
+    phase : (3,) array, optional
+        That direction.
+
+    Returns
+    -------
+    (4, 4) array
+
+    Examples
+    --------
+    >>> step_matrix(np.array([1.0, 0, 0, 0, 0, 0]), np.zeros(3))[0].tolist()
+    [1.0, 0.0, 0.0, 1.0]
+    """
+    moved = np.eye(4)
+    moved[:3, :3] = Rotation.from_rotvec(step[3:6] / RADIUS).as_matrix()
+    if phase is not None:
+        moved[:3, :3] += np.outer(phase, step[6:] / RADIUS)
+    return compose(translation(-centre), moved, translation(centre + step[:3]))
+
+
+def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
+    """Return the means of neighbours along axes with fine voxels."""
+    factor = np.maximum(1, np.floor(STEP / voxel_sizes(affine) + 1e-3)).astype(int)
+    a, b, c = (int(f) for f in factor)
+    i, j, k = (n // f for n, f in zip(series.shape, (a, b, c), strict=False))
+    part = series[: i * a, : j * b, : k * c].reshape(i, a, j, b, k, c, -1)
+    grid = affine @ np.diag([a, b, c, 1.0])
+    grid[:3, 3] = apply(affine, (factor - 1) / 2)
+    return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
+
+
+def _foreground(image: Values) -> Mask:
+    """Return what is bright (by Otsu's threshold), the largest piece, and what it encloses."""
+    counts, edges = np.histogram(image, 256)
+    middle = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)[:-1]
+    weight = np.cumsum(counts * middle)
+    total = counts.sum()
+    between = (weight[-1] / total * below - weight[:-1]) ** 2 / np.maximum(
+        below * (total - below), 1
+    )
+    bright = ndimage.binary_closing(image > middle[int(between.argmax())], iterations=2)
+    pieces, count = ndimage.label(ndimage.binary_fill_holes(bright))
+    if not count:
+        return np.zeros(image.shape, bool)
+    largest = 1 + int(np.argmax(ndimage.sum_labels(pieces > 0, pieces, range(1, count + 1))))
+    return np.asarray(ndimage.binary_dilation(pieces == largest))
+
+
+def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
+    """Return the voxels (B, P, 3) of the blocks that lie mostly inside."""
+    size = np.maximum(1, np.round(BLOCK / voxel_sizes(affine))).astype(int)
+    size = np.minimum(size, inside.shape)
+    count = np.array(inside.shape) // size
+    first = (np.array(inside.shape) - count * size) // 2
+    corners = np.indices(count).reshape(3, -1).T * size + first
+    voxels = corners[:, None] + np.indices(size).reshape(3, -1).T
+    filled = inside[tuple(np.moveaxis(voxels, -1, 0))].mean(axis=1)
+    chosen: NDArray[np.int64] = voxels[filled >= FILLED]
+    return chosen
+
+
+def _spline(frame: Values, sigma: Sequence[float] | Vector) -> Values:
+    smooth = ndimage.gaussian_filter(frame, sigma)
+    coefficients = np.empty(frame.shape, np.float32)
+    options: Any = {"order": _ORDER, "mode": "mirror"}
+    ndimage.spline_filter(smooth, output=coefficients, **options)
+    return coefficients
