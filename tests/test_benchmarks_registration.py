@@ -178,3 +178,11 @@ def test_a_peers_matrix_is_judged_where_the_images_are():
     assert good["lesion"] == pytest.approx(0, abs=1e-9)
     (bad,) = engines._judged({"peer": "p", "method": "m", "error": "no"}, [trial], told, TINY)
     assert bad["error"] == "no"
+
+
+def test_our_registration_is_right_on_rough_heads():
+    """The benchmark measures the project's own registration, which knows that it is right."""
+    record, matrix = trials.run(Trial("dce", 1), TINY)
+    assert (record["wrong"], record["flagged"]) == (False, False)
+    assert record["brain"] == error(matrix, trials.case_of(Trial("dce", 1), TINY.rough)).brain
+    assert record["cpu_s"] > 0
