@@ -20,6 +20,7 @@ _IGNORE = """\
 *.html
 figures
 log
+*_shift.*
 *_xfm.*
 *_dwimap.*
 *_dce.*

@@ -88,13 +88,13 @@ def _resample_volume(
     if not valid.any():
         return np.full(shape, cval, np.float32)
     weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
-    filled = values if valid.all() else _nearest_valid(values, valid)
+    filled = values if valid.all() else nearest_valid(values, valid)
     result: Image = _interpolate(filled, where, shape, order=order, mode="nearest")
     result[weight < 0.5] = cval
     return result
 
 
-def _nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
+def nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
     """Fill the voxels without a value from the nearest one that has it."""
     indices = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     filled: Image = values[tuple(indices)]
