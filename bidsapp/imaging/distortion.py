@@ -171,7 +171,7 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
         raise BadInput("the field map has no value where the diffusion series is")
     found = nearest_valid(found, valid) if valid.any() else np.nan_to_num(found)
     shift = Shift(found * np.float32(scale), image.affine, axis)
-    one = as_image(np.asanyarray(image.dataobj), image.affine)
+    one = Image(np.nan_to_num(np.asanyarray(image.dataobj, np.float32)), shift.affine)
     return _unfolded(shift, one, "the field map")
 
 
