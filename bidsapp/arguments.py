@@ -9,6 +9,7 @@ from typing import Any
 
 from bidsapp.config import (
     AIF_SOURCES,
+    DISTORTION,
     ENGINES,
     FIT_SPACES,
     HAEMATOCRIT,
@@ -66,7 +67,7 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="filter_file",
         type=_file,
         metavar="FILE",
-        help='JSON {"query": {"entity": value}}; queries: t1w dwi dce vfa b1 roi aif xfm',
+        help='JSON {"query": {"entity": value}}; queries: t1w dwi fmap dce vfa b1 roi aif xfm',
     )
     group.add_argument(
         "-d",
@@ -159,6 +160,13 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         default=Config.registration_engine,
         help="our own local Pearson correlation (default; asks niimath where it is in doubt), or "
         "AFNI's in niimath",
+    )
+    group.add_argument(
+        "--distortion",
+        choices=DISTORTION,
+        default=Config.distortion,
+        help="EPI distortion of the diffusion series: none is corrected (default), or auto "
+        "corrects it by a field map in fmap, or else by an epi there with reversed phase encoding",
     )
     group.add_argument(
         "--fit-space",
@@ -287,6 +295,9 @@ def phantom_parser() -> ArgumentParser:
     made.add_argument("--seed", type=_whole, default=0)
     made.add_argument("--snr", type=_positive, default=40.0, help="of white matter at b = 0")
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
+    made.add_argument(
+        "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
+    )
     made.add_argument("--nprocs", type=_count, default=len(os.sched_getaffinity(0)))
     made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
     return made

@@ -83,6 +83,7 @@ def _phantom(options: Namespace) -> int:
         seed=options.seed,
         snr=options.snr,
         vfa=options.vfa,
+        fmap=options.fmap,
         nprocs=options.nprocs,
         progress=_LOG.info,
     )

@@ -16,6 +16,7 @@ SPACES = ("native", "T1w", "individual")
 FIT_SPACES = ("native", "T1w")
 ROI_SPACES = ("T1w", "native")
 ENGINES = ("metperf", "niimath")
+DISTORTION = ("none", "auto")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
@@ -60,6 +61,8 @@ class Config:
         Whether series are corrected for motion, and whether fits leave out their outliers.
     registration_engine
         What brings images together: our own code, or AFNI's in niimath.
+    distortion
+        How EPI distortion of the diffusion series is corrected: not, or by what the data set has.
     fit_space
         Where models are fitted: on the grid of their series, or on the T1w's.
     roi_space
@@ -102,6 +105,7 @@ class Config:
     motion_correction: bool = True
     drop_outliers: bool = False
     registration_engine: str = ENGINES[0]
+    distortion: str = DISTORTION[0]
     fit_space: str = "native"
     roi_space: str = "T1w"
     output_spaces: tuple[str, ...] = ("native", "T1w")

@@ -19,7 +19,8 @@ from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
-from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle, noise_gap
+from bidsapp.workflows.distortion import distortion_lack
+from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
@@ -152,7 +153,8 @@ def _expected(session: Session, config: Config) -> Steps:
     """Return what a session will have done if nothing fails, and what it lacks."""
     steps = Steps(failed=list(session.problems))
     obstacle = kinetics_obstacle(session, config) if session.dynamic else None
-    unfit = diffusion_obstacle(session.diffusion, config) if session.diffusion else None
+    series = session.diffusion
+    unfit = series_obstacle(session, series, config) if series else None
     present = {
         "anat": session.t1w,
         "dwi": session.diffusion and not unfit,
@@ -169,6 +171,8 @@ def _expected(session: Session, config: Config) -> Steps:
         steps.missing.append(without)
     elif gap := noise_gap(config):
         steps.missing.append(gap)
+    if session.diffusion and (lack := distortion_lack(session, config)):
+        steps.missing.append(lack)
     if not session.dynamic:
         steps.missing.append("no DCE: no Ktrans, ve and vp")
     steps.missing += _missing_rois(session, config)

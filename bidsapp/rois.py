@@ -1,6 +1,6 @@
 """Maps and lesion labels in, a tidy table of lesion values out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,7 +264,7 @@ def lesion_series(
     series_affine: ArrayLike,
     labels: NDArray[np.int32],
     labels_affine: ArrayLike,
-    to_series: ArrayLike,
+    to_series: ArrayLike | Callable[[Array], Array],
     lesions: Iterable[int],
 ) -> dict[int, Array]:
     """Return the mean time or b-value course of each lesion, sampled at the lesion's voxels.
@@ -276,7 +276,7 @@ def lesion_series(
     labels : (I, J, K) array of int
         On a grid of their own.
     labels_affine : (4, 4) array, mm
-    to_series : (4, 4) array, mm
+    to_series : (4, 4) array, or function of (N, 3) arrays, mm
         From points of the labels' space to points of the series' space.
     lesions
         Labels to sample.
@@ -296,8 +296,20 @@ def lesion_series(
     {7: array([1., 2.])}
     """
     data = np.asarray(series)
-    matrix = np.linalg.inv(np.asarray(series_affine)) @ to_series @ np.asarray(labels_affine)
-    return {n: _mean_course(data, np.argwhere(labels == n), matrix) for n in lesions}
+    there, back = np.asarray(labels_affine, float), np.linalg.inv(np.asarray(series_affine, float))
+
+    def to_voxels(voxels: NDArray[np.intp]) -> Array:
+        points = _moved(there, voxels)
+        reached = to_series(points) if callable(to_series) else _moved(to_series, points)
+        return _moved(back, reached).T
+
+    return {n: _mean_course(data, to_voxels(np.argwhere(labels == n))) for n in lesions}
+
+
+def _moved(matrix: ArrayLike, points: ArrayLike) -> Array:
+    given = np.asarray(matrix, float)
+    moved: Array = np.asarray(points, float) @ given[:3, :3].T + given[:3, 3]
+    return moved
 
 
 def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
@@ -328,13 +340,12 @@ def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
     return mean
 
 
-def _mean_course(data: NDArray[Any], voxels: NDArray[np.intp], matrix: Array) -> Array:
-    """Interpolate a series at voxels brought over by a matrix, and average."""
-    points = matrix[:3, :3] @ voxels.T + matrix[:3, 3:]
+def _mean_course(data: NDArray[Any], points: Array) -> Array:
+    """Interpolate a series at points (3, N) in its voxels, and average."""
     low = np.maximum(np.floor(points.min(axis=1, initial=0)).astype(int) - 1, 0)
     high = np.ceil(points.max(axis=1, initial=0)).astype(int) + 2
     block = data[tuple(slice(a, max(b, a)) for a, b in zip(low, high, strict=True))]
-    if not len(voxels) or 0 in block.shape:
+    if not points.size or 0 in block.shape:
         return np.full(data.shape[-1], np.nan)
     local = points - low[:, None]
     sampled = np.stack(

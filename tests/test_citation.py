@@ -13,6 +13,7 @@ CHOICES = [
     *({"aif": aif} for aif in ("roi", "auto", "table", "parker2006", "georgiou2019")),
     *({"ivim_model": model, "noise": "rician"} for model in IVIM_MODELS),
     *({"dce_model": model, "fit_delay": model != "auto"} for model in DCE_MODELS),
+    {"distortion": "auto"},
     {"sloppy": True, "motion_correction": False, "t1_model": "vfa-t1-linear"},
 ]
 

@@ -41,7 +41,7 @@ def cohort(tmp_path_factory):
 def phantom(tmp_path_factory, cohort):
     out = tmp_path_factory.mktemp("phantom") / "bids"
     lines = []
-    write_phantom(out, cohort=cohort, seed=4, vfa=True, progress=lines.append)
+    write_phantom(out, cohort=cohort, seed=4, vfa=True, fmap=True, progress=lines.append)
     assert lines == ["sub-01 written (1 of 2)", "sub-02 written (2 of 2)"]
     return out
 
@@ -67,7 +67,7 @@ def test_every_part_is_valid_bids(phantom, part):
 
 def test_same_seed_same_bytes(phantom, cohort, tmp_path):
     """All files are the same on a second run, and with two processes."""
-    write_phantom(tmp_path / "again", cohort=cohort, seed=4, vfa=True, nprocs=2)
+    write_phantom(tmp_path / "again", cohort=cohort, seed=4, vfa=True, fmap=True, nprocs=2)
     assert digests(tmp_path / "again") == digests(phantom)
 
 

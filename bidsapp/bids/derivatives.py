@@ -20,6 +20,7 @@ _IGNORE = """\
 *.html
 figures
 log
+*_shift.*
 *_xfm.*
 *_dwimap.*
 *_dce.*
@@ -229,5 +230,7 @@ Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the gro
 - `*_roistats.tsv`: values of each lesion, one row a parameter; columns are described beside it.
 - `*_desc-modelchoice_roistats.tsv`: with `--dce-model auto`, the model that each lesion supports.
 - `*_xfm.txt`: ITK transforms. `from-A_to-B` brings image A onto the grid of B.
+- `*_shift.nii.gz`: with `--distortion auto`, how far the DWI is displaced along its phase-encode
+  axis, mm.
 - `sub-*.html`, `group.html`: reports. `logs/CITATION.md`: the methods in words.
 """

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
+from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -40,6 +41,7 @@ from bidsapp.rois import as_labels
 QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1w": {"suffix": "T1w"},
     "dwi": {"suffix": "dwi"},
+    "fmap": {"datatype": "fmap", "suffix": ["fieldmap", "epi", "phasediff", "phase1", "phase2"]},
     "dce": {"suffix": "dce"},
     "vfa": {"suffix": "VFA"},
     "b1": {"suffix": "TB1map"},
@@ -148,6 +150,7 @@ class Query:
             days=days,
             t1w=attempt(self._t1w, key),
             diffusion=attempt(self._diffusion, key),
+            distortion=read_distortion(self._files("dwi", key), self._files("fmap", key)),
             dynamic=attempt(self._dynamic, key),
             flip_angle_series=attempt(self._flip_angle_series, key),
             transmit_field=attempt(self._transmit_field, key),

@@ -21,6 +21,32 @@ class Diffusion:
 
 
 @dataclass(frozen=True)
+class FieldSource:
+    """What tells the distortion of an EPI series.
+
+    `kind` is ``fieldmap`` (times `scale` it is the shift in mm along the phase-encode axis) or
+    ``epi`` with reversed phase encoding (shifted `scale` times as far, in mm).
+    """
+
+    kind: Literal["fieldmap", "epi"]
+    image: Path
+    scale: float
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """The phase-encode axis of a diffusion series, and what tells its distortion.
+
+    Without a source, `lack` says what there is not, or `problem` what is wrong with it.
+    """
+
+    axis: int | None
+    source: FieldSource | None = None
+    lack: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Dynamic:
     """A DCE series of spoiled gradient echoes: TR in s, flip angle in rad, times in min."""
 
@@ -88,6 +114,7 @@ class Session:
     days: float | None = None
     t1w: Path | None = None
     diffusion: Diffusion | None = None
+    distortion: Distortion | None = None
     dynamic: Dynamic | None = None
     flip_angle_series: FlipAngleSeries | None = None
     transmit_field: TransmitField | None = None

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.resample import Image, voxel_matrix
+from bidsapp.imaging.resample import Image
 from bidsapp.imaging.transforms import Matrix, apply, invert
+from bidsapp.imaging.warps import Mapping, Warp, centres, voxel_mapping
 
 Box = tuple[slice, ...]
 
@@ -25,7 +26,7 @@ _AT_ONCE = 100_000
 def label_fractions(
     labels: NDArray[Any],
     affine: ArrayLike,
-    matrix: ArrayLike,
+    mapping: ArrayLike | Warp,
     shape: Sequence[int],
     target_affine: ArrayLike,
     wanted: Sequence[int],
@@ -37,7 +38,7 @@ def label_fractions(
     labels : (X, Y, Z) array of int
     affine : (4, 4) array
         Its voxels to RAS mm.
-    matrix : (4, 4) array
+    mapping : (4, 4) array or Warp
         Points of the target to points of the labels, RAS mm.
     shape : three ints
         Of the target grid.
@@ -74,10 +75,12 @@ def label_fractions(
     >>> found[:, 0, 0].tolist()
     [[1.0, 0.0], [0.5, 0.0], [0.0, 1.0]]
     """
-    to_voxel = _to_voxel(labels, affine, matrix, target_affine)
+    _check(labels)
+    to_voxel = voxel_mapping(affine, mapping, target_affine)
+    where = centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
     result = np.zeros((*shape, len(wanted)), np.float32)
     for i, label in enumerate(wanted):
-        box, share = _share(labels == label, to_voxel, tuple(shape))
+        box, share = _share(labels == label, to_voxel, where, tuple(shape))
         result[..., i][box] = share
     return result
 
@@ -85,7 +88,7 @@ def label_fractions(
 def resample_labels(
     labels: NDArray[Any],
     affine: ArrayLike,
-    matrix: ArrayLike,
+    mapping: ArrayLike | Warp,
     shape: Sequence[int],
     target_affine: ArrayLike,
 ) -> NDArray[Any]:
@@ -96,7 +99,7 @@ def resample_labels(
     labels : (X, Y, Z) array of int
     affine : (4, 4) array
         Its voxels to RAS mm.
-    matrix : (4, 4) array
+    mapping : (4, 4) array or Warp
         Points of the target to points of the labels, RAS mm.
     shape : three ints
         Of the target grid.
@@ -123,11 +126,13 @@ def resample_labels(
     >>> resample_labels(labels, np.eye(4), np.eye(4), (5, 1, 1), np.diag([0.7, 1, 1, 1])).ravel()
     array([0, 1, 1, 2, 0], dtype=uint8)
     """
-    to_voxel = _to_voxel(labels, affine, matrix, target_affine)
+    _check(labels)
+    to_voxel = voxel_mapping(affine, mapping, target_affine)
+    where = centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
     result, most = np.zeros(shape, labels.dtype), np.zeros(shape, np.float32)
     left = np.ones(shape, np.float32)
     for label in np.unique(labels[labels != 0]):
-        box, share = _share(labels == label, to_voxel, tuple(shape))
+        box, share = _share(labels == label, to_voxel, where, tuple(shape))
         more = share > most[box]
         result[box][more] = label
         most[box][more] = share[more]
@@ -164,36 +169,67 @@ def bounding_box(inside: NDArray[Any]) -> Box:
     return box
 
 
-def _to_voxel(
-    labels: NDArray[Any], affine: ArrayLike, matrix: ArrayLike, target_affine: ArrayLike
-) -> Matrix:
+def _check(labels: NDArray[Any]) -> None:
     if labels.ndim != 3:
         raise BadInput(f"a label image is 3D, not of shape {labels.shape}")
-    return voxel_matrix(affine, matrix, target_affine)
 
 
 def _share(
-    inside: NDArray[np.bool_], to_voxel: Matrix, shape: tuple[int, ...]
+    inside: NDArray[np.bool_], to_voxel: Mapping, where: NDArray[Any], shape: tuple[int, ...]
 ) -> tuple[Box, Image]:
     """Return the part of the target grid that a region reaches, and the region's share in it.
 
     Only voxels that the region's surface may cross are sampled; the others are in or out.
     """
-    reach = np.floor(np.abs(to_voxel[:3, :3]).sum(axis=1) / 2).astype(int) + 1
+    steps = _steps(where)
+    reach = np.floor(np.abs(steps).sum(axis=1) / 2).astype(int) + 1
     region, start = _cut_out(inside, 2 * reach + 1)
-    here = to_voxel.copy()
-    here[:3, 3] -= start
-    box = _target_box(region.shape, here, shape)
-    here[:3, 3] += here[:3, :3] @ [s.start for s in box]
+    box = _box_of(where, region.shape, start, shape)
     size = tuple(s.stop - s.start for s in box)
     if 0 in (*size, *region.shape):
         return box, np.zeros(size, np.float32)
+    here = _cropped(where, start, box)
     window = tuple(2 * reach + 1)
     wholly = _at_centres(ndimage.minimum_filter(region, window), here, size)
     partly = _at_centres(ndimage.maximum_filter(region, window), here, size) & ~wholly
     share = wholly.astype(np.float32)
-    share[partly] = _sampled(region, here, np.argwhere(partly))
+    voxels = np.argwhere(partly) + [s.start for s in box]
+    share[partly] = _sampled(region, start, to_voxel, voxels, steps)
     return box, share
+
+
+def _steps(where: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest steps, (3, 3), in voxels of the labels, along each axis of the target."""
+    if where.ndim == 2:
+        return np.asarray(where[:3, :3], float)
+    steps = np.zeros((3, 3))
+    for i in range(3):
+        if where.shape[1 + i] > 1:
+            steps[:, i] = np.abs(np.diff(where, axis=1 + i)).max(axis=(1, 2, 3))
+    return steps
+
+
+def _box_of(
+    where: NDArray[Any], source: Sequence[int], start: NDArray[np.int_], shape: Sequence[int]
+) -> Box:
+    """Return the part of the target grid whose voxels' centres may lie in a part of the labels."""
+    if where.ndim == 2:
+        here = where.copy()
+        here[:3, 3] -= start
+        return _target_box(source, here, shape)
+    low = start[:, None, None, None] - 0.5
+    near = (where >= low) & (where <= low + np.reshape(source, (3, 1, 1, 1)))
+    inside = near.all(axis=0)
+    return bounding_box(inside) if inside.any() else (slice(0, 0),) * 3
+
+
+def _cropped(where: NDArray[Any], start: NDArray[np.int_], box: Box) -> NDArray[Any]:
+    """Return where a box of the target lies, in voxels of a part of the labels."""
+    if where.ndim > 2:
+        return np.asarray(where[(slice(None), *box)] - start[:, None, None, None])
+    here = where.copy()
+    here[:3, 3] += here[:3, :3] @ [s.start for s in box] - start
+    return here
 
 
 def _cut_out(
@@ -217,27 +253,42 @@ def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -
 
 
 def _at_centres(
-    region: NDArray[np.bool_], to_voxel: Matrix, shape: tuple[int, ...]
+    region: NDArray[np.bool_], where: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Return what the nearest voxel says at each centre of the target's voxels."""
-    linear, offset = to_voxel[:3, :3], to_voxel[:3, 3]
     options: Any = {"order": 0, "mode": "constant", "prefilter": False}
+    if where.ndim > 2:
+        return np.asarray(ndimage.map_coordinates(region.view(np.uint8), where, **options), bool)
+    linear, offset = where[:3, :3], where[:3, 3]
     found = ndimage.affine_transform(region.view(np.uint8), linear, offset, shape, **options)
     return np.asarray(found, bool)
 
 
 def _sampled(
-    region: NDArray[np.bool_], to_voxel: Matrix, voxels: NDArray[np.intp]
+    region: NDArray[np.bool_],
+    start: NDArray[np.int_],
+    to_voxel: Mapping,
+    voxels: NDArray[np.intp],
+    steps: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """Return the region's share of some voxels of the target, by samples all over each of them."""
-    steps = np.linalg.norm(to_voxel[:3, :3], axis=0)
-    counts = np.maximum(_PER_VOXEL, np.ceil(_PER_SOURCE_VOXEL * steps)).astype(int)
+    sizes = np.linalg.norm(steps, axis=0)
+    counts = np.maximum(_PER_VOXEL, np.ceil(_PER_SOURCE_VOXEL * sizes)).astype(int)
     places = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
-    offsets = np.array(list(product(*places))) @ to_voxel[:3, :3].T + 0.5
+    offsets = np.array(list(product(*places)))
     share = np.empty(len(voxels), np.float32)
     step = max(1, _AT_ONCE // len(offsets))
     for i in range(0, len(voxels), step):
-        points = apply(to_voxel, voxels[i : i + step])[:, None] + offsets
+        points = _sample_points(to_voxel, voxels[i : i + step], offsets) - start + 0.5
         nearest = np.moveaxis(np.floor(points).astype(np.int32), -1, 0)
         share[i : i + step] = region[tuple(nearest)].mean(axis=1)
     return share
+
+
+def _sample_points(
+    to_voxel: Mapping, voxels: NDArray[np.intp], offsets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return where samples of voxels come to lie, (voxels, offsets, 3)."""
+    if isinstance(to_voxel, Warp):
+        return to_voxel(voxels[:, None] + offsets)
+    return apply(to_voxel, voxels)[:, None] + offsets @ to_voxel[:3, :3].T

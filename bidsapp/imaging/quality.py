@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.masks import centroid
-from bidsapp.imaging.resample import voxel_matrix
-from bidsapp.imaging.transforms import Vector, apply, decompose
+from bidsapp.imaging.transforms import Vector, apply, compose, decompose, invert
 
 DETERMINANT = (0.8, 1.25)
 """Ratio of volumes that is believed: the scale of two scanners' gradients, not of two heads."""
@@ -183,7 +182,7 @@ def overlap(
     if not len(voxels):
         raise BadInput("the brain mask of the fixed image is empty")
     voxels = voxels[:: max(1, len(voxels) // _SAMPLE)]
-    found = apply(voxel_matrix(moving_affine, matrix, affine), voxels)
+    found = apply(compose(affine, matrix, invert(moving_affine)), voxels)
     size = np.array(moving_shape[:3])
     inside = ((found >= -0.5) & (found < size - 0.5)).all(axis=1).mean()
     possible = min(_largest_share(found[:, i], int(size[i])) for i in range(3))

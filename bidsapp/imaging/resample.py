@@ -9,39 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.transforms import Matrix, compose, invert
+from bidsapp.imaging.transforms import Matrix
+from bidsapp.imaging.warps import Warp, centres, voxel_mapping
 
 Image = NDArray[np.float32]
-
-
-def voxel_matrix(affine: ArrayLike, matrix: ArrayLike, target_affine: ArrayLike) -> Matrix:
-    """Return the matrix from voxels of the target grid to voxels of an image.
-
-    Parameters
-    ----------
-    affine : (4, 4) array
-        Voxels of the (moving) image to RAS mm.
-    matrix : (4, 4) array
-        Points of the target (fixed) to points of the image, RAS mm.
-    target_affine : (4, 4) array
-        Voxels of the target to RAS mm.
-
-    Returns
-    -------
-    (4, 4) array
-
-    Examples
-    --------
-    >>> voxel_matrix(np.diag([2, 2, 2, 1]), np.eye(4), np.eye(4)).diagonal().tolist()
-    [0.5, 0.5, 0.5, 1.0]
-    """
-    return compose(target_affine, matrix, invert(affine))
+Where = NDArray[Any]
+"""A (4, 4) matrix from voxels of the target to those of an image, or (3, ...) their places."""
 
 
 def resample(
     data: NDArray[Any],
     affine: ArrayLike,
-    matrix: ArrayLike,
+    mapping: ArrayLike | Warp,
     shape: Sequence[int],
     target_affine: ArrayLike,
     *,
@@ -56,7 +35,7 @@ def resample(
         NaN, and infinite, where there is no value.
     affine : (4, 4) array
         Its voxels to RAS mm.
-    matrix : (4, 4) array
+    mapping : (4, 4) array or Warp
         Points of the target to points of the image, RAS mm.
     shape : three ints
         Of the target grid.
@@ -91,13 +70,14 @@ def resample(
     """
     if data.ndim not in (3, 4):
         raise BadInput(f"resampling takes a 3D or 4D image, not one of shape {data.shape}")
-    to_voxel = voxel_matrix(affine, matrix, target_affine)
+    to_voxel = voxel_mapping(affine, mapping, target_affine)
     grid = tuple(shape)
+    where = centres(to_voxel, grid) if isinstance(to_voxel, Warp) else to_voxel
     if data.ndim == 3:
-        return _resample_volume(data, to_voxel, grid, order, cval)
+        return _resample_volume(data, where, grid, order, cval)
     result = np.empty((*grid, data.shape[3]), np.float32)
     for i in range(data.shape[3]):
-        result[..., i] = _resample_volume(data[..., i], to_voxel, grid, order, cval)
+        result[..., i] = _resample_volume(data[..., i], where, grid, order, cval)
     return result
 
 
@@ -147,21 +127,21 @@ def resample_series(
 
 
 def _resample_volume(
-    data: NDArray[Any], to_voxel: Matrix, shape: tuple[int, ...], order: int, cval: float
+    data: NDArray[Any], where: Where, shape: tuple[int, ...], order: int, cval: float
 ) -> Image:
     """Interpolate the values and where they are valid."""
     values = np.asarray(data, np.float32)
     valid = np.isfinite(values)
     if not valid.any():
         return np.full(shape, cval, np.float32)
-    weight = _interpolate(valid.astype(np.float32), to_voxel, shape, order=1, mode="grid-constant")
-    filled = values if valid.all() else _nearest_valid(values, valid)
-    result: Image = _interpolate(filled, to_voxel, shape, order=order, mode="nearest")
+    weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
+    filled = values if valid.all() else nearest_valid(values, valid)
+    result: Image = _interpolate(filled, where, shape, order=order, mode="nearest")
     result[weight < 0.5] = cval
     return result
 
 
-def _nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
+def nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
     """Fill the voxels without a value from the nearest one that has it."""
     indices = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     filled: Image = values[tuple(indices)]
@@ -169,9 +149,11 @@ def _nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
 
 
 def _interpolate(
-    data: NDArray[Any], to_voxel: Matrix, shape: tuple[int, ...], *, order: int, mode: str
+    data: NDArray[Any], where: Where, shape: tuple[int, ...], *, order: int, mode: str
 ) -> NDArray[Any]:
     """Return the values at the voxels of the target grid."""
     options: Any = {"order": order, "mode": mode}
-    linear, offset = to_voxel[:3, :3], to_voxel[:3, 3]
+    if where.ndim > 2:
+        return np.asarray(ndimage.map_coordinates(data, where, **options))
+    linear, offset = where[:3, :3], where[:3, 3]
     return np.asarray(ndimage.affine_transform(data, linear, offset, shape, **options))

@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nipype.interfaces.base import isdefined
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
@@ -27,6 +28,11 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
     image = nib.load(path)
     data = np.asanyarray(image.dataobj, dtype=np.float32)
     return (data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data), image
+
+
+def as_list(paths: Any) -> list[str]:
+    """Return the paths of an input that takes several, in order; none if it was not given."""
+    return list(paths) if isdefined(paths) else []
 
 
 def load_mask(path: str | None) -> Mask | None:

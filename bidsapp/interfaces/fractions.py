@@ -8,13 +8,14 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     TraitedSpec,
     traits,
 )
 
 from bidsapp.imaging.labels import label_fractions
-from bidsapp.imaging.transforms import read_itk
+from bidsapp.imaging.warps import read_mapping
 from bidsapp.interfaces.files import load_labels, save
 
 
@@ -22,7 +23,11 @@ class _LesionFractionsInput(BaseInterfaceInputSpec):
     rois = File(exists=True, mandatory=True, desc="label image")
     lesions = traits.List(traits.Int, mandatory=True, desc="labels, in the order of the volumes")
     reference = File(exists=True, mandatory=True, desc="gives the grid")
-    transform = File(exists=True, mandatory=True, desc="ITK; from the grid's points to the ROI's")
+    transform = InputMultiObject(
+        File(exists=True),
+        mandatory=True,
+        desc="ITK, and shifts; from the grid's points to the ROI's",
+    )
 
 
 class _LesionFractionsOutput(TraitedSpec):
@@ -41,7 +46,7 @@ class LesionFractions(SimpleInterface):
         fractions = label_fractions(
             labels,
             image.affine,
-            read_itk(self.inputs.transform),
+            read_mapping(self.inputs.transform),
             reference.shape[:3],
             reference.affine,
             self.inputs.lesions,

@@ -17,14 +17,16 @@ from nipype.interfaces.base import (
 
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.resample import resample
-from bidsapp.imaging.transforms import Matrix, compose, read_itk
-from bidsapp.interfaces.files import load, load_labels, save
+from bidsapp.imaging.warps import Mapping, read_mapping
+from bidsapp.interfaces.files import as_list, load, load_labels, save
 
 
 class _ApplyTransformInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="3D or 4D, on any grids")
     reference = File(exists=True, mandatory=True, desc="gives the grid")
-    transform = File(exists=True, desc="ITK; scanner coordinates alone without one")
+    transform = InputMultiObject(
+        File(exists=True), desc="ITK, and shifts; scanner coordinates alone without one"
+    )
     then = File(exists=True, desc="ITK; from the transform's fixed image on to the reference")
     order = traits.Range(low=0, high=5, value=1, usedefault=True, desc="of the spline")
     labels = traits.Bool(False, usedefault=True, desc="take what fills most of a voxel, 0 outside")
@@ -35,26 +37,26 @@ class _ApplyTransformOutput(TraitedSpec):
 
 
 class ApplyTransform(SimpleInterface):
-    """Resample images on a reference's grid, once, through one or two transforms."""
+    """Resample images on a reference's grid, once, through all transforms."""
 
     input_spec = _ApplyTransformInput
     output_spec = _ApplyTransformOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         reference = nib.load(self.inputs.reference)
-        chain = [p for p in (self.inputs.then, self.inputs.transform) if isdefined(p)]
-        matrix = compose(*(read_itk(path) for path in chain))
+        then = [self.inputs.then] if isdefined(self.inputs.then) else []
+        mapping = read_mapping([*then, *as_list(self.inputs.transform)])
         done = []
         for i, path in enumerate(self.inputs.in_files):
-            data = self._resample(path, matrix, reference)
+            data = self._resample(path, mapping, reference)
             target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
             done.append(save(data, reference, target))
         self._results["out_files"] = done
         return runtime
 
-    def _resample(self, path: str, matrix: Matrix, reference: nib.Nifti1Image) -> Any:
+    def _resample(self, path: str, mapping: Mapping, reference: nib.Nifti1Image) -> Any:
         data, image = load_labels(path) if self.inputs.labels else load(path)
-        grid = (image.affine, matrix, reference.shape[:3], reference.affine)
+        grid = (image.affine, mapping, reference.shape[:3], reference.affine)
         if self.inputs.labels:
             return resample_labels(data, *grid)
         return resample(data, *grid, order=self.inputs.order)

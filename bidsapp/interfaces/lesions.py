@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -17,8 +16,8 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.imaging.transforms import read_itk
-from bidsapp.interfaces.files import Float, load, load_labels
+from bidsapp.imaging.warps import read_mapping
+from bidsapp.interfaces.files import Float, as_list, load, load_labels
 from bidsapp.interfaces.fitting import read_column, read_learnt
 from bidsapp.models import combine_directions, count_directions, fit
 from bidsapp.rois import (
@@ -125,7 +124,9 @@ class RoiStatistics(SimpleInterface):
 
 class _LesionCurvesInput(_LesionInput):
     series = File(exists=True, mandatory=True, desc="4D")
-    to_series = File(exists=True, desc="ITK transform from the ROIs' points to the series' points")
+    to_series = InputMultiObject(
+        File(exists=True), desc="ITK, and shifts; from the ROIs' points to the series' points"
+    )
     model = traits.Str(mandatory=True, desc="model to fit to each lesion's mean course")
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
     options = traits.Dict(desc="options of the model")
@@ -167,9 +168,9 @@ class LesionCurves(SimpleInterface):
             ]
             return {n: weighted_course(data, fractions[..., i]) for i, n in present}
         labels, image = load_labels(self.inputs.rois)
-        matrix = read_itk(self.inputs.to_series) if self.inputs.to_series else np.eye(4)
+        mapping = read_mapping(as_list(self.inputs.to_series))
         here = [n for n, _ in self.inputs.lesions if (labels == n).any()]
-        return lesion_series(data, affine, labels, image.affine, matrix, here)
+        return lesion_series(data, affine, labels, image.affine, mapping, here)
 
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""

@@ -19,13 +19,16 @@ from nipype.interfaces.base import (
 from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import bounding_box
 from bidsapp.imaging.resample import resample
-from bidsapp.imaging.transforms import Matrix, compose, read_itk, translation
+from bidsapp.imaging.transforms import compose, translation
+from bidsapp.imaging.warps import Mapping, chain, read_mapping
 from bidsapp.interfaces.files import create, load, save
 
 
 class _SeriesOnT1wInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="4D")
-    transform = File(exists=True, mandatory=True, desc="ITK; resamples the series on the T1w")
+    transform = InputMultiObject(
+        File(exists=True), mandatory=True, desc="ITK, and shifts; resample the series on the T1w"
+    )
     motion = File(
         exists=True, desc=".npy, (N, 4, 4): points of the reference volume to points of each volume"
     )
@@ -54,13 +57,13 @@ class SeriesOnT1w(SimpleInterface):
         self._results["out_file"] = str(folder / "series.nii")
         shape = (*mask.shape, data.shape[3])
         result = create(folder / "series.nii", shape, mask)
-        for i, matrix in enumerate(self._matrices(data.shape[3])):
-            result[..., i] = resample(data[..., i], image.affine, matrix, mask.shape, affine)
+        for i, mapping in enumerate(self._mappings(data.shape[3])):
+            result[..., i] = resample(data[..., i], image.affine, mapping, mask.shape, affine)
         return runtime
 
-    def _matrices(self, volumes: int) -> list[Matrix]:
-        """Return the matrix from points of the T1w to points of each volume."""
-        to_series = read_itk(self.inputs.transform)
+    def _mappings(self, volumes: int) -> list[Mapping]:
+        """Return what takes points of the T1w to points of each volume."""
+        to_series = read_mapping(self.inputs.transform)
         if not isdefined(self.inputs.motion):
             return [to_series] * volumes
         motion = np.load(self.inputs.motion)
@@ -69,7 +72,7 @@ class SeriesOnT1w(SimpleInterface):
                 f"{self.inputs.motion}: holds matrices of shape {motion.shape}, the series has "
                 f"{volumes} volumes"
             )
-        return [compose(to_series, m) for m in motion]
+        return [chain(to_series, m) for m in motion]
 
 
 class _PutBackInput(BaseInterfaceInputSpec):

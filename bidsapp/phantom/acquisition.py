@@ -222,6 +222,45 @@ def epi_displacement(grid: Grid, pose: Matrix, supersample: tuple[int, int, int]
     return total
 
 
+def reversed_displacement(displacement: Volume, step: float) -> Volume:
+    """Return the displacement when the phase encoding runs the other way.
+
+    Parameters
+    ----------
+    displacement : (I, J, K) array, mm
+        How far from each point the signal that appears there comes from, along the second axis.
+    step : float, mm
+        Size of its voxels along that axis.
+
+    Returns
+    -------
+    (I, J, K) array, mm
+
+    Notes
+    -----
+    A point that appears moved by s appears moved by -s then; s and both displacements are found
+    by fixed points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reversed_displacement(np.full((1, 9, 1), 2.0, np.float32), 1.0)[0, 4, 0]
+    np.float32(-2.0)
+    """
+    moved = _fixed_point(displacement, -1, step)
+    return _fixed_point(moved, 1, step)
+
+
+def _fixed_point(volume: Volume, sign: int, step: float) -> Volume:
+    """Return the x that is at each point the volume's value x farther, times a sign."""
+    i, j, k = (a.astype(np.float32) for a in np.ogrid[tuple(slice(n) for n in volume.shape)])
+    found = np.zeros_like(volume)
+    for _ in range(20):
+        places = np.broadcast_arrays(i, j + found / np.float32(step), k)
+        found = np.float32(sign) * ndimage.map_coordinates(volume, places, order=1, mode="nearest")
+    return found
+
+
 def _fine_to_grid(supersample: tuple[int, int, int]) -> Matrix:
     factor = np.array(supersample, float)
     matrix = np.diag([*(1 / factor), 1.0])

@@ -35,6 +35,7 @@ def write_phantom(
     seed: int = 0,
     snr: float = 40.0,
     vfa: bool = False,
+    fmap: bool = False,
     nprocs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> None:
@@ -57,6 +58,8 @@ def write_phantom(
         the T1w.
     vfa : bool
         Whether to add images at several flip angles, from which T1 can be measured.
+    fmap : bool
+        Whether to add a b = 0 image with reversed phase encoding, which tells the distortion.
     nprocs : int
         Participants to image side by side.
     progress : callable, optional
@@ -74,7 +77,7 @@ def write_phantom(
         If a process was killed, most likely for want of memory.
     """
     _check(resolution, seed, snr, nprocs, participants)
-    settings = Settings(resolution, seed, snr, vfa)
+    settings = Settings(resolution, seed, snr, vfa, fmap)
     if cohort is None:
         people = draw_cohort(DRAWN if participants is None else participants, seed)
     else:
@@ -205,6 +208,7 @@ def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None)
         "Seed": settings.seed,
         "SNR": settings.snr,
         "VFA": settings.vfa,
+        "Fmap": settings.fmap,
         "Cohort": cohort.name if cohort else "drawn around the study's Table 2",
         "Warnings": problems,
     }

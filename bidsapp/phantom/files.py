@@ -24,6 +24,7 @@ ENTITIES = {
     "t1w": ("anat", "ce-gadolinium_T1w"),
     "dwi": ("dwi", "dwi"),
     "dce": ("perf", "dce"),
+    "epi": ("fmap", "dir-AP_epi"),
     "vfa": ("anat", "flip-{}_VFA"),
 }
 """Folder and rest of the name of each series."""
@@ -114,6 +115,9 @@ def _write_series(place: Place, name: str, image: Series) -> None:
     datatype, entities = ENTITIES[kind]
     path = place.path(datatype, entities.format(number))
     sidecar = sidecars.of_series(kind, image, number)
+    if kind == "epi":
+        series = place.path(*ENTITIES["dwi"]).relative_to(place.root)
+        sidecar |= {"IntendedFor": f"bids::{series.as_posix()}"}
     step = {"dce": FRAME_TIME, "dwi": sidecars.DWI_TR}.get(kind)
     write_image(path, image.data, image.grid.affine, sidecar, time_step=step)
     if kind == "dwi":

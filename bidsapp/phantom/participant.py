@@ -20,6 +20,7 @@ from bidsapp.phantom.series import (
     draw_bolus,
     image_dce,
     image_dwi,
+    image_reversed,
     image_t1w,
     image_vfa,
 )
@@ -33,12 +34,16 @@ ENHANCEMENT = State(volume=0, vp=0.037, Ktrans=0.068, ve=0.108, ADC=1.1e-3, f=0.
 
 @dataclass(frozen=True)
 class Settings:
-    """How to image: resolution (a key of `PROTOCOLS`), seed, SNR, with a VFA series or not."""
+    """How to image: resolution (a key of `PROTOCOLS`), seed, SNR, with a VFA series or not.
+
+    `fmap`: with a b = 0 image of reversed phase encoding or not.
+    """
 
     resolution: str
     seed: int
     snr: float
     vfa: bool
+    fmap: bool = False
 
 
 def write_participant(
@@ -157,6 +162,11 @@ def _acquire(
     series = {"t1w": image_t1w(scene, tissues, protocol, pose, bolus, snr, rng)}
     if visit.session.has_dwi:
         series["dwi"] = image_dwi(visit.coarse, tissues, protocol, pose, snr, rng)
+        if settings.fmap:  # the noise is drawn apart, so that nothing else changes
+            noise = rng.spawn(1)[0]
+            series["epi"] = image_reversed(
+                visit.coarse, tissues, protocol, series["dwi"], snr, noise
+            )
     if visit.session.has_dce:
         series["dce"] = image_dce(visit.coarse, tissues, protocol, pose, bolus, snr, rng)
         if settings.vfa:

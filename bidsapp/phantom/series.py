@@ -14,6 +14,7 @@ from bidsapp.phantom.acquisition import (
     epi_displacement,
     pair_means,
     plan_grid,
+    reversed_displacement,
     rician,
     sample,
     sample_distorted,
@@ -207,6 +208,27 @@ def image_dwi(
             displacement,
         )
     return _series(rician(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
+
+
+def image_reversed(
+    scene: Scene,
+    tissues: Sequence[Tissue],
+    protocol: Protocol,
+    dwi: Series,
+    snr: float,
+    rng: np.random.Generator,
+) -> Series:
+    """Return a b = 0 image on the grid of the DWI, with reversed phase encoding, head unmoved.
+
+    The parameters are those of `image_t1w`.
+    """
+    rest = np.array([physics.spin_echo_epi(t, DWI_TR, DWI_TE) for t in tissues])
+    points = protocol.dwi_points
+    there = epi_displacement(dwi.grid, dwi.pose, points)
+    back = reversed_displacement(there, dwi.grid.spacing[1] / points[1])
+    volume = scene.image(rest * _level(rest, scene))
+    clean = sample_distorted(volume, scene.affine, dwi.grid, dwi.pose, points, back)
+    return _series(rician(clean, WHITE_LEVEL / snr, rng), dwi.grid, dwi.pose)
 
 
 def image_dce(

@@ -56,7 +56,7 @@ def of_series(kind: str, image: Series, number: str = "") -> dict[str, Any]:
     Parameters
     ----------
     kind : str
-        ``t1w``, ``dwi``, ``dce`` or ``vfa``.
+        ``t1w``, ``dwi``, ``epi``, ``dce`` or ``vfa``.
     image : Series
     number : str
         Of the flip angle, from 1.
@@ -67,6 +67,8 @@ def of_series(kind: str, image: Series, number: str = "") -> dict[str, Any]:
     """
     if kind == "dwi":
         return COMMON | _epi()
+    if kind == "epi":
+        return COMMON | _epi() | {"PhaseEncodingDirection": "j-"}
     excitation = {
         "t1w": (series.T1W_TR, series.T1W_TE, series.T1W_FLIP),
         "dce": (series.DCE_TR, series.DCE_TE, series.DCE_FLIP),

@@ -16,6 +16,7 @@ from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.base import Array
 from bidsapp.models.decay import B_ZERO
 from bidsapp.models.table import ivim_row
+from bidsapp.workflows.distortion import connect_distortion, distortion_problem
 from bidsapp.workflows.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.workflows.motion import (
     Moved,
@@ -62,6 +63,11 @@ def diffusion_obstacle(series: Diffusion, config: Config) -> str | None:
     'no ADC: the fit needs two b-values and five for the noise level; the series has 0, 1000 s/mm2'
     """
     return _obstacle("no ADC", MODELS["adc"], series, config)
+
+
+def series_obstacle(session: Session, series: Diffusion, config: Config) -> str | None:
+    """Return why a session's diffusion series is not analysed, or None."""
+    return distortion_problem(session, config) or diffusion_obstacle(series, config)
 
 
 def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
@@ -157,7 +163,10 @@ def init_dwi_wf(
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
-    aligned = connect_alignment(workflow, inputnode, b0, session, config, "dwi", metric="lpc")
+    told = connect_distortion(workflow, b0, session, config)
+    aligned = connect_alignment(
+        workflow, inputnode, b0, session, config, "dwi", metric="lpc", distortion=told
+    )
     connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpc")
     models = [MODELS["adc"]]
     if not ivim_obstacle(series, config):

@@ -8,7 +8,7 @@ from bidsapp.config import Config, version
 from bidsapp.errors import UsageError
 from bidsapp.workflows.anat import init_anat_wf, init_rois_wf
 from bidsapp.workflows.dce import acquisition, init_dce_wf, relaxation
-from bidsapp.workflows.dwi import diffusion_obstacle, init_dwi_wf
+from bidsapp.workflows.dwi import init_dwi_wf, series_obstacle
 
 
 def known_lesions(participant: Participant) -> dict[int, bool]:
@@ -78,7 +78,7 @@ def _init_session_wf(
     workflow = pe.Workflow(name=session.slug)
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
     branches = []
-    if session.diffusion and not diffusion_obstacle(session.diffusion, config):
+    if session.diffusion and not series_obstacle(session, session.diffusion, config):
         branches.append(init_dwi_wf(session, session.diffusion, config, excluded, reference))
     if session.dynamic and not kinetics_obstacle(session, config):
         branches.append(init_dce_wf(session, session.dynamic, config, excluded, reference))

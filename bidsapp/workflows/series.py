@@ -11,10 +11,18 @@ from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.registration import CheckConsistency
+from bidsapp.workflows.distortion import Port, connect_shift, save_distortion
 from bidsapp.workflows.outputs import namer, save, spatial
 from bidsapp.workflows.registration import register_node
 
-Port = tuple[pe.Node, str]
+__all__ = [
+    "Alignment",
+    "Port",
+    "connect_alignment",
+    "connect_consistency",
+    "connect_labels",
+    "series_inputnode",
+]
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,12 @@ class Alignment:
     average
         The series' average, which was registered.
     to_t1w, to_series
-        ITK transforms: the series onto the T1w's grid, and back.
+        The series onto the T1w's grid, and back: ITK transforms, and with an EPI's distortion a
+        list of one and a shift.
     mask
         The brain on the series' grid.
+    registered
+        The image that was registered, and its matrix: what `to_t1w` does but for the distortion.
     scanner
         Where models are fitted on the T1w's grid: ITK transform from the T1w's points to the
         scanner's, where the series was acquired. `average` then gives that grid, on which images
@@ -42,6 +53,7 @@ class Alignment:
     to_t1w: Port | None = None
     to_series: Port | None = None
     mask: Port | None = None
+    registered: tuple[Port, Port] | None = None
     scanner: Port | None = None
 
     @property
@@ -66,8 +78,12 @@ def connect_alignment(
     series: Literal["dwi", "dce"],
     *,
     metric: Literal["lpc", "lpa"],
+    distortion: pe.Node | None = None,
 ) -> Alignment:
-    """Register a series' average to the T1w with 12 parameters, and bring the brain mask back."""
+    """Register a series' average to the T1w with 12 parameters, and bring the brain mask back.
+
+    Where a node tells its distortion, the corrected average is registered.
+    """
     if not session.t1w:
         return Alignment(series, average)
     given = session.given(series)
@@ -75,23 +91,23 @@ def connect_alignment(
         "register", session.t1w, given, config, transform="affine", metric=metric
     )
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
+    straight = (distortion or average, "out_file")
+    linear = (register, "to_fixed")
+    to_t1w, to_series = connect_shift(workflow, register, distortion)
+    workflow.connect(*straight, register, "moving")
+    workflow.connect(*to_series, brain, "transform")
     workflow.connect(
         [
-            (average, register, [("out_file", "moving")]),
             (inputnode, register, [("t1w_mask", "fixed_mask")]),
             (inputnode, brain, [("t1w_mask", "in_files")]),
             (average, brain, [("out_file", "reference")]),
-            (register, brain, [("to_moving", "transform")]),
         ]
     )
-    _save_alignment(workflow, average, register, session, config, series)
-    return Alignment(
-        series,
-        average,
-        (register, "to_fixed"),
-        (register, "to_moving"),
-        (brain, "out_files"),
-    )
+    _save_alignment(workflow, average, register, to_t1w, session, config, series)
+    mask = (brain, "out_files")
+    if distortion:
+        save_distortion(workflow, distortion, mask, session, config)
+    return Alignment(series, average, to_t1w, to_series, mask, (straight, linear))
 
 
 def connect_consistency(
@@ -105,13 +121,14 @@ def connect_consistency(
     metric: Literal["lpc", "lpa"],
 ) -> None:
     """Hold the way over the session's T1w against a direct one to the baseline's, and write it."""
-    if config.sloppy or not aligned.to_t1w or reference in (None, session.t1w):
+    if config.sloppy or not aligned.registered or reference in (None, session.t1w):
         return
     check = pe.Node(CheckConsistency(fixed=str(reference), metric=metric), name="consistency")
     datatype = "dwi" if aligned.series == "dwi" else "perf"
     path = namer(session).path(datatype, "quality", ".json", desc="consistency")
-    workflow.connect(aligned.average, "out_file", check, "moving")
-    workflow.connect(*aligned.to_t1w, check, "to_t1w")
+    image, matrix = aligned.registered
+    workflow.connect(*image, check, "moving")
+    workflow.connect(*matrix, check, "to_t1w")
     workflow.connect(inputnode, "to_individual", check, "to_fixed")
     workflow.connect(inputnode, "reference_mask", check, "fixed_mask")
     workflow.connect(check, "quality", save("save_consistency", config, [path]), "in_files")
@@ -137,6 +154,7 @@ def _save_alignment(
     workflow: pe.Workflow,
     average: pe.Node,
     register: pe.Node,
+    to_t1w: Port,
     session: Session,
     config: Config,
     series: Literal["dwi", "dce"],
@@ -157,10 +175,10 @@ def _save_alignment(
     onto = pe.Node(ApplyTransform(), name="average_to_t1w")
     onto.inputs.reference = str(session.t1w)
     merge = pe.Node(niu.Merge(5), name="alignment_files")
+    workflow.connect(*to_t1w, onto, "transform")
     workflow.connect(
         [
             (average, onto, [("out_file", "in_files")]),
-            (register, onto, [("to_fixed", "transform")]),
             (register, merge, [("to_fixed", "in1"), ("to_moving", "in2")]),
             (register, merge, [("quality", "in3")]),
             (average, merge, [("out_file", "in4")]),

@@ -1,0 +1,214 @@
+"""What a data set says of an EPI series' distortion: its phase encoding, and a field for it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from bidsapp.bids.records import Distortion, FieldSource
+from bidsapp.bids.sidecar import number, sidecar_name
+from bidsapp.errors import BadInput
+
+_HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
+"""Per unit of a field map; of a tesla by the proton's gyromagnetic ratio over 2 pi, CODATA 2018."""
+_LONGEST = 0.5
+"""Readout time that is believed, s."""
+_OPPOSITE = -0.95
+"""Cosine between phase-encode directions, at most."""
+
+
+def read_distortion(series: Sequence[Any], fields: Sequence[Any]) -> Distortion | None:
+    """Return what can correct the one diffusion series of a session, or why nothing can.
+
+    Parameters
+    ----------
+    series
+        The session's diffusion images, of pybids.
+    fields
+        Its images in ``fmap``.
+
+    Returns
+    -------
+    Distortion or None
+        None without one single series. Of several ways a field map comes before a reversed pair.
+
+    Notes
+    -----
+    Images of ``fmap`` belong to the series that their ``IntendedFor`` names, or whose
+    ``B0FieldSource`` names their ``B0FieldIdentifier``. Where no image of the session says such a
+    thing, all belong to it.
+    """
+    if len(series) != 1:
+        return None
+    found = series[0]
+    try:
+        axis, sign = phase_encoding(found.get_metadata(), Path(found.path))
+    except BadInput as error:
+        return Distortion(None, problem=str(error))
+    meant = _meant_for(found, fields)
+    try:
+        source = _field_map(found, meant, axis, sign) or _reversed(found, meant, axis, sign)
+    except (BadInput, OSError, ImageFileError) as error:
+        return Distortion(axis, problem=str(error))
+    return Distortion(axis, source, lack="" if source else _lack(fields, meant))
+
+
+def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
+    """Return the phase-encode axis of an image, 0 to 2, and the sign of its direction.
+
+    Parameters
+    ----------
+    metadata
+        The image's metadata.
+    image
+        Whose sidecar it is, for the message.
+
+    Raises
+    ------
+    BadInput
+        If ``PhaseEncodingDirection`` is missing or unknown.
+
+    Examples
+    --------
+    >>> phase_encoding({"PhaseEncodingDirection": "j-"}, Path("sub-01_dwi.nii.gz"))
+    (1, -1)
+    """
+    name, text = sidecar_name(image), metadata.get("PhaseEncodingDirection")
+    if text is None:
+        raise BadInput(
+            f"{name}: PhaseEncodingDirection is missing; add i, j or k, the axis of the image "
+            "along which EPI distorts, with - if it runs from high to low"
+        )
+    if not isinstance(text, str) or text.removesuffix("-") not in ("i", "j", "k"):
+        raise BadInput(f"{name}: PhaseEncodingDirection is {text!r}; it is i, j, k, i-, j- or k-")
+    return "ijk".index(text[0]), -1 if text.endswith("-") else 1
+
+
+def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
+    """Return the total readout time of an EPI, s.
+
+    Parameters
+    ----------
+    metadata
+        The image's metadata.
+    image
+        Whose sidecar it is, for the message.
+    lines
+        Voxels along the phase-encode axis, unless ``ReconMatrixPE`` says otherwise.
+
+    Raises
+    ------
+    BadInput
+        If neither ``TotalReadoutTime`` nor ``EffectiveEchoSpacing`` is a number in seconds.
+
+    Examples
+    --------
+    >>> round(readout_time({"EffectiveEchoSpacing": 0.0005}, Path("sub-01_dwi.nii.gz"), 101), 6)
+    0.05
+    """
+    if "TotalReadoutTime" not in metadata and "EffectiveEchoSpacing" in metadata:
+        spacing = number(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
+        return spacing * (int(metadata.get("ReconMatrixPE", lines)) - 1)
+    return number(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
+
+
+def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
+    """Return the field map, and how many mm of shift its unit is."""
+    maps = [f for f in meant if f.entities["suffix"] == "fieldmap"]
+    if not maps:
+        return None
+    chosen = _single(maps, "field maps")
+    image, metadata = Path(chosen.path), chosen.get_metadata()
+    units = str(metadata.get("Units", "")).strip().lower()
+    if units not in _HERTZ:
+        raise BadInput(
+            f"{sidecar_name(image)}: Units is {metadata.get('Units')!r}; it is Hz, rad/s or T"
+        )
+    return FieldSource("fieldmap", image, sign * _HERTZ[units] * _mm_per_hertz(found, axis))
+
+
+def _reversed(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
+    """Return the EPI with opposite phase encoding, and how much more it is distorted."""
+    direction = sign * _direction(Path(found.path), axis)
+    against = []
+    for other in (f for f in meant if f.entities["suffix"] == "epi"):
+        its_axis, its_sign = phase_encoding(other.get_metadata(), Path(other.path))
+        if its_sign * _direction(Path(other.path), its_axis) @ direction < _OPPOSITE:
+            against.append((other, its_axis))
+    if not against:
+        return None
+    chosen = _single([other for other, _ in against], "EPIs with reversed phase encoding")
+    its_axis = next(a for other, a in against if other is chosen)
+    ratio = _mm_per_hertz(chosen, its_axis) / _mm_per_hertz(found, axis)
+    return FieldSource("epi", Path(chosen.path), ratio)
+
+
+def _mm_per_hertz(found: Any, axis: int) -> float:
+    """Return the size of the shift in a field of 1 Hz, mm."""
+    path = Path(found.path)
+    image = nib.load(path)
+    time = readout_time(found.get_metadata(), path, image.shape[axis])
+    return time * float(voxel_sizes(image.affine)[axis])
+
+
+def _direction(path: Path, axis: int) -> NDArray[np.float64]:
+    """Return the unit vector of an axis of an image, RAS."""
+    column = np.asarray(nib.load(path).affine, float)[:3, axis]
+    return np.asarray(column / np.linalg.norm(column))
+
+
+def _single(several: Sequence[Any], what: str) -> Any:
+    if len(several) > 1:
+        names = ", ".join(sorted(f.filename for f in several))
+        raise BadInput(
+            f"several {what} for the diffusion series: {names}; choose one with "
+            '--bids-filter-file, for example {"fmap": {"run": 1}}'
+        )
+    return several[0]
+
+
+def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
+    """Return the images that say they belong to a series; all where none says anything."""
+    sources = _listed(found.get_metadata().get("B0FieldSource"))
+    told = {f: f.get_metadata() for f in fields}
+    if not any("IntendedFor" in m or "B0FieldIdentifier" in m for m in told.values()):
+        return list(fields)
+    path = Path(found.path).as_posix()
+    return [
+        f
+        for f, m in told.items()
+        if set(_listed(m.get("B0FieldIdentifier"))) & set(sources)
+        or any(path.endswith("/" + _relative(name)) for name in _listed(m.get("IntendedFor")))
+    ]
+
+
+def _listed(value: Any) -> list[str]:
+    """Return the texts of a field that holds one or several."""
+    texts = value if isinstance(value, list) else [value]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def _relative(name: str) -> str:
+    """Return the path in a BIDS URI or in the older form, which begins at the session."""
+    return name.rsplit("::", 1)[-1].removeprefix("bids:").lstrip("/")
+
+
+def _lack(fields: Sequence[Any], meant: Sequence[Any]) -> str:
+    """Say why there is no field for the series."""
+    if not fields:
+        return "fmap has no fieldmap and no epi with reversed phase encoding"
+    if not meant:
+        return "no image of fmap is meant for the DWI (IntendedFor, B0FieldIdentifier)"
+    suffixes = {f.entities["suffix"] for f in meant}
+    if "epi" in suffixes:
+        return "the epi images of fmap do not run against the phase encoding of the DWI"
+    return (
+        f"of {', '.join(sorted(suffixes))} in fmap no field is computed here: give it as "
+        "fmap/*_fieldmap.nii.gz in Hz"
+    )

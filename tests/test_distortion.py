@@ -1,0 +1,316 @@
+"""EPI distortion: known fields are told, none stays none, and the pipeline applies them once."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from datasets import write_description, write_dwi, write_image, write_json
+from heads import grid, head, scan
+from numpy.testing import assert_allclose
+from scipy import ndimage
+
+from bidsapp.bids.query import Query
+from bidsapp.bids.records import (
+    Diffusion,
+    Distortion,
+    FieldSource,
+    Lesion,
+    Rois,
+    Session,
+    Transform,
+)
+from bidsapp.config import Config
+from bidsapp.errors import BadInput, RegistrationError
+from bidsapp.imaging.distortion import corrected, field_shift, pair_shift
+from bidsapp.imaging.transforms import apply, write_itk
+from bidsapp.imaging.warps import Shift, read_shift
+from bidsapp.participant import describe
+from bidsapp.phantom.acquisition import reversed_displacement
+from bidsapp.workflows.dwi import init_dwi_wf
+
+WHERE = grid((3, 3, 5), oblique=(4, -3, 2))
+
+
+def places(where=WHERE):
+    """Return the points of a grid, mm."""
+    return apply(where[0], np.moveaxis(np.indices(where[1]), 0, -1))
+
+
+def true_shift(size=4.0):
+    """Return a field of an air space before the brain and one beside it, mm."""
+    total = np.zeros(WHERE[1])
+    for centre, width, share in (((0, 46, -16), 20, 1.0), ((46, -20, -28), 18, -0.6)):
+        total += share * np.exp(-((places() - centre) ** 2).sum(-1) / 2 / width**2)
+    return Shift((size * total).astype(np.float32), WHERE[0], 1)
+
+
+def distorted(shift, noise=0.0, seed=0):
+    """Return the b = 0 image as EPI acquires it: each voxel's signal goes where the shift says."""
+    clean = scan("b0", WHERE)
+    back = shift.inverse()
+    data = corrected(clean, back)
+    rng = np.random.default_rng(seed)
+    return np.abs(data + noise * rng.standard_normal(data.shape)).astype(np.float32)
+
+
+def image(data):
+    return nib.Nifti1Image(data, WHERE[0])
+
+
+def brain():
+    """Return the brain of the head on the grid."""
+    source = head()
+    voxels = np.moveaxis(apply(np.linalg.inv(source.affine), places()), -1, 0)
+    return ndimage.map_coordinates(source.brain.astype(float), voxels, order=0) > 0
+
+
+def test_a_reversed_pair_tells_a_known_field():
+    """Shifts to 4 mm are known to 0.15 mm in the mean over the brain, noise or not."""
+    truth = true_shift()
+    against = Shift(-truth.data, truth.affine, 1)
+    one, other = distorted(truth, 5, 1), distorted(against, 5, 2)
+    found = pair_shift(image(one), image(other), 1)
+    inside = brain()
+    error = np.abs(found.shift.data - truth.data)[inside]
+    size = np.abs(truth.data)[inside]
+    assert size.max() > 3
+    assert error.mean() < 0.15
+    assert np.sqrt((error**2).mean()) < 0.25 * np.sqrt((size**2).mean())
+    assert found.after < 0.7 * found.before
+
+
+def test_the_other_image_may_be_distorted_more():
+    """With twice the readout time it is shifted twice as far; the first one's field is told."""
+    truth = true_shift(2.0)
+    against = Shift(-2 * truth.data, truth.affine, 1)
+    found = pair_shift(image(distorted(truth)), image(1.7 * distorted(against)), 1, ratio=2.0)
+    assert np.abs(found.shift.data - truth.data)[brain()].mean() < 0.1
+
+
+def test_no_distortion_stays_none():
+    """Two images that differ in noise alone (SNR 17) give a shift of less than a tenth of a mm."""
+    still = Shift(np.zeros(WHERE[1], np.float32), WHERE[0], 1)
+    found = pair_shift(image(distorted(still, 5, 1)), image(distorted(still, 5, 2)), 1)
+    assert np.abs(found.shift.data)[brain()].mean() < 0.1
+
+
+def test_a_correction_restores_signal_and_place():
+    """The image corrected is the undistorted one, better than the acquired one, all signal kept."""
+    truth = true_shift()
+    clean, acquired = scan("b0", WHERE), distorted(truth)
+    fixed = corrected(acquired, truth)
+    inside = brain()
+    assert np.abs(fixed - clean)[inside].mean() < 0.6 * np.abs(acquired - clean)[inside].mean()
+    assert fixed.sum() == pytest.approx(acquired.sum(), rel=5e-3)
+
+
+def test_a_field_map_on_another_grid_is_scaled():
+    """Hz on a coarser grid become mm; where the map is masked, the nearest value holds."""
+    truth = true_shift()
+    other = grid((4, 4, 4))
+    values = np.zeros(other[1])
+    for centre, width, share in (((0, 46, -16), 20, 1.0), ((46, -20, -28), 18, -0.6)):
+        values += share * np.exp(-((places(other) - centre) ** 2).sum(-1) / 2 / width**2)
+    hertz = nib.Nifti1Image(values * 50, other[0])
+    found = field_shift(hertz, image(distorted(truth)), 1, 4.0 / 50)
+    assert np.abs(found.data - truth.data)[brain()].max() < 0.15
+    masked = nib.Nifti1Image(np.where(places(other)[..., 0] < 0, values * 50, 0), other[0])
+    assert field_shift(masked, image(distorted(truth)), 1, 0.08).data.min() > -1
+
+
+def test_what_folds_or_misses_is_refused():
+    """A field in the wrong unit folds the image; one elsewhere has no value: both in words."""
+    epi = image(distorted(true_shift()))
+    truth = true_shift()
+    with pytest.raises(RegistrationError, match="folds the image"):
+        field_shift(nib.Nifti1Image(truth.data, WHERE[0]), epi, 1, 20.0)
+    far = nib.Nifti1Image(truth.data, WHERE[0] + np.eye(4, k=3) * 900)
+    with pytest.raises(BadInput, match="no value where"):
+        field_shift(far, epi, 1, 1.0)
+    with pytest.raises(BadInput, match="less than half"):
+        pair_shift(epi, nib.Nifti1Image(truth.data + 1, far.affine), 1)
+
+
+def test_the_phantoms_reversed_displacement_is_the_mirror_image():
+    """Where signal appears moved by s, it appears moved by -s with the encoding reversed."""
+    truth = true_shift(3.0)
+    there = truth.inverse().data
+    back = reversed_displacement(there, truth.spacing)
+    assert_allclose(Shift(back, WHERE[0], 1).inverse().data, -truth.data, atol=0.05)
+
+
+AFFINE = np.diag([2.0, 2, 2, 1])
+EPI = {"PhaseEncodingDirection": "j", "TotalReadoutTime": 0.05}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Write a session with a T1w and a DWI."""
+    write_description(tmp_path)
+    stem = tmp_path / "sub-01/ses-a"
+    write_image(stem / "anat/sub-01_ses-a_ce-gadolinium_T1w.nii.gz", np.ones((4, 4, 4)))
+    write_dwi(tmp_path, "sub-01/ses-a/dwi/sub-01_ses-a", np.ones((4, 6, 4, 3)), [0, 500, 1000])
+    write_json(stem / "dwi/sub-01_ses-a_dwi.json", EPI)
+    return tmp_path
+
+
+def add(root, name, affine=AFFINE, **sidecar):
+    """Write an image of fmap."""
+    stem = root / f"sub-01/ses-a/fmap/sub-01_ses-a_{name}"
+    write_image(stem.with_name(stem.name + ".nii.gz"), np.ones((4, 6, 4)), affine)
+    write_json(stem.with_name(stem.name + ".json"), sidecar)
+
+
+def told(root):
+    return Query(root).participant("01").sessions[0].distortion
+
+
+def test_a_field_map_is_found_and_scaled(root):
+    """Hz times readout time times voxel; rad/s are divided by 2 pi; j- turns the sign."""
+    add(root, "fieldmap", Units="Hz")
+    assert told(root).source.kind == "fieldmap"
+    assert told(root).source.scale == pytest.approx(0.05)
+    add(root, "fieldmap", Units="rad/s")
+    write_json(
+        root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"PhaseEncodingDirection": "j-"}
+    )
+    assert told(root).source.scale == pytest.approx(-0.05 / 2 / np.pi)
+    assert told(root).axis == 1
+
+
+def test_a_reversed_epi_is_found_by_where_it_points(root):
+    """Opposite in the scanner, whatever the letters say; the ratio is that of the shifts in mm."""
+    add(root, "dir-PA_epi", **EPI)
+    assert told(root).source is None
+    assert "do not run against" in told(root).lack
+    add(root, "dir-AP_epi", **EPI | {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.1})
+    assert told(root).source.kind == "epi"
+    assert told(root).source.scale == pytest.approx(4)
+    add(root, "dir-AP_epi", np.diag([2.0, -2, 2, 1]), **EPI)
+    assert told(root).source.scale == pytest.approx(2)
+
+
+def test_fields_belong_to_the_series_they_name(root):
+    """IntendedFor and B0FieldIdentifier choose; a field of another series is not taken."""
+    add(root, "fieldmap", Units="Hz", IntendedFor="ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz")
+    assert "no image of fmap is meant" in told(root).lack
+    add(root, "fieldmap", Units="Hz", IntendedFor=["ses-a/dwi/sub-01_ses-a_dwi.nii.gz"])
+    assert told(root).source
+    uri = "bids::sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
+    add(root, "fieldmap", Units="Hz", IntendedFor=uri)
+    assert told(root).source
+    add(root, "fieldmap", Units="Hz", B0FieldIdentifier="b0one")
+    assert not told(root).source
+    write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"B0FieldSource": "b0one"})
+    assert told(root).source
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        ({}, "PhaseEncodingDirection is missing"),
+        ({"PhaseEncodingDirection": "AP"}, "'AP'; it is i, j, k"),
+        ({"PhaseEncodingDirection": "j"}, "TotalReadoutTime is missing"),
+        ({"PhaseEncodingDirection": "j", "TotalReadoutTime": 50}, "is it in seconds"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(root, sidecar, message):
+    """A field that cannot be used stops the DWI of a run that asks for it, and no other run."""
+    add(root, "fieldmap", Units="Hz")
+    write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", sidecar)
+    assert message in told(root).problem
+    person = Query(root).participant("01")
+    assert message not in "\n".join(describe(person, Config(root, root, root, "run")))
+    lines = describe(person, Config(root, root, root, "run", distortion="auto"))
+    assert any("no DWI with --distortion auto" in line and message in line for line in lines)
+    assert "dwi" not in lines[0].split(";")[0]
+
+
+def test_what_is_missing_is_said_in_words(root):
+    """Without a field the DWI is analysed as it is, and the run says so."""
+    lines = describe(
+        Query(root).participant("01"), Config(root, root, root, "run", distortion="auto")
+    )
+    assert any("EPI distortion not corrected: fmap has no fieldmap" in line for line in lines)
+    add(root, "phasediff", EchoTime1=0.004, EchoTime2=0.006)
+    assert "of phasediff in fmap no field is computed" in told(root).lack
+    add(root, "run-1_fieldmap", Units="Hz")
+    add(root, "run-2_fieldmap", Units="Hz")
+    assert "several field maps" in told(root).problem
+
+
+BVALUES = [0.0, 200, 400, 600, 800, 1000]
+GRID = (np.diag([2.0, 2, 4, 1]), (24, 28, 12))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Write a T1w, and a DWI whose lesion appears 4 mm off along j, with the field map of that."""
+    folder = tmp_path_factory.mktemp("session")
+    fine = (np.diag([2.0, 2, 2, 1]), (24, 28, 24))
+    fine[0][2, 3] = -1
+    moved = tuple(slice(a, b) for a, b in ((8, 14), (12, 18), (5, 8)))
+    labels = np.zeros(fine[1], np.uint8)
+    labels[8:14, 10:16, 10:16] = 4
+    inside = np.zeros(fine[1], np.uint8)
+    inside[3:21, 4:24, 2:22] = 1
+    adc = np.full(GRID[1], 0.7e-3)
+    adc[moved] = 1.4e-3
+    write_image(folder / "t1w.nii", inside * 100.0, fine[0])
+    write_image(folder / "brain.nii", inside, fine[0])
+    write_image(folder / "rois.nii", labels, fine[0])
+    signal = 100 * np.exp(-adc[..., None] * np.array(BVALUES))
+    write_image(folder / "dwi.nii", signal.astype(np.float32), GRID[0])
+    write_image(folder / "field.nii", np.full(GRID[1], 40.0, np.float32), GRID[0])
+    write_itk(np.eye(4), folder / "from-dwi_to-T1w_mode-image_xfm.txt")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"roi_space": "native"}, {"fit_space": "T1w", "output_spaces": ("T1w",)}],
+    ids=str,
+)
+def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
+    """In each space the lesion's ADC is its own but for the edge; without, a third is beside it."""
+    found = {}
+    for distortion in ("none", "auto"):
+        record = Session(
+            "01",
+            "a",
+            t1w=session / "t1w.nii",
+            diffusion=Diffusion(session / "dwi.nii", tuple(BVALUES), None),
+            distortion=Distortion(1, FieldSource("fieldmap", session / "field.nii", 0.1)),
+            enhancing=(Rois(session / "rois.nii", "T1w", (Lesion(4, "left"),)),),
+            transforms=(Transform("dwi", session / "from-dwi_to-T1w_mode-image_xfm.txt"),),
+        )
+        folder = tmp_path / distortion
+        config = Config(
+            session,
+            folder / "out",
+            folder / "work",
+            "run",
+            motion_correction=False,
+            distortion=distortion,
+            **options,
+        )
+        workflow = init_dwi_wf(record, record.diffusion, config, frozenset(), record.t1w)
+        workflow.inputs.inputnode.t1w_mask = str(session / "brain.nii")
+        workflow.base_dir = str(folder / "work")
+        workflow.run()
+        out = folder / "out/sub-01/ses-a/dwi"
+        name = "sub-01_ses-a_seg-enhancing_model-ivim_roistats.tsv"
+        head_, *rows = (line.split("\t") for line in (out / name).read_text().splitlines())
+        table = [dict(zip(head_, r, strict=True)) for r in rows]
+        found[distortion] = float(next(r["mean"] for r in table if r["parameter"] == "ADC"))
+    assert found["auto"] == pytest.approx(1.4e-3, rel=0.06)
+    assert found["none"] < 1.2e-3
+    quality = json.loads((out / "sub-01_ses-a_desc-distortion_quality.json").read_text())
+    assert quality["method"] == "field map"
+    assert quality["mean_abs_shift_mm"] == pytest.approx(4)
+    assert quality["max_abs_shift_mm"] == pytest.approx(4)
+    shift = read_shift(out / "sub-01_ses-a_desc-distortion_shift.nii.gz")
+    assert shift.axis == 1
+    sidecar = json.loads((out / "sub-01_ses-a_desc-distortion_shift.json").read_text())
+    assert sidecar["Units"] == "mm"
