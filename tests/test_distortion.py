@@ -210,7 +210,6 @@ def test_fields_belong_to_the_series_they_name(root):
     ("sidecar", "message"),
     [
         ({}, "PhaseEncodingDirection is missing"),
-        ({"PhaseEncodingDirection": "AP"}, "'AP'; it is i, j, k"),
         ({"PhaseEncodingDirection": "j"}, "TotalReadoutTime is missing"),
         ({"PhaseEncodingDirection": "j", "TotalReadoutTime": 50}, "is it in seconds"),
     ],
@@ -225,6 +224,16 @@ def test_what_is_wrong_is_said_in_words(root, sidecar, message):
     lines = describe(person, Config(root, root, root, "run", distortion="auto"))
     assert any("no DWI with --distortion auto" in line and message in line for line in lines)
     assert "dwi" not in lines[0].split(";")[0]
+
+
+def test_a_direction_that_bids_does_not_know_is_told(root):
+    """Letters of the patient are no axis of the image; the field is not taken."""
+    write_json(
+        root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"PhaseEncodingDirection": "AP"}
+    )
+    add(root, "fieldmap", Units="Hz")
+    assert "PhaseEncodingDirection is 'AP'" in told(root).problem
+    assert told(root).source is None
 
 
 def test_what_is_missing_is_said_in_words(root):

@@ -12,7 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bidsapp.bids.records import Distortion, FieldSource
-from bidsapp.bids.sidecar import number, sidecar_name
+from bidsapp.bids.sidecar import number, phase_axis, sidecar_name
 from bidsapp.errors import BadInput
 
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
@@ -79,15 +79,13 @@ def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
     >>> phase_encoding({"PhaseEncodingDirection": "j-"}, Path("sub-01_dwi.nii.gz"))
     (1, -1)
     """
-    name, text = sidecar_name(image), metadata.get("PhaseEncodingDirection")
-    if text is None:
+    axis = phase_axis(metadata, image)
+    if axis is None:
         raise BadInput(
-            f"{name}: PhaseEncodingDirection is missing; add i, j or k, the axis of the image "
-            "along which EPI distorts, with - if it runs from high to low"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is missing; add i, j or k, the axis of "
+            "the image along which EPI distorts, with - if it runs from high to low"
         )
-    if not isinstance(text, str) or text.removesuffix("-") not in ("i", "j", "k"):
-        raise BadInput(f"{name}: PhaseEncodingDirection is {text!r}; it is i, j, k, i-, j- or k-")
-    return "ijk".index(text[0]), -1 if text.endswith("-") else 1
+    return axis, -1 if metadata["PhaseEncodingDirection"].endswith("-") else 1
 
 
 def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
