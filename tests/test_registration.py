@@ -200,8 +200,9 @@ def test_no_head_is_no_brain(tmp_path):
         BrainMask(in_file=path).run(cwd=tmp_path)
 
 
+@pytest.mark.parametrize("engine", ["metperf", "niimath"])
 @pytest.mark.parametrize("kind", ["b0", "dce"])
-def test_motion_is_corrected_and_told_in_ras(kind, tmp_path):
+def test_motion_is_corrected_and_told_in_ras(kind, engine, tmp_path):
     """Each volume comes to the reference; the table says in RAS how the head had moved."""
     affine, shape = where = {"b0": grid((4, 4, 5)), "dce": grid((4, 4, 8), axes=(1, 2, 0))}[kind]
     moves = [((0, 0, 0), (0, 0, 0)), ((0, 0, 0), (3, -2, 1.5)), ((2, -1.5, 2.5), (0, 0, 0))]
@@ -210,19 +211,25 @@ def test_motion_is_corrected_and_told_in_ras(kind, tmp_path):
         scan("dce", where, pose(*m, about=middle), noise=0.5, seed=i) for i, m in enumerate(moves)
     ]
     series = write(tmp_path / "series.nii", np.stack(volumes, axis=-1), affine)
-    found = run(init_motion_wf("motion", nthreads=2), tmp_path, in_file=series, reference=0)
+    workflow = init_motion_wf("motion", engine=engine, nthreads=2)
+    found = run(workflow, tmp_path, in_file=series, reference=0)
+    own = engine == "metperf"
+    told = found["correct"].motion_tsv if own else found["table"].out_file
     corrected = nib.load(found["correct"].out_file).get_fdata()
     still = scan("brain", where) > 0.9
+    if own:
+        assert np.load(found["correct"].matrices).shape == (3, 4, 4)
     for i in (1, 2):
         before = np.abs(volumes[i] - volumes[0])[still].mean()
-        assert np.abs(corrected[..., i] - volumes[0])[still].mean() < 0.6 * before
-    table = np.genfromtxt(found["table"].out_file, names=True, delimiter="\t", missing_values="n/a")
-    assert table.dtype.names[-1] == "framewise_displacement"
+        assert np.nanmean(np.abs(corrected[..., i] - volumes[0])[still]) < 0.6 * before
+    table = np.genfromtxt(told, names=True, delimiter="\t", missing_values="n/a")
+    assert table.dtype.names[-2:] == ("framewise_displacement", "outlier")
     rows = np.array([list(row) for row in table])
     np.testing.assert_allclose(rows[1, :3], moves[1][1], atol=0.2)
     np.testing.assert_allclose(rows[1, 3:6], 0, atol=np.radians(0.3))
     np.testing.assert_allclose(np.degrees(rows[2, 3:6]), moves[2][0], atol=0.5)
     assert np.isnan(rows[0, 6])
+    assert rows[1, 7] == 1
     np.testing.assert_allclose(rows[1:, 6], framewise_displacement(rows[:, :6])[1:], rtol=1e-4)
 
 

@@ -371,6 +371,7 @@ def test_warnings_say_what_and_how_much(derivatives):
     path = series / "sub-01_ses-1week_desc-motion_timeseries.tsv"
     moved = pd.read_csv(path, sep="\t")
     moved.loc[3, "framewise_displacement"] = 2.5
+    moved["outlier"] = [0, 0, 1, 1, *[0] * 8]
     table(path, moved)
     quality = series / "sub-01_ses-1week_desc-coreg_quality.json"
     quality.write_text(json.dumps(json.loads(quality.read_text()) | {"overlap": 0.4}))
@@ -380,11 +381,15 @@ def test_warnings_say_what_and_how_much(derivatives):
     )
     top = texts_of(derivatives)
     assert "1week, DCE: 1 of 12 volumes moved more than 1 mm (at most 2.5 mm)" in top
+    said = "1week, DCE: 2 of 12 volumes are outliers, which are"
+    assert f"{said} in the fits (--drop-outliers)" in top
+    path.with_suffix(".json").write_text('{"OutliersLeftOut": true}')
+    assert f"{said} left out of the fits" in texts_of(derivatives)
     assert "1week, DCE on T1w: only 40% of the brain that could be in view is" in top
     assert "1week, lesion 2: 50 % of the voxels have no valid Ktrans (etofts)" in top
     assert verdict(findings(read_participant(derivatives, "01"))) == (
         "warn",
-        "Complete, with 4 warnings: look at the evidence.",
+        "Complete, with 5 warnings: look at the evidence.",
     )
 
 
@@ -467,6 +472,7 @@ def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
 
 CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
 STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
+SPOILT = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
 ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
 VALUES = Series(np.array([0.1, np.nan]), np.array([0.0, np.nan]), np.array([0.2, np.nan]))
 SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
@@ -478,7 +484,7 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
         (figures.concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
         (figures.diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
         (arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
-        (figures.motion_traces([STILL, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
+        (figures.motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
             figures.lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
             {"(fraction)", "(10⁻³ mm²/s)", "days"},

@@ -15,12 +15,22 @@ TUKEY = 2.5
 in a frame, such as a vessel with the bolus, must not pull)."""
 FARTHEST = 60.0
 """mm; a step that ends farther away than this is no motion of a head."""
+WORSE = 1.2
+"""Times the misfit at the start: an alignment that ends above is none."""
+STRETCH = 0.06
+"""Change of volume that no eddy current makes."""
+SETTLED = 0.1
+"""mm; a step of least squares below which robust weights begin."""
 _INNER = 3
 
 
 @dataclass(frozen=True)
 class Search:
-    """How long to look: steps at most, and the step (mm) that ends it; robust from which step."""
+    """How long to look: steps at most, and the step (mm) that ends it.
+
+    `plain` steps at most are least squares, until they are below `SETTLED`: robust weights, when a
+    frame is still far away, trust what does not mind the distance.
+    """
 
     steps: int
     tolerance: float
@@ -59,7 +69,8 @@ def align(blocks: Blocks, frame: Values, target: Target, start: Matrix, search: 
     Returns
     -------
     Place
-        At the start, with an infinite misfit, if the frame gets lost.
+        At the start, with an infinite misfit, if the frame gets lost: most of it leaves the field
+        of view, it fits worse than there, or its volume changes as no eddy current changes it.
 
     Notes
     -----
@@ -73,20 +84,27 @@ def align(blocks: Blocks, frame: Values, target: Target, start: Matrix, search: 
     Saad et al., NeuroImage 2009, doi:10.1016/j.neuroimage.2008.09.037 (why local);
     Beaton and Tukey, Technometrics 1974, doi:10.1080/00401706.1974.10489171 (the weights).
     """
-    matrix, misfit = start, np.inf
+    matrix, misfit, before, plain = start, np.inf, np.inf, search.plain
     weights = np.ones(target.values.shape, np.float32)
     for count in range(search.steps):
         values, inside = blocks.sample(frame, matrix)
         if inside.mean() < 0.3:
             return Place(start, np.inf)
         rest, slopes = local_residual(values, weights * inside, target)
-        limit = np.inf if count < search.plain else TUKEY
+        before = robust_scale(rest[inside]) if not count else before
+        limit = np.inf if count < plain else TUKEY
         step, weights, misfit = _robust_step(rest, slopes, inside, limit)
         matrix = compose(step_matrix(step, blocks.centre, blocks.phase), matrix)
         if not np.linalg.norm(step) < FARTHEST:
             return Place(start, np.inf)
-        if count >= search.plain and np.abs(step).max() < search.tolerance:
+        largest = float(np.abs(step).max())
+        if count < plain and largest < SETTLED:
+            plain = count + 1
+        elif count >= plain and largest < search.tolerance:
             break
+    noticed = max(before, 1e-3 * float(np.abs(target.values).mean()))
+    if misfit > WORSE * noticed or abs(np.linalg.det(matrix[:3, :3]) - 1) > STRETCH:
+        return Place(start, np.inf)
     return Place(matrix, misfit)
 
 

@@ -21,7 +21,7 @@ from bidsapp.imaging.transforms import Matrix, Vector, apply, compose, invert, t
 Values = NDArray[np.float32]
 
 STEP = 2.0
-"""mm; finer voxels are averaged."""
+"""mm; finer voxels are averaged to about this size."""
 FWHM = 3.0
 """mm; of the smoothing along axes with finer voxels. More smears what enhances over its edges."""
 BLOCK = 10.0
@@ -32,6 +32,8 @@ FEWEST = 30
 """Blocks without which there is nothing to go by."""
 FILLED = 0.6
 """Share of a block inside the mask."""
+RIM = 8.0
+"""mm; edge of the head that says nothing reliable of stretch and shear."""
 RADIUS = 50.0
 """mm; at which a rotation or a shear is measured as a displacement."""
 _ORDER = 3
@@ -116,6 +118,8 @@ def cut_blocks(
     coarse, grid = _coarsened(series, affine)
     if mask is None:
         inside = _foreground(coarse.mean(axis=-1))
+        if phase_axis is not None:
+            inside = _inner(inside, grid)
     else:
         inside = _coarsened(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
     voxels = _block_voxels(inside, grid)
@@ -181,7 +185,7 @@ def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Ma
 
 def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
     """Return the means of neighbours along axes with fine voxels."""
-    factor = np.maximum(1, np.floor(STEP / voxel_sizes(affine) + 1e-3)).astype(int)
+    factor = np.maximum(1, np.round(STEP / voxel_sizes(affine))).astype(int)
     a, b, c = (int(f) for f in factor)
     i, j, k = (n // f for n, f in zip(series.shape, (a, b, c), strict=False))
     part = series[: i * a, : j * b, : k * c].reshape(i, a, j, b, k, c, -1)
@@ -206,6 +210,12 @@ def _foreground(image: Values) -> Mask:
         return np.zeros(image.shape, bool)
     largest = 1 + int(np.argmax(ndimage.sum_labels(pieces > 0, pieces, range(1, count + 1))))
     return np.asarray(ndimage.binary_dilation(pieces == largest))
+
+
+def _inner(inside: Mask, affine: Matrix) -> Mask:
+    """Leave out the rim, whose three tissues with air change sides: stretch is read off it."""
+    depth = ndimage.distance_transform_edt(inside, sampling=voxel_sizes(affine))
+    return np.asarray(depth > RIM)
 
 
 def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ MOTION_SIDECAR: dict[str, Any] = {
     },
     "outlier": {
         "Description": f"1: moved more than {DISPLACEMENT:g} mm since the volume before, could not "
-        "be aligned, or unlike all volumes of like contrast around it (with the niimath engine "
+        "be aligned or, in a dynamic series, unlike all volumes around it (with the niimath engine "
         "only the first)"
     },
 }
