@@ -81,6 +81,16 @@ def test_what_cannot_be_registered_is_told(spoilt):
     assert "believed" in found.quality.reason
 
 
+def test_both_ways_meet_wherever_the_header_puts_the_head():
+    """A finer image whose header lies 200 mm off: the way back looks where the head is."""
+    fine, raised = grid((2.5, 2.5, 2.5)), translation([0, 0, 200])
+    moving = nib.Nifti1Image(scan("t1w", fine, TRUTH, noise=4, seed=1), raised @ fine[0])
+    options = {"transform": "rigid", "metric": "lpp", "symmetric": True}
+    found = register(moving, FIXED, fixed_mask=BRAIN, **options)
+    assert error(found.matrix, compose(TRUTH, raised), brain_points()) < 0.2
+    assert found.quality.round_trip_mm < 0.1
+
+
 def test_halfway_is_as_far_from_both():
     """The middle of two rigid matrices is rigid, and as far from the one as from the other."""
     one, other = pose((3, 2, 1), (1, 2, 3)), pose((3.5, 1, 1), (2, 2, 2))

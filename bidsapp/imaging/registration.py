@@ -126,10 +126,10 @@ class _Pair:
     fixed_weight: Image
     points: Points
 
-    def turned(self) -> "_Pair":
-        """Return the pair with its roles exchanged; only for images of like extent."""
+    def turned(self, matrix: Matrix) -> "_Pair":
+        """Return the pair with its roles exchanged, fixed to moving by a matrix; of like extent."""
         weight = self.moving_weight or Image(np.ones_like(self.moving.data), self.moving.affine)
-        return _Pair(self.fixed, self.fixed_weight, self.moving, weight, self.points)
+        return _Pair(self.fixed, self.fixed_weight, self.moving, weight, apply(matrix, self.points))
 
 
 def register(
@@ -230,7 +230,7 @@ def _registered(
     end, spread = _refined(pair, start, transform, metric)
     matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
     if symmetric:
-        back = invert(_refined(pair.turned(), invert(matrix), transform, metric)[0].matrix)
+        back = invert(_refined(pair.turned(matrix), invert(matrix), transform, metric)[0].matrix)
         told["round_trip_mm"] = distance(matrix, back, pair.points)
         matrix = halfway(matrix, back)
     weight = pair.fixed_weight
