@@ -127,3 +127,28 @@ def test_wrong_input_is_refused_in_words(change, message):
     given = {"moving": MOVING, "fixed": FIXED, "fixed_mask": BRAIN} | change
     with pytest.raises(BadInput, match=message):
         register(given.pop("moving"), given.pop("fixed"), **given)
+
+
+@pytest.mark.parametrize("change", ["dark", "tiny", "huge", "spike", "volume of a series"])
+def test_the_unit_of_an_image_does_not_matter(change):
+    """Negative or minute numbers, a spoilt voxel, a last axis of length one: the same answer."""
+    data = np.asarray(MOVING.dataobj, float)
+    peak = data.copy()
+    peak[30:32, 40, 12] = 1e9
+    changed = {
+        "dark": data - 5000,
+        "tiny": data * 1e-12,
+        "huge": data * 1e35,
+        "spike": peak,
+        "volume of a series": data[..., None],
+    }[change]
+    moving = nib.Nifti1Image(changed, MOVING.affine)
+    found = register(moving, FIXED, fixed_mask=BRAIN, metric="lpa", transform="rigid")
+    assert error(found.matrix, TRUTH, brain_points()) < 0.5
+
+
+def test_a_rigid_answer_is_rigid():
+    """Whatever the start was."""
+    start = compose(np.diag([1.1, 1, 1, 1]), TRUTH)
+    found = register(MOVING, FIXED, fixed_mask=BRAIN, transform="rigid", initial=start)
+    assert np.linalg.det(found.matrix[:3, :3]) == pytest.approx(1, abs=1e-9)

@@ -21,6 +21,7 @@ from nipype.interfaces.base import isdefined
 from bidsapp.errors import RegistrationError
 from bidsapp.imaging.motion import framewise_displacement
 from bidsapp.imaging.transforms import apply, compose, invert, read_itk, translation, write_itk
+from bidsapp.interfaces.given import TakeTransform
 from bidsapp.interfaces.imaging import ApplyTransform
 from bidsapp.interfaces.registration import BrainMask, Register
 from bidsapp.workflows.motion import init_motion_wf
@@ -176,6 +177,28 @@ def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
         else:
             with pytest.raises(RegistrationError, match=r"\d\.\d mm from the other engine"):
                 node(tmp_path / "a", "dce", **inputs)
+
+
+def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
+    """AFNI's code does not say how sure it is: an answer far from ours has failed."""
+    inputs = write_pair(tmp_path, "dce", np.eye(4))
+    answer = (translation([9, 0, 0]), -1.0)
+    monkeypatch.setattr("bidsapp.interfaces.registration.allineate", lambda *_, **__: answer)
+    with pytest.raises(RegistrationError, match=r"\d\.\d mm from the other engine"):
+        node(tmp_path / "a", "dce", engine="niimath", **inputs)
+
+
+def test_a_transform_that_was_given_is_taken_and_doubted(tmp_path):
+    """The user's own transform is used; that it ends far from our registration is told."""
+    inputs = write_pair(tmp_path, "dce", np.eye(4))
+    path = str(write_itk(translation([0, 0, 9]), tmp_path / "mine.txt"))
+    take = TakeTransform(transforms=[path], source="mine.txt", metric="lpa", **inputs)
+    found = take.run(cwd=tmp_path).outputs
+    quality = json.loads(Path(found.quality).read_text())
+    assert read_itk(found.to_fixed)[2, 3] == pytest.approx(9, abs=1e-4)
+    assert quality["verdict"] == "doubtful"
+    assert quality["disagreement_mm"] == pytest.approx(9, abs=0.5)
+    assert "mm from the other engine" in quality["reason"]
 
 
 @pytest.mark.parametrize("away", [np.eye(4), FAR], ids=["centre", "far"])

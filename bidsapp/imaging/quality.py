@@ -85,8 +85,8 @@ class Quality:
         return ", ".join(self._complaints(worse=True) or self._complaints(worse=False))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers by name, with the verdict and its reason."""
-        numbers = {k: None if np.isnan(v) else v for k, v in asdict(self).items()}
+        """Return the numbers by name, None where not known or infinite, verdict and reason."""
+        numbers = {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
         return numbers | {"verdict": self.verdict.value, "reason": self.reason}
 
     def _complaints(self, *, worse: bool) -> list[str]:
@@ -94,9 +94,9 @@ class Quality:
         doubts = self._doubts(worse=worse)
         if worse and self.disagreement_mm <= DISAGREEMENT_MM[0]:
             doubts = []  # two engines, one answer
-        return self._impossible() + doubts
+        return self.impossible() + doubts
 
-    def _impossible(self) -> list[str]:
+    def impossible(self) -> list[str]:
         """Return what no head does between two scans."""
         low, high = DETERMINANT
         turned = f"{self.rotation_degrees:.0f} degrees"

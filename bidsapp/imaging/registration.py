@@ -41,7 +41,7 @@ from bidsapp.imaging.starts import (
     poses,
     scored,
 )
-from bidsapp.imaging.transforms import Matrix, apply, as_affine, invert
+from bidsapp.imaging.transforms import Matrix, apply, as_affine, invert, nearest_rigid
 from bidsapp.imaging.uncertainty import expected_error
 
 STARTS = 128
@@ -226,7 +226,7 @@ def _registered(
     if initial is None:
         start, stages, closeness = _search(pair, transform, metric, seed)
     else:
-        start, stages, closeness = initial, (), float("nan")
+        start, stages, closeness = _started(pair, initial, transform), (), float("nan")
     end, spread = _refined(pair, start, transform, metric)
     matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
     if symmetric:
@@ -239,6 +239,11 @@ def _registered(
     )
     stages = (*stages, Stage(FINE.name, (end.cost,), end.evaluations))
     return Registration(matrix, end.cost, stages, quality)
+
+
+def _started(pair: _Pair, initial: Matrix, transform: Transform) -> Matrix:
+    """Return a given start as what the transform can be."""
+    return nearest_rigid(initial, pair.points.mean(axis=0)) if transform == "rigid" else initial
 
 
 def halfway(one: ArrayLike, other: ArrayLike) -> Matrix:
@@ -271,8 +276,8 @@ def _pair(
     fixed_mask: nib.Nifti1Image | None,
 ) -> _Pair:
     """Return checked images, the fixed one without what lies far from its brain."""
-    target = as_image(np.asanyarray(fixed.dataobj), fixed.affine)
-    source = as_image(np.asanyarray(moving.dataobj), moving.affine)
+    target = as_image(np.asanyarray(fixed.dataobj), fixed.affine, "fixed image")
+    source = as_image(np.asanyarray(moving.dataobj), moving.affine, "moving image")
     weight = _weight(fixed_mask, target, "fixed") or Image(
         foreground(target).astype(np.float32), target.affine
     )
@@ -307,9 +312,11 @@ def _weight(mask: nib.Nifti1Image | None, image: Image, name: str) -> Image | No
     if mask is None:
         return None
     data = np.nan_to_num(np.asanyarray(mask.dataobj)) > 0
+    data = data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data
     if data.shape != image.data.shape or not np.allclose(mask.affine, image.affine, atol=1e-3):
         raise BadInput(
-            f"the {name} image {image.data.shape} and its mask {data.shape} are on different grids"
+            f"the {name} image {image.data.shape} and its mask {data.shape} are on different "
+            "grids; resample the mask, or look at the affines of both"
         )
     if not data.any():
         raise BadInput(f"the mask of the {name} image is empty")

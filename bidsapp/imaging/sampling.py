@@ -48,18 +48,23 @@ class Reading:
     inside: NDArray[np.bool_]
 
 
-def as_image(data: NDArray[Any], affine: ArrayLike) -> Image:
-    """Return an image of finite numbers; what is missing becomes zero.
+def as_image(data: NDArray[Any], affine: ArrayLike, name: str = "image") -> Image:
+    """Return an image to register: finite, of unit spread, without spikes.
 
     Parameters
     ----------
-    data : (X, Y, Z) array
+    data : (X, Y, Z) or (X, Y, Z, 1) array
+        What is missing becomes zero.
     affine : (4, 4) array
         Voxels to RAS mm.
+    name : str
+        What it is, for messages.
 
     Returns
     -------
     Image
+        Its unit does not matter. What lies farther beyond the 0.5th and 99.5th percentile than
+        these lie apart is brought there.
 
     Raises
     ------
@@ -71,12 +76,25 @@ def as_image(data: NDArray[Any], affine: ArrayLike) -> Image:
     >>> as_image(np.arange(8).reshape(2, 2, 2), np.eye(4)).zooms.tolist()
     [1.0, 1.0, 1.0]
     """
-    values = np.nan_to_num(np.asarray(data, np.float32), posinf=0, neginf=0)
+    values = np.nan_to_num(np.asarray(data, float), posinf=0, neginf=0)
+    values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim != 3 or min(values.shape) < 2:
-        raise BadInput(f"an image to register is 3D, two voxels at least, not {values.shape}")
-    if np.ptp(values) == 0:
-        raise BadInput("an image to register has one value everywhere: nothing can be matched")
-    return Image(values, np.asarray(affine, float))
+        raise BadInput(
+            f"the {name} has the shape {values.shape}; an image to register is 3D, two voxels at "
+            "least along each axis: take one volume of a series, or its mean"
+        )
+    low, high = np.percentile(values[_few(values)], [0.5, 99.5])
+    values = np.clip(values, low - (high - low), high + (high - low)) if high > low else values
+    scale = float(values.std())
+    if not scale > 0:
+        raise BadInput(f"the {name} has one value everywhere: nothing can be matched")
+    return Image((values / scale).astype(np.float32), np.asarray(affine, float))
+
+
+def _few(values: NDArray[np.float64]) -> tuple[slice, ...]:
+    """Return every n-th voxel: some hundred thousand at most, for percentiles."""
+    step = max(1, round((values.size / 200_000) ** (1 / 3)))
+    return (slice(None, None, step),) * 3
 
 
 def read(image: Image, voxels: Points) -> Reading:
@@ -94,7 +112,7 @@ def read(image: Image, voxels: Points) -> Reading:
 
     Examples
     --------
-    >>> ramp = as_image(np.arange(8.0).reshape(2, 2, 2), np.eye(4))
+    >>> ramp = Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
     >>> found = read(ramp, np.array([[0.5], [0.0], [0.5]]))
     >>> found.values.tolist(), found.slopes.ravel().tolist()
     ([2.5], [4.0, 2.0, 1.0])

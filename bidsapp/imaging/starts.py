@@ -15,7 +15,7 @@ from bidsapp.imaging.transforms import Matrix, Vector, apply
 ROTATION_DEGREES, SHIFT_MM = 11.0, 18.0
 """Standard deviations of the random poses, about and along each axis."""
 FOREGROUND = 0.15
-"""Share of the brightest voxels' intensity from which on a voxel is taken for the head."""
+"""Share of the way from dark to bright from which on a voxel is taken for the head."""
 
 
 def foreground(image: Image) -> NDArray[np.bool_]:
@@ -29,7 +29,8 @@ def foreground(image: Image) -> NDArray[np.bool_]:
     -------
     (X, Y, Z) array of bool
     """
-    return np.asarray(image.data > FOREGROUND * np.percentile(image.data, 98))
+    low, high = np.percentile(image.data, [2, 98])
+    return np.asarray(image.data > low + FOREGROUND * (high - low))
 
 
 def middle(image: Image) -> Vector:

@@ -14,10 +14,11 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.quality import accept, assess
+from bidsapp.imaging.quality import Verdict, accept, assess
+from bidsapp.imaging.similarity import METRICS
 from bidsapp.imaging.transforms import read_itk
 from bidsapp.interfaces.files import load
-from bidsapp.interfaces.registration import write_alignment
+from bidsapp.interfaces.registration import held_against, write_alignment
 
 
 class _TakeTransformInput(BaseInterfaceInputSpec):
@@ -25,7 +26,11 @@ class _TakeTransformInput(BaseInterfaceInputSpec):
         File(exists=True), mandatory=True, desc="ITK; one, that resamples moving on the fixed grid"
     )
     moving = File(exists=True, mandatory=True)
+    fixed = File(exists=True, mandatory=True)
     fixed_mask = File(exists=True, mandatory=True, desc="brain")
+    transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the registration")
+    metric = traits.Enum(*METRICS, usedefault=True, desc="of the registration")
+    second_opinion = traits.Bool(True, usedefault=True, desc="hold it against a registration")
     source = traits.Str(mandatory=True, desc="what the quality names as the transform's source")
 
 
@@ -36,7 +41,10 @@ class _TakeTransformOutput(TraitedSpec):
 
 
 class TakeTransform(SimpleInterface):
-    """Check a transform that was given, and hand it on as a registration would."""
+    """Check a transform that was given, and hand it on as a registration would.
+
+    Only what cannot be is refused; how far our own registration ends from it is told.
+    """
 
     input_spec = _TakeTransformInput
     output_spec = _TakeTransformOutput
@@ -55,5 +63,9 @@ class TakeTransform(SimpleInterface):
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
         accept(quality, f"{path}, the transform that was given")
         told = {"engine": "given", "source": self.inputs.source}
+        if self.inputs.second_opinion:
+            quality = held_against(matrix, quality, self.inputs)
+        if quality.verdict is Verdict.FAILED:  # the user's word stands, and the page says so
+            told["verdict"] = Verdict.DOUBTFUL.value
         self._results |= write_alignment(Path(runtime.cwd), matrix, quality.as_dict() | told)
         return runtime

@@ -31,6 +31,8 @@ from bidsapp.interfaces.niimath import ENGINE, allineate
 OWN = f"metperf {version()}"
 LESION_MARGIN = 3.0
 """By which lesions that are left out are grown, mm."""
+LOST_MM = 8.0
+"""Expected error of the template on a T1w from which on there is no head to be seen."""
 
 
 class _RegisterInput(BaseInterfaceInputSpec):
@@ -66,7 +68,7 @@ class Register(SimpleInterface):
         given = self.inputs
         own = given.engine == "metperf"
         matrix, quality, told = self._own() if own else self._niimath(Path(runtime.cwd))
-        if own and given.second_opinion and quality.verdict is not Verdict.GOOD:
+        if given.second_opinion and not quality.impossible():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
         accept(quality, f"{Path(given.moving).name} on {Path(given.fixed).name}")
         self._results |= write_alignment(
@@ -78,8 +80,8 @@ class Register(SimpleInterface):
         """Register with the local Pearson correlation of our own."""
         given = self.inputs
         found = register(
-            nib.load(given.moving),
-            nib.load(given.fixed),
+            _image(given.moving),
+            _image(given.fixed),
             transform=given.transform,
             metric=given.metric,
             fixed_mask=_without(given.fixed_mask, given.fixed_lesions),
@@ -106,10 +108,32 @@ class Register(SimpleInterface):
         return matrix, quality, {"engine": ENGINE, "cost": cost}
 
     def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
-        """Return the quality with how far niimath's answer is from ours."""
-        other, _, _ = self._niimath(folder)
-        apart = distance(matrix, other, _points(self.inputs.fixed_mask))
+        """Return the quality with how far the other engine's answer is from this one's.
+
+        Ours says itself when it is in doubt; niimath does not, and is always held against ours.
+        """
+        if self.inputs.engine == "niimath":
+            return held_against(matrix, quality, self.inputs)
+        if quality.verdict is Verdict.GOOD:
+            return quality
+        apart = distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
         return replace(quality, disagreement_mm=apart)
+
+
+def held_against(matrix: Matrix, quality: Quality, given: Any) -> Quality:
+    """Return the quality of a matrix with what our own registration says of it."""
+    own = register(
+        _image(given.moving),
+        _image(given.fixed),
+        transform=given.transform,
+        metric=given.metric,
+        fixed_mask=_image(given.fixed_mask),
+    )
+    return replace(
+        quality,
+        expected_error_mm=own.quality.expected_error_mm,
+        disagreement_mm=distance(matrix, own.matrix, _points(given.fixed_mask)),
+    )
 
 
 def write_alignment(folder: Path, matrix: Matrix, quality: dict[str, Any]) -> dict[str, str]:
@@ -126,9 +150,9 @@ def write_alignment(folder: Path, matrix: Matrix, quality: dict[str, Any]) -> di
 def _without(path: str, lesions: Any, *, everything: bool = False) -> nib.Nifti1Image | None:
     """Return a mask, or everything, without lesions and a margin around them."""
     if not lesions:
-        return None if everything else nib.load(path)
-    image = nib.load(path)
-    kept = np.ones(image.shape, bool) if everything else load(path)[0] > 0
+        return None if everything else _image(path)
+    data, image = load(path)
+    kept = np.ones(data.shape, bool) if everything else data > 0
     for labels in lesions:
         kept &= ~grow(load_labels(labels, path)[0], image.affine, LESION_MARGIN)
     return nib.Nifti1Image(kept.astype(np.uint8), image.affine)
@@ -156,20 +180,24 @@ class CheckConsistency(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         given = self.inputs
         chain = compose(read_itk(given.to_fixed), read_itk(given.to_t1w))
-        mask = nib.load(given.fixed_mask)
         direct = register(
-            nib.load(given.moving),
-            nib.load(given.fixed),
+            _image(given.moving),
+            _image(given.fixed),
             metric=given.metric,
-            fixed_mask=mask,
-            initial=chain,
+            fixed_mask=_image(given.fixed_mask),
         )
         apart = distance(chain, direct.matrix, _points(given.fixed_mask))
-        content = {"consistency_mm": apart, "expected_error_mm": direct.quality.expected_error_mm}
+        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": given.metric}
         path = Path(runtime.cwd) / "quality.json"
-        path.write_bytes(to_json(content | {"metric": given.metric, "engine": OWN}))
+        path.write_bytes(to_json(content | {"engine": OWN}))
         self._results["quality"] = str(path)
         return runtime
+
+
+def _image(path: str) -> nib.Nifti1Image:
+    """Return a 3D image; a last axis of length one is dropped."""
+    data, image = load(path)
+    return nib.Nifti1Image(data, image.affine)
 
 
 def _points(mask: str) -> Points:
@@ -194,13 +222,19 @@ class BrainMask(SimpleInterface):
     output_spec = _BrainMaskOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        image = nib.load(self.inputs.in_file)
+        image = _image(self.inputs.in_file)
         template, template_image = load(str(template_path()))
         brain, affine = template_brain(template, template_image.affine)
         tissue = nib.Nifti1Image((template > 0).astype(np.uint8), template_image.affine)
         found = register(image, template_image, metric="lpa", fixed_mask=tissue)
         grid = (image.shape[:3], image.affine)
         try:
+            lost = found.quality.expected_error_mm
+            if not lost < LOST_MM:
+                raise RegistrationError(
+                    f"no brain found: the template lies on it to {lost:.0f} mm, not to "
+                    f"{LOST_MM:g}; check the T1w and its header"
+                )
             mask = brain_mask(brain, affine, found.matrix, *grid, margin=self.inputs.margin)
         except RegistrationError as error:
             raise RegistrationError(f"{self.inputs.in_file}: {error}") from error

@@ -31,10 +31,6 @@ REGISTRATION = {
     "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
     "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
     "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
-    "expected_error_mm": (0.0, 0.6, "expected error of {:.1f} mm"),
-    "ambiguity": (0.0, 0.3, "another answer is {:.0%} as good"),
-    "round_trip_mm": (0.0, 1.0, "the way back ends {:.1f} mm off"),
-    "disagreement_mm": (0.0, 1.0, "the second engine's answer is {:.1f} mm off"),
 }
 """Registration quality: lowest and highest that is believed, and what to say beyond."""
 
@@ -170,8 +166,10 @@ def _registration(participant: Participant) -> Iterator[Finding]:
 
 
 def _beyond(path: Path, what: str) -> Iterator[Finding]:
-    """Say which numbers of a registration are beyond what is believed."""
+    """Say why a registration is in doubt, and which of its numbers a reader should look at."""
     quality = read_json(path)
+    if quality.get("verdict") in ("doubtful", "failed"):
+        yield Finding("warning", f"{what}: {quality['reason']}", "registration")
     for key, (low, high, say) in REGISTRATION.items():
         value = quality.get(key)
         if value is not None and not low <= float(value) <= high:

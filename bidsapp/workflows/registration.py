@@ -48,17 +48,16 @@ def register_node(
     ----------
     Saad et al., NeuroImage 2009, doi:10.1016/j.neuroimage.2008.09.037.
     """
-    if given:
-        node = pe.Node(TakeTransform(), name=name)
-        node.inputs.transforms = [str(path) for path in given]
-        node.inputs.source = given[0].name
-        return node
-    node = pe.Node(Register(), name=name, mem_gb=1.5)
+    node = pe.Node(TakeTransform() if given else Register(), name=name, mem_gb=1.5)
     node.inputs.fixed = str(fixed)
     node.inputs.transform = "rigid" if config.sloppy else transform
     node.inputs.metric = metric
-    node.inputs.symmetric = transform == "rigid"
     node.inputs.second_opinion = not config.sloppy
+    if given:
+        node.inputs.transforms = [str(path) for path in given]
+        node.inputs.source = given[0].name
+        return node
+    node.inputs.symmetric = transform == "rigid"
     node.inputs.engine = config.registration_engine
     node.inputs.num_threads = config.omp_nthreads
     return node
