@@ -381,6 +381,7 @@ def test_a_wrong_transform_is_refused_in_words(images, tmp_path, content, error,
     node = TakeTransform(
         transforms=[str(tmp_path / "mine_xfm.txt")],
         moving=str(images / "dwi.nii"),
+        fixed=str(images / "brain.nii"),
         fixed_mask=str(images / "brain.nii"),
         source="mine",
     )
@@ -392,7 +393,7 @@ def test_two_transforms_for_one_registration_are_refused(images, tmp_path):
     """Which of two is meant is not guessed."""
     paths = [str(write_itk(np.eye(4), tmp_path / f"{n}_xfm.txt")) for n in "ab"]
     node = TakeTransform(transforms=paths, source="mine", moving=str(images / "dwi.nii"))
-    node.inputs.fixed_mask = str(images / "brain.nii")
+    node.inputs.fixed = node.inputs.fixed_mask = str(images / "brain.nii")
     with pytest.raises(BadInput, match=r"several .* a_xfm.txt, b_xfm.txt; keep one"):
         node.run(cwd=tmp_path)
 

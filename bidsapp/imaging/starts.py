@@ -30,7 +30,9 @@ def foreground(image: Image) -> NDArray[np.bool_]:
     (X, Y, Z) array of bool
     """
     low, high = np.percentile(image.data, [2, 98])
-    return np.asarray(image.data > low + FOREGROUND * (high - low))
+    if not high > low:  # nearly all of it is background
+        low, high = image.data.min(), image.data.max()
+    return np.asarray(image.data >= low + FOREGROUND * (high - low))
 
 
 def middle(image: Image) -> Vector:

@@ -13,10 +13,10 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.errors import BadInput
-from bidsapp.imaging.quality import Verdict, accept, assess
+from bidsapp.errors import BadInput, MetperfError
+from bidsapp.imaging.quality import Quality, Verdict, accept, assess
 from bidsapp.imaging.similarity import METRICS
-from bidsapp.imaging.transforms import read_itk
+from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.interfaces.files import load
 from bidsapp.interfaces.registration import held_against, write_alignment
 
@@ -63,9 +63,18 @@ class TakeTransform(SimpleInterface):
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
         accept(quality, f"{path}, the transform that was given")
         told = {"engine": "given", "source": self.inputs.source}
-        if self.inputs.second_opinion:
-            quality = held_against(matrix, quality, self.inputs)
-        if quality.verdict is Verdict.FAILED:  # the user's word stands, and the page says so
-            told["verdict"] = Verdict.DOUBTFUL.value
-        self._results |= write_alignment(Path(runtime.cwd), matrix, quality.as_dict() | told)
+        told |= self._judged(matrix, quality) if self.inputs.second_opinion else quality.as_dict()
+        self._results |= write_alignment(Path(runtime.cwd), matrix, told)
         return runtime
+
+    def _judged(self, matrix: Matrix, quality: Quality) -> dict[str, Any]:
+        """Return what our own registration says of it; the user's word stands, doubt is told."""
+        try:
+            quality = held_against(matrix, quality, self.inputs)
+        except MetperfError as error:
+            doubt = f"it could not be held against a registration of our own: {error}"
+            return quality.as_dict() | {"verdict": Verdict.DOUBTFUL.value, "reason": doubt}
+        told = quality.as_dict()
+        if quality.verdict is Verdict.FAILED:
+            told["verdict"] = Verdict.DOUBTFUL.value
+        return told
