@@ -10,7 +10,6 @@ from scipy.linalg import expm, logm
 from threadpoolctl import threadpool_limits
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.masks import grow
 from bidsapp.imaging.matching import (
     Descent,
     Match,
@@ -20,11 +19,10 @@ from bidsapp.imaging.matching import (
     match,
     samples_of,
 )
+from bidsapp.imaging.pair import MARGIN, Pair, core, make_pair
 from bidsapp.imaging.quality import Quality, assess
 from bidsapp.imaging.sampling import (
     Image,
-    Points,
-    as_image,
     at_resolution,
     cropped,
     like_voxels_of,
@@ -36,7 +34,6 @@ from bidsapp.imaging.starts import (
     distance,
     distinct,
     followed,
-    foreground,
     middle,
     poses,
     scored,
@@ -53,11 +50,6 @@ CHANCE = 16
 APART = 4.0
 """mm; the mean distance from which on two ends are different answers."""
 MOST_SAMPLES = 100_000
-RIM = 6.0
-"""Left out along the edge of the fixed mask where scales are sought, mm: there lie skull and dura,
-whose contrast is not the brain's, and which pull the scale by up to a percent."""
-MARGIN = 12.0
-"""Kept around the brain in a fine image, mm."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +106,6 @@ class Registration:
     cost: float
     history: tuple[Stage, ...]
     quality: Quality
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Both images, how much each of their voxels counts, and points of the fixed brain."""
-
-    moving: Image
-    moving_weight: Image | None
-    fixed: Image
-    fixed_weight: Image
-    points: Points
-
-    def turned(self, matrix: Matrix) -> "_Pair":
-        """Return the pair with its roles exchanged, fixed to moving by a matrix; of like extent."""
-        weight = self.moving_weight or Image(np.ones_like(self.moving.data), self.moving.affine)
-        return _Pair(self.fixed, self.fixed_weight, self.moving, weight, apply(matrix, self.points))
 
 
 def register(
@@ -204,7 +180,7 @@ def register(
         raise BadInput(f"transform: {transform!r} is not known; take 'affine' or 'rigid'")
     with threadpool_limits(1, "blas"):  # its matrices are small: threads would wait for each other
         return _registered(
-            _pair(moving, moving_mask, fixed, fixed_mask),
+            make_pair(moving, moving_mask, fixed, fixed_mask),
             None if initial is None else as_affine(initial),
             transform,
             metric,
@@ -214,7 +190,7 @@ def register(
 
 
 def _registered(
-    pair: _Pair,
+    pair: Pair,
     initial: Matrix | None,
     transform: Transform,
     metric: Metric,
@@ -241,7 +217,7 @@ def _registered(
     return Registration(matrix, end.cost, stages, quality)
 
 
-def _started(pair: _Pair, initial: Matrix, transform: Transform) -> Matrix:
+def _started(pair: Pair, initial: Matrix, transform: Transform) -> Matrix:
     """Return a given start as what the transform can be."""
     return nearest_rigid(initial, pair.points.mean(axis=0)) if transform == "rigid" else initial
 
@@ -269,62 +245,8 @@ def halfway(one: ArrayLike, other: ArrayLike) -> Matrix:
     return middle_one
 
 
-def _pair(
-    moving: nib.Nifti1Image,
-    moving_mask: nib.Nifti1Image | None,
-    fixed: nib.Nifti1Image,
-    fixed_mask: nib.Nifti1Image | None,
-) -> _Pair:
-    """Return checked images, the fixed one without what lies far from its brain."""
-    target = as_image(np.asanyarray(fixed.dataobj), fixed.affine, "fixed image")
-    source = as_image(np.asanyarray(moving.dataobj), moving.affine, "moving image")
-    weight = _weight(fixed_mask, target, "fixed") or Image(
-        foreground(target).astype(np.float32), target.affine
-    )
-    points = apply(target.affine, np.argwhere(weight.data > 0))
-    points = points[:: max(1, len(points) // 2000)]
-    counts = _weight(moving_mask, source, "moving")
-    return _Pair(
-        _filled(source, counts) if counts else source,
-        counts,
-        cropped(target, points, MARGIN),
-        cropped(weight, points, MARGIN),
-        points,
-    )
-
-
-def _filled(image: Image, weight: Image) -> Image:
-    """Return an image with its mean where it does not count, so that nothing leaks from there."""
-    inside = weight.data > 0
-    mean = image.data[inside].mean(dtype=float)
-    return replace(image, data=np.where(inside, image.data, np.float32(mean)))
-
-
-def _core(weight: Image) -> Image:
-    """Return a mask without its rim, at half the resolution."""
-    coarse = thinned(weight, 2.0)
-    rim = grow(coarse.data == 0, coarse.affine, RIM)
-    return coarse if rim.all() else Image((~rim).astype(np.float32), coarse.affine)
-
-
-def _weight(mask: nib.Nifti1Image | None, image: Image, name: str) -> Image | None:
-    """Return a mask as weights of 0 and 1."""
-    if mask is None:
-        return None
-    data = np.nan_to_num(np.asanyarray(mask.dataobj)) > 0
-    data = data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data
-    if data.shape != image.data.shape or not np.allclose(mask.affine, image.affine, atol=1e-3):
-        raise BadInput(
-            f"the {name} image {image.data.shape} and its mask {data.shape} are on different "
-            "grids; resample the mask, or look at the affines of both"
-        )
-    if not data.any():
-        raise BadInput(f"the mask of the {name} image is empty")
-    return Image(data.astype(np.float32), image.affine)
-
-
 def _search(
-    pair: _Pair, transform: Transform, metric: Metric, seed: int
+    pair: Pair, transform: Transform, metric: Metric, seed: int
 ) -> tuple[Matrix, tuple[Stage, ...], float]:
     """Return the best answer at the middle resolution, and how close the next one comes."""
     coarse = _level(pair, metric, COARSE)
@@ -350,7 +272,7 @@ def _stage(level: Level, ends: list[Descent], evaluations: int) -> Stage:
     return Stage(level.name, tuple(d.cost for d in ends), evaluations)
 
 
-def _level(pair: _Pair, metric: Metric, level: Level) -> Match:
+def _level(pair: Pair, metric: Metric, level: Level) -> Match:
     """Return the problem in which samples of the fixed brain are held against the moving image."""
     fixed = thinned(at_resolution(pair.fixed, level.width), level.spacing)
     samples = _samples(fixed, pair.fixed_weight, np.eye(4), level.block)
@@ -385,11 +307,11 @@ def _counts(image: Image, weight: Image, to_weight: Matrix) -> NDArray[np.bool_]
 
 
 def _refined(
-    pair: _Pair, start: Matrix, transform: Transform, metric: Metric
+    pair: Pair, start: Matrix, transform: Transform, metric: Metric
 ) -> tuple[Descent, float]:
     """Return the end of the finest descent, fixed to moving, and its expected error in mm."""
     if transform == "affine":
-        pair = replace(pair, fixed_weight=_core(pair.fixed_weight))
+        pair = replace(pair, fixed_weight=core(pair.fixed_weight))
     if np.prod(pair.moving.zooms) <= 1.5 * np.prod(pair.fixed.zooms):
         problem = _level(pair, metric, FINE)
         end = descend(problem, start, transform, 40)
