@@ -1,12 +1,21 @@
 """What the command line takes: names, spellings and defaults of the options."""
 
 import os
-import re
-from argparse import Action, ArgumentParser, ArgumentTypeError, _ArgumentGroup
+from argparse import ArgumentParser, _ArgumentGroup
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from bidsapp.argumenttypes import (
+    NamedLabels,
+    count,
+    derivative,
+    existing_file,
+    fraction,
+    memory,
+    memory_limit,
+    positive,
+    whole,
+)
 from bidsapp.config import (
     AIF_SOURCES,
     DISTORTION,
@@ -20,15 +29,14 @@ from bidsapp.config import (
     version,
 )
 
-_UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
-
 
 def parser() -> ArgumentParser:
     """Return the parser of ``metperf bids_dir output_dir analysis_level``."""
     made = ArgumentParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
-        "'metperf phantom OUT' writes a data set to try it on.",
+        "'metperf phantom OUT' writes a data set to try it on; 'metperf stats LESIONS.tsv OUT' "
+        "makes the statistics from a table of yours.",
         allow_abbrev=False,
     )
     made.add_argument("bids_dir", type=Path, help="the BIDS data set")
@@ -39,6 +47,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--version", action="version", version=f"metperf v{version()}")
     _add_selection(made)
     _add_analysis(made)
+    _add_statistics(made)
     _add_resources(made)
     _add_behaviour(made)
     return made
@@ -65,7 +74,7 @@ def _add_selection(made: ArgumentParser) -> None:
     group.add_argument(
         "--bids-filter-file",
         dest="filter_file",
-        type=_file,
+        type=existing_file,
         metavar="FILE",
         help='JSON {"query": {"entity": value}}; queries: t1w dwi fmap dce vfa b1 roi aif xfm',
     )
@@ -73,7 +82,7 @@ def _add_selection(made: ArgumentParser) -> None:
         "-d",
         "--derivatives",
         nargs="+",
-        type=_derivative,
+        type=derivative,
         metavar="[NAME=]PATH",
         help="derivatives with ROIs, AIF masks and transforms of yours "
         "(default: bids_dir/derivatives/manual_masks)",
@@ -91,13 +100,6 @@ def _add_selection(made: ArgumentParser) -> None:
         metavar="LABEL",
         help="session whose T1w the others are registered to (default: the first with a T1w)",
     )
-    group.add_argument(
-        "--timepoints",
-        nargs="+",
-        action=_Pairs,
-        metavar="NAME=LABEL",
-        help="group level: the sessions that are baseline, 1week and 1month",
-    )
 
 
 def _add_analysis(made: ArgumentParser) -> None:
@@ -105,12 +107,12 @@ def _add_analysis(made: ArgumentParser) -> None:
     _add_model(group, "ivim", "fit of the perfusion fraction")
     group.add_argument(
         "--b-min",
-        type=_positive,
+        type=positive,
         default=200.0,
         help="lowest b-value where perfusion is gone, s/mm2: the straight line begins there",
     )
     group.add_argument(
-        "--b-max", type=_positive, default=float("inf"), help="highest b-value used, s/mm2"
+        "--b-max", type=positive, default=float("inf"), help="highest b-value used, s/mm2"
     )
     group.add_argument(
         "--noise",
@@ -133,16 +135,16 @@ def _add_analysis(made: ArgumentParser) -> None:
         "of label-AIF_timeseries.tsv, or a population function",
     )
     _add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
-    group.add_argument("--t1-tissue", type=_positive, help="s; default: by field strength")
-    group.add_argument("--t1-blood", type=_positive, help="s; default: by field strength")
+    group.add_argument("--t1-tissue", type=positive, help="s; default: by field strength")
+    group.add_argument("--t1-blood", type=positive, help="s; default: by field strength")
     group.add_argument(
-        "--relaxivity", type=_positive, help="1/s/mM; default: the sidecar's, or the agent's"
+        "--relaxivity", type=positive, help="1/s/mM; default: the sidecar's, or the agent's"
     )
     group.add_argument(
-        "--haematocrit", "--hematocrit", type=_fraction, default=HAEMATOCRIT, help="default: 0.42"
+        "--haematocrit", "--hematocrit", type=fraction, default=HAEMATOCRIT, help="default: 0.42"
     )
     group.add_argument(
-        "--baseline-frames", type=_whole, default=0, help="frames before the bolus; 0 finds them"
+        "--baseline-frames", type=whole, default=0, help="frames before the bolus; 0 finds them"
     )
     _add_motion(group)
     _add_spaces(group)
@@ -236,17 +238,17 @@ def _add_resources(made: ArgumentParser) -> None:
         "--n_procs",
         "--n-cpus",
         "--n_cpus",
-        type=_count,
+        type=count,
         default=len(os.sched_getaffinity(0)),
     )
-    group.add_argument("--omp-nthreads", type=_count, default=1, help="cores that one step may use")
+    group.add_argument("--omp-nthreads", type=count, default=1, help="cores that one step may use")
     group.add_argument(
         "--mem",
         "--mem-mb",
         "--mem_mb",
         dest="memory_gb",
-        type=_memory,
-        default=_memory_limit(),
+        type=memory,
+        default=memory_limit(),
         metavar="MB",
         help="memory to plan with: MB, or with K, M, G or T",
     )
@@ -254,7 +256,7 @@ def _add_resources(made: ArgumentParser) -> None:
         "--use-plugin",
         "--nipype-plugin-file",
         dest="plugin_file",
-        type=_file,
+        type=existing_file,
         metavar="FILE",
         help="YAML with a nipype plugin and plugin_args",
     )
@@ -276,6 +278,63 @@ def _add_behaviour(made: ArgumentParser) -> None:
     group.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
 
 
+def _add_statistics(made: ArgumentParser) -> None:
+    group = made.add_argument_group("statistics of the group")
+    group.add_argument(
+        "--timepoints",
+        nargs="+",
+        action=NamedLabels,
+        metavar="NAME=LABEL",
+        help="sessions to compare, in time order: by label, or by first and last day since "
+        "treatment as NAME=3:12 (default: the sessions baseline, 1week and 1month)",
+    )
+    group.add_argument(
+        "--participants",
+        dest="participants_table",
+        type=existing_file,
+        metavar="FILE",
+        help="participants.tsv with age, sex and so on, for the table of characteristics",
+    )
+    group.add_argument(
+        "--traits",
+        dest="traits_table",
+        type=existing_file,
+        metavar="FILE",
+        help="TSV with participant_id, lesion and what is known of each lesion, such as its dose",
+    )
+    group.add_argument(
+        "--repeats",
+        nargs=2,
+        metavar="LABEL",
+        help="two sessions between which nothing happened: they tell the noise of a lesion's value",
+    )
+    group.add_argument(
+        "--random-seed",
+        "--random_seed",
+        dest="seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="of permutations and bootstrap (default: 0)",
+    )
+
+
+def stats_parser() -> ArgumentParser:
+    """Return the parser of ``metperf stats LESIONS.tsv OUT``."""
+    made = ArgumentParser(
+        prog="metperf stats",
+        description="Make the group statistics from a table of lesions: one row per "
+        "participant_id, lesion and session_id, with any of days_from_srs vp Ktrans ve ADC f "
+        "volume_ml excluded.",
+        allow_abbrev=False,
+    )
+    made.add_argument("table", type=existing_file, help="the table of lesions")
+    made.add_argument("output_dir", type=Path, help="where tables, figures and page go")
+    _add_statistics(made)
+    made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
+    return made
+
+
 def phantom_parser() -> ArgumentParser:
     """Return the parser of ``metperf phantom OUT``."""
     made = ArgumentParser(
@@ -286,97 +345,18 @@ def phantom_parser() -> ArgumentParser:
     made.add_argument("output_dir", type=Path, help="where to write it")
     made.add_argument(
         "--participants",
-        type=_count,
+        type=count,
         default=None,
         help="how many (default: 3, or all of --cohort)",
     )
-    made.add_argument("--cohort", type=_file, help="lesions.tsv to image (default: drawn)")
+    made.add_argument("--cohort", type=existing_file, help="lesions.tsv to image (default: drawn)")
     made.add_argument("--resolution", choices=("paper", "fast"), default="fast")
-    made.add_argument("--seed", type=_whole, default=0)
-    made.add_argument("--snr", type=_positive, default=40.0, help="of white matter at b = 0")
+    made.add_argument("--seed", type=whole, default=0)
+    made.add_argument("--snr", type=positive, default=40.0, help="of white matter at b = 0")
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )
-    made.add_argument("--nprocs", type=_count, default=len(os.sched_getaffinity(0)))
+    made.add_argument("--nprocs", type=count, default=len(os.sched_getaffinity(0)))
     made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
     return made
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ArgumentTypeError(f"{text} is no file")
-    return path.resolve()
-
-
-def _derivative(text: str) -> Path:
-    return Path(text.split("=", 1)[1] if "=" in text else text)
-
-
-def _number(text: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no {what}") from error
-
-
-def _positive(text: str) -> float:
-    value = _number(text, "number")
-    if not value > 0:
-        raise ArgumentTypeError(f"{text} is not above zero")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = _number(text, "fraction")
-    if not 0 <= value < 1:
-        raise ArgumentTypeError(f"{text} is no fraction from 0 to below 1")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d+", text):
-        raise ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise ArgumentTypeError(f"{text} is below 1")
-    return value
-
-
-def _memory(text: str) -> float:
-    """Return gigabytes; a bare number is megabytes.
-
-    Examples
-    --------
-    >>> _memory("2048"), _memory("1.5G")
-    (2.0, 1.5)
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text, re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise ArgumentTypeError(f"{text!r} is no amount of memory; give MB, or 16G")
-    return float(match[1]) * _UNITS[match[2].upper() or "M"]
-
-
-def _memory_limit() -> float:
-    """Return 90 % of the memory of the machine, or of this process's cgroup if less, in GB."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        file = Path("/sys/fs/cgroup") / name
-        if file.is_file() and (text := file.read_text(encoding="ascii").strip()).isdigit():
-            limits.append(int(text))
-    return round(0.9 * min(limits) / 1024**3, 2)
-
-
-class _Pairs(Action):
-    """Collect NAME=LABEL pairs."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
-        pairs = [v.partition("=") for v in values]
-        if not all(separator and label for _, separator, label in pairs):
-            parser.error(f"{self.option_strings[0]} takes NAME=LABEL, got {' '.join(values)}")
-        setattr(namespace, self.dest, {n: label.removeprefix("ses-") for n, _, label in pairs})

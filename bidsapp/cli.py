@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from bidsapp.errors import (
 if TYPE_CHECKING:
     from bidsapp.bids.query import Query
     from bidsapp.bids.records import Participant
+    from bidsapp.cohort import GroupResult
 
 LEVELS = ("participant", "group")
 _LOG = logging.getLogger("metperf")
@@ -46,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # fits use threads of their own: --omp-nthreads
     words = list(sys.argv[1:] if argv is None else argv)
-    is_phantom = words[:1] == ["phantom"]
-    parser = arguments.phantom_parser() if is_phantom else arguments.parser()
-    options = parser.parse_args(words[1:] if is_phantom else words)
+    parser, run = COMMANDS.get(words[0] if words else "", (arguments.parser, _study))
+    made = parser()
+    options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        code = _phantom(options) if is_phantom else _study(parser, options)
+        code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
         code = error.exit_code
@@ -70,7 +71,7 @@ def _set_up_logging(verbosity: int) -> None:
     _LOG.propagate = False
 
 
-def _phantom(options: Namespace) -> int:
+def _phantom(parser: ArgumentParser, options: Namespace) -> int:
     """Write a phantom data set."""
     from bidsapp.phantom import write_phantom
 
@@ -158,12 +159,17 @@ def _check_folders(config: Config) -> None:
     if not config.bids_dir.is_dir():
         raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
     for folder in (config.output_dir, config.work_dir):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
+        _check_writable(folder)
+
+
+def _check_writable(folder: Path) -> None:
+    """Make a folder; complain if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _check_temporary_folder(instead: Path | None) -> None:
@@ -283,13 +289,58 @@ def _group_level(config: Config, options: Namespace) -> int:
     """Run the statistics on the participants' tables."""
     from bidsapp.group import run_group
 
-    result = run_group(config.output_dir, timepoints=options.timepoints)
+    result = run_group(
+        config.output_dir,
+        options.timepoints,
+        participants=_participants_table(config, options),
+        traits=options.traits_table,
+        repeats=tuple(options.repeats) if options.repeats else None,
+        seed=options.seed,
+    )
+    return _tell(result, config.output_dir)
+
+
+def _participants_table(config: Config, options: Namespace) -> Path | None:
+    """Return the table that was named, or the data set's own where there is one."""
+    own = config.bids_dir / "participants.tsv"
+    return options.participants_table or (own if own.is_file() else None)
+
+
+def _stats(parser: ArgumentParser, options: Namespace) -> int:
+    """Run the statistics on a table that someone filled in."""
+    from bidsapp.group import run_stats
+
+    _check_writable(options.output_dir)
+    _check_temporary_folder(options.output_dir)
+    result = run_stats(
+        options.table,
+        options.output_dir,
+        options.timepoints,
+        participants=options.participants_table,
+        traits=options.traits_table,
+        repeats=tuple(options.repeats) if options.repeats else None,
+        seed=options.seed,
+    )
+    return _tell(result, options.output_dir)
+
+
+def _tell(result: "GroupResult", output_dir: Path) -> int:
+    """Log what a reader must know; 1 if the result is incomplete."""
     for text in result.notes:
         _LOG.info("%s", text)
     for text in result.problems:
         _LOG.error("%s", text)
-    _LOG.info("The group report is %s", config.output_dir / "group.html")
+    _LOG.info("The group report is %s", output_dir / "group.html")
     return 1 if result.problems else 0
+
+
+COMMANDS: dict[
+    str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
+] = {
+    "phantom": (arguments.phantom_parser, _phantom),
+    "stats": (arguments.stats_parser, _stats),
+}
+"""First word of the command line -> its parser and what it runs; without one, a study is run."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a section of a page is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure; ``name`` is its file's stem, ``alt`` says it to who cannot see it."""
+    """A figure; ``name`` is its file's stem, ``alt`` says it to who cannot see it.
+
+    ``files`` are beside the page, to download.
+    """
 
     name: str
     figure: Figure
@@ -17,6 +20,7 @@ class Picture:
     caption: str
     heading: str = ""
     form: Literal["svg", "png"] = "svg"
+    files: tuple[str, ...] = ()
 
 
 Cell = str | tuple[str, ...]
@@ -27,7 +31,9 @@ Cell = str | tuple[str, ...]
 class Table:
     """A table; each row begins with its heading.
 
-    ``text`` are the columns that hold words, and so are set left.
+    ``text`` are the columns that hold words, and so are set left; ``bold`` the cells, as (row,
+    column), that stand out; ``files`` are beside the page, to download. A table with a ``summary``
+    is folded behind it; a row whose heading is in ``hrefs`` links to a page.
     """
 
     caption: str
@@ -35,6 +41,18 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     text: frozenset[int] = field(default_factory=frozenset)
     badge: str = ""
+    bold: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    files: tuple[str, ...] = ()
+    summary: str = ""
+    hrefs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a section means, in sentences, and what to beware of."""
+
+    sentences: Sequence[str]
+    caveat: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,4 +65,4 @@ class Text:
     href: str = ""
 
 
-Block = Picture | Table | Text
+Block = Picture | Table | Text | Words

@@ -1,4 +1,4 @@
-"""The study's two figures: tables of lesions -> Figure. They know no file, and keep no state."""
+"""The study's two figures: lesions over time, and a regression at each time point."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bidsapp.groupstats import FloatArray, regression, regression_band
+from bidsapp.groupstats import regression, regression_band
+from bidsapp.groupstats.values import FloatArray
+from bidsapp.reports.numbers import number, pvalue
 from bidsapp.reports.style import CYCLE, INK, SOFT, styled
 
 SIGNIFICANCE: Sequence[tuple[float, str]] = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
@@ -227,7 +229,7 @@ def _draw_regression(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     low, high = regression_band(x, y, at)
     axes.fill_between(at, low, high, color=CYCLE[1], alpha=0.15, lw=0)
     axes.plot(at, line.intercept + line.slope * at, "-", color=CYCLE[1], lw=1.6)
-    text = f"r = {line.r:.2f}, p = {line.pvalue:.2f}, n = {line.n}"
+    text = f"r = {number(line.r, 2)}, p = {pvalue(line.pvalue)}, n = {line.n}".replace("= <", "<")
     axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", color=INK, fontsize=7.5)
 
 

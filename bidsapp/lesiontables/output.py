@@ -1,10 +1,8 @@
-"""Tables of lesions on disk -> a cohort; every file that cannot be used is named."""
+"""The participants' tables in an output folder -> a cohort."""
 
-import csv
-import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +11,11 @@ import pandas as pd
 
 from bidsapp.cohort import COLUMNS, PARAMETERS, Cohort
 from bidsapp.errors import BadInput, NothingToAnalyse
+from bidsapp.lesiontables.cells import Row, flag, lesion_key, number, read_table
 from bidsapp.rois import COLUMNS as ROISTATS
-
-STUDY_UNITS: Mapping[str, str] = {
-    "vp": "%",
-    "Ktrans": "1/min",
-    "ve": "%",
-    "ADC": "1e-3 mm2/s",
-    "f": "1",
-    "volume_ml": "ml",
-}
-"""Units of a study table that has no JSON file beside it."""
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
-_FLAGS = {"0": False, "1": True, "false": False, "true": True, "n/a": False, "": False}
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,54 +26,6 @@ class Found:
     rows: Sequence[Row]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
-
-
-def read_table(path: Path, columns: Iterable[str], *, whole: bool = True) -> list[Row]:
-    r"""Read a TSV file whose lines must all be complete.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    columns : iterable of str
-        Columns that must be there.
-    whole : bool
-        Whether the last line must end with a newline, as metperf's own tables do.
-
-    Returns
-    -------
-    rows : list of dict of str to str
-
-    Raises
-    ------
-    BadInput
-        If the file cannot be read, is empty, lacks a column, or breaks off.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "t.tsv")
-    ...     _ = path.write_text("lesion\tmean\n1\t0.5\n")
-    ...     read_table(path, ["lesion"])
-    [{'lesion': '1', 'mean': '0.5'}]
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}).") from error
-    lines = list(csv.reader(text.splitlines(), delimiter="\t"))
-    if len(lines) < 2:
-        raise BadInput(f"{path}: the table is empty: run the participant again.")
-    if whole and not text.endswith("\n"):
-        raise BadInput(f"{path}: the table breaks off in its last line: run the participant again.")
-    header, *body = lines
-    lacking = [name for name in columns if name not in header]
-    if lacking:
-        raise BadInput(f"{path}: the table lacks the column(s) {', '.join(lacking)}.")
-    for number, line in enumerate(body, start=2):
-        if len(line) != len(header):
-            raise BadInput(f"{path}: line {number} has {len(line)} of {len(header)} cells.")
-    return [dict(zip(header, line, strict=True)) for line in body]
 
 
 def read_output(output_dir: Path) -> Found:
@@ -126,59 +64,6 @@ def read_output(output_dir: Path) -> Found:
     return Found(cohort, rows, tuple(problems), tuple(notes))
 
 
-def load_study_table(path: Path) -> Cohort:
-    """Read a table of lesions that someone filled in.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs vp Ktrans ve ADC f
-        volume_ml excluded``; ``n/a`` for missing. A participant's sessions stand in time order.
-        Units are `STUDY_UNITS`, or those of a JSON file beside it (``{"vp": {"Units": "1"}}``);
-        values are never converted.
-
-    Returns
-    -------
-    cohort : Cohort
-
-    Raises
-    ------
-    BadInput
-        If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
-    """
-    rows = read_table(path, COLUMNS[:3], whole=False)
-    numbers = [name for name in COLUMNS[3:-1] if name in rows[0]]
-    seen: set[tuple[str, int, str]] = set()
-    table = []
-    for line, row in enumerate(rows, start=2):
-        key = _key(row, f"{path}: line {line}")
-        if key in seen:
-            raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
-        seen.add(key)
-        values = {name: _number(row[name], f"{path}: line {line}, {name}") for name in numbers}
-        excluded = _flag(row.get("excluded", "0"), f"{path}: line {line}")
-        table.append(dict(zip(COLUMNS, key, strict=False)) | values | {"excluded": excluded})
-    lesions = pd.DataFrame(table).reindex(columns=COLUMNS)
-    if (lesions["volume_ml"].astype(float) < 0).any():
-        raise BadInput(f"{path}: a volume_ml is negative: correct it.")
-    visits = lesions[["participant_id", "session_id", "days_from_srs"]]
-    visits = visits.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
-    visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
-    visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
-    return Cohort(lesions, visits, {**STUDY_UNITS, **_sidecar_units(path.with_suffix(".json"))})
-
-
-def _sidecar_units(path: Path) -> dict[str, str]:
-    """Units that the JSON file beside a table gives."""
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name]["Units"] for name in STUDY_UNITS if "Units" in content[name]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: is not a data dictionary of the table beside it.") from error
-
-
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     """Rows of every lesion table, each file as a whole or not at all."""
     rows: list[Row] = []
@@ -197,41 +82,16 @@ def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
 
 def _check_row(row: Row, participant: str, session: str, where: str) -> None:
     """Refuse a row of another folder, or with a cell that is not what its column says."""
-    found = _key(row, where)
+    found = lesion_key(row, where)
     if found[::2] != (participant, session):
         raise BadInput(
             f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
         )
     for name in _NUMBERS:
-        _number(row[name], f"{where}, {name}")
-    _flag(row["excluded"], where)
-    if row["parameter"] == "volume" and _number(row["mean"], where) < 0:
+        number(row[name], f"{where}, {name}")
+    flag(row["excluded"], where)
+    if row["parameter"] == "volume" and number(row["mean"], where) < 0:
         raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
-
-
-def _key(row: Row, where: str) -> tuple[str, int, str]:
-    """Participant, lesion and session of a row, in one spelling."""
-    try:
-        lesion = int(row["lesion"])
-    except ValueError:
-        raise BadInput(f"{where}: lesion {row['lesion']!r} is not a whole number.") from None
-    participant, session = row["participant_id"], row["session_id"]
-    return f"sub-{participant.removeprefix('sub-')}", lesion, f"ses-{session.removeprefix('ses-')}"
-
-
-def _number(text: str, where: str) -> float:
-    if text in ("n/a", ""):
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        raise BadInput(f"{where}: {text!r} is not a number.") from None
-
-
-def _flag(text: str, where: str) -> bool:
-    if text.lower() not in _FLAGS:
-        raise BadInput(f"{where}: excluded is {text!r}, give 0 or 1.")
-    return _FLAGS[text.lower()]
 
 
 def _column(row: Row) -> str | None:
@@ -252,12 +112,12 @@ def _lesions(
     excluded = set()
     repeated = set()
     for row in rows:
-        key, column = _key(row, ""), _column(row)
+        key, column = lesion_key(row, ""), _column(row)
         cells = table[key]
-        if _flag(row["excluded"], ""):
+        if flag(row["excluded"], ""):
             excluded.add(key)
         if column and (row["model"], row["unit"]) == chosen[column]:
-            value = _number(row["mean"], "")
+            value = number(row["mean"], "")
             before = cells.setdefault(column, value)
             if before != value and not (math.isnan(before) and math.isnan(value)):
                 repeated.add((key, column))
@@ -312,7 +172,7 @@ def _sessions(
     """Sessions of every participant with their day and place in time."""
     with_tables = defaultdict(set)
     for row in rows:
-        participant, _, session = _key(row, "")
+        participant, _, session = lesion_key(row, "")
         with_tables[participant].add(session)
     for path in sorted(output_dir.glob("sub-*/sub-*_sessions.tsv")):
         if path.parent.name not in with_tables:
@@ -340,7 +200,7 @@ def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             if session in days:
                 raise BadInput(f"{path}: line {line} repeats {session}.")
-            days[session] = _number(row.get("days_since_treatment", "n/a"), f"{path}: line {line}")
+            days[session] = number(row.get("days_since_treatment", "n/a"), f"{path}: line {line}")
     except BadInput as error:
         problems.append(str(error))
         return {}

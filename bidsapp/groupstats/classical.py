@@ -1,4 +1,4 @@
-"""One function per statistical question: arrays in, a frozen result out.
+"""The study's own questions: summaries, t tests, a regression line.
 
 A value that is missing (NaN) or infinite is left out and counted, a pair with it. With fewer than
 `MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN and
@@ -7,24 +7,22 @@ its ``note`` says why in words.
 
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from bidsapp.errors import BadInput
-from bidsapp.response import Response as Response
-from bidsapp.response import relative_change as relative_change
-from bidsapp.response import response_category as response_category
-
-FloatArray = NDArray[np.float64]
-
-MIN_N = 3
-"""Fewest values (pairs, points, members of a group) that a test is made from."""
-
-CONFIDENCE = 0.95
-"""Coverage of every interval."""
+from bidsapp.groupstats.values import (
+    CONFIDENCE,
+    FloatArray,
+    complete_pairs,
+    constant,
+    t_quantile,
+    t_test_numbers,
+    too_few,
+    vector,
+)
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,14 @@ def summary(values: ArrayLike) -> Summary:
     >>> result.n, result.n_missing, result.mean, result.sd
     (3, 1, 4.0, 2.0)
     """
-    everything = _vector(values, "values")
+    everything = vector(values, "values")
     kept = everything[np.isfinite(everything)]
     counts = {"n": kept.size, "n_missing": everything.size - kept.size}
     if kept.size == 0:
         return Summary(**counts)
     mean = float(kept.mean())
     sd = float(kept.std(ddof=1)) if kept.size > 1 else nan
-    half = _t_quantile(kept.size - 1) * sd / np.sqrt(kept.size) if kept.size > 1 else nan
+    half = t_quantile(kept.size - 1) * sd / np.sqrt(kept.size) if kept.size > 1 else nan
     return Summary(
         **counts,
         mean=mean,
@@ -160,20 +158,20 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> Comparison:
     >>> print(f"t({result.df:.0f}) = {result.statistic:.4f}, p = {result.pvalue:.6f}")
     t(9) = -4.0621, p = 0.002833
     """
-    first, second, n_missing = _complete_pairs(a, b)
+    first, second, complete = complete_pairs(a, b)
     difference = first - second
-    note = _too_few(first.size, "complete pair")
-    if not note and _constant(difference, np.maximum(np.abs(first), np.abs(second))):
+    note = too_few(first.size, "complete pair")
+    if not note and constant(difference, np.maximum(np.abs(first), np.abs(second))):
         note = "every lesion changes by the same amount: no test"
     test = None if note else stats.ttest_rel(first, second)
     return Comparison(
         a=summary(first),
         b=summary(second),
         n=first.size,
-        n_missing=n_missing,
+        n_missing=int(np.sum(~complete)),
         estimate=summary(difference).mean,
         note=note,
-        **_numbers(test),
+        **t_test_numbers(test),
     )
 
 
@@ -211,11 +209,11 @@ def unpaired_test(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Co
     >>> print(f"{result.estimate:.1f}, t({result.df:.0f}) = {result.statistic:.3f}")
     4.0, t(4) = 4.899
     """
-    first, second = _vector(a, "a"), _vector(b, "b")
+    first, second = vector(a, "a"), vector(b, "b")
     n_missing = int(np.sum(~np.isfinite(first)) + np.sum(~np.isfinite(second)))
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    note = _too_few(min(first.size, second.size), "value", " in one group")
-    if not note and _constant(first, np.abs(first)) and _constant(second, np.abs(second)):
+    note = too_few(min(first.size, second.size), "value", " in one group")
+    if not note and constant(first, np.abs(first)) and constant(second, np.abs(second)):
         note = "no value differs from its group's mean: no test"
     test = None if note else stats.ttest_ind(first, second, equal_var=equal_variance)
     return Comparison(
@@ -225,7 +223,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Co
         n_missing=n_missing,
         estimate=summary(first).mean - summary(second).mean,
         note=note,
-        **_numbers(test),
+        **t_test_numbers(test),
     )
 
 
@@ -264,17 +262,17 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
     >>> print(f"y = {result.intercept:.2f} + {result.slope:.2f} x, r = {result.r:.4f}")
     y = 0.05 + 1.98 x, r = 0.9995
     """
-    first, second, n_missing = _complete_pairs(x, y)
-    note = _too_few(first.size, "complete pair")
-    if not note and _constant(first, np.abs(first)):
+    first, second, complete = complete_pairs(x, y)
+    note = too_few(first.size, "complete pair")
+    if not note and constant(first, np.abs(first)):
         note = "x does not vary: no line"
-    if not note and _constant(second, np.abs(second)):
+    if not note and constant(second, np.abs(second)):
         note = "y does not vary: no correlation"
     if note:
-        return Regression(n=first.size, n_missing=n_missing, note=note)
+        return Regression(n=first.size, n_missing=int(np.sum(~complete)), note=note)
     line = stats.linregress(first, second)
     df = first.size - 2
-    half = _t_quantile(df) * line.stderr
+    half = t_quantile(df) * line.stderr
     interval = stats.pearsonr(first, second).confidence_interval(CONFIDENCE)
     return Regression(
         r=float(line.rvalue),
@@ -288,7 +286,7 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
         df=float(df),
         pvalue=float(line.pvalue),
         n=first.size,
-        n_missing=n_missing,
+        n_missing=int(np.sum(~complete)),
     )
 
 
@@ -330,61 +328,12 @@ def regression_band(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[FloatArr
     line = regression(x, y)
     if line.note:
         raise BadInput(f"There is no regression line to draw a band around: {line.note}.")
-    first, second, _ = _complete_pairs(x, y)
-    place = _vector(at, "at")
+    first, second, _ = complete_pairs(x, y)
+    place = vector(at, "at")
     residual = second - line.intercept - line.slope * first
     spread = first - first.mean()
     variance = np.sum(residual**2) / line.df
     variance = variance * (1 / first.size + (place - first.mean()) ** 2 / np.sum(spread**2))
     centre = line.intercept + line.slope * place
-    half = _t_quantile(int(line.df)) * np.sqrt(variance)
+    half = t_quantile(int(line.df)) * np.sqrt(variance)
     return centre - half, centre + half
-
-
-def _vector(values: ArrayLike, name: str) -> FloatArray:
-    """One-dimensional float64 copy."""
-    vector = np.array(values, dtype=np.float64)
-    if vector.ndim != 1:
-        raise BadInput(f"`{name}` has the shape {vector.shape}: give one value per lesion, (N,).")
-    return vector
-
-
-def _complete_pairs(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray, int]:
-    """Pairs without a missing value, and how many were left out."""
-    first, second = _vector(a, "a"), _vector(b, "b")
-    if first.size != second.size:
-        raise BadInput(f"{first.size} values cannot pair with {second.size}: give one of each.")
-    complete = np.isfinite(first) & np.isfinite(second)
-    return first[complete], second[complete], int(np.sum(~complete))
-
-
-def _numbers(test: Any) -> dict[str, float]:
-    """Statistic, p value and interval of a scipy t test; nothing when there is no test."""
-    if test is None:
-        return {}
-    interval = test.confidence_interval(CONFIDENCE)
-    return {
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "statistic": float(test.statistic),
-        "df": float(test.df),
-        "pvalue": float(test.pvalue),
-    }
-
-
-def _constant(values: FloatArray, size: FloatArray) -> bool:
-    """Whether values of numbers of this size differ by no more than rounding."""
-    return bool(np.ptp(values) <= 16 * np.finfo(np.float64).eps * size.max())
-
-
-def _too_few(n: int, what: str, where: str = "") -> str:
-    """Why so few values make no test, or an empty text."""
-    if n >= MIN_N:
-        return ""
-    count = f"no {what}" if n == 0 else f"only {n} {what}{'s' if n > 1 else ''}"
-    return f"{count}{where}, a test needs {MIN_N}: no test"
-
-
-def _t_quantile(df: int) -> float:
-    """Student's t that leaves half of 1 - CONFIDENCE above it."""
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, df))

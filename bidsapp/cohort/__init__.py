@@ -1,0 +1,26 @@
+"""A cohort of lesions -> the tables of the study; frames in, frames out.
+
+The same code serves the lesions that metperf measured and a table that someone else filled in.
+"""
+
+from bidsapp.cohort.analysis import SEED, GroupResult, Statistics, analyse
+from bidsapp.cohort.beyond import ALPHA, standardised
+from bidsapp.cohort.lesions import COLUMNS, LESION, PARAMETERS, Cohort, measured
+from bidsapp.cohort.timepoints import TIMEPOINTS, session_labels, window
+
+__all__ = [
+    "ALPHA",
+    "COLUMNS",
+    "LESION",
+    "PARAMETERS",
+    "SEED",
+    "TIMEPOINTS",
+    "Cohort",
+    "GroupResult",
+    "Statistics",
+    "analyse",
+    "measured",
+    "session_labels",
+    "standardised",
+    "window",
+]

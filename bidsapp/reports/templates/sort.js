@@ -1,0 +1,31 @@
+"use strict";
+// A heading of a table with the class "sortable" sorts it: first upwards, then downwards.
+for (const table of document.querySelectorAll("table.sortable")) {
+  if (table.tBodies.length !== 1 || table.tBodies[0].rows.length < 2 || table.tHead.rows.length !== 1) continue;
+  [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = "Sort by this column";
+    button.append(...cell.childNodes);
+    cell.append(button);
+    button.addEventListener("click", () => sort(table, cell, column));
+  });
+}
+function value(row, column) {
+  const text = row.cells[column].textContent.trim();
+  const number = parseFloat(text.replace(/\u2212/g, "-").replace(/^[<>] ?/, ""));
+  return [Number.isNaN(number) ? Infinity : number, text];
+}
+function sort(table, cell, column) {
+  const down = cell.getAttribute("aria-sort") === "ascending";
+  for (const other of cell.parentNode.cells) other.removeAttribute("aria-sort");
+  cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const rows = [...table.tBodies[0].rows].map((row) => [value(row, column), row]);
+  const numeric = rows.some(([[number]]) => number !== Infinity);
+  rows.sort(([a], [b]) => {
+    if (numeric && (a[0] === Infinity || b[0] === Infinity)) return (a[0] === Infinity) - (b[0] === Infinity);
+    const order = numeric ? a[0] - b[0] : a[1].localeCompare(b[1], undefined, { numeric: true });
+    return down ? -order : order;
+  });
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
