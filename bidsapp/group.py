@@ -8,6 +8,7 @@ import pandas as pd
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.cohort import (
     COLUMNS,
+    ERRORS,
     PARAMETERS,
     SEED,
     Cohort,
@@ -140,7 +141,6 @@ def _with_traits(cohort: Cohort, participants: Path | None, traits: Path | None)
         cohort.units,
         participants=read_participants(participants) if participants else pd.DataFrame(),
         traits=read_traits(traits) if traits else pd.DataFrame(),
-        errors=cohort.errors,
     )
 
 
@@ -191,7 +191,9 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         If the folder cannot be written.
     """
     units = result.cohort.units
-    _write_table(output_dir, "lesions", result.cohort.lesions, _lesion_columns(), units)
+    described = _lesion_columns()
+    lesions = result.cohort.lesions.reindex(columns=list(described))
+    _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
         described = {str(column): TABLES[name].get(str(column), GIVEN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
@@ -223,7 +225,8 @@ def _lesion_columns() -> dict[str, str]:
         "volume_ml": "Volume of the whole-lesion ROI; 0 when the lesion is gone",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
     }
-    return {name: described[name] for name in COLUMNS}
+    errors = {name: f"Standard error of {of} by the fits" for name, of in ERRORS.items()}
+    return {name: described[name] for name in COLUMNS} | errors
 
 
 def _write_table(

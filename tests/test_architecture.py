@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "imaging": {"models"},
     "rois": {"models"},
-    "groupstats": {"response"},
+    "groupstats": set(),
     "cohort": {"groupstats", "response"},
     "lesiontables": {"cohort", "rois"},
     "bids": {"config", "rois"},
@@ -35,11 +35,13 @@ ARROWS: dict[str, set[str]] = {
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
     "participant": {"bids", "config", "reports", "workflows"},
     "citation": {"config", "models"},
-    "arguments": {"config", "models"},
+    "argumenttypes": set(),
+    "arguments": {"argumenttypes", "config", "models"},
     "cli": {
         "arguments",
         "bids",
         "citation",
+        "cohort",
         "config",
         "group",
         "participant",
@@ -55,7 +57,7 @@ OUTSIDE = {
     "errors": set(),
     "models": {"numpy", "scipy"},
     "response": {"numpy"},
-    "groupstats": {"numpy", "scipy", "pandas"},
+    "groupstats": {"numpy", "scipy"},
     "cohort": {"numpy", "pandas"},
 }
 

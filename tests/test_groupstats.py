@@ -14,11 +14,10 @@ from bidsapp.groupstats import (
     paired_test,
     regression,
     regression_band,
-    relative_change,
-    response_category,
     summary,
     unpaired_test,
 )
+from bidsapp.response import relative_change, response_category
 
 CLASSIC = Path(__file__).parent / "data" / "stats_classic"
 NAN = float("nan")

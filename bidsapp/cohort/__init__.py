@@ -5,12 +5,13 @@ The same code serves the lesions that metperf measured and a table that someone 
 
 from bidsapp.cohort.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.cohort.beyond import ALPHA, standardised
-from bidsapp.cohort.lesions import COLUMNS, LESION, PARAMETERS, Cohort, measured
+from bidsapp.cohort.lesions import COLUMNS, ERRORS, LESION, PARAMETERS, Cohort, measured
 from bidsapp.cohort.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [
     "ALPHA",
     "COLUMNS",
+    "ERRORS",
     "LESION",
     "PARAMETERS",
     "SEED",

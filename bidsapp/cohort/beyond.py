@@ -260,7 +260,7 @@ def repeatability_table(
     for parameter in PARAMETERS:
         values = measured(lesions, parameter, labels)
         change = (values[last] - values[first]).abs().dropna()
-        for source, found in _noise(cohort, lesions, parameter, repeats):
+        for source, found in _noise(lesions, parameter, repeats):
             rows.append(
                 {
                     "parameter": parameter,
@@ -283,7 +283,7 @@ def repeatability_table(
 
 
 def _noise(
-    cohort: Cohort, lesions: pd.DataFrame, parameter: str, repeats: tuple[str, str] | None
+    lesions: pd.DataFrame, parameter: str, repeats: tuple[str, str] | None
 ) -> Iterator[tuple[str, Repeatability]]:
     """What tells the noise of a lesion's value: repeated scans, the fits' standard errors."""
     if repeats:
@@ -291,7 +291,7 @@ def _noise(
         wide = lesions.pivot(index=index, columns="session_id", values=parameter)
         wide = wide.reindex(columns=list(repeats)).astype(np.float64)
         yield f"{repeats[0]} and {repeats[1]}", repeatability(wide[repeats[0]], wide[repeats[1]])
-    errors = cohort.errors.get(parameter, pd.Series(dtype=np.float64)).astype(np.float64)
+    errors = lesions.get(f"{parameter}_se", pd.Series(dtype=np.float64)).astype(np.float64)
     errors = errors[np.isfinite(errors)]
     if errors.empty:
         note = "no repeated scans were named and the tables bring no standard errors"

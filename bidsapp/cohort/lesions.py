@@ -14,6 +14,9 @@ PARAMETERS = ("vp", "Ktrans", "ve", "ADC", "f")
 LESION = ["participant_id", "lesion"]
 COLUMNS = [*LESION, "session_id", "days_from_srs", *PARAMETERS, "volume_ml", "excluded"]
 
+ERRORS = {f"{name}_se": name for name in PARAMETERS}
+"""Column with the standard error of a parameter -> the parameter."""
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -22,7 +25,8 @@ class Cohort:
     Attributes
     ----------
     lesions : pandas.DataFrame
-        A row per lesion and session, the columns `COLUMNS`; NaN for missing.
+        A row per lesion and session, the columns `COLUMNS`; NaN for missing. There may be those of
+        `ERRORS`.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the place in time
         among the participant's sessions; NaN where unknown.
@@ -31,8 +35,6 @@ class Cohort:
     participants, traits : pandas.DataFrame
         What else is known of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
-    errors : pandas.DataFrame
-        As ``lesions``, with the standard errors of the parameters; may be empty.
     """
 
     lesions: pd.DataFrame
@@ -40,7 +42,6 @@ class Cohort:
     units: Mapping[str, str]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
-    errors: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 class Pair(NamedTuple):

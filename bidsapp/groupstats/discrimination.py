@@ -169,6 +169,7 @@ def _score_interval(area: float, n: int, m: int) -> tuple[float, float]:
         return (area - a) ** 2 - z**2 * a * (1 - a) * spread / (n * m)
 
     edge = 1e-9
-    low = 0.0 if area <= edge else optimize.brentq(excess, edge / 10, area)
-    high = 1.0 if area >= 1 - edge else optimize.brentq(excess, area, 1 - edge / 10)
+    inside = min(max(area, edge), 1 - edge)
+    low = 0.0 if area <= edge else optimize.brentq(excess, edge / 10, inside)
+    high = 1.0 if area >= 1 - edge else optimize.brentq(excess, inside, 1 - edge / 10)
     return float(low), float(high)

@@ -122,7 +122,8 @@ class _Problem:
     square: FloatArray  # (T + 1, T + 1): the columns' products over all values
     sums: FloatArray  # (L, T + 1): the columns' sums in each lesion
     counts: FloatArray  # (L,): values of each lesion
-    patients: NDArray[np.intp]  # (L,): patient of each lesion
+    patients: NDArray[np.intp]  # (L,): patient of each lesion, rising
+    firsts: NDArray[np.intp]  # (P,): the first lesion of each patient
 
     @property
     def nested(self) -> bool:
@@ -248,6 +249,7 @@ def _sums(
         sums=sums,
         counts=np.bincount(lesion).astype(np.float64),
         patients=patient[first],
+        firsts=np.flatnonzero(np.diff(patient[first], prepend=-1)),
     )
 
 
@@ -267,8 +269,7 @@ def _whitened(
     if patient > 0:
         gain = patient / residual
         weight = np.bincount(problem.patients, problem.counts * shrunk)
-        order = np.flatnonzero(np.diff(problem.patients, prepend=-1))
-        total = np.add.reduceat(problem.sums * shrunk[:, None], order)
+        total = np.add.reduceat(problem.sums * shrunk[:, None], problem.firsts)
         shared = total * np.sqrt(gain / (1 + gain * weight))[:, None]
         product = product - shared.T @ shared
         logdet += float(np.log1p(gain * weight).sum())
@@ -344,6 +345,7 @@ def _rescaled(problem: _Problem, scale: float) -> _Problem:
         problem.sums * unit,
         problem.counts,
         problem.patients,
+        problem.firsts,
     )
 
 

@@ -1,11 +1,11 @@
 """Nodes that bring maps and lesion labels together."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -25,6 +25,7 @@ from bidsapp.rois import (
     Array,
     Summary,
     lesion_series,
+    mean_error,
     summarise,
     summarise_weighted,
     volume_ml,
@@ -49,6 +50,8 @@ class _LesionInput(BaseInterfaceInputSpec):
 
 class _RoiStatisticsInput(_LesionInput):
     maps = InputMultiObject(File(exists=True), desc="parameter maps on the ROIs' grid")
+    errors = InputMultiObject(File(exists=True), desc="map of the standard error of each map")
+    series = File(exists=True, desc="image on the grid of the series that was fitted")
     parameters = traits.List(
         traits.Tuple(traits.Str, traits.Str, traits.Str), desc="(name, unit, model) of each map"
     )
@@ -77,34 +80,37 @@ class RoiStatistics(SimpleInterface):
     def _values(self) -> list[Mapping[str, Any]]:
         like = self.inputs.maps[0]
         ml = voxel_ml(nib.load(like).affine)
+        series_ml = voxel_ml(nib.load(self.inputs.series).affine) if self.inputs.series else ml
+        errors = self.inputs.errors or [""] * len(self.inputs.maps)
         maps = [
-            (*row, load(path)[0])
-            for path, row in zip(self.inputs.maps, self.inputs.parameters, strict=True)
+            (row, load(path)[0], load(error)[0] if error else np.nan)
+            for row, path, error in zip(
+                self.inputs.parameters, self.inputs.maps, errors, strict=True
+            )
         ]
         return [
             {
                 **self.inputs.identity,
                 "lesion": lesion,
                 "excluded": excluded,
-                "parameter": name,
-                "unit": unit,
-                "model": model,
-                **summarise_in(values).row(ml),
+                **dict(zip(("parameter", "unit", "model"), row, strict=True)),
+                **summary_of(values, share).row(ml),
+                "standard_error": mean_error(error + 0 * share, share, ml, series_ml),
             }
-            for lesion, excluded, summarise_in in self._regions(like)
-            for name, unit, model, values in maps
+            for lesion, excluded, share, summary_of in self._regions(like)
+            for row, values, error in maps
         ]
 
-    def _regions(self, like: str) -> Iterator[tuple[int, bool, Callable[[Any], Summary]]]:
-        """Yield each lesion, whether it is excluded, and what summarises a map in it."""
+    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., Summary]]]:
+        """Yield each lesion, whether it is excluded, where it is, and what summarises a map."""
         if self.inputs.fractions:
             fractions = read_fractions(self.inputs.fractions)
             for i, lesion in enumerate(self.inputs.lesions):
-                yield *lesion, partial(summarise_weighted, weights=fractions[..., i])
+                yield *lesion, fractions[..., i], summarise_weighted
         else:
             labels, _ = load_labels(self.inputs.rois, like)
             for lesion in self.inputs.lesions:
-                yield *lesion, partial(summarise, inside=labels == lesion[0])
+                yield *lesion, labels == lesion[0], summarise
 
     def _volumes(self) -> list[Mapping[str, Any]]:
         labels, image = load_labels(self.inputs.rois)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bidsapp.cohort import COLUMNS, PARAMETERS, Cohort
+from bidsapp.cohort import COLUMNS, ERRORS, PARAMETERS, Cohort
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesiontables.cells import Row, flag, lesion_key, number, read_table
 from bidsapp.rois import COLUMNS as ROISTATS
@@ -119,6 +119,7 @@ def _lesions(
         if column and (row["model"], row["unit"]) == chosen[column]:
             value = number(row["mean"], "")
             before = cells.setdefault(column, value)
+            cells.setdefault(f"{column}_se", number(row["standard_error"], ""))
             if before != value and not (math.isnan(before) and math.isnan(value)):
                 repeated.add((key, column))
     for key, column in sorted(repeated):
@@ -128,7 +129,7 @@ def _lesions(
     _fill_gone(table)
     frame = pd.DataFrame(
         [dict(zip(COLUMNS, key, strict=False)) | cells for key, cells in table.items()]
-    ).reindex(columns=[name for name in COLUMNS if name != "days_from_srs"])
+    ).reindex(columns=[name for name in (*COLUMNS, *ERRORS) if name != "days_from_srs"])
     frame["excluded"] = [key in excluded for key in table]
     return frame, {column: unit for column, (_, unit) in chosen.items()}
 
@@ -214,4 +215,4 @@ def _in_order(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by participant, lesion and time."""
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
-    return placed.reset_index(drop=True)[COLUMNS]
+    return placed.reset_index(drop=True)[[*COLUMNS, *ERRORS]]

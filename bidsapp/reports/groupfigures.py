@@ -94,9 +94,10 @@ def _draw_course(axes: Axes, course: Course, color: str) -> None:
     """Draw lesions in grey, mean and SD in colour, and the marks of what differs."""
     values = course.values.to_numpy(np.float64)
     names = list(course.values.columns)
-    place = np.arange(len(names))
+    place = np.arange(len(names), dtype=np.float64)
     grey: Any = {"color": SOFT, "alpha": 0.28, "lw": 0.7, "marker": ".", "markersize": 3}
-    axes.plot(place, values.T, "-", rasterized=len(values) > MANY, **grey)
+    x, y = _joined(place, values)
+    axes.plot(x, y, "-", rasterized=len(values) > MANY, **grey)
     frame = pd.DataFrame(values)
     mean, sd = frame.mean().to_numpy(), frame.std().fillna(0).to_numpy()
     axes.errorbar(
@@ -125,6 +126,12 @@ def _draw_course(axes: Axes, course: Course, color: str) -> None:
     span = (high - low) or 1.0
     top = _draw_marks(axes, names, course.pvalues, high, span)
     axes.set_ylim(low - 0.03 * span if low < 0 else low, top)
+
+
+def _joined(place: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """One line through all lesions, lifted between them: thousands draw as fast as one."""
+    lifted = np.column_stack([values, np.full(len(values), np.nan)])
+    return np.tile(np.append(place, np.nan), len(values)), lifted.ravel()
 
 
 def _draw_marks(

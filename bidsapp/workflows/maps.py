@@ -108,6 +108,9 @@ def _connect_space(
 ) -> None:
     """Resample the parameter maps once, through all transforms, and write them."""
     merge = selected_maps(workflow, fits, f"maps_for_{space}")
+    if space == "T1w":
+        errors = selected_maps(workflow, fits, "errors_for_T1w", errors=True)
+        merge = joined(workflow, "all_for_T1w", (merge, "out"), (errors, "out"))
     onto = pe.Node(ApplyTransform(), name=f"maps_to_{space}", mem_gb=1)
     workflow.connect(merge, "out", onto, "in_files")
     onto.inputs.reference = str(session.t1w if space == "T1w" else reference)
@@ -121,7 +124,10 @@ def _connect_space(
         pairs = [(f, n) for f in fits for n in f.measured]
         paths = [map_path(session, f.datatype, f.model, n, space) for f, n in pairs]
         sidecars = [map_sidecar(f.model, n, f.source, config, f.options, space) for f, n in pairs]
-        writer = save(f"save_{space}", config, paths, sidecars)
+        unwritten = len(pairs) if space == "T1w" else 0  # the errors are for the lesion tables
+        writer = save(
+            f"save_{space}", config, [*paths, *[None] * unwritten], [*sidecars, *[{}] * unwritten]
+        )
         learnt = pe.Node(niu.Merge(len(fits)), name=f"learnt_for_{space}")
         for i, fitted in enumerate(fits, 1):
             workflow.connect(fitted.node, "learnt", learnt, f"in{i}")
@@ -129,12 +135,23 @@ def _connect_space(
         workflow.connect(learnt, "out", writer, "learnt")
 
 
-def selected_maps(workflow: pe.Workflow, fits: Sequence[Fitted], name: str) -> pe.Node:
-    """Return a node whose ``out`` lists the parameter maps of several fits."""
+def joined(workflow: pe.Workflow, name: str, *ports: Port) -> pe.Node:
+    """Return a node whose ``out`` lists the files of several ports."""
+    node = pe.Node(niu.Merge(len(ports)), name=name)
+    for i, port in enumerate(ports, 1):
+        workflow.connect(*port, node, f"in{i}")
+    return node
+
+
+def selected_maps(
+    workflow: pe.Workflow, fits: Sequence[Fitted], name: str, *, errors: bool = False
+) -> pe.Node:
+    """Return a node whose ``out`` lists the parameter maps of several fits, or their errors."""
     merge = pe.Node(niu.Merge(len(fits)), name=name)
     for i, fitted in enumerate(fits, 1):
         pick = pe.Node(niu.Select(), name=f"{name}_{fitted.model.label}")
-        pick.inputs.index = [fitted.files.index(n) for n in fitted.measured]
+        kind = "_stderr" if errors else ""
+        pick.inputs.index = [fitted.files.index(f"{n}{kind}") for n in fitted.measured]
         workflow.connect(*fitted.maps, pick, "inlist")
         workflow.connect(pick, "out", merge, f"in{i}")
     return merge
@@ -163,14 +180,9 @@ def connect_lesions(
     statistics.inputs.parameters = [
         (n, f.model.parameter(n).unit, f.model.label) for f in tabulated for n in f.measured
     ]
-    if space == "T1w" and aligned.space == "native":
-        pick = pe.Node(niu.Select(), name="maps_tabulated")
-        tabular = [f.tabulated for f in fits for _ in f.measured]
-        pick.inputs.index = [i for i, wanted in enumerate(tabular) if wanted]
-        workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", pick, "inlist")
-    else:
-        pick = selected_maps(workflow, tabulated, "maps_tabulated")
-    workflow.connect(pick, "out", statistics, "maps")
+    resampled = space == "T1w" and aligned.space == "native"
+    _connect_tabulated(workflow, fits, statistics, resampled)
+    workflow.connect(aligned.average, "out_file", statistics, "series")
     writer = save(
         "save_lesions",
         config,
@@ -188,6 +200,23 @@ def connect_lesions(
     )
     curves = _connect_curves(workflow, aligned, main, series, session, config, statistics)
     _connect_regions(workflow, aligned, rois, space, session, config, (statistics, curves))
+
+
+def _connect_tabulated(
+    workflow: pe.Workflow, fits: Sequence[Fitted], statistics: pe.Node, resampled: bool
+) -> None:
+    """Give the maps of the fits that are tabulated to a node, and their standard errors."""
+    tabular = [f.tabulated for f in fits for _ in f.measured]
+    chosen = [i for i, wanted in enumerate(tabular) if wanted]
+    for name, first in (("maps", 0), ("errors", len(tabular))):
+        if resampled:
+            pick = pe.Node(niu.Select(), name=f"{name}_tabulated")
+            pick.inputs.index = [first + i for i in chosen]
+            workflow.connect(workflow.get_node("maps_to_T1w"), "out_files", pick, "inlist")
+        else:
+            tabulated = [fitted for fitted in fits if fitted.tabulated]
+            pick = selected_maps(workflow, tabulated, f"{name}_tabulated", errors=first > 0)
+        workflow.connect(pick, "out", statistics, name)
 
 
 def _connect_regions(

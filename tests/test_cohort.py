@@ -1,0 +1,275 @@
+"""A cohort: which session is which time point, tables beyond the study, `metperf stats`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsapp.cli import main
+from bidsapp.cohort import Cohort, analyse, session_labels
+from bidsapp.cohort.dictionary import TABLES
+from bidsapp.cohort.timepoints import place
+from bidsapp.errors import BadInput, UsageError
+from bidsapp.lesiontables import load_study_table, read_participants, read_traits
+
+REFERENCE = Path(__file__).parent / "data" / "reference_cohort"
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return load_study_table(REFERENCE / "lesions.tsv")
+
+
+@pytest.fixture(scope="module")
+def statistics(cohort):
+    return analyse(cohort)
+
+
+def relabelled(cohort: Cohort, labels: dict[str, str], days: dict[str, float]) -> Cohort:
+    """The same cohort with other session labels and days."""
+    lesions = cohort.lesions.replace({"session_id": labels})
+    sessions = cohort.sessions.replace({"session_id": labels})
+    sessions["days"] = sessions["session_id"].map(days).fillna(sessions["days"])
+    return Cohort(lesions, sessions, cohort.units)
+
+
+def changed_days(cohort: Cohort, participant: str, session: str, day: float) -> Cohort:
+    """The same cohort with another day of one session."""
+    sessions = cohort.sessions.copy()
+    here = (sessions["participant_id"] == participant) & (sessions["session_id"] == session)
+    assert here.sum() == 1
+    sessions.loc[here, "days"] = day
+    return Cohort(cohort.lesions, sessions, cohort.units)
+
+
+def test_time_points_by_day_are_those_by_label(cohort, statistics):
+    """Labels that say nothing, sessions taken by day: the same numbers, and a note says how."""
+    labels = {"ses-baseline": "ses-A", "ses-1week": "ses-B", "ses-1month": "ses-C"}
+    by_day = analyse(relabelled(cohort, labels, {}))
+    np.testing.assert_allclose(by_day.paired["p"], statistics.paired["p"])
+    assert list(by_day.response["response"]) == list(statistics.response["response"])
+    assert "taken by day (baseline -60:0, 1week 3:12, 1month 20:45)" in by_day.notes[0]
+    named = analyse(cohort, {"before": "-30:0", "after": "15:50"})
+    assert named.paired["p"][0] == pytest.approx(statistics.paired["p"][1])
+    assert named.notes == ()
+
+
+def test_two_sessions_of_one_time_point_are_neither(cohort):
+    """Two sessions in one window of days: none is used, and the problem names both."""
+    labels = {"ses-baseline": "ses-A", "ses-1week": "ses-B", "ses-1month": "ses-C"}
+    twice = changed_days(relabelled(cohort, labels, {}), "sub-03", "ses-C", 9)
+    found = analyse(twice)
+    assert list(found.paired["n"][:3]) == [19, 19, 19]
+    assert "sub-03: ses-B and ses-C are both 1week (3:12)" in found.problems[0]
+
+
+@pytest.mark.parametrize("day", [7, 3, -9])
+def test_days_against_the_labels_are_a_problem(cohort, day):
+    """A 1month that is on or before the day of 1week: the participant is left out, and named."""
+    found = analyse(changed_days(cohort, "sub-02", "ses-1month", day))
+    assert set(found.paired["n"]) == {19}
+    assert f"1month (ses-1month) is day {day}" in found.problems[0]
+    lost = found.missing[found.missing["participant_id"] == "sub-02"]
+    assert set(lost["reason"]) == {
+        f"ses-{name} is in conflict: see the problems" for name in ("baseline", "1week", "1month")
+    }
+
+
+def test_unknown_days_do_not_stop_labels(cohort, statistics):
+    """Without days, labels pair as they are."""
+    sessions = cohort.sessions.assign(days=np.nan)
+    found = analyse(Cohort(cohort.lesions, sessions, cohort.units))
+    np.testing.assert_allclose(found.paired["p"], statistics.paired["p"])
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("timepoints", "words"),
+    [
+        ({"a": "0:10", "b": "5:20"}, "The days overlap or go backwards in a=0:10, b=5:20"),
+        ({"a": "10:20", "b": "0:5"}, "The days overlap or go backwards"),
+        ({"a": "10:2", "b": "20:30"}, "The days overlap or go backwards"),
+        ({"a": "1:2", "b": "1:2"}, "Two time points are one session"),
+    ],
+)
+def test_days_that_cannot_be_told_apart_are_refused(timepoints, words):
+    """Windows must rise and not overlap."""
+    with pytest.raises(UsageError, match=words):
+        session_labels(timepoints)
+
+
+def test_a_cohort_is_not_changed_by_being_placed(cohort):
+    """Placing works on copies."""
+    before = cohort.sessions.copy()
+    place(cohort)
+    pd.testing.assert_frame_equal(cohort.sessions, before)
+    assert "timepoint" not in cohort.lesions
+
+
+def test_every_table_is_described_in_its_order(statistics):
+    """Each table has exactly the columns of its data dictionary."""
+    tables = statistics.tables()
+    assert list(tables) == list(TABLES)
+    for name, frame in tables.items():
+        assert list(frame) == list(TABLES[name]), name
+
+
+def test_one_row_per_question(statistics):
+    """5 parameters and 3 pairs of time points; 15 participants to leave out; 2 early changes."""
+    lengths = {name: len(frame) for name, frame in statistics.tables().items()}
+    assert lengths == {
+        "characteristics": 20,
+        "summary": 18,
+        "paired": 15,
+        "mixed": 15,
+        "influence": 225,
+        "response": 20,
+        "responders": 2,
+        "prediction": 10,
+        "roc": lengths["roc"],
+        "correlation": 3,
+        "agreement": 7,
+        "limits": 3,
+        "repeatability": 5,
+        "planning": 15,
+        "excluded": 0,
+        "missing": 0,
+    }
+    assert 10 * 5 < lengths["roc"] <= 10 * 15
+
+
+def test_the_mixed_model_stands_beside_the_t_test(statistics):
+    """Its changes are the mean changes (nothing is missing), and both agree on vp and Ktrans."""
+    mixed, paired = statistics.mixed, statistics.paired
+    np.testing.assert_allclose(mixed["mean_difference"], paired["mean_difference"], atol=1e-9)
+    np.testing.assert_allclose(mixed["p_paired"], paired["p"])
+    assert set(mixed["df"].round(3)) == {38}
+    here = mixed[(mixed["parameter"] == "vp") & (mixed["timepoint_b"] == "1month")]
+    assert set(here["agrees"]) == {1}
+    assert mixed["icc_participant"].between(0, 1).all()
+    assert (mixed["icc_lesion"] >= mixed["icc_participant"]).all()
+
+
+def test_changes_and_their_agreement_are_told(statistics):
+    """The correlation of changes is that of the differences, within lesions has 39 degrees."""
+    table = statistics.agreement.set_index(["question", "timepoint_a", "timepoint_b"])
+    wide = statistics.lesions.pivot(index=["participant_id", "lesion"], columns="timepoint")
+    change = {name: wide[name]["1month"] - wide[name]["baseline"] for name in ("vp", "f")}
+    r = np.corrcoef(change["vp"].astype(float), change["f"].astype(float))[0, 1]
+    assert table.loc[("change", "baseline", "1month"), "r"] == pytest.approx(r)
+    assert table.loc[("within lesions", "", ""), "df"] == 39
+    values = table.loc["values"]["r"].to_numpy()
+    np.testing.assert_allclose(values, statistics.correlation["r"])
+
+
+def test_repeats_tell_the_noise(cohort):
+    """Scan and rescan: the detectable change, and how many lesions changed by more."""
+    rescan = cohort.lesions[cohort.lesions["session_id"] == "ses-baseline"].copy()
+    rng = np.random.default_rng(0)
+    rescan["session_id"] = "ses-rescan"
+    rescan["vp"] = rescan["vp"].astype(float) + rng.normal(0, 0.2, len(rescan))
+    lesions = pd.concat([cohort.lesions, rescan], ignore_index=True)
+    found = analyse(
+        Cohort(lesions, cohort.sessions, cohort.units), repeats=("ses-baseline", "ses-rescan")
+    ).repeatability
+    row = found[found["parameter"] == "vp"].iloc[0]
+    assert row["source"] == "ses-baseline and ses-rescan"
+    assert (row["n"], row["n_lesions"]) == (20, 20)
+    assert row["detectable_change"] == pytest.approx(1.96 * 0.2, rel=0.3)
+    assert row["ci_low"] < row["detectable_change"] < row["ci_high"]
+    assert 10 <= row["n_changed"] <= 20
+    exact = found[found["parameter"] == "f"].iloc[0]
+    assert (exact["detectable_change"], exact["n_changed"]) == (0, 20)
+
+
+def test_standard_errors_tell_a_lower_bound_of_the_noise(cohort):
+    """With errors of the fits, the detectable change is 2.77 times their root mean square."""
+    lesions = cohort.lesions.assign(vp_se=0.3)
+    found = analyse(Cohort(lesions, cohort.sessions, cohort.units)).repeatability
+    row = found[found["parameter"] == "vp"].iloc[0]
+    assert (row["source"], row["n"]) == ("fit", len(lesions))
+    assert row["detectable_change"] == pytest.approx(2.772 * 0.3, abs=1e-3)
+    assert "no repeated scans were named" in found["note"].iloc[-1]
+
+
+def test_the_seed_is_the_only_chance(cohort, statistics):
+    """Same seed, same tables; another seed changes the bootstrap and nothing else."""
+    again, other = analyse(cohort), analyse(cohort, seed=1)
+    for name, frame in statistics.tables().items():
+        pd.testing.assert_frame_equal(again.tables()[name], frame)
+    drawn = ["bootstrap_low", "bootstrap_high"]
+    same = other.paired.drop(columns=[*drawn, "p_signflip"])
+    pd.testing.assert_frame_equal(same, statistics.paired.drop(columns=[*drawn, "p_signflip"]))
+    assert (other.paired[drawn] != statistics.paired[drawn]).all(axis=None)
+
+
+def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys):
+    """Table 1 with age, dose and response; Table 2; the page; exit code 0."""
+    out = tmp_path / "out"
+    words = ["stats", str(REFERENCE / "lesions.tsv"), str(out)]
+    words += ["--participants", str(REFERENCE / "participants.tsv")]
+    words += ["--traits", str(REFERENCE / "lesion_traits.tsv")]
+    assert main(words) == 0
+    table = pd.read_csv(out / "group_characteristics.tsv", sep="\t", keep_default_na=False)
+    assert list(table) == [
+        "participant_id",
+        "lesion",
+        "age",
+        "sex",
+        "primary",
+        "location",
+        "dose_cgy",
+        "followup_days",
+        "volume_change_percent",
+        "response",
+    ]
+    assert table.iloc[0].tolist()[:7] == ["sub-01", 1, 48, "M", "lung", "frontal lobe", 2000]
+    assert table["response"].value_counts().to_dict() == {
+        "CR": 3,
+        "PR": 3,
+        "SD": 6,
+        "PD": 3,
+        "n/a": 5,
+    }
+    described = json.loads((out / "group_characteristics.json").read_text())
+    assert described["dose_cgy"]["Description"].startswith("As given in the table")
+    page = (out / "group.html").read_text()
+    assert "Mixed model and paired t test agree on all 15 comparisons." in page
+    assert "no correlation was seen between the changes" in page.lower()
+    assert 'href="sub-01.html"' not in page
+    assert f"The group report is {out}/group.html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--timepoints", "a=baseline", "b=2years"], 18, "No participant has ses-2years"),
+        (["--repeats", "baseline", "rescan"], 18, "No participant has ses-rescan"),
+        (["--timepoints", "a=0:9", "b=5:20"], 2, "The days overlap"),
+    ],
+)
+def test_stats_refuses_what_is_not_there(tmp_path, capsys, words, code, message):
+    """A session that no one has, days that overlap: one line, the exit code, and no file."""
+    out = tmp_path / "out"
+    assert main(["stats", str(REFERENCE / "lesions.tsv"), str(out), *words]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert list(out.iterdir()) == []
+
+
+def test_tables_of_traits_are_checked(tmp_path):
+    """A participant or lesion with two rows, or a lesion that is no number, is refused."""
+    people = tmp_path / "participants.tsv"
+    people.write_text("participant_id\tage\nsub-01\t50\n01\t51\n")
+    with pytest.raises(BadInput, match="sub-01 has two rows: keep one"):
+        read_participants(people)
+    traits = tmp_path / "traits.tsv"
+    traits.write_text("participant_id\tlesion\tdose\n01\tone\t20\n")
+    with pytest.raises(BadInput, match="a lesion is not a whole number"):
+        read_traits(traits)
+    traits.write_text("participant_id\tlesion\tdose\n01\t1\t20\nsub-01\t1\t18\n")
+    with pytest.raises(BadInput, match="sub-01 1 has two rows"):
+        read_traits(traits)
