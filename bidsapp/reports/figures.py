@@ -1,7 +1,7 @@
 """Plotting functions: arrays -> Figure. They know no file, and keep no state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -57,6 +57,17 @@ DISPLAY: dict[str, Display] = {
 }
 """Label, unit, scale, limits and colour map of each parameter: the same in every figure and table,
 so that sessions, lesions and participants compare."""
+
+DISPLAY |= {
+    f"{name}_stderr": replace(
+        row,
+        label=f"SE of {row.label}",
+        limits=(0, row.limits[1] / 5),
+        colormap="cividis",
+        meaning=f"standard error of the {row.meaning}",
+    )
+    for name, row in DISPLAY.items()
+}
 
 
 @dataclass(frozen=True)
@@ -270,11 +281,15 @@ def _empty_column(column: NDArray[np.object_]) -> None:
 
 @dataclass(frozen=True)
 class Series:
-    """One parameter of one lesion over the sessions, as stored; NaN where missing."""
+    """One parameter of one lesion over the sessions, as stored; NaN where missing.
+
+    ``low`` to ``high`` is the middle half of its voxels, ``error`` the standard error of the mean.
+    """
 
     mean: Array
     low: Array
     high: Array
+    error: Array
 
 
 @styled
@@ -305,7 +320,7 @@ def lesion_timeline(
 
     Examples
     --------
-    >>> values = Series(np.array([0.1, 0.2]), np.array([0.0, 0.1]), np.array([0.2, 0.3]))
+    >>> values = Series(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
     >>> lesion_timeline([[values]], ["1"], ["f"], ["-5", "7"], "days").axes[0].get_title("left")
     'f (fraction)'
     """
@@ -336,7 +351,18 @@ def _top(column: NDArray[np.object_]) -> float:
 
 
 def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:
-    """Draw the means, joined over missing sessions, with bars from low to high."""
+    """Draw the means, joined over missing sessions, their errors and the voxels' middle half."""
     found = np.isfinite(values.mean)
-    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.3, lw=4)
+    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)
+    known = found & np.isfinite(values.error)
+    axes.errorbar(
+        positions[known],
+        values.mean[known] * scale,
+        yerr=values.error[known] * scale,
+        fmt="none",
+        color=INK,
+        elinewidth=1,
+        capsize=2.5,
+        clip_on=False,
+    )
     axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

@@ -23,9 +23,10 @@ from bidsapp.reports.figures import (
     motion_traces,
 )
 from bidsapp.reports.findings import DISPLACEMENT
-from bidsapp.reports.imagesections import maps, registration
+from bidsapp.reports.imagesections import errors, maps, registration
 from bidsapp.reports.modelsection import modelchoice, noise_levels
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
+from bidsapp.reports.viewer import viewers
 
 TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
 
@@ -125,8 +126,8 @@ def timeline(participant: Participant) -> list[Block]:
 
 def _series(participant: Participant, lesion: int, parameter: str) -> Series:
     rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
-    keys = ("mean", "p25", "p75")
-    values = [[np.nan if row is None else float(row[k]) for row in rows] for k in keys]
+    keys = ("mean", "p25", "p75", "standard_error")
+    values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
     return Series(*(np.array(v) for v in values))
 
 
@@ -205,6 +206,11 @@ def _motion(path: Path) -> Motion:
     return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
 
 
+def viewer(participant: Participant) -> list[Block]:
+    """Link to the viewer of every session."""
+    return [*viewers(participant)]
+
+
 def methods(participant: Participant) -> list[Block]:
     """Return the methods text."""
     path = participant.output_dir / "logs" / "CITATION.md"
@@ -269,7 +275,9 @@ SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
         lesions,
         timeline,
         registration,
+        viewer,
         maps,
+        errors,
         enhancement,
         modelchoice,
         arterial,
