@@ -72,11 +72,15 @@ DISPLAY |= {
 
 @dataclass(frozen=True)
 class Curve:
-    """What was measured and what the model makes of it, at the same abscissae."""
+    """What was measured and what the model makes of it, at the same abscissae.
+
+    ``other`` is the course of another model, at abscissae of its own.
+    """
 
     x: Array
     observed: Array
     fitted: Array | None = None
+    other: tuple[Array, Array] | None = None
 
 
 @styled
@@ -113,6 +117,8 @@ def concentration_curves(
                 )
                 if curve.fitted is not None:
                     axes.plot(curve.x / 60, curve.fitted, color=FIT, label="fit")
+                    rest = curve.observed - curve.fitted
+                    axes.plot(curve.x / 60, rest, color=SOFT, lw=0.7, label="residual")
     return with_legend(figure)
 
 
@@ -157,6 +163,9 @@ def diffusion_decay(
                         lw=0.8,
                         label="asymptote",
                     )
+                if curve.other is not None:
+                    b, signal = curve.other
+                    axes.plot(b, signal / first, ":", color=INK, lw=1.1, label="bi-exponential")
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:.1f}")
                 axes.yaxis.set_minor_formatter("{x:.1f}")

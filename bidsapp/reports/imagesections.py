@@ -260,6 +260,35 @@ def _mosaics(participant: Participant, places: Places, name: str) -> list[Pictur
     return blocks
 
 
+def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.ndarray]:
+    """Return the values of each map on the T1w in the voxels of each lesion.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    values : dict of (session label, lesion, parameter) to (N,) array
+        As stored; voxels without a value are left out.
+    """
+    found = {}
+    for session in participant.sessions:
+        anatomy = load_volume(session.t1w) if session.t1w else None
+        labels = session.lesions(anatomy, "anat") if anatomy else None
+        if anatomy is None or labels is None:
+            continue
+        for name, place in MAPS.items():
+            path = session.image(*place)
+            volume = load_volume(path) if path else None
+            if volume is None or not volume.same_grid(anatomy):
+                continue
+            for lesion in (int(n) for n in np.unique(labels) if n > 0):
+                inside = volume.data[labels == lesion]
+                found[session.label, lesion, name] = inside[np.isfinite(inside)]
+    return found
+
+
 def _session_panels(session: Session, places: Places) -> dict[int, dict[str, Panel]]:
     """Cut the panels of every lesion in a session; each map is loaded once."""
     if session.t1w is not None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from importlib.metadata import version
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
@@ -30,7 +31,51 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["version"] = version("metperf")
+    environment.globals["script"] = script("sort.js", "flicker.js")
+    environment.globals["script_hash"] = script_hash
     return environment
+
+
+def script(*names: str) -> Markup:
+    """Join scripts of ``bidsapp/reports/templates`` for the inside of a ``<script>``.
+
+    Parameters
+    ----------
+    *names : str
+
+    Returns
+    -------
+    code : markupsafe.Markup
+
+    Examples
+    --------
+    >>> "use strict" in script("sort.js")
+    True
+    """
+    folder = files("bidsapp.reports") / "templates"
+    code = "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return Markup(code)  # noqa: S704 (ours)
+
+
+def script_hash(code: str) -> str:
+    """Name a script by its hash, so that a page's policy lets this one run and no other.
+
+    Parameters
+    ----------
+    code : str
+        All between ``<script>`` and ``</script>``.
+
+    Returns
+    -------
+    source : str
+
+    Examples
+    --------
+    >>> script_hash("")
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    digest = hashlib.sha256(code.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def render(template: str, **context: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bidsapp.bids.derivatives import write_bytes
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, NotWritable
 from bidsapp.reports.blocks import Block, Flicker, Page, Picture
 from bidsapp.reports.findings import Finding, findings
 from bidsapp.reports.page import (
@@ -62,8 +62,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
             text = f"{row['title']}: this section could not be made ({problem})"
             known = [Finding("failed", text, row["id"]), *known]
         if blocks or problem or row["absent"]:
-            drawn = [_drawn(block, found.folder / "figures") for block in blocks]
-            sections.append({**row, "problem": problem, "blocks": drawn})
+            sections.append({**row, "problem": problem, "blocks": blocks})
     page = output_dir / f"{found.label}.html"
     html = render(
         "participant.html.j2",
@@ -95,10 +94,13 @@ def section_rows() -> list[dict[str, str]]:
     return rows
 
 
-def _blocks(participant: Participant, section: str) -> tuple[list[Block], str]:
-    """Make the blocks of a section, or say why they cannot be made."""
+def _blocks(participant: Participant, section: str) -> tuple[list[dict[str, Any]], str]:
+    """Make and draw the blocks of a section, or say why they cannot be made."""
     try:
-        return SECTIONS[section](participant), ""
+        blocks = SECTIONS[section](participant)
+        return [_drawn(block, participant.folder / "figures") for block in blocks], ""
+    except NotWritable:
+        raise
     except Exception as error:  # one broken file must not hide the rest of the page
         return [], f"{type(error).__name__}: {error}"
 

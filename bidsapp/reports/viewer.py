@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bidsapp.reports.blocks import Page
 from bidsapp.reports.figures import DISPLAY, Array
 from bidsapp.reports.imagesections import MAPS
-from bidsapp.reports.page import render
+from bidsapp.reports.page import render, script
 from bidsapp.reports.records import Participant, Session, Volume, load_volume
 from bidsapp.reports.slices import grey_window
 
@@ -96,12 +96,13 @@ def viewer(participant: Participant, session: Session) -> str:
             {"title": participant.title(n), "mm": _middle(labels == n, anatomy)}
             for n in (int(n) for n in np.unique(labels) if n > 0)
         ]
-    script = (files("bidsapp") / "data" / "niivue.umd.js").read_text(encoding="utf-8")
+    engine = (files("bidsapp") / "data" / "niivue.umd.js").read_text(encoding="utf-8")
     return render(
         "viewer.html.j2",
         title=f"{participant.label}, {session.heading}",
         back=f"../../{participant.label}.html",
-        niivue=Markup(script.replace("</script", "<\\/script")),  # noqa: S704 (ours to ship)
+        niivue=Markup(engine.replace("</script", "<\\/script")),  # noqa: S704 (ours to ship)
+        code=script("viewer.js"),
         layers=_as_json([asdict(layer) for layer in layers]),
         lesions=_as_json(lesions),
     )
