@@ -234,8 +234,10 @@ def test_the_keyboard_unfolds_and_skips(table):
     assert not folded.evaluate("(d) => d.open")
 
 
-def test_the_page_is_accessible(page):
-    """axe-core finds nothing serious or critical: names, roles, contrast, order of headings."""
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_page_is_accessible(page, viewport):
+    """axe-core finds nothing serious or critical: names, roles, contrast, keyboard."""
+    page.set_viewport_size(viewport)
     found = Axe().run(page).response["violations"]
     told = [
         f"{f['impact']}: {f['id']}: {f['help']}: {f['nodes'][0]['html'][:200]}"
@@ -246,7 +248,7 @@ def test_the_page_is_accessible(page):
 
 
 BEYOND = """(limit) => Array.from(document.body.querySelectorAll("*"))
-  .filter((e) => !e.closest(".scroll *, svg *, .skip, .unseen"))
+  .filter((e) => !e.closest(".scroll *, .pan *, .skip, .unseen"))
   .filter((e) => e.getBoundingClientRect().right > limit + 1)
   .map((e) => e.outerHTML.slice(0, 120))"""
 """What reaches beyond a width, boxes that scroll counted as boxes."""
@@ -266,6 +268,6 @@ def test_a_printed_page_is_whole(page):
     paper = {"width": 718, "height": 1046}  # 210 mm x 297 mm without margins of 1 cm, at 96 dpi
     page.set_viewport_size(paper)
     page.emulate_media(media="print")
-    everything = BEYOND.replace(".scroll *, svg *", "svg *")
+    everything = BEYOND.replace(".scroll *, .pan *", "svg *")
     assert page.evaluate(everything, paper["width"]) == []
     assert page.pdf(format="A4")[:5] == b"%PDF-"
