@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, for the tests of pages; what a page says and asks for in it."""
+"""Chromium without a window, for the tests of pages; what a page says and asks for in it."""
 
 import shutil
 from collections.abc import Iterator
