@@ -281,25 +281,23 @@ def test_without_a_moving_cursor_there_are_log_lines(terminal, monkeypatch, kind
     assert written.splitlines() == ["sub-01 (1 of 1)", "[1/4] sub-01 ses-a dwi fit: failed"]
 
 
-def data_set(root):
-    """Write a data set with one small diffusion series."""
+def data_set(root, sessions: str):
+    """Write a data set with a small diffusion series in each session."""
     write_description(root)
-    signal_ = 1000 * np.exp(-np.array([0, 200, 400, 1000]) * 1e-3)
+    bvalues = [0, 200, 400, 1000]
     noise = np.random.default_rng(0).normal(1, 0.01, (4, 4, 2, 4))
-    write_dwi(
-        root,
-        "sub-01/ses-a/dwi/sub-01_ses-a",
-        (signal_ * noise).astype(np.float32),
-        [0, 200, 400, 1000],
-    )
+    series = (1000 * np.exp(-np.array(bvalues) * 1e-3) * noise).astype(np.float32)
+    for name in sessions:
+        write_dwi(root, f"sub-01/ses-{name}/dwi/sub-01_ses-{name}", series, bvalues)
     return root
 
 
-def start(root, terminal) -> subprocess.Popen:
-    """Run the participant level with this terminal."""
-    words = [str(data_set(root / "bids")), str(root / "out"), "participant", "--nprocs", "1"]
-    words += ["--no-motion-correction", "--skip-bids-validation"]
-    return subprocess.Popen([sys.executable, "-m", "bidsapp.cli", *words], stderr=terminal.slave)
+def start(root, terminal, processes: int = 1, sessions: str = "a") -> subprocess.Popen:
+    """Run the participant level with this terminal, in a group of its own."""
+    words = [str(data_set(root / "bids", sessions)), str(root / "out"), "participant"]
+    words += ["--no-motion-correction", "--skip-bids-validation", "--nprocs", str(processes)]
+    command = [sys.executable, "-m", "bidsapp.cli", *words]
+    return subprocess.Popen(command, stderr=terminal.slave, start_new_session=True)
 
 
 def test_a_run_lives_on_a_terminal(tmp_path, terminal):
@@ -314,14 +312,15 @@ def test_a_run_lives_on_a_terminal(tmp_path, terminal):
     assert counted[-1][0] == counted[-1][1] != "0"
 
 
-def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal):
-    """An interrupted run ends with 130 and says so on the first free line."""
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
+    """An interrupted run ends with 130 and one line that says so; its workers say nothing."""
     terminal.resize(200)
-    run = start(tmp_path, terminal)
-    while "(1 of 1)" not in terminal.output:
+    run = start(tmp_path, terminal, processes, "abcdefgh")
+    while not re.search(r"[1-9]\d* of \d+ steps", terminal.output):
         assert run.poll() is None
         time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
+    os.killpg(run.pid, signal.SIGINT)
     assert run.wait(60) == 130
     shown = terminal.shows()
     assert len(shown) == 2
