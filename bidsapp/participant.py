@@ -22,7 +22,7 @@ from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import SurvivingMultiProcPlugin
+from bidsapp.workflows.engine import SurvivingMultiProcPlugin, interruptible
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
@@ -235,15 +235,16 @@ def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
     if not workflow.list_node_names():
         return
     progress.steps(_steps(workflow))
-    if config.plugin_file:
-        plugin, arguments = _read_plugin(config.plugin_file)
-        workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": progress})
-    elif config.nprocs == 1:
-        workflow.run(plugin="Linear", plugin_args={"status_callback": progress})
-    else:
-        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-        settings = resources | {"raise_insufficient": False, "status_callback": progress}
-        workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+    with interruptible(progress) as told:
+        if config.plugin_file:
+            plugin, arguments = _read_plugin(config.plugin_file)
+            workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": told})
+        elif config.nprocs == 1:
+            workflow.run(plugin="Linear", plugin_args={"status_callback": told})
+        else:
+            resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
+            settings = resources | {"raise_insufficient": False, "status_callback": told}
+            workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
 
 
 def _steps(workflow: pe.Workflow) -> list[str]:

@@ -1,8 +1,11 @@
-"""nipype's engine for processes on one machine, mended: it ends when a worker is killed."""
+"""nipype's engines on one machine, mended: they end when a worker is killed, and on Ctrl-C."""
 
 import multiprocessing
 import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any
 
@@ -43,3 +46,38 @@ def _begin(folder: str) -> None:
     """Begin a worker as nipype does; Ctrl-C ends it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     process_initializer(folder)
+
+
+@contextmanager
+def interruptible(callback: Callable[..., None]) -> Iterator[Callable[..., None]]:
+    """Let Ctrl-C end a graph, which nipype takes for a failure of the node that runs here.
+
+    Parameters
+    ----------
+    callback
+        Takes a node and its new state.
+
+    Yields
+    ------
+    callback
+        The same; after Ctrl-C it raises KeyboardInterrupt at the next change of a node's state.
+    """
+    pressed = threading.Event()
+
+    def press(*arguments: Any) -> None:
+        pressed.set()
+        signal.default_int_handler(*arguments)
+
+    def passed_on(node: Any, status: str, *_: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        callback(node, status)
+
+    if threading.current_thread() is not threading.main_thread():  # gets no signals
+        yield callback
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield passed_on
+    finally:
+        signal.signal(signal.SIGINT, before)
