@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "cohort": {"groupstats", "response"},
     "lesiontables": {"cohort", "rois"},
     "bids": {"config", "rois"},
-    "reports": {"bids", "cohort", "groupstats", "models", "response"},
+    "reports": {"bids", "cohort", "groupstats", "imaging", "models", "response"},
     "phantom": {"models", "bids", "cohort", "lesiontables", "response"},
     "interfaces": {"models", "imaging", "rois", "reports", "bids", "config"},
     "workflows": {"interfaces", "bids", "config", "models"},

@@ -1,5 +1,6 @@
 """The participant page: from a small tree of derivatives, whole, broken and hostile."""
 
+import base64
 import gzip
 import json
 import re
@@ -21,6 +22,7 @@ from bidsapp.reports.arteryfigure import ArterialInput, arterial_input
 from bidsapp.reports.figures import DISPLAY, Curve, Motion, Series
 from bidsapp.reports.findings import findings
 from bidsapp.reports.images import Panel
+from bidsapp.reports.page import script_hash
 from bidsapp.reports.participant import build_participant_page, section_rows, verdict
 from bidsapp.reports.records import load_volume, read_participant
 from bidsapp.reports.sections import SECTIONS
@@ -230,17 +232,50 @@ def test_a_complete_participant_has_every_section(html):
 def test_the_page_is_whole_html_that_loads_nothing(html):
     """Tags are closed, ids unique, links resolve, images are inside, all have an alternative."""
     found = checked(html)
+    pages = [f"sub-01/figures/sub-01_{s}_viewer.html" for s in ("ses-baseline", "ses-1week")]
+    assert [link for link in found.links if not link.startswith("#")] == pages
     assert all(source.startswith(("data:", "#")) for source in found.loaded)
     assert not re.search(r"url\((?!#)|@import", html)
     assert len(found.ids) == len(set(found.ids))
     for link in found.links:
-        assert link.startswith("#")
-        assert link[1:] in found.ids
+        assert link in pages or link[1:] in found.ids
+    assert [tag for tag, _ in found.tags].count("script") == 1
     for tag, attributes in found.tags:
-        assert tag not in ("script", "iframe", "object", "embed")
+        assert tag not in ("iframe", "object", "embed")
         assert tag != "img" or attributes["alt"]
         assert tag != "svg" or attributes["aria-label"]
         assert tag != "th" or attributes["scope"]
+
+
+def test_only_our_own_script_may_run(complete):
+    """The page's policy names the hash of its script: one that data bring in is not run."""
+    for path in (complete / "sub-01.html", *(complete / "sub-01/figures").glob("*_viewer.html")):
+        text = path.read_text(encoding="utf-8")
+        policy = re.search(r"script-src ([^;]*);", text)[1]
+        assert "unsafe" not in policy
+        scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+        assert scripts
+        assert all(f"'{script_hash(code)}'" in policy for code in scripts)
+
+
+def test_the_viewer_holds_the_volumes_in_the_units_of_the_page(complete):
+    """Each map of a session, as a NIfTI file in the page, in shown units, NaN far below zero."""
+    text = (complete / "sub-01/figures/sub-01_ses-1week_viewer.html").read_text(encoding="utf-8")
+    layers = json.loads(re.search(r'id="layers">(.*?)</script>', text, re.DOTALL)[1])
+    names = [layer["name"] for layer in layers]
+    assert names == ["T1w", "f", "D", "ADC", "Ktrans", "ve", "vp", "lesions"]
+    ve = layers[names.index("ve")]
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(ve["data"])))
+    values = np.asanyarray(image.dataobj)
+    assert ve["title"] == "ve (%)"
+    source = load_volume(
+        complete
+        / "sub-01/ses-1week/perf"
+        / "sub-01_ses-1week_space-T1w_model-etofts_param-ve_dcemap.nii.gz"
+    )
+    there = np.linalg.inv(source.affine) @ image.affine @ [2, 3, 1, 1]
+    expected = 100 * source.data[tuple(np.rint(there[:3]).astype(int))]
+    assert values[2, 3, 1] == pytest.approx(expected, abs=0.1)
 
 
 def test_same_derivatives_same_bytes(complete):
@@ -263,7 +298,8 @@ def test_hostile_text_is_only_text(tmp_path):
     html = html_of(tmp_path)
     assert html.count("&lt;script&gt;alert(1)") >= 5
     found = checked(html)
-    assert not {tag for tag, _ in found.tags} & {"script", "b"}
+    assert "b" not in {tag for tag, _ in found.tags}
+    assert [tag for tag, _ in found.tags].count("script") == 1
     assert all(source.startswith(("data:", "#")) for source in found.loaded)
 
 
@@ -287,7 +323,7 @@ def test_missing_rois_are_said(derivatives):
     participant = read_participant(derivatives, "01")
     assert "baseline: no ROI: no lesion values" in texts_of(derivatives)
     assert SECTIONS["lesions"](participant) == SECTIONS["maps"](participant) == []
-    assert len(SECTIONS["registration"](participant)) == 4
+    assert len(SECTIONS["registration"](participant)) == 7
 
 
 def test_native_space_is_said_and_shown(derivatives):
@@ -474,7 +510,7 @@ CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
 STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
 SPOILT = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
 ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
-VALUES = Series(np.array([0.1, np.nan]), np.array([0.0, np.nan]), np.array([0.2, np.nan]))
+VALUES = Series(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
 SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
 

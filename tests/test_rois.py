@@ -10,6 +10,7 @@ from bidsapp.rois import (
     COLUMNS,
     as_labels,
     lesion_series,
+    mean_error,
     summarise,
     summarise_weighted,
     volume_ml,
@@ -151,3 +152,26 @@ def test_a_weighted_course_leaves_out_what_is_missing():
     series = np.array([[1.0, 3.0], [np.nan, 9.0], [3.0, 9.0]])
     np.testing.assert_allclose(weighted_course(series, [0.5, 1.0, 0.25]), [5 / 3, 5])
     assert np.isnan(weighted_course(series, [0.0, 1.0, 0.0])).all()
+
+
+def test_the_error_of_a_mean_knows_that_voxels_share_noise():
+    """A map resampled to half the voxel size has eight times the voxels and no less noise."""
+    errors = np.full((8, 8, 8), 0.4)
+    share = np.ones((8, 8, 8))
+    assert mean_error(errors, share, 0.001, 0.001) == pytest.approx(0.4 / np.sqrt(512))
+    assert mean_error(errors, share, 0.001, 0.008) == pytest.approx(0.4 / np.sqrt(64))
+    assert mean_error(errors, share, 0.001, 10.0) == pytest.approx(0.4), "at least one voxel"
+
+
+def test_the_error_of_a_mean_is_that_of_repeated_noise():
+    """Simulated: the spread of lesion means over 4,000 noisy maps, with voxels in part inside."""
+    rng = np.random.default_rng(2)
+    sigma, share = rng.uniform(0.5, 1.5, 60), rng.uniform(0.8, 1, 60)
+    means = (rng.normal(0, sigma, (4000, 60)) * share).sum(1) / share.sum()
+    assert mean_error(sigma, share, 1, 1) == pytest.approx(means.std(), rel=0.1)
+
+
+def test_the_error_of_a_mean_leaves_out_what_has_none():
+    """Voxels without an error do not count; without any there is none."""
+    assert mean_error([2.0, np.nan], [1, 1], 1, 1) == 2.0
+    assert np.isnan(mean_error([np.nan, 1.0], [1, 0], 1, 1))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from nitransforms.linear import Affine
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from bidsapp.errors import BadInput
 
@@ -28,6 +29,8 @@ class Decomposition:
         Displacement of the point.
     rotation_degrees : float
         Angle of the rotation about its own axis.
+    rotations : (3,) array, degrees
+        That axis times the angle: about x, y and z.
     scales : (3,) array
         Along x, y, z, before the rotation.
     shears : (3,) array
@@ -38,6 +41,7 @@ class Decomposition:
 
     translation: Vector
     rotation_degrees: float
+    rotations: Vector
     scales: Vector
     shears: Vector
     determinant: float
@@ -176,6 +180,7 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
     return Decomposition(
         translation=apply(given, middle) - middle,
         rotation_degrees=float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
+        rotations=Rotation.from_matrix(rotation).as_rotvec(degrees=True),
         scales=scales,
         shears=unit[[0, 0, 1], [1, 2, 2]],
         determinant=float(np.linalg.det(given[:3, :3])),

@@ -1,6 +1,6 @@
 """What a section of a page is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 class Picture:
     """A figure; ``name`` is its file's stem, ``alt`` says it to who cannot see it.
 
-    ``files`` are beside the page, to download.
+    ``files`` are beside the page, to download. One with a ``summary`` is folded behind it.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Picture:
     heading: str = ""
     form: Literal["svg", "png"] = "svg"
     files: tuple[str, ...] = ()
+    summary: str = ""
 
 
 Cell = str | tuple[str, ...]
@@ -48,6 +49,27 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Flicker:
+    """Images of one place, shown in turn: (what it is, figure); ``alt`` says what is seen."""
+
+    name: str
+    layers: Sequence[tuple[str, Figure]]
+    alt: str
+    heading: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of its own, ``figures/<name>.html``, and the words of the link to it."""
+
+    name: str
+    html: Callable[[], str]
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Words:
     """What a section means, in sentences, and what to beware of."""
 
@@ -65,4 +87,4 @@ class Text:
     href: str = ""
 
 
-Block = Picture | Table | Text | Words
+Block = Picture | Table | Text | Words | Flicker | Page

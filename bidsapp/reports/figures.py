@@ -1,7 +1,7 @@
 """Plotting functions: arrays -> Figure. They know no file, and keep no state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,14 +58,29 @@ DISPLAY: dict[str, Display] = {
 """Label, unit, scale, limits and colour map of each parameter: the same in every figure and table,
 so that sessions, lesions and participants compare."""
 
+DISPLAY |= {
+    f"{name}_stderr": replace(
+        row,
+        label=f"SE of {row.label}",
+        limits=(0, row.limits[1] / 5),
+        colormap="cividis",
+        meaning=f"standard error of the {row.meaning}",
+    )
+    for name, row in DISPLAY.items()
+}
+
 
 @dataclass(frozen=True)
 class Curve:
-    """What was measured and what the model makes of it, at the same abscissae."""
+    """What was measured and what the model makes of it, at the same abscissae.
+
+    ``other`` is the course of another model, at abscissae of its own.
+    """
 
     x: Array
     observed: Array
     fitted: Array | None = None
+    other: tuple[Array, Array] | None = None
 
 
 @styled
@@ -102,6 +117,8 @@ def concentration_curves(
                 )
                 if curve.fitted is not None:
                     axes.plot(curve.x / 60, curve.fitted, color=FIT, label="fit")
+                    rest = curve.observed - curve.fitted
+                    axes.plot(curve.x / 60, rest, color=SOFT, lw=0.7, label="residual")
     return with_legend(figure)
 
 
@@ -146,6 +163,9 @@ def diffusion_decay(
                         lw=0.8,
                         label="asymptote",
                     )
+                if curve.other is not None:
+                    b, signal = curve.other
+                    axes.plot(b, signal / first, ":", color=INK, lw=1.1, label="bi-exponential")
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:.1f}")
                 axes.yaxis.set_minor_formatter("{x:.1f}")
@@ -270,11 +290,15 @@ def _empty_column(column: NDArray[np.object_]) -> None:
 
 @dataclass(frozen=True)
 class Series:
-    """One parameter of one lesion over the sessions, as stored; NaN where missing."""
+    """One parameter of one lesion over the sessions, as stored; NaN where missing.
+
+    ``low`` to ``high`` is the middle half of its voxels, ``error`` the standard error of the mean.
+    """
 
     mean: Array
     low: Array
     high: Array
+    error: Array
 
 
 @styled
@@ -305,7 +329,7 @@ def lesion_timeline(
 
     Examples
     --------
-    >>> values = Series(np.array([0.1, 0.2]), np.array([0.0, 0.1]), np.array([0.2, 0.3]))
+    >>> values = Series(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
     >>> lesion_timeline([[values]], ["1"], ["f"], ["-5", "7"], "days").axes[0].get_title("left")
     'f (fraction)'
     """
@@ -336,7 +360,18 @@ def _top(column: NDArray[np.object_]) -> float:
 
 
 def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:
-    """Draw the means, joined over missing sessions, with bars from low to high."""
+    """Draw the means, joined over missing sessions, their errors and the voxels' middle half."""
     found = np.isfinite(values.mean)
-    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.3, lw=4)
+    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)
+    known = found & np.isfinite(values.error)
+    axes.errorbar(
+        positions[known],
+        values.mean[known] * scale,
+        yerr=values.error[known] * scale,
+        fmt="none",
+        color=INK,
+        elinewidth=1,
+        capsize=2.5,
+        clip_on=False,
+    )
     axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

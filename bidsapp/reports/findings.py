@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bidsapp.reports.noise import signal_to_noise, voxel_size
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
 
 Level = Literal["failed", "warning", "missing"]
@@ -20,6 +21,12 @@ CONVERSION = {
     "VoxelsUnusable": "have no baseline, T1 or flip angle to convert their signal with",
 }
 """Counts of `desc-concentration_quality.json` that draw a warning, and what to say."""
+
+SMALL_LESION = 10.0
+"""Voxels of a series that a lesion is worth, below which partial volume draws a warning."""
+
+LOW_SNR = 15.0
+"""Median signal at b = 0 over the residual of the fit that draws a warning when below."""
 
 DISPLACEMENT = 1.0
 """Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
@@ -112,6 +119,33 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
 
 
+def _small_lesions(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty or "measured_ml" not in table:
+        return
+    for session, datatype in _series(participant):
+        zooms = voxel_size(session, datatype)
+        if zooms is None:
+            continue
+        own = {"D", "f", "ADC"} if datatype == "dwi" else {"Ktrans", "ve", "vp"}
+        rows = table[(table["session_id"] == session.label) & table["parameter"].isin(own)]
+        for lesion, ml in rows.groupby("lesion")["measured_ml"].max().items():
+            voxels = float(ml) * 1000 / math.prod(zooms)
+            if 0 < voxels < SMALL_LESION:
+                size = " × ".join(f"{z:.2g}" for z in zooms)
+                text = f"is worth {voxels:.1f} voxels of {size} mm: tissue around it is in its mean"
+                name = f"{session.name}, lesion {lesion}, {DATATYPES[datatype]}"
+                yield Finding("warning", f"{name}: {text}", "lesions")
+
+
+def _noise(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        snr = signal_to_noise(session)
+        if snr is not None and snr < LOW_SNR:
+            text = f"{session.name}, DWI: signal to noise of {snr:.0f} at b = 0"
+            yield Finding("warning", text, "diffusion")
+
+
 def _conversion(participant: Participant) -> Iterator[Finding]:
     for session in participant.sessions:
         name = "desc-concentration_quality.json"
@@ -202,6 +236,8 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _motion,
     _conversion,
     _failed_voxels,
+    _small_lesions,
+    _noise,
     _absent,
 )
 """Every check; a new one is a function and a name here."""

@@ -159,6 +159,35 @@ def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
 
 
 @styled
+def strip(panels: Sequence[Panel]) -> Figure:
+    """Show slices side by side, without a word.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Two strips of panels of one size have one size.
+
+    Examples
+    --------
+    >>> len(strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
+    1
+    """
+    shapes = [np.multiply(p.background.shape, p.spacing) for p in panels]
+    ratios = [float(width / height) for height, width in shapes]
+    figure = Figure(figsize=(WIDTH, WIDTH / sum(ratios)), facecolor="black")
+    grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=ratios)[0]
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0, hspace=0)
+    for axes, panel in zip(grid, panels, strict=True):
+        image_axes(axes)
+        draw_panel(axes, replace(panel, outline=None), None)
+    return figure
+
+
+@styled
 def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
     """Show images slice by slice, the edges of the first one drawn on all.
 

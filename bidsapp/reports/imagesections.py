@@ -1,5 +1,6 @@
 """The sections of the participant page that show images: registration and maps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from bidsapp.reports.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.figures import DISPLAY
 from bidsapp.reports.images import Panel, lesion_maps, registration_overlay
+from bidsapp.reports.movement import flicker, in_words
 from bidsapp.reports.records import (
     DATATYPES,
     Participant,
@@ -27,7 +29,7 @@ from bidsapp.reports.slices import (
     turn,
 )
 
-MAPS = {
+MAPS: Mapping[str, tuple[str, str]] = {
     "f": ("dwi", "param-f_dwimap.nii.gz"),
     "D": ("dwi", "param-D_dwimap.nii.gz"),
     "ADC": ("dwi", "ADC.nii.gz"),
@@ -40,10 +42,23 @@ MAPS = {
 }
 """Where each map of the mosaic is."""
 
+ERRORS = {
+    f"{name}_stderr": (
+        folder,
+        "model-monoexp_param-ADC_desc-stderr_dwimap.nii.gz"
+        if name == "ADC"
+        else ending.replace(f"{name}_", f"{name}_desc-stderr_"),
+    )
+    for name, (folder, ending) in MAPS.items()
+}
+"""Where the standard error of each is."""
+
+Places = Mapping[str, tuple[str, str]]
+"""Name of a map -> its datatype and the end of its file's name."""
+
 REFERENCES = {"dwi": "desc-b0_dwiref.nii.gz", "perf": "desc-mean_dceref.nii.gz"}
 """The average image of each series."""
 
-COLUMNS = ("slice", "T1w", *MAPS)
 
 _QUALITY: dict[Cell, tuple[str, int]] = {
     ("Moved", "mm"): ("translation_mm", 1),
@@ -66,6 +81,8 @@ class Onto:
     name: str
     image: Path
     quality: Path | None
+    acquired: Path | None = None
+    transform: Path | None = None
 
 
 def registration(participant: Participant) -> list[Block]:
@@ -76,8 +93,15 @@ def registration(participant: Participant) -> list[Block]:
     groups = [(session, _series_onto(session)) for session in participant.sessions]
     groups.append((reference, _sessions_onto(participant)))
     done = [(fixed, moving) for fixed, moving in groups if moving]
-    table = _quality_table([onto for _, moving in done for onto in moving])
-    return [table, *(_overlay(fixed, moving) for fixed, moving in done)] if done else []
+    if not done:
+        return []
+    blocks: list[Block] = [
+        _quality_table([onto for _, moving in done for onto in moving]),
+        _words_table(done),
+    ]
+    for fixed, moving in done:
+        blocks += _overlay(fixed, moving)
+    return blocks
 
 
 def _series_onto(session: Session) -> list[Onto]:
@@ -87,7 +111,10 @@ def _series_onto(session: Session) -> list[Onto]:
         path = session.find(datatype, REFERENCES[datatype], "T1w") if session.t1w else None
         if path:
             quality = session.find(datatype, "desc-coreg_quality.json")
-            found.append(Onto(session, name, path, quality))
+            acquired = session.find(datatype, REFERENCES[datatype])
+            kind = "dwi" if datatype == "dwi" else "dce"
+            moved = session.find(datatype, f"from-{kind}_to-T1w_mode-image_desc-coreg_xfm.txt")
+            found.append(Onto(session, name, path, quality, acquired, moved))
     return found
 
 
@@ -98,7 +125,8 @@ def _sessions_onto(participant: Participant) -> list[Onto]:
         path = session.find("anat", "desc-preproc_T1w.nii.gz", "individual")
         if path:
             quality = session.find("anat", "desc-longitudinal_quality.json")
-            found.append(Onto(session, "T1w", path, quality))
+            moved = session.find("anat", "from-T1w_to-individual_mode-image_xfm.txt")
+            found.append(Onto(session, "T1w", path, quality, session.t1w, moved))
     return found
 
 
@@ -115,13 +143,14 @@ def _mask(session: Session) -> Volume | None:
     return load_volume(path) if path else None
 
 
-def _overlay(fixed: Session, moving: list[Onto]) -> Picture:
-    """Show images on the T1w of a session."""
+def _overlay(fixed: Session, moving: list[Onto]) -> list[Block]:
+    """Show images on the T1w of a session: with its edges, and in turn with it."""
     assert fixed.t1w is not None
     grid, mask = load_volume(fixed.t1w), _mask(fixed)
     cuts = _overview_cuts(grid, mask)
     volumes = [grid, *(load_volume(onto.image) for onto in moving)]
     rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    frames = None
     if mask is not None:
         brains = [np.asarray(turn(np.take(mask.data > 0, i, axis)), bool) for axis, i in cuts]
         rows[0] = [replace(p, outline=brain) for p, brain in zip(rows[0], brains, strict=True)]
@@ -135,7 +164,21 @@ def _overlay(fixed: Session, moving: list[Onto]) -> Picture:
         title = f"{', '.join(names)}: T1w on that of {fixed.name}"
     stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
     alt = f"{title}: three axial, a coronal and a sagittal slice of each."
-    return Picture(stem, figure, alt, "", heading=title, form="png")
+    blocks: list[Block] = [Picture(stem, figure, alt, "", heading=title, form="png")]
+    for onto, name, row in zip(moving, names, rows[1:], strict=True):
+        if onto.acquired:
+            blocks.append(
+                flicker(
+                    f"{stem}_{name}",
+                    f"{onto.session.name}: {onto.name} before and after",
+                    rows[0],
+                    row,
+                    load_volume(onto.acquired),
+                    (grid, cuts, frames),
+                    (f"T1w of {fixed.name}", f"{onto.name} of {onto.session.name}"),
+                )
+            )
+    return blocks
 
 
 def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
@@ -165,46 +208,104 @@ def _quality_table(moving: list[Onto]) -> Table:
     return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
 
 
+def _words_table(groups: list[tuple[Session, list[Onto]]]) -> Table:
+    """Say in words how each image was moved."""
+    rows: list[list[Cell]] = []
+    for fixed, moving in groups:
+        mask = _mask(fixed)
+        inside = np.argwhere(mask.data > 0) if mask is not None else np.zeros((1, 3))
+        centre = inside.mean(axis=0)
+        affine = mask.affine if mask is not None else np.eye(4)
+        middle = affine[:3, :3] @ centre + affine[:3, 3]
+        for onto in moving:
+            words = in_words(onto.transform, middle) if onto.transform else "not recorded"
+            rows.append([f"{onto.session.name}: {onto.name}", words])
+    caption = "How each image was moved, at the middle of the brain; the patient's left and right"
+    return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
+
+
 def maps(participant: Participant) -> list[Block]:
     """Show each lesion's maps, a row per session."""
-    rows = {session: _session_panels(session) for session in participant.sessions}
-    blocks: list[Block] = []
+    return [*_mosaics(participant, MAPS, "maps")]
+
+
+def errors(participant: Participant) -> list[Block]:
+    """Show the standard errors of each lesion's maps, where they are asked for."""
+    blocks = _mosaics(participant, ERRORS, "errors")
+    return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
+
+
+def _mosaics(participant: Participant, places: Places, name: str) -> list[Picture]:
+    """Show maps of each lesion, a row per session; none of a lesion without any."""
+    rows = {session: _session_panels(session, places) for session in participant.sessions}
+    blocks = []
     for lesion in participant.lesion_names:
         seen = {session: panels[lesion] for session, panels in rows.items() if lesion in panels}
-        if not seen:
+        columns = ["slice", "T1w", *places]
+        columns = [c for c in columns if any(c in panels for panels in seen.values())]
+        if not seen or (places is ERRORS and len(columns) == 2):
             continue
-        columns = [c for c in COLUMNS if any(c in panels for panels in seen.values())]
         figure = lesion_maps(
             [[panels.get(c) for c in columns] for panels in seen.values()],
             [session.name for session in seen],
             [_HEADINGS.get(c, c) for c in columns],
         )
-        shown = ", ".join(c for c in columns if c in DISPLAY) or "no maps"
+        shown = ", ".join(DISPLAY[c].label for c in columns if c in DISPLAY) or "no maps"
         title = participant.title(lesion)
         alt = f"{title} in {', '.join(s.name for s in seen)}: anatomy and {shown}."
         gone = [s.name for s in participant.sessions if s not in seen]
         caption = f"No outline of this lesion in: {', '.join(gone)}." if gone else ""
-        stem = f"{participant.label}_desc-lesion{lesion}maps"
+        stem = f"{participant.label}_desc-lesion{lesion}{name}"
         blocks.append(Picture(stem, figure, alt, caption, heading=title, form="png"))
     return blocks
 
 
-def _session_panels(session: Session) -> dict[int, dict[str, Panel]]:
+def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.ndarray]:
+    """Return the values of each map on the T1w in the voxels of each lesion.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    values : dict of (session label, lesion, parameter) to (N,) array
+        As stored; voxels without a value are left out.
+    """
+    found = {}
+    for session in participant.sessions:
+        anatomy = load_volume(session.t1w) if session.t1w else None
+        labels = session.lesions(anatomy, "anat") if anatomy else None
+        if anatomy is None or labels is None:
+            continue
+        for name, place in MAPS.items():
+            path = session.image(*place)
+            volume = load_volume(path) if path else None
+            if volume is None or not volume.same_grid(anatomy):
+                continue
+            for lesion in (int(n) for n in np.unique(labels) if n > 0):
+                inside = volume.data[labels == lesion]
+                found[session.label, lesion, name] = inside[np.isfinite(inside)]
+    return found
+
+
+def _session_panels(session: Session, places: Places) -> dict[int, dict[str, Panel]]:
     """Cut the panels of every lesion in a session; each map is loaded once."""
     if session.t1w is not None:
-        return _grid_panels(session, session.t1w, list(MAPS), "anat")
+        return _grid_panels(session, session.t1w, places, "anat")
     panels: dict[int, dict[str, Panel]] = {}
     for datatype, reference in REFERENCES.items():
-        names = [name for name, (folder, _) in MAPS.items() if folder == datatype]
-        path = session.find(datatype, reference) or session.find(datatype, MAPS[names[0]][1])
+        own = {name: place for name, place in places.items() if place[0] == datatype}
+        first = next(iter(own.values()))[1]
+        path = session.find(datatype, reference) or session.find(datatype, first)
         if path is not None:
-            for lesion, found in _grid_panels(session, path, names, datatype).items():
+            for lesion, found in _grid_panels(session, path, own, datatype).items():
                 panels[lesion] = found | panels.get(lesion, {})
     return panels
 
 
 def _grid_panels(
-    session: Session, anatomy: Path, names: list[str], datatype: str
+    session: Session, anatomy: Path, places: Places, datatype: str
 ) -> dict[int, dict[str, Panel]]:
     """Cut the lesions drawn on one grid out of its anatomy and its maps."""
     background = load_volume(anatomy)
@@ -221,8 +322,8 @@ def _grid_panels(
         box = detail_box(outline, whole.spacing)
         panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop(whole, box)}
         frames[lesion] = whole, cut, box
-    for name in names:
-        path = session.image(*MAPS[name])
+    for name, place in places.items():
+        path = session.image(*place)
         values = load_volume(path) if path else None
         if values is None or not values.same_grid(background):
             continue

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from importlib.metadata import version
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
@@ -30,7 +31,51 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["version"] = version("metperf")
+    environment.globals["script"] = script("sort.js", "flicker.js")
+    environment.globals["script_hash"] = script_hash
     return environment
+
+
+def script(*names: str) -> Markup:
+    """Join scripts of ``bidsapp/reports/templates`` for the inside of a ``<script>``.
+
+    Parameters
+    ----------
+    *names : str
+
+    Returns
+    -------
+    code : markupsafe.Markup
+
+    Examples
+    --------
+    >>> "use strict" in script("sort.js")
+    True
+    """
+    folder = files("bidsapp.reports") / "templates"
+    code = "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return Markup(code)  # noqa: S704 (ours)
+
+
+def script_hash(code: str) -> str:
+    """Name a script by its hash, so that a page's policy lets this one run and no other.
+
+    Parameters
+    ----------
+    code : str
+        All between ``<script>`` and ``</script>``.
+
+    Returns
+    -------
+    source : str
+
+    Examples
+    --------
+    >>> script_hash("")
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    digest = hashlib.sha256(code.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def render(template: str, **context: object) -> str:
@@ -124,6 +169,30 @@ def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
+    """Draw a figure of grey images as a JPEG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> jpeg_bytes(Figure(), dpi=20)[:2].hex()
+    'ffd8'
+    """
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
 def inline_svg(data: bytes, alt: str) -> Markup:
     """Put an SVG file inside a page, its ids made unique there.
 
@@ -173,71 +242,28 @@ def _with_own_ids(drawing: str, prefix: str) -> str:
     return re.sub(r"<[^>]+>", retag, drawing)
 
 
-def inline_png(data: bytes, alt: str) -> Markup:
-    """Put a PNG file inside a page.
+def inline_image(data: bytes, alt: str, kind: str = "png") -> Markup:
+    """Put a PNG or JPEG file inside a page.
 
     Parameters
     ----------
     data : bytes
     alt : str
         What someone who cannot see the figure needs to know.
+    kind : {"png", "jpeg"}
 
     Returns
     -------
     element : markupsafe.Markup
-        ``<img alt=... src="data:image/png;base64,...">``.
+        ``<img alt=... src="data:image/...;base64,...">``.
 
     Examples
     --------
-    >>> str(inline_png(b"", "a map"))
+    >>> str(inline_image(b"", "a map"))
     '<img alt="a map" src="data:image/png;base64,">'
     """
     code = base64.b64encode(data).decode("ascii")
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, code)
-
-
-def svg(figure: Figure, alt: str) -> Markup:
-    """Draw a figure as inline SVG (for lines and points).
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    alt : str
-        What someone who cannot see the figure needs to know.
-
-    Returns
-    -------
-    element : markupsafe.Markup
-
-    Examples
-    --------
-    >>> str(svg(Figure(), "an empty figure"))[:43]
-    '<svg role="img" aria-label="an empty figure'
-    """
-    return inline_svg(svg_bytes(figure), alt)
-
-
-def png(figure: Figure, alt: str, dpi: float = PNG_DPI) -> Markup:
-    """Draw a figure as an image inside the page (for images and dense plots).
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    alt : str
-        What someone who cannot see the figure needs to know.
-    dpi : float
-        Pixels per inch.
-
-    Returns
-    -------
-    element : markupsafe.Markup
-
-    Examples
-    --------
-    >>> str(png(Figure(), "an empty figure", dpi=20))[:26]
-    '<img alt="an empty figure"'
-    """
-    return inline_png(png_bytes(figure, dpi), alt)
+    return Markup('<img alt="{}" src="data:image/{};base64,{}">').format(alt, kind, code)
 
 
 def write_page(path: Path, html: str) -> None:

@@ -5,12 +5,21 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from bidsapp.bids.derivatives import write_bytes
-from bidsapp.errors import BadInput
-from bidsapp.reports.blocks import Block, Picture
+from bidsapp.errors import BadInput, NotWritable
+from bidsapp.reports.blocks import Block, Flicker, Page, Picture
 from bidsapp.reports.findings import Finding, findings
-from bidsapp.reports.page import inline_png, inline_svg, png_bytes, render, svg_bytes, write_page
+from bidsapp.reports.page import (
+    inline_image,
+    inline_svg,
+    jpeg_bytes,
+    png_bytes,
+    render,
+    svg_bytes,
+    write_page,
+)
 from bidsapp.reports.records import DATATYPES, Participant, read_participant
 from bidsapp.reports.sections import SECTIONS
 
@@ -53,8 +62,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
             text = f"{row['title']}: this section could not be made ({problem})"
             known = [Finding("failed", text, row["id"]), *known]
         if blocks or problem or row["absent"]:
-            drawn = [_drawn(block, found.folder / "figures") for block in blocks]
-            sections.append({**row, "problem": problem, "blocks": drawn})
+            sections.append({**row, "problem": problem, "blocks": blocks})
     page = output_dir / f"{found.label}.html"
     html = render(
         "participant.html.j2",
@@ -86,19 +94,31 @@ def section_rows() -> list[dict[str, str]]:
     return rows
 
 
-def _blocks(participant: Participant, section: str) -> tuple[list[Block], str]:
-    """Make the blocks of a section, or say why they cannot be made."""
+def _blocks(participant: Participant, section: str) -> tuple[list[dict[str, Any]], str]:
+    """Make and draw the blocks of a section, or say why they cannot be made."""
     try:
-        return SECTIONS[section](participant), ""
+        blocks = SECTIONS[section](participant)
+        return [_drawn(block, participant.folder / "figures") for block in blocks], ""
+    except NotWritable:
+        raise
     except Exception as error:  # one broken file must not hide the rest of the page
         return [], f"{type(error).__name__}: {error}"
 
 
 def _drawn(block: Block, folder: Path) -> dict[str, Any]:
     """Return what the template needs of a block; a figure is also saved as a file."""
+    if isinstance(block, Page):
+        write_bytes(folder / f"{block.name}.html", block.html().encode())
+        href = quote(f"{folder.parent.name}/{folder.name}/{block.name}.html")
+        return {"kind": "Page", "block": block, "href": href}
+    if isinstance(block, Flicker):
+        layers = [
+            (name, inline_image(jpeg_bytes(figure), name, "jpeg")) for name, figure in block.layers
+        ]
+        return {"kind": "Flicker", "block": block, "layers": layers}
     if not isinstance(block, Picture):
         return {"kind": type(block).__name__, "block": block}
-    draw, inline = (svg_bytes, inline_svg) if block.form == "svg" else (png_bytes, inline_png)
+    draw, inline = (svg_bytes, inline_svg) if block.form == "svg" else (png_bytes, inline_image)
     data = draw(block.figure)
     write_bytes(folder / f"{block.name}.{block.form}", data)
     return {"kind": "Picture", "block": block, "image": inline(data, block.alt)}

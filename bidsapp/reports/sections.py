@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bidsapp.models import MODELS
+from bidsapp.errors import BadInput, FitError
+from bidsapp.models import MODELS, fit
 from bidsapp.reports.arterysection import arterial
 from bidsapp.reports.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.figures import (
@@ -23,9 +24,12 @@ from bidsapp.reports.figures import (
     motion_traces,
 )
 from bidsapp.reports.findings import DISPLACEMENT
-from bidsapp.reports.imagesections import maps, registration
+from bidsapp.reports.histograms import histograms
+from bidsapp.reports.imagesections import errors, lesion_values, maps, registration
 from bidsapp.reports.modelsection import modelchoice, noise_levels
+from bidsapp.reports.noise import noise_table
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
+from bidsapp.reports.viewer import viewers
 
 TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
 
@@ -125,8 +129,8 @@ def timeline(participant: Participant) -> list[Block]:
 
 def _series(participant: Participant, lesion: int, parameter: str) -> Series:
     rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
-    keys = ("mean", "p25", "p75")
-    values = [[np.nan if row is None else float(row[k]) for row in rows] for k in keys]
+    keys = ("mean", "p25", "p75", "standard_error")
+    values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
     return Series(*(np.array(v) for v in values))
 
 
@@ -140,7 +144,7 @@ def diffusion(participant: Participant) -> list[Block]:
     """Plot how each lesion's signal decays."""
     ending = "seg-enhancing_desc-signal_timeseries.tsv"
     blocks = _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
-    return [*blocks, *noise_levels(participant)] if blocks else []
+    return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
 
 
 def _curve_blocks(
@@ -170,9 +174,35 @@ def _curve(table: pd.DataFrame, x: str, lesion: int) -> Curve | None:
     column = f"lesion-{lesion}"
     if column not in table or table[column].isna().all():
         return None
-    fit = f"{column}_fit"
-    numbers = {name: table[name].to_numpy(float) for name in (x, column, fit) if name in table}
-    return Curve(numbers[x], numbers[column], numbers.get(fit))
+    fitted = f"{column}_fit"
+    numbers = {name: table[name].to_numpy(float) for name in (x, column, fitted) if name in table}
+    other = _biexponential(numbers[x], numbers[column]) if x == "bvalue" else None
+    return Curve(numbers[x], numbers[column], numbers.get(fitted), other)
+
+
+def _biexponential(b: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fit the bi-exponential decay to a lesion's mean; None where it has too few b-values."""
+    try:
+        found = fit("ivim-biexponential", signal, bvalues=b)
+    except (BadInput, FitError):
+        return None
+    fine = np.linspace(b.min(), b.max(), 200)
+    model = MODELS["ivim-biexponential"]
+    return fine, model.predict(found.values, bvalues=fine)
+
+
+def distribution(participant: Participant) -> list[Block]:
+    """Show how each parameter is distributed over the voxels of each lesion, by session."""
+    values = lesion_values(participant)
+    names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
+    shown = [p for p in TIMELINE if any(key[2] == p for key in values)]
+    if not names or not shown:
+        return []
+    sessions = [s for s in participant.sessions if any(key[0] == s.label for key in values)]
+    rows = [[{s.name: values.get((s.label, n, p)) for s in sessions} for p in shown] for n in names]
+    figure = histograms(rows, [f"Lesion {n}" for n in names], shown)
+    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, a line per session."
+    return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
 
 
 def motion(participant: Participant) -> list[Block]:
@@ -203,6 +233,11 @@ def _motion(path: Path) -> Motion:
     shifts, turns = (table[names].to_numpy(float) for names in columns)
     outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None
     return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
+
+
+def viewer(participant: Participant) -> list[Block]:
+    """Link to the viewer of every session."""
+    return [*viewers(participant)]
 
 
 def methods(participant: Participant) -> list[Block]:
@@ -269,7 +304,10 @@ SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
         lesions,
         timeline,
         registration,
+        viewer,
         maps,
+        errors,
+        distribution,
         enhancement,
         modelchoice,
         arterial,

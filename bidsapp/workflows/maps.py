@@ -122,12 +122,10 @@ def _connect_space(
         )
     if space in config.output_spaces:
         pairs = [(f, n) for f in fits for n in f.measured]
+        pairs += [(f, f"{n}_stderr") for f, n in pairs] if space == "T1w" else []
         paths = [map_path(session, f.datatype, f.model, n, space) for f, n in pairs]
         sidecars = [map_sidecar(f.model, n, f.source, config, f.options, space) for f, n in pairs]
-        unwritten = len(pairs) if space == "T1w" else 0  # the errors are for the lesion tables
-        writer = save(
-            f"save_{space}", config, [*paths, *[None] * unwritten], [*sidecars, *[{}] * unwritten]
-        )
+        writer = save(f"save_{space}", config, paths, sidecars)
         learnt = pe.Node(niu.Merge(len(fits)), name=f"learnt_for_{space}")
         for i, fitted in enumerate(fits, 1):
             workflow.connect(fitted.node, "learnt", learnt, f"in{i}")
