@@ -14,6 +14,12 @@ LACK = (
     "Chromium is not installed: apt-get install chromium (scripts/bootstrap --dev does it where "
     f"that needs no password), or any of {', '.join(NAMES)} on the PATH"
 )
+WITHOUT_GPU = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+"""WebGL, which the viewer draws with, calculated by the processor."""
+
+PATIENCE = 120_000
+"""Longest that anything may take, ms: the machine may be busy with other tests."""
+
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -31,7 +37,7 @@ class Heard:
 def chromium() -> Iterator[Browser]:
     """Run the browser, and end it."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WITHOUT_GPU)
         yield browser
         browser.close()
 
@@ -49,6 +55,7 @@ def listen(page: Page) -> Heard:
 def opened(browser: Browser, path: Path, viewport: dict[str, int]) -> tuple[Page, Heard]:
     """Open a page from disk and unfold all that is folded."""
     page = browser.new_page(viewport=viewport, reduced_motion="reduce")
+    page.set_default_timeout(PATIENCE)
     heard = listen(page)
     page.goto(path.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")

@@ -18,8 +18,10 @@ from bidsapp.reports import page as pages
 from bidsapp.reports.blocks import Table, Text
 from bidsapp.reports.participant import build_participant_page
 
-NAMES = ["participant", "troubled", "empty", "group", "table"]
+REPORTS = ["participant", "troubled", "empty", "group", "table"]
 """A complete participant, one with failures, one without results; the group; a table to sort."""
+
+NAMES = [*REPORTS, "viewer"]
 
 COLUMNS = {
     "Lesion": ["sub-02 1", "sub-10 1", "sub-01 2", "sub-01 1", "sub-03 1"],
@@ -85,6 +87,7 @@ def written(tmp_path_factory):
         "empty": build_participant_page(root / "empty", "01"),
         "group": write_group(root / "group"),
         "table": write_table(root / "table"),
+        "viewer": root / "sub-01/figures/sub-01_ses-1week_viewer.html",
     }
 
 
@@ -100,6 +103,12 @@ def browser():
 @pytest.fixture(scope="module", params=NAMES)
 def path(request, written):
     """Each page in turn."""
+    return written[request.param]
+
+
+@pytest.fixture(scope="module", params=REPORTS)
+def report(request, written):
+    """Each page in turn that is to be printed."""
     return written[request.param]
 
 
@@ -263,11 +272,49 @@ def test_a_page_fits_its_window(browser, path, viewport):
     page.close()
 
 
-def test_a_printed_page_is_whole(page):
+def test_a_printed_page_is_whole(browser, report):
     """On A4 nothing reaches beyond the paper, tables included, and no box scrolls."""
+    page, _ = opened(browser, report, LAPTOP)
     paper = {"width": 718, "height": 1046}  # 210 mm x 297 mm without margins of 1 cm, at 96 dpi
     page.set_viewport_size(paper)
     page.emulate_media(media="print")
     everything = BEYOND.replace(".scroll *, .pan *", "svg *")
     assert page.evaluate(everything, paper["width"]) == []
     assert page.pdf(format="A4")[:5] == b"%PDF-"
+    page.close()
+
+
+@pytest.fixture
+def viewer(browser, written):
+    """The viewer of a session, its volumes loaded; it ends without a word on the console."""
+    page, heard = opened(browser, written["viewer"], LAPTOP)
+    page.locator("#value", has_text="T1w").wait_for()
+    yield page
+    page.close()
+    assert heard.said == []
+
+
+def test_the_viewer_moves_its_crosshair(viewer):
+    """By a click, by keys and by the list of lesions; where it is and the value there are told."""
+    line, view = viewer.locator("#value"), viewer.locator("#view")
+    told = [line.inner_text()]
+    size = view.bounding_box()
+    view.click(position={"x": size["width"] * 0.2, "y": size["height"] * 0.2})
+    told.append(line.inner_text())
+    view.press("l")
+    told.append(line.inner_text())
+    viewer.get_by_label("Go to").select_option(index=2)
+    told.append(line.inner_text())
+    assert len(set(told)) == len(told)
+    assert all(re.search(r"\d mm (left|right)", text) for text in told)
+
+
+def test_the_viewer_changes_its_map(viewer):
+    """The value under the cross-hair is that of the map chosen, in the unit of the report."""
+    viewer.get_by_label("Go to").select_option(index=1)
+    told = {}
+    for name in ("f", "Ktrans"):
+        viewer.get_by_label("Map").select_option(name)
+        told[name] = viewer.locator("#value").inner_text()
+    assert "f (fraction): " in told["f"]
+    assert "Ktrans (1/min): " in told["Ktrans"]
