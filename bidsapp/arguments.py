@@ -265,7 +265,11 @@ def _add_resources(made: ArgumentParser) -> None:
 def _add_behaviour(made: ArgumentParser) -> None:
     group = made.add_argument_group("behaviour")
     group.add_argument("--dry-run", action="store_true", help="tell what would be done, and stop")
-    group.add_argument("--reports-only", action="store_true", help="build the pages again")
+    group.add_argument(
+        "--reports-only",
+        action="store_true",
+        help="build the pages of the level again, from what is stored; analyse no image",
+    )
     group.add_argument(
         "--boilerplate-only", "--boilerplate_only", action="store_true", help="only CITATION.md"
     )

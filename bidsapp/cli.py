@@ -200,6 +200,7 @@ def _participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.validate import validate
     from bidsapp.citation import methods
     from bidsapp.participant import check_config, describe, run_participant
+    from bidsapp.progress import progress
 
     if options.reports_only:
         return _rebuild(config)
@@ -227,11 +228,12 @@ def _participant_level(config: Config, options: Namespace) -> int:
         return 0
     describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     outcomes = []
-    for i, participant in enumerate(participants, 1):
-        _LOG.info("%s (%d of %d)", participant.id, i, len(participants))
-        outcomes.append(run_participant(participant, config, _LOG.info))
-        for text in outcomes[-1].failures:
-            _LOG.error("%s: %s", participant.id, text)
+    with progress(len(participants), _LOG) as told:
+        for participant in participants:
+            told.participant(participant.id)
+            outcomes.append(run_participant(participant, config, told))
+            for text in outcomes[-1].failures:
+                _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
     if failed:

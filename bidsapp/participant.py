@@ -3,14 +3,14 @@
 import json
 import math
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nipype
 import yaml
+from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
@@ -18,14 +18,14 @@ from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import SurvivingMultiProcPlugin
+from bidsapp.workflows.engine import SurvivingMultiProcPlugin, interruptible
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
-_SLOW = 2.0
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
 _CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
 
@@ -53,9 +53,7 @@ class Outcome:
         return [text for steps in self.sessions.values() for text in steps.failed]
 
 
-def run_participant(
-    participant: Participant, config: Config, report: Callable[[str], None]
-) -> Outcome:
+def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
     """Run one participant as far as its data allow.
 
     Parameters
@@ -64,8 +62,8 @@ def run_participant(
         What the data set has.
     config
         How to run.
-    report
-        Takes a line of progress.
+    progress
+        Takes the names of all steps, and what becomes of each.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def run_participant(
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
     _write_sessions(participant, config)
     write_bytes(log / "app.toml", config.to_toml().encode())
-    error = _attempt(participant, config, log, report)
+    error = _attempt(participant, config, log, progress)
     crashed = _add_crashes(participant, sessions, log)
     if error and not crashed:
         next(iter(sessions.values())).failed.append(error)
@@ -86,14 +84,12 @@ def run_participant(
     return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
 
 
-def _attempt(
-    participant: Participant, config: Config, log: Path, report: Callable[[str], None]
-) -> str | None:
+def _attempt(participant: Participant, config: Config, log: Path, progress: Lines) -> str | None:
     """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(participant, config)
         _configure_nipype(workflow, log, config)
-        _run(workflow, config, report)
+        _run(workflow, config, progress)
     except MetperfError as error:
         return str(error)
     except Exception as error:
@@ -234,20 +230,27 @@ def _configure_nipype(workflow: pe.Workflow, log: Path, config: Config) -> None:
         workflow.write_graph(str(log / "graph.dot"), graph2use="colored", simple_form=True)
 
 
-def _run(workflow: pe.Workflow, config: Config, report: Callable[[str], None]) -> None:
+def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
     """Run the graph under the plugin that was asked for."""
     if not workflow.list_node_names():
         return
-    progress = Progress(len(workflow.list_node_names()), report)
-    if config.plugin_file:
-        plugin, arguments = _read_plugin(config.plugin_file)
-        workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": progress})
-    elif config.nprocs == 1:
-        workflow.run(plugin="Linear", plugin_args={"status_callback": progress})
-    else:
-        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-        settings = resources | {"raise_insufficient": False, "status_callback": progress}
-        workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+    progress.steps(_steps(workflow))
+    with interruptible(progress) as told:
+        if config.plugin_file:
+            plugin, arguments = _read_plugin(config.plugin_file)
+            workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": told})
+        elif config.nprocs == 1:
+            workflow.run(plugin="Linear", plugin_args={"status_callback": told})
+        else:
+            resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
+            settings = resources | {"raise_insufficient": False, "status_callback": told}
+            workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+
+
+def _steps(workflow: pe.Workflow) -> list[str]:
+    """Return the names of the nodes that are run: all but those that only hand values on."""
+    names: list[str] = workflow.list_node_names()
+    return [n for n in names if not isinstance(workflow.get_node(n).interface, IdentityInterface)]
 
 
 def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
@@ -256,29 +259,6 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     if not isinstance(settings, dict) or "plugin" not in settings:
         raise UsageError(f"{path}: must be YAML with the key 'plugin'")
     return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
-
-
-class Progress:
-    """Tells of every node that took its time, and of every one that failed."""
-
-    def __init__(self, total: int, report: Callable[[str], None]) -> None:
-        self.total, self.report = total, report
-        self.ended = 0
-        self.started: dict[str, float] = {}
-
-    def __call__(self, node: Any, status: str, *_: Any) -> None:
-        """Take one change of a node's state from nipype."""
-        name = str(node.fullname)
-        if status == "start":
-            self.started[name] = time.monotonic()
-            return
-        self.ended += 1
-        seconds = time.monotonic() - self.started.pop(name, time.monotonic())
-        words = name.replace("_", "-").replace(".", " ")
-        if status == "exception":
-            self.report(f"[{self.ended}/{self.total}] {words}: failed")
-        elif seconds >= _SLOW:
-            self.report(f"[{self.ended}/{self.total}] {words} ({seconds:.0f} s)")
 
 
 def crashes(log: Path) -> list[tuple[str, str]]:

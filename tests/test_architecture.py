@@ -33,7 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "interfaces": {"models", "imaging", "rois", "reports", "bids", "config"},
     "workflows": {"interfaces", "bids", "config", "models"},
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
-    "participant": {"bids", "config", "reports", "workflows"},
+    "progress": set(),
+    "participant": {"bids", "config", "progress", "reports", "workflows"},
     "citation": {"config", "models"},
     "argumenttypes": set(),
     "arguments": {"argumenttypes", "config", "models"},
@@ -46,6 +47,7 @@ ARROWS: dict[str, set[str]] = {
         "group",
         "participant",
         "phantom",
+        "progress",
         "reports",
     },
 }
@@ -57,6 +59,7 @@ OUTSIDE = {
     "errors": set(),
     "models": {"numpy", "scipy"},
     "response": {"numpy"},
+    "progress": set(),
     "groupstats": {"numpy", "scipy"},
     "cohort": {"numpy", "pandas"},
 }

@@ -126,6 +126,13 @@ def test_the_seed_decides_the_draws():
     assert not first.exact
 
 
+def test_three_patients_have_a_p_value_but_no_interval():
+    """One draw in nine is of one patient alone and tells no error: missing, not a warning."""
+    test = cluster_test([1.0, 2.0, 4.0, 3.0], ["a", "b", "c", "c"], seed=0)
+    assert test.pvalue == 0.25
+    assert not np.isfinite([test.low, test.high]).any()
+
+
 def test_leaving_a_patient_out_is_the_test_of_the_others():
     """Each row equals the paired t test of the lesions that are left."""
     change = np.random.default_rng(4).normal(1, 2, 20)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bidsapp.cli import main
 from bidsapp.cohort import GroupResult, analyse, session_labels
 from bidsapp.cohort.dictionary import TABLES as DESCRIBED
 from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse, UsageError
@@ -245,6 +246,16 @@ def test_a_second_run_writes_the_same_bytes(outputs):
     first = {path: path.read_bytes() for path in outputs.rglob("group*.*")}
     run_group(outputs)
     assert first == {path: path.read_bytes() for path in outputs.rglob("group*.*")}
+
+
+def test_reports_only_builds_the_group_page_again(tmp_path):
+    """After those of the participants, to which it links, from tables alone: there is no image."""
+    folder = write_outputs(tmp_path / "out", study_rows())
+    (tmp_path / "bids").mkdir()
+    words = [str(tmp_path / "bids"), str(folder), "participant", "group", "--reports-only"]
+    assert main([*words, "--participant-label", "sub-02"]) == 0
+    assert {page.name for page in folder.glob("*.html")} == {"sub-02.html", "group.html"}
+    assert 'href="sub-02.html"' in (folder / "group.html").read_text(encoding="utf-8")
 
 
 def test_the_wide_table_can_be_analysed_as_a_study_table(written, from_table):

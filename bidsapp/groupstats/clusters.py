@@ -156,7 +156,8 @@ def _bootstrap(
             scores.append((drawn - mean) / its_error)
     score = np.concatenate(scores)
     score = score[~np.isnan(score)]
-    tails = np.quantile(score, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    with np.errstate(invalid="ignore"):  # draws of one patient alone score infinity: no interval
+        tails = np.quantile(score, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
     return float(mean[0] - tails[1] * error[0]), float(mean[0] - tails[0] * error[0])
 
 

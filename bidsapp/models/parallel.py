@@ -5,6 +5,7 @@ Threads would not do: between the many short operations of a fit they wait for e
 
 import mmap
 import multiprocessing
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -78,5 +79,6 @@ def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) ->
 
 
 def _run(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
     for part in parts:
         run(part)

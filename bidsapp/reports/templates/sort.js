@@ -12,7 +12,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 function value(row, column) {
-  const text = row.cells[column].textContent.trim();
+  const cell = row.cells[column].cloneNode(true);
+  for (const more of cell.querySelectorAll("small")) more.remove();
+  const text = cell.textContent.trim();
   const number = parseFloat(text.replace(/\u2212/g, "-").replace(/^[<>] ?/, ""));
   return [Number.isNaN(number) ? Infinity : number, text];
 }
@@ -29,3 +31,13 @@ function sort(table, cell, column) {
   });
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
+// A figure that is wider than its window is moved by the arrow keys, too.
+function reach() {
+  for (const box of document.querySelectorAll(".pan")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+window.addEventListener("resize", reach);
+window.addEventListener("load", reach);
+document.addEventListener("toggle", reach, true);
