@@ -199,7 +199,7 @@ def _participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.query import Query, read_filters
     from bidsapp.bids.validate import validate
     from bidsapp.citation import methods
-    from bidsapp.participant import check_config, describe, run_participant
+    from bidsapp.participant import check_config, run_participant
 
     if options.reports_only:
         return _rebuild(config)
@@ -222,9 +222,7 @@ def _participant_level(config: Config, options: Namespace) -> int:
             "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
         )
     if options.dry_run:
-        for participant in participants:
-            print("\n".join(describe(participant, config)))
-        return 0
+        return _describe(participants, failed, config)
     describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     outcomes = []
     for i, participant in enumerate(participants, 1):
@@ -237,6 +235,15 @@ def _participant_level(config: Config, options: Namespace) -> int:
     if failed:
         _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
     return 1 if failed else 0
+
+
+def _describe(participants: Sequence["Participant"], failed: Sequence[str], config: Config) -> int:
+    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
+    from bidsapp.participant import describe
+
+    lines = [line for participant in participants for line in describe(participant, config)]
+    print("\n".join(lines))
+    return 1 if failed or any(line.startswith("    failed: ") for line in lines) else 0
 
 
 def _records(

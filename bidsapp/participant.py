@@ -37,6 +37,7 @@ class Steps:
     done: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _build_page(
 
 def _expected(session: Session, config: Config) -> Steps:
     """Return what a session will have done if nothing fails, and what it lacks."""
-    steps = Steps(failed=list(session.problems))
+    steps = Steps(failed=list(session.problems), warnings=list(session.warnings))
     obstacle = kinetics_obstacle(session, config) if session.dynamic else None
     series = session.diffusion
     unfit = series_obstacle(session, series, config) if series else None
@@ -312,7 +313,9 @@ def describe(participant: Participant, config: Config) -> Sequence[str]:
         text = f"{participant.id} {session.id}{days}: {', '.join(steps.done) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
         lines += [f"    given: {transform.file.name}" for transform in session.transforms]
-        lines += [f"    {m}" for m in (*steps.missing, *steps.failed)]
+        lines += [f"    failed: {text}" for text in steps.failed]
+        lines += [f"    warning: {text}" for text in steps.warnings]
+        lines += [f"    {text}" for text in steps.missing]
     return lines
 
 

@@ -71,6 +71,8 @@ def _status(participant: Participant) -> Iterator[Finding]:
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
             yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
+        for text in state.get("warnings", []):
+            yield Finding("warning", f"{name}: {text}", "")
         for text in state.get("missing", []):
             yield Finding("missing", f"{name}: {text}", "")
 
