@@ -228,6 +228,8 @@ def _participant_level(config: Config, options: Namespace) -> int:
     for i, participant in enumerate(participants, 1):
         _LOG.info("%s (%d of %d)", participant.id, i, len(participants))
         outcomes.append(run_participant(participant, config, _LOG.info))
+        for text in outcomes[-1].warnings:
+            _LOG.warning("%s: warning: %s", participant.id, text)
         for text in outcomes[-1].failures:
             _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]

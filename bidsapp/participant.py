@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import nipype
 import yaml
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids.contents import examined
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
@@ -53,6 +54,11 @@ class Outcome:
         """Everything that failed, in words."""
         return [text for steps in self.sessions.values() for text in steps.failed]
 
+    @property
+    def warnings(self) -> list[str]:
+        """Everything that was used and may mislead, in words."""
+        return [text for steps in self.sessions.values() for text in steps.warnings]
+
 
 def run_participant(
     participant: Participant, config: Config, report: Callable[[str], None]
@@ -74,6 +80,7 @@ def run_participant(
         With what failed; a failure is never raised.
     """
     log = config.output_dir / participant.id / "log" / config.run_id
+    participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
     _write_sessions(participant, config)
     write_bytes(log / "app.toml", config.to_toml().encode())

@@ -128,6 +128,13 @@ def _conversion(participant: Participant) -> Iterator[Finding]:
                 yield Finding("warning", text, "lesions")
 
 
+def _artery(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        path = session.find("perf", "label-AIF_quality.json")
+        for text in read_json(path).get("Warnings", []) if path else ():
+            yield Finding("warning", f"{session.name}, arterial input: {text}", "artery")
+
+
 def _motion(participant: Participant) -> Iterator[Finding]:
     for session, datatype in _series(participant):
         path = session.find(datatype, "desc-motion_timeseries.tsv")
@@ -201,6 +208,7 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _status,
     _registration,
     _consistency,
+    _artery,
     _motion,
     _conversion,
     _failed_voxels,
