@@ -24,6 +24,7 @@ from bidsapp.models.enhancement import (
     Spgr,
     baseline_of,
     enhancing_curve,
+    head_course,
     measured_input,
     population_input,
     to_concentration,
@@ -104,7 +105,7 @@ class FindArterialInput(SimpleInterface):
         """Say what is odd about a measured input; a population's is as published."""
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
-            tissue = enhancing_curve(load(self.inputs.in_file)[0])
+            tissue = head_course(load(self.inputs.in_file)[0])
             doubts = input_doubts(found.blood, found.time, tissue)
         return {
             "Description": "What is odd about the arterial input",

@@ -28,7 +28,7 @@ def input_doubts(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[s
     blood : (N,) array, mM
     time : (N,) array, min
     tissue : (N,) array
-        Course of what enhances most, of any unit.
+        Mean course of the head, of any unit.
 
     Returns
     -------

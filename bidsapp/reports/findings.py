@@ -132,7 +132,7 @@ def _artery(participant: Participant) -> Iterator[Finding]:
     for session in participant.sessions:
         path = session.find("perf", "label-AIF_quality.json")
         for text in read_json(path).get("Warnings", []) if path else ():
-            yield Finding("warning", f"{session.name}, arterial input: {text}", "artery")
+            yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
 
 
 def _motion(participant: Participant) -> Iterator[Finding]:
