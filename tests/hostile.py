@@ -125,5 +125,7 @@ def run(root: Path, capsys: Any, *words: str) -> Told:
 
 
 def dry(root: Path, capsys: Any, *words: str) -> Told:
-    """Look at a data set without computing: `run` with ``--dry-run``."""
-    return run(root, capsys, *words, "--dry-run")
+    """Look at a data set without computing: `run` with ``--dry-run``, which leaves no file."""
+    told = run(root, capsys, *words, "--dry-run")
+    assert not [path for path in (root.parent / "out").rglob("*") if path.is_file()]
+    return told

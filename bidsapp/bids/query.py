@@ -12,7 +12,6 @@ import nibabel as nib
 
 from bidsapp.bids.doubts import participant_doubts, session_doubts, unlike
 from bidsapp.bids.fieldmaps import read_distortion
-from bidsapp.bids.files import read_text
 from bidsapp.bids.found import Found, example, found_in, index, readable
 from bidsapp.bids.inheritance import companions
 from bidsapp.bids.records import (
@@ -31,6 +30,7 @@ from bidsapp.bids.rois import find_lesions, read_labels
 from bidsapp.bids.sidecar import (
     as_number,
     b_values,
+    check_directions,
     frame_times,
     number,
     phase_axis,
@@ -213,7 +213,7 @@ class Query:
             raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
         bvec = companions(image, found.root, ".bvec")[-1:]
         for path in bvec:
-            _check_directions(path, volumes)
+            check_directions(path, volumes)
         axis = phase_axis(found.get_metadata(), image)
         return Diffusion(image, bvalues, bvec[0] if bvec else None, axis)
 
@@ -287,7 +287,8 @@ class Query:
         )
         masks = self._derived("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
         by_space: dict[Space, list[Found]] = {}
-        for found in segmentations or masks:
+        drawn = {_space(found) for found in segmentations}
+        for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
             by_space.setdefault(_space(found), []).append(found)
         for space, several in by_space.items():
             if len(several) > 1:
@@ -344,18 +345,6 @@ def _float(text: str, path: Path) -> float:
     if not math.isfinite(days):
         raise BadInput(f"{path}: {text!r} is no number of days")
     return days
-
-
-def _check_directions(path: Path, volumes: int) -> None:
-    """Complain if a ``.bvec`` file does not hold three numbers a volume."""
-    try:
-        count = len([float(word) for word in read_text(path).split()])
-    except ValueError as error:
-        raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
-    if count != 3 * volumes:
-        raise BadInput(
-            f"{path}: holds {count} numbers; {volumes} volumes need {3 * volumes}, three a volume"
-        )
 
 
 def _space(found: Any) -> Space:

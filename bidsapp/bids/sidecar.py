@@ -273,3 +273,21 @@ def read_numbers(path: Path) -> tuple[float, ...]:
     if not all(math.isfinite(v) for v in values):
         raise BadInput(f"{path}: holds a value that is not finite")
     return values
+
+
+def check_directions(path: Path, volumes: int) -> None:
+    """Complain if a ``.bvec`` file does not hold three numbers a volume.
+
+    Raises
+    ------
+    BadInput
+        If it holds words, or another count.
+    """
+    try:
+        count = len([float(word) for word in read_text(path).split()])
+    except ValueError as error:
+        raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
+    if count != 3 * volumes:
+        raise BadInput(
+            f"{path}: holds {count} numbers; {volumes} volumes need {3 * volumes}, three a volume"
+        )
