@@ -3,12 +3,15 @@
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,14 +55,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        code = run(made, options)
+        with _stoppable():
+            code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
         code = error.exit_code
-    except KeyboardInterrupt:
-        _LOG.error("interrupted")
-        code = 130
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        _LOG.error(
+            "stopped by %s: what is finished is kept; run the same command again to go on",
+            signal.Signals(number).name,
+        )
+        code = 128 + number
     return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM, as schedulers send it at the end of the time, for an interrupt."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_logging(verbosity: int) -> None:

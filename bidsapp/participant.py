@@ -4,7 +4,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import yaml
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.contents import examined
-from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
+from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
-from bidsapp.config import Config
+from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
@@ -25,6 +26,7 @@ from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
+from bidsapp.workflows.workers import workers_end
 
 _SLOW = 2.0
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
@@ -79,12 +81,25 @@ def run_participant(
     Outcome
         With what failed; a failure is never raised.
     """
+    work = config.work_dir / version() / f"{participant.id}.lock"
+    with (
+        alone(config.output_dir / participant.id / "log" / "lock", report),
+        alone(work, report),
+    ):
+        return _run_alone(participant, config, report)
+
+
+def _run_alone(participant: Participant, config: Config, report: Callable[[str], None]) -> Outcome:
+    """Run a participant that no other run is at work on."""
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
-    _write_sessions(participant, config)
-    write_bytes(log / "app.toml", config.to_toml().encode())
-    error = _attempt(participant, config, log, report)
+    _begin(participant, sessions, config)
+    try:
+        error = _attempt(participant, config, log, report)
+    except KeyboardInterrupt:
+        _build_page(participant, sessions, config)
+        raise
     crashed = _add_crashes(participant, sessions, log)
     if error and not crashed:
         next(iter(sessions.values())).failed.append(error)
@@ -94,6 +109,19 @@ def run_participant(
     return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
 
 
+def _begin(participant: Participant, sessions: Iterable[str], config: Config) -> None:
+    """Mark the sessions as unfinished, and take away what would tell otherwise."""
+    folder = config.output_dir / participant.id
+    for part in folder.rglob(f"{PART}*"):  # of a run that was killed
+        part.unlink(missing_ok=True)
+    _write_sessions(participant, config)
+    log = folder / "log" / config.run_id
+    write_bytes(log / "app.toml", config.to_toml().encode())
+    unfinished = Steps(failed=[f"the run {config.run_id} did not finish; run it again"])
+    _write_status(log, dict.fromkeys(sessions, unfinished), config, finished=False)
+    (config.output_dir / f"{participant.id}.html").unlink(missing_ok=True)
+
+
 def _attempt(
     participant: Participant, config: Config, log: Path, report: Callable[[str], None]
 ) -> str | None:
@@ -101,7 +129,8 @@ def _attempt(
     try:
         workflow = init_participant_wf(participant, config)
         _configure_nipype(workflow, log, config)
-        _run(workflow, config, report)
+        with workers_end():
+            _run(workflow, config, report)
     except MetperfError as error:
         return str(error)
     except Exception as error:
@@ -137,12 +166,15 @@ def _prune(participant: Participant, crashed: set[str], marker: Path, config: Co
                     path.unlink()
 
 
-def _write_status(log: Path, sessions: dict[str, Steps], config: Config) -> None:
+def _write_status(
+    log: Path, sessions: dict[str, Steps], config: Config, *, finished: bool = True
+) -> None:
     """Write what became of the sessions; those of earlier runs are kept."""
     path = log.parent / "status.json"
     earlier = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
     now = {name: vars(steps) for name, steps in sessions.items()}
-    write_bytes(path, to_json({"run_id": config.run_id, "sessions": earlier | now}))
+    record = {"run_id": config.run_id, "finished": finished, "sessions": earlier | now}
+    write_bytes(path, to_json(record))
 
 
 def _build_page(
