@@ -3,12 +3,15 @@
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,14 +55,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        code = run(made, options)
+        with _stoppable():
+            code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
         code = error.exit_code
-    except KeyboardInterrupt:
-        _LOG.error("interrupted")
-        code = 130
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        _LOG.error(
+            "stopped by %s: what is finished is kept; run the same command again to go on",
+            signal.Signals(number).name,
+        )
+        code = 128 + number
     return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM, as schedulers send it at the end of the time, for an interrupt."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_logging(verbosity: int) -> None:
@@ -199,7 +225,7 @@ def _participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.query import Query, read_filters
     from bidsapp.bids.validate import validate
     from bidsapp.citation import methods
-    from bidsapp.participant import check_config, describe, run_participant
+    from bidsapp.participant import check_config, run_participant
     from bidsapp.progress import progress
 
     if options.reports_only:
@@ -223,15 +249,15 @@ def _participant_level(config: Config, options: Namespace) -> int:
             "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
         )
     if options.dry_run:
-        for participant in participants:
-            print("\n".join(describe(participant, config)))
-        return 0
+        return _describe(participants, failed, config)
     describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     outcomes = []
     with progress(len(participants), _LOG) as told:
         for participant in participants:
             told.participant(participant.id)
             outcomes.append(run_participant(participant, config, told))
+            for text in outcomes[-1].warnings:
+                _LOG.warning("%s: warning: %s", participant.id, text)
             for text in outcomes[-1].failures:
                 _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
@@ -239,6 +265,15 @@ def _participant_level(config: Config, options: Namespace) -> int:
     if failed:
         _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
     return 1 if failed else 0
+
+
+def _describe(participants: Sequence["Participant"], failed: Sequence[str], config: Config) -> int:
+    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
+    from bidsapp.participant import describe
+
+    lines = [line for participant in participants for line in describe(participant, config)]
+    print("\n".join(lines))
+    return 1 if failed or any(line.startswith("    failed: ") for line in lines) else 0
 
 
 def _records(

@@ -3,8 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import yaml
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.bids.contents import examined
+from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
+from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
-from bidsapp.config import Config
+from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
@@ -25,6 +27,7 @@ from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin, interruptible
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
+from bidsapp.workflows.workers import workers_end
 
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
 _CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
@@ -37,6 +40,7 @@ class Steps:
     done: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Outcome:
     def failures(self) -> list[str]:
         """Everything that failed, in words."""
         return [text for steps in self.sessions.values() for text in steps.failed]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Everything that was used and may mislead, in words."""
+        return [text for steps in self.sessions.values() for text in steps.warnings]
 
 
 def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
@@ -70,11 +79,25 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     Outcome
         With what failed; a failure is never raised.
     """
+    work = config.work_dir / version() / f"{participant.id}.lock"
+    with (
+        alone(config.output_dir / participant.id / "log" / "lock", progress.report),
+        alone(work, progress.report),
+    ):
+        return _run_alone(participant, config, progress)
+
+
+def _run_alone(participant: Participant, config: Config, progress: Lines) -> Outcome:
+    """Run a participant that no other run is at work on."""
     log = config.output_dir / participant.id / "log" / config.run_id
+    participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
-    _write_sessions(participant, config)
-    write_bytes(log / "app.toml", config.to_toml().encode())
-    error = _attempt(participant, config, log, progress)
+    _begin(participant, sessions, config)
+    try:
+        error = _attempt(participant, config, log, progress)
+    except KeyboardInterrupt:
+        _build_page(participant, sessions, config)
+        raise
     crashed = _add_crashes(participant, sessions, log)
     if error and not crashed:
         next(iter(sessions.values())).failed.append(error)
@@ -84,12 +107,26 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
 
 
+def _begin(participant: Participant, sessions: Iterable[str], config: Config) -> None:
+    """Mark the sessions as unfinished, and take away what would tell otherwise."""
+    folder = config.output_dir / participant.id
+    for part in folder.rglob(f"{PART}*"):  # of a run that was killed
+        part.unlink(missing_ok=True)
+    _write_sessions(participant, config)
+    log = folder / "log" / config.run_id
+    write_bytes(log / "app.toml", config.to_toml().encode())
+    unfinished = Steps(failed=[f"the run {config.run_id} did not finish; run it again"])
+    _write_status(log, dict.fromkeys(sessions, unfinished), config, finished=False)
+    (config.output_dir / f"{participant.id}.html").unlink(missing_ok=True)
+
+
 def _attempt(participant: Participant, config: Config, log: Path, progress: Lines) -> str | None:
     """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(participant, config)
         _configure_nipype(workflow, log, config)
-        _run(workflow, config, progress)
+        with workers_end():
+            _run(workflow, config, progress)
     except MetperfError as error:
         return str(error)
     except Exception as error:
@@ -125,12 +162,15 @@ def _prune(participant: Participant, crashed: set[str], marker: Path, config: Co
                     path.unlink()
 
 
-def _write_status(log: Path, sessions: dict[str, Steps], config: Config) -> None:
+def _write_status(
+    log: Path, sessions: dict[str, Steps], config: Config, *, finished: bool = True
+) -> None:
     """Write what became of the sessions; those of earlier runs are kept."""
     path = log.parent / "status.json"
     earlier = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
     now = {name: vars(steps) for name, steps in sessions.items()}
-    write_bytes(path, to_json({"run_id": config.run_id, "sessions": earlier | now}))
+    record = {"run_id": config.run_id, "finished": finished, "sessions": earlier | now}
+    write_bytes(path, to_json(record))
 
 
 def _build_page(
@@ -147,7 +187,7 @@ def _build_page(
 
 def _expected(session: Session, config: Config) -> Steps:
     """Return what a session will have done if nothing fails, and what it lacks."""
-    steps = Steps(failed=list(session.problems))
+    steps = Steps(failed=list(session.problems), warnings=list(session.warnings))
     obstacle = kinetics_obstacle(session, config) if session.dynamic else None
     series = session.diffusion
     unfit = series_obstacle(session, series, config) if series else None
@@ -292,7 +332,9 @@ def describe(participant: Participant, config: Config) -> Sequence[str]:
         text = f"{participant.id} {session.id}{days}: {', '.join(steps.done) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
         lines += [f"    given: {transform.file.name}" for transform in session.transforms]
-        lines += [f"    {m}" for m in (*steps.missing, *steps.failed)]
+        lines += [f"    failed: {text}" for text in steps.failed]
+        lines += [f"    warning: {text}" for text in steps.warnings]
+        lines += [f"    {text}" for text in steps.missing]
     return lines
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from traceback import format_exception
+from types import FrameType
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
@@ -19,6 +20,8 @@ class SurvivingMultiProcPlugin(MultiProcPlugin):
     with a process that takes too much memory, or that could not hand its result over. On Ctrl-C its
     workers would print where they were; ours just end.
     """
+
+    pool: ProcessPoolExecutor
 
     def __init__(self, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
@@ -50,7 +53,7 @@ def _begin(folder: str) -> None:
 
 @contextmanager
 def interruptible(callback: Callable[..., None]) -> Iterator[Callable[..., None]]:
-    """Let Ctrl-C end a graph, which nipype takes for a failure of the node that runs here.
+    """Let a signal end a graph, which nipype takes for a failure of the node that runs here.
 
     Parameters
     ----------
@@ -60,24 +63,29 @@ def interruptible(callback: Callable[..., None]) -> Iterator[Callable[..., None]
     Yields
     ------
     callback
-        The same; after Ctrl-C it raises KeyboardInterrupt at the next change of a node's state.
+        The same; after SIGINT, or a SIGTERM that is handled, it raises KeyboardInterrupt at the
+        next change of a node's state.
     """
-    pressed = threading.Event()
-
-    def press(*arguments: Any) -> None:
-        pressed.set()
-        signal.default_int_handler(*arguments)
-
-    def passed_on(node: Any, status: str, *_: Any) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        callback(node, status)
-
     if threading.current_thread() is not threading.main_thread():  # gets no signals
         yield callback
         return
-    before = signal.signal(signal.SIGINT, press)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {n: handler for n, handler in handlers.items() if callable(handler)}
+    pressed: list[int] = []
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        before[number](number, frame)
+
+    def passed_on(node: Any, status: str, *_: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt(*(n for n in pressed[:1] if n != signal.SIGINT))
+        callback(node, status)
+
+    for number in before:
+        signal.signal(number, press)
     try:
         yield passed_on
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
