@@ -21,6 +21,7 @@ from bidsapp.errors import (
     NothingToAnalyse,
     NotWritable,
     UnknownLevel,
+    WorkerKilled,
 )
 
 if TYPE_CHECKING:
@@ -234,9 +235,17 @@ def _participant_level(config: Config, options: Namespace) -> int:
             _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
+    return _exit_code(failed, [o.participant for o in outcomes if o.killed])
+
+
+def _exit_code(failed: Sequence[str], killed: Sequence[str]) -> int:
+    """Say who failed, and of whom a worker was killed; return what that is as an exit code."""
+    code = WorkerKilled.exit_code if killed else 1 if failed else 0
     if failed:
-        _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
-    return 1 if failed else 0
+        _LOG.error("exit %d: failures in %s", code, ", ".join(f"sub-{f}" for f in failed))
+    if killed:
+        _LOG.error("a worker was killed in %s", ", ".join(f"sub-{k}" for k in killed))
+    return code
 
 
 def _records(

@@ -17,17 +17,19 @@ from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config
-from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.errors import BadInput, MetperfError, UsageError, WorkerKilled
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import SurvivingMultiProcPlugin
+from bidsapp.workflows.engine import MENDED
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
 
 _SLOW = 2.0
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
-_CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
+_CAUSE = re.compile(
+    r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt|Killed)\b:? *(?P<text>.*)$"
+)
 
 
 @dataclass
@@ -51,6 +53,11 @@ class Outcome:
     def failures(self) -> list[str]:
         """Everything that failed, in words."""
         return [text for steps in self.sessions.values() for text in steps.failed]
+
+    @property
+    def killed(self) -> bool:
+        """Whether a worker or a job was killed: what it was doing may go well another time."""
+        return any(WorkerKilled.__name__ in text for text in self.failures)
 
 
 def run_participant(
@@ -241,13 +248,17 @@ def _run(workflow: pe.Workflow, config: Config, report: Callable[[str], None]) -
     progress = Progress(len(workflow.list_node_names()), report)
     if config.plugin_file:
         plugin, arguments = _read_plugin(config.plugin_file)
-        workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": progress})
+        settings = arguments | {"status_callback": progress}
+        if plugin in MENDED:
+            workflow.run(plugin=MENDED[plugin](plugin_args=settings))
+        else:
+            workflow.run(plugin=plugin, plugin_args=settings)
     elif config.nprocs == 1:
         workflow.run(plugin="Linear", plugin_args={"status_callback": progress})
     else:
         resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
         settings = resources | {"raise_insufficient": False, "status_callback": progress}
-        workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+        workflow.run(plugin=MENDED["MultiProc"](plugin_args=settings))
 
 
 def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:

@@ -1,25 +1,193 @@
-"""nipype's engine for processes on one machine, mended: it ends when a worker is killed."""
+"""nipype's engines, mended: a run ends, and tells the reason, when a worker or a job is killed."""
 
+import getpass
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
-from nipype.pipeline.plugins.multiproc import MultiProcPlugin
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
+from nipype.pipeline.plugins.slurm import SLURMPlugin
+from nipype.pipeline.plugins.slurmgraph import SLURMGraphPlugin
+from nipype.pipeline.plugins.tools import report_crash
+
+from bidsapp.errors import MetperfError, UsageError, WorkerKilled
+
+_POLL = 2.0
+_SLURM_PATIENCE = 30
+"""Questions that Slurm may leave unanswered, one every ``_POLL`` seconds or slower."""
+
+
+def _last_words(text: str) -> list[str]:
+    """Return what a crash file ends with when something was killed."""
+    return [f"{WorkerKilled.__module__}.{WorkerKilled.__name__}: {text}\n"]
 
 
 class SurvivingMultiProcPlugin(MultiProcPlugin):
-    """MultiProc that turns a lost worker into a failed node.
+    """MultiProc that turns a lost worker into a failed node, and goes on with new workers.
 
     The original waits for ever for the result of a worker that was killed, as the kernel does
-    with a process that takes too much memory, or that could not hand its result over.
+    with a process that takes too much memory, or that could not hand its result over. The nodes
+    that were running beside it are lost with it: Python ends all workers when one is killed.
     """
+
+    pool: ProcessPoolExecutor
 
     def _async_callback(self, args: Any) -> None:
         if args.exception() is None:
             super()._async_callback(args)
 
+    def _submit_job(self, node: Any, updatehash: bool = False) -> Any:
+        try:
+            return super()._submit_job(node, updatehash)
+        except BrokenProcessPool:
+            self.pool.shutdown()
+            self.pool = ProcessPoolExecutor(
+                self.processors,
+                get_context(self.plugin_args.get("mp_context")),
+                process_initializer,
+                (self._cwd,),
+            )
+            return super()._submit_job(node, updatehash)
+
     def _get_result(self, taskid: int) -> Any:
         future = self._task_obj.get(taskid)
-        if future is not None and future.done() and future.exception() is not None:
-            lines = format_exception(future.exception())
-            return {"result": None, "traceback": lines, "hostname": "", "taskid": taskid}
-        return super()._get_result(taskid)
+        if future is None or not future.done() or future.exception() is None:
+            return super()._get_result(taskid)
+        lines = format_exception(future.exception())
+        if isinstance(future.exception(), BrokenProcessPool):
+            lines += _last_words(
+                "a worker process was killed, most likely for want of memory, and this step was "
+                "running then; give more memory, or fewer processes with --nprocs, and run again"
+            )
+        return {"result": None, "traceback": lines, "hostname": "", "taskid": taskid}
+
+
+class SurvivingSLURMPlugin(SLURMPlugin):
+    """SLURM that tells why a job was refused, and survives one that is killed or cancelled.
+
+    The original needs ``LOGNAME``, drops Slurm's own message, takes a question that Slurm did
+    not answer for a job that has ended, and stops with a TypeError when a job leaves no result.
+    """
+
+    def __init__(self, plugin_args: Any = None) -> None:
+        _name_the_user()
+        super().__init__(plugin_args=plugin_args)
+        self._unanswered = 0
+
+    def _is_pending(self, taskid: int) -> bool:
+        pending = _is_queued(["--jobs", str(taskid)], str(taskid))
+        self._unanswered = self._unanswered + 1 if pending is None else 0
+        if self._unanswered > _SLURM_PATIENCE:
+            raise MetperfError(f"squeue does not answer; the Slurm job {taskid} is still out")
+        return pending is not False
+
+    def _submit_batchtask(self, scriptfile: str, node: Any) -> int:
+        given = f"{self._sbatch_args or ''} {node.plugin_args.get('sbatch_args', '')}"
+        output = Path(scriptfile).parent / "slurm-%j.out"
+        name = f"--job-name={node.fullname}"
+        words = ["sbatch", "--parsable", name, f"--output={output}", *shlex.split(given)]
+        done = _ask([*words, scriptfile])
+        number = done.stdout.strip().split(";")[0]
+        if done.returncode or not number.isdigit():
+            raise MetperfError(f"{shlex.join(words)}: refused ({done.stderr.strip()})")
+        self._pending[int(number)] = node.output_dir()
+        return int(number)
+
+    def _get_result(self, taskid: int) -> Any:
+        folder = Path(self._pending[taskid])
+        result = super()._get_result(taskid)
+        if result and result["traceback"] and not (folder / "crashstore.pklz").exists():
+            result["traceback"] = _last_words(
+                f"the Slurm job {taskid} ended without a result: killed, cancelled or out of time"
+            )
+        return result
+
+    def _report_crash(self, node: Any, result: Any = None) -> Any:
+        if result and isinstance(result["traceback"], str):
+            lines = result["traceback"].splitlines(keepends=True)
+            result = {**result, "traceback": lines}
+        return super()._report_crash(node, result)
+
+
+class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
+    """SLURMGraph that waits for its jobs, so that what became of them can be told.
+
+    The original returns as soon as the jobs are queued, and leaves those in the queue for ever
+    that depend on one that failed.
+    """
+
+    def __init__(self, plugin_args: Any = None) -> None:
+        _ask(["squeue", "--version"])
+        settings = {k: v for k, v in (plugin_args or {}).items() if k != "status_callback"}
+        self._mark = f"metperf-{os.getpid()}-{time.time_ns()}"
+        own = f"--comment={self._mark} --kill-on-invalid-dep=yes"
+        settings["sbatch_args"] = f"{settings.get('sbatch_args', '')} {own}"
+        super().__init__(plugin_args=settings)
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Submit the graph, wait until its jobs have left the queue, tell what was killed."""
+        super().run(graph, config, updatehash)
+        unanswered = 0
+        while (queued := _is_queued(["--user", str(os.getuid())], self._mark)) is not False:
+            unanswered = unanswered + 1 if queued is None else 0
+            if unanswered > _SLURM_PATIENCE:
+                raise MetperfError(f"squeue does not answer; jobs with {self._mark} are still out")
+            time.sleep(_POLL)
+        for node in _lost(graph):
+            report_crash(
+                node,
+                _last_words("its Slurm job ended without a result: killed, refused or out of time"),
+            )
+
+
+def _lost(graph: Any) -> Iterator[Any]:
+    """Give the nodes that have neither result nor crash file, though all before them ended well."""
+    done = {node for node in graph if any(Path(node.output_dir()).glob("result_*.pklz"))}
+    for node in graph:
+        if node not in done and done.issuperset(graph.predecessors(node)):
+            folder = Path(node.config["execution"]["crashdump_dir"])
+            name = re.compile(rf"^Node: {re.escape(node.fullname)}$", re.MULTILINE)
+            if not any(name.search(p.read_text("utf-8")) for p in folder.glob("crash-*.txt")):
+                yield node
+
+
+def _is_queued(which: list[str], mark: str) -> bool | None:
+    """Tell whether a mark is in the queue: a job's number or comment; None without an answer."""
+    done = _ask(["squeue", "--noheader", "--format=%A %k", *which])
+    if done.returncode:
+        return False if "Invalid job id" in done.stderr else None
+    return mark in done.stdout.split()
+
+
+def _ask(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run one of Slurm's programs."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError as error:
+        raise UsageError(f"{words[0]} cannot be run ({error.strerror}): is Slurm here?") from error
+
+
+def _name_the_user() -> None:
+    """Set ``LOGNAME``, which nipype needs to name jobs, where it is not set."""
+    if "LOGNAME" not in os.environ:
+        try:
+            os.environ["LOGNAME"] = getpass.getuser()
+        except (KeyError, OSError):
+            os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
+MENDED = {
+    "MultiProc": SurvivingMultiProcPlugin,
+    "SLURM": SurvivingSLURMPlugin,
+    "SLURMGraph": WaitingSLURMGraphPlugin,
+}
+"""What runs in place of nipype's own engine of that name."""
