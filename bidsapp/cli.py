@@ -157,10 +157,14 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
 
 def _check_folders(config: Config) -> None:
     """Complain before any work if a folder cannot be read or written."""
-    if not config.bids_dir.is_dir():
-        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
+    _check_bids_dir(config)
     for folder in (config.output_dir, config.work_dir):
         _check_writable(folder)
+
+
+def _check_bids_dir(config: Config) -> None:
+    if not config.bids_dir.is_dir():
+        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
 
 
 def _check_writable(folder: Path) -> None:
@@ -333,6 +337,27 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     return _tell(result, options.output_dir)
 
 
+def _slurm(parser: ArgumentParser, options: Namespace) -> int:
+    """Write the scripts of an array job and of the group job."""
+    from bidsapp.bids.validate import validate
+    from bidsapp.slurm import plan, write_jobs
+    from bidsapp.slurmarguments import run_words
+
+    config = _config(parser, options)
+    _check_bids_dir(config)
+    labels = _select(config)
+    jobs = plan(config, labels, options, run_words(parser, options))
+    for place in (config.output_dir, jobs.folder):
+        _check_writable(place)
+    if not options.skip_bids_validation:
+        _LOG.info("Validating %s, so that no task has to", config.bids_dir)
+        validate(config.bids_dir, config.participants)
+    write_jobs(jobs, config)
+    _LOG.info("%d participants; each asks for %s", len(labels), jobs.participant)
+    _LOG.info("Look at the scripts, then start them with %s", jobs.folder / "submit.sh")
+    return 0
+
+
 def _tell(result: "GroupResult", output_dir: Path) -> int:
     """Log what a reader must know; 1 if the result is incomplete."""
     for text in result.notes:
@@ -343,10 +368,17 @@ def _tell(result: "GroupResult", output_dir: Path) -> int:
     return 1 if result.problems else 0
 
 
+def _slurm_parser() -> ArgumentParser:
+    from bidsapp.slurmarguments import slurm_parser
+
+    return slurm_parser()
+
+
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
     "phantom": (arguments.phantom_parser, _phantom),
+    "slurm": (_slurm_parser, _slurm),
     "stats": (arguments.stats_parser, _stats),
 }
 """First word of the command line -> its parser and what it runs; without one, a study is run."""

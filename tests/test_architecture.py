@@ -35,16 +35,22 @@ ARROWS: dict[str, set[str]] = {
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
     "participant": {"bids", "config", "reports", "workflows"},
     "citation": {"config", "models"},
-    "arguments": {"config", "models"},
+    "argumenttypes": set(),
+    "arguments": {"argumenttypes", "config", "models"},
+    "slurm": {"bids", "config"},
+    "slurmarguments": {"arguments", "argumenttypes", "slurm"},
     "cli": {
         "arguments",
         "bids",
         "citation",
+        "cohort",
         "config",
         "group",
         "participant",
         "phantom",
         "reports",
+        "slurm",
+        "slurmarguments",
     },
 }
 ANYONE = {"bidsapp", "errors", "data"}
