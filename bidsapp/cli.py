@@ -267,10 +267,17 @@ def _records(
 
 
 def _select(config: Config) -> list[str]:
-    """Return the labels to analyse; an unknown label or session is an error."""
-    pattern = re.compile(r"^sub-([a-zA-Z0-9+]+)$")
-    folders = sorted(p for p in config.bids_dir.iterdir() if p.is_dir() and pattern.match(p.name))
-    labels = [p.name.removeprefix("sub-") for p in folders]
+    """Return the labels to analyse; an unknown label or session is an error.
+
+    Those named are looked up one by one: thousands of others cost no question to the disk.
+    """
+    pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
+    named = {f"sub-{label}" for label in config.participants}
+    if named and all(pattern.match(n) and (config.bids_dir / n).is_dir() for n in named):
+        return sorted(name.removeprefix("sub-") for name in named)
+    with os.scandir(config.bids_dir) as entries:
+        folders = sorted(e.name for e in entries if pattern.match(e.name) and e.is_dir())
+    labels = [name.removeprefix("sub-") for name in folders]
     unknown = [p for p in config.participants if p not in labels]
     if unknown:
         raise NothingSelected(
@@ -279,7 +286,7 @@ def _select(config: Config) -> list[str]:
         )
     if not labels:
         raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
-    return [x for x in labels if not config.participants or x in config.participants]
+    return labels
 
 
 def _rebuild(config: Config) -> int:
