@@ -45,7 +45,7 @@ def test_defaults_are_among_the_choices(descriptor):
 
 
 def test_boutiques_accepts_it():
-    """``bosh validate`` finds nothing, where it is installed; the workflow that publishes has it."""
+    """``bosh validate`` finds nothing, where it is installed; the image workflow has it."""
     bosh = shutil.which("bosh")
     if bosh is None:
         pytest.skip("bosh is not installed: pip install boutiques, anywhere on the path")
