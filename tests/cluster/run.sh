@@ -6,13 +6,14 @@
 # this machine, byte for byte. Then one participant under nipype's SLURM and SLURMGraph engines.
 # All of it goes to FOLDER (build/cluster), which the nodes must share; the nodes must be this
 # machine, for the kill. The phantom and the undisturbed run are not made again if they are there.
-#   OPTIONS=--sloppy   what every run is told       IMAGE=FILE.sif   run in this Apptainer image
+#   OPTIONS="..."      what every run is told (a quick look at two sessions)
+#   IMAGE=FILE.sif     run the tasks in this Apptainer image
 # Without a Slurm it is skipped, exit status 77. Not part of scripts/test: it takes half an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p "${1:-build/cluster}"
 folder=$(cd "${1:-build/cluster}" && pwd)
-read -ra options <<<"${OPTIONS---sloppy}"
+read -ra options <<<"${OPTIONS---sloppy --no-motion-correction --session-label baseline 1week}"
 killed=02 cancelled=04 failures=0
 out=$folder/out scripts=$folder/out/logs/slurm
 
@@ -87,7 +88,7 @@ for label in $killed $cancelled; do check "sub-$label ran twice" is "$(runs_made
 check "tables equal those of the undisturbed run" \
     same_tables "$folder/host" "$out" -name '*_roistats.tsv' -o -name 'group_*.tsv'
 
-one=(participant --participant-label 01 --session-label baseline --skip-bids-validation "${options[@]}")
+one=(participant --participant-label 01 --skip-bids-validation "${options[@]}" --session-label baseline)
 step "One session on this machine"
 [ -d "$folder/one" ] || $metperf "$folder/bids" "$folder/one" "${one[@]}"
 for plugin in SLURM SLURMGraph; do

@@ -5,6 +5,7 @@
 # in Apptainer (--cleanenv --containall), and compares every table byte for byte. All of it goes to
 # FOLDER (build/container). What is there already, the image too, is not made again.
 #   DOCKER=docker  APPTAINER=apptainer  IMAGE=metperf:VERSION  PARTICIPANTS=2  CONTAINER_UID=54321
+#   OPTIONS="..."      what every run is told, such as "--session-label baseline 1week"
 # Where the engine cannot be had its part is skipped, with the reason; without Docker the exit
 # status is 77. Not part of scripts/test: it takes a quarter of an hour and an engine.
 set -euo pipefail
@@ -12,6 +13,7 @@ cd "$(dirname "$0")/../.."
 version=$(cat version)
 read -ra docker <<<"${DOCKER:-docker}"
 read -ra apptainer <<<"${APPTAINER:-apptainer}"
+read -ra options <<<"${OPTIONS-}"
 image=${IMAGE:-metperf:$version} uid=${CONTAINER_UID:-54321}
 mkdir -p "${1:-build/container}"
 folder=$(cd "${1:-build/container}" && pwd)
@@ -69,7 +71,7 @@ step "The phantom, and the run on this machine"
 scripts/bootstrap
 [ -d "$folder/bids" ] || .venv/bin/metperf phantom "$folder/bids" --participants "${PARTICIPANTS:-2}" --seed 0
 if [ ! -e "$folder/host/group.html" ]; then
-    timed .venv/bin/metperf "$folder/bids" "$folder/host" participant group --work-dir "$folder/work"
+    timed .venv/bin/metperf "$folder/bids" "$folder/host" participant group --work-dir "$folder/work" "${options[@]}"
     echo "   $seconds s"
 fi
 
@@ -79,7 +81,7 @@ strict=(run --rm --user "$uid:$uid" --read-only --tmpfs /tmp --cap-drop all
     --security-opt no-new-privileges --network none --env HOME
     --volume "$folder/bids:/data:ro" --volume "$folder/docker:/out")
 for level in participant group; do
-    timed env -u HOME "${docker[@]}" "${strict[@]}" "$image" /data /out "$level"
+    timed env -u HOME "${docker[@]}" "${strict[@]}" "$image" /data /out "$level" "${options[@]}"
     echo "   $level: $seconds s"
 done
 check "tables equal those of this machine" same_tables "$folder/host" "$folder/docker"
@@ -99,7 +101,7 @@ if "${apptainer[@]}" --version 2>/dev/null; then
     open_folder "$folder/apptainer"
     for level in participant group; do
         timed "${apptainer[@]}" run --cleanenv --containall --bind "$folder/bids:/data:ro" \
-            --bind "$folder/apptainer:/out" "$sif" /data /out "$level"
+            --bind "$folder/apptainer:/out" "$sif" /data /out "$level" "${options[@]}"
         echo "   $level: $seconds s"
     done
     check "tables equal those of this machine" same_tables "$folder/host" "$folder/apptainer"
