@@ -21,9 +21,10 @@ from nipype.pipeline.plugins.tools import report_crash
 
 from bidsapp.errors import MetperfError, UsageError, WorkerKilled
 
-_POLL = 2.0
-_SLURM_PATIENCE = 30
-"""Questions that Slurm may leave unanswered, one every ``_POLL`` seconds or slower."""
+_POLL = 5.0
+"""Seconds between two looks at Slurm's queue, however many jobs there are."""
+_PATIENCE = 60
+"""Looks in a row that Slurm may leave unanswered."""
 
 
 def _last_words(text: str) -> list[str]:
@@ -81,14 +82,10 @@ class SurvivingSLURMPlugin(SLURMPlugin):
     def __init__(self, plugin_args: Any = None) -> None:
         _name_the_user()
         super().__init__(plugin_args=plugin_args)
-        self._unanswered = 0
+        self._queue = _Queue("%A")
 
     def _is_pending(self, taskid: int) -> bool:
-        pending = _is_queued(["--jobs", str(taskid)], str(taskid))
-        self._unanswered = self._unanswered + 1 if pending is None else 0
-        if self._unanswered > _SLURM_PATIENCE:
-            raise MetperfError(f"squeue does not answer; the Slurm job {taskid} is still out")
-        return pending is not False
+        return self._queue.holds(str(taskid))
 
     def _submit_batchtask(self, scriptfile: str, node: Any) -> int:
         given = f"{self._sbatch_args or ''} {node.plugin_args.get('sbatch_args', '')}"
@@ -100,6 +97,7 @@ class SurvivingSLURMPlugin(SLURMPlugin):
         if done.returncode or not number.isdigit():
             raise MetperfError(f"{shlex.join(words)}: refused ({done.stderr.strip()})")
         self._pending[int(number)] = node.output_dir()
+        self._queue.add(number)
         return int(number)
 
     def _get_result(self, taskid: int) -> Any:
@@ -136,11 +134,9 @@ class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Submit the graph, wait until its jobs have left the queue, tell what was killed."""
         super().run(graph, config, updatehash)
-        unanswered = 0
-        while (queued := _is_queued(["--user", str(os.getuid())], self._mark)) is not False:
-            unanswered = unanswered + 1 if queued is None else 0
-            if unanswered > _SLURM_PATIENCE:
-                raise MetperfError(f"squeue does not answer; jobs with {self._mark} are still out")
+        queue = _Queue("%k")
+        queue.add(self._mark)
+        while queue.holds(self._mark):
             time.sleep(_POLL)
         for node in _lost(graph):
             report_crash(
@@ -160,12 +156,43 @@ def _lost(graph: Any) -> Iterator[Any]:
                 yield node
 
 
-def _is_queued(which: list[str], mark: str) -> bool | None:
-    """Tell whether a mark is in the queue: a job's number or comment; None without an answer."""
-    done = _ask(["squeue", "--noheader", "--format=%A %k", *which])
-    if done.returncode:
-        return False if "Invalid job id" in done.stderr else None
-    return mark in done.stdout.split()
+class _Queue:
+    """What is in Slurm's queue of this user, looked at every few seconds.
+
+    Parameters
+    ----------
+    field
+        What is remembered of each job, as squeue calls it: ``%A`` its number, ``%k`` its comment.
+    """
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._jobs: set[str] = set()
+        self._looked = time.monotonic()
+        self._unanswered = 0
+
+    def add(self, job: str) -> None:
+        """Take up a job that has just been sent."""
+        self._jobs.add(job)
+
+    def holds(self, job: str) -> bool:
+        """Tell whether a job is still there, as of the last look."""
+        if time.monotonic() - self._looked >= _POLL:
+            self._look()
+        return job in self._jobs
+
+    def _look(self) -> None:
+        """Look again; without an answer all is as it was."""
+        user = str(os.getuid())
+        done = _ask(["squeue", "--noheader", f"--format={self._field}", "--user", user])
+        self._looked = time.monotonic()
+        self._unanswered = self._unanswered + 1 if done.returncode else 0
+        if self._unanswered > _PATIENCE:
+            raise MetperfError(
+                f"squeue does not answer ({done.stderr.strip()}); jobs are still out"
+            )
+        if not done.returncode:
+            self._jobs = set(done.stdout.split())
 
 
 def _ask(words: list[str]) -> subprocess.CompletedProcess[str]:
