@@ -39,8 +39,8 @@ task_of() { # LABEL: the number of its task
 runs_of() { # LABEL: the process of its run on this machine
     pgrep -f "metperf .*participant --participant-label $1 " | head -n 1
 }
-wait_until_busy() { # LABEL: until its first steps have been done
-    until [ -n "$(find "$out/sub-$1" -name '*_T1w.nii.gz' -print -quit 2>/dev/null)" ]; do sleep 0.5; done
+wait_until_busy() { # LABEL: until its first image has been written
+    until [ -n "$(find "$out/sub-$1" -name '*.nii.gz' -print -quit 2>/dev/null)" ]; do sleep 0.5; done
 }
 runs_made() { # LABEL: how many runs it has had
     find "$out/sub-$1/log" -mindepth 1 -maxdepth 1 -type d | wc -l
@@ -100,6 +100,16 @@ for plugin in SLURM SLURMGraph; do
     echo "   $((SECONDS - begin)) s"
     check "tables equal those of this machine" same_tables "$folder/one" "$folder/$plugin" -name '*_roistats.tsv'
 done
+
+step "A step of SLURM is cancelled"
+rm -rf "$folder/cancelled"
+$metperf "$folder/bids" "$folder/cancelled" "${one[@]}" --use-plugin "$folder/SLURM.yml" &
+run=$!
+until job=$(squeue --noheader --format='%A %j' | awk '/dwi/ { print $1; exit }') && [ -n "$job" ]; do sleep 0.3; done
+scancel "$job"
+code=0
+wait $run || code=$?
+check "the run ends with 75" is $code 75
 
 printf '\n'
 [ "$failures" = 0 ] || { echo "$failures promises are not kept"; exit 1; }
