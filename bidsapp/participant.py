@@ -12,6 +12,7 @@ from typing import Any
 import nipype
 import yaml
 from nipype.pipeline import engine as pe
+from nipype.pipeline import plugins
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.bids.records import Participant, Session, Space
@@ -246,19 +247,24 @@ def _run(workflow: pe.Workflow, config: Config, report: Callable[[str], None]) -
     if not workflow.list_node_names():
         return
     progress = Progress(len(workflow.list_node_names()), report)
-    if config.plugin_file:
-        plugin, arguments = _read_plugin(config.plugin_file)
-        settings = arguments | {"status_callback": progress}
-        if plugin in MENDED:
-            workflow.run(plugin=MENDED[plugin](plugin_args=settings))
-        else:
-            workflow.run(plugin=plugin, plugin_args=settings)
-    elif config.nprocs == 1:
-        workflow.run(plugin="Linear", plugin_args={"status_callback": progress})
+    name, arguments = _engine(config)
+    settings = arguments | {"status_callback": progress}
+    if name in MENDED:
+        workflow.run(plugin=MENDED[name](plugin_args=settings))
     else:
+        workflow.run(plugin=name, plugin_args=settings)
+
+
+def _engine(config: Config) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of the nipype plugin that runs the graph."""
+    given: dict[str, Any] = {}
+    name = "Linear" if config.nprocs == 1 else "MultiProc"
+    if config.plugin_file:
+        name, given = _read_plugin(config.plugin_file)
+    if name == "MultiProc":
         resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-        settings = resources | {"raise_insufficient": False, "status_callback": progress}
-        workflow.run(plugin=MENDED["MultiProc"](plugin_args=settings))
+        given = resources | {"raise_insufficient": False} | given
+    return name, given
 
 
 def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
@@ -266,7 +272,11 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict) or "plugin" not in settings:
         raise UsageError(f"{path}: must be YAML with the key 'plugin'")
-    return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
+    name = str(settings["plugin"])
+    if not hasattr(plugins, f"{name}Plugin"):
+        known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
+        raise UsageError(f"{path}: nipype has no plugin {name!r}; it has {', '.join(known)}")
+    return name, dict(settings.get("plugin_args") or {})
 
 
 class Progress:
@@ -334,7 +344,11 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
     ------
     BadInput
         If the baseline session that was named has no T1w.
+    UsageError
+        If the file of the nipype plugin names none.
     """
+    if config.plugin_file:
+        _read_plugin(config.plugin_file)
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:
