@@ -6,14 +6,14 @@
 # this machine, byte for byte. Then one participant under nipype's SLURM and SLURMGraph engines.
 # All of it goes to FOLDER (build/cluster), which the nodes must share; the nodes must be this
 # machine, for the kill. The phantom and the undisturbed run are not made again if they are there.
-#   OPTIONS="..."      what every run is told (a quick look at two sessions)
+#   OPTIONS="..."      what every run is told (a quick look at one session)
 #   IMAGE=FILE.sif     run the tasks in this Apptainer image
 # Without a Slurm it is skipped, exit status 77. Not part of scripts/test: it takes half an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p "${1:-build/cluster}"
 folder=$(cd "${1:-build/cluster}" && pwd)
-read -ra options <<<"${OPTIONS---sloppy --no-motion-correction --session-label baseline 1week}"
+read -ra options <<<"${OPTIONS---sloppy --no-motion-correction --session-label baseline}"
 killed=02 cancelled=04 failures=0
 out=$folder/out scripts=$folder/out/logs/slurm
 
