@@ -80,8 +80,8 @@ def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
     Examples
     --------
     >>> parser = slurm_parser()
-    >>> run_words(parser, parser.parse_args(["b", "o", "--nprocs", "4", "--b-max", "800", "-v"]))
-    ['--b-max', '800.0', '--verbose']
+    >>> run_words(parser, parser.parse_args(["b", "o", "--nprocs", "4", "--b-max", "800", "-vv"]))
+    ['--b-max', '800.0', '--verbose', '--verbose']
     """
     words: list[str] = []
     for action in made._actions:
@@ -90,7 +90,7 @@ def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
             continue
         flag = next(name for name in action.option_strings if name.startswith("--"))
         if action.nargs == 0:
-            words += [flag] * (value if isinstance(value, int) else 1)
+            words += [flag] * (1 if isinstance(value, bool) else value)
         else:
             words += [flag, *_texts(value)]
     return words

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from datasets import write_description
 
+from bidsapp import arguments
 from bidsapp.cli import main
 from bidsapp.slurm import measured
+from bidsapp.slurmarguments import run_words, slurm_parser
 
 
 @pytest.fixture
@@ -140,3 +142,21 @@ def test_a_relative_option_of_the_cluster_is_kept(bids):
     for name in ("participant.sbatch", "group.sbatch"):
         text = (folder / name).read_text()
         assert "#SBATCH --partition=long\n#SBATCH --account=a1\n" in text
+
+
+def switches():
+    """Every option of a study that takes no value."""
+    actions = arguments.parser()._actions
+    own = {"help", "version", "skip_bids_validation"}
+    return [a.option_strings[0] for a in actions if a.nargs == 0 and a.dest not in own]
+
+
+@pytest.mark.parametrize("switch", switches())
+def test_no_switch_is_lost_on_the_way(switch):
+    """An option that takes no value is told to each run, also one that turns something off."""
+    parser = slurm_parser()
+    words = run_words(parser, parser.parse_args(["bids", "out", switch]))
+    assert len(words) == 1
+    study = ["bids", "out", "participant"]
+    told = arguments.parser().parse_args([*study, *words])
+    assert told == arguments.parser().parse_args([*study, switch])
