@@ -24,6 +24,7 @@ from bidsapp.errors import (
     NothingToAnalyse,
     NotWritable,
     UnknownLevel,
+    WorkerKilled,
 )
 
 if TYPE_CHECKING:
@@ -182,10 +183,14 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
 
 def _check_folders(config: Config) -> None:
     """Complain before any work if a folder cannot be read or written."""
-    if not config.bids_dir.is_dir():
-        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
+    _check_bids_dir(config)
     for folder in (config.output_dir, config.work_dir):
         _check_writable(folder)
+
+
+def _check_bids_dir(config: Config) -> None:
+    if not config.bids_dir.is_dir():
+        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
 
 
 def _check_writable(folder: Path) -> None:
@@ -262,9 +267,17 @@ def _participant_level(config: Config, options: Namespace) -> int:
                 _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
+    return _exit_code(failed, [o.participant for o in outcomes if o.killed])
+
+
+def _exit_code(failed: Sequence[str], killed: Sequence[str]) -> int:
+    """Say who failed, and of whom a worker was killed; return what that is as an exit code."""
+    code = WorkerKilled.exit_code if killed else 1 if failed else 0
     if failed:
-        _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
-    return 1 if failed else 0
+        _LOG.error("exit %d: failures in %s", code, ", ".join(f"sub-{f}" for f in failed))
+    if killed:
+        _LOG.error("a worker was killed in %s", ", ".join(f"sub-{k}" for k in killed))
+    return code
 
 
 def _describe(participants: Sequence["Participant"], failed: Sequence[str], config: Config) -> int:
@@ -291,10 +304,17 @@ def _records(
 
 
 def _select(config: Config) -> list[str]:
-    """Return the labels to analyse; an unknown label or session is an error."""
-    pattern = re.compile(r"^sub-([a-zA-Z0-9+]+)$")
-    folders = sorted(p for p in config.bids_dir.iterdir() if p.is_dir() and pattern.match(p.name))
-    labels = [p.name.removeprefix("sub-") for p in folders]
+    """Return the labels to analyse; an unknown label or session is an error.
+
+    Those named are looked up one by one: thousands of others cost no question to the disk.
+    """
+    pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
+    named = {f"sub-{label}" for label in config.participants}
+    if named and all(pattern.match(n) and (config.bids_dir / n).is_dir() for n in named):
+        return sorted(name.removeprefix("sub-") for name in named)
+    with os.scandir(config.bids_dir) as entries:
+        folders = sorted(e.name for e in entries if pattern.match(e.name) and e.is_dir())
+    labels = [name.removeprefix("sub-") for name in folders]
     unknown = [p for p in config.participants if p not in labels]
     if unknown:
         raise NothingSelected(
@@ -303,7 +323,7 @@ def _select(config: Config) -> list[str]:
         )
     if not labels:
         raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
-    return [x for x in labels if not config.participants or x in config.participants]
+    return labels
 
 
 def _rebuild(config: Config) -> int:
@@ -361,6 +381,27 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     return _tell(result, options.output_dir)
 
 
+def _slurm(parser: ArgumentParser, options: Namespace) -> int:
+    """Write the scripts of an array job and of the group job."""
+    from bidsapp.bids.validate import validate
+    from bidsapp.slurm import plan, write_jobs
+    from bidsapp.slurmarguments import run_words
+
+    config = _config(parser, options)
+    _check_bids_dir(config)
+    labels = _select(config)
+    jobs = plan(config, labels, options, run_words(parser, options))
+    for place in (config.output_dir, jobs.folder):
+        _check_writable(place)
+    if not options.skip_bids_validation:
+        _LOG.info("Validating %s, so that no task has to", config.bids_dir)
+        validate(config.bids_dir, config.participants)
+    write_jobs(jobs, config)
+    _LOG.info("%d participants; each asks for %s", len(labels), jobs.participant)
+    _LOG.info("Look at the scripts, then start them with %s", jobs.folder / "submit.sh")
+    return 0
+
+
 def _tell(result: "GroupResult", output_dir: Path) -> int:
     """Log what a reader must know; 1 if the result is incomplete."""
     for text in result.notes:
@@ -371,10 +412,17 @@ def _tell(result: "GroupResult", output_dir: Path) -> int:
     return 1 if result.problems else 0
 
 
+def _slurm_parser() -> ArgumentParser:
+    from bidsapp.slurmarguments import slurm_parser
+
+    return slurm_parser()
+
+
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
     "phantom": (arguments.phantom_parser, _phantom),
+    "slurm": (_slurm_parser, _slurm),
     "stats": (arguments.stats_parser, _stats),
 }
 """First word of the command line -> its parser and what it runs; without one, a study is run."""

@@ -12,6 +12,7 @@ import nipype
 import yaml
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from nipype.pipeline import plugins
 
 from bidsapp.bids.contents import examined
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
@@ -19,18 +20,20 @@ from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config, version
-from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.errors import BadInput, MetperfError, UsageError, WorkerKilled
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import SurvivingMultiProcPlugin, interruptible
+from bidsapp.workflows.engine import MENDED
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
-from bidsapp.workflows.workers import workers_end
+from bidsapp.workflows.workers import interruptible, workers_end
 
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
-_CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
+_CAUSE = re.compile(
+    r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt|Killed)\b:? *(?P<text>.*)$"
+)
 
 
 @dataclass
@@ -60,6 +63,11 @@ class Outcome:
     def warnings(self) -> list[str]:
         """Everything that was used and may mislead, in words."""
         return [text for steps in self.sessions.values() for text in steps.warnings]
+
+    @property
+    def killed(self) -> bool:
+        """Whether a worker or a job was killed: what it was doing may go well another time."""
+        return any(WorkerKilled.__name__ in text for text in self.failures)
 
 
 def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
@@ -275,16 +283,25 @@ def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
     if not workflow.list_node_names():
         return
     progress.steps(_steps(workflow))
+    name, arguments = _engine(config)
     with interruptible(progress) as told:
-        if config.plugin_file:
-            plugin, arguments = _read_plugin(config.plugin_file)
-            workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": told})
-        elif config.nprocs == 1:
-            workflow.run(plugin="Linear", plugin_args={"status_callback": told})
+        settings = arguments | {"status_callback": told}
+        if name in MENDED:
+            workflow.run(plugin=MENDED[name](plugin_args=settings))
         else:
-            resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-            settings = resources | {"raise_insufficient": False, "status_callback": told}
-            workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+            workflow.run(plugin=name, plugin_args=settings)
+
+
+def _engine(config: Config) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of the nipype plugin that runs the graph."""
+    given: dict[str, Any] = {}
+    name = "Linear" if config.nprocs == 1 else "MultiProc"
+    if config.plugin_file:
+        name, given = _read_plugin(config.plugin_file)
+    if name == "MultiProc":
+        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
+        given = resources | {"raise_insufficient": False} | given
+    return name, given
 
 
 def _steps(workflow: pe.Workflow) -> list[str]:
@@ -298,7 +315,11 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict) or "plugin" not in settings:
         raise UsageError(f"{path}: must be YAML with the key 'plugin'")
-    return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
+    name = str(settings["plugin"])
+    if not hasattr(plugins, f"{name}Plugin"):
+        known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
+        raise UsageError(f"{path}: nipype has no plugin {name!r}; it has {', '.join(known)}")
+    return name, dict(settings.get("plugin_args") or {})
 
 
 def crashes(log: Path) -> list[tuple[str, str]]:
@@ -345,7 +366,11 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
     ------
     BadInput
         If the baseline session that was named has no T1w.
+    UsageError
+        If the file of the nipype plugin names none.
     """
+    if config.plugin_file:
+        _read_plugin(config.plugin_file)
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:

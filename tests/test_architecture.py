@@ -38,6 +38,8 @@ ARROWS: dict[str, set[str]] = {
     "citation": {"config", "models"},
     "argumenttypes": set(),
     "arguments": {"argumenttypes", "config", "models"},
+    "slurm": {"bids", "config"},
+    "slurmarguments": {"arguments", "argumenttypes", "slurm"},
     "cli": {
         "arguments",
         "bids",
@@ -49,6 +51,8 @@ ARROWS: dict[str, set[str]] = {
         "phantom",
         "progress",
         "reports",
+        "slurm",
+        "slurmarguments",
     },
 }
 ANYONE = {"bidsapp", "errors", "data"}
