@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -22,10 +21,10 @@ from bidsapp.errors import (
     MetperfError,
     NothingSelected,
     NothingToAnalyse,
-    NotWritable,
     UnknownLevel,
     WorkerKilled,
 )
+from bidsapp.folders import check_bids_dir, check_folders, check_temporary_folder, check_writable
 
 if TYPE_CHECKING:
     from bidsapp.bids.query import Query
@@ -102,7 +101,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
     """Write a phantom data set."""
     from bidsapp.phantom import write_phantom
 
-    _check_temporary_folder(None)
+    check_temporary_folder(None)
     write_phantom(
         options.output_dir,
         participants=options.participants,
@@ -126,8 +125,8 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
         if level not in LEVELS:
             raise UnknownLevel(f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}")
     config = _config(parser, options)
-    _check_folders(config)
-    _check_temporary_folder(config.work_dir)
+    check_folders(config)
+    check_temporary_folder(config.work_dir)
     os.environ["OMP_NUM_THREADS"] = str(config.omp_nthreads)
     codes = []
     if "participant" in levels:
@@ -179,49 +178,6 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
     if "native" in (options.output_spaces or ()):
         parser.error("--output-spaces native needs --fit-space native: there are no native maps")
     return tuple(options.output_spaces or ["T1w"])
-
-
-def _check_folders(config: Config) -> None:
-    """Complain before any work if a folder cannot be read or written."""
-    _check_bids_dir(config)
-    for folder in (config.output_dir, config.work_dir):
-        _check_writable(folder)
-
-
-def _check_bids_dir(config: Config) -> None:
-    if not config.bids_dir.is_dir():
-        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
-
-
-def _check_writable(folder: Path) -> None:
-    """Make a folder; complain if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
-
-
-def _check_temporary_folder(instead: Path | None) -> None:
-    """Take a folder of our own for temporary files where the system's cannot be written.
-
-    Raises
-    ------
-    NotWritable
-        If there is none and no folder to take instead.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError as error:
-        if instead is None:
-            raise NotWritable(
-                "no temporary folder can be written; mount one (--tmpfs /tmp) or set TMPDIR"
-            ) from error
-        folder = instead / "tmp"
-        folder.mkdir(exist_ok=True)
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
 
 
 def _participant_level(config: Config, options: Namespace) -> int:
@@ -367,8 +323,8 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     """Run the statistics on a table that someone filled in."""
     from bidsapp.group import run_stats
 
-    _check_writable(options.output_dir)
-    _check_temporary_folder(options.output_dir)
+    check_writable(options.output_dir)
+    check_temporary_folder(options.output_dir)
     result = run_stats(
         options.table,
         options.output_dir,
@@ -388,11 +344,11 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     from bidsapp.slurmarguments import run_words
 
     config = _config(parser, options)
-    _check_bids_dir(config)
+    check_bids_dir(config)
     labels = _select(config)
     jobs = plan(config, labels, options, run_words(parser, options))
     for place in (config.output_dir, jobs.folder):
-        _check_writable(place)
+        check_writable(place)
     if not options.skip_bids_validation:
         _LOG.info("Validating %s, so that no task has to", config.bids_dir)
         validate(config.bids_dir, config.participants)
