@@ -20,7 +20,7 @@ from bidsapp.cohort import (
     window,
 )
 from bidsapp.cohort.dictionary import GIVEN, TABLES
-from bidsapp.errors import BadInput, NothingSelected
+from bidsapp.errors import NothingSelected
 from bidsapp.lesiontables import (
     load_study_table,
     read_output,
@@ -180,8 +180,6 @@ def _analysed(
         there = ", ".join(sorted(sessions))
         raise NothingSelected(f"No participant has {', '.join(lacking)}; there are {there}.")
     statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed)
-    if statistics.lesions.empty:
-        raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     return GroupResult(
         cohort,
         statistics,

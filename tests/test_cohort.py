@@ -260,6 +260,16 @@ def test_stats_refuses_what_is_not_there(tmp_path, capsys, words, code, message)
     assert list(out.iterdir()) == []
 
 
+def test_a_cohort_without_a_lesion_left_is_refused(cohort, tmp_path, capsys):
+    """All excluded, or a table without a row: one line that says so, and exit code 1."""
+    with pytest.raises(BadInput, match="Every lesion is marked as excluded"):
+        analyse(Cohort(cohort.lesions.assign(excluded=True), cohort.sessions, cohort.units))
+    table = tmp_path / "lesions.tsv"
+    table.write_text("participant_id\tlesion\tsession_id\n")
+    assert main(["stats", str(table), str(tmp_path / "out")]) == 1
+    assert "the table is empty or has no row below its heading" in capsys.readouterr().err
+
+
 def test_tables_of_traits_are_checked(tmp_path):
     """A participant or lesion with two rows, or a lesion that is no number, is refused."""
     people = tmp_path / "participants.tsv"

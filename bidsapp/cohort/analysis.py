@@ -9,6 +9,7 @@ from bidsapp.cohort import beyond, study
 from bidsapp.cohort.followup import characteristics, response_table
 from bidsapp.cohort.lesions import LESION, Cohort
 from bidsapp.cohort.timepoints import place
+from bidsapp.errors import BadInput
 
 SEED = 0
 """Seed of the random draws, unless another is given."""
@@ -106,6 +107,8 @@ def analyse(
     ------
     UsageError
         If the time points cannot be compared.
+    BadInput
+        If every lesion is excluded.
 
     Examples
     --------
@@ -123,6 +126,8 @@ def analyse(
     labels, sessions = placed.timepoints, placed.sessions
     marked = placed.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
     kept = placed.lesions[~marked]
+    if kept.empty:
+        raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
     prediction, roc = beyond.prediction_tables(kept, labels, response)
     return Statistics(

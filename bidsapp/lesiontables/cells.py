@@ -47,7 +47,8 @@ def read_table(path: Path, columns: Iterable[str], *, whole: bool = True) -> lis
         raise BadInput(f"{path}: cannot be read ({error}).") from error
     lines = list(csv.reader(text.splitlines(), delimiter="\t"))
     if len(lines) < 2:
-        raise BadInput(f"{path}: the table is empty: run the participant again.")
+        remedy = ": run the participant again" if whole else " or has no row below its heading"
+        raise BadInput(f"{path}: the table is empty{remedy}.")
     if whole and not text.endswith("\n"):
         raise BadInput(f"{path}: the table breaks off in its last line: run the participant again.")
     header, *body = lines
