@@ -1,6 +1,7 @@
 """The group level: tables of lesions in, the study's tables, figures and page out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,17 @@ from bidsapp.cohort import (
 )
 from bidsapp.cohort.dictionary import GIVEN, TABLES
 from bidsapp.errors import BadInput, NothingSelected
-from bidsapp.lesiontables import load_study_table, read_output, read_participants, read_traits
+from bidsapp.lesiontables import (
+    load_study_table,
+    read_output,
+    read_participants,
+    read_quality,
+    read_traits,
+)
 from bidsapp.reports.group import build_group_page
 from bidsapp.reports.groupplots import Plot, plots
 from bidsapp.reports.page import pdf_bytes
+from bidsapp.reports.qualitytable import COLUMNS as QUALITY
 from bidsapp.rois import COLUMNS as ROISTATS
 
 __all__ = [
@@ -85,8 +93,13 @@ def run_group(
     """
     found = read_output(output_dir)
     cohort = _with_traits(found.cohort, participants, traits)
-    result = _analysed(cohort, timepoints, repeats, seed, found.problems, found.notes)
+    quality, unread = read_quality(output_dir, QUALITY)
+    problems = (*found.problems, *unread)
+    result = _analysed(cohort, timepoints, repeats, seed, problems, found.notes)
+    result = replace(result, quality=quality)
     _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
+    if len(quality):
+        _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)
     return result
 

@@ -1,7 +1,7 @@
 """A cohort of lesions -> every table of the group level."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import pandas as pd
 
@@ -67,12 +67,15 @@ class GroupResult:
         What could not be used, so that the result is incomplete.
     notes : tuple of str
         What a reader should know, though nothing is wrong with the tables.
+    quality : pandas.DataFrame
+        Quality of every series of every participant; may be empty.
     """
 
     cohort: Cohort
     statistics: Statistics
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    quality: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def analyse(

@@ -232,8 +232,8 @@ def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataF
             "n_power90": pairs_needed(effect.cohens_dz, 0.9),
             "n_power80_cautious": pairs_needed(np.nan if effect.note else cautious, 0.8),
         }
-        unreachable = [name for name, n in needed.items() if np.isinf(n)]
-        note = f"no number is large enough for {', '.join(unreachable)}" if unreachable else ""
+        endless = effect.low <= 0 <= effect.high
+        note = "the interval of dz holds 0: cautiously, no number is enough" if endless else ""
         finite = {name: np.nan if np.isinf(n) else n for name, n in needed.items()}
         rows.append(
             {

@@ -286,7 +286,8 @@ def planning(view: GroupView) -> list[Block]:
         "with the cautious number, which takes the end of the interval that is nearest to zero. "
         "It counts independent lesions; several lesions of a patient count less.",
     )
-    return [words, _noise_table(view), needed]
+    known = view.statistics.repeatability["within_sd"].notna().any()
+    return [words, *([_noise_table(view)] if known else []), needed]
 
 
 def _noise_table(view: GroupView) -> Table:

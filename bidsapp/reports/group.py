@@ -14,6 +14,7 @@ from bidsapp.reports.groupfigures import spaced
 from bidsapp.reports.groupplots import Plot
 from bidsapp.reports.groupview import GroupView, many
 from bidsapp.reports.page import inline_svg, render
+from bidsapp.reports.qualitysection import quality
 
 SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
     "characteristics": study.characteristics,
@@ -25,6 +26,7 @@ SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
     "agreement": further.agreement,
     "prediction": further.prediction,
     "planning": further.planning,
+    "quality": quality,
     "left-out": further.left_out,
     "reading": further.reading,
 }

@@ -20,6 +20,7 @@ from bidsapp.reports.page import (
     svg_bytes,
     write_page,
 )
+from bidsapp.reports.qualitytable import write_quality
 from bidsapp.reports.records import DATATYPES, Participant, read_participant
 from bidsapp.reports.sections import SECTIONS
 
@@ -73,6 +74,8 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
         sections=sections,
     )
     write_page(page, html)
+    if found.sessions:
+        write_quality(found)
     return page
 
 

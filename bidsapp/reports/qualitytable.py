@@ -1,0 +1,105 @@
+"""The quality of each series of a participant, one row each: what the group level looks at."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.reports.noise import signal_to_noise
+from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
+
+COLUMNS: Mapping[str, str] = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "series": "DWI or DCE, onto the session's T1w; T1w, onto that of the baseline",
+    "verdict": "Of the registration: good, doubtful or failed; n/a where there is none",
+    "expected_error_mm": "Expected error of the registration in the brain",
+    "consistency_mm": "Distance of the direct way to the baseline's T1w from the one over the T1w",
+    "max_displacement_mm": "Largest framewise displacement",
+    "n_volumes": "Volumes of the series",
+    "n_outliers": "Volumes that are outliers of motion or signal",
+    "signal_to_noise": "Signal at b = 0 over the residual of the fit, median of the brain",
+    "failed_percent": "Largest share of a lesion's voxels without a value, over its parameters",
+    "reason": "Why the registration is not good",
+}
+"""The columns of ``sub-*_quality.tsv``."""
+
+_PARAMETERS = {"dwi": {"D", "f", "ADC"}, "perf": {"Ktrans", "ve", "vp", "kep"}}
+
+
+def write_quality(participant: Participant) -> None:
+    """Write ``sub-<label>_quality.tsv`` and what its columns mean.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Raises
+    ------
+    NotWritable
+        If a file cannot be written.
+    """
+    stem = participant.folder / f"{participant.label}_quality"
+    rows = quality_rows(participant)
+    write_bytes(stem.with_suffix(".tsv"), to_tsv(list(COLUMNS), rows))
+    dictionary = {name: {"Description": text} for name, text in COLUMNS.items()}
+    write_bytes(stem.with_suffix(".json"), to_json(dictionary))
+
+
+def quality_rows(participant: Participant) -> list[dict[str, Any]]:
+    """Gather the quality of each series of each session.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    rows : list of dict
+        With the keys `COLUMNS`; what is not known is missing.
+    """
+    rows = []
+    for session in participant.sessions:
+        named = {"participant_id": participant.label, "session_id": session.label}
+        path = session.find("anat", "desc-longitudinal_quality.json")
+        if path:
+            rows.append({**named, "series": "T1w", **_registered(path)})
+        for datatype, name in DATATYPES.items():
+            if session.ran(datatype):
+                rows.append({**named, "series": name, **_series(participant, session, datatype)})
+    return rows
+
+
+def _registered(path: Path | None) -> dict[str, Any]:
+    """What the quality file of a registration says."""
+    told = read_json(path) if path else {}
+    return {key: told.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
+
+
+def _series(participant: Participant, session: Session, datatype: str) -> dict[str, Any]:
+    """What is known of one series."""
+    row = _registered(session.find(datatype, "desc-coreg_quality.json"))
+    consistency = session.find(datatype, "desc-consistency_quality.json")
+    if consistency:
+        row["consistency_mm"] = read_json(consistency).get("consistency_mm")
+    motion = session.find(datatype, "desc-motion_timeseries.tsv")
+    if motion:
+        table = read_table(motion)
+        row["n_volumes"] = len(table)
+        row["max_displacement_mm"] = float(np.nanmax(table["framewise_displacement"], initial=0))
+        row["n_outliers"] = int(table["outlier"].sum()) if "outlier" in table else None
+    if datatype == "dwi":
+        row["signal_to_noise"] = signal_to_noise(session)
+    return row | {"failed_percent": _failed(participant, session, datatype)}
+
+
+def _failed(participant: Participant, session: Session, datatype: str) -> float | None:
+    """Largest share of failed voxels of any parameter in any lesion, percent."""
+    table = participant.statistics
+    if table.empty:
+        return None
+    own = table["parameter"].isin(_PARAMETERS[datatype]) & (table["session_id"] == session.label)
+    rows = table[own & (table["n_voxels"] > 0)]
+    return None if rows.empty else float(100 * (rows["n_failed"] / rows["n_voxels"]).max())

@@ -1,0 +1,102 @@
+"""Quality of every series: what a participant's table says, and what stands out in the group."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bidsapp.lesiontables import read_quality
+from bidsapp.reports.qualitysection import standing_out
+from bidsapp.reports.qualitytable import COLUMNS, quality_rows, write_quality
+from bidsapp.reports.records import read_participant
+from test_reports import write_derivatives
+
+
+@pytest.fixture(scope="module")
+def derivatives(tmp_path_factory):
+    return write_derivatives(tmp_path_factory.mktemp("quality"))
+
+
+def test_a_row_for_every_series(derivatives):
+    """Motion, registration and failed voxels of each series that ran, with the T1w's own row."""
+    rows = quality_rows(read_participant(derivatives, "01"))
+    kinds = [(row["session_id"], row["series"]) for row in rows]
+    assert ("ses-baseline", "DWI") in kinds
+    assert ("ses-1week", "DCE") in kinds
+    assert ("ses-followup", "DWI") not in kinds
+    dwi = rows[kinds.index(("ses-1week", "DWI"))]
+    assert (dwi["n_volumes"], dwi["max_displacement_mm"]) == (12, pytest.approx(0.1))
+    assert dwi["failed_percent"] >= 0
+
+
+def test_the_group_reads_what_the_participant_wrote(derivatives, tmp_path):
+    """Numbers come back as numbers; a damaged table is named and the others are read."""
+    write_quality(read_participant(derivatives, "01"))
+    table, problems = read_quality(derivatives, COLUMNS)
+    assert problems == ()
+    assert list(table) == list(COLUMNS)
+    assert table["n_volumes"].dropna().unique().tolist() == [12]
+    described = json.loads((derivatives / "sub-01/sub-01_quality.json").read_text())
+    assert set(described) == set(COLUMNS)
+    (tmp_path / "sub-02").mkdir()
+    (tmp_path / "sub-02/sub-02_quality.tsv").write_text("participant_id\n")
+    table, problems = read_quality(tmp_path, COLUMNS)
+    assert table.empty
+    assert problems == (
+        "sub-02/sub-02_quality.tsv: the table is empty: run the participant again.",
+    )
+
+
+def rows(**columns: list[object]) -> pd.DataFrame:
+    """Ten good DWI, with some columns of their own."""
+    rng = np.random.default_rng(0)
+    table = {
+        "series": ["DWI"] * 10,
+        "verdict": ["good"] * 10,
+        "expected_error_mm": rng.normal(0.1, 0.01, 10),
+        "consistency_mm": [np.nan] * 10,
+        "max_displacement_mm": rng.normal(0.3, 0.05, 10),
+        "n_outliers": [0] * 10,
+        "signal_to_noise": rng.normal(40, 2, 10),
+        "failed_percent": [0.0] * 10,
+    }
+    return pd.DataFrame(table | columns)
+
+
+def test_nothing_stands_out_of_what_is_alike():
+    """Ordinary scatter draws no flag."""
+    assert standing_out(rows()) == [[]] * 10
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("expected_error_mm", 0.5),
+        ("consistency_mm", 1.5),
+        ("max_displacement_mm", 1.2),
+        ("signal_to_noise", 10.0),
+        ("failed_percent", 20.0),
+        ("verdict", "doubtful"),
+    ],
+)
+def test_what_is_bad_stands_out_and_nothing_else(column, value):
+    """A number beyond its limit or far on the bad side, or a registration in doubt."""
+    table = rows()
+    table.loc[3, column] = value
+    assert standing_out(table) == [[]] * 3 + [[column]] + [[]] * 6
+
+
+def test_far_on_the_good_side_does_not_stand_out():
+    """Less motion or more signal than the others is no reason to look."""
+    table = rows()
+    table.loc[3, ["max_displacement_mm", "signal_to_noise"]] = [0.0, 90.0]
+    assert standing_out(table) == [[]] * 10
+
+
+def test_each_series_is_held_against_its_own_kind():
+    """A DCE registration's error is not judged by that of DWI."""
+    table = rows()
+    table.loc[5:, "series"] = "DCE"
+    table.loc[5:, "expected_error_mm"] = [0.5, 0.51, 0.49, 0.52, 0.5]
+    assert standing_out(table) == [[]] * 10
