@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from test_reports import write_derivatives
 
 from bidsapp.lesiontables import read_quality
 from bidsapp.reports.qualitysection import standing_out
 from bidsapp.reports.qualitytable import COLUMNS, quality_rows, write_quality
 from bidsapp.reports.records import read_participant
-from test_reports import write_derivatives
 
 
 @pytest.fixture(scope="module")
