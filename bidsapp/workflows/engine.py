@@ -20,6 +20,8 @@ class SurvivingMultiProcPlugin(MultiProcPlugin):
     workers would print where they were; ours just end.
     """
 
+    pool: ProcessPoolExecutor
+
     def __init__(self, plugin_args: dict[str, Any]) -> None:
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown()  # no worker has been started yet
