@@ -36,21 +36,32 @@ def parser() -> ArgumentParser:
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
         "'metperf phantom OUT' writes a data set to try it on; 'metperf stats LESIONS.tsv OUT' "
-        "makes the statistics from a table of yours.",
+        "makes the statistics from a table of yours; 'metperf slurm BIDS OUT' writes scripts for a "
+        "cluster.",
         allow_abbrev=False,
     )
-    made.add_argument("bids_dir", type=Path, help="the BIDS data set")
-    made.add_argument("output_dir", type=Path, help="where the derivatives go")
+    add_folders(made)
     made.add_argument(
         "analysis_level", nargs="+", help="participant, group, or both one after the other"
     )
     made.add_argument("--version", action="version", version=f"metperf v{version()}")
+    add_options(made)
+    return made
+
+
+def add_folders(made: ArgumentParser) -> None:
+    """Add the two folders that every run of a study names."""
+    made.add_argument("bids_dir", type=Path, help="the BIDS data set")
+    made.add_argument("output_dir", type=Path, help="where the derivatives go")
+
+
+def add_options(made: ArgumentParser) -> None:
+    """Add all options of a study."""
     _add_selection(made)
     _add_analysis(made)
     _add_statistics(made)
     _add_resources(made)
     _add_behaviour(made)
-    return made
 
 
 def _add_selection(made: ArgumentParser) -> None:

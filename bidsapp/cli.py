@@ -3,12 +3,14 @@
 import logging
 import os
 import re
+import signal
 import sys
-import tempfile
+import threading
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,10 @@ from bidsapp.errors import (
     MetperfError,
     NothingSelected,
     NothingToAnalyse,
-    NotWritable,
     UnknownLevel,
+    WorkerKilled,
 )
+from bidsapp.folders import check_bids_dir, check_folders, check_temporary_folder, check_writable
 
 if TYPE_CHECKING:
     from bidsapp.bids.query import Query
@@ -52,14 +55,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        code = run(made, options)
+        with _stoppable():
+            code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
         code = error.exit_code
-    except KeyboardInterrupt:
-        _LOG.error("interrupted")
-        code = 130
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        _LOG.error(
+            "stopped by %s: what is finished is kept; run the same command again to go on",
+            signal.Signals(number).name,
+        )
+        code = 128 + number
     return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM, as schedulers send it at the end of the time, for an interrupt."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_logging(verbosity: int) -> None:
@@ -75,7 +101,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
     """Write a phantom data set."""
     from bidsapp.phantom import write_phantom
 
-    _check_temporary_folder(None)
+    check_temporary_folder(None)
     write_phantom(
         options.output_dir,
         participants=options.participants,
@@ -99,8 +125,8 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
         if level not in LEVELS:
             raise UnknownLevel(f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}")
     config = _config(parser, options)
-    _check_folders(config)
-    _check_temporary_folder(config.work_dir)
+    check_folders(config)
+    check_temporary_folder(config.work_dir)
     os.environ["OMP_NUM_THREADS"] = str(config.omp_nthreads)
     codes = []
     if "participant" in levels:
@@ -154,52 +180,13 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
     return tuple(options.output_spaces or ["T1w"])
 
 
-def _check_folders(config: Config) -> None:
-    """Complain before any work if a folder cannot be read or written."""
-    if not config.bids_dir.is_dir():
-        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
-    for folder in (config.output_dir, config.work_dir):
-        _check_writable(folder)
-
-
-def _check_writable(folder: Path) -> None:
-    """Make a folder; complain if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
-
-
-def _check_temporary_folder(instead: Path | None) -> None:
-    """Take a folder of our own for temporary files where the system's cannot be written.
-
-    Raises
-    ------
-    NotWritable
-        If there is none and no folder to take instead.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError as error:
-        if instead is None:
-            raise NotWritable(
-                "no temporary folder can be written; mount one (--tmpfs /tmp) or set TMPDIR"
-            ) from error
-        folder = instead / "tmp"
-        folder.mkdir(exist_ok=True)
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
-
-
 def _participant_level(config: Config, options: Namespace) -> int:
     """Analyse the participants selected, one after the other; tell what became of each."""
     from bidsapp.bids.derivatives import describe_dataset
     from bidsapp.bids.query import Query, read_filters
     from bidsapp.bids.validate import validate
     from bidsapp.citation import methods
-    from bidsapp.participant import check_config, describe, run_participant
+    from bidsapp.participant import check_config, run_participant
     from bidsapp.progress import progress
 
     if options.reports_only:
@@ -223,22 +210,39 @@ def _participant_level(config: Config, options: Namespace) -> int:
             "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
         )
     if options.dry_run:
-        for participant in participants:
-            print("\n".join(describe(participant, config)))
-        return 0
+        return _describe(participants, failed, config)
     describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
     outcomes = []
     with progress(len(participants), _LOG) as told:
         for participant in participants:
             told.participant(participant.id)
             outcomes.append(run_participant(participant, config, told))
+            for text in outcomes[-1].warnings:
+                _LOG.warning("%s: warning: %s", participant.id, text)
             for text in outcomes[-1].failures:
                 _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
+    return _exit_code(failed, [o.participant for o in outcomes if o.killed])
+
+
+def _exit_code(failed: Sequence[str], killed: Sequence[str]) -> int:
+    """Say who failed, and of whom a worker was killed; return what that is as an exit code."""
+    code = WorkerKilled.exit_code if killed else 1 if failed else 0
     if failed:
-        _LOG.error("exit 1: failures in %s", ", ".join(f"sub-{f}" for f in failed))
-    return 1 if failed else 0
+        _LOG.error("exit %d: failures in %s", code, ", ".join(f"sub-{f}" for f in failed))
+    if killed:
+        _LOG.error("a worker was killed in %s", ", ".join(f"sub-{k}" for k in killed))
+    return code
+
+
+def _describe(participants: Sequence["Participant"], failed: Sequence[str], config: Config) -> int:
+    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
+    from bidsapp.participant import describe
+
+    lines = [line for participant in participants for line in describe(participant, config)]
+    print("\n".join(lines))
+    return 1 if failed or any(line.startswith("    failed: ") for line in lines) else 0
 
 
 def _records(
@@ -256,10 +260,17 @@ def _records(
 
 
 def _select(config: Config) -> list[str]:
-    """Return the labels to analyse; an unknown label or session is an error."""
-    pattern = re.compile(r"^sub-([a-zA-Z0-9+]+)$")
-    folders = sorted(p for p in config.bids_dir.iterdir() if p.is_dir() and pattern.match(p.name))
-    labels = [p.name.removeprefix("sub-") for p in folders]
+    """Return the labels to analyse; an unknown label or session is an error.
+
+    Those named are looked up one by one: thousands of others cost no question to the disk.
+    """
+    pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
+    named = {f"sub-{label}" for label in config.participants}
+    if named and all(pattern.match(n) and (config.bids_dir / n).is_dir() for n in named):
+        return sorted(name.removeprefix("sub-") for name in named)
+    with os.scandir(config.bids_dir) as entries:
+        folders = sorted(e.name for e in entries if pattern.match(e.name) and e.is_dir())
+    labels = [name.removeprefix("sub-") for name in folders]
     unknown = [p for p in config.participants if p not in labels]
     if unknown:
         raise NothingSelected(
@@ -268,7 +279,7 @@ def _select(config: Config) -> list[str]:
         )
     if not labels:
         raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
-    return [x for x in labels if not config.participants or x in config.participants]
+    return labels
 
 
 def _rebuild(config: Config) -> int:
@@ -312,8 +323,8 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     """Run the statistics on a table that someone filled in."""
     from bidsapp.group import run_stats
 
-    _check_writable(options.output_dir)
-    _check_temporary_folder(options.output_dir)
+    check_writable(options.output_dir)
+    check_temporary_folder(options.output_dir)
     result = run_stats(
         options.table,
         options.output_dir,
@@ -326,6 +337,27 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     return _tell(result, options.output_dir)
 
 
+def _slurm(parser: ArgumentParser, options: Namespace) -> int:
+    """Write the scripts of an array job and of the group job."""
+    from bidsapp.bids.validate import validate
+    from bidsapp.slurm import plan, write_jobs
+    from bidsapp.slurmarguments import run_words
+
+    config = _config(parser, options)
+    check_bids_dir(config)
+    labels = _select(config)
+    jobs = plan(config, labels, options, run_words(parser, options))
+    for place in (config.output_dir, jobs.folder):
+        check_writable(place)
+    if not options.skip_bids_validation:
+        _LOG.info("Validating %s, so that no task has to", config.bids_dir)
+        validate(config.bids_dir, config.participants)
+    write_jobs(jobs, config)
+    _LOG.info("%d participants; each asks for %s", len(labels), jobs.participant)
+    _LOG.info("Look at the scripts, then start them with %s", jobs.folder / "submit.sh")
+    return 0
+
+
 def _tell(result: "GroupResult", output_dir: Path) -> int:
     """Log what a reader must know; 1 if the result is incomplete."""
     for text in result.notes:
@@ -336,10 +368,17 @@ def _tell(result: "GroupResult", output_dir: Path) -> int:
     return 1 if result.problems else 0
 
 
+def _slurm_parser() -> ArgumentParser:
+    from bidsapp.slurmarguments import slurm_parser
+
+    return slurm_parser()
+
+
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
     "phantom": (arguments.phantom_parser, _phantom),
+    "slurm": (_slurm_parser, _slurm),
     "stats": (arguments.stats_parser, _stats),
 }
 """First word of the command line -> its parser and what it runs; without one, a study is run."""

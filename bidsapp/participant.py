@@ -3,8 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,28 @@ import nipype
 import yaml
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
+from nipype.pipeline import plugins
 
-from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.bids.contents import examined
+from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
+from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
-from bidsapp.config import Config
-from bidsapp.errors import BadInput, MetperfError, UsageError
+from bidsapp.config import Config, version
+from bidsapp.errors import BadInput, MetperfError, UsageError, WorkerKilled
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import SurvivingMultiProcPlugin, interruptible
+from bidsapp.workflows.engine import MENDED
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
+from bidsapp.workflows.workers import interruptible, workers_end
 
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
-_CAUSE = re.compile(r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt)\b:? *(?P<text>.*)$")
+_CAUSE = re.compile(
+    r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt|Killed)\b:? *(?P<text>.*)$"
+)
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Steps:
     done: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,16 @@ class Outcome:
     def failures(self) -> list[str]:
         """Everything that failed, in words."""
         return [text for steps in self.sessions.values() for text in steps.failed]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Everything that was used and may mislead, in words."""
+        return [text for steps in self.sessions.values() for text in steps.warnings]
+
+    @property
+    def killed(self) -> bool:
+        """Whether a worker or a job was killed: what it was doing may go well another time."""
+        return any(WorkerKilled.__name__ in text for text in self.failures)
 
 
 def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
@@ -70,11 +87,25 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     Outcome
         With what failed; a failure is never raised.
     """
+    work = config.work_dir / version() / f"{participant.id}.lock"
+    with (
+        alone(config.output_dir / participant.id / "log" / "lock", progress.report),
+        alone(work, progress.report),
+    ):
+        return _run_alone(participant, config, progress)
+
+
+def _run_alone(participant: Participant, config: Config, progress: Lines) -> Outcome:
+    """Run a participant that no other run is at work on."""
     log = config.output_dir / participant.id / "log" / config.run_id
+    participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
-    _write_sessions(participant, config)
-    write_bytes(log / "app.toml", config.to_toml().encode())
-    error = _attempt(participant, config, log, progress)
+    _begin(participant, sessions, config)
+    try:
+        error = _attempt(participant, config, log, progress)
+    except KeyboardInterrupt:
+        _build_page(participant, sessions, config)
+        raise
     crashed = _add_crashes(participant, sessions, log)
     if error and not crashed:
         next(iter(sessions.values())).failed.append(error)
@@ -84,12 +115,26 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
 
 
+def _begin(participant: Participant, sessions: Iterable[str], config: Config) -> None:
+    """Mark the sessions as unfinished, and take away what would tell otherwise."""
+    folder = config.output_dir / participant.id
+    for part in folder.rglob(f"{PART}*"):  # of a run that was killed
+        part.unlink(missing_ok=True)
+    _write_sessions(participant, config)
+    log = folder / "log" / config.run_id
+    write_bytes(log / "app.toml", config.to_toml().encode())
+    unfinished = Steps(failed=[f"the run {config.run_id} did not finish; run it again"])
+    _write_status(log, dict.fromkeys(sessions, unfinished), config, finished=False)
+    (config.output_dir / f"{participant.id}.html").unlink(missing_ok=True)
+
+
 def _attempt(participant: Participant, config: Config, log: Path, progress: Lines) -> str | None:
     """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(participant, config)
         _configure_nipype(workflow, log, config)
-        _run(workflow, config, progress)
+        with workers_end():
+            _run(workflow, config, progress)
     except MetperfError as error:
         return str(error)
     except Exception as error:
@@ -125,12 +170,15 @@ def _prune(participant: Participant, crashed: set[str], marker: Path, config: Co
                     path.unlink()
 
 
-def _write_status(log: Path, sessions: dict[str, Steps], config: Config) -> None:
+def _write_status(
+    log: Path, sessions: dict[str, Steps], config: Config, *, finished: bool = True
+) -> None:
     """Write what became of the sessions; those of earlier runs are kept."""
     path = log.parent / "status.json"
     earlier = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
     now = {name: vars(steps) for name, steps in sessions.items()}
-    write_bytes(path, to_json({"run_id": config.run_id, "sessions": earlier | now}))
+    record = {"run_id": config.run_id, "finished": finished, "sessions": earlier | now}
+    write_bytes(path, to_json(record))
 
 
 def _build_page(
@@ -147,7 +195,7 @@ def _build_page(
 
 def _expected(session: Session, config: Config) -> Steps:
     """Return what a session will have done if nothing fails, and what it lacks."""
-    steps = Steps(failed=list(session.problems))
+    steps = Steps(failed=list(session.problems), warnings=list(session.warnings))
     obstacle = kinetics_obstacle(session, config) if session.dynamic else None
     series = session.diffusion
     unfit = series_obstacle(session, series, config) if series else None
@@ -235,16 +283,25 @@ def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
     if not workflow.list_node_names():
         return
     progress.steps(_steps(workflow))
+    name, arguments = _engine(config)
     with interruptible(progress) as told:
-        if config.plugin_file:
-            plugin, arguments = _read_plugin(config.plugin_file)
-            workflow.run(plugin=plugin, plugin_args=arguments | {"status_callback": told})
-        elif config.nprocs == 1:
-            workflow.run(plugin="Linear", plugin_args={"status_callback": told})
+        settings = arguments | {"status_callback": told}
+        if name in MENDED:
+            workflow.run(plugin=MENDED[name](plugin_args=settings))
         else:
-            resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-            settings = resources | {"raise_insufficient": False, "status_callback": told}
-            workflow.run(plugin=SurvivingMultiProcPlugin(plugin_args=settings))
+            workflow.run(plugin=name, plugin_args=settings)
+
+
+def _engine(config: Config) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of the nipype plugin that runs the graph."""
+    given: dict[str, Any] = {}
+    name = "Linear" if config.nprocs == 1 else "MultiProc"
+    if config.plugin_file:
+        name, given = _read_plugin(config.plugin_file)
+    if name == "MultiProc":
+        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
+        given = resources | {"raise_insufficient": False} | given
+    return name, given
 
 
 def _steps(workflow: pe.Workflow) -> list[str]:
@@ -258,7 +315,11 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict) or "plugin" not in settings:
         raise UsageError(f"{path}: must be YAML with the key 'plugin'")
-    return str(settings["plugin"]), dict(settings.get("plugin_args") or {})
+    name = str(settings["plugin"])
+    if not hasattr(plugins, f"{name}Plugin"):
+        known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
+        raise UsageError(f"{path}: nipype has no plugin {name!r}; it has {', '.join(known)}")
+    return name, dict(settings.get("plugin_args") or {})
 
 
 def crashes(log: Path) -> list[tuple[str, str]]:
@@ -292,7 +353,9 @@ def describe(participant: Participant, config: Config) -> Sequence[str]:
         text = f"{participant.id} {session.id}{days}: {', '.join(steps.done) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
         lines += [f"    given: {transform.file.name}" for transform in session.transforms]
-        lines += [f"    {m}" for m in (*steps.missing, *steps.failed)]
+        lines += [f"    failed: {text}" for text in steps.failed]
+        lines += [f"    warning: {text}" for text in steps.warnings]
+        lines += [f"    {text}" for text in steps.missing]
     return lines
 
 
@@ -303,7 +366,11 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
     ------
     BadInput
         If the baseline session that was named has no T1w.
+    UsageError
+        If the file of the nipype plugin names none.
     """
+    if config.plugin_file:
+        _read_plugin(config.plugin_file)
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:

@@ -5,6 +5,7 @@ import pytest
 from datasets import write_description, write_dwi, write_image
 
 from bidsapp.cli import main
+from bidsapp.workflows.engine import MENDED
 
 BVALUES = [0, 200, 400, 1000]
 
@@ -178,3 +179,35 @@ def test_a_dry_run_writes_no_results(bids):
     before = text.read_bytes()
     assert run(bids, "participant", "--dry-run", "--dce-model", "tofts") == 0
     assert text.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("plugin: Dask\n", "nipype has no plugin 'Dask'; it has "),
+        ("n_procs: 2\n", "must be YAML with the key 'plugin'"),
+    ],
+)
+def test_an_engine_that_is_not_there_ends_with_2(bids, capsys, text, told):
+    """A plugin file that names no engine of nipype is refused before any work."""
+    file = bids.parent / "plugin.yml"
+    file.write_text(text)
+    assert run(bids, "participant", "--use-plugin", str(file)) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_engine_of_a_file_has_the_resources_of_the_command_line(bids, monkeypatch):
+    """MultiProc by name takes what its file says, and else --nprocs and --mem."""
+    file = bids.parent / "plugin.yml"
+    file.write_text("plugin: MultiProc\nplugin_args: {n_procs: 3}\n")
+    given = {}
+
+    class Spy(MENDED["MultiProc"]):
+        def __init__(self, plugin_args):
+            given.update(plugin_args)
+            super().__init__(plugin_args=plugin_args)
+
+    monkeypatch.setitem(MENDED, "MultiProc", Spy)
+    options = ["--no-motion-correction", "--nprocs", "1", "--mem", "2G", "--use-plugin", str(file)]
+    assert run(bids, "participant", *options) == 0
+    assert (given["n_procs"], given["memory_gb"]) == (3, 2.0)

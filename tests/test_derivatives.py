@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import write_image
 
 from bidsapp.bids.derivatives import (
     Namer,
-    compress_file,
+    compress_image,
     describe_dataset,
     to_json,
     to_tsv,
@@ -39,11 +40,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_compression_is_reproducible(tmp_path):
     """The same content compresses to the same bytes, whenever it is done."""
-    source = tmp_path / "a.nii"
-    source.write_bytes(bytes(range(256)) * 50)
-    for name in ("one.gz", "two.gz"):
-        compress_file(source, tmp_path / name)
-    assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
+    source = write_image(tmp_path / "a.nii", np.arange(60, dtype=np.int16).reshape(5, 4, 3))
+    one, two = tmp_path / "one.nii.gz", tmp_path / "two.nii.gz"
+    for target in (one, two):
+        compress_image(source, target)
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_json_has_no_nan():

@@ -66,7 +66,7 @@ def test_a_full_session_is_found(root):
         ),
         ("FlipAngle", 0.26, "FlipAngle is 0.26, outside 0.5 to 90; is it in degrees?"),
         ("FlipAngle", "15", "FlipAngle is '15'; it must be a number in degrees"),
-        ("RepetitionTimeExcitation", 4, "RepetitionTimeExcitation is 4, outside 0 to 0.2"),
+        ("RepetitionTimeExcitation", 4, "RepetitionTimeExcitation is 4, outside 0.0005 to 0.2"),
         ("VolumeTiming", None, "VolumeTiming is missing; add the start of each frame in seconds"),
         ("VolumeTiming", [0, 1], "VolumeTiming holds 2 times, the image 5 frames"),
         ("VolumeTiming", [0, 1, 1, 2, 3], "VolumeTiming does not ascend"),

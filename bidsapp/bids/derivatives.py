@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+
 from bidsapp.errors import NotWritable
 
+PART = ".part-"
+"""How the name of a file begins that is being written."""
 _ORDER = ("ce", "space", "from", "to", "mode", "seg", "label", "model", "param", "desc")
+_TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
+"""Fields of a NIfTI header that hold words."""
 _IGNORE = """\
 *.html
 figures
@@ -99,40 +105,52 @@ def copy_file(source: Path, target: Path) -> None:
     _place(target, lambda part: shutil.copyfile(source, part))
 
 
-def compress_file(source: Path, target: Path) -> None:
-    """Compress a file whole or not at all; the same content gives the same bytes.
+def compress_image(source: Path, target: Path) -> None:
+    """Write an image compressed, whole or not at all, without the texts of its header.
+
+    Header fields for words, and extensions, may hold names and dates out of DICOM: they are
+    blank in the copy. The same content gives the same bytes.
 
     Raises
     ------
     NotWritable
         If the folder or the file cannot be written.
     """
+    image = nib.load(source)
+    fields, begins = image.header.structarr.dtype.fields, image.header.structarr.dtype.itemsize
+    spans = [(fields[n][1], fields[n][0].itemsize) for n in _TEXTS if n in fields]
 
     def compress(part: Path) -> None:
+        unpack: Any = gzip.open if source.suffix == ".gz" else open
         with (
-            source.open("rb") as raw,
+            unpack(source, "rb") as raw,
             part.open("wb") as stream,
             gzip.GzipFile("", "wb", 4, stream, mtime=0) as packed,
         ):
+            head = bytearray(raw.read(int(image.dataobj.offset)))
+            for start, size in [*spans, (begins, len(head) - begins)]:
+                head[start : start + size] = bytes(size)
+            packed.write(head)
             shutil.copyfileobj(raw, packed, 1 << 20)
 
     _place(target, compress)
 
 
 def _place(path: Path, fill: Any) -> None:
-    """Fill a temporary file beside the target, then rename it."""
+    """Fill a temporary file beside the target, see it on the disk, then rename it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
-        os.close(descriptor)
+        descriptor, name = tempfile.mkstemp(prefix=PART, dir=path.parent)
         part = Path(name)
         try:
             fill(part)
+            os.fsync(descriptor)
             umask = os.umask(0)
             os.umask(umask)
             part.chmod(0o666 & ~umask)
             part.replace(path)
         finally:
+            os.close(descriptor)
             part.unlink(missing_ok=True)
     except OSError as error:
         raise NotWritable(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -8,11 +8,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.records import Distortion, FieldSource
-from bidsapp.bids.sidecar import number, phase_axis, sidecar_name
+from bidsapp.bids.sidecar import number, phase_axis, shown, sidecar_name
 from bidsapp.errors import BadInput
 
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
@@ -49,12 +49,12 @@ def read_distortion(series: Sequence[Any], fields: Sequence[Any]) -> Distortion 
     found = series[0]
     try:
         axis, sign = phase_encoding(found.get_metadata(), Path(found.path))
+        meant = _meant_for(found, fields)
     except BadInput as error:
         return Distortion(None, problem=str(error))
-    meant = _meant_for(found, fields)
     try:
         source = _field_map(found, meant, axis, sign) or _reversed(found, meant, axis, sign)
-    except (BadInput, OSError, ImageFileError) as error:
+    except (BadInput, *UNREADABLE) as error:
         return Distortion(axis, problem=str(error))
     return Distortion(axis, source, lack="" if source else _lack(fields, meant))
 
@@ -112,7 +112,9 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
     """
     if "TotalReadoutTime" not in metadata and "EffectiveEchoSpacing" in metadata:
         spacing = number(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
-        return spacing * (int(metadata.get("ReconMatrixPE", lines)) - 1)
+        if "ReconMatrixPE" in metadata:
+            lines = round(number(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
+        return spacing * (lines - 1)
     return number(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
 
 
@@ -123,10 +125,11 @@ def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldS
         return None
     chosen = _single(maps, "field maps")
     image, metadata = Path(chosen.path), chosen.get_metadata()
+    check_image(image, 3)
     units = str(metadata.get("Units", "")).strip().lower()
     if units not in _HERTZ:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {metadata.get('Units')!r}; it is Hz, rad/s or T"
+            f"{sidecar_name(image)}: Units is {shown(metadata.get('Units'))}; it is Hz, rad/s or T"
         )
     return FieldSource("fieldmap", image, sign * _HERTZ[units] * _mm_per_hertz(found, axis))
 

@@ -2,18 +2,18 @@
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bids.layout
 import nibabel as nib
-import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
+from bidsapp.bids.doubts import participant_doubts, session_doubts, unlike
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.found import Found, example, found_in, index, readable
+from bidsapp.bids.inheritance import companions
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -26,17 +26,19 @@ from bidsapp.bids.records import (
     Transform,
     TransmitField,
 )
+from bidsapp.bids.rois import find_lesions, read_labels
 from bidsapp.bids.sidecar import (
+    as_number,
+    b_values,
+    check_directions,
     frame_times,
     number,
     phase_axis,
-    read_numbers,
     read_table,
     sidecar_name,
     transmit_scale,
 )
 from bidsapp.errors import BadInput, NothingSelected, UsageError
-from bidsapp.rois import as_labels
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1w": {"suffix": "T1w"},
@@ -53,6 +55,8 @@ _IMAGE = [".nii", ".nii.gz"]
 _DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
 _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
 """Where to a user's transform brings each image."""
+_COMPLEX = ("phase", "real", "imag")
+"""Parts of a complex image, which are no magnitude: taken only if a filter asks."""
 _SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
@@ -79,8 +83,8 @@ class Query:
         participants: Sequence[str] = (),
     ) -> None:
         self.filters = filters or {}
-        self.raw = _layout(bids_dir, "bids", participants)
-        self.rois = [_layout(d, "derivatives", participants) for d in derivatives]
+        self.raw = index(bids_dir, "bids", participants)
+        self.rois = [index(d, "derivatives", participants) for d in derivatives]
 
     def labels(self) -> list[str]:
         """Return the labels of the participants found."""
@@ -118,18 +122,23 @@ class Query:
                     f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
                 )
         records = [self._session(label, s, days.get(s)) for s in found]
+        doubts = participant_doubts(records, days, self.raw.get_sessions(subject=label))
+        records[0] = replace(records[0], warnings=(*doubts, *records[0].warnings))
         return Participant(label, tuple(records))
 
     def _days(self, label: str) -> dict[str, float]:
         """Return days since treatment by session label, from ``sub-X_sessions.tsv``."""
         table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
-        if not table.exists():
+        if not table.exists() and not table.is_symlink():
             return {}
-        days = {}
+        days: dict[str, float] = {}
         for row in read_table(table, ("session_id",)):
+            session = row["session_id"].removeprefix("ses-")
             text = next((row[c] for c in _DAYS if row.get(c)), "n/a")
+            if session in days:
+                raise BadInput(f"{table}: ses-{session} stands twice; keep one row")
             if text != "n/a":
-                days[row["session_id"].removeprefix("ses-")] = _float(text, table)
+                days[session] = _float(text, table)
         return days
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
@@ -144,7 +153,7 @@ class Query:
                 problems.append(str(error))
                 return None
 
-        return Session(
+        record = Session(
             participant=label,
             label=session,
             days=days,
@@ -159,22 +168,27 @@ class Query:
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
             transforms=attempt(self._transforms, key) or (),
-            problems=tuple(problems),
         )
+        record, apart = unlike(record)
+        return replace(record, problems=(*problems, *apart), warnings=tuple(session_doubts(record)))
 
-    def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Any]:
+    def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Found]:
         """Ask for the files of one query, with the user's filters."""
         wanted = {**QUERIES[query], "extension": _IMAGE, **key, **entities}
-        return list(self.raw.get(**{**wanted, **self.filters.get(query, {})}))
+        chosen = self.filters.get(query, {})
+        found = [found_in(self.raw, f) for f in self.raw.get(**{**wanted, **chosen})]
+        if "part" in chosen:
+            return found
+        return [f for f in found if f.entities.get("part") not in _COMPLEX]
 
-    def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> Any | None:
+    def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> Found | None:
         """Return the one file of a query, or None; several need a filter."""
         found = self._files(query, key, **entities)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(
                 f"several {query} images: {names}; choose one with --bids-filter-file, "
-                f'for example {{"{query}": {{"run": 1}}}}'
+                f"for example {example(query, found)}"
             )
         return found[0] if found else None
 
@@ -182,47 +196,57 @@ class Query:
         contrast = self._files("t1w", key, ceagent=bids.layout.Query.ANY)
         entities = {"ceagent": bids.layout.Query.ANY} if contrast else {}
         found = self._only("t1w", key, **entities)
-        return _readable(found, 3) if found else None
+        return readable(found, 3) if found else None
 
     def _diffusion(self, key: Mapping[str, Any]) -> Diffusion | None:
         found = self._only("dwi", key)
         if not found:
             return None
-        image = _readable(found, 4)
-        bval = self.raw.get_bval(image)
-        if not bval:
+        image = readable(found, 4)
+        beside = companions(image, found.root, ".bval")
+        if not beside:
             raise BadInput(f"{image.name}: has no .bval file beside it")
-        bvalues = read_numbers(Path(bval))
+        bval = beside[-1]
+        bvalues = b_values(bval)
         volumes = nib.load(image).shape[3]
         if len(bvalues) != volumes:
             raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
-        bvec = self.raw.get_bvec(image)
+        bvec = companions(image, found.root, ".bvec")[-1:]
+        for path in bvec:
+            check_directions(path, volumes)
         axis = phase_axis(found.get_metadata(), image)
-        return Diffusion(image, bvalues, Path(bvec) if bvec else None, axis)
+        return Diffusion(image, bvalues, bvec[0] if bvec else None, axis)
 
     def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
         found = self._only("dce", key)
         if not found:
             return None
-        image = _readable(found, 4)
-        metadata = found.get_metadata()
-        times = frame_times(metadata, image)
+        image = readable(found, 4)
+        told = found.get_metadata()
+        times = frame_times(told, image)
         frames = nib.load(image).shape[3]
         if len(times) != frames:
             raise BadInput(
                 f"{sidecar_name(image)}: VolumeTiming holds {len(times)} times, "
-                f"the image {frames} frames"
+                f"the image {frames} frames; give one time a frame that is there"
             )
         relaxivity = None
-        if "ContrastAgentRelaxivity" in metadata:
-            relaxivity = number(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0, 50)
-        agent = metadata.get("ContrastBolusAgent")
+        if "ContrastAgentRelaxivity" in told:
+            relaxivity = number(told, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
+        agent = told.get("ContrastBolusAgent")
+        repetition = number(told, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
+        echo = as_number(told.get("EchoTime"))
+        if echo is not None and echo >= repetition:
+            raise BadInput(
+                f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below RepetitionTimeExcitation "
+                f"({repetition:g}); are both in seconds?"
+            )
         return Dynamic(
             image=image,
             times=times,
-            repetition_time=number(metadata, "RepetitionTimeExcitation", image, "seconds", 0, 0.2),
-            flip_angle=math.radians(number(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
-            field_strength=number(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
+            repetition_time=repetition,
+            flip_angle=math.radians(number(told, "FlipAngle", image, "degrees", 0.5, 90)),
+            field_strength=number(told, "MagneticFieldStrength", image, "tesla", 0.01, 20),
             relaxivity=relaxivity,
             agent=agent if isinstance(agent, str) else None,
         )
@@ -231,10 +255,12 @@ class Query:
         found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
         if not found:
             return None
-        images = [_readable(f, 3) for f in found]
+        images = [readable(f, 3) for f in found]
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
         angles = [number(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
-        times = {number(m, "RepetitionTimeExcitation", i, "seconds", 0, 0.2) for m, i in sidecars}
+        times = {
+            number(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars
+        }
         if len(times) > 1:
             raise BadInput(
                 f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
@@ -247,28 +273,29 @@ class Query:
         found = self._only("b1", key)
         if not found:
             return None
-        image = _readable(found, 3)
+        image = readable(found, 3)
         return TransmitField(image, transmit_scale(found.get_metadata(), image))
 
-    def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Any]:
+    def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Found]:
         """Ask all ROI derivatives."""
         wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
-        return [f for layout in self.rois for f in layout.get(**wanted)]
+        return [found_in(layout, f) for layout in self.rois for f in layout.get(**wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
         segmentations = self._derived(
             "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
         )
         masks = self._derived("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        by_space: dict[Space, list[Any]] = {}
-        for found in segmentations or masks:
+        by_space: dict[Space, list[Found]] = {}
+        drawn = {_space(found) for found in segmentations}
+        for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
             by_space.setdefault(_space(found), []).append(found)
         for space, several in by_space.items():
             if len(several) > 1:
                 names = ", ".join(sorted(f.filename for f in several))
                 raise BadInput(f"several {kind} ROI images in the space of the {space}: {names}")
         return tuple(
-            Rois(_readable(f[0], 3), space, _lesions(Path(f[0].path)))
+            Rois(readable(f[0], 3), space, find_lesions(Path(f[0].path)))
             for space, f in by_space.items()
         )
 
@@ -279,7 +306,10 @@ class Query:
             raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
         if not found:
             return None
-        return Rois(_readable(found[0], 3), _space(found[0]), (Lesion(1, "AIF"),))
+        image = readable(found[0], 3)
+        if not read_labels(image).any():
+            raise BadInput(f"{image}: the AIF mask holds no voxel; draw the artery")
+        return Rois(image, _space(found[0]), (Lesion(1, "AIF"),))
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[Transform, ...]:
         """Return the user's own transforms that replace a registration; others are not ours."""
@@ -301,18 +331,6 @@ class Query:
         return Path(found[0].path) if found else None
 
 
-def _layout(root: Path, config: str, participants: Iterable[str]) -> bids.layout.BIDSLayout:
-    """Index a folder: only the participants named, nothing below another derivative."""
-    own = str(files("bidsapp.data") / "pybids.json")
-    ignore: list[Any] = [re.compile(r"^/(derivatives|sourcedata|code|stimuli|models)(/|$)")]
-    labels = "|".join(re.escape(p) for p in participants)
-    if labels:
-        ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|$))"))
-    indexer = bids.layout.BIDSLayoutIndexer(validate=False, ignore=ignore)
-    configs = ["bids", own] if config == "bids" else ["bids", "derivatives", own]
-    return bids.layout.BIDSLayout(root, validate=False, config=configs, indexer=indexer)
-
-
 def _moment(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
     """Sort by days since treatment where they are known; the baseline first otherwise."""
     known = days.get(session, math.inf)
@@ -321,23 +339,12 @@ def _moment(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
 
 def _float(text: str, path: Path) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise BadInput(f"{path}: {text!r} is no number of days") from error
-
-
-def _readable(found: Any, dimensions: int) -> Path:
-    """Return the path of an image whose header can be read and has so many dimensions."""
-    path = Path(found.path)
-    try:
-        shape = nib.load(path).shape
-    except (OSError, ImageFileError) as error:
-        raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
-    if dimensions == 3 and len(shape) == 4 and shape[3] == 1:
-        return path
-    if len(shape) != dimensions:
-        raise BadInput(f"{path}: has shape {shape}, but {dimensions} dimensions are needed")
-    return path
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not math.isfinite(days):
+        raise BadInput(f"{path}: {text!r} is no number of days")
+    return days
 
 
 def _space(found: Any) -> Space:
@@ -347,22 +354,6 @@ def _space(found: Any) -> Space:
         space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
         return space
     raise BadInput(f"{found.filename}: space-{named} is not known here; use T1w, dwi or dce")
-
-
-def _lesions(image: Path) -> tuple[Lesion, ...]:
-    """Read the table beside a label image; without one, the labels in it are the lesions."""
-    table = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
-    if not table.exists():
-        labels = as_labels(np.asanyarray(nib.load(image).dataobj), image.name)
-        return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
-    lesions = []
-    for row in read_table(table, ("index", "name")):
-        index = row["index"].strip()
-        if not index.isdigit():
-            raise BadInput(f"{table}: index {index!r} is no whole number")
-        excluded = (row.get("excluded") or "0").strip().lower() in ("1", "true", "yes")
-        lesions.append(Lesion(int(index), row["name"], excluded))
-    return tuple(lesions)
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:

@@ -107,7 +107,10 @@ class Transform:
 
 @dataclass(frozen=True)
 class Session:
-    """All that one session has; what it has not is None."""
+    """All that one session has; what it has not is None.
+
+    `problems` say what cannot be used, `warnings` what is used and may mislead.
+    """
 
     participant: str
     label: str
@@ -124,6 +127,7 @@ class Session:
     arterial_table: Path | None = None
     transforms: tuple[Transform, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

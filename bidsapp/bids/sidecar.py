@@ -1,15 +1,23 @@
 """Numbers out of sidecars and tables, checked and brought into our units."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from bidsapp.bids.files import read_text
 from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
+_FRAME = (0.2, 120.0)
+"""Time between two frames of a dynamic series that is believed, s."""
+_B_VALUES = (10.0, 20000.0)
+"""Where the highest b-value of a series may lie, s/mm2."""
 
 
 def number(
@@ -42,13 +50,47 @@ def number(
     """
     name = sidecar_name(image)
     if key not in metadata:
-        raise BadInput(f"{name}: {key} is missing; add it in {unit}")
-    value = metadata[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadInput(f"{name}: {key} is {value!r}; it must be a number in {unit}")
+        raise BadInput(f"{name}: {key} is missing{_instead(metadata, key)}; add it in {unit}")
+    value = as_number(metadata[key])
+    if value is None:
+        raise BadInput(f"{name}: {key} is {shown(metadata[key])}; it must be a number in {unit}")
     if not low < value <= high:
         raise BadInput(f"{name}: {key} is {value:g}, outside {low:g} to {high:g}; is it in {unit}?")
-    return float(value)
+    return value
+
+
+def as_number(value: Any) -> float | None:
+    """Return a finite number of JSON as such, or None.
+
+    Examples
+    --------
+    >>> as_number(3), as_number("3"), as_number(True), as_number(10**400)
+    (3.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def shown(value: Any) -> str:
+    """Return a value of a sidecar for a message, cut if it is long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer of thousands of digits
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _instead(metadata: Mapping[str, Any], key: str) -> str:
+    """Tell what a sidecar has that looks like a field it lacks."""
+    if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
+        return " (RepetitionTime is the time of a whole volume in BIDS, so it is not taken)"
+    like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)
+    return f" ({like[0]} is there: misspelt?)" if like else ""
 
 
 def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
@@ -67,10 +109,10 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     told = metadata.get("PhaseEncodingDirection")
     if told is None:
         return None
-    if told not in ("i", "i-", "j", "j-", "k", "k-"):
+    if not isinstance(told, str) or told not in ("i", "i-", "j", "j-", "k", "k-"):
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {told!r}; it must be i, j or k, "
-            "or one of them with a minus"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(told)}; it must be i, j or "
+            "k, or one of them with a minus"
         )
     return "ijk".index(told[0])
 
@@ -112,8 +154,8 @@ def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
     units = str(metadata["Units"]).strip().lower()
     if units not in _TRANSMIT_UNITS:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {metadata['Units']!r}, which does not tell what the "
-            f"nominal flip angle is; {how}"
+            f"{sidecar_name(image)}: Units is {shown(metadata['Units'])}, which does not tell "
+            f"what the nominal flip angle is; {how}"
         )
     return _TRANSMIT_UNITS[units]
 
@@ -131,7 +173,7 @@ def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
     Raises
     ------
     BadInput
-        If the field is missing or its numbers do not ascend.
+        If the field is missing, its numbers do not ascend, or lie too close or too far apart.
 
     Examples
     --------
@@ -142,11 +184,39 @@ def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
     name = sidecar_name(image)
     if timing is None:
         raise BadInput(f"{name}: VolumeTiming is missing; add the start of each frame in seconds")
-    if not isinstance(timing, list) or not all(isinstance(t, int | float) for t in timing):
-        raise BadInput(f"{name}: VolumeTiming is {timing!r}; it must be a list of seconds")
-    if any(after <= before for before, after in pairwise(timing)):
+    seconds = [as_number(t) for t in timing] if isinstance(timing, list) else [None]
+    times = [t for t in seconds if t is not None]
+    if len(times) < len(seconds):
+        raise BadInput(f"{name}: VolumeTiming is {shown(timing)}; it must be a list of seconds")
+    steps = [after - before for before, after in pairwise(times)]
+    if any(step <= 0 for step in steps):
         raise BadInput(f"{name}: VolumeTiming does not ascend; give each frame's start in seconds")
-    return tuple(t / 60 for t in timing)
+    if steps and not _FRAME[0] <= median(steps) <= _FRAME[1]:
+        raise BadInput(
+            f"{name}: VolumeTiming has frames {median(steps):g} apart, outside {_FRAME[0]:g} to "
+            f"{_FRAME[1]:g}; is it in seconds?"
+        )
+    return tuple(t / 60 for t in times)
+
+
+def b_values(path: Path) -> tuple[float, ...]:
+    """Return the b-values of a ``.bval`` file, s/mm2, in one row or one column.
+
+    Raises
+    ------
+    BadInput
+        If they are no numbers, negative, or of another unit.
+    """
+    values = read_numbers(path)
+    if any(v < 0 for v in values):
+        raise BadInput(f"{path}: holds the negative b-value {min(values):g}")
+    low, high = _B_VALUES
+    if any(values) and not low <= max(values) <= high:
+        raise BadInput(
+            f"{path}: its highest b-value is {max(values):g}, outside {low:g} to {high:g}; is it "
+            "in s/mm2?"
+        )
+    return values
 
 
 def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
@@ -165,16 +235,22 @@ def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
         If it cannot be read as text or lacks a column.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t")
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
         raise BadInput(f"{path}: cannot be read as a TSV table ({error})") from error
+    columns = lines[0][1] if lines else []
     for column in required:
-        if column not in columns:
-            raise BadInput(f"{path}: column {column!r} is missing; it has {', '.join(columns)}")
-    return rows
+        if columns.count(column) != 1:
+            how = "stands twice" if column in columns else "is missing"
+            raise BadInput(f"{path}: column {column!r} {how}; it has {shown(', '.join(columns))}")
+    for number, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise BadInput(
+                f"{path}: line {number} has {len(cells)} cells, the header {len(columns)}; "
+                "cells are separated by tabs, what is missing is n/a"
+            )
+    return [dict(zip(columns, cells, strict=True)) for _, cells in lines[1:]]
 
 
 def read_numbers(path: Path) -> tuple[float, ...]:
@@ -191,9 +267,27 @@ def read_numbers(path: Path) -> tuple[float, ...]:
         If it cannot be read or holds something else than finite numbers.
     """
     try:
-        values = tuple(float(word) for word in path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        values = tuple(float(word) for word in read_text(path).split())
+    except ValueError as error:
         raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
     if not all(math.isfinite(v) for v in values):
         raise BadInput(f"{path}: holds a value that is not finite")
     return values
+
+
+def check_directions(path: Path, volumes: int) -> None:
+    """Complain if a ``.bvec`` file does not hold three numbers a volume.
+
+    Raises
+    ------
+    BadInput
+        If it holds words, or another count.
+    """
+    try:
+        count = len([float(word) for word in read_text(path).split()])
+    except ValueError as error:
+        raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
+    if count != 3 * volumes:
+        raise BadInput(
+            f"{path}: holds {count} numbers; {volumes} volumes need {3 * volumes}, three a volume"
+        )

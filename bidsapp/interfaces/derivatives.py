@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import compress_file, copy_file, to_json, write_bytes
+from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import load, save
 from bidsapp.interfaces.motion import believed
@@ -54,8 +54,8 @@ class SaveDerivatives(SimpleInterface):
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
                 write_bytes(target.with_name(f"{stem}.json"), to_json(_told(sidecar, learnt)))
-            compress = target.suffix == ".gz" and Path(source).suffix != ".gz"
-            (compress_file if compress else copy_file)(Path(source), target)
+            write = compress_image if target.suffix == ".gz" else copy_file
+            write(Path(source), target)
         return runtime
 
 

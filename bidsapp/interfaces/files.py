@@ -1,6 +1,7 @@
 """What every node does with files: load an image, save an array beside its affine."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:
     header.set_data_offset(header.single_vox_offset)
     with path.open("wb") as stream:
         header.write_to(stream)
-        stream.truncate(header.single_vox_offset + 4 * math.prod(shape))
+        stream.flush()  # room is taken now: a disk that fills up later would kill the process
+        os.posix_fallocate(stream.fileno(), 0, header.single_vox_offset + 4 * math.prod(shape))
     return np.memmap(path, np.float32, "r+", header.single_vox_offset, tuple(shape), order="F")
 
 

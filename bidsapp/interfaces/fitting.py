@@ -55,7 +55,7 @@ class _FitInput(BaseInterfaceInputSpec):
     motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
     model = traits.Str(mandatory=True, desc="name of the model")
     aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
-    n_jobs = traits.Int(1, usedefault=True, desc="processes")
+    n_jobs = traits.Int(1, usedefault=True, nohash=True, desc="processes")
 
 
 class _FitOutput(TraitedSpec):

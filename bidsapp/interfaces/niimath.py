@@ -1,7 +1,10 @@
 """niimath, which holds AFNI's 3dAllineate and 3dvolreg, as nipype interfaces."""
 
 import json
+import os
 import re
+import shlex
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,13 +39,22 @@ class _NiimathInput(CommandLineInputSpec):
 
 
 class _Niimath(CommandLine):
-    """Raise on failure: nipype leaves a non-zero exit to its caller outside of a node."""
+    """Run without a shell; raise on failure, which nipype leaves to its caller outside a node."""
 
     _cmd = niimath.bin
 
     def _run_interface(self, runtime: Any, correct_return_codes: tuple[int, ...] = (0,)) -> Any:
-        runtime.environ["OMP_NUM_THREADS"] = str(self.inputs.num_threads)
-        runtime = super()._run_interface(runtime, correct_return_codes)
+        done = subprocess.run(  # noqa: S603 (nipype would ask a shell)
+            shlex.split(self.cmdline),
+            cwd=runtime.cwd,
+            env={**os.environ, "OMP_NUM_THREADS": str(self.inputs.num_threads)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        runtime.stdout, runtime.stderr = done.stdout, done.stderr
+        runtime.returncode, runtime.success_codes = done.returncode, correct_return_codes
         if runtime.returncode not in correct_return_codes:
             said = "\n".join((runtime.stdout + "\n" + runtime.stderr).strip().splitlines()[-5:])
             raise RegistrationError(

@@ -24,10 +24,12 @@ from bidsapp.models.enhancement import (
     Spgr,
     baseline_of,
     enhancing_curve,
+    head_course,
     measured_input,
     population_input,
     to_concentration,
 )
+from bidsapp.models.inputdoubts import input_doubts
 from bidsapp.models.spgr import Conversion, concentration_status
 
 NOT_CONVERTED = 255
@@ -72,6 +74,7 @@ class _FindArterialInputInput(_AcquisitionInput):
 
 class _FindArterialInputOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
+    quality = File(exists=True, desc="JSON: what is odd about a measured input, in words")
     baseline_frames = traits.Int()
     mask = File(desc="voxels that were averaged, for roi and auto")
     voxels = File(desc="TSV: time (s) and the blood's concentration (mM) in each of them")
@@ -93,7 +96,23 @@ class FindArterialInput(SimpleInterface):
         target.write_bytes(to_tsv(["time", "blood", "plasma"], rows))
         self._results["out_file"] = str(target)
         self._results["baseline_frames"] = found.baseline_frames
+        quality = target.with_name("quality.json")
+        quality.write_bytes(to_json(self._judge(found)))
+        self._results["quality"] = str(quality)
         return runtime
+
+    def _judge(self, found: ArterialInput) -> dict[str, Any]:
+        """Say what is odd about a measured input; a population's is as published."""
+        doubts = []
+        if self.inputs.source in ("roi", "auto", "table"):
+            tissue = head_course(load(self.inputs.in_file)[0])
+            doubts = input_doubts(found.blood, found.time, tissue)
+        return {
+            "Description": "What is odd about the arterial input",
+            "PeakBlood": float(np.max(found.blood)),
+            "BaselineFrames": found.baseline_frames,
+            "Warnings": doubts,
+        }
 
     def _find(self, folder: Path) -> ArterialInput:
         data, image = load(self.inputs.in_file)

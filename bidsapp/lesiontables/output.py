@@ -1,5 +1,6 @@
 """The participants' tables in an output folder -> a cohort."""
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ def read_output(output_dir: Path) -> Found:
     problems: list[str] = []
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
+    problems += _unfinished(output_dir)
     if not rows:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
@@ -62,6 +64,22 @@ def read_output(output_dir: Path) -> Found:
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return Found(cohort, rows, tuple(problems), tuple(notes))
+
+
+def _unfinished(output_dir: Path) -> list[str]:
+    """Return which participants' last run was stopped: their tables may be of different runs."""
+    found = []
+    for path in sorted(output_dir.glob("sub-*/log/status.json")):
+        try:
+            finished = json.loads(path.read_bytes()).get("finished", True)
+        except (OSError, ValueError, AttributeError):
+            finished = False
+        if not finished:
+            found.append(
+                f"{path.parts[-3]}: its last run did not finish, so its values may be of different "
+                "runs: run it again."
+            )
+    return found
 
 
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:

@@ -106,6 +106,28 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     return course
 
 
+def head_course(signal: ArrayLike) -> Array:
+    """Return the mean course of voxels brighter than the mean at first: of tissue, to compare with.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+
+    Returns
+    -------
+    (N,) array
+
+    Examples
+    --------
+    >>> head_course([[0, 0, 0], [4, 4, 6], [4, 4, 8], [np.nan, 9, 9]])
+    array([4., 4., 7.])
+    """
+    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
+    voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    course: Array = voxels[voxels[:, 0] >= voxels[:, 0].mean()].mean(axis=0)
+    return course
+
+
 def baseline_of(curve: Array, given: int) -> int:
     """Return the frames before the bolus: those given, if the series has more, or those found.
 

@@ -78,6 +78,8 @@ def _status(participant: Participant) -> Iterator[Finding]:
         name = label.removeprefix("ses-")
         for text in state.get("failed", []):
             yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
+        for text in state.get("warnings", []):
+            yield Finding("warning", f"{name}: {text}", "")
         for text in state.get("missing", []):
             yield Finding("missing", f"{name}: {text}", "")
 
@@ -160,6 +162,13 @@ def _conversion(participant: Participant) -> Iterator[Finding]:
                 yield Finding("warning", text, "lesions")
 
 
+def _artery(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        path = session.find("perf", "label-AIF_quality.json")
+        for text in read_json(path).get("Warnings", []) if path else ():
+            yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
+
+
 def _motion(participant: Participant) -> Iterator[Finding]:
     for session, datatype in _series(participant):
         path = session.find(datatype, "desc-motion_timeseries.tsv")
@@ -233,6 +242,7 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _status,
     _registration,
     _consistency,
+    _artery,
     _motion,
     _conversion,
     _failed_voxels,

@@ -193,7 +193,7 @@ class Session:
                 if f"_seg-{kind}_" in path.name:
                     labels = load_volume(path)
                     if labels.same_grid(grid):
-                        return labels.data.astype(np.int64)
+                        return np.nan_to_num(labels.data).astype(np.int64)
         return None
 
 
@@ -223,7 +223,7 @@ class Participant:
 
     @cached_property
     def status(self) -> dict[str, dict[str, list[str]]]:
-        """What the run says of each session: done, missing, failed."""
+        """What the run says of each session: done, missing, failed, warnings."""
         path = self.folder / "log" / "status.json"
         return read_json(path).get("sessions", {}) if path.exists() else {}
 

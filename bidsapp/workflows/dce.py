@@ -172,8 +172,15 @@ def _connect_arterial_input(
     }
     if config.aif == "roi":
         sidecar |= b1_sidecar(session, config)
-    writer = save("save_aif", config, [path], [sidecar])
-    workflow.connect(node, "out_file", writer, "in_files")
+    quality = namer(session).path("perf", "quality", ".json", label="AIF")
+    writer = save("save_aif", config, [path, quality], [sidecar, {}])
+    files = pe.Node(niu.Merge(2), name="aif_files")
+    workflow.connect(
+        [
+            (node, files, [("out_file", "in1"), ("quality", "in2")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )
     if config.aif in _RULES:
         _save_artery(workflow, node, aligned, session, series, config)
     return node

@@ -1,0 +1,102 @@
+"""Whether the voxels of a session's images are whole, and what is odd about them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.bids.images import check_contents
+from bidsapp.bids.records import Session
+from bidsapp.errors import BadInput
+
+_NEGATIVE = 0.001
+"""Share of negative values from which an image is hardly a magnitude."""
+_RISES = 1.05
+"""By how much the mean signal at a b-value may exceed that at any lower one."""
+
+Data = NDArray[np.float32]
+
+
+def examined(session: Session) -> Session:
+    """Read a session's images whole; return the session without those that are damaged.
+
+    Parameters
+    ----------
+    session
+        As the data set was found.
+
+    Returns
+    -------
+    Session
+        What was taken out is told in `problems`, what is odd in `warnings`.
+    """
+    problems, warnings = list(session.problems), list(session.warnings)
+
+    def whole(path: Path | None, bvalues: Sequence[float] = ()) -> bool:
+        if path is None:
+            return False
+        try:
+            data = check_contents(path)
+            _check_volumes(path, data)
+        except BadInput as error:
+            problems.append(str(error))
+            return False
+        warnings.extend(_doubts(path.name, data, bvalues))
+        return True
+
+    diffusion, dynamic = session.diffusion, session.dynamic
+    return replace(
+        session,
+        t1w=session.t1w if whole(session.t1w) else None,
+        diffusion=diffusion if diffusion and whole(diffusion.image, diffusion.bvalues) else None,
+        dynamic=dynamic if dynamic and whole(dynamic.image) else None,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+
+
+def _check_volumes(path: Path, data: Data) -> None:
+    """Complain if some volumes of a series are empty, as where the patient left."""
+    if data.ndim < 4:
+        return
+    empty = [n for n in range(data.shape[3]) if not np.any(np.nan_to_num(data[..., n]))]
+    if empty:
+        raise BadInput(
+            f"{path}: {len(empty)} of its {data.shape[3]} volumes hold nothing (the first is "
+            f"number {empty[0] + 1}); cut them off, and their times or b-values"
+        )
+
+
+def _doubts(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
+    """Yield what is odd about an image's values."""
+    finite = np.isfinite(data)
+    if not finite.all():
+        voxels = finite.all(axis=-1) if data.ndim == 4 else finite
+        yield f"{name}: {1 - voxels.mean():.2%} of the voxels hold NaN or infinity: no fit there"
+    negative = float((data[finite] < 0).mean())
+    if negative > _NEGATIVE:
+        yield f"{name}: {negative:.1%} of the values are negative: is it a magnitude image?"
+    if len(bvalues) > 1 and (rising := _rising(data, bvalues)):
+        yield (
+            f"{name}: the mean signal is higher at b = {rising[1]:g} than at {rising[0]:g} s/mm2: "
+            "are the b-values in the order of the volumes?"
+        )
+
+
+def _rising(data: Data, bvalues: Sequence[float]) -> tuple[float, float] | None:
+    """Return a b-value and a higher one at which the signal is clearly higher, or None."""
+    means = [
+        float(np.nanmean(np.where(np.isfinite(v), v, np.nan))) for v in np.moveaxis(data, 3, 0)
+    ]
+    shells = sorted({round(b, -1) for b in bvalues})
+    course = [
+        float(np.mean([m for m, b in zip(means, bvalues, strict=True) if round(b, -1) == shell]))
+        for shell in shells
+    ]
+    for lower, shell in enumerate(shells):
+        for higher in range(lower + 1, len(shells)):
+            if course[higher] > _RISES * course[lower]:
+                return shell, shells[higher]
+    return None

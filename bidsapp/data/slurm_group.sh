@@ -1,0 +1,5 @@
+# The group level, after the participants: submit.sh makes it wait for them.
+set -uo pipefail
+work_dir=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/metperf-group.XXXXXX") || exit 73
+trap 'rm -rf "$work_dir"' EXIT
+metperf group --work-dir "$work_dir"

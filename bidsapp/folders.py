@@ -1,0 +1,52 @@
+"""Folders that a run reads and writes, looked at before any work."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from bidsapp.config import Config
+from bidsapp.errors import NothingToAnalyse, NotWritable
+
+
+def check_folders(config: Config) -> None:
+    """Complain before any work if a folder cannot be read or written."""
+    check_bids_dir(config)
+    for folder in (config.output_dir, config.work_dir):
+        check_writable(folder)
+
+
+def check_bids_dir(config: Config) -> None:
+    """Complain if there is no data set."""
+    if not config.bids_dir.is_dir():
+        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder; complain if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NotWritable(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def check_temporary_folder(instead: Path | None) -> None:
+    """Take a folder of our own for temporary files where the system's cannot be written.
+
+    Raises
+    ------
+    NotWritable
+        If there is none and no folder to take instead.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        if instead is None:
+            raise NotWritable(
+                "no temporary folder can be written; mount one (--tmpfs /tmp) or set TMPDIR"
+            ) from error
+        folder = instead / "tmp"
+        folder.mkdir(exist_ok=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")

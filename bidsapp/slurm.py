@@ -1,0 +1,248 @@
+"""Ready scripts for Slurm: an array job with a participant a task, and the group job after it."""
+
+import shlex
+import sysconfig
+import tomllib
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from math import ceil
+from pathlib import Path
+
+from bidsapp.bids.derivatives import write_bytes
+from bidsapp.config import Config
+
+DEPENDENCIES = ("afterany", "afterok")
+_DATA = files("bidsapp.data")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task asks Slurm for.
+
+    Attributes
+    ----------
+    cpus
+        Cores.
+    memory_mb
+        Of the whole task.
+    minutes
+        After which Slurm ends it.
+    """
+
+    cpus: int
+    memory_mb: int
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What the scripts say.
+
+    Attributes
+    ----------
+    folder
+        Where they are written, with their logs and lists.
+    participants
+        Labels without ``sub-``, in the order of the tasks.
+    options
+        Words of the command line for every run.
+    participant, group
+        What a task of each kind asks for.
+    image
+        Apptainer image that runs; None for this installation.
+    work_dir
+        Shared folder for intermediate files; None for a folder on the node.
+    sbatch
+        Further options of sbatch, such as ``--partition=long``.
+    at_once
+        Most tasks that run at a time; None for as many as the cluster gives.
+    dependency
+        When the group job runs: ``afterany`` when all tasks have ended, ``afterok`` when none
+        failed.
+    """
+
+    folder: Path
+    participants: Sequence[str]
+    options: Sequence[str]
+    participant: Resources
+    group: Resources
+    image: Path | None = None
+    work_dir: Path | None = None
+    sbatch: Sequence[str] = ()
+    at_once: int | None = None
+    dependency: str = DEPENDENCIES[0]
+
+
+def measured(sessions: int, cpus: int) -> tuple[Resources, Resources]:
+    """Return what a participant and the group need, from the table of measurements.
+
+    Parameters
+    ----------
+    sessions
+        Most sessions that any participant has.
+    cpus
+        Cores, and processes, of a participant.
+
+    Returns
+    -------
+    tuple of Resources
+        Of a participant's task and of the group's.
+
+    Examples
+    --------
+    >>> participant, _ = measured(sessions=4, cpus=2)
+    >>> twice, _ = measured(sessions=8, cpus=2)
+    >>> participant.minutes < twice.minutes, participant.memory_mb == twice.memory_mb
+    (True, True)
+    """
+    table = tomllib.loads((_DATA / "resources.toml").read_text(encoding="utf-8"))
+    one, group = table["participant"], table["group"]
+    minutes = one["minutes_start"] + one["minutes_session"] * sessions / min(cpus, sessions)
+    gigabytes = one["memory_base_gb"] + one["memory_process_gb"] * cpus
+    return (
+        Resources(
+            cpus,
+            ceil(1024 * gigabytes * one["memory_factor"]),
+            ceil(minutes * one["time_factor"]),
+        ),
+        Resources(1, ceil(1024 * group["memory_gb"]), group["minutes"]),
+    )
+
+
+def count_sessions(bids_dir: Path, participants: Sequence[str]) -> int:
+    """Return the most sessions that any of the participants has, at least 1.
+
+    Parameters
+    ----------
+    bids_dir
+        The data set.
+    participants
+        Labels without ``sub-``.
+    """
+    folders = (bids_dir / f"sub-{label}" for label in participants)
+    return max((sum(1 for _ in f.glob("ses-*")) for f in folders), default=1) or 1
+
+
+def plan(config: Config, labels: Sequence[str], options: Namespace, words: Sequence[str]) -> Jobs:
+    """Return what the scripts are to say.
+
+    Parameters
+    ----------
+    config
+        With the folders of the run.
+    labels
+        Of the participants, without ``sub-``.
+    options
+        As the command line gave them; what it left out is taken from the measurements.
+    words
+        Options of every run.
+    """
+    needs, group = measured(count_sessions(config.bids_dir, labels), options.nprocs)
+    given = {"minutes": options.minutes, "memory_mb": round(1024 * options.memory_gb)}
+    return Jobs(
+        folder=(options.scripts_dir or config.output_dir / "logs" / "slurm").resolve(),
+        participants=labels,
+        options=words,
+        participant=replace(needs, **{k: v for k, v in given.items() if v}),
+        group=group,
+        image=options.image,
+        work_dir=config.work_dir if options.work_dir else None,
+        sbatch=options.sbatch,
+        at_once=options.at_once,
+        dependency=options.dependency,
+    )
+
+
+def write_jobs(jobs: Jobs, config: Config) -> None:
+    """Write the scripts, and the list of participants.
+
+    Parameters
+    ----------
+    jobs
+        What they say.
+    config
+        With the folders of the run.
+
+    Raises
+    ------
+    NotWritable
+        If the folder cannot be written.
+    """
+    at_once = f"%{jobs.at_once}" if jobs.at_once else ""
+    submit = {"folder": jobs.folder, "at_once": at_once, "dependency": jobs.dependency}
+    write_bytes(jobs.folder / "participants.txt", _lines(jobs.participants))
+    _write(jobs.folder / "participant.sbatch", _participant(jobs, config))
+    _write(jobs.folder / "group.sbatch", _group(jobs, config))
+    _write(jobs.folder / "submit.sh", ["#!/bin/bash", *_set(submit), _body("submit")])
+
+
+def _write(path: Path, parts: Sequence[str]) -> None:
+    write_bytes(path, _lines(parts))
+    path.chmod(path.stat().st_mode | 0o111 & ~0o022)
+
+
+def _participant(jobs: Jobs, config: Config) -> list[str]:
+    """Return the script of an array job."""
+    names = {
+        "folder": jobs.folder,
+        "work_dir": jobs.work_dir or "",
+        "nprocs": jobs.participant.cpus,
+        "memory_mb": jobs.participant.memory_mb,
+    }
+    head = _head(jobs, "participant", jobs.participant, "%A_%a")
+    return [*head, *_set(names), *_function(jobs, config), _body("participant")]
+
+
+def _group(jobs: Jobs, config: Config) -> list[str]:
+    """Return the script of the job that follows."""
+    head = _head(jobs, "group", jobs.group, "%j")
+    return [*head, *_function(jobs, config), _body("group")]
+
+
+def _head(jobs: Jobs, name: str, resources: Resources, number: str) -> list[str]:
+    """Return the options that sbatch reads off the top of a script."""
+    options = [
+        f"--job-name=metperf-{name}",
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={resources.cpus}",
+        f"--mem={resources.memory_mb}M",
+        f"--time={resources.minutes}",
+        f'--output="{jobs.folder / "log" / f"{name}_{number}.txt"}"',
+        *jobs.sbatch,
+    ]
+    return ["#!/bin/bash", *(f"#SBATCH {option}" for option in options)]
+
+
+def _set(names: Mapping[str, object]) -> list[str]:
+    return [f"{name}={shlex.quote(str(value))}" for name, value in names.items()]
+
+
+def _function(jobs: Jobs, config: Config) -> list[str]:
+    """Return the shell function that runs one level: LEVEL and its options are its words."""
+    folders = [str(config.bids_dir), str(config.output_dir)]
+    options = shlex.join(jobs.options)
+    if not jobs.image:
+        program = Path(sysconfig.get_path("scripts")) / "metperf"
+        return ["metperf() {", f'    {shlex.join([str(program), *folders])} "$@" {options}', "}"]
+    outside = [d for d in config.derivatives if not d.is_relative_to(config.bids_dir)]
+    given = [f for f in (config.filter_file, config.plugin_file) if f]
+    places = [f"{config.bids_dir}:{config.bids_dir}:ro", str(config.output_dir)]
+    places += [f"{p}:{p}:ro" for p in (*outside, *given)]
+    binds = " ".join(f"--bind {shlex.quote(place)}" for place in places)
+    return [
+        "metperf() { # folders have the same names inside",
+        f'    apptainer run --cleanenv --containall {binds} --bind "$work_dir" \\',
+        f'        {shlex.join([str(jobs.image), *folders])} "$@" {options}',
+        "}",
+    ]
+
+
+def _body(name: str) -> str:
+    return (_DATA / f"slurm_{name}.sh").read_text(encoding="utf-8").rstrip()
+
+
+def _lines(parts: Sequence[str]) -> bytes:
+    return "".join(f"{part}\n" for part in parts).encode()

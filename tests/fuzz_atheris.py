@@ -1,0 +1,73 @@
+"""Coverage-guided fuzzing of the readers; not run by pytest.
+
+    pip install atheris
+    python tests/fuzz_atheris.py -max_total_time=600
+
+A reader may raise nothing but an error that metperf raises on purpose.
+"""
+
+import shlex
+import sys
+import tempfile
+from contextlib import redirect_stderr, suppress
+from io import StringIO
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["bidsapp"]):
+    from bidsapp.arguments import parser
+    from bidsapp.bids.inheritance import read_sidecar
+    from bidsapp.bids.query import read_filters
+    from bidsapp.bids.sidecar import (
+        b_values,
+        check_directions,
+        frame_times,
+        number,
+        phase_axis,
+        read_table,
+        transmit_scale,
+    )
+    from bidsapp.errors import MetperfError
+
+FILE = Path(tempfile.mkdtemp()) / "file"
+IMAGE = Path("sub-01_dce.nii.gz")
+
+
+def sidecar() -> None:
+    """Read the file as a sidecar, and its fields."""
+    told = read_sidecar(FILE)
+    for read in (frame_times, phase_axis, transmit_scale):
+        with suppress(MetperfError):
+            read(told, IMAGE)
+    number(told, "FlipAngle", IMAGE, "degrees", 0.5, 90)
+
+
+def command_line() -> None:
+    """Parse the file's text as a command line."""
+    with suppress(SystemExit, ValueError, UnicodeDecodeError):
+        words = shlex.split(FILE.read_text(encoding="utf-8"))
+        with redirect_stderr(StringIO()):
+            parser().parse_args([w for w in words if w not in ("-h", "--help", "--version")])
+
+
+READERS = (
+    sidecar,
+    command_line,
+    lambda: b_values(FILE),
+    lambda: check_directions(FILE, 5),
+    lambda: read_table(FILE, ("session_id",)),
+    lambda: read_filters(FILE),
+)
+
+
+def one(content: bytes) -> None:
+    """Give the bytes to the reader that the first one names."""
+    FILE.write_bytes(content[1:])
+    with suppress(MetperfError):
+        READERS[(content[0] if content else 0) % len(READERS)]()
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()

@@ -1,0 +1,165 @@
+"""Runs that are killed, stopped, doubled or changed: the next one ends as if nothing had been.
+
+``python tests/faults.py`` brings twenty faults; here is one of each kind.
+"""
+
+import json
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+from faults import (
+    alive,
+    check_whole,
+    complete,
+    finished,
+    results,
+    start,
+    survive,
+)
+from hostile import roi, write_study
+
+from bidsapp.bids.locks import alone
+from bidsapp.lesiontables import read_output
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A study of one session and its undisturbed results, with the time that they took."""
+    folder = tmp_path_factory.mktemp("calm")
+    root = write_study(folder / "bids", ("a",))
+    duration = complete(root, folder / "out")
+    return root, folder / "out", results(folder / "out"), duration
+
+
+def test_a_killed_run_is_completed_by_the_next(calm, tmp_path):
+    """After kill -9 every file under its name is whole; the rerun repeats no finished step."""
+    root, _, wanted, duration = calm
+    code = survive(
+        root, tmp_path / "out", wanted, 0.7 * duration, signal.SIGKILL, whole=True, nprocs=1
+    )
+    assert code in (-signal.SIGKILL, None)
+
+
+def test_no_worker_outlives_a_killed_run(calm, tmp_path):
+    """When the first process alone is killed its workers go too, and hold no lock on the rest."""
+    root, _, wanted, duration = calm
+    out = tmp_path / "out"
+    survive(root, out, wanted, 0.8 * duration, signal.SIGKILL, whole=False, nprocs=2)
+    assert alive(out) == []
+
+
+def test_a_stopped_run_says_so(calm, tmp_path):
+    """SIGTERM: exit 143, status and page tell that the session is unfinished, and so does group."""
+    root, _, _, _ = calm
+    out = tmp_path / "out"
+    job = start(root, out)
+    while not finished(out):
+        assert job.poll() is None
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    code = job.wait(timeout=60)
+    assert code == 143
+    assert "stopped by SIGTERM" in out.with_suffix(".log").read_text()
+    assert "did not finish; run it again" in (out / "sub-01.html").read_text()
+    assert json.loads((out / "sub-01/log/status.json").read_text())["finished"] is False
+    check_whole(out)
+
+
+def test_group_tells_of_a_run_that_did_not_finish(calm, tmp_path):
+    """Tables of a stopped run may be of two runs: the group level says whose."""
+    _, out, _, _ = calm
+    copy = tmp_path / "out"
+    shutil.copytree(out / "sub-01", copy / "sub-01")
+    status = copy / "sub-01/log/status.json"
+    status.write_text(status.read_text().replace('"finished": true', '"finished": false'))
+    told = "sub-01: its last run did not finish, so its values may be of different runs"
+    assert any(told in text for text in read_output(copy).problems)
+    assert not any("did not finish" in text for text in read_output(out).problems)
+
+
+def test_an_unchanged_rerun_fits_nothing(calm):
+    """No step that computes is done again, whatever the number of processes and threads."""
+    root, out, wanted, _ = calm
+    before = finished(out)
+    complete(root, out, "--omp-nthreads", "2", nprocs=2)
+    assert finished(out) == before
+    assert results(out) == wanted
+
+
+def branches(before, after):
+    """Return the branches of the graph in which steps were done again or anew."""
+    return {name.split("/")[4] for name, when in after.items() if before.get(name) != when}
+
+
+def test_a_changed_option_recomputes_what_depends_on_it(calm):
+    """Another range of b-values is a matter of the DWI alone; taken back, results are as before."""
+    root, out, wanted, _ = calm
+    before = finished(out)
+    complete(root, out, "--b-max", "600")
+    assert branches(before, finished(out)) == {"dwi"}
+    assert results(out).keys() == wanted.keys()
+    assert results(out) != wanted
+    complete(root, out)
+    assert results(out) == wanted
+
+
+def test_a_changed_input_recomputes_what_depends_on_it(calm, tmp_path):
+    """Another table of the DCE's ROI touches no fit; the image written anew does the lesions."""
+    root, out, wanted, _ = calm
+    before = finished(out)
+    path = roi(root, "space-dce_seg-enhancing_dseg.nii.gz")
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)  # the same voxels at another time: done again, with the same end
+    complete(root, out)
+    again = {name for name, when in finished(out).items() if before.get(name) != when}
+    assert again
+    assert all("/dce/" in name and "fit" not in name for name in again)
+    assert results(out) == wanted
+
+
+def test_two_runs_at_once_end_like_one(calm, tmp_path):
+    """On the same folder and participant the second waits for the first; results are the same."""
+    root, _, wanted, _ = calm
+    out = tmp_path / "out"
+    both = [start(root, out), start(root, out)]
+    assert [run.wait(timeout=300) for run in both] == [0, 0]
+    assert (
+        "another run is at work here; waiting until it ends" in out.with_suffix(".log").read_text()
+    )
+    assert results(out) == wanted
+
+
+def test_participants_side_by_side_end_like_one_after_the_other(tmp_path):
+    """Two jobs with a participant each give what one job with both gives, in either order."""
+    root = write_study(tmp_path / "bids", ("a",))
+    write_study(root, ("a",), label="02")
+    complete(root, tmp_path / "one")
+    jobs = [start(root, tmp_path / "two", "--participant-label", x) for x in ("02", "01")]
+    assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+    assert results(tmp_path / "two") == results(tmp_path / "one")
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    """Who comes second is told, and goes on when the first lets go."""
+    said, order = [], []
+    lock = tmp_path / "sub-01" / "lock"
+    waiting = threading.Event()
+
+    def second():
+        with alone(lock, lambda text: (said.append(text), waiting.set())):
+            order.append("second")
+
+    with alone(lock, said.append):
+        other = threading.Thread(target=second)
+        other.start()
+        assert waiting.wait(10)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
+    assert said == [f"{lock.parent}: another run is at work here; waiting until it ends"]

@@ -1,0 +1,299 @@
+"""A study whose sessions, labels, ROIs and tables do not fit: warned, left out, or refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+from datasets import write_image, write_roi
+from hostile import LESION, SHAPE, dry, raw, rewrite, roi, run, write_session, write_study
+
+from bidsapp.cli import main
+
+LABELS = "space-dwi_seg-enhancing_dseg"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_study(tmp_path / "bids")
+
+
+TABLES = {
+    "a day in words": (
+        b"session_id\tdays_since_treatment\nses-a\tlast week\n",
+        "no number of days",
+    ),
+    "day NaN": (b"session_id\tdays_since_treatment\nses-a\tnan\n", "'nan' is no number of days"),
+    "a session twice": (
+        b"session_id\tdays_since_treatment\nses-a\t0\nses-a\t3\n",
+        "ses-a stands twice; keep one row",
+    ),
+    "a cell too few": (b"session_id\tdays_since_treatment\nses-a\n", "line 2 has 1 cells"),
+    "no session_id": (b"session\tdays\nses-a\t0\n", "column 'session_id' is missing"),
+    "binary": (b"\xff\xfe\x00\x01", "is no text in UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("table", "message"), TABLES.values(), ids=TABLES)
+def test_a_bad_table_of_sessions_refuses_its_participant(root, capsys, table, message):
+    """Without the order of time the baseline is a guess: the participant is refused, with why."""
+    (root / "sub-01/sub-01_sessions.tsv").write_bytes(table)
+    told = dry(root, capsys)
+    assert told.code == 66
+    assert f"sub-01_sessions.tsv: {message}" in told.err or message in told.err
+    assert len([line for line in told.err.splitlines() if message in line]) == 1
+
+
+def test_a_table_that_is_not_downloaded_is_not_taken_for_none(root, capsys):
+    """A broken link in place of the table is told, not passed over."""
+    path = root / "sub-01/sub-01_sessions.tsv"
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/aa/key")
+    told = dry(root, capsys)
+    assert told.code == 66
+    assert "run `datalad get sub-01_sessions.tsv`" in told.err
+
+
+def test_misnamed_sessions_are_warned_of(root, capsys):
+    """Rows of sessions that have no files, and sessions without a day, are told by name."""
+    table = "session_id\tdays_since_treatment\nses-A\t0\nses-b\t7\n"
+    (root / "sub-01/sub-01_sessions.tsv").write_text(table)
+    told = dry(root, capsys)
+    assert told.code == 0
+    assert "warning: sessions.tsv names ses-A, which has no files: misnamed?" in told.out
+    assert "warning: sessions.tsv has no day for ses-a" in told.out
+
+
+def test_a_session_missing_or_extra_is_no_error(root, capsys):
+    """Each participant has the sessions that it has."""
+    shutil.rmtree(root / "sub-01/ses-b")
+    write_session(root, "extra")
+    told = dry(root, capsys)
+    assert told.code == 0
+    assert "sub-01 ses-extra: dwi, dce, rois" in told.out
+
+
+def test_sessions_without_days_keep_an_order(root, capsys):
+    """Without a table the sessions come in the order of their names, and no day is shown."""
+    (root / "sub-01/sub-01_sessions.tsv").unlink()
+    told = dry(root, capsys)
+    assert told.code == 0
+    assert told.out.index("ses-a: dwi") < told.out.index("ses-b: dwi")
+
+
+@pytest.mark.parametrize("label", ["01", "sub-01"])
+@pytest.mark.parametrize("session", ["b", "ses-b"])
+def test_labels_go_with_and_without_prefix(root, capsys, label, session):
+    """Both spellings select the same."""
+    told = dry(root, capsys, "--participant-label", label, "--session-label", session)
+    assert told.code == 0
+    assert told.out.startswith("sub-01 ses-b")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--participant-label", "02"), "has no participant 02; it has 01"),
+        (("--session-label", "z"), "has none of the sessions z; it has a, b"),
+        (("--participant-label", "0"), "has no participant 0; it has 01"),
+    ],
+)
+def test_a_label_that_is_not_there_ends_with_18(root, capsys, words, message):
+    """An unknown label is never an empty run."""
+    told = dry(root, capsys, *words)
+    assert told.code == 18
+    assert message in told.err
+
+
+def test_a_participant_under_another_name_is_not_taken(root, capsys):
+    """A copied folder whose files bear the other participant's name is told file by file."""
+    shutil.copytree(root / "sub-01", root / "sub-1")
+    told = dry(root, capsys)
+    assert told.code == 1
+    assert "sub-01_ses-a_dwi.nii.gz: its name does not begin with sub-1_ses-a" in told.out
+    assert "sub-01 ses-a (day 0): dwi, dce, rois" in told.out
+
+
+def test_a_folder_that_is_no_label_names_no_output(root, capsys):
+    """A session's folder with markup in its name gives no output and no such path."""
+    shutil.move(root / "sub-01/ses-a", root / "sub-01/ses-<script>")
+    told = run(root, capsys, "--session-label", "a")
+    assert told.code == 66
+    assert "rename the one or the other" in told.err
+    assert not [p for p in (root.parent / "out").rglob("*") if "<" in p.name]
+
+
+def change(name, edit):
+    return lambda root: rewrite(roi(root, f"{name}.nii.gz"), edit)
+
+
+def table(text):
+    return lambda root: roi(root, f"{LABELS}.tsv").write_text(text)
+
+
+def other_grid(shape, shift=0.0):
+    def spoil(root):
+        path = roi(root, f"{LABELS}.nii.gz")
+        affine = np.eye(4)
+        affine[:3, 3] = shift
+        path.unlink()
+        write_image(path, np.ones(shape, np.uint8), affine)
+
+    return spoil
+
+
+def half(data):
+    return (data * 1.686 + (np.arange(data.size).reshape(data.shape) == 0) * 0.3).astype("f4")
+
+
+LEFT_OUT = {
+    "another grid": (other_grid((3, 3, 3)), "(3, 3, 3) voxels, not (6, 6, 4); resample the ROI"),
+    "elsewhere": (other_grid(SHAPE, 500), "it lies up to 500 mm elsewhere"),
+    "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
+    "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
+    "index in words": (table("index\tname\nx\tleft\n"), "index 'x' is no whole number from 1"),
+    "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' is no whole number from 1"),
+    "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 stands twice"),
+    "no index": (table("id\tname\n1\tleft\n"), "column 'index' is missing; it has 'id, name'"),
+    "a cell too few": (table("name\tindex\nleft\n"), "line 2 has 1 cells, the header 2"),
+    "empty table": (table(""), "column 'index' is missing"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_an_roi_that_cannot_be_used_is_left_out(root, capsys, spoil, message):
+    """It is told before any work, exit 1; maps are made, other ROIs are measured."""
+    spoil(root)
+    told = dry(root, capsys, "--session-label", "a")
+    assert told.code == 1
+    line = next(line for line in told.out.splitlines() if "failed:" in line)
+    assert message in line
+    assert LABELS in line
+    assert "sub-01 ses-a (day 0): dwi, dce" in told.out
+
+
+def edge(data):
+    data = data.copy()
+    data[0, 2, 2] = 1
+    return data
+
+
+def stranger(data):
+    data = data.copy()
+    data[3, 3, 1] = 7
+    return data
+
+
+DOUBTFUL = {
+    "empty": (change(LABELS, lambda d: d * 0), "holds no voxel of any lesion"),
+    "at the edge": (change(LABELS, edge), "lesion 1 touches the edge of the image"),
+    "not in the table": (change(LABELS, stranger), "label 7 is not in its table"),
+    "ids that differ": (table("index\tname\n2\tleft\n"), "has no lesion 2, which another"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_an_odd_roi_is_warned_of(root, capsys, spoil, message):
+    """It is used, and what is odd about it is told: the run goes on, exit 0."""
+    spoil(root)
+    told = dry(root, capsys)
+    assert told.code == 0
+    assert any(message in line for line in told.out.splitlines() if "warning:" in line)
+
+
+FINE = {
+    "a slope of 1.686": lambda d: (d * np.float32(1.686)).astype("f4"),
+    "NaN around it": lambda d: np.where(d > 0, 1, np.nan).astype("f4"),
+    "one voxel": lambda d: d * (np.arange(d.size).reshape(d.shape) == np.flatnonzero(d)[0]),
+}
+
+
+@pytest.mark.parametrize("edit", FINE.values(), ids=FINE)
+def test_an_roi_may_be_stored_in_any_way(root, capsys, edit):
+    """A scale slope, NaN as background and a single voxel are measured without complaint."""
+    rewrite(roi(root, f"{LABELS}.nii.gz"), edit)
+    told = run(root, capsys, "--session-label", "a")
+    assert told.code == 0
+    rows = next((root.parent / "out").rglob("*model-ivim_roistats.tsv")).read_text().splitlines()
+    assert len(rows) > 1
+
+
+def test_overlapping_masks_are_refused(root, capsys):
+    """Lesions as masks of their own, which may overlap, are told by name."""
+    path = roi(root, f"{LABELS}.nii.gz")
+    for label in ("one", "two"):
+        name = f"sub-01_ses-a_space-dwi_label-{label}_desc-enhancing_mask.nii.gz"
+        shutil.copy(path, path.with_name(name))
+    path.unlink()
+    told = dry(root, capsys, "--session-label", "a")
+    assert told.code == 1
+    assert "several enhancing ROI images in the space of the dwi" in told.out
+
+
+def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):
+    """A lesion with no voxel has the volume 0; one that is new has none before."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for session, index in (("a", 1), ("b", 2)):
+        labels[:] = 0
+        labels[LESION] = index
+        stem = f"sub-01/ses-{session}/dwi/sub-01_ses-{session}"
+        rows = "index\tname\n1\tleft\n2\tright\n"
+        write_roi(root, stem, labels, rows, "whole", space="dwi")
+    assert run(root, capsys).code == 0
+    text = next((root.parent / "out").rglob("sub-01_ses-b_seg-whole_roistats.tsv")).read_text()
+    columns, *rows = [line.split("\t") for line in text.splitlines()]
+    volumes = {row[columns.index("lesion")]: row[columns.index("mean")] for row in rows}
+    assert float(volumes["1"]) == 0
+    assert float(volumes["2"]) > 0
+
+
+def test_without_an_roi_there_are_maps_and_a_word(root, capsys):
+    """A participant without any ROI gets its DWI maps; the DCE says what it needs."""
+    shutil.rmtree(root / "derivatives")
+    told = dry(root, capsys)
+    assert told.code == 1
+    assert "no ROI of the enhancing part: no lesion values" in told.out
+    assert "no AIF mask (label-AIF_mask) for the DCE series; draw one" in told.out
+
+
+def test_an_empty_artery_is_told_before_any_work(root, capsys):
+    """An AIF mask without a voxel is a finding of the dry run."""
+    rewrite(roi(root, "label-AIF_mask.nii.gz"), lambda data: data * 0)
+    told = dry(root, capsys)
+    assert told.code == 1
+    assert "the AIF mask holds no voxel; draw the artery" in told.out
+
+
+def test_a_broken_description_does_no_harm(root, capsys):
+    """Damaged descriptions are the validator's matter: what is there is still found."""
+    (root / "dataset_description.json").write_text("{")
+    (root / "derivatives/manual_masks/dataset_description.json").write_text("{")
+    assert dry(root, capsys).code == 0
+
+
+def test_names_of_lesions_cannot_become_markup(root, capsys):
+    """A lesion called ``<script>`` is text in the page."""
+    roi(root, f"{LABELS}.tsv").write_text("index\tname\n1\t<script>alert(1)</script>\n")
+    roi(root, "space-dce_seg-enhancing_dseg.tsv").write_text(
+        "index\tname\n1\t<script>alert(1)</script>\n"
+    )
+    assert run(root, capsys, "--session-label", "a").code == 0
+    page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_a_study_in_read_only_folders_is_read(root, capsys):
+    """Raw data are never written to: the same files, with the same content, after a run."""
+    before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    assert run(root, capsys, "--session-label", "a").code == 0
+    assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
+
+
+def test_output_inside_the_data_set_is_found_by_no_query(root, capsys):
+    """Results in ``derivatives`` of the data set are not taken for its raw files later."""
+    out = root / "derivatives/metperf"
+    words = [str(root), str(out), "participant", "--no-motion-correction", "--nprocs", "1"]
+    words += ["--skip-bids-validation", "--session-label", "a"]
+    assert main(words) == 0
+    assert main([*words, "--dry-run"]) == 0
+    assert raw(root, "dwi.nii.gz").exists()
