@@ -309,12 +309,15 @@ def test_the_viewer_moves_its_crosshair(viewer):
     assert all(re.search(r"\d mm (left|right)", text) for text in told)
 
 
-def test_the_viewer_changes_its_map(viewer):
-    """The value under the cross-hair is that of the map chosen, in the unit of the report."""
-    viewer.get_by_label("Go to").select_option(index=1)
+def test_the_viewer_tells_the_value_of_the_map_chosen(viewer):
+    """In the unit of the report; where a voxel has none, as in the middle of lesion 1, that."""
     told = {}
-    for name in ("f", "Ktrans"):
-        viewer.get_by_label("Map").select_option(name)
-        told[name] = viewer.locator("#value").inner_text()
-    assert "f (fraction): " in told["f"]
-    assert "Ktrans (1/min): " in told["Ktrans"]
+    for lesion in (1, 2):
+        viewer.get_by_label("Go to").select_option(index=lesion)
+        for name in ("ve", "Ktrans"):
+            viewer.get_by_label("Map").select_option(name)
+            told[lesion, name] = viewer.locator("#value").inner_text().split("·")[-1].strip()
+    assert told[1, "ve"] == "ve (%): no value"
+    assert told[1, "Ktrans"] == "Ktrans (1/min): no value"
+    assert told[2, "ve"] == "ve (%): 5.0"
+    assert told[2, "Ktrans"] == "Ktrans (1/min): 0.050"

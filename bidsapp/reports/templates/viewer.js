@@ -19,7 +19,7 @@ function told(location) {
     const layer = LAYERS[i];
     if (layer.name === "lesions" || entry.value === undefined) return;
     if (i > 0 && byId("map").value !== layer.name) return;
-    parts.push(`${layer.title}: ${entry.value < -1000 ? "no value" : fixed(entry.value, layer.decimals)}`);
+    parts.push(`${layer.title}: ${entry.value < -130 * layer.high ? "no value" : fixed(entry.value, layer.decimals)}`);
   });
   line.textContent = parts.join("   ·   ");
 }
