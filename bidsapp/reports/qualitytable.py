@@ -1,12 +1,14 @@
 """The quality of each series of a participant, one row each: what the group level looks at."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.errors import BadInput
 from bidsapp.reports.noise import signal_to_noise
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
 
@@ -73,26 +75,44 @@ def quality_rows(participant: Participant) -> list[dict[str, Any]]:
 
 
 def _registered(path: Path | None) -> dict[str, Any]:
-    """What the quality file of a registration says."""
-    told = read_json(path) if path else {}
+    """What the quality file of a registration says; that it cannot be read is a reason of doubt."""
+    try:
+        told = read_json(path) if path else {}
+    except BadInput as error:
+        told = {"verdict": "failed", "reason": str(error)}
     return {key: told.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
 
 
 def _series(participant: Participant, session: Session, datatype: str) -> dict[str, Any]:
-    """What is known of one series."""
+    """What is known of one series; what cannot be read is not."""
     row = _registered(session.find(datatype, "desc-coreg_quality.json"))
-    consistency = session.find(datatype, "desc-consistency_quality.json")
-    if consistency:
-        row["consistency_mm"] = read_json(consistency).get("consistency_mm")
-    motion = session.find(datatype, "desc-motion_timeseries.tsv")
-    if motion:
-        table = read_table(motion)
-        row["n_volumes"] = len(table)
-        row["max_displacement_mm"] = float(np.nanmax(table["framewise_displacement"], initial=0))
-        row["n_outliers"] = int(table["outlier"].sum()) if "outlier" in table else None
-    if datatype == "dwi":
-        row["signal_to_noise"] = signal_to_noise(session)
-    return row | {"failed_percent": _failed(participant, session, datatype)}
+    for known in (_consistency, _motion):
+        with suppress(BadInput, KeyError, ValueError):
+            row |= known(session, datatype)
+    with suppress(BadInput):
+        row["signal_to_noise"] = signal_to_noise(session) if datatype == "dwi" else None
+    with suppress(BadInput, KeyError):
+        row["failed_percent"] = _failed(participant, session, datatype)
+    return row
+
+
+def _consistency(session: Session, datatype: str) -> dict[str, Any]:
+    """How far the two ways to the baseline's T1w are apart."""
+    path = session.find(datatype, "desc-consistency_quality.json")
+    return {"consistency_mm": read_json(path).get("consistency_mm")} if path else {}
+
+
+def _motion(session: Session, datatype: str) -> dict[str, Any]:
+    """How far the head moved, and how many volumes are outliers."""
+    path = session.find(datatype, "desc-motion_timeseries.tsv")
+    if not path:
+        return {}
+    table = read_table(path)
+    return {
+        "n_volumes": len(table),
+        "max_displacement_mm": float(np.nanmax(table["framewise_displacement"], initial=0)),
+        "n_outliers": int(table["outlier"].sum()) if "outlier" in table else None,
+    }
 
 
 def _failed(participant: Participant, session: Session, datatype: str) -> float | None:
