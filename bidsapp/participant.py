@@ -21,6 +21,7 @@ from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, MetperfError, UsageError
 from bidsapp.reports.participant import build_participant_page
+from bidsapp.stopping import check_stopped
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
 from bidsapp.workflows.engine import SurvivingMultiProcPlugin
@@ -131,10 +132,9 @@ def _attempt(
         _configure_nipype(workflow, log, config)
         with workers_end():
             _run(workflow, config, report)
-    except MetperfError as error:
-        return str(error)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        check_stopped()
+        return str(error) if isinstance(error, MetperfError) else f"{type(error).__name__}: {error}"
     return None
 
 
@@ -308,6 +308,7 @@ class Progress:
 
     def __call__(self, node: Any, status: str, *_: Any) -> None:
         """Take one change of a node's state from nipype."""
+        check_stopped()
         name = str(node.fullname)
         if status == "start":
             self.started[name] = time.monotonic()

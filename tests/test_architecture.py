@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "models": set(),
     "response": set(),
     "config": set(),
+    "stopping": set(),
     "imaging": {"models"},
     "rois": {"models"},
     "groupstats": {"response"},
@@ -33,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "interfaces": {"models", "imaging", "rois", "reports", "bids", "config"},
     "workflows": {"interfaces", "bids", "config", "models"},
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
-    "participant": {"bids", "config", "reports", "workflows"},
+    "participant": {"bids", "config", "reports", "stopping", "workflows"},
     "citation": {"config", "models"},
     "arguments": {"config", "models"},
     "cli": {
@@ -45,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
         "participant",
         "phantom",
         "reports",
+        "stopping",
     },
 }
 ANYONE = {"bidsapp", "errors", "data"}
@@ -53,6 +55,7 @@ ANYONE = {"bidsapp", "errors", "data"}
 OUTSIDE = {
     "bidsapp": set(),
     "errors": set(),
+    "stopping": set(),
     "models": {"numpy", "scipy"},
     "response": {"numpy"},
     "groupstats": {"numpy", "scipy", "pandas"},
