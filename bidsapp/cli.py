@@ -5,12 +5,10 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +23,7 @@ from bidsapp.errors import (
     WorkerKilled,
 )
 from bidsapp.folders import check_bids_dir, check_folders, check_temporary_folder, check_writable
+from bidsapp.stopping import stoppable
 
 if TYPE_CHECKING:
     from bidsapp.bids.query import Query
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        with _stoppable():
+        with stoppable():
             code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
@@ -68,24 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         code = 128 + number
     return code
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Take SIGTERM, as schedulers send it at the end of the time, for an interrupt."""
-
-    def stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
-        raise KeyboardInterrupt(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_logging(verbosity: int) -> None:

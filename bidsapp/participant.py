@@ -23,12 +23,13 @@ from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, MetperfError, UsageError, WorkerKilled
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
+from bidsapp.stopping import check_stopped
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
 from bidsapp.workflows.engine import MENDED
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
-from bidsapp.workflows.workers import interruptible, workers_end
+from bidsapp.workflows.workers import workers_end
 
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
 _CAUSE = re.compile(
@@ -135,10 +136,9 @@ def _attempt(participant: Participant, config: Config, log: Path, progress: Line
         _configure_nipype(workflow, log, config)
         with workers_end():
             _run(workflow, config, progress)
-    except MetperfError as error:
-        return str(error)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        check_stopped()
+        return str(error) if isinstance(error, MetperfError) else f"{type(error).__name__}: {error}"
     return None
 
 
@@ -284,12 +284,16 @@ def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
         return
     progress.steps(_steps(workflow))
     name, arguments = _engine(config)
-    with interruptible(progress) as told:
-        settings = arguments | {"status_callback": told}
-        if name in MENDED:
-            workflow.run(plugin=MENDED[name](plugin_args=settings))
-        else:
-            workflow.run(plugin=name, plugin_args=settings)
+
+    def told(node: Any, status: str, *_: Any) -> None:
+        check_stopped()
+        progress(node, status)
+
+    settings = arguments | {"status_callback": told}
+    if name in MENDED:
+        workflow.run(plugin=MENDED[name](plugin_args=settings))
+    else:
+        workflow.run(plugin=name, plugin_args=settings)
 
 
 def _engine(config: Config) -> tuple[str, dict[str, Any]]:

@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "models": set(),
     "response": set(),
     "config": set(),
+    "stopping": set(),
     "imaging": {"models"},
     "rois": {"models"},
     "groupstats": set(),
@@ -34,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "workflows": {"interfaces", "bids", "config", "models"},
     "group": {"bids", "cohort", "groupstats", "lesiontables", "reports", "rois"},
     "progress": set(),
-    "participant": {"bids", "config", "progress", "reports", "workflows"},
+    "participant": {"bids", "config", "progress", "reports", "stopping", "workflows"},
     "citation": {"config", "models"},
     "argumenttypes": set(),
     "folders": {"config"},
@@ -55,6 +56,7 @@ ARROWS: dict[str, set[str]] = {
         "reports",
         "slurm",
         "slurmarguments",
+        "stopping",
     },
 }
 ANYONE = {"bidsapp", "errors", "data"}
@@ -63,6 +65,7 @@ ANYONE = {"bidsapp", "errors", "data"}
 OUTSIDE = {
     "bidsapp": set(),
     "errors": set(),
+    "stopping": set(),
     "models": {"numpy", "scipy"},
     "response": {"numpy"},
     "progress": set(),

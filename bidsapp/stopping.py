@@ -1,0 +1,48 @@
+"""Signals that end a run: taken for an interrupt, which is not lost where a library swallows it."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_CAUGHT: list[int] = []
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise KeyboardInterrupt with the signal's number at SIGTERM and SIGINT; a second one kills.
+
+    Schedulers send SIGTERM at the end of the time.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        _CAUGHT.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: object) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    _CAUGHT.append(number)
+    raise KeyboardInterrupt(number)
+
+
+def check_stopped() -> None:
+    """Raise the interrupt again if there was one.
+
+    nipype takes an interrupt within a node for the node's failure, and would go on to the next.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With the number of the signal.
+    """
+    if _CAUGHT:
+        raise KeyboardInterrupt(_CAUGHT[0])
