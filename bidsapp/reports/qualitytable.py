@@ -32,7 +32,7 @@ _PARAMETERS = {"dwi": {"D", "f", "ADC"}, "perf": {"Ktrans", "ve", "vp", "kep"}}
 
 
 def write_quality(participant: Participant) -> None:
-    """Write ``sub-<label>_quality.tsv`` and what its columns mean.
+    """Write ``sub-<label>_quality.tsv`` and what its columns mean; none where no series ran.
 
     Parameters
     ----------
@@ -45,6 +45,10 @@ def write_quality(participant: Participant) -> None:
     """
     stem = participant.folder / f"{participant.label}_quality"
     rows = quality_rows(participant)
+    if not rows:
+        for extension in (".tsv", ".json"):
+            stem.with_suffix(extension).unlink(missing_ok=True)
+        return
     write_bytes(stem.with_suffix(".tsv"), to_tsv(list(COLUMNS), rows))
     dictionary = {name: {"Description": text} for name, text in COLUMNS.items()}
     write_bytes(stem.with_suffix(".json"), to_json(dictionary))
