@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-# Set before any test module imports matplotlib, nipype or pybids; child processes inherit it.
 collect_ignore = ["fuzz_atheris.py"]  # a script of its own, with a package of its own
 
+# Set before any test module imports matplotlib, nipype or pybids; child processes inherit it.
 HOME = Path(tempfile.mkdtemp(prefix="metperf-tests-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ.update(
