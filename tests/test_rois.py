@@ -175,3 +175,10 @@ def test_the_error_of_a_mean_leaves_out_what_has_none():
     """Voxels without an error do not count; without any there is none."""
     assert mean_error([2.0, np.nan], [1, 1], 1, 1) == 2.0
     assert np.isnan(mean_error([np.nan, 1.0], [1, 0], 1, 1))
+
+
+def test_one_voxel_that_knows_nothing_does_not_hide_the_noise_of_the_others():
+    """A voxel at which a parameter is not determined has any error: the typical one counts."""
+    errors = np.full(50, 0.4)
+    errors[7] = 1e4
+    assert mean_error(errors, np.ones(50), 1, 1) == pytest.approx(0.4 / np.sqrt(50))

@@ -372,6 +372,5 @@ def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale
         color=INK,
         elinewidth=1,
         capsize=2.5,
-        clip_on=False,
     )
     axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

@@ -24,8 +24,9 @@ COLUMNS: Mapping[str, str] = {
     "n_failed": "Voxels without one: the fit failed there, or the map does not reach so far",
     "measured_ml": "Volume of the ROI that has a value, ml: the valid voxels, each by its weight",
     "mean": "Mean over the valid voxels; for a volume, the volume",
-    "standard_error": "Standard error of the mean by the fits' standard errors, the voxels of the "
-    "series taken for independent: noise alone, without all else that differs between two scans",
+    "standard_error": "Standard error of the mean by the fits: that of the typical voxel over the "
+    "root of the number of voxels of the series, taken for independent: noise alone, without all "
+    "else that differs between two scans",
     "std": "Standard deviation over the valid voxels (n - 1; with weights w, "
     "sum(w) - sum(w^2)/sum(w))",
     "median": "Median over the valid voxels",
@@ -196,7 +197,11 @@ def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: fl
 
     Notes
     -----
-    .. math:: \sqrt{\sum w_i \sigma_i^2 / W \; / \; n}
+    .. math:: \operatorname{median}_w(\sigma_i) / \sqrt{n}
+
+    The median, not the mean square: where a parameter is hardly determined, as ve where hardly any
+    contrast agent leaks, the linear error of one voxel can be larger than all that the parameter
+    can be, and would hide the noise of the others.
 
     Voxels of the map that stem from one voxel of the series share its noise: n is the number of
     voxels of the series that the lesion is worth, at least one.
@@ -215,4 +220,5 @@ def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: fl
         return np.nan
     total = float(weights[known].sum())
     voxels = max(1.0, min(int(known.sum()), total * own_ml / series_ml))
-    return float(np.sqrt(weights[known] @ np.square(sigma[known]) / total / voxels))
+    (typical,) = _weighted_quantiles(sigma[known], weights[known], (50,))
+    return typical / float(np.sqrt(voxels))
