@@ -48,6 +48,17 @@ def test_the_group_reads_what_the_participant_wrote(derivatives, tmp_path):
     )
 
 
+def test_what_cannot_be_read_is_a_reason(tmp_path):
+    """A damaged motion table takes its numbers away, and the row says which file it is."""
+    folder = write_derivatives(tmp_path)
+    for path in folder.rglob("*ses-1week*_desc-motion_timeseries.tsv"):
+        path.write_bytes(b"\xff\n?\t\n")
+    rows = quality_rows(read_participant(folder, "01"))
+    dwi = next(r for r in rows if (r["session_id"], r["series"]) == ("ses-1week", "DWI"))
+    assert "n_volumes" not in dwi
+    assert "desc-motion_timeseries.tsv: cannot be read as a table" in dwi["reason"]
+
+
 def rows(**columns: list[object]) -> pd.DataFrame:
     """Ten good DWI, with some columns of their own."""
     rng = np.random.default_rng(0)

@@ -21,9 +21,10 @@ from bidsapp.reports import figures, images, page
 from bidsapp.reports.arteryfigure import ArterialInput, arterial_input
 from bidsapp.reports.figures import DISPLAY, Curve, Motion, Series
 from bidsapp.reports.findings import findings
+from bidsapp.reports.group import SECTIONS as GROUP_SECTIONS
 from bidsapp.reports.images import Panel
-from bidsapp.reports.page import script_hash
-from bidsapp.reports.participant import build_participant_page, section_rows, verdict
+from bidsapp.reports.page import script_hash, section_rows
+from bidsapp.reports.participant import build_participant_page, verdict
 from bidsapp.reports.records import load_volume, read_participant
 from bidsapp.reports.sections import SECTIONS
 from bidsapp.reports.slices import panel
@@ -219,7 +220,7 @@ def checked(html: str) -> Checker:
 def test_a_complete_participant_has_every_section(html):
     """Nothing is said to be missing but the series of the session without them."""
     assert "could not be made" not in html
-    for row in section_rows():
+    for row in section_rows("sections.toml"):
         if row["absent"]:
             assert f'<section id="{row["id"]}"' in html
             assert row["absent"] not in html
@@ -470,8 +471,9 @@ def test_a_participant_without_results_still_has_a_page(tmp_path):
 
 
 def test_every_section_has_a_function_and_every_function_a_section():
-    """Adding a section is one function and one row."""
-    assert [row["id"] for row in section_rows()] == list(SECTIONS)
+    """Adding a section is one function and one row, on both pages."""
+    assert [row["id"] for row in section_rows("sections.toml")] == list(SECTIONS)
+    assert [row["id"] for row in section_rows("groupsections.toml")] == list(GROUP_SECTIONS)
 
 
 def test_excluded_lesions_are_marked(derivatives):

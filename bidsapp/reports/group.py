@@ -1,9 +1,7 @@
 """The page of the group level: what the study printed, then what its reviewers would have asked."""
 
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 from bidsapp.cohort import GroupResult
@@ -13,7 +11,7 @@ from bidsapp.reports.blocks import Block, Picture, Table
 from bidsapp.reports.groupfigures import spaced
 from bidsapp.reports.groupplots import Plot
 from bidsapp.reports.groupview import GroupView, many
-from bidsapp.reports.page import inline_svg, render
+from bidsapp.reports.page import inline_svg, render, section_rows
 from bidsapp.reports.qualitysection import quality
 
 SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
@@ -63,26 +61,8 @@ def build_group_page(
         result=result,
         counts=counts,
         timepoints=[(spaced(n), label) for n, label in view.statistics.timepoints.items()],
-        sections=[_section(row, view) for row in section_rows()],
+        sections=[_section(row, view) for row in section_rows("groupsections.toml")],
     )
-
-
-def section_rows() -> list[dict[str, str]]:
-    """Return the sections of the group page in their order, as groupsections.toml declares them.
-
-    Returns
-    -------
-    rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``.
-
-    Examples
-    --------
-    >>> section_rows()[0]["id"]
-    'characteristics'
-    """
-    place = files("bidsapp.reports") / "templates" / "groupsections.toml"
-    rows: list[dict[str, str]] = tomllib.loads(place.read_text(encoding="utf-8"))["section"]
-    return rows
 
 
 def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:

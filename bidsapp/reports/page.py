@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import tomllib
 from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
@@ -34,6 +35,29 @@ def _environment() -> Environment:
     environment.globals["script"] = script("sort.js", "flicker.js")
     environment.globals["script_hash"] = script_hash
     return environment
+
+
+def section_rows(name: str) -> list[dict[str, str]]:
+    """Return the sections of a page in their order, as a file of the templates declares them.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"sections.toml"``.
+
+    Returns
+    -------
+    rows : list of dict
+        ``id``, ``title``, ``intro``, ``absent``.
+
+    Examples
+    --------
+    >>> section_rows("sections.toml")[0]["id"], section_rows("groupsections.toml")[0]["id"]
+    ('overview', 'characteristics')
+    """
+    text = (files("bidsapp.reports") / "templates" / name).read_text(encoding="utf-8")
+    rows: list[dict[str, str]] = tomllib.loads(text)["section"]
+    return rows
 
 
 def script(*names: str) -> Markup:

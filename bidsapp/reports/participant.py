@@ -1,8 +1,6 @@
 """The page of one participant, from the derivatives alone."""
 
-import tomllib
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +15,7 @@ from bidsapp.reports.page import (
     jpeg_bytes,
     png_bytes,
     render,
+    section_rows,
     svg_bytes,
     write_page,
 )
@@ -57,7 +56,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
     found = read_participant(output_dir, participant)
     known = findings(found)
     sections = []
-    for row in section_rows():
+    for row in section_rows("sections.toml"):
         blocks, problem = _blocks(found, row["id"])
         if problem:
             text = f"{row['title']}: this section could not be made ({problem})"
@@ -77,24 +76,6 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
     if found.sessions:
         write_quality(found)
     return page
-
-
-def section_rows() -> list[dict[str, str]]:
-    """Return the sections of the page in their order, as sections.toml declares them.
-
-    Returns
-    -------
-    rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``.
-
-    Examples
-    --------
-    >>> section_rows()[0]["id"]
-    'overview'
-    """
-    text = (files("bidsapp.reports") / "templates" / "sections.toml").read_text(encoding="utf-8")
-    rows: list[dict[str, str]] = tomllib.loads(text)["section"]
-    return rows
 
 
 def _blocks(participant: Participant, section: str) -> tuple[list[dict[str, Any]], str]:

@@ -1,7 +1,6 @@
 """The quality of each series of a participant, one row each: what the group level looks at."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ COLUMNS: Mapping[str, str] = {
     "n_outliers": "Volumes that are outliers of motion or signal",
     "signal_to_noise": "Signal at b = 0 over the residual of the fit, median of the brain",
     "failed_percent": "Largest share of a lesion's voxels without a value, over its parameters",
-    "reason": "Why the registration is not good",
+    "reason": "Why the registration is not good, and what could not be read",
 }
 """The columns of ``sub-*_quality.tsv``."""
 
@@ -88,16 +87,25 @@ def _registered(path: Path | None) -> dict[str, Any]:
 
 
 def _series(participant: Participant, session: Session, datatype: str) -> dict[str, Any]:
-    """What is known of one series; what cannot be read is not."""
+    """What is known of one series; what cannot be read is told as a reason."""
     row = _registered(session.find(datatype, "desc-coreg_quality.json"))
-    for known in (_consistency, _motion):
-        with suppress(BadInput, KeyError, ValueError):
-            row |= known(session, datatype)
-    with suppress(BadInput):
-        row["signal_to_noise"] = signal_to_noise(session) if datatype == "dwi" else None
-    with suppress(BadInput, KeyError):
-        row["failed_percent"] = _failed(participant, session, datatype)
+    known: tuple[Callable[[], dict[str, Any]], ...] = (
+        lambda: _consistency(session, datatype),
+        lambda: _motion(session, datatype),
+        lambda: _noise(session, datatype),
+        lambda: {"failed_percent": _failed(participant, session, datatype)},
+    )
+    for ask in known:
+        try:
+            row |= ask()
+        except (BadInput, KeyError, ValueError) as error:
+            row["reason"] = "; ".join(filter(None, (row["reason"], str(error))))
     return row
+
+
+def _noise(session: Session, datatype: str) -> dict[str, Any]:
+    """How noisy a diffusion series is."""
+    return {"signal_to_noise": signal_to_noise(session)} if datatype == "dwi" else {}
 
 
 def _consistency(session: Session, datatype: str) -> dict[str, Any]:
