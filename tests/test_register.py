@@ -1,5 +1,7 @@
 """`register`: what is asked is answered, or refused in words; options do what they say."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -39,6 +41,19 @@ def test_a_start_is_taken_and_only_refined():
     assert error(found.matrix, TRUTH, brain_points()) < 0.5
     assert [stage.name for stage in found.history] == ["fine"]
     assert np.isnan(found.quality.ambiguity)
+
+
+def test_an_image_with_left_and_right_exchanged_is_refused():
+    """It can be brought there well enough to be believed otherwise, on the wrong side."""
+    data = np.flip(np.asarray(FIXED.dataobj), 0)
+    mirrored = nib.Nifti1Image(data + np.float32(0.01), FIXED.affine)
+    options = {"fixed_mask": BRAIN, "metric": "lpp", "transform": "rigid"}
+    assert register(FIXED, FIXED, **options).quality.verdict is Verdict.GOOD
+    quality = register(mirrored, FIXED, **options).quality
+    assert quality.verdict is Verdict.FAILED
+    assert "is one of the two images mirrored?" in quality.reason
+    assert replace(quality, disagreement_mm=0.1).verdict is Verdict.FAILED, "engines agree on it"
+    assert replace(quality, mirror=0.5).verdict is Verdict.GOOD, "nothing else tells"
 
 
 def test_what_the_moving_mask_leaves_out_does_not_matter():

@@ -24,6 +24,9 @@ AMBIGUITY = (0.3, 0.5)
 """Likewise, how close another answer comes."""
 DISAGREEMENT_MM = (1.0, 2.0)
 """Likewise, how far another answer to the same question is."""
+MIRROR = 1.0
+"""How close the answer with left and right exchanged may come. Heads give 0.2 to 0.6, and 2 to 6
+where one image is mirrored."""
 _SAMPLE = 20_000
 
 
@@ -56,6 +59,9 @@ class Quality:
     ambiguity : float
         How close the best other answer comes: 0 no better than chance, 1 as good as this one; NaN
         where none was sought.
+    mirror : float
+        How close the answer comes in which left and right of the head are exchanged: above 1 it
+        is better than this one; NaN where it was not sought.
     round_trip_mm : float
         Mean distance between the answer and the one from exchanged roles; NaN where only one was
         sought.
@@ -69,6 +75,7 @@ class Quality:
     overlap: float
     expected_error_mm: float = float("nan")
     ambiguity: float = float("nan")
+    mirror: float = float("nan")
     round_trip_mm: float = float("nan")
     disagreement_mm: float = float("nan")
 
@@ -112,6 +119,11 @@ class Quality:
             (
                 self.overlap >= OVERLAP,
                 f"overlap of {self.overlap:.0%} (believed: at least {OVERLAP:.0%})",
+            ),
+            (
+                not self.mirror > MIRROR,
+                f"{self.mirror:.1f} times as good with left and right exchanged: is one of the "
+                "two images mirrored?",
             ),
         )
         return [text for met, text in checks if not met]

@@ -31,8 +31,10 @@ from bidsapp.imaging.sampling import (
 from bidsapp.imaging.similarity import METRICS, Metric
 from bidsapp.imaging.starts import (
     ambiguity,
+    as_good,
     distance,
     distinct,
+    exchanged,
     followed,
     middle,
     poses,
@@ -200,11 +202,11 @@ def _registered(
 ) -> Registration:
     """Search unless there is a start, refine, and assess."""
     if initial is None:
-        start, stages, closeness = _search(pair, transform, metric, seed)
+        start, stages, told = _search(pair, transform, metric, seed)
     else:
-        start, stages, closeness = _started(pair, initial, transform), (), float("nan")
+        start, stages, told = _started(pair, initial, transform), (), {}
     end, spread = _refined(pair, start, transform, metric)
-    matrix, told = end.matrix, {"expected_error_mm": spread, "ambiguity": closeness}
+    matrix, told = end.matrix, told | {"expected_error_mm": spread}
     if symmetric:
         back = invert(_refined(pair.turned(matrix), invert(matrix), transform, metric)[0].matrix)
         told["round_trip_mm"] = distance(matrix, back, pair.points)
@@ -247,8 +249,8 @@ def halfway(one: ArrayLike, other: ArrayLike) -> Matrix:
 
 def _search(
     pair: Pair, transform: Transform, metric: Metric, seed: int
-) -> tuple[Matrix, tuple[Stage, ...], float]:
-    """Return the best answer at the middle resolution, and how close the next one comes."""
+) -> tuple[Matrix, tuple[Stage, ...], dict[str, float]]:
+    """Return the best answer at the middle resolution, and how close others come to it."""
     coarse = _level(pair, metric, COARSE)
     fixed, moving = pair.points.mean(axis=0), middle(pair.moving)
     starts = scored(coarse, poses(fixed, moving, STARTS, seed))
@@ -265,7 +267,18 @@ def _search(
         _stage(MIDDLE, answers, sum(d.evaluations for d in reached + answers)),
     )
     chance = scored(level, [d.matrix for d in starts[2 : 2 + CHANCE]])
-    return answers[0].matrix, stages, ambiguity(chance, reached, pair.points, 3 * APART)
+    told = {
+        "ambiguity": ambiguity(chance, reached, pair.points, 3 * APART),
+        "mirror": as_good(_mirrored(coarse, level, turned[0], pair), turned[0].cost, chance),
+    }
+    return answers[0].matrix, stages, told
+
+
+def _mirrored(coarse: Match, level: Match, best: Descent, pair: Pair) -> float:
+    """Return what the answer costs at best with left and right of the head exchanged."""
+    start = exchanged(best.matrix, pair.points)
+    near = descend(coarse, start, "rigid", 30)
+    return descend(level, near.matrix, "rigid", 20).cost
 
 
 def _stage(level: Level, ends: list[Descent], evaluations: int) -> Stage:

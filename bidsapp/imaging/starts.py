@@ -140,9 +140,48 @@ def ambiguity(
         0 where nothing else is better than chance, 1 where another answer is as good.
     """
     best = min(ends, key=lambda d: d.cost)
-    chance = float(np.median([d.cost for d in starts]))
     others = [d.cost for d in (*starts, *ends) if distance(d.matrix, best.matrix, points) > apart]
-    gain = chance - best.cost
-    if gain <= 0 or not others:
+    if not others:
         return 1.0
-    return float(np.clip((chance - min(others)) / gain, 0, 1))
+    return min(as_good(min(others), best.cost, starts), 1.0)
+
+
+def as_good(cost: float, best: float, starts: Sequence[Descent]) -> float:
+    """Return how close a cost comes to that of the answer.
+
+    Parameters
+    ----------
+    cost, best : float
+        Of another answer, and of the answer.
+    starts : sequence of Descent
+        Random ones: their median cost is what chance gives.
+
+    Returns
+    -------
+    float
+        0 where it is no better than chance, 1 where it is as good as the answer, more where it is
+        better; also 1 where the answer itself is no better than chance.
+    """
+    chance = float(np.median([d.cost for d in starts]))
+    if best >= chance:
+        return 1.0
+    return max((chance - cost) / (chance - best), 0.0)
+
+
+def exchanged(start: Matrix, points: Points) -> Matrix:
+    """Return a start with left and right of the fixed head exchanged first.
+
+    Parameters
+    ----------
+    start : (4, 4) array
+        Fixed points to moving points, RAS mm.
+    points : (N, 3) array, mm
+        Of the fixed head; it is mirrored about the sagittal plane through their middle.
+
+    Returns
+    -------
+    (4, 4) array
+    """
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    mirror[0, 3] = 2 * points[:, 0].mean()
+    return start @ mirror
