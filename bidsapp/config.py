@@ -22,6 +22,15 @@ NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
 
 
+_HOW = {
+    *("bids_dir", "output_dir", "work_dir", "run_id", "derivatives"),
+    *("participants", "sessions", "filter_file"),
+    *("nprocs", "omp_nthreads", "memory_gb", "plugin_file"),
+    *("stop_on_first_crash", "write_graph", "resource_monitor"),
+}
+"""Fields of a Config that change no result, or only through what is found in the data set."""
+
+
 @dataclass(frozen=True)
 class Config:
     """All that decides what a run does.
@@ -117,6 +126,11 @@ class Config:
     stop_on_first_crash: bool = False
     write_graph: bool = False
     resource_monitor: bool = False
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what changes a result: not where it lies, what is chosen, and how it is run."""
+        names = {f.name for f in dataclasses.fields(self)} - _HOW
+        return {name: getattr(self, name) for name in sorted(names)}
 
     def to_toml(self) -> str:
         """Return the record as TOML; what is None is left out."""

@@ -6,29 +6,23 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import nipype
-import yaml
-from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline import engine as pe
-from nipype.pipeline import plugins
 
 from bidsapp.bids.contents import examined
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
+from bidsapp.completion import INPUTS, RECORD, complete, made_of, record_completion
 from bidsapp.config import Config, version
-from bidsapp.errors import BadInput, MetperfError, UsageError, WorkerKilled
+from bidsapp.errors import BadInput, MetperfError, WorkerKilled
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.stopping import check_stopped
 from bidsapp.workflows.distortion import distortion_lack
 from bidsapp.workflows.dwi import ivim_obstacle, noise_gap, series_obstacle
-from bidsapp.workflows.engine import MENDED
 from bidsapp.workflows.outputs import analysis_space, lesion_rois
 from bidsapp.workflows.participant import init_participant_wf, kinetics_obstacle
+from bidsapp.workflows.running import configure, read_plugin, run, steps
 from bidsapp.workflows.workers import workers_end
 
 _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
@@ -101,7 +95,12 @@ def _run_alone(participant: Participant, config: Config, progress: Lines) -> Out
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
+    made = made_of(participant, config)
+    if earlier := complete(config.output_dir, participant, made):
+        progress.report(f"{participant.id}: complete since {earlier}, nothing has changed")
+        return _kept(participant, sessions, config)
     _begin(participant, sessions, config)
+    write_bytes(log / INPUTS, to_json(made))
     try:
         error = _attempt(participant, config, log, progress)
     except KeyboardInterrupt:
@@ -113,7 +112,17 @@ def _run_alone(participant: Participant, config: Config, progress: Lines) -> Out
     elif not error:
         _prune(participant, crashed, log / "app.toml", config)
     _write_status(log, sessions, config)
-    return Outcome(participant.label, sessions, _build_page(participant, sessions, config))
+    outcome = Outcome(participant.label, sessions, _build_page(participant, sessions, config))
+    if not outcome.failures:
+        record_completion(config.output_dir, participant, made, config.run_id)
+    return outcome
+
+
+def _kept(participant: Participant, sessions: dict[str, Steps], config: Config) -> Outcome:
+    """Return what an earlier run left of a participant of whom nothing has changed since."""
+    said = json.loads((config.output_dir / participant.id / "log" / "status.json").read_bytes())
+    kept = {name: Steps(**said["sessions"][name]) for name in sessions}
+    return Outcome(participant.label, kept, config.output_dir / f"{participant.id}.html")
 
 
 def _begin(participant: Participant, sessions: Iterable[str], config: Config) -> None:
@@ -126,16 +135,19 @@ def _begin(participant: Participant, sessions: Iterable[str], config: Config) ->
     write_bytes(log / "app.toml", config.to_toml().encode())
     unfinished = Steps(failed=[f"the run {config.run_id} did not finish; run it again"])
     _write_status(log, dict.fromkeys(sessions, unfinished), config, finished=False)
-    (config.output_dir / f"{participant.id}.html").unlink(missing_ok=True)
+    for path in (folder / "log" / RECORD, config.output_dir / f"{participant.id}.html"):
+        path.unlink(missing_ok=True)
 
 
 def _attempt(participant: Participant, config: Config, log: Path, progress: Lines) -> str | None:
     """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(participant, config)
-        _configure_nipype(workflow, log, config)
-        with workers_end():
-            _run(workflow, config, progress)
+        configure(workflow, log, config)
+        if workflow.list_node_names():
+            progress.steps(steps(workflow))
+            with workers_end():
+                run(workflow, config, progress)
     except Exception as error:
         check_stopped()
         return str(error) if isinstance(error, MetperfError) else f"{type(error).__name__}: {error}"
@@ -252,80 +264,6 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     write_bytes(path, content)
 
 
-def _configure_nipype(workflow: pe.Workflow, log: Path, config: Config) -> None:
-    """Keep nipype's files in their places, and its crash files readable."""
-    log.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "logging": {
-            "workflow_level": "CRITICAL",
-            "interface_level": "CRITICAL",
-            "utils_level": "ERROR",
-        },
-        "execution": {
-            "crashdump_dir": str(log),
-            "crashfile_format": "txt",
-            "stop_on_first_crash": str(config.stop_on_first_crash).lower(),
-            "remove_unnecessary_outputs": "false",
-            "check_version": "false",
-            "poll_sleep_duration": "0.2",
-        },
-        "monitoring": {"enabled": str(config.resource_monitor).lower()},
-    }
-    nipype.config.update_config(settings)
-    nipype.logging.update_logging(nipype.config)
-    workflow.config = {**workflow.config, **{k: dict(v) for k, v in settings.items()}}
-    if config.write_graph:
-        workflow.write_graph(str(log / "graph.dot"), graph2use="colored", simple_form=True)
-
-
-def _run(workflow: pe.Workflow, config: Config, progress: Lines) -> None:
-    """Run the graph under the plugin that was asked for."""
-    if not workflow.list_node_names():
-        return
-    progress.steps(_steps(workflow))
-    name, arguments = _engine(config)
-
-    def told(node: Any, status: str, *_: Any) -> None:
-        check_stopped()
-        progress(node, status)
-
-    settings = arguments | {"status_callback": told}
-    if name in MENDED:
-        workflow.run(plugin=MENDED[name](plugin_args=settings))
-    else:
-        workflow.run(plugin=name, plugin_args=settings)
-
-
-def _engine(config: Config) -> tuple[str, dict[str, Any]]:
-    """Return the name and the arguments of the nipype plugin that runs the graph."""
-    given: dict[str, Any] = {}
-    name = "Linear" if config.nprocs == 1 else "MultiProc"
-    if config.plugin_file:
-        name, given = _read_plugin(config.plugin_file)
-    if name == "MultiProc":
-        resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-        given = resources | {"raise_insufficient": False} | given
-    return name, given
-
-
-def _steps(workflow: pe.Workflow) -> list[str]:
-    """Return the names of the nodes that are run: all but those that only hand values on."""
-    names: list[str] = workflow.list_node_names()
-    return [n for n in names if not isinstance(workflow.get_node(n).interface, IdentityInterface)]
-
-
-def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read the name and the arguments of a nipype plugin from YAML."""
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict) or "plugin" not in settings:
-        raise UsageError(f"{path}: must be YAML with the key 'plugin'")
-    name = str(settings["plugin"])
-    if not hasattr(plugins, f"{name}Plugin"):
-        known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
-        raise UsageError(f"{path}: nipype has no plugin {name!r}; it has {', '.join(known)}")
-    return name, dict(settings.get("plugin_args") or {})
-
-
 def crashes(log: Path) -> list[tuple[str, str]]:
     """Return (session slug, what failed) of each crash file of a run.
 
@@ -374,7 +312,7 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
         If the file of the nipype plugin names none.
     """
     if config.plugin_file:
-        _read_plugin(config.plugin_file)
+        read_plugin(config.plugin_file)
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:

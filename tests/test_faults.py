@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 
+import nibabel as nib
+import numpy as np
 import pytest
 from faults import (
     alive,
@@ -108,19 +110,60 @@ def test_a_changed_option_recomputes_what_depends_on_it(calm):
     assert results(out) == wanted
 
 
-def test_a_changed_input_recomputes_what_depends_on_it(calm, tmp_path):
-    """Another table of the DCE's ROI touches no fit; the image written anew does the lesions."""
+def test_a_changed_input_recomputes_what_depends_on_it(calm):
+    """Another ROI of the DCE touches no fit; the same file at another time, nothing."""
     root, out, wanted, _ = calm
-    before = finished(out)
     path = roi(root, "space-dce_seg-enhancing_dseg.nii.gz")
-    content = path.read_bytes()
+    content, before = path.read_bytes(), finished(out)
     path.unlink()
-    path.write_bytes(content)  # the same voxels at another time: done again, with the same end
+    path.write_bytes(content)
+    complete(root, out)
+    assert finished(out) == before
+    label = nib.load(path)
+    fewer = np.asarray(label.dataobj).copy()
+    fewer[2] = 0
+    nib.save(nib.Nifti1Image(fewer, label.affine, label.header), path)
     complete(root, out)
     again = {name for name, when in finished(out).items() if before.get(name) != when}
     assert again
     assert all("/dce/" in name and "fit" not in name for name in again)
+    assert results(out) != wanted
+    path.write_bytes(content)
+    complete(root, out)
     assert results(out) == wanted
+
+
+def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, tmp_path):
+    """As on a cluster's scratch disk. A result that is lost or altered is made again."""
+    root, out, wanted, _ = calm
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
+    complete(root, copy)
+    assert "sub-01: complete since" in copy.with_suffix(".log").read_text()
+    assert finished(copy) == {}
+    altered = next(copy.rglob("*_param-ve_dcemap.nii.gz"))
+    altered.write_bytes(altered.read_bytes()[:-9])
+    complete(root, copy)
+    assert finished(copy)
+    assert results(copy) == wanted
+
+
+def test_the_record_tells_what_results_were_made_of(calm):
+    """Each file of the session by its hash, options that matter, and each result by its hash."""
+    root, out, wanted, _ = calm
+    record = json.loads((out / "sub-01/log/completion.json").read_text())
+    read = {path.relative_to(root).as_posix() for path in root.rglob("sub-01/ses-a/*/*.*")}
+    assert read
+    assert record["inputs"].keys() == read
+    assert record["options"]["b_min"] == 200
+    assert not record["options"].keys() & {"bids_dir", "nprocs", "work_dir"}
+    own = {name: value for name, value in wanted.items() if name.startswith("sub-01/")}
+    assert own.items() <= record["outputs"].items()
+    assert "sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval" in record["inputs"]
+    assert (
+        record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval"]
+        in (out / "sub-01.html").read_text()
+    ), "the page shows it"
 
 
 def test_two_runs_at_once_end_like_one(calm, tmp_path):

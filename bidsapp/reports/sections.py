@@ -273,7 +273,8 @@ def provenance(participant: Participant) -> list[Block]:
             Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
         )
     settings = sorted(participant.folder.glob("log/*/*.toml"))
-    files = [*settings, *_sidecars(participant.sessions)]
+    inputs = sorted(participant.folder.glob("log/*/inputs.json"))[-1:]
+    files = [*settings, *inputs, *_sidecars(participant.sessions)]
     for path in files:
         name = path.relative_to(participant.output_dir).as_posix()
         blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))

@@ -1,0 +1,167 @@
+"""What a participant's results were made of, and whether they still are what was made."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bidsapp.bids.derivatives import to_json, write_bytes
+from bidsapp.bids.inheritance import companions
+from bidsapp.bids.records import Participant
+from bidsapp.config import Config, version
+
+RECORD = "completion.json"
+"""In a participant's log folder, once all is done without a failure."""
+INPUTS = "inputs.json"
+"""In the log folder of each run."""
+_BESIDE = (".json", ".bval", ".bvec", ".tsv")
+_BLOCK = 1 << 20
+
+
+def made_of(participant: Participant, config: Config) -> dict[str, Any]:
+    """Return what decides a participant's results: software, options, and what was read.
+
+    Parameters
+    ----------
+    participant
+        What the data set has.
+    config
+        How to run.
+
+    Returns
+    -------
+    dict
+        `software`: version and SHA-256 of the source. `options`: those that change a result.
+        `inputs`: SHA-256 of each file, by its path in the data set or derivative; `understood`:
+        that of all that was read in them, so that filters and choices count too.
+    """
+    roots = (config.bids_dir, *config.derivatives)
+    found = sorted({p for path in _paths(participant) for p in _with_sidecars(path, roots)})
+    understood = json.dumps(_plain(participant, roots), sort_keys=True)
+    return {
+        "software": {"metperf": version(), "source": _source()},
+        "options": config.decisive(),
+        "inputs": {_name(path, roots): digest(path) for path in found},
+        "understood": hashlib.sha256(understood.encode()).hexdigest(),
+    }
+
+
+def complete(output_dir: Path, participant: Participant, made: Mapping[str, Any]) -> str | None:
+    """Return the run that made all of a participant's results out of the same, or None.
+
+    Parameters
+    ----------
+    output_dir
+        The derivatives.
+    participant
+        With the sessions that are wanted.
+    made
+        Of `made_of`.
+
+    Returns
+    -------
+    str or None
+        Its id, if its record agrees and every result is there as it was written.
+    """
+    record = _read(output_dir / participant.id / "log" / RECORD)
+    page = output_dir / f"{participant.id}.html"
+    if not page.is_file() or {k: record.get(k) for k in made} != json.loads(to_json(made)):
+        return None
+    written: dict[str, str] = record.get("outputs", {})
+    paths = {name: output_dir / name for name in written}
+    whole = all(p.is_file() and digest(p) == written[name] for name, p in paths.items())
+    return str(record.get("run_id")) if written and whole else None
+
+
+def record_completion(
+    output_dir: Path, participant: Participant, made: Mapping[str, Any], run_id: str
+) -> None:
+    """Write that all is done, out of what, and the SHA-256 of each result.
+
+    Parameters
+    ----------
+    output_dir
+        The derivatives.
+    participant
+        Whose results.
+    made
+        Of `made_of`.
+    run_id
+        Of the run that ends.
+    """
+    folder = output_dir / participant.id
+    results = [p for s in participant.sessions for p in sorted((folder / s.id).rglob("*"))]
+    results += [*folder.glob("*_*.*"), folder / "log" / "status.json"]
+    outputs = {p.relative_to(output_dir).as_posix(): digest(p) for p in results if p.is_file()}
+    record = {"run_id": run_id, **made, "outputs": outputs}
+    write_bytes(folder / "log" / RECORD, to_json(record))
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a record, empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """Yield every path in a record and those inside it."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _paths(item)
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _paths(getattr(value, one.name))
+
+
+def _plain(value: Any, roots: Iterable[Path]) -> Any:
+    """Return a record as JSON knows it, with paths as in the data set, wherever that lies."""
+    if isinstance(value, Path):
+        return _name(value, roots)
+    if isinstance(value, tuple):
+        return [_plain(item, roots) for item in value]
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name), roots) for f in fields(value)}
+    return value
+
+
+def _name(path: Path, roots: Iterable[Path]) -> str:
+    """Return a path in the data set, else in a derivative elsewhere, which the name begins with."""
+    for number, root in enumerate(roots):
+        if path.is_relative_to(root):
+            start = Path(root.name) if number else Path()
+            return (start / path.relative_to(root)).as_posix()
+    return path.name
+
+
+def _with_sidecars(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield a file and those that hold for it."""
+    yield path
+    root = next((r for r in roots if path.is_relative_to(r)), path.parent)
+    for extension in _BESIDE:
+        yield from companions(path, root, extension)
+
+
+@cache
+def _source() -> str:
+    """Return the SHA-256 of the source and the data that run."""
+    total = hashlib.sha256()
+    root = Path(str(files("bidsapp")))
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
