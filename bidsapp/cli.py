@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from bidsapp.errors import (
     MetperfError,
     NothingSelected,
     NothingToAnalyse,
+    NotWritable,
     UnknownLevel,
     WorkerKilled,
 )
@@ -204,16 +205,28 @@ def _participant_level(config: Config, options: Namespace) -> int:
                 _LOG.error("%s: %s", participant.id, text)
     failed += [o.participant for o in outcomes if o.failures]
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
-    return _exit_code(failed, [o.participant for o in outcomes if o.killed])
+    reasons = {
+        WorkerKilled.exit_code: (
+            "a worker was killed",
+            [o.participant for o in outcomes if o.killed],
+        ),
+        NotWritable.exit_code: (
+            "there was no room on the disk",
+            [o.participant for o in outcomes if o.full],
+        ),
+    }
+    return _exit_code(failed, reasons)
 
 
-def _exit_code(failed: Sequence[str], killed: Sequence[str]) -> int:
-    """Say who failed, and of whom a worker was killed; return what that is as an exit code."""
-    code = WorkerKilled.exit_code if killed else 1 if failed else 0
+def _exit_code(failed: Sequence[str], reasons: Mapping[int, tuple[str, Sequence[str]]]) -> int:
+    """Say who failed, and what of it may go well another time; return that as an exit code."""
+    codes = [code for code, (_, labels) in reasons.items() if labels]
+    code = max(codes, default=1 if failed else 0)
     if failed:
         _LOG.error("exit %d: failures in %s", code, ", ".join(f"sub-{f}" for f in failed))
-    if killed:
-        _LOG.error("a worker was killed in %s", ", ".join(f"sub-{k}" for k in killed))
+    for what, labels in reasons.values():
+        if labels:
+            _LOG.error("%s in %s", what, ", ".join(f"sub-{label}" for label in labels))
     return code
 
 

@@ -12,6 +12,7 @@ from bidsapp.cohort import (
     ERRORS,
     PARAMETERS,
     SEED,
+    WARNINGS,
     Cohort,
     GroupResult,
     Statistics,
@@ -237,7 +238,10 @@ def _lesion_columns() -> dict[str, str]:
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
     }
     errors = {name: f"Standard error of {of} by the fits" for name, of in ERRORS.items()}
-    return {name: described[name] for name in COLUMNS} | errors
+    warnings = {
+        WARNINGS: "What may mislead in the session, in words; n/a where nothing is known to"
+    }
+    return {name: described[name] for name in COLUMNS} | errors | warnings
 
 
 def _write_table(

@@ -1,7 +1,9 @@
 """The participant level: each participant's graph run, its outcome told, its page built."""
 
+import errno
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +31,7 @@ _NODE = re.compile(r"^Node: (?P<name>\S+)", re.MULTILINE)
 _CAUSE = re.compile(
     r"^\s*(?:\w+\.)*\w*(?:Error|Input|Exception|Interrupt|Killed)\b:? *(?P<text>.*)$"
 )
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 @dataclass
@@ -63,6 +66,11 @@ class Outcome:
     def killed(self) -> bool:
         """Whether a worker or a job was killed: what it was doing may go well another time."""
         return any(WorkerKilled.__name__ in text for text in self.failures)
+
+    @property
+    def full(self) -> bool:
+        """Whether something could not be written: a disk or a quota is full."""
+        return any(map(_no_room, self.failures))
 
 
 def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
@@ -264,6 +272,11 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     write_bytes(path, content)
 
 
+def _no_room(text: str) -> bool:
+    """Whether a text tells of a full disk; what nipype then misses is only what follows from it."""
+    return any(told in text for told in _NO_ROOM)
+
+
 def crashes(log: Path) -> list[tuple[str, str]]:
     """Return (session slug, what failed) of each crash file of a run.
 
@@ -277,8 +290,8 @@ def crashes(log: Path) -> list[tuple[str, str]]:
         text = path.read_text(encoding="utf-8", errors="replace")
         node = _NODE.search(text)
         parts = node["name"].split(".") if node else []
-        lines = [m for m in map(_CAUSE.match, text.splitlines()) if m]
-        cause = lines[-1].group(0).strip() if lines else "no reason given"
+        causes = [m.group(0).strip() for m in map(_CAUSE.match, text.splitlines()) if m]
+        cause = next(filter(_no_room, causes), causes[-1] if causes else "no reason given")
         cause = cause.removeprefix("bidsapp.errors.")
         step = " ".join(parts[2:]) or "run"
         found.append((parts[1] if len(parts) > 1 else "", f"{step}: {cause} (see {path.name})"))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -36,7 +36,7 @@ def start(root: Path, out: Path, *words: str, nprocs: int = 1) -> subprocess.Pop
 def complete(root: Path, out: Path, *words: str, nprocs: int = 1) -> float:
     """Run to the end without a fault; return how long it took, s."""
     began = time.monotonic()
-    code = start(root, out, *words, nprocs=nprocs).wait(timeout=300)
+    code = start(root, out, *words, nprocs=nprocs).wait(timeout=900)
     assert code == 0, out.with_suffix(".log").read_text()
     return time.monotonic() - began
 
@@ -75,10 +75,17 @@ def finished(out: Path) -> dict[str, int]:
 
 
 def disturb(
-    root: Path, out: Path, moment: float, number: int, *, whole: bool, nprocs: int
+    root: Path,
+    out: Path,
+    moment: float,
+    number: int,
+    words: Sequence[str],
+    *,
+    whole: bool,
+    nprocs: int,
 ) -> int | None:
     """Run, send a signal after so many seconds, and return the exit code; None if it had ended."""
-    run = start(root, out, nprocs=nprocs)
+    run = start(root, out, *words, nprocs=nprocs)
     try:
         run.wait(timeout=moment)
     except subprocess.TimeoutExpired:
@@ -91,14 +98,20 @@ def disturb(
 
 
 def survive(
-    root: Path, out: Path, wanted: dict[str, str], moment: float, number: int, **how: bool | int
+    root: Path,
+    out: Path,
+    wanted: dict[str, str],
+    moment: float,
+    number: int,
+    words: Sequence[str] = (),
+    **how: bool | int,
 ) -> int | None:
     """Disturb a run and complete it; fail if results differ or finished steps were done again."""
     nprocs = int(how["nprocs"])
-    code = disturb(root, out, moment, number, whole=bool(how["whole"]), nprocs=nprocs)
+    code = disturb(root, out, moment, number, words, whole=bool(how["whole"]), nprocs=nprocs)
     check_whole(out)
     before = finished(out)
-    complete(root, out, nprocs=nprocs)
+    complete(root, out, *words, nprocs=nprocs)
     after = finished(out)
     assert {k: after[k] for k in before} == before, "a finished step was done again"
     assert results(out) == wanted
@@ -130,19 +143,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--nprocs", type=int, default=2)
+    parser.add_argument("--bids", type=Path, help="instead of the small study, which has no T1w")
+    parser.add_argument("words", nargs="*", help="options of every run, after --")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = write_study(folder / "bids", ("a",))
-        complete(root, folder / "undisturbed", nprocs=asked.nprocs)
-        duration = complete(root, folder / "timed", nprocs=asked.nprocs)
+        root = asked.bids or write_study(folder / "bids", ("a",))
+        words = asked.words
+        complete(root, folder / "undisturbed", *words, nprocs=asked.nprocs)
+        duration = complete(root, folder / "timed", *words, nprocs=asked.nprocs)
         wanted = results(folder / "undisturbed")
         assert results(folder / "timed") == wanted
         for seed, moment in moments(asked.kills, duration):
             number = signal.SIGTERM if seed % 4 == 3 else signal.SIGKILL
             out = folder / f"out{seed}"
             how = {"whole": seed % 2 == 0, "nprocs": asked.nprocs}
-            code = survive(root, out, wanted, moment, number, **how)
+            code = survive(root, out, wanted, moment, number, words, **how)
             print(
                 f"seed {seed}: {number.name} at {moment:.2f} s, exit {code}: survived", flush=True
             )

@@ -12,7 +12,7 @@ from bidsapp.cli import main
 from bidsapp.cohort import GroupResult, analyse, session_labels
 from bidsapp.cohort.dictionary import TABLES as DESCRIBED
 from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse, UsageError
-from bidsapp.group import load_study_table, run_group
+from bidsapp.group import load_study_table, run_group, run_stats
 from bidsapp.lesiontables import read_output
 from bidsapp.rois import COLUMNS
 
@@ -263,6 +263,21 @@ def test_the_wide_table_can_be_analysed_as_a_study_table(written, from_table):
     cohort = load_study_table(written / "group_lesions.tsv")
     assert cohort.units["ADC"] == "mm2/s"
     np.testing.assert_allclose(analyse(cohort).paired["p"], from_table.paired["p"], rtol=1e-5)
+
+
+def test_what_may_mislead_stands_in_the_table_of_lesions(tmp_path):
+    """The session's warnings, of the last run, in each row of it; read back as they are."""
+    folder = write_outputs(tmp_path, study_rows())
+    told = {"warnings": ["dwi: a b-value is odd", "no bolus"]}
+    status = {"finished": True, "sessions": {"ses-1week": told, "ses-1month": {"warnings": []}}}
+    (folder / "sub-02/log").mkdir()
+    (folder / "sub-02/log/status.json").write_text(json.dumps(status))
+    run_group(folder)
+    for table in (folder / "group_lesions.tsv", tmp_path / "again/group_lesions.tsv"):
+        rows = pd.read_csv(table, sep="\t", keep_default_na=False).query("warnings != 'n/a'")
+        assert set(rows["warnings"]) == {"dwi: a b-value is odd; no bolus"}
+        assert set(rows["participant_id"] + rows["session_id"]) == {"sub-02ses-1week"}
+        run_stats(folder / "group_lesions.tsv", tmp_path / "again")
 
 
 def test_excluded_lesions_are_left_out_and_listed(tmp_path):

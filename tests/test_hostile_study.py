@@ -1,5 +1,7 @@
 """A study whose sessions, labels, ROIs and tables do not fit: warned, left out, or refused."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -297,3 +299,16 @@ def test_output_inside_the_data_set_is_found_by_no_query(root, capsys):
     assert main(words) == 0
     assert main([*words, "--dry-run"]) == 0
     assert raw(root, "dwi.nii.gz").exists()
+
+
+def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
+    """Also when nipype hides it behind what is missing afterwards: exit 73, and the true cause."""
+
+    def full(*_, **__):
+        raise FileNotFoundError("result_fit.pklz") from OSError(errno.ENOSPC, os.strerror(28))
+
+    monkeypatch.setattr("bidsapp.interfaces.fitting.save_fit", full)
+    told = run(root, capsys)
+    assert told.code == 73
+    assert "No space left on device" in told.err
+    assert "there was no room on the disk in sub-01" in told.err

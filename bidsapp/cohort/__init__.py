@@ -5,7 +5,15 @@ The same code serves the lesions that metperf measured and a table that someone 
 
 from bidsapp.cohort.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.cohort.beyond import ALPHA, standardised
-from bidsapp.cohort.lesions import COLUMNS, ERRORS, LESION, PARAMETERS, Cohort, measured
+from bidsapp.cohort.lesions import (
+    COLUMNS,
+    ERRORS,
+    LESION,
+    PARAMETERS,
+    WARNINGS,
+    Cohort,
+    measured,
+)
 from bidsapp.cohort.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [
@@ -16,6 +24,7 @@ __all__ = [
     "PARAMETERS",
     "SEED",
     "TIMEPOINTS",
+    "WARNINGS",
     "Cohort",
     "GroupResult",
     "Statistics",

@@ -16,6 +16,8 @@ COLUMNS = [*LESION, "session_id", "days_from_srs", *PARAMETERS, "volume_ml", "ex
 
 ERRORS = {f"{name}_se": name for name in PARAMETERS}
 """Column with the standard error of a parameter -> the parameter."""
+WARNINGS = "warnings"
+"""Column with what may mislead in the session, in words."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Cohort:
     ----------
     lesions : pandas.DataFrame
         A row per lesion and session, the columns `COLUMNS`; NaN for missing. There may be those of
-        `ERRORS`.
+        `ERRORS`, and `WARNINGS`.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the place in time
         among the participant's sessions; NaN where unknown.

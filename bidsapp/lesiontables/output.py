@@ -3,14 +3,14 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bidsapp.cohort import COLUMNS, ERRORS, PARAMETERS, Cohort
+from bidsapp.cohort import COLUMNS, ERRORS, PARAMETERS, WARNINGS, Cohort
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesiontables.cells import Row, flag, lesion_key, number, read_table
 from bidsapp.rois import COLUMNS as ROISTATS
@@ -49,7 +49,8 @@ def read_output(output_dir: Path) -> Found:
     problems: list[str] = []
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
-    problems += _unfinished(output_dir)
+    statuses = _statuses(output_dir)
+    problems += _unfinished(statuses)
     if not rows:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
@@ -60,26 +61,43 @@ def read_output(output_dir: Path) -> Found:
     lesions, units = _lesions(rows, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
+    lesions = lesions.merge(_warnings(statuses), how="left").fillna({WARNINGS: ""})
     cohort = Cohort(_in_order(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return Found(cohort, rows, tuple(problems), tuple(notes))
 
 
-def _unfinished(output_dir: Path) -> list[str]:
-    """Return which participants' last run was stopped: their tables may be of different runs."""
-    found = []
+def _statuses(output_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return what the last run says of each participant; nothing where it cannot be read."""
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(output_dir.glob("sub-*/log/status.json")):
         try:
-            finished = json.loads(path.read_bytes()).get("finished", True)
-        except (OSError, ValueError, AttributeError):
-            finished = False
-        if not finished:
-            found.append(
-                f"{path.parts[-3]}: its last run did not finish, so its values may be of different "
-                "runs: run it again."
-            )
+            status = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            status = None
+        found[path.parts[-3]] = status if isinstance(status, dict) else {"finished": False}
     return found
+
+
+def _unfinished(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return which participants' last run was stopped: their tables may be of different runs."""
+    return [
+        f"{participant}: its last run did not finish, so its values may be of different runs: run "
+        "it again."
+        for participant, status in statuses.items()
+        if not status.get("finished", True)
+    ]
+
+
+def _warnings(statuses: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return what may mislead in each session, as text."""
+    rows = [
+        (participant, session, "; ".join(map(str, steps.get("warnings", []))))
+        for participant, status in statuses.items()
+        for session, steps in status.get("sessions", {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["participant_id", "session_id", WARNINGS], dtype=object)
 
 
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
@@ -233,4 +251,4 @@ def _in_order(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by participant, lesion and time."""
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
-    return placed.reset_index(drop=True)[[*COLUMNS, *ERRORS]]
+    return placed.reset_index(drop=True)[[*COLUMNS, *ERRORS, WARNINGS]]

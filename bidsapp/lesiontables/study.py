@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bidsapp.cohort import COLUMNS, ERRORS, Cohort
+from bidsapp.cohort import COLUMNS, ERRORS, WARNINGS, Cohort
 from bidsapp.errors import BadInput
 from bidsapp.lesiontables.cells import flag, lesion_key, number, read_table
 
@@ -28,9 +28,9 @@ def load_study_table(path: Path) -> Cohort:
     ----------
     path : pathlib.Path
         TSV with ``participant_id lesion session_id`` and any of ``days_from_srs vp Ktrans ve ADC f
-        volume_ml excluded``, and standard errors as ``vp_se`` and so on; ``n/a`` for missing. A
-        participant's sessions stand in time order. Units are `STUDY_UNITS`, or those of a JSON
-        file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
+        volume_ml excluded warnings``, and standard errors as ``vp_se`` and so on; ``n/a`` for
+        missing. A participant's sessions stand in time order. Units are `STUDY_UNITS`, or those of
+        a JSON file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
 
     Returns
     -------
@@ -52,8 +52,10 @@ def load_study_table(path: Path) -> Cohort:
         seen.add(key)
         values = {name: number(row[name], f"{path}: line {line}, {name}") for name in numbers}
         excluded = flag(row.get("excluded", "0"), f"{path}: line {line}")
-        table.append(dict(zip(COLUMNS, key, strict=False)) | values | {"excluded": excluded})
-    lesions = pd.DataFrame(table).reindex(columns=[*COLUMNS, *ERRORS])
+        told = row.get(WARNINGS, "n/a")
+        words = {"excluded": excluded, WARNINGS: "" if told == "n/a" else told}
+        table.append(dict(zip(COLUMNS, key, strict=False)) | values | words)
+    lesions = pd.DataFrame(table).reindex(columns=[*COLUMNS, *ERRORS, WARNINGS])
     if (lesions["volume_ml"].astype(float) < 0).any():
         raise BadInput(f"{path}: a volume_ml is negative: correct it.")
     visits = lesions[["participant_id", "session_id", "days_from_srs"]]
