@@ -68,6 +68,27 @@ def one(content: bytes) -> None:
         READERS[(content[0] if content else 0) % len(READERS)]()
 
 
+SEEDS = (
+    b'{"FlipAngle": 12, "FrameTimesStart": [0, 6, 12], "PhaseEncodingDirection": "j-"}',
+    b'{"Units": "percent", "FrameTimesStart": [0.0], "PhaseEncodingDirection": "i"}',
+    b"bids out participant group --participant-label 01 02 --b-max 800 --t1-blood 1.6",
+    b"0 50 200 1e3\n",
+    b"1 0 0 1 0\n0 1 0 0 1\n0 0 1 0 0\n",
+    b"session_id\tdays_since_treatment\nses-a\t0\nses-b\tn/a\n",
+    b'{"dwi": {"run": 1, "acquisition": ["a", null]}, "t1w": {"reconstruction": "x"}}',
+)
+"""Sound content, of which more is made: each is given to each reader."""
+
+
+def seeded() -> str:
+    """Return a folder of inputs to begin with."""
+    folder = Path(tempfile.mkdtemp())
+    for number in range(len(READERS)):
+        for seed, content in enumerate(SEEDS):
+            (folder / f"{number}-{seed}").write_bytes(bytes([number]) + content)
+    return str(folder)
+
+
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup([*sys.argv, seeded()], one)
     atheris.Fuzz()
