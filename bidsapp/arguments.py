@@ -203,6 +203,11 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w); "
         "default: native T1w, and T1w with --fit-space T1w",
     )
+    group.add_argument(
+        "--keep-dates",
+        action="store_true",
+        help="copy the date and time of acquisition into the sidecars of maps; default: do not",
+    )
 
 
 def _add_motion(group: _ArgumentGroup) -> None:

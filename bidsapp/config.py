@@ -79,6 +79,8 @@ class Config:
         are taken as fractions of its voxels.
     output_spaces
         Where maps are written.
+    keep_dates
+        Whether sidecars of maps tell when their series was acquired.
     nprocs, omp_nthreads, memory_gb
         Resources of the run.
     plugin_file
@@ -118,6 +120,7 @@ class Config:
     fit_space: str = "native"
     roi_space: str = "T1w"
     output_spaces: tuple[str, ...] = ("native", "T1w")
+    keep_dates: bool = False
     nprocs: int = 1
     omp_nthreads: int = 1
     memory_gb: float = 4.0

@@ -1,6 +1,7 @@
 """What a data set cannot make a run do, and what of a patient does not come out."""
 
 import gzip
+import json
 import os
 import re
 from pathlib import Path
@@ -110,6 +111,18 @@ def test_nothing_personal_comes_out(root, capsys):
             content = gzip.decompress(content) if path.suffix == ".gz" else content
             leaked = [s for s in SECRETS if s.encode() in content]
             assert not leaked, f"{path}: {leaked}"
+
+
+def test_dates_are_kept_when_asked(root, capsys):
+    """`--keep-dates`: when a series was acquired stands beside its maps, and still nothing else."""
+    edit_json(raw(root, "dce.json"), **PERSONAL)
+    assert run(root, capsys, "--keep-dates").code == 0
+    folder = root.parent / "out/sub-01/ses-a/perf"
+    told = json.loads((folder / "sub-01_ses-a_model-etofts_param-ve_dcemap.json").read_text())
+    date = PERSONAL["AcquisitionDateTime"]
+    assert told["AcquisitionDateTime"] == date
+    others = [secret for secret in SECRETS if secret not in date]
+    assert not [secret for secret in others if secret in json.dumps(told)]
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])

@@ -7,6 +7,7 @@ from typing import Any
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.derivatives import Namer
+from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.interfaces.derivatives import SaveDerivatives
@@ -22,6 +23,7 @@ _REFERENCE: Mapping[str, str] = {
     "T1w": "the session's T1w image",
     "individual": "the participant's baseline T1w image",
 }
+_DATES = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
 
 
 def namer(session: Session) -> Namer:
@@ -78,7 +80,15 @@ def map_sidecar(
         "Sources": [source_uri(source, config)],
         "SkullStripped": False,
     }
-    return sidecar | spatial(space)
+    return sidecar | spatial(space) | acquired(source, config)
+
+
+def acquired(source: Path, config: Config) -> dict[str, Any]:
+    """Return when a raw series was acquired, if that is to be kept."""
+    if not config.keep_dates:
+        return {}
+    told = metadata(source, config.bids_dir)
+    return {name: told[name] for name in _DATES if name in told}
 
 
 def spatial(space: str) -> dict[str, str]:
