@@ -3,12 +3,15 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from datasets import dynamic_signal
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.derivatives import AverageVolumes
-from bidsapp.interfaces.fitting import FitDiffusion, FitKinetics
+from bidsapp.interfaces.fitting import FitDiffusion, FitKinetics, read_column
+from bidsapp.interfaces.lesions import LesionCurves
 from bidsapp.interfaces.motion import CorrectMotion, believed
+from bidsapp.interfaces.perfusion import FindArterialInput
 from bidsapp.models import MODELS
 
 
@@ -64,6 +67,57 @@ def test_a_kinetic_fit_without_outliers(tmp_path):
     node.inputs.motion = marks(tmp_path, np.arange(20) == 12)
     ktrans = nib.load(node.run(cwd=tmp_path).outputs.out_files[0]).get_fdata()
     np.testing.assert_allclose(ktrans, 0.1, rtol=1e-4)
+
+
+def test_an_arterial_input_without_outliers(tmp_path):
+    """A spoilt frame of the artery is read off its neighbours; no other frame changes."""
+    time = np.arange(30) / 20
+    blood = np.where(time > 0.4, 5 * np.exp(-2 * (time - 0.4)), 0.0)
+    data = np.tile(dynamic_signal(blood), (3, 3, 2, 1))
+    node = FindArterialInput(source="roi", times=time.tolist(), haematocrit=0.42)
+    node.inputs.trait_set(repetition_time=0.004, flip_angle=np.deg2rad(15), relaxivity=4.5)
+    node.inputs.trait_set(t1_blood=1.6, baseline_frames=8)
+    mask = tmp_path / "artery.nii"
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 2), np.uint8), np.eye(4)), mask)
+    node.inputs.artery = str(mask)
+
+    def found(series, **given):
+        node.inputs.trait_set(in_file=image(tmp_path, series), **given)
+        return read_column(node.run(cwd=tmp_path).outputs.out_file, "blood")
+
+    clean, spoilt = found(data), data.copy()
+    spoilt[..., 20] *= 0.6
+    assert abs(found(spoilt)[20] - clean[20]) > 0.5
+    bridged = found(spoilt, motion=marks(tmp_path, np.arange(30) == 20))
+    np.testing.assert_allclose(bridged[20], clean[[19, 21]].mean(), rtol=0.01)
+    np.testing.assert_array_equal(np.delete(bridged, 20), np.delete(clean, 20))
+
+
+@pytest.mark.parametrize("kind", ["kinetics", "diffusion"])
+def test_the_fit_of_a_lesions_course_without_outliers(tmp_path, kind):
+    """A spoilt volume does not reach the curve that is drawn through a lesion's mean."""
+    time, b = np.arange(20) / 10, [0.0, 200, 400, 600, 800, 1000]
+    plasma = np.where(time > 0.3, 5 * np.exp(-time), 0)
+    truth = {"Ktrans": np.array(0.1), "vp": np.array(0.05)}
+    curves = {
+        "kinetics": MODELS["patlak"].predict(truth, time=time, plasma=plasma),
+        "diffusion": 100 * np.exp(-np.array(b) * 1e-3),
+    }
+    data = curves[kind] * np.ones((3, 3, 2, 1))
+    data[..., 4] += 5
+    rois = tmp_path / "rois.nii"
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 2), np.uint8), np.eye(4)), rois)
+    node = LesionCurves(series=image(tmp_path, data), rois=str(rois), lesions=[(1, False)])
+    if kind == "kinetics":
+        rows = [{"time": 60 * t, "plasma": p} for t, p in zip(time, plasma, strict=True)]
+        (tmp_path / "aif.tsv").write_bytes(to_tsv(["time", "plasma"], rows))
+        node.inputs.trait_set(model="patlak", arterial=str(tmp_path / "aif.tsv"))
+    else:
+        node.inputs.trait_set(model="adc", bvalues=b)
+    node.inputs.motion = marks(tmp_path, np.arange(data.shape[3]) == 4)
+    drawn = read_column(node.run(cwd=tmp_path).outputs.out_file, "lesion-1_fit")
+    expected = curves[kind] if kind == "kinetics" else np.delete(curves[kind], 4)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_tables_that_cannot_be_used(tmp_path):

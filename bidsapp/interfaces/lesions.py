@@ -19,6 +19,7 @@ from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.imaging.warps import read_mapping
 from bidsapp.interfaces.files import Float, as_list, load, load_labels
 from bidsapp.interfaces.fitting import read_column, read_learnt
+from bidsapp.interfaces.motion import believed
 from bidsapp.models import combine_directions, count_directions, fit
 from bidsapp.rois import (
     COLUMNS,
@@ -138,6 +139,7 @@ class _LesionCurvesInput(_LesionInput):
     options = traits.Dict(desc="options of the model")
     learnt = File(exists=True, desc="JSON, what the fit of the voxels learnt")
     arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
+    motion = File(exists=True, desc="motion table; the fits leave its outliers out")
 
 
 class _LesionCurvesOutput(TraitedSpec):
@@ -180,10 +182,14 @@ class LesionCurves(SimpleInterface):
 
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""
+        motion = self.inputs.motion
+        kept = believed(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
         if self.inputs.arterial:
             seconds = read_column(self.inputs.arterial, "time")
             plasma = read_column(self.inputs.arterial, "plasma")
-            return "time", seconds, data, {"time": seconds / 60, "plasma": plasma}
-        shells, combined = combine_directions(data, self.inputs.bvalues)
-        design = {"bvalues": shells, "averages": count_directions(self.inputs.bvalues)}
+            design = {"time": seconds / 60, "plasma": plasma}
+            return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
+        bvalues = np.array(self.inputs.bvalues)[kept]
+        shells, combined = combine_directions(data[..., kept], bvalues)
+        design = {"bvalues": shells, "averages": count_directions(bvalues)}
         return "bvalue", shells, combined, design | (self.inputs.options or {})

@@ -17,6 +17,7 @@ from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
 from bidsapp.interfaces.files import Float, Mask, create, load, load_labels, load_mask, save
+from bidsapp.interfaces.motion import believed
 from bidsapp.models.aif import plasma_from_blood
 from bidsapp.models.artery import arterial_in, find_artery
 from bidsapp.models.enhancement import (
@@ -70,6 +71,7 @@ class _FindArterialInputInput(_AcquisitionInput):
     t1_blood = traits.Float(mandatory=True, desc="s")
     haematocrit = traits.Float(mandatory=True)
     baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+    motion = File(exists=True, desc="motion table; frames that are outliers are bridged")
 
 
 class _FindArterialInputOutput(TraitedSpec):
@@ -126,7 +128,7 @@ class FindArterialInput(SimpleInterface):
         if self.inputs.source in ("roi", "auto"):
             taken = self._choose(data, time, blood)
             spgr = _corrected(_spgr(self.inputs), self._artery_b1(taken))
-            signal = data[taken].mean(axis=0)
+            signal = self._bridged(data[taken].mean(axis=0), time)
             found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
             self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
@@ -135,6 +137,13 @@ class FindArterialInput(SimpleInterface):
         if self.inputs.source == "table":
             return _from_table(Path(self.inputs.table), time, **common)
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
+
+    def _bridged(self, signal: Any, time: Any) -> Any:
+        """Return the artery's signal, with outliers read off the line between their neighbours."""
+        if not self.inputs.motion:
+            return signal
+        kept = believed(self.inputs.motion, len(time))
+        return np.interp(time, time[kept], signal[kept])
 
     def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
         """Return the voxels of the artery, of the whole series or of its mask."""

@@ -111,11 +111,11 @@ def init_dce_wf(
         _connect_fit(workflow, concentration, grid, arterial, session, series, config, row)
         for row in rows
     ]
-    connect_dropped(workflow, motion, [fitted.node for fitted in fits])
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
     connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
-    connect_lesions(workflow, grid, fits, concentration, session, config, excluded)
+    curves = connect_lesions(workflow, grid, fits, concentration, session, config, excluded)
+    connect_dropped(workflow, motion, [arterial, *(fitted.node for fitted in fits), *curves])
     if config.dce_model == AUTO:
         connect_choice(workflow, grid, fits, session, config, excluded)
     return workflow

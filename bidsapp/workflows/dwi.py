@@ -175,11 +175,11 @@ def init_dwi_wf(
         workflow, inputnode, moved, aligned, session, config, motion.acquired
     )
     fits = [_connect_fit(workflow, data, grid, session, series, config, m) for m in models]
-    connect_dropped(workflow, motion, [b0, *(fitted.node for fitted in fits)])
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
     connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
-    connect_lesions(workflow, grid, fits, data, session, config, excluded)
+    curves = connect_lesions(workflow, grid, fits, data, session, config, excluded)
+    connect_dropped(workflow, motion, [b0, *(fitted.node for fitted in fits), *curves])
     return workflow
 
 

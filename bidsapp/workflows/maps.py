@@ -163,11 +163,14 @@ def connect_lesions(
     session: Session,
     config: Config,
     excluded: frozenset[int],
-) -> None:
-    """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses."""
+) -> list[pe.Node]:
+    """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses.
+
+    Returns the nodes that fit courses; none without an ROI.
+    """
     rois = lesion_rois(session, aligned.series, config)
     if not rois:
-        return
+        return []
     tabulated = [fitted for fitted in fits if fitted.tabulated]
     main = tabulated[-1]
     names = namer(session)
@@ -198,6 +201,7 @@ def connect_lesions(
     )
     curves = _connect_curves(workflow, aligned, main, series, session, config, statistics)
     _connect_regions(workflow, aligned, rois, space, session, config, (statistics, curves))
+    return [curves]
 
 
 def _connect_tabulated(
