@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bidsapp.argumenttypes import (
     NamedLabels,
+    OneLineParser,
     count,
     derivative,
     existing_file,
@@ -14,6 +15,8 @@ from bidsapp.argumenttypes import (
     memory,
     memory_limit,
     positive,
+    relaxation_time,
+    relaxivity,
     whole,
 )
 from bidsapp.config import (
@@ -32,7 +35,7 @@ from bidsapp.config import (
 
 def parser() -> ArgumentParser:
     """Return the parser of ``metperf bids_dir output_dir analysis_level``."""
-    made = ArgumentParser(
+    made = OneLineParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
         "'metperf phantom OUT' writes a data set to try it on; 'metperf stats LESIONS.tsv OUT' "
@@ -146,10 +149,10 @@ def _add_analysis(made: ArgumentParser) -> None:
         "of label-AIF_timeseries.tsv, or a population function",
     )
     _add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
-    group.add_argument("--t1-tissue", type=positive, help="s; default: by field strength")
-    group.add_argument("--t1-blood", type=positive, help="s; default: by field strength")
+    group.add_argument("--t1-tissue", type=relaxation_time, help="s; default: by field strength")
+    group.add_argument("--t1-blood", type=relaxation_time, help="s; default: by field strength")
     group.add_argument(
-        "--relaxivity", type=positive, help="1/s/mM; default: the sidecar's, or the agent's"
+        "--relaxivity", type=relaxivity, help="1/s/mM; default: the sidecar's, or the agent's"
     )
     group.add_argument(
         "--haematocrit", "--hematocrit", type=fraction, default=HAEMATOCRIT, help="default: 0.42"
@@ -341,7 +344,7 @@ def _add_statistics(made: ArgumentParser) -> None:
 
 def stats_parser() -> ArgumentParser:
     """Return the parser of ``metperf stats LESIONS.tsv OUT``."""
-    made = ArgumentParser(
+    made = OneLineParser(
         prog="metperf stats",
         description="Make the group statistics from a table of lesions: one row per "
         "participant_id, lesion and session_id, with any of days_from_srs vp Ktrans ve ADC f "
@@ -357,7 +360,7 @@ def stats_parser() -> ArgumentParser:
 
 def phantom_parser() -> ArgumentParser:
     """Return the parser of ``metperf phantom OUT``."""
-    made = ArgumentParser(
+    made = OneLineParser(
         prog="metperf phantom",
         description="Write a BIDS data set of brain metastases with known perfusion.",
         allow_abbrev=False,

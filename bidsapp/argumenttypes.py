@@ -4,9 +4,11 @@ import os
 import re
 from argparse import Action, ArgumentParser, ArgumentTypeError
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
+_OF_THE_SCRIPTS = {"array", "dependency", "output", "error", "parsable", "wrap", "job-name"}
+"""Options of sbatch that a second word on would break."""
 
 
 def existing_file(text: str) -> Path:
@@ -36,6 +38,41 @@ def positive(text: str) -> float:
     if not value > 0:
         raise ArgumentTypeError(f"{text} is not above zero")
     return value
+
+
+def relaxation_time(text: str) -> float:
+    """Return a T1 in seconds, of which that of tissue and blood is a few."""
+    value = number(text, "time in seconds")
+    if not 0.1 <= value <= 10:
+        raise ArgumentTypeError(f"{text} s is no T1 of tissue or blood (0.1 to 10 s)")
+    return value
+
+
+def relaxivity(text: str) -> float:
+    """Return a relaxivity in 1/s/mM."""
+    value = number(text, "relaxivity")
+    if not 0.5 <= value <= 50:
+        raise ArgumentTypeError(f"{text} is no relaxivity of a contrast agent (0.5 to 50 1/s/mM)")
+    return value
+
+
+def sbatch_option(text: str) -> str:
+    """Return an option of sbatch, its value quoted, unless the scripts give it themselves."""
+    match = re.fullmatch(r'--([a-z-]+)(?:=([^"\n]*))?', text)
+    if not match:
+        raise ArgumentTypeError(f"{text!r} is no long option of sbatch such as --partition=long")
+    name, value = match.groups()
+    if name in _OF_THE_SCRIPTS:
+        raise ArgumentTypeError(f"--{name} is given by the scripts themselves")
+    return f'--{name}="{value}"' if value and re.search(r"[\s#]", value) else text
+
+
+class OneLineParser(ArgumentParser):
+    """A parser that says what is wrong in one line, and where the options are explained."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end with 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def fraction(text: str) -> float:

@@ -129,6 +129,9 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
             "output_dir is bids_dir; choose another, for example "
             f"{bids_dir / 'derivatives' / 'metperf'}"
         )
+    inside = output_dir.relative_to(bids_dir).parts if output_dir.is_relative_to(bids_dir) else ()
+    if inside and inside[0].startswith("sub-"):
+        parser.error(f"output_dir {output_dir} lies among the raw data of {inside[0]}")
     if options.fit_delay and options.dce_model == "auto":
         parser.error("--fit-delay needs one --dce-model: auto compares models without a delay")
     spaces = _output_spaces(parser, options)

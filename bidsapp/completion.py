@@ -68,13 +68,23 @@ def complete(output_dir: Path, participant: Participant, made: Mapping[str, Any]
         Its id, if its record agrees and every result is there as it was written.
     """
     record = _read(output_dir / participant.id / "log" / RECORD)
-    page = output_dir / f"{participant.id}.html"
-    if not page.is_file() or {k: record.get(k) for k in made} != json.loads(to_json(made)):
+    if {k: record.get(k) for k in made} != json.loads(to_json(made)):
         return None
-    written: dict[str, str] = record.get("outputs", {})
+    return str(record.get("run_id")) if _whole(output_dir, record.get("outputs", {})) else None
+
+
+def page_whole(output_dir: Path, participant: Participant) -> bool:
+    """Return whether the page and its figures are there as the record has them."""
+    record = _read(output_dir / participant.id / "log" / RECORD)
+    return _whole(output_dir, record.get("pages", {}))
+
+
+def _whole(output_dir: Path, written: Mapping[str, str]) -> bool:
+    """Return whether there are such files, with these digests."""
     paths = {name: output_dir / name for name in written}
-    whole = all(p.is_file() and digest(p) == written[name] for name, p in paths.items())
-    return str(record.get("run_id")) if written and whole else None
+    return bool(written) and all(
+        path.is_file() and digest(path) == written[name] for name, path in paths.items()
+    )
 
 
 def record_completion(
@@ -96,9 +106,18 @@ def record_completion(
     folder = output_dir / participant.id
     results = [p for s in participant.sessions for p in sorted((folder / s.id).rglob("*"))]
     results += [*folder.glob("*_*.*"), folder / "log" / "status.json"]
-    outputs = {p.relative_to(output_dir).as_posix(): digest(p) for p in results if p.is_file()}
-    record = {"run_id": run_id, **made, "outputs": outputs}
+    pages = [output_dir / f"{participant.id}.html", *sorted((folder / "figures").rglob("*"))]
+    record = {
+        "run_id": run_id,
+        **made,
+        "outputs": _digests(output_dir, results),
+        "pages": _digests(output_dir, pages),
+    }
     write_bytes(folder / "log" / RECORD, to_json(record))
+
+
+def _digests(output_dir: Path, paths: Iterable[Path]) -> dict[str, str]:
+    return {p.relative_to(output_dir).as_posix(): digest(p) for p in paths if p.is_file()}
 
 
 def digest(path: Path) -> str:

@@ -5,8 +5,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from bidsapp.bids.contents import examined
@@ -14,9 +15,16 @@ from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.locks import alone
 from bidsapp.bids.records import Participant, Session, Space
 from bidsapp.bids.sidecar import read_table
-from bidsapp.completion import INPUTS, RECORD, complete, made_of, record_completion
+from bidsapp.completion import (
+    INPUTS,
+    RECORD,
+    complete,
+    made_of,
+    page_whole,
+    record_completion,
+)
 from bidsapp.config import Config, version
-from bidsapp.errors import BadInput, MetperfError, WorkerKilled
+from bidsapp.errors import MetperfError, NothingSelected, WorkerKilled
 from bidsapp.progress import Lines
 from bidsapp.reports.participant import build_participant_page
 from bidsapp.stopping import check_stopped
@@ -103,6 +111,7 @@ def _run_alone(participant: Participant, config: Config, progress: Lines) -> Out
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
     sessions = {s.id: _expected(s, config) for s in participant.sessions}
+    _withdraw(participant, config, progress.report)
     made = made_of(participant, config)
     if earlier := complete(config.output_dir, participant, made):
         progress.report(f"{participant.id}: complete since {earlier}, nothing has changed")
@@ -117,8 +126,8 @@ def _run_alone(participant: Participant, config: Config, progress: Lines) -> Out
     crashed = _add_crashes(participant, sessions, log)
     if error and not crashed:
         next(iter(sessions.values())).failed.append(error)
-    elif not error:
-        _prune(participant, crashed, log / "app.toml", config)
+    if crashed or not error:
+        _prune(participant, log / "app.toml", config)
     _write_status(log, sessions, config)
     outcome = Outcome(participant.label, sessions, _build_page(participant, sessions, config))
     if not outcome.failures:
@@ -129,8 +138,16 @@ def _run_alone(participant: Participant, config: Config, progress: Lines) -> Out
 def _kept(participant: Participant, sessions: dict[str, Steps], config: Config) -> Outcome:
     """Return what an earlier run left of a participant of whom nothing has changed since."""
     said = json.loads((config.output_dir / participant.id / "log" / "status.json").read_bytes())
-    kept = {name: Steps(**said["sessions"][name]) for name in sessions}
-    return Outcome(participant.label, kept, config.output_dir / f"{participant.id}.html")
+    names = [one.name for one in fields(Steps)]
+    kept = {
+        session: Steps(**{name: said["sessions"][session][name] for name in names})
+        for session in sessions
+    }
+    page = config.output_dir / f"{participant.id}.html"
+    if not page_whole(config.output_dir, participant):
+        page.unlink(missing_ok=True)
+        return Outcome(participant.label, kept, _build_page(participant, kept, config))
+    return Outcome(participant.label, kept, page)
 
 
 def _begin(participant: Participant, sessions: Iterable[str], config: Config) -> None:
@@ -176,18 +193,27 @@ def _add_crashes(participant: Participant, sessions: dict[str, Steps], log: Path
     return crashed
 
 
-def _prune(participant: Participant, crashed: set[str], marker: Path, config: Config) -> None:
-    """Remove what an earlier run with other options or inputs left in the sessions of this one.
+def _prune(participant: Participant, marker: Path, config: Config) -> None:
+    """Remove what an earlier run left in the sessions of this one and this one did not write.
 
-    The marker was written by the same file system when this run began; its results are younger.
+    It is of other options or inputs, or its step failed now: no value outlives what it was made
+    of. The marker was written by the same file system when this run began; its results are younger.
     """
     began = marker.stat().st_mtime_ns
     for session in participant.sessions:
-        if session.id not in crashed:
-            folder = config.output_dir / participant.id / session.id
-            for path in folder.rglob("*"):
-                if path.is_file() and path.stat().st_mtime_ns < began:
-                    path.unlink()
+        folder = config.output_dir / participant.id / session.id
+        for path in folder.rglob("*"):
+            if path.is_file() and path.stat().st_mtime_ns < began:
+                path.unlink()
+
+
+def _withdraw(participant: Participant, config: Config, report: Callable[[str], None]) -> None:
+    """Remove the results of sessions that the data set has no more."""
+    raw = config.bids_dir / participant.id
+    for folder in sorted((config.output_dir / participant.id).glob("ses-*")):
+        if not (raw / folder.name).is_dir():
+            report(f"{participant.id}: {folder.name} is gone from the data set: so are its results")
+            shutil.rmtree(folder)
 
 
 def _write_status(
@@ -195,9 +221,12 @@ def _write_status(
 ) -> None:
     """Write what became of the sessions; those of earlier runs are kept."""
     path = log.parent / "status.json"
-    earlier = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
-    now = {name: vars(steps) for name, steps in sessions.items()}
-    record = {"run_id": config.run_id, "finished": finished, "sessions": earlier | now}
+    before = json.loads(path.read_bytes())["sessions"] if path.exists() else {}
+    raw = config.bids_dir / log.parent.parent.name
+    kept = {name: steps for name, steps in before.items() if (raw / name).is_dir()}
+    made = {"version": version(), "options": config.decisive()}
+    now = {name: vars(steps) | made for name, steps in sessions.items()}
+    record = {"run_id": config.run_id, "finished": finished, "sessions": kept | now}
     write_bytes(path, to_json(record))
 
 
@@ -266,6 +295,8 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     rows = (
         {r[columns[0]]: r[columns[1]] for r in read_table(path, columns)} if path.exists() else {}
     )
+    raw = config.bids_dir / participant.id
+    rows = {name: day for name, day in rows.items() if (raw / name).is_dir()}
     rows |= {s.id: "n/a" if s.days is None else f"{s.days:g}" for s in participant.sessions}
     ordered = sorted(rows.items(), key=lambda row: math.inf if row[1] == "n/a" else float(row[1]))
     content = to_tsv(columns, [dict(zip(columns, row, strict=True)) for row in ordered])
@@ -319,7 +350,7 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
 
     Raises
     ------
-    BadInput
+    NothingSelected
         If the baseline session that was named has no T1w.
     UsageError
         If the file of the nipype plugin names none.
@@ -329,7 +360,7 @@ def check_config(participants: Sequence[Participant], config: Config) -> None:
     for participant in participants:
         wanted = config.baseline_session
         if wanted and participant.baseline(wanted) is None:
-            raise BadInput(
+            raise NothingSelected(
                 f"{participant.id}: --baseline-session {wanted} has no T1w, or is not among the "
                 "sessions selected"
             )

@@ -1,5 +1,6 @@
 """Ready scripts for Slurm: an array job with a participant a task, and the group job after it."""
 
+import re
 import shlex
 import sysconfig
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.config import Config
+from bidsapp.errors import UsageError
 
 DEPENDENCIES = ("afterany", "afterok")
 _DATA = files("bidsapp.data")
@@ -169,13 +171,28 @@ def write_jobs(jobs: Jobs, config: Config) -> None:
     ------
     NotWritable
         If the folder cannot be written.
+    UsageError
+        If Slurm or Apptainer cannot be told one of the folders.
     """
+    _check_paths(jobs, config)
     at_once = f"%{jobs.at_once}" if jobs.at_once else ""
     submit = {"folder": jobs.folder, "at_once": at_once, "dependency": jobs.dependency}
     write_bytes(jobs.folder / "participants.txt", _lines(jobs.participants))
     _write(jobs.folder / "participant.sbatch", _participant(jobs, config))
     _write(jobs.folder / "group.sbatch", _group(jobs, config))
     _write(jobs.folder / "submit.sh", ["#!/bin/bash", *_set(submit), _body("submit")])
+
+
+def _check_paths(jobs: Jobs, config: Config) -> None:
+    """Refuse folders with signs that Slurm or Apptainer take for something else."""
+    if re.search(r'["\n\\%]', str(jobs.folder)):
+        raise UsageError(
+            f"{jobs.folder}: Slurm cannot write logs into a folder with quotes, backslash or "
+            "percent in its name; choose another with --scripts-dir"
+        )
+    inside = (config.bids_dir, config.output_dir, *config.derivatives)
+    if jobs.image and (odd := [p for p in inside if re.search("[,:]", str(p))]):
+        raise UsageError(f"{odd[0]}: Apptainer cannot bind a folder with , or : in its name")
 
 
 def _write(path: Path, parts: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp.arguments import add_folders, add_options
-from bidsapp.argumenttypes import count, existing_file
+from bidsapp.argumenttypes import OneLineParser, count, existing_file, sbatch_option
 from bidsapp.slurm import DEPENDENCIES
 
 _OWN = {
@@ -26,7 +26,7 @@ _OWN = {
 
 def slurm_parser() -> ArgumentParser:
     """Return the parser of ``metperf slurm bids_dir output_dir``."""
-    made = ArgumentParser(
+    made = OneLineParser(
         prog="metperf slurm",
         description="Write scripts for Slurm: an array job with a participant a task, and the "
         "group job after it. Every option of a study is passed on to the runs; --nprocs, --mem "
@@ -47,6 +47,7 @@ def slurm_parser() -> ArgumentParser:
     group.add_argument(
         "--sbatch",
         action="append",
+        type=sbatch_option,
         default=[],
         metavar="OPTION",
         help="further option of sbatch, with = as in --sbatch=--partition=long; may be repeated",

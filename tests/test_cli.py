@@ -94,18 +94,33 @@ def test_invalid_dataset_ends_with_16(bids, capsys):
     assert "--skip-bids-validation" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--mem", "lots"], ["--nprocs", "0"], ["--b-min", "-3"]])
-def test_bad_values_end_with_2(bids, words):
-    """Values that make no sense are refused by the parser."""
+WORDS = {
+    "--mem lots": "'lots' is no amount of memory",
+    "--nprocs 0": "0 is below 1",
+    "--b-min -3": "--b-min",
+    "--t1-tissue 1600": "1600 s is no T1 of tissue or blood (0.1 to 10 s)",
+    "--t1-blood 0.001": "0.001 s is no T1",
+    "--relaxivity 4500": "4500 is no relaxivity of a contrast agent (0.5 to 50 1/s/mM)",
+}
+
+
+@pytest.mark.parametrize(("words", "message"), WORDS.items())
+def test_bad_values_end_with_2(bids, capsys, words, message):
+    """Values that make no sense, or are of another unit, are refused in one line."""
     with pytest.raises(SystemExit) as ended:
-        run(bids, "participant", *words)
+        run(bids, "participant", *words.split())
     assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert said.endswith("(see metperf --help)\n")
 
 
-def test_output_in_place_of_input_ends_with_2(bids):
-    """The data set is never written over."""
+@pytest.mark.parametrize("place", ["", "sub-01", "derivatives/../sub-01/ses-a"])
+def test_output_in_place_of_input_ends_with_2(bids, place):
+    """The data set is never written over, nor are results put among its images."""
     with pytest.raises(SystemExit) as ended:
-        main([str(bids), str(bids), "participant"])
+        main([str(bids), str(bids / place), "participant"])
     assert ended.value.code == 2
 
 

@@ -148,6 +148,20 @@ def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, tmp_path):
     assert results(copy) == wanted
 
 
+def test_a_page_that_is_lost_or_altered_is_built_again(calm, tmp_path):
+    """Page, figures and viewer belong to what is complete; nothing is computed for them."""
+    root, out, _, _ = calm
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
+    page = (copy / "sub-01.html").read_bytes()
+    (copy / "sub-01.html").write_bytes(page + b"altered")
+    shutil.rmtree(copy / "sub-01/figures")
+    complete(root, copy)
+    assert (copy / "sub-01.html").read_bytes() == page
+    assert list((copy / "sub-01/figures").iterdir())
+    assert finished(copy) == {}
+
+
 def test_the_record_tells_what_results_were_made_of(calm):
     """Each file of the session by its hash, options that matter, and each result by its hash."""
     root, out, wanted, _ = calm

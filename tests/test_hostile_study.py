@@ -1,5 +1,6 @@
 """A study whose sessions, labels, ROIs and tables do not fit: warned, left out, or refused."""
 
+import csv
 import errno
 import os
 import shutil
@@ -7,9 +8,21 @@ import shutil
 import numpy as np
 import pytest
 from datasets import write_image, write_roi
-from hostile import LESION, SHAPE, dry, raw, rewrite, roi, run, write_session, write_study
+from hostile import (
+    LESION,
+    SHAPE,
+    dry,
+    edit_json,
+    raw,
+    rewrite,
+    roi,
+    run,
+    write_session,
+    write_study,
+)
 
 from bidsapp.cli import main
+from bidsapp.errors import FitError
 
 LABELS = "space-dwi_seg-enhancing_dseg"
 
@@ -312,3 +325,81 @@ def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
     assert told.code == 73
     assert "No space left on device" in told.err
     assert "there was no room on the disk in sub-01" in told.err
+
+
+def group(root, capsys):
+    """Run the group level; return its exit code and what it said."""
+    capsys.readouterr()
+    code = main([str(root), str(root.parent / "out"), "group"])
+    return code, capsys.readouterr().err
+
+
+def lesions(root):
+    """Return the rows of the group's table of lesions."""
+    text = (root.parent / "out/group_lesions.tsv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines(), delimiter="\t"))
+
+
+def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(root, capsys, monkeypatch):
+    """Its maps and lesions are gone, the other series stays, and the group level says why."""
+    assert run(root, capsys).code == 0
+    folder = root.parent / "out/sub-01/ses-a"
+    edit_json(raw(root, "dce.json"), FlipAngle=12.0)
+
+    def broken(*_, **__):
+        raise FitError("it cannot be")
+
+    monkeypatch.setattr("bidsapp.interfaces.perfusion.measured_input", broken)
+    assert run(root, capsys).code == 1
+    assert not list((folder / "perf").glob("*_roistats.tsv"))
+    assert not list((folder / "perf").glob("*_dcemap.nii.gz"))
+    assert list((folder / "dwi").glob("*_roistats.tsv"))
+    _, said = group(root, capsys)
+    assert "sub-01 ses-a: not done: dce aif: FitError: it cannot be" in said
+    row = next(r for r in lesions(root) if r["session_id"] == "ses-a")
+    assert (row["Ktrans"], row["f"] != "n/a") == ("n/a", True)
+    assert "not done: dce aif" in row["warnings"]
+
+
+def test_sessions_of_different_options_are_named(root, capsys):
+    """By the group level, with exit 1, and on the page; options that change no value are not."""
+    assert run(root, capsys, "--session-label", "a", "--keep-dates").code == 0
+    assert run(root, capsys, "--session-label", "b").code == 0
+    assert group(root, capsys)[0] == 0
+    assert run(root, capsys, "--session-label", "b", "--haematocrit", "0.3").code == 0
+    code, said = group(root, capsys)
+    told = "different options: haematocrit 0.42 in sub-01 ses-a; 0.3 in sub-01 ses-b."
+    assert code == 1
+    assert told in said
+    page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
+    assert "haematocrit 0.42 in a; 0.3 in b. The methods tell those of the last run." in page
+
+
+def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys):
+    """Said on the screen; its rows are gone from all tables. A session not selected stays."""
+    assert run(root, capsys).code == 0
+    out = root.parent / "out"
+    assert run(root, capsys, "--session-label", "a").code == 0
+    assert (out / "sub-01/ses-b").is_dir()
+    shutil.rmtree(root / "sub-01/ses-b")
+    told = run(root, capsys)
+    assert "sub-01: ses-b is gone from the data set: so are its results" in told.err
+    assert not (out / "sub-01/ses-b").exists()
+    assert "ses-b" not in (out / "sub-01/sub-01_sessions.tsv").read_text()
+    group(root, capsys)
+    assert {row["session_id"] for row in lesions(root)} == {"ses-a"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("index\tname\tExcluded\n1\ta\t1\n", "column 'Excluded' is not known; call it 'excluded'"),
+        ("index\tname\texcluded\texcluded\n1\ta\t0\t1\n", "column 'excluded' stands twice"),
+    ],
+)
+def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):
+    """Who marks a lesion as excluded under another name is told, instead of having it measured."""
+    roi(root, f"{LABELS}.tsv").write_text(table, encoding="utf-8")
+    told = dry(root, capsys)
+    assert told.code == 1
+    assert message in told.text

@@ -160,3 +160,48 @@ def test_no_switch_is_lost_on_the_way(switch):
     study = ["bids", "out", "participant"]
     told = arguments.parser().parse_args([*study, *words])
     assert told == arguments.parser().parse_args([*study, switch])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--array=0-3", "--array is given by the scripts themselves"),
+        ("partition=long", "is no long option of sbatch such as --partition=long"),
+        ('--comment="a', "is no long option of sbatch"),
+    ],
+)
+def test_an_option_that_sbatch_would_misread_is_refused(bids, capsys, option, message):
+    """Exit 2, in one line."""
+    with pytest.raises(SystemExit) as end:
+        write(bids, f"--sbatch={option}")
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_an_option_with_a_space_is_quoted(bids):
+    """As sbatch reads it."""
+    text = (write(bids, "--sbatch=--comment=a b") / "participant.sbatch").read_text()
+    assert '#SBATCH --comment="a b"\n' in text
+
+
+def test_folders_that_slurm_or_apptainer_misread_are_refused(bids, tmp_path, caplog):
+    """A quote in the path of the logs; a comma in a path to bind."""
+    odd = tmp_path / 'a "b'
+    assert (
+        main(
+            [
+                "slurm",
+                str(bids),
+                str(tmp_path / "out"),
+                "--scripts-dir",
+                str(odd),
+                "--skip-bids-validation",
+            ]
+        )
+        == 2
+    )
+    (tmp_path / "image.sif").touch()
+    words = ["--image", str(tmp_path / "image.sif"), "--skip-bids-validation"]
+    assert main(["slurm", str(bids), str(tmp_path / "a,b"), *words]) == 2

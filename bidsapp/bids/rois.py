@@ -1,5 +1,6 @@
 """Lesions of an ROI image: the table beside it, its labels, and whether both agree."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -26,7 +27,9 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
     if not table.exists() and not table.is_symlink():
         return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
     lesions: dict[int, Lesion] = {}
-    for row in read_table(table, ("index", "name")):
+    rows = read_table(table, ("index", "name"))
+    _check_columns(table, rows[0] if rows else {})
+    for row in rows:
         index = row["index"].strip()
         if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
             raise BadInput(f"{table}: index {index!r} is no whole number from 1")
@@ -35,6 +38,13 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
         excluded = row.get("excluded", "0").strip().lower() in ("1", "true", "yes")
         lesions[int(index)] = Lesion(int(index), row["name"], excluded)
     return tuple(lesions.values())
+
+
+def _check_columns(table: Path, columns: Iterable[str]) -> None:
+    """Complain of a column that looks like ``excluded`` and is not: its lesions would count."""
+    for name in columns:
+        if name != "excluded" and name.strip().lower().startswith("exclu"):
+            raise BadInput(f"{table}: column {name!r} is not known; call it 'excluded'")
 
 
 def read_labels(image: Path) -> NDArray[np.int32]:

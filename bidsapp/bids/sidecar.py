@@ -240,7 +240,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
     except csv.Error as error:
         raise BadInput(f"{path}: cannot be read as a TSV table ({error})") from error
     columns = lines[0][1] if lines else []
-    for column in required:
+    for column in dict.fromkeys((*required, *columns)):
         if columns.count(column) != 1:
             how = "stands twice" if column in columns else "is missing"
             raise BadInput(f"{path}: column {column!r} {how}; it has {shown(', '.join(columns))}")

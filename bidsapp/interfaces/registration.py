@@ -46,6 +46,7 @@ class _RegisterInput(BaseInterfaceInputSpec):
     symmetric = traits.Bool(False, usedefault=True, desc="privilege neither image")
     engine = traits.Enum(*ENGINES, usedefault=True)
     second_opinion = traits.Bool(True, usedefault=True, desc="ask niimath where in doubt")
+    named = traits.Str("", usedefault=True, nohash=True, desc="the moving image, for messages")
     num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc="of niimath")
 
 
@@ -70,7 +71,7 @@ class Register(SimpleInterface):
         matrix, quality, told = self._own() if own else self._niimath(Path(runtime.cwd))
         if given.second_opinion and not quality.impossible():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
-        accept(quality, f"{Path(given.moving).name} on {Path(given.fixed).name}")
+        accept(quality, f"{given.named or Path(given.moving).name} on {Path(given.fixed).name}")
         self._results |= write_alignment(
             Path(runtime.cwd), matrix, quality.as_dict() | {"metric": given.metric} | told
         )

@@ -1,9 +1,8 @@
 """The participants' tables in an output folder -> a cohort."""
 
-import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,15 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.cohort import COLUMNS, ERRORS, PARAMETERS, WARNINGS, Cohort
+from bidsapp.cohort.settings import unlike_options
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesiontables.cells import Row, flag, lesion_key, number, read_table
+from bidsapp.lesiontables.status import (
+    failures,
+    read_statuses,
+    unfinished,
+    what_misleads,
+)
 from bidsapp.rois import COLUMNS as ROISTATS
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
@@ -49,8 +55,9 @@ def read_output(output_dir: Path) -> Found:
     problems: list[str] = []
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
-    statuses = _statuses(output_dir)
-    problems += _unfinished(statuses)
+    statuses = read_statuses(output_dir)
+    problems += [*unfinished(statuses), *unlike_options(statuses)]
+    notes += failures(statuses)
     if not rows:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
@@ -61,43 +68,11 @@ def read_output(output_dir: Path) -> Found:
     lesions, units = _lesions(rows, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
-    lesions = lesions.merge(_warnings(statuses), how="left").fillna({WARNINGS: ""})
+    lesions = lesions.merge(what_misleads(statuses), how="left").fillna({WARNINGS: ""})
     cohort = Cohort(_in_order(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return Found(cohort, rows, tuple(problems), tuple(notes))
-
-
-def _statuses(output_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return what the last run says of each participant; nothing where it cannot be read."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(output_dir.glob("sub-*/log/status.json")):
-        try:
-            status = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            status = None
-        found[path.parts[-3]] = status if isinstance(status, dict) else {"finished": False}
-    return found
-
-
-def _unfinished(statuses: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which participants' last run was stopped: their tables may be of different runs."""
-    return [
-        f"{participant}: its last run did not finish, so its values may be of different runs: run "
-        "it again."
-        for participant, status in statuses.items()
-        if not status.get("finished", True)
-    ]
-
-
-def _warnings(statuses: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return what may mislead in each session, as text."""
-    rows = [
-        (participant, session, "; ".join(map(str, steps.get("warnings", []))))
-        for participant, status in statuses.items()
-        for session, steps in status.get("sessions", {}).items()
-    ]
-    return pd.DataFrame(rows, columns=["participant_id", "session_id", WARNINGS], dtype=object)
 
 
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:

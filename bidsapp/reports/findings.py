@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bidsapp.cohort.settings import unlike_options
 from bidsapp.reports.noise import signal_to_noise, voxel_size
 from bidsapp.reports.records import DATATYPES, Participant, Session, read_json, read_table
 
@@ -33,6 +34,9 @@ DISPLACEMENT = 1.0
 
 CONSISTENCY = 1.0
 """Distance between two ways to the baseline that draws a warning, mm."""
+
+FRACTIONS = {"vp", "ve", "f"}
+"""Parameters that are shares of a volume."""
 
 REGISTRATION = {
     "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
@@ -119,6 +123,24 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
             text = f"{100 * share.max():.0f} % of the voxels have no valid {name} ({model})"
             session = str(session).removeprefix("ses-")
             yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
+
+
+def _options(participant: Participant) -> Iterator[Finding]:
+    for text in unlike_options({participant.label: {"sessions": participant.status}}):
+        told = text.replace(f"{participant.label} ses-", "")
+        yield Finding("warning", f"{told} The methods tell those of the last run.", "provenance")
+
+
+def _more_than_all(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty:
+        return
+    fractions = table["parameter"].isin(FRACTIONS) & (table["mean"] > 1)
+    for row in table[fractions].to_dict("records"):
+        session = str(row["session_id"]).removeprefix("ses-")
+        text = f"mean {row['parameter']} of {row['mean']:.2g} is more than the whole: check T1, "
+        text += "relaxivity, arterial input and units"
+        yield Finding("warning", f"{session}, lesion {row['lesion']}: {text}", "lesions")
 
 
 def _small_lesions(participant: Participant) -> Iterator[Finding]:
@@ -246,6 +268,8 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
     _motion,
     _conversion,
     _failed_voxels,
+    _more_than_all,
+    _options,
     _small_lesions,
     _noise,
     _absent,

@@ -90,6 +90,9 @@ def connect_alignment(
     register = register_node(
         "register", session.t1w, given, config, transform="affine", metric=metric
     )
+    raw = session.diffusion if series == "dwi" else session.dynamic
+    if raw and not given:
+        register.inputs.named = raw.image.name
     brain = pe.Node(ApplyTransform(labels=True), name="brain")
     straight = (distortion or average, "out_file")
     linear = (register, "to_fixed")
