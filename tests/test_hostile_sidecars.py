@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from datasets import write_json
-from hostile import SECONDS, dry, edit_json, raw, write_study
+from hostile import SECONDS, dry, edit_json, raw, run, write_study
 
 from bidsapp.bids.inheritance import companions, metadata
 from bidsapp.bids.sidecar import number
@@ -226,3 +226,12 @@ def test_one_and_thirty_directions_are_taken(root, capsys, directions):
     data = np.random.default_rng(0).normal(100, 1, (6, 6, 4, len(bvalues))).astype(np.float32)
     write_dwi(root, "sub-01/ses-a/dwi/sub-01_ses-a", data, bvalues)
     assert dry(root, capsys).code == 0
+
+
+def test_a_file_beside_an_image_that_cannot_be_read_harms_nothing(root, capsys):
+    """One that no step needs: the record of inputs says that it could not be read."""
+    raw(root, "dwi.bval").with_suffix(".tsv").symlink_to(root / "nowhere.tsv")
+    assert run(root, capsys).code == 0
+    record = json.loads((root.parent / "out/sub-01/log/completion.json").read_text())
+    told = record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.tsv"]
+    assert told == "unreadable: No such file or directory"
