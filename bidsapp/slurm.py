@@ -37,6 +37,11 @@ class Resources:
     memory_mb: int
     minutes: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.cpus} core{'s' * (self.cpus > 1)}, {self.memory_mb} MB, {self.minutes} minutes"
+        )
+
 
 @dataclass(frozen=True)
 class Jobs:
