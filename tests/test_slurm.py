@@ -205,3 +205,9 @@ def test_folders_that_slurm_or_apptainer_misread_are_refused(bids, tmp_path, cap
     (tmp_path / "image.sif").touch()
     words = ["--image", str(tmp_path / "image.sif"), "--skip-bids-validation"]
     assert main(["slurm", str(bids), str(tmp_path / "a,b"), *words]) == 2
+
+
+def test_what_a_task_asks_for_is_told_in_words():
+    """Before anything is started."""
+    assert str(measured(sessions=1, cpus=1)[1]) == "1 core, 4096 MB, 60 minutes"
+    assert str(measured(sessions=4, cpus=2)[0]).startswith("2 cores, ")
