@@ -1,15 +1,19 @@
 """Images that are not there, cut short, no images or nowhere in space: each told in one line."""
 
+import gc
 import gzip
+import sqlite3
 import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
+from bids.layout import BIDSLayout
 from datasets import write_image
 from hostile import dry, raw, rewrite, roi, run, write_study
 
 from bidsapp.bids.contents import examined
+from bidsapp.bids.found import index
 from bidsapp.bids.records import Diffusion, Session
 
 
@@ -249,3 +253,15 @@ def test_axes_may_run_anywhere(root, capsys, axes):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dry(root, capsys).code == 0
+
+
+def test_an_index_that_is_gone_leaves_no_database_open(root):
+    """Pybids closes none; hundreds of runs in one process would hold as many."""
+    layout = index(root, "bids", ["01"])
+    connection = layout.connection_manager.engine.raw_connection().driver_connection
+    assert connection.execute("select 1").fetchone() == (1,)
+    BIDSLayout.config.fget.cache_clear()  # pybids remembers the last 128 indices
+    del layout
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("select 1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -45,7 +46,10 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
         ignore.append(re.compile(rf"^/sub-(?!(?:{labels})(?:/|$))"))
     indexer = bids.layout.BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False)
     configs = ["bids", own] if config == "bids" else ["bids", "derivatives", own]
-    return bids.layout.BIDSLayout(root, validate=False, config=configs, indexer=indexer)
+    made = bids.layout.BIDSLayout(root, validate=False, config=configs, indexer=indexer)
+    engine = made.connection_manager.engine
+    weakref.finalize(made, engine.dispose)  # pybids leaves its database open
+    return made
 
 
 def found_in(layout: bids.layout.BIDSLayout, file: Any) -> Found:
