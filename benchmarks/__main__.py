@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import bias, optimum, precision, report, scaling, shrinkage, speed
-from benchmarks.registration import accuracy, engines, followups, images, quality, repeats
+from benchmarks.registration import (
+    accuracy,
+    distortion,
+    engines,
+    followups,
+    images,
+    quality,
+    repeats,
+)
 from benchmarks.report import Section
 from benchmarks.settings import QUICK, Settings
 
@@ -23,6 +31,7 @@ REGISTRATION: dict[str, Callable[[Settings], Section]] = {
     "accuracy": accuracy.run,
     "followups": followups.run,
     "images": images.run,
+    "distortion": distortion.run,
     "quality": quality.run,
     "repeats": repeats.run,
     "engines": engines.run,

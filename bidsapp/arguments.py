@@ -181,8 +181,9 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         "--distortion",
         choices=DISTORTION,
         default=Config.distortion,
-        help="EPI distortion of the diffusion series: none is corrected (default), or auto "
-        "corrects it by a field map in fmap, or else by an epi there with reversed phase encoding",
+        help="EPI distortion of the diffusion series: none is corrected (default); auto corrects "
+        "it by a field map in fmap, or else by an epi there with reversed phase encoding; t1w by "
+        "what the T1w shows, where there is neither and the distortion is large",
     )
     group.add_argument(
         "--fit-space",

@@ -7,10 +7,14 @@ from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 
 _LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
-_DISTORTION = [
-    "Field map: Jezzard and Balaban 1995, doi:10.1002/mrm.1910340111",
-    "Reversed phase encoding: Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7",
-]
+_DISTORTION = {
+    "none": [],
+    "auto": [
+        "Field map: Jezzard and Balaban 1995, doi:10.1002/mrm.1910340111",
+        "Reversed phase encoding: Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7",
+    ],
+    "t1w": ["Distortion by the T1w: Bhushan et al. 2015, doi:10.1016/j.neuroimage.2015.03.050"],
+}
 
 _ARRIVAL = "Arrival of the bolus: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
@@ -98,14 +102,25 @@ def _distortion(config: Config) -> str:
     """Say how EPI distortion was corrected."""
     if config.distortion == "none":
         return ""
+    told = {
+        "auto": (
+            "Where the data set has a field map or an echo-planar image with reversed phase "
+            "encoding, the distortion of the diffusion series along the phase-encode axis was "
+            "taken from it: the field map scaled by readout time and voxel (Jezzard and Balaban "
+            "1995), or the smooth displacement under which both images agree, signal piled up and "
+            "spread included (Andersson et al. 2003). "
+        ),
+        "t1w": (
+            "The distortion of the diffusion series along the phase-encode axis was taken from the "
+            "T1-weighted image: the smooth displacement (B-splines 30 mm apart) under which the "
+            "b = 0 image has the closest local Pearson correlation with it (after Bhushan et al. "
+            "2015 and Saad et al. 2009). "
+        ),
+    }[config.distortion]
     return (
-        "Where the data set has a field map or an echo-planar image with reversed phase encoding, "
-        "the distortion of the diffusion series along the phase-encode axis was taken from it: "
-        "the field map scaled by readout time and voxel (Jezzard and Balaban 1995), or the smooth "
-        "displacement under which both images agree, signal piled up and spread included "
-        "(Andersson et al. 2003). The b = 0 image was corrected before its registration; maps were "
-        "fitted in the images as acquired, and the displacement joined the transform in one "
-        "interpolation, without modulation of their values. "
+        f"{told}The b = 0 image was corrected before its registration; maps were fitted in the "
+        "images as acquired, and the displacement joined the transform in one interpolation, "
+        "without modulation of their values. "
     )
 
 
@@ -230,7 +245,7 @@ def _references(config: Config) -> list[str]:
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         _LOCAL_PEARSON,
-        *([] if config.distortion == "none" else _DISTORTION),
+        *_DISTORTION[config.distortion],
         *([_FLOOR] if config.noise == "rician" else []),
         *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),

@@ -16,7 +16,7 @@ SPACES = ("native", "T1w", "individual")
 FIT_SPACES = ("native", "T1w")
 ROI_SPACES = ("T1w", "native")
 ENGINES = ("metperf", "niimath")
-DISTORTION = ("none", "auto")
+DISTORTION = ("none", "auto", "t1w")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
 HAEMATOCRIT = 0.42
@@ -71,7 +71,8 @@ class Config:
     registration_engine
         What brings images together: our own code, or AFNI's in niimath.
     distortion
-        How EPI distortion of the diffusion series is corrected: not, or by what the data set has.
+        How EPI distortion of the diffusion series is corrected: not, by what is in ``fmap``, or by
+        the T1w.
     fit_space
         Where models are fitted: on the grid of their series, or on the T1w's.
     roi_space

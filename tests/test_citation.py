@@ -14,6 +14,7 @@ CHOICES = [
     *({"ivim_model": model, "noise": "rician"} for model in IVIM_MODELS),
     *({"dce_model": model, "fit_delay": model != "auto"} for model in DCE_MODELS),
     {"distortion": "auto"},
+    {"distortion": "t1w"},
     {"sloppy": True, "motion_correction": False, "t1_model": "vfa-t1-linear"},
 ]
 

@@ -440,6 +440,24 @@ def test_a_signal_that_no_concentration_explains_is_told(derivatives):
     assert not any("no baseline" in text for text in top)
 
 
+def test_a_distortion_that_was_corrected_is_told(derivatives):
+    """How far it reached in the brain, and what told it; nothing where none was corrected."""
+    assert "EPI distortion of the DWI" not in html_of(derivatives)
+    path = derivatives / "sub-01/ses-1week/dwi/sub-01_ses-1week_desc-distortion_quality.json"
+    told = {"mean_abs_shift_mm": 0.234, "max_abs_shift_mm": 5.67, "least_jacobian": 0.71}
+    path.write_text(json.dumps(told | {"largest_jacobian": 1.24, "method": "T1w"}))
+    html = html_of(derivatives)
+    table_ = html[html.index("EPI distortion of the DWI") :]
+    row = re.findall(r"<td[^>]*>(.*?)</td>", table_[: table_.index("</table>")])
+    assert [re.sub("<.*?>", "", cell) for cell in row][-5:] == [
+        "0.23",
+        "5.7",
+        "0.71",
+        "1.24",
+        "T1w",
+    ]
+
+
 BROKEN = {
     "*_roistats.tsv": "roistats.tsv: cannot be read as a table",
     "*_desc-coreg_quality.json": "quality.json: cannot be read as JSON",

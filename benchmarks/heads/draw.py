@@ -54,7 +54,13 @@ class _Content(NamedTuple):
 
 
 def draw_case(
-    kind: str, seed: int, stress: str = "", *, image: str = "mean", rough: bool = False
+    kind: str,
+    seed: int,
+    stress: str = "",
+    *,
+    image: str = "mean",
+    distortion: float = 1.0,
+    rough: bool = False,
 ) -> Case:
     """Draw a pair of images.
 
@@ -69,6 +75,8 @@ def draw_case(
         One of `spoilers.STRESSES` or `spoilers.SPOILT`.
     image : str
         Of the DCE: ``mean``, ``peak`` or ``precontrast``.
+    distortion : float
+        Of the b0, times that of the phantom.
     rough : bool
         Voxels of 3 mm, for a quick trial.
 
@@ -89,9 +97,10 @@ def draw_case(
     grid = plan_grid(orientation, GRIDS[rough][kind], field, truth @ pose, rng)
     who = (number + 1) % PATIENTS if stress == "other-patient" else number
     content = _Content(who, after, f"dce-{image}" if kind == "dce" else CONTRAST[kind])
-    moving = _image(kind, grid, content, truth @ pose, noise, rng)
+    moving = _image(kind, grid, content, truth @ pose, noise, rng, distortion)
     points = [apply(pose, found) for found in patients.points_of(number, POINTS)]
-    targets = [_targets(kind, found, grid, pose, truth) for found in points]
+    strength = distortion if kind == "b0" else 0.0
+    targets = [_targets(strength, found, grid, pose, truth) for found in points]
     masks = _masks(number, where, pose)
     return spoil(Case(kind, stress, seed, moving, fixed, *masks, truth, *points, *targets))
 
@@ -125,13 +134,14 @@ def _image(
     pose: Matrix,
     noise: float,
     rng: np.random.Generator,
+    distortion: float = 1.0,
 ) -> nib.Nifti1Image:
     """Return what the scanner sees on a grid, noise included."""
     clean, frames = volume(*content)
     source, affine = clean.astype(np.float32), patient(content.number).anatomy.affine
     points = _points(grid)
     if kind == "b0":
-        shifts = epi_displacement(grid, pose, points)
+        shifts = np.float32(distortion) * epi_displacement(grid, pose, points)
         data = sample_distorted(source, affine, grid, pose, points, shifts)
     elif kind == "dce":
         data = sample(*pair_means(source, affine), grid, pose, points)
@@ -161,12 +171,12 @@ def _masks(number: int, grid: Grid, pose: Matrix) -> tuple[nib.Nifti1Image, nib.
     return brain, lesion
 
 
-def _targets(kind: str, points: Array, grid: Grid, pose: Matrix, truth: Matrix) -> Array:
+def _targets(distortion: float, points: Array, grid: Grid, pose: Matrix, truth: Matrix) -> Array:
     """Return where points of the fixed image appear in the moving one."""
     straight = apply(truth, points)
-    if kind != "b0":
+    if not distortion:
         return straight
-    shifts = epi_displacement(grid, truth @ pose, (1, 1, 1))
+    shifts = distortion * epi_displacement(grid, truth @ pose, (1, 1, 1))
     voxels = apply(invert(grid.affine), straight)
     found = voxels.copy()
     for _ in range(20):  # the signal that appears at y comes from y + shift(y)

@@ -24,13 +24,13 @@ class Diffusion:
 class FieldSource:
     """What tells the distortion of an EPI series.
 
-    `kind` is ``fieldmap`` (times `scale` it is the shift in mm along the phase-encode axis) or
-    ``epi`` with reversed phase encoding (shifted `scale` times as far, in mm).
+    `kind` is ``fieldmap`` (times `scale` it is the shift in mm along the phase-encode axis),
+    ``epi`` with reversed phase encoding (shifted `scale` times as far, in mm), or ``T1w``.
     """
 
-    kind: Literal["fieldmap", "epi"]
+    kind: Literal["fieldmap", "epi", "T1w"]
     image: Path
-    scale: float
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,15 @@ FOLD = 0.05
 
 
 @dataclass(frozen=True)
-class PairFit:
-    """What a reversed pair tells.
+class ShiftFit:
+    """What another image tells of an EPI's distortion.
 
     Attributes
     ----------
     shift : Shift
-        From points of the undistorted image to where they appear in the first one.
+        From points of the undistorted image to where they appear in the EPI.
     before, after : float
-        Root mean square difference of the two images over their own, as acquired and corrected.
+        How unlike the two images are, as acquired and corrected.
     """
 
     shift: Shift
@@ -43,7 +43,7 @@ class PairFit:
 
 def pair_shift(
     image: nib.Nifti1Image, reversed_image: nib.Nifti1Image, axis: int, ratio: float = 1.0
-) -> PairFit:
+) -> ShiftFit:
     r"""Estimate the distortion of an EPI from one whose phase encoding runs the other way.
 
     Parameters
@@ -60,7 +60,8 @@ def pair_shift(
 
     Returns
     -------
-    PairFit
+    ShiftFit
+        `before` and `after` are root mean square differences over the images' own.
 
     Raises
     ------
@@ -113,13 +114,13 @@ def pair_shift(
         found = smoothest(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
     data = splines_on(one, extent, KNOTS, axis).values(found)
-    shift = _unfolded(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
+    shift = unfolded(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
     if after >= before:
         raise RegistrationError(
             f"the reversed pair differs by {after**0.5:.2f} of its signal after the correction "
             f"and by {before**0.5:.2f} before; are both EPIs of the same contrast and head?"
         )
-    return PairFit(shift, before**0.5, after**0.5)
+    return ShiftFit(shift, before**0.5, after**0.5)
 
 
 def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale: float) -> Shift:
@@ -172,7 +173,7 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
     found = nearest_valid(found, valid) if valid.any() else np.nan_to_num(found)
     shift = Shift(found * np.float32(scale), image.affine, axis)
     one = Image(np.nan_to_num(np.asanyarray(image.dataobj, np.float32)), shift.affine)
-    return _unfolded(shift, one, "the field map")
+    return unfolded(shift, one, "the field map")
 
 
 def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
@@ -188,7 +189,7 @@ def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
     -------
     (X, Y, Z) array
     """
-    read, _ = _shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
+    read, _ = shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
     return read * shift.jacobian()
 
 
@@ -198,8 +199,8 @@ def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
     scale = float((one.data**2).mean())
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
-        mine, by_mine = _shifted(one.data, shift / step, axis)
-        theirs, by_theirs = _shifted(other.data, -more * shift / step, axis)
+        mine, by_mine = shifted(one.data, shift / step, axis)
+        theirs, by_theirs = shifted(other.data, -more * shift / step, axis)
         rest = mine * (1 + slope) - theirs * (1 - more * slope)
         factor = rest * np.float32(2 / (scale * rest.size))
         by_shift = by_mine * (1 + slope) + more * by_theirs * (1 - more * slope)
@@ -210,12 +211,26 @@ def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
     return cost
 
 
-def _shifted(data: Values, voxels: Values, axis: int) -> tuple[Values, Values]:
-    """Return an image read at each voxel moved along an axis, and its slope there by voxel."""
-    last = data.shape[axis] - 1
+def shifted(data: Values, voxels: Values, axis: int, every: int = 1) -> tuple[Values, Values]:
+    """Return an image read at each voxel moved along an axis, and its slope there by voxel.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+        The image.
+    voxels : (I, J, K) array
+        By how many of its voxels each place is moved.
+    axis : int
+    every : int
+        How many voxels of the image there are to a place, along the axis.
+
+    Returns
+    -------
+    values, slopes : (I, J, K) array
+    """
     along = [-1 if i == axis else 1 for i in range(3)]
-    place = np.arange(last + 1, dtype=np.float32).reshape(along) + voxels
-    place = np.clip(place, 0, np.float32(last - 1e-3))
+    place = every * np.arange(voxels.shape[axis], dtype=np.float32).reshape(along) + voxels
+    place = np.clip(place, 0, np.float32(data.shape[axis] - 1 - 1e-3))
     low = place.astype(np.intp)
     near = np.take_along_axis(data, low, axis)
     slope = np.take_along_axis(data, low + 1, axis) - near
@@ -236,8 +251,26 @@ def _beside(image: nib.Nifti1Image, one: Image) -> Image:
     return Image(np.where(seen, found * np.float32(gain), one.data), one.affine)
 
 
-def _unfolded(shift: Shift, image: Image, source: str) -> Shift:
-    """Return a shift that keeps places of the head apart; refuse one that does not."""
+def unfolded(shift: Shift, image: Image, source: str) -> Shift:
+    """Return a shift that keeps places of the head apart; refuse one that does not.
+
+    Parameters
+    ----------
+    shift : Shift
+    image : Image
+        The EPI, on the grid of the shift.
+    source : str
+        What told the shift, for the message.
+
+    Returns
+    -------
+    Shift
+
+    Raises
+    ------
+    RegistrationError
+        If the image is folded by it.
+    """
     least = float(shift.jacobian()[foreground(image)].min())
     if least < FOLD:
         raise RegistrationError(

@@ -15,19 +15,28 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.distortion import corrected, field_shift, pair_shift
+from bidsapp.imaging import register
+from bidsapp.imaging.distortion import ShiftFit, corrected, field_shift, pair_shift
+from bidsapp.imaging.quality import accept
+from bidsapp.imaging.t1wshift import t1w_shift
+from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.interfaces.files import load, load_mask, save
+
+METHODS = {"fieldmap": "field map", "epi": "reversed phase-encode pair", "T1w": "T1w"}
+"""What tells a shift, by its kind."""
 
 
 class _EstimateShiftInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="EPI, 3D")
     source = File(
-        exists=True, mandatory=True, desc="field map, or EPI with reversed phase encoding"
+        exists=True, mandatory=True, desc="field map, EPI with reversed phase encoding, or T1w"
     )
-    kind = traits.Enum("fieldmap", "epi", mandatory=True)
+    kind = traits.Enum(*METHODS, mandatory=True)
     axis = traits.Range(low=0, high=2, mandatory=True, desc="of the phase encoding")
     scale = traits.Float(mandatory=True, desc="mm per unit of the field; or how much farther")
+    mask = File(exists=True, desc="brain, on the grid of a T1w")
+    given = File(exists=True, desc="ITK transform that brings the EPI to the T1w; or it is sought")
 
 
 class _EstimateShiftOutput(TraitedSpec):
@@ -38,7 +47,7 @@ class _EstimateShiftOutput(TraitedSpec):
 
 
 class EstimateShift(SimpleInterface):
-    """Tell the distortion of an EPI by a field map or a reversed pair, and correct it."""
+    """Tell the distortion of an EPI by a field map, a reversed pair or the T1w, and correct it."""
 
     input_spec = _EstimateShiftInput
     output_spec = _EstimateShiftOutput
@@ -61,16 +70,30 @@ class EstimateShift(SimpleInterface):
     def _estimate(self, image: nib.Nifti1Image) -> tuple[Shift, dict[str, Any]]:
         """Return the shift, and what is told of it."""
         given = self.inputs
+        told = {"method": METHODS[given.kind]}
         data, like = load(given.source)
         source = nib.Nifti1Image(data if data.ndim == 3 else data.mean(axis=-1), like.affine)
         if given.kind == "fieldmap":
-            return field_shift(source, image, given.axis, given.scale), {"method": "field map"}
-        found = pair_shift(image, source, given.axis, given.scale)
-        return found.shift, {
-            "method": "reversed phase-encode pair",
-            "difference_before": found.before,
-            "difference_after": found.after,
-        }
+            return field_shift(source, image, given.axis, given.scale), told
+        if given.kind == "epi":
+            found, name = pair_shift(image, source, given.axis, given.scale), "difference"
+        else:
+            found, name = self._by_t1w(image, source), "cost"
+        return found.shift, told | {f"{name}_before": found.before, f"{name}_after": found.after}
+
+    def _by_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
+        """Tell the shift by the T1w, where the EPI lies on it as it is."""
+        data, like = load(self.inputs.mask)
+        mask = nib.Nifti1Image(data, like.affine)
+        matrix = read_itk(self.inputs.given) if self.inputs.given else _placed(image, t1w, mask)
+        return t1w_shift(image, t1w, mask, matrix, self.inputs.axis)
+
+
+def _placed(image: nib.Nifti1Image, t1w: nib.Nifti1Image, mask: nib.Nifti1Image) -> Matrix:
+    """Return where a distorted EPI lies on the T1w, T1w points to its points."""
+    found = register(image, t1w, metric="lpc", fixed_mask=mask)
+    accept(found.quality, "the diffusion series on it, before its distortion is known")
+    return found.matrix
 
 
 class _DistortionEffectInput(BaseInterfaceInputSpec):

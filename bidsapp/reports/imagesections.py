@@ -70,6 +70,14 @@ _QUALITY: dict[Cell, tuple[str, int]] = {
 }
 """A registration's numbers: heading -> key and decimals."""
 
+_DISTORTION: dict[Cell, tuple[str, int]] = {
+    ("Mean shift", "mm"): ("mean_abs_shift_mm", 2),
+    ("Largest shift", "mm"): ("max_abs_shift_mm", 1),
+    ("Least stretch", "length ratio"): ("least_jacobian", 2),
+    ("Largest stretch", "length ratio"): ("largest_jacobian", 2),
+}
+"""The effect of a distortion: heading -> key and decimals."""
+
 _HEADINGS = {"T1w": "anatomy"}
 
 
@@ -98,6 +106,7 @@ def registration(participant: Participant) -> list[Block]:
     blocks: list[Block] = [
         _quality_table([onto for _, moving in done for onto in moving]),
         _words_table(done),
+        *_distortion_table(participant),
     ]
     for fixed, moving in done:
         blocks += _overlay(fixed, moving)
@@ -222,6 +231,20 @@ def _words_table(groups: list[tuple[Session, list[Onto]]]) -> Table:
             rows.append([f"{onto.session.name}: {onto.name}", words])
     caption = "How each image was moved, at the middle of the brain; the patient's left and right"
     return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
+
+
+def _distortion_table(participant: Participant) -> list[Table]:
+    """Say how far EPI distortion displaced the brain, where it was corrected."""
+    rows: list[list[Cell]] = []
+    for session in participant.sessions:
+        path = session.find("dwi", "desc-distortion_quality.json")
+        told = read_json(path) if path else {}
+        if told:
+            numbers = [f"{float(told[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
+            rows.append([session.name, *numbers, told["method"]])
+    caption = "EPI distortion of the DWI that was corrected, in the brain"
+    text = frozenset({len(_DISTORTION) + 1})
+    return [Table(caption, ["Session", *_DISTORTION, "Told by"], rows, text=text)] if rows else []
 
 
 def maps(participant: Participant) -> list[Block]:

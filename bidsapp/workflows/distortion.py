@@ -7,7 +7,7 @@ from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import FieldSource, Session
 from bidsapp.config import Config
-from bidsapp.interfaces.distortion import DistortionEffect, EstimateShift
+from bidsapp.interfaces.distortion import METHODS, DistortionEffect, EstimateShift
 from bidsapp.workflows.outputs import namer, save, source_uri
 
 Port = tuple[pe.Node, str]
@@ -28,6 +28,8 @@ def distortion_problem(session: Session, config: Config) -> str | None:
     told = session.distortion
     if config.distortion == "none" or not told or not told.problem:
         return None
+    if config.distortion == "t1w" and (told.axis is not None or not session.t1w):
+        return None
     return f"no DWI with --distortion {config.distortion}: {told.problem}"
 
 
@@ -45,6 +47,8 @@ def distortion_lack(session: Session, config: Config) -> str | None:
         return None
     if not session.t1w:
         return "EPI distortion not corrected: no T1w, so maps stay where they were acquired"
+    if config.distortion == "t1w":
+        return None
     lack = session.distortion.lack if session.distortion else ""
     return f"EPI distortion not corrected: {lack}" if lack else None
 
@@ -53,11 +57,13 @@ def field_source(session: Session, config: Config) -> FieldSource | None:
     """Return what the distortion of a session is told by, if it is to be corrected."""
     if config.distortion == "none" or not session.t1w or not session.distortion:
         return None
+    if config.distortion == "t1w":
+        return FieldSource("T1w", session.t1w)
     return session.distortion.source
 
 
 def connect_distortion(
-    workflow: pe.Workflow, average: pe.Node, session: Session, config: Config
+    workflow: pe.Workflow, inputnode: pe.Node, average: pe.Node, session: Session, config: Config
 ) -> pe.Node | None:
     """Return the node that tells the shift and corrects the average, or None."""
     source = field_source(session, config)
@@ -70,6 +76,10 @@ def connect_distortion(
     node.inputs.scale = source.scale
     node.inputs.axis = session.distortion.axis
     workflow.connect(average, "out_file", node, "in_file")
+    if source.kind == "T1w":
+        if given := session.given("dwi"):
+            node.inputs.given = str(given[0])
+        workflow.connect(inputnode, "t1w_mask", node, "mask")
     return node
 
 
@@ -110,7 +120,7 @@ def save_distortion(
         "signal of each undistorted point appears in the images acquired",
         "Units": "mm",
         "PhaseEncodingAxis": "ijk"[distortion.inputs.axis],
-        "Method": {"fieldmap": "field map", "epi": "reversed phase-encode pair"}[source.kind],
+        "Method": METHODS[source.kind],
         "JacobianModulation": "in the b = 0 image that is registered; not in the maps",
         "Sources": [source_uri(source.image, config)],
     }

@@ -163,7 +163,7 @@ def init_dwi_wf(
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
-    told = connect_distortion(workflow, b0, session, config)
+    told = connect_distortion(workflow, inputnode, b0, session, config)
     aligned = connect_alignment(
         workflow, inputnode, b0, session, config, "dwi", metric="lpc", distortion=told
     )

@@ -1,0 +1,184 @@
+"""EPI distortion by the T1w alone: known fields are told, none stays none, noise draws nothing."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from heads import grid, head, scan, write
+from test_distortion import WHERE, brain, distorted, image, places, true_shift
+
+from bidsapp.bids.records import Diffusion, Distortion, Session, Transform
+from bidsapp.config import Config
+from bidsapp.errors import BadInput, RegistrationError
+from bidsapp.imaging.sampling import Image
+from bidsapp.imaging.t1wshift import t1w_cost, t1w_shift
+from bidsapp.imaging.transforms import apply, invert, write_itk
+from bidsapp.imaging.warps import Shift, read_shift
+from bidsapp.interfaces.distortion import EstimateShift
+from bidsapp.workflows.distortion import distortion_lack, distortion_problem, field_source
+from bidsapp.workflows.dwi import init_dwi_wf
+
+FINE = grid((2, 2, 2))
+AXIS = 1
+
+
+def inside():
+    """Return the brain of the head on the grid of the T1w."""
+    voxels = np.rint(apply(invert(head().affine), places(FINE))).astype(int)
+    found = head().brain[tuple(np.moveaxis(voxels, -1, 0))]
+    return found.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    """The T1w and its brain."""
+    return [nib.Nifti1Image(data, FINE[0]) for data in (scan("t1w", FINE), inside())]
+
+
+def far(found, truth):
+    """Return mean distances in the brain from the truth, with the shift found and with none."""
+    return [float(np.abs(s - truth.data)[brain()].mean()) for s in (found.shift.data, 0)]
+
+
+@pytest.mark.parametrize(("size", "share"), [(4.0, 0.6), (8.0, 0.45)])
+def test_the_t1w_tells_a_known_field(anatomy, size, share):
+    """Of 4 mm by air spaces most of it, of 8 mm more, in images with noise (SNR 17)."""
+    truth = true_shift(size)
+    found = t1w_shift(image(distorted(truth, 5, 1)), *anatomy, np.eye(4), AXIS)
+    left, was = far(found, truth)
+    assert left < share * was
+    assert found.after < found.before
+
+
+@pytest.mark.parametrize(("noise", "limit"), [(0, 0.12), (5, 0.12), (15, 0.2)])
+def test_no_distortion_stays_none_whatever_the_noise(anatomy, noise, limit):
+    """Half-way between voxels noise is less: an EPI that is interpolated is drawn there, 0.5 mm."""
+    still = true_shift(0.0)
+    found = t1w_shift(image(distorted(still, noise, 1)), *anatomy, np.eye(4), AXIS)
+    assert far(found, still)[0] < limit
+
+
+def test_the_registration_is_where_it_begins(anatomy):
+    """Of an EPI that lies elsewhere, with its matrix, the same is told; blocks fall otherwise."""
+    truth, moved = true_shift(), np.eye(4)
+    moved[:3, 3] = (7, -5, 4)
+    epi = distorted(truth, 5, 1)
+    elsewhere = nib.Nifti1Image(epi, moved @ WHERE[0])
+    found = t1w_shift(elsewhere, *anatomy, moved, AXIS)
+    here = t1w_shift(image(epi), *anatomy, np.eye(4), AXIS)
+    assert np.abs(found.shift.data - here.shift.data)[brain()].mean() < 0.12
+
+
+def test_the_slopes_of_the_cost_are_its_own():
+    """They are those of finite differences, voxel by voxel."""
+    rng = np.random.default_rng(0)
+    epi = Image(rng.random((6, 7, 5), np.float32), np.diag([3.0, 3, 4, 1]))
+    fine = Image(rng.random((6, 19, 5), np.float32), np.diag([3.0, 1, 4, 1]))
+    cost = t1w_cost(epi, fine, np.ones(epi.data.shape, bool), AXIS)
+    shift = rng.uniform(0.2, 0.4, epi.data.shape).astype(np.float32)
+    _, slopes, _ = cost(shift, shift)
+    for place in ((2, 3, 2), (0, 4, 1), (5, 2, 4)):
+        moved = [shift.copy(), shift.copy()]
+        moved[0][place] += 0.05
+        moved[1][place] -= 0.05
+        (up, *_), (down, *_) = (cost(m, m) for m in moved)
+        assert slopes[place] == pytest.approx((up - down) / 0.1, rel=0.05, abs=1e-6)
+
+
+def test_what_cannot_be_told_is_said_in_words(anatomy):
+    """An EPI away from the brain, by the matrix, says nothing."""
+    away = np.eye(4)
+    away[:3, 3] = 400
+    epi = image(distorted(true_shift()))
+    with pytest.raises(BadInput, match="hardly any brain is in the diffusion series"):
+        t1w_shift(epi, *anatomy, away, AXIS)
+
+
+def test_the_node_registers_unless_a_transform_is_given(anatomy, tmp_path):
+    """Both ways give the same shift; what is no head is refused with the file's name."""
+    epi = write(tmp_path / "b0.nii", distorted(true_shift(), 5, 1), WHERE[0])
+    t1w, mask = (
+        write(tmp_path / f"{name}.nii", np.asarray(i.dataobj), i.affine)
+        for name, i in zip(("t1w", "mask"), anatomy, strict=True)
+    )
+    given = str(write_itk(np.eye(4), tmp_path / "given.txt"))
+    options = {"source": t1w, "kind": "T1w", "scale": 1.0, "axis": AXIS, "mask": mask}
+    found = []
+    for more in ({}, {"given": given}):
+        folder = tmp_path / f"run{len(more)}"
+        folder.mkdir()
+        done = EstimateShift(in_file=epi, **options, **more).run(cwd=folder).outputs
+        assert done.told["method"] == "T1w"
+        assert done.told["cost_after"] < done.told["cost_before"]
+        found.append(read_shift(done.shift).data)
+    assert np.abs(found[0] - found[1])[brain()].mean() < 0.15
+    rng = np.random.default_rng(0)
+    noise = write(tmp_path / "noise.nii", rng.random(WHERE[1], np.float32), WHERE[0])
+    with pytest.raises(RegistrationError, match=r"t1w\.nii: the diffusion series on it, before"):
+        EstimateShift(in_file=noise, **options).run(cwd=tmp_path)
+
+
+def config(root, **options):
+    return Config(root, root / "out", root / "work", "run", distortion="t1w", **options)
+
+
+def test_only_the_axis_is_asked_of_the_data_set(tmp_path):
+    """A readout time that is missing stops no run that does not need it; the axis does."""
+    session = Session("01", "a", t1w=tmp_path / "t1w.nii", distortion=Distortion(1, problem="TRT"))
+    assert distortion_problem(session, config(tmp_path)) is None
+    assert distortion_lack(session, config(tmp_path)) is None
+    assert field_source(session, config(tmp_path)).image == session.t1w
+    unknown = Session("01", "a", t1w=tmp_path / "t1w.nii", distortion=Distortion(None, problem="P"))
+    assert distortion_problem(unknown, config(tmp_path)) == "no DWI with --distortion t1w: P"
+    without = Session("01", "a", distortion=Distortion(None, problem="P"))
+    assert distortion_problem(without, config(tmp_path)) is None
+    assert "no T1w" in distortion_lack(without, config(tmp_path))
+    assert field_source(without, config(tmp_path)) is None
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_pipeline_applies_it(anatomy, tmp_path, given):
+    """The b = 0 image on the T1w is closer to the undistorted one than without; all is written."""
+    truth = true_shift(8.0)
+    write(tmp_path / "t1w.nii", np.asarray(anatomy[0].dataobj), FINE[0])
+    mask = write(tmp_path / "mask.nii", np.asarray(anatomy[1].dataobj), FINE[0])
+    b0 = distorted(truth, 3, 1)
+    bvalues = (0.0, 300.0, 600.0, 1000.0)
+    series = np.stack([b0 * np.exp(-b * 0.8e-3) for b in bvalues], axis=-1).astype(np.float32)
+    write(tmp_path / "dwi.nii", series, WHERE[0])
+    transforms = ()
+    if given:
+        transforms = (Transform("dwi", write_itk(np.eye(4), tmp_path / "from-dwi_xfm.txt")),)
+    record = Session(
+        "01",
+        "a",
+        t1w=tmp_path / "t1w.nii",
+        diffusion=Diffusion(tmp_path / "dwi.nii", bvalues, None),
+        distortion=Distortion(AXIS),
+        transforms=transforms,
+    )
+    options = config(tmp_path, motion_correction=False, sloppy=True)
+    workflow = init_dwi_wf(record, record.diffusion, options, frozenset(), record.t1w)
+    workflow.inputs.inputnode.t1w_mask = mask
+    workflow.base_dir = str(tmp_path / "work")
+    workflow.run()
+    out = tmp_path / "out/sub-01/ses-a/dwi"
+    found = read_shift(out / "sub-01_ses-a_desc-distortion_shift.nii.gz")
+    assert (
+        np.abs(found.data - truth.data)[brain()].mean() < 0.6 * np.abs(truth.data)[brain()].mean()
+    )
+    told = json.loads((out / "sub-01_ses-a_desc-distortion_quality.json").read_text())
+    assert told["method"] == "T1w"
+    assert told["source"] == "t1w.nii"
+    assert told["max_abs_shift_mm"] == pytest.approx(np.abs(found.data)[brain()].max(), abs=1.5)
+    sidecar = json.loads((out / "sub-01_ses-a_desc-distortion_shift.json").read_text())
+    assert sidecar["Method"] == "T1w"
+
+
+def test_a_shift_and_its_inverse_are_what_the_fit_hands_on(anatomy):
+    """The shift is from undistorted places to where they appear: its inverse brings them back."""
+    found = t1w_shift(image(distorted(true_shift(), 5, 1)), *anatomy, np.eye(4), AXIS).shift
+    points = apply(WHERE[0], np.argwhere(brain())[::37])
+    assert isinstance(found, Shift)
+    assert np.abs(found.inverse()(found(points)) - points).max() < 0.15
