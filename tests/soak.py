@@ -1,8 +1,9 @@
 """Many participants in one run: does memory grow, are files left open? ``python tests/soak.py``.
 
-Writes the small study of `hostile` under many labels, runs it in one process and prints, as a
-table, what that process holds while participants go by. Ends with 1 if one is not done, or if the
-last fifth holds more than a tenth above the second, or more open files.
+Writes the small study of `hostile` under many labels, or with ``--phantom`` one session of the
+phantom (registered to its T1w, with lesions, an artery and pages), runs it in one process and
+prints, as a table, what that process holds while participants go by. Ends with 1 if one is not
+done, or if the last fifth holds more than a tenth above the second, or more open files.
 """
 
 import argparse
@@ -41,18 +42,38 @@ def watch(run: subprocess.Popen, out: Path) -> np.ndarray:
     return np.array(rows)
 
 
+def write_phantom(root: Path, count: int) -> None:
+    """Write one session of the phantom under many labels, as links to the same files."""
+    first = root.with_name("first")
+    command = [sys.executable, "-m", "bidsapp.cli", "phantom", first, "--participants", "1"]
+    subprocess.run([*command, "--resolution", "fast"], check=True)
+    keep = [first / "sub-01/ses-baseline", first / "derivatives/manual_masks/sub-01/ses-baseline"]
+    files = [f for folder in keep for f in folder.rglob("*") if f.is_file()]
+    files += first.rglob("dataset_description.json")
+    for number in range(count):
+        for file in files:
+            path = root / str(file.relative_to(first)).replace("sub-01", f"sub-{number + 1:04}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.hardlink_to(file)
+
+
 def main() -> int:
     """Run, print and judge."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--participants", type=int, default=200)
     parser.add_argument("--nprocs", type=int, default=2)
+    parser.add_argument("--phantom", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root, out = Path(name, "bids"), Path(name, "out")
-        for number in range(asked.participants):
+        if asked.phantom:
+            write_phantom(root, asked.participants)
+        for number in range(0 if asked.phantom else asked.participants):
             write_study(root, ("a",), label=f"{number + 1:04}")
         began = time.monotonic()
-        run = start(root, out, nprocs=asked.nprocs)
+        words = ("--sloppy",) if asked.phantom else ()
+        run = start(root, out, *words, nprocs=asked.nprocs)
         rows = watch(run, out)
         print(f"exit {run.returncode} after {time.monotonic() - began:.0f} s")
         if run.returncode:

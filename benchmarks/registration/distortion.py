@@ -90,7 +90,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 @styled
 def draw(table: pd.DataFrame) -> Figure:
     """Draw every pair's errors: a panel for lesions, brain and its 95th percentile."""
-    figure, axes = plots.grid(1, len(WHERE), width=2.3 * len(WHERE), height=2.8, sharey=True)
+    figure, axes = plots.grid(1, len(WHERE), width=2.3, height=2.8, sharey=True)
     strengths = sorted(table["distortion"].unique())
     place = table["distortion"].map(strengths.index)
     titles = {"brain_95": "brain, 95th percentile"}
