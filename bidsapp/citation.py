@@ -113,14 +113,13 @@ def _distortion(config: Config) -> str:
         "t1w": (
             "The distortion of the diffusion series along the phase-encode axis was taken from the "
             "T1-weighted image: the smooth displacement (B-splines 30 mm apart) under which the "
-            "b = 0 image has the closest local Pearson correlation with it (after Bhushan et al. "
-            "2015 and Saad et al. 2009). "
+            "b = 0 image, once registered to it by own code, has the closest local Pearson "
+            "correlation with it (after Bhushan et al. 2015 and Saad et al. 2009). "
         ),
     }[config.distortion]
     return (
-        f"{told}The b = 0 image was corrected before its registration; maps were fitted in the "
-        "images as acquired, and the displacement joined the transform in one interpolation, "
-        "without modulation of their values. "
+        f"{told}The b = 0 image was corrected before its registration, and the displacement joined "
+        "the transform in one interpolation, without modulation of values. "
     )
 
 

@@ -236,6 +236,17 @@ def test_a_direction_that_bids_does_not_know_is_told(root):
     assert told(root).source is None
 
 
+def test_a_2d_series_encodes_no_phase_along_its_slices(root):
+    """Along k a 2D acquisition selects its slices: the series is refused, with the way out."""
+    wrong = {"PhaseEncodingDirection": "k-", "MRAcquisitionType": "2D"}
+    write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong)
+    assert "PhaseEncodingDirection is 'k-', but the series is 2D" in told(root).problem
+    write_json(
+        root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong | {"MRAcquisitionType": "3D"}
+    )
+    assert told(root).axis == 2
+
+
 def test_what_is_missing_is_said_in_words(root):
     """Without a field the DWI is analysed as it is, and the run says so."""
     lines = describe(

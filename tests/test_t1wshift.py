@@ -8,7 +8,7 @@ import pytest
 from heads import grid, head, scan, write
 from test_distortion import WHERE, brain, distorted, image, places, true_shift
 
-from bidsapp.bids.records import Diffusion, Distortion, Session, Transform
+from bidsapp.bids.records import Diffusion, Distortion, FieldSource, Session, Transform
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.sampling import Image
@@ -95,28 +95,31 @@ def test_what_cannot_be_told_is_said_in_words(anatomy):
         t1w_shift(epi, *anatomy, away, AXIS)
 
 
-def test_the_node_registers_unless_a_transform_is_given(anatomy, tmp_path):
-    """Both ways give the same shift; what is no head is refused with the file's name."""
-    epi = write(tmp_path / "b0.nii", distorted(true_shift(), 5, 1), WHERE[0])
+def test_the_node_registers_first_and_blames_the_epi(anatomy, tmp_path):
+    """Of an EPI that lies elsewhere the same is told; what is no head is refused by its name."""
+    moved = np.eye(4)
+    moved[:3, 3] = (7, -5, 4)
     t1w, mask = (
         write(tmp_path / f"{name}.nii", np.asarray(i.dataobj), i.affine)
         for name, i in zip(("t1w", "mask"), anatomy, strict=True)
     )
-    given = str(write_itk(np.eye(4), tmp_path / "given.txt"))
     options = {"source": t1w, "kind": "T1w", "scale": 1.0, "axis": AXIS, "mask": mask}
     found = []
-    for more in ({}, {"given": given}):
-        folder = tmp_path / f"run{len(more)}"
-        folder.mkdir()
-        done = EstimateShift(in_file=epi, **options, **more).run(cwd=folder).outputs
+    for matrix in (np.eye(4), moved):
+        epi = write(tmp_path / "b0.nii", distorted(true_shift(), 5, 1), matrix @ WHERE[0])
+        done = EstimateShift(in_file=epi, **options).run(cwd=tmp_path).outputs
         assert done.told["method"] == "T1w"
         assert done.told["cost_after"] < done.told["cost_before"]
         found.append(read_shift(done.shift).data)
     assert np.abs(found[0] - found[1])[brain()].mean() < 0.15
     rng = np.random.default_rng(0)
     noise = write(tmp_path / "noise.nii", rng.random(WHERE[1], np.float32), WHERE[0])
-    with pytest.raises(RegistrationError, match=r"t1w\.nii: the diffusion series on it, before"):
-        EstimateShift(in_file=noise, **options).run(cwd=tmp_path)
+    said = r"^sub-01_dwi\.nii on t1w\.nii, for its distortion: as it was acquired: the registration"
+    with pytest.raises(RegistrationError, match=said):
+        EstimateShift(in_file=noise, named="sub-01_dwi.nii", **options).run(cwd=tmp_path)
+    slice_ = write(tmp_path / "slice.nii", rng.random((*WHERE[1][:2], 1)), WHERE[0])
+    with pytest.raises(BadInput, match=r"^slice\.nii on t1w\.nii, .*two voxels at least"):
+        EstimateShift(in_file=slice_, **options).run(cwd=tmp_path)
 
 
 def config(root, **options):
@@ -131,49 +134,68 @@ def test_only_the_axis_is_asked_of_the_data_set(tmp_path):
     assert field_source(session, config(tmp_path)).image == session.t1w
     unknown = Session("01", "a", t1w=tmp_path / "t1w.nii", distortion=Distortion(None, problem="P"))
     assert distortion_problem(unknown, config(tmp_path)) == "no DWI with --distortion t1w: P"
+    both = Distortion(1, FieldSource("epi", tmp_path / "sub-01_dir-AP_epi.nii"))
+    passed = distortion_lack(Session("01", "a", t1w=session.t1w, distortion=both), config(tmp_path))
+    assert passed.endswith("sub-01_dir-AP_epi.nii: --distortion auto would take that")
     without = Session("01", "a", distortion=Distortion(None, problem="P"))
     assert distortion_problem(without, config(tmp_path)) is None
     assert "no T1w" in distortion_lack(without, config(tmp_path))
     assert field_source(without, config(tmp_path)) is None
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_the_pipeline_applies_it(anatomy, tmp_path, given):
-    """The b = 0 image on the T1w is closer to the undistorted one than without; all is written."""
-    truth = true_shift(8.0)
-    write(tmp_path / "t1w.nii", np.asarray(anatomy[0].dataobj), FINE[0])
-    mask = write(tmp_path / "mask.nii", np.asarray(anatomy[1].dataobj), FINE[0])
+def run_pipeline(anatomy, folder, truth, transforms=(), **options):
+    """Run a diffusion branch with its distortion told by the T1w; return its output folder."""
+    write(folder / "t1w.nii", np.asarray(anatomy[0].dataobj), FINE[0])
+    mask = write(folder / "mask.nii", np.asarray(anatomy[1].dataobj), FINE[0])
     b0 = distorted(truth, 3, 1)
     bvalues = (0.0, 300.0, 600.0, 1000.0)
     series = np.stack([b0 * np.exp(-b * 0.8e-3) for b in bvalues], axis=-1).astype(np.float32)
-    write(tmp_path / "dwi.nii", series, WHERE[0])
-    transforms = ()
-    if given:
-        transforms = (Transform("dwi", write_itk(np.eye(4), tmp_path / "from-dwi_xfm.txt")),)
+    write(folder / "dwi.nii", series, WHERE[0])
     record = Session(
         "01",
         "a",
-        t1w=tmp_path / "t1w.nii",
-        diffusion=Diffusion(tmp_path / "dwi.nii", bvalues, None),
+        t1w=folder / "t1w.nii",
+        diffusion=Diffusion(folder / "dwi.nii", bvalues, None),
         distortion=Distortion(AXIS),
         transforms=transforms,
     )
-    options = config(tmp_path, motion_correction=False, sloppy=True)
-    workflow = init_dwi_wf(record, record.diffusion, options, frozenset(), record.t1w)
+    asked = config(folder, motion_correction=False, **options)
+    workflow = init_dwi_wf(record, record.diffusion, asked, frozenset(), record.t1w)
     workflow.inputs.inputnode.t1w_mask = mask
-    workflow.base_dir = str(tmp_path / "work")
+    workflow.base_dir = str(folder / "work")
     workflow.run()
-    out = tmp_path / "out/sub-01/ses-a/dwi"
+    return folder / "out/sub-01/ses-a/dwi"
+
+
+def read(out, name):
+    return json.loads((out / f"sub-01_ses-a_{name}").read_text())
+
+
+def test_the_pipeline_tells_it(anatomy, tmp_path):
+    """Nearly half of the shift, or more, is told and written with its effect."""
+    truth = true_shift(8.0)
+    out = run_pipeline(anatomy, tmp_path, truth, sloppy=True)
     found = read_shift(out / "sub-01_ses-a_desc-distortion_shift.nii.gz")
-    assert (
-        np.abs(found.data - truth.data)[brain()].mean() < 0.6 * np.abs(truth.data)[brain()].mean()
-    )
-    told = json.loads((out / "sub-01_ses-a_desc-distortion_quality.json").read_text())
+    inside_ = brain()
+    size = np.abs(truth.data)[inside_].mean()
+    assert np.abs(found.data - truth.data)[inside_].mean() < 0.6 * size
+    told = read(out, "desc-distortion_quality.json")
     assert told["method"] == "T1w"
     assert told["source"] == "t1w.nii"
-    assert told["max_abs_shift_mm"] == pytest.approx(np.abs(found.data)[brain()].max(), abs=1.5)
-    sidecar = json.loads((out / "sub-01_ses-a_desc-distortion_shift.json").read_text())
-    assert sidecar["Method"] == "T1w"
+    assert told["max_abs_shift_mm"] == pytest.approx(np.abs(found.data)[inside_].max(), abs=1.5)
+    assert read(out, "desc-distortion_shift.json")["Method"] == "T1w"
+
+
+def test_a_wrong_transform_does_not_pass_for_distortion(anatomy, tmp_path):
+    """A user's that is 8 mm off along the phase encoding stays that, and is told as doubtful."""
+    off = np.eye(4)
+    off[1, 3] = 8
+    given = Transform("dwi", write_itk(off, tmp_path / "from-dwi_xfm.txt"))
+    out = run_pipeline(anatomy, tmp_path, true_shift(), (given,))
+    assert read(out, "desc-distortion_quality.json")["mean_abs_shift_mm"] < 0.5
+    quality = read(out, "desc-coreg_quality.json")
+    assert quality["verdict"] == "doubtful"
+    assert quality["disagreement_mm"] == pytest.approx(8, abs=0.5)
 
 
 def test_a_shift_and_its_inverse_are_what_the_fit_hands_on(anatomy):

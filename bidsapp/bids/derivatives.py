@@ -248,7 +248,7 @@ Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the gro
 - `*_roistats.tsv`: values of each lesion, one row a parameter; columns are described beside it.
 - `*_desc-modelchoice_roistats.tsv`: with `--dce-model auto`, the model that each lesion supports.
 - `*_xfm.txt`: ITK transforms. `from-A_to-B` brings image A onto the grid of B.
-- `*_shift.nii.gz`: with `--distortion auto`, how far the DWI is displaced along its phase-encode
-  axis, mm.
+- `*_shift.nii.gz`: with `--distortion`, how far the DWI is displaced along its phase-encode axis,
+  mm. `from-dwi` transforms are then those of the undistorted DWI: the shift goes with them.
 - `sub-*.html`, `group.html`: reports. `logs/CITATION.md`: the methods in words.
 """

@@ -99,7 +99,7 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     Raises
     ------
     BadInput
-        If ``PhaseEncodingDirection`` is none of BIDS's words.
+        If ``PhaseEncodingDirection`` is none of BIDS's words, or ``k`` in a 2D acquisition.
 
     Examples
     --------
@@ -113,6 +113,11 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
         raise BadInput(
             f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(told)}; it must be i, j or "
             "k, or one of them with a minus"
+        )
+    if told[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
+        raise BadInput(
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(told)}, but the series is 2D "
+            "(MRAcquisitionType), and so k the axis of its slices; it must be i or j"
         )
     return "ijk".index(told[0])
 

@@ -19,7 +19,6 @@ from bidsapp.imaging import register
 from bidsapp.imaging.distortion import ShiftFit, corrected, field_shift, pair_shift
 from bidsapp.imaging.quality import accept
 from bidsapp.imaging.t1wshift import t1w_shift
-from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.interfaces.files import load, load_mask, save
 
@@ -36,7 +35,8 @@ class _EstimateShiftInput(BaseInterfaceInputSpec):
     axis = traits.Range(low=0, high=2, mandatory=True, desc="of the phase encoding")
     scale = traits.Float(mandatory=True, desc="mm per unit of the field; or how much farther")
     mask = File(exists=True, desc="brain, on the grid of a T1w")
-    given = File(exists=True, desc="ITK transform that brings the EPI to the T1w; or it is sought")
+    transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the way to a T1w")
+    named = traits.Str("", usedefault=True, nohash=True, desc="the EPI, for messages")
 
 
 class _EstimateShiftOutput(TraitedSpec):
@@ -57,7 +57,7 @@ class EstimateShift(SimpleInterface):
         try:
             shift, told = self._estimate(nib.Nifti1Image(data, image.affine))
         except (BadInput, RegistrationError) as error:
-            raise type(error)(f"{self.inputs.source}: {error}") from error
+            raise type(error)(f"{self._subject()}: {error}") from error
         folder = Path(runtime.cwd)
         self._results |= {
             "shift": write_shift(shift, folder / "shift.nii"),
@@ -66,6 +66,14 @@ class EstimateShift(SimpleInterface):
             "told": {"source": Path(self.inputs.source).name} | told,
         }
         return runtime
+
+    def _subject(self) -> str:
+        """Return what failed if something did: a T1w is not to blame for the EPI."""
+        given = self.inputs
+        if given.kind != "T1w":
+            return str(given.source)
+        epi = given.named or Path(given.in_file).name
+        return f"{epi} on {Path(given.source).name}, for its distortion"
 
     def _estimate(self, image: nib.Nifti1Image) -> tuple[Shift, dict[str, Any]]:
         """Return the shift, and what is told of it."""
@@ -82,18 +90,16 @@ class EstimateShift(SimpleInterface):
         return found.shift, told | {f"{name}_before": found.before, f"{name}_after": found.after}
 
     def _by_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
-        """Tell the shift by the T1w, where the EPI lies on it as it is."""
+        """Tell the shift by the T1w, once the distorted EPI has been registered to it.
+
+        By our own registration in any case: an error of another's would pass for distortion.
+        """
         data, like = load(self.inputs.mask)
         mask = nib.Nifti1Image(data, like.affine)
-        matrix = read_itk(self.inputs.given) if self.inputs.given else _placed(image, t1w, mask)
-        return t1w_shift(image, t1w, mask, matrix, self.inputs.axis)
-
-
-def _placed(image: nib.Nifti1Image, t1w: nib.Nifti1Image, mask: nib.Nifti1Image) -> Matrix:
-    """Return where a distorted EPI lies on the T1w, T1w points to its points."""
-    found = register(image, t1w, metric="lpc", fixed_mask=mask)
-    accept(found.quality, "the diffusion series on it, before its distortion is known")
-    return found.matrix
+        transform = self.inputs.transform
+        found = register(image, t1w, transform=transform, metric="lpc", fixed_mask=mask)
+        accept(found.quality, "as it was acquired")
+        return t1w_shift(image, t1w, mask, found.matrix, self.inputs.axis)
 
 
 class _DistortionEffectInput(BaseInterfaceInputSpec):

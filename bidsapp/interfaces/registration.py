@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json
 from bidsapp.config import ENGINES, version
-from bidsapp.errors import RegistrationError
+from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging import register
 from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_path
 from bidsapp.imaging.quality import Quality, Verdict, accept, assess
@@ -71,24 +71,32 @@ class Register(SimpleInterface):
         matrix, quality, told = self._own() if own else self._niimath(Path(runtime.cwd))
         if given.second_opinion and not quality.impossible():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
-        accept(quality, f"{given.named or Path(given.moving).name} on {Path(given.fixed).name}")
+        accept(quality, self._pair())
         self._results |= write_alignment(
             Path(runtime.cwd), matrix, quality.as_dict() | {"metric": given.metric} | told
         )
         return runtime
 
+    def _pair(self) -> str:
+        """Return the names of the two images."""
+        given = self.inputs
+        return f"{given.named or Path(given.moving).name} on {Path(given.fixed).name}"
+
     def _own(self) -> tuple[Matrix, Quality, dict[str, Any]]:
         """Register with the local Pearson correlation of our own."""
         given = self.inputs
-        found = register(
-            _image(given.moving),
-            _image(given.fixed),
-            transform=given.transform,
-            metric=given.metric,
-            fixed_mask=_without(given.fixed_mask, given.fixed_lesions),
-            moving_mask=_without(given.moving, given.moving_lesions, everything=True),
-            symmetric=given.symmetric,
-        )
+        try:
+            found = register(
+                _image(given.moving),
+                _image(given.fixed),
+                transform=given.transform,
+                metric=given.metric,
+                fixed_mask=_without(given.fixed_mask, given.fixed_lesions),
+                moving_mask=_without(given.moving, given.moving_lesions, everything=True),
+                symmetric=given.symmetric,
+            )
+        except BadInput as error:
+            raise BadInput(f"{self._pair()}: {error}") from error
         return found.matrix, found.quality, {"engine": OWN, "cost": found.cost}
 
     def _niimath(self, folder: Path) -> tuple[Matrix, Quality, dict[str, Any]]:

@@ -48,9 +48,20 @@ def distortion_lack(session: Session, config: Config) -> str | None:
     if not session.t1w:
         return "EPI distortion not corrected: no T1w, so maps stay where they were acquired"
     if config.distortion == "t1w":
-        return None
+        return _passed_over(session)
     lack = session.distortion.lack if session.distortion else ""
     return f"EPI distortion not corrected: {lack}" if lack else None
+
+
+def _passed_over(session: Session) -> str | None:
+    """Return what would tell the distortion better than the T1w does, or None."""
+    source = session.distortion.source if session.distortion else None
+    if not source:
+        return None
+    return (
+        f"EPI distortion told by the T1w, though there is {source.image.name}: --distortion auto "
+        "would take that"
+    )
 
 
 def field_source(session: Session, config: Config) -> FieldSource | None:
@@ -77,8 +88,8 @@ def connect_distortion(
     node.inputs.axis = session.distortion.axis
     workflow.connect(average, "out_file", node, "in_file")
     if source.kind == "T1w":
-        if given := session.given("dwi"):
-            node.inputs.given = str(given[0])
+        node.inputs.transform = "rigid" if config.sloppy else "affine"
+        node.inputs.named = session.diffusion.image.name if session.diffusion else ""
         workflow.connect(inputnode, "t1w_mask", node, "mask")
     return node
 
