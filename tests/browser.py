@@ -52,6 +52,14 @@ def listen(page: Page) -> Heard:
     return heard
 
 
+def settle(page: Page) -> None:
+    """Wait until what scrolls can be reached by keys: the page hears of its size a moment later."""
+    page.wait_for_function(
+        "Array.from(document.querySelectorAll('.pan'))"
+        ".every((box) => (box.scrollWidth > box.clientWidth) === (box.tabIndex === 0))"
+    )
+
+
 def opened(browser: Browser, path: Path, viewport: dict[str, int]) -> tuple[Page, Heard]:
     """Open a page from disk and unfold all that is folded."""
     page = browser.new_page(viewport=viewport, reduced_motion="reduce")
@@ -59,4 +67,5 @@ def opened(browser: Browser, path: Path, viewport: dict[str, int]) -> tuple[Page
     heard = listen(page)
     page.goto(path.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    settle(page)
     return page, heard

@@ -76,7 +76,7 @@ def test_targets_follow_the_distortion():
     seen = (
         apply(grid.affine, np.moveaxis(np.indices(grid.shape), 0, -1)) * weights[..., None]
     ).sum(axis=(0, 1, 2))
-    (target,) = draw._targets("b0", spot, grid, np.eye(4), np.eye(4))
+    (target,) = draw._targets(1.0, spot, grid, np.eye(4), np.eye(4))
     assert np.linalg.norm(target - spot) > 1.5
     assert np.linalg.norm(target - seen) < 0.2
 

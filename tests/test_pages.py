@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import html5lib
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, LACK, LAPTOP, PHONE, chromium, opened
+from browser import CHROMIUM, LACK, LAPTOP, PHONE, chromium, opened, settle
 from test_group import study_rows, write_outputs
 from test_reports import write_derivatives
 
@@ -247,6 +247,7 @@ def test_the_keyboard_unfolds_and_skips(table):
 def test_the_page_is_accessible(page, viewport):
     """axe-core finds nothing serious or critical: names, roles, contrast, keyboard."""
     page.set_viewport_size(viewport)
+    settle(page)
     found = Axe().run(page).response["violations"]
     told = [
         f"{f['impact']}: {f['id']}: {f['help']}: {f['nodes'][0]['html'][:200]}"
