@@ -3,6 +3,6 @@
 
 import sys
 
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 
 sys.exit(main())

@@ -10,7 +10,7 @@ from benchmarks import plots, workload
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.models import MODELS, fit
-from bidsapp.reports.style import styled
+from bidsapp.reports.page.style import styled
 
 PARAMETER = {"adc": "ADC", "ivim-asymptotic": "D", "ivim-biexponential": "D"}
 LEVELS = (10.0, 20.0, 40.0)

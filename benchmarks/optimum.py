@@ -21,7 +21,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array, Workload
 from bidsapp.models import MODELS, fit
-from bidsapp.reports.style import styled
+from bidsapp.reports.page.style import styled
 
 LEVELS = (5.0, 10.0, 20.0, 50.0)
 VOXELS, STARTS = 200, 20

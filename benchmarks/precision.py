@@ -16,7 +16,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array
 from bidsapp.models import MODELS, Fit, Status, fit
-from bidsapp.reports.style import styled
+from bidsapp.reports.page.style import styled
 
 LEVELS = (10.0, 20.0, 40.0, 80.0)
 REPEATS = 2000

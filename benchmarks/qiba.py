@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from bidsapp.models import Fit, fit
-from bidsapp.models.spgr import signal_to_concentration
+from bidsapp.models.contrast.spgr import signal_to_concentration
 
 KTRANS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35])
 """Truth of the six rows, 1/min."""

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy
 from matplotlib.figure import Figure
 
-from bidsapp.reports.style import STYLE
+from bidsapp.reports.page.style import STYLE
 
 DOTS_PER_INCH = 200
 ROUNDING = 1e-14

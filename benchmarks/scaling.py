@@ -14,7 +14,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array, Workload, by_name
 from bidsapp.models import Fit, fit
-from bidsapp.reports.style import styled
+from bidsapp.reports.page.style import styled
 
 LARGEST = {
     "adc": ("ivim6", 10_000_000),

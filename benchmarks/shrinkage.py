@@ -13,7 +13,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Workload
 from bidsapp.models import fit
-from bidsapp.reports.style import INK, SOFT, styled
+from bidsapp.reports.page.style import INK, SOFT, styled
 
 MODELS = ("ivim-asymptotic", "ivim-segmented", "ivim-biexponential", "ivim-bayesian")
 GUESS = "constant guess"

@@ -17,7 +17,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import TITLES, Workload, by_name
 from bidsapp.models import fit
-from bidsapp.reports.style import ACCENT, DATA, SOFT, styled
+from bidsapp.reports.page.style import ACCENT, DATA, SOFT, styled
 
 IVIM = ("ivim6", "ivim16")
 WORKLOADS: dict[str, tuple[str, ...]] = {

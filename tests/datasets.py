@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 
 SPGR = {"RepetitionTimeExcitation": 0.004, "FlipAngle": 15}
 T1 = 1.6

@@ -16,7 +16,6 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["bidsapp"]):
-    from bidsapp.arguments import parser
     from bidsapp.bids.inheritance import read_sidecar
     from bidsapp.bids.query import read_filters
     from bidsapp.bids.sidecar import (
@@ -28,6 +27,7 @@ with atheris.instrument_imports(include=["bidsapp"]):
         read_table,
         transmit_scale,
     )
+    from bidsapp.cli.options import study_parser
     from bidsapp.errors import MetperfError
 
 FILE = Path(tempfile.mkdtemp()) / "file"
@@ -48,7 +48,7 @@ def command_line() -> None:
     with suppress(SystemExit, ValueError, UnicodeDecodeError):
         words = shlex.split(FILE.read_text(encoding="utf-8"))
         with redirect_stderr(StringIO()):
-            parser().parse_args([w for w in words if w not in ("-h", "--help", "--version")])
+            study_parser().parse_args([w for w in words if w not in ("-h", "--help", "--version")])
 
 
 READERS = (

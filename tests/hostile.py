@@ -17,8 +17,8 @@ from datasets import (
     write_roi,
 )
 
-from bidsapp.cli import main
-from bidsapp.models.aif import parker2006
+from bidsapp.cli.main import main
+from bidsapp.models.contrast.aif import parker2006
 
 SHAPE = (6, 6, 4)
 BVALUES = [0, 50, 200, 500, 1000]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidsapp.errors import FitError
-from bidsapp.models.aif import (
+from bidsapp.models.contrast.aif import (
     POPULATION,
     arrival_time,
     bolus_arrival,
@@ -14,9 +14,9 @@ from bidsapp.models.aif import (
     parker2006,
     placed,
 )
-from bidsapp.models.artery import arterial_in, find_artery
-from bidsapp.models.enhancement import Spgr, measured_input, population_input
-from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.models.contrast.artery import arterial_in, find_artery
+from bidsapp.models.contrast.enhancement import Spgr, measured_input, population_input
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 
 SPGR = Spgr(0.004, np.deg2rad(15), 4.5)
 T1_BLOOD = 1.65

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bidsapp.models import Status, fit
-from bidsapp.models.bayes import Prior, learn
+from bidsapp.models.diffusion.bayesian_ivim import Prior, learn
 
 BVALUES = np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0])
 STUDY = np.array([0, 200, 400, 600, 800, 1000.0])

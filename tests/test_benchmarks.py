@@ -10,7 +10,7 @@ from benchmarks import environments, loops, optimum, precision, report, scaling,
 from benchmarks.peers.harness import median_errors
 from benchmarks.settings import Settings
 from bidsapp.models import fit
-from bidsapp.models.convolution import convolve_exponential
+from bidsapp.models.kinetics.convolution import convolve_exponential
 
 TINY = Settings(scale=0.0001)
 

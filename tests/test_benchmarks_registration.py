@@ -15,7 +15,7 @@ from benchmarks.registration import accuracy, engines, followups, quality, trial
 from benchmarks.registration.trials import Trial
 from benchmarks.settings import Settings
 from bidsapp.errors import RegistrationError
-from bidsapp.imaging.recentring import recentre
+from bidsapp.imaging.registration.recentring import recentre
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 from bidsapp.phantom.acquisition import Grid, epi_displacement, sample_distorted

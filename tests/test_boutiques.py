@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bidsapp import arguments
+from bidsapp.cli import options
 from bidsapp.config import version
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def test_the_descriptor_is_what_the_parser_says():
 
 def test_every_option_has_its_place_on_the_command_line(descriptor):
     """Each option of the parser is one input, whose key the command line has exactly once."""
-    wanted = {a.dest for a in arguments.parser()._actions} - {"help", "version"}
+    wanted = {a.dest for a in options.study_parser()._actions} - {"help", "version"}
     assert {i["id"] for i in descriptor["inputs"]} == wanted
     keys = descriptor["command-line"].split()[1:]
     assert sorted(keys) == sorted(i["value-key"] for i in descriptor["inputs"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bidsapp.citation import methods
 from bidsapp.config import Config
 from bidsapp.models.table import DCE_MODELS, IVIM_MODELS
+from bidsapp.reports.methods import methods
 
 CHOICES = [
     *({"aif": aif} for aif in ("roi", "auto", "table", "parker2006", "georgiou2019")),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from datasets import write_description, write_dwi, write_image
 
-from bidsapp.cli import main
-from bidsapp.workflows.engine import MENDED
+from bidsapp.cli.main import main
+from bidsapp.run.engine.multiproc import MENDED
 
 BVALUES = [0, 200, 400, 1000]
 

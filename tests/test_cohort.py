@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp.cli import main
-from bidsapp.cohort import Cohort, analyse, session_labels
-from bidsapp.cohort.dictionary import TABLES
-from bidsapp.cohort.timepoints import place
+from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
-from bidsapp.lesiontables import load_study_table, read_participants, read_traits
+from bidsapp.study.read import load_study_table, read_participants, read_traits
+from bidsapp.study.tables import Cohort, analyse, session_labels
+from bidsapp.study.tables.dictionary import TABLES
+from bidsapp.study.tables.timepoints import place
 
 REFERENCE = Path(__file__).parent / "data" / "reference_cohort"
 

@@ -18,9 +18,9 @@ from bidsapp.bids.derivatives import (
 from bidsapp.bids.records import Session
 from bidsapp.config import Config
 from bidsapp.errors import NotWritable
-from bidsapp.interfaces.fitting import map_names
 from bidsapp.models import MODELS
-from bidsapp.workflows.outputs import map_path, map_sidecar
+from bidsapp.run.graphs.outputs import map_path, map_sidecar
+from bidsapp.run.nodes.fitting import map_names
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, fit, fit_masked
-from bidsapp.models.bayes import Prior
+from bidsapp.models.diffusion.bayesian_ivim import Prior
 
 BVALUES = np.array([0, 10, 20, 40, 80, 200, 400, 600, 800, 1000.0])
 DECAY = 100 * (0.1 * np.exp(-BVALUES * 0.02) + 0.9 * np.exp(-BVALUES * 1e-3)) * np.ones((4, 1))

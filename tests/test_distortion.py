@@ -22,12 +22,12 @@ from bidsapp.bids.records import (
 )
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.distortion import corrected, field_shift, pair_shift
+from bidsapp.imaging.distortion.fieldmap import corrected, field_shift, pair_shift
 from bidsapp.imaging.transforms import apply, write_itk
 from bidsapp.imaging.warps import Shift, read_shift
-from bidsapp.participant import describe
 from bidsapp.phantom.acquisition import reversed_displacement
-from bidsapp.workflows.dwi import init_dwi_wf
+from bidsapp.run.graphs.dwi import init_dwi_wf
+from bidsapp.run.participant import describe
 
 WHERE = grid((3, 3, 5), oblique=(4, -3, 2))
 

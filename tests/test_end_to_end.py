@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bidsapp.bids.validate import describe, run_validator
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 
 PERCENT = {"vp": 100, "ve": 100, "Ktrans": 1, "ADC": 1e3, "f": 1}
 """What brings our units to those of the study's table."""

@@ -10,14 +10,14 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 from nipype.pipeline.engine.utils import load_resultfile
 
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 from bidsapp.errors import MetperfError, UsageError
-from bidsapp.interfaces.fitting import FitDiffusion
-from bidsapp.workflows.engine import (
+from bidsapp.run.engine.multiproc import (
     SurvivingMultiProcPlugin,
     SurvivingSLURMPlugin,
     WaitingSLURMGraphPlugin,
 )
+from bidsapp.run.nodes.fitting import FitDiffusion
 
 BVALUES = [0, 200, 400, 1000]
 

@@ -23,8 +23,8 @@ from faults import (
 )
 from hostile import roi, write_study
 
-from bidsapp.bids.locks import alone
-from bidsapp.lesiontables import read_output
+from bidsapp.run.engine.locks import alone
+from bidsapp.study.read import read_output
 
 pytestmark = pytest.mark.slow
 

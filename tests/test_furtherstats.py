@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bidsapp.errors import BadInput
-from bidsapp.groupstats import (
+from bidsapp.study.statistics import (
     cluster_test,
     discrimination,
     effect_size,

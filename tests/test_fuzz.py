@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bidsapp.arguments import parser, phantom_parser, stats_parser
 from bidsapp.bids.fieldmaps import phase_encoding, readout_time
 from bidsapp.bids.inheritance import read_sidecar
 from bidsapp.bids.query import read_filters
@@ -24,6 +23,7 @@ from bidsapp.bids.sidecar import (
     read_table,
     transmit_scale,
 )
+from bidsapp.cli.options import phantom_parser, stats_parser, study_parser
 from bidsapp.errors import MetperfError
 
 EXAMPLES = int(os.environ.get("METPERF_FUZZ", "60"))
@@ -168,7 +168,7 @@ WORDS = st.lists(
 @given(WORDS)
 def test_any_command_line_is_understood_or_refused(words):
     """Words are taken, or end with 2 (0 for help): no other way."""
-    for made in (parser, stats_parser, phantom_parser):
+    for made in (study_parser, stats_parser, phantom_parser):
         code = 0
         try:
             made().parse_args(words)

@@ -11,7 +11,7 @@ import pytest
 from datasets import dynamic_signal, write_aif_mask, write_dce, write_description, write_roi
 from scipy.stats import spearmanr
 
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 
 CURVES = np.load(Path(__file__).parent / "data" / "dce_gbm_rrift" / "curves.npz")
 VISITS = (1, 2, 3)

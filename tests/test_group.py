@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp.cli import main
-from bidsapp.cohort import GroupResult, analyse, session_labels
-from bidsapp.cohort.dictionary import TABLES as DESCRIBED
+from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse, UsageError
-from bidsapp.group import load_study_table, run_group, run_stats
-from bidsapp.lesiontables import read_output
-from bidsapp.rois import COLUMNS
+from bidsapp.lesions import COLUMNS
+from bidsapp.run.group import load_study_table, run_group, run_stats
+from bidsapp.study.read import read_output
+from bidsapp.study.tables import GroupResult, analyse, session_labels
+from bidsapp.study.tables.dictionary import TABLES as DESCRIBED
 
 STUDY = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
 # parameter -> (model, unit, factor from the study's table to our units)

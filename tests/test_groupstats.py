@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bidsapp.errors import BadInput
-from bidsapp.groupstats import (
+from bidsapp.lesions.response import relative_change, response_category
+from bidsapp.study.statistics import (
     paired_test,
     regression,
     regression_band,
     summary,
     unpaired_test,
 )
-from bidsapp.response import relative_change, response_category
 
 CLASSIC = Path(__file__).parent / "data" / "stats_classic"
 NAN = float("nan")

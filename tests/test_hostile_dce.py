@@ -5,15 +5,15 @@ import pytest
 from hostile import ARTERY, SECONDS, dynamic, raw, rewrite, roi, run, write_study
 
 from bidsapp.errors import FitError
-from bidsapp.models.enhancement import (
+from bidsapp.models.contrast.aif_checks import input_doubts
+from bidsapp.models.contrast.enhancement import (
     Spgr,
     enhancing_curve,
     head_course,
     measured_input,
     to_concentration,
 )
-from bidsapp.models.inputdoubts import input_doubts
-from bidsapp.models.spgr import Conversion, concentration_status
+from bidsapp.models.contrast.spgr import Conversion, concentration_status
 
 SPGR = Spgr(repetition_time=0.004, flip_angle=np.deg2rad(15), relaxivity=4.5)
 TIME = np.array(SECONDS) / 60

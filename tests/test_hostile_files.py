@@ -12,8 +12,8 @@ from bids.layout import BIDSLayout
 from datasets import write_image
 from hostile import dry, raw, rewrite, roi, run, write_study
 
-from bidsapp.bids.contents import examined
-from bidsapp.bids.found import index
+from bidsapp.bids.image_data import examined
+from bidsapp.bids.index import index
 from bidsapp.bids.records import Diffusion, Session
 
 

@@ -21,7 +21,7 @@ from hostile import (
     write_study,
 )
 
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
 LABELS = "space-dwi_seg-enhancing_dseg"
@@ -320,7 +320,7 @@ def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
     def full(*_, **__):
         raise FileNotFoundError("result_fit.pklz") from OSError(errno.ENOSPC, os.strerror(28))
 
-    monkeypatch.setattr("bidsapp.interfaces.fitting.save_fit", full)
+    monkeypatch.setattr("bidsapp.run.nodes.fitting.save_fit", full)
     told = run(root, capsys)
     assert told.code == 73
     assert "No space left on device" in told.err
@@ -349,7 +349,7 @@ def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(root, capsys, monke
     def broken(*_, **__):
         raise FitError("it cannot be")
 
-    monkeypatch.setattr("bidsapp.interfaces.perfusion.measured_input", broken)
+    monkeypatch.setattr("bidsapp.run.nodes.perfusion.measured_input", broken)
     assert run(root, capsys).code == 1
     assert not list((folder / "perf").glob("*_roistats.tsv"))
     assert not list((folder / "perf").glob("*_dcemap.nii.gz"))

@@ -6,7 +6,7 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.correction import correct_diffusion, correct_motion
+from bidsapp.imaging.motion.correction import correct_diffusion, correct_motion
 from bidsapp.imaging.resample import resample_series
 from bidsapp.imaging.transforms import compose, invert
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.masks import brain_mask, centroid, grow, template_brain
-from bidsapp.imaging.quality import Quality, accept, assess, overlap
-from bidsapp.imaging.recentring import mask_fixed, recentre, restore_centre
+from bidsapp.imaging.registration.quality import Quality, accept, assess, overlap
+from bidsapp.imaging.registration.recentring import mask_fixed, recentre, restore_centre
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 
 BRAIN, AFFINE = head().brain, head().affine

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.matching import Coordinates, descend, match, samples_of
-from bidsapp.imaging.sampling import (
+from bidsapp.imaging.registration.matching import Coordinates, descend, match, samples_of
+from bidsapp.imaging.registration.sampling import (
     as_image,
     at_resolution,
     blurred,
@@ -17,9 +17,9 @@ from bidsapp.imaging.sampling import (
     read,
     thinned,
 )
-from bidsapp.imaging.similarity import METRICS, block_of, measure
+from bidsapp.imaging.registration.similarity import METRICS, block_of, measure
+from bidsapp.imaging.registration.uncertainty import INFLATION, expected_error
 from bidsapp.imaging.transforms import apply, compose, translation
-from bidsapp.imaging.uncertainty import INFLATION, expected_error
 
 
 def texture(shape=(40, 40, 40), sigma=2.0, seed=0):
@@ -112,7 +112,7 @@ def test_the_slope_is_the_slope_of_the_cost(metric):
 
 def test_the_local_pearson_correlation_is_the_papers(monkeypatch):
     """Two blocks: the sum of z|z| with the blocks' sizes, z the Fisher transform of r."""
-    monkeypatch.setattr("bidsapp.imaging.similarity.FLAT", 0.0)
+    monkeypatch.setattr("bidsapp.imaging.registration.similarity.FLAT", 0.0)
     rng = np.random.default_rng(2)
     mine, theirs = rng.standard_normal((2, 500)).astype(np.float32)
     theirs = theirs - 0.8 * mine

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion import framewise_displacement, read_volreg
+from bidsapp.imaging.motion.parameters import framewise_displacement, read_volreg
 
 
 def test_one_degree_at_50_mm():

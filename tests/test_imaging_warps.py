@@ -11,7 +11,7 @@ from bidsapp.imaging.labels import label_fractions, resample_labels
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, invert
 from bidsapp.imaging.warps import Shift, chain, read_mapping, read_shift, write_shift
-from bidsapp.rois import lesion_series
+from bidsapp.lesions import lesion_series
 
 WHERE = grid((3, 3, 6), axes=(0, 1, 2), oblique=(8, -3, 5))
 

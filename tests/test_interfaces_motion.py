@@ -7,12 +7,12 @@ from datasets import dynamic_signal
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.derivatives import AverageVolumes
-from bidsapp.interfaces.fitting import FitDiffusion, FitKinetics, read_column
-from bidsapp.interfaces.lesions import LesionCurves
-from bidsapp.interfaces.motion import CorrectMotion, believed
-from bidsapp.interfaces.perfusion import FindArterialInput
 from bidsapp.models import MODELS
+from bidsapp.run.nodes.derivatives import AverageVolumes
+from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
+from bidsapp.run.nodes.lesions import LesionCurves
+from bidsapp.run.nodes.motion import CorrectMotion, believed
+from bidsapp.run.nodes.perfusion import FindArterialInput
 
 
 def marks(folder, outliers):

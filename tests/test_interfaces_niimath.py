@@ -7,7 +7,7 @@ from nipype.pipeline import engine as pe
 from nipype.pipeline.engine.nodes import NodeExecutionError
 
 from bidsapp.errors import RegistrationError
-from bidsapp.interfaces.niimath import Allineate, MotionCorrect
+from bidsapp.run.nodes.niimath import Allineate, MotionCorrect
 
 WHERE = grid((4, 4, 4))
 

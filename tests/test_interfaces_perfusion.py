@@ -9,9 +9,9 @@ import pytest
 from nipype.interfaces.base import isdefined
 
 from bidsapp.errors import BadInput, FitError
-from bidsapp.interfaces.perfusion import FindArterialInput
-from bidsapp.models.aif import POPULATION, parker2006
-from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.models.contrast.aif import POPULATION, parker2006
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
+from bidsapp.run.nodes.perfusion import FindArterialInput
 
 TIME = np.arange(60) * 5.2 / 60
 ACQUISITION = {"repetition_time": 0.004, "flip_angle": 0.26, "relaxivity": 4.5}

@@ -9,14 +9,14 @@ import pytest
 from datasets import write_image
 
 from bidsapp.bids.records import Dynamic, FlipAngleSeries, Rois, Session, TransmitField
-from bidsapp.citation import methods
 from bidsapp.config import Config
 from bidsapp.errors import BadInput
-from bidsapp.interfaces.perfusion import FindArterialInput, SignalToConcentration
-from bidsapp.interfaces.relaxometry import FitT1, ReadB1
-from bidsapp.models.aif import parker2006
-from bidsapp.models.spgr import contrast_r1, spgr_signal
-from bidsapp.workflows.dce import init_dce_wf
+from bidsapp.models.contrast.aif import parker2006
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
+from bidsapp.reports.methods import methods
+from bidsapp.run.graphs.dce import init_dce_wf
+from bidsapp.run.nodes.perfusion import FindArterialInput, SignalToConcentration
+from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
 
 GRID = (3, 2, 2)
 ANGLES = np.deg2rad([2.0, 5.0, 12.0, 20.0])

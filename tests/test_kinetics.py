@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit
-from bidsapp.models.aif import parker2006, plasma_from_blood
-from bidsapp.models.convolution import convolve_exponential, delayed_curves
-from bidsapp.models.exchange import from_response, to_response
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.kinetics.convolution import convolve_exponential, delayed_curves
+from bidsapp.models.kinetics.exchange import from_response, to_response
 
 TIME = np.arange(60) * 5.2 / 60
 PLASMA = plasma_from_blood(parker2006(TIME, 0.5), 0.42)

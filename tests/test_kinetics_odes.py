@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from bidsapp.models import MODELS, Status, fit
-from bidsapp.models.aif import parker2006
+from bidsapp.models.contrast.aif import parker2006
 
 KTRANS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35]
 VE = [0.01, 0.05, 0.1, 0.2, 0.5]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bidsapp.errors import BadInput
-from bidsapp.groupstats import MixedModel, mixed_model, paired_test
+from bidsapp.study.statistics import MixedModel, mixed_model, paired_test
 
 DATA = Path(__file__).parent / "data" / "mixed_models"
 NAN = float("nan")

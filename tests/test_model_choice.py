@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from datasets import dynamic_signal, write_dce, write_description, write_dwi, write_image, write_roi
 
-from bidsapp import arguments
 from bidsapp.bids.records import Diffusion
-from bidsapp.citation import methods
-from bidsapp.cli import main
+from bidsapp.cli import options
+from bidsapp.cli.main import main
 from bidsapp.config import Config
 from bidsapp.errors import FitError
-from bidsapp.interfaces.fitting import FitDiffusion, map_names
-from bidsapp.lesiontables import read_output
 from bidsapp.models import MODELS, DiffusionModel, count_directions
-from bidsapp.models.aif import parker2006
-from bidsapp.models.choice import best_model, choose
+from bidsapp.models.contrast.aif import parker2006
+from bidsapp.models.kinetics.model_choice import best_model, choose
 from bidsapp.models.table import AUTO, DCE_MODELS, IVIM_MODELS, REPORTED, T1_MODELS, kinetic_rows
-from bidsapp.reports.records import read_participant
-from bidsapp.workflows.dwi import diffusion_obstacle, ivim_obstacle
+from bidsapp.reports.methods import methods
+from bidsapp.reports.participant.records import read_participant
+from bidsapp.run.graphs.dwi import diffusion_obstacle, ivim_obstacle
+from bidsapp.run.nodes.fitting import FitDiffusion, map_names
+from bidsapp.study.read import read_output
 
 BVALUES = [0, 10, 30, 60, 100, 200, 400, 600, 800, 800, 800]
 TRUTH = {"f": 0.1, "D": 0.9e-3, "Dstar": 20e-3, "S0": 1000.0}
@@ -53,7 +53,7 @@ def rows_of(path):
 def test_every_model_of_the_table_can_be_chosen(option, names):
     """The parser takes what the table has, and the methods text knows each."""
     for name in names:
-        found = arguments.parser().parse_args(["in", "out", "participant", option, name])
+        found = options.study_parser().parse_args(["in", "out", "participant", option, name])
         assert getattr(found, option[2:].replace("-", "_")) == name
     assert {f"ivim-{n}" for n in IVIM_MODELS} <= MODELS.keys()
     assert {*DCE_MODELS} - {AUTO} <= MODELS.keys()
@@ -65,7 +65,7 @@ def test_the_defaults_are_in_the_table(tmp_path):
     assert settings.ivim_model in IVIM_MODELS
     assert settings.dce_model in DCE_MODELS
     assert settings.t1_model in T1_MODELS
-    assert arguments.parser().parse_args(["in", "out", "group"]).dce_model == settings.dce_model
+    assert options.study_parser().parse_args(["in", "out", "group"]).dce_model == settings.dce_model
 
 
 @pytest.mark.parametrize("model", [*IVIM_MODELS])

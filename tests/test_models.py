@@ -8,9 +8,9 @@ from scipy.optimize import least_squares
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
-from bidsapp.models.aif import bolus_arrival, parker2006, plasma_from_blood
-from bidsapp.models.convolution import convolve_exponential
-from bidsapp.models.spgr import contrast_r1, signal_to_concentration, spgr_signal
+from bidsapp.models.contrast.aif import bolus_arrival, parker2006, plasma_from_blood
+from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
+from bidsapp.models.kinetics.convolution import convolve_exponential
 
 TIME = np.arange(60) * 5.2 / 60
 PLASMA = plasma_from_blood(parker2006(TIME, 0.5), 0.42)

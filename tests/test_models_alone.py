@@ -13,9 +13,9 @@ alone.refuse()
 import importlib, pkgutil
 import numpy as np
 import bidsapp.models as models
-from bidsapp.models.aif import parker2006
+from bidsapp.models.contrast.aif import parker2006
 
-for module in pkgutil.iter_modules(models.__path__, "bidsapp.models."):
+for module in pkgutil.walk_packages(models.__path__, "bidsapp.models."):
     importlib.import_module(module.name)
 time = np.linspace(0, 3, 12)
 designs = {

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit
-from bidsapp.models.aif import parker2006, plasma_from_blood
-from bidsapp.models.bayes import Prior
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.diffusion.bayesian_ivim import Prior
 
 TIME = np.arange(60) * 5.2 / 60
 DESIGNS = {

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bidsapp.imaging.transforms import invert, write_itk
-from bidsapp.reports.movement import in_words, resampled
-from bidsapp.reports.records import Volume
+from bidsapp.reports.participant.movement import in_words, resampled
+from bidsapp.reports.participant.records import Volume
 
 CENTRE = np.array([5.0, -20.0, 30.0])
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bidsapp.errors import FitError
 from bidsapp.models import fit
-from bidsapp.models.noise import floor_gain, noise_level
+from bidsapp.models.diffusion.noise import floor_gain, noise_level
 
 BVALUES = np.array([0, 200, 400, 600, 800, 1000.0])
 

@@ -13,10 +13,10 @@ from browser import CHROMIUM, LACK, LAPTOP, PHONE, chromium, opened, settle
 from test_group import study_rows, write_outputs
 from test_reports import write_derivatives
 
-from bidsapp.group import run_group
-from bidsapp.reports import page as pages
-from bidsapp.reports.blocks import Table, Text
-from bidsapp.reports.participant import build_participant_page
+from bidsapp.reports.page import render as pages
+from bidsapp.reports.page.blocks import Table, Text
+from bidsapp.reports.participant.page import build_participant_page
+from bidsapp.run.group import run_group
 
 REPORTS = ["participant", "troubled", "empty", "group", "table"]
 """A complete participant, one with failures, one without results; the group; a table to sort."""

@@ -14,7 +14,7 @@ from nitransforms.linear import load as load_transform
 from scipy import ndimage
 
 from bidsapp.errors import NotWritable, UsageError
-from bidsapp.models.spgr import signal_to_concentration
+from bidsapp.models.contrast.spgr import signal_to_concentration
 from bidsapp.phantom import write_phantom
 from bidsapp.phantom.physics import RELAXIVITY, TISSUES
 

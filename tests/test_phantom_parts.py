@@ -10,8 +10,8 @@ from scipy import sparse
 
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.models import MODELS, fit
-from bidsapp.models.aif import parker2006, plasma_from_blood
-from bidsapp.models.spgr import signal_to_concentration
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.contrast.spgr import signal_to_concentration
 from bidsapp.phantom import physics, series
 from bidsapp.phantom.acquisition import (
     Grid,

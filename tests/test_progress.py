@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from datasets import write_description, write_dwi
 
-from bidsapp.progress import Lines, progress
-from bidsapp.progress.lines import drawn
-from bidsapp.progress.tally import Tally
+from bidsapp.run.engine import Lines, progress
+from bidsapp.run.engine.progress import drawn
+from bidsapp.run.engine.time_left import Tally
 
 STEPS = ["ses_a.dwi.fit", "ses_a.dwi.load", "ses_b.dwi.fit", "ses_b.dwi.load"]
 ESCAPE = re.compile(r"\x1b\[(\d*)([A-Za-z])|(.)", re.DOTALL)
@@ -296,7 +296,7 @@ def start(root, terminal, processes: int = 1, sessions: str = "a") -> subprocess
     """Run the participant level with this terminal, in a group of its own."""
     words = [str(data_set(root / "bids", sessions)), str(root / "out"), "participant"]
     words += ["--no-motion-correction", "--skip-bids-validation", "--nprocs", str(processes)]
-    command = [sys.executable, "-m", "bidsapp.cli", *words]
+    command = [sys.executable, "-m", "bidsapp.cli.main", *words]
     return subprocess.Popen(command, stderr=terminal.slave, start_new_session=True)
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from test_reports import write_derivatives
 
-from bidsapp.lesiontables import read_quality
-from bidsapp.reports.qualitysection import standing_out
-from bidsapp.reports.qualitytable import COLUMNS, quality_rows, write_quality
-from bidsapp.reports.records import read_participant
+from bidsapp.reports.group.quality import standing_out
+from bidsapp.reports.participant.quality_table import COLUMNS, quality_rows, write_quality
+from bidsapp.reports.participant.records import read_participant
+from bidsapp.study.read import read_quality
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bidsapp.models import Status, fit
-from bidsapp.models.aif import georgiou2019, parker2006
-from bidsapp.models.spgr import signal_to_concentration
+from bidsapp.models.contrast.aif import georgiou2019, parker2006
+from bidsapp.models.contrast.spgr import signal_to_concentration
 
 OSIPI = Path(__file__).parent / "data" / "dce_osipi"
 RRIFT = np.load(Path(__file__).parent / "data" / "dce_gbm_rrift" / "curves.npz")

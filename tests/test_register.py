@@ -9,8 +9,8 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging import register
-from bidsapp.imaging.quality import Verdict
-from bidsapp.imaging.registration import halfway
+from bidsapp.imaging.registration.quality import Verdict
+from bidsapp.imaging.registration.register import halfway
 from bidsapp.imaging.transforms import compose, invert, translation
 
 T1W, DCE = grid((4, 4, 4)), grid((3, 3, 8), axes=(1, 2, 0))

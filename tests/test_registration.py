@@ -19,12 +19,12 @@ from heads import (
 from nipype.interfaces.base import isdefined
 
 from bidsapp.errors import RegistrationError
-from bidsapp.imaging.motion import framewise_displacement
+from bidsapp.imaging.motion.parameters import framewise_displacement
 from bidsapp.imaging.transforms import apply, compose, invert, read_itk, translation, write_itk
-from bidsapp.interfaces.given import TakeTransform
-from bidsapp.interfaces.imaging import ApplyTransform
-from bidsapp.interfaces.registration import BrainMask, Register
-from bidsapp.workflows.motion import init_motion_wf
+from bidsapp.run.graphs.motion import init_motion_wf
+from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.registration import BrainMask, Register
+from bidsapp.run.nodes.user_transform import TakeTransform
 
 T1W = grid((3, 3, 3))
 GRIDS = {
@@ -164,11 +164,11 @@ def test_a_registration_that_failed_is_refused(tmp_path):
 def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
     """Where the own answer is doubtful, niimath's decides: far from it, the registration failed."""
     inputs = write_pair(tmp_path, "dce", np.eye(4))
-    monkeypatch.setattr("bidsapp.imaging.quality.ERROR_MM", (0.0, 2.0))
+    monkeypatch.setattr("bidsapp.imaging.registration.quality.ERROR_MM", (0.0, 2.0))
     for shift, verdict in ((0.2, "doubtful"), (9.0, None)):
         answer = (translation([shift, 0, 0]), -1.0)
         monkeypatch.setattr(
-            "bidsapp.interfaces.registration.allineate", lambda *_, a=answer, **__: a
+            "bidsapp.run.nodes.registration.allineate", lambda *_, a=answer, **__: a
         )
         if verdict:
             _, quality = node(tmp_path / "a", "dce", **inputs)
@@ -183,7 +183,7 @@ def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
     """AFNI's code does not say how sure it is: an answer far from ours has failed."""
     inputs = write_pair(tmp_path, "dce", np.eye(4))
     answer = (translation([9, 0, 0]), -1.0)
-    monkeypatch.setattr("bidsapp.interfaces.registration.allineate", lambda *_, **__: answer)
+    monkeypatch.setattr("bidsapp.run.nodes.registration.allineate", lambda *_, **__: answer)
     with pytest.raises(RegistrationError, match=r"\d\.\d mm from the other engine"):
         node(tmp_path / "a", "dce", engine="niimath", **inputs)
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit
-from bidsapp.models.spgr import (
+from bidsapp.models.contrast.spgr import (
     Conversion,
     concentration_status,
     contrast_r1,

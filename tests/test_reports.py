@@ -17,18 +17,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.errors import BadInput, NotWritable
-from bidsapp.reports import figures, images, page
-from bidsapp.reports.arteryfigure import ArterialInput, arterial_input
-from bidsapp.reports.figures import DISPLAY, Curve, Motion, Series
-from bidsapp.reports.findings import findings
-from bidsapp.reports.group import SECTIONS as GROUP_SECTIONS
-from bidsapp.reports.images import Panel
-from bidsapp.reports.page import script_hash, section_rows
-from bidsapp.reports.participant import build_participant_page, verdict
-from bidsapp.reports.records import load_volume, read_participant
-from bidsapp.reports.sections import SECTIONS
-from bidsapp.reports.slices import panel
-from bidsapp.rois import COLUMNS
+from bidsapp.lesions import COLUMNS
+from bidsapp.reports.figures import curves as figures
+from bidsapp.reports.figures import images
+from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.curves import DISPLAY, Curve, Motion, Series
+from bidsapp.reports.figures.images import Panel
+from bidsapp.reports.group.page import SECTIONS as GROUP_SECTIONS
+from bidsapp.reports.page import render as page
+from bidsapp.reports.page.render import script_hash, section_rows
+from bidsapp.reports.participant.findings import findings
+from bidsapp.reports.participant.page import build_participant_page, verdict
+from bidsapp.reports.participant.records import load_volume, read_participant
+from bidsapp.reports.participant.sections import SECTIONS
+from bidsapp.reports.participant.slices import panel
 
 SHAPE = (24, 28, 20)
 SESSIONS = {"ses-baseline": "-5", "ses-1week": "7", "ses-followup": "n/a"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput
-from bidsapp.rois import (
+from bidsapp.lesions import (
     COLUMNS,
     as_labels,
     lesion_series,

@@ -14,7 +14,7 @@ from hostile import dry, edit_json, raw, roi, run, write_study
 
 from bidsapp.bids.derivatives import Namer, compress_image
 from bidsapp.bids.query import Query
-from bidsapp.interfaces.niimath import Allineate
+from bidsapp.run.nodes.niimath import Allineate
 
 SOURCES = sorted((Path(__file__).parent.parent / "bidsapp").rglob("*.py"))
 SECRETS = ("Jane Doe", "1970-01-01T", "09:41:07", "SN12345", "St Elsewhere")

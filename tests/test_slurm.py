@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from datasets import write_description
 
-from bidsapp import arguments
-from bidsapp.cli import main
-from bidsapp.slurm import measured
-from bidsapp.slurmarguments import run_words, slurm_parser
+from bidsapp.cli import options
+from bidsapp.cli.main import main
+from bidsapp.cli.slurm_options import run_words, slurm_parser
+from bidsapp.cli.slurm_scripts import measured
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_relative_option_of_the_cluster_is_kept(bids):
 
 def switches():
     """Every option of a study that takes no value."""
-    actions = arguments.parser()._actions
+    actions = options.study_parser()._actions
     own = {"help", "version", "skip_bids_validation"}
     return [a.option_strings[0] for a in actions if a.nargs == 0 and a.dest not in own]
 
@@ -158,8 +158,8 @@ def test_no_switch_is_lost_on_the_way(switch):
     words = run_words(parser, parser.parse_args(["bids", "out", switch]))
     assert len(words) == 1
     study = ["bids", "out", "participant"]
-    told = arguments.parser().parse_args([*study, *words])
-    assert told == arguments.parser().parse_args([*study, switch])
+    told = options.study_parser().parse_args([*study, *words])
+    assert told == options.study_parser().parse_args([*study, switch])
 
 
 @pytest.mark.parametrize(

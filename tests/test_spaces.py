@@ -23,24 +23,24 @@ from bidsapp.bids.records import (
     Transform,
     TransmitField,
 )
-from bidsapp.cli import main
+from bidsapp.cli.main import main
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import compose, invert, translation, write_itk
-from bidsapp.interfaces.fractions import LesionFractions
-from bidsapp.interfaces.given import TakeTransform
-from bidsapp.interfaces.lesions import RoiStatistics
-from bidsapp.interfaces.t1wgrid import PutBack, SeriesOnT1w
 from bidsapp.models import MODELS
-from bidsapp.models.aif import parker2006
-from bidsapp.models.spgr import contrast_r1, spgr_signal
-from bidsapp.participant import describe
-from bidsapp.workflows.dce import init_dce_wf
-from bidsapp.workflows.dwi import init_dwi_wf
-from bidsapp.workflows.outputs import lesion_rois
-from bidsapp.workflows.series import Alignment, series_inputnode
-from bidsapp.workflows.t1wgrid import connect_fit_grid
+from bidsapp.models.contrast.aif import parker2006
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
+from bidsapp.run.graphs.dce import init_dce_wf
+from bidsapp.run.graphs.dwi import init_dwi_wf
+from bidsapp.run.graphs.outputs import lesion_rois
+from bidsapp.run.graphs.series import Alignment, series_inputnode
+from bidsapp.run.graphs.t1w_grid import connect_fit_grid
+from bidsapp.run.nodes.lesion_fractions import LesionFractions
+from bidsapp.run.nodes.lesions import RoiStatistics
+from bidsapp.run.nodes.t1w_grid import PutBack, SeriesOnT1w
+from bidsapp.run.nodes.user_transform import TakeTransform
+from bidsapp.run.participant import describe
 
 T1W = (np.diag([2.0, 2, 2, 1]), (20, 22, 18))
 SERIES = (np.array([[2.0, 0, 0, 1], [0, 2, 0, -2], [0, 0, 5, 2], [0, 0, 0, 1]]), (20, 24, 8))

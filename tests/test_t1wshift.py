@@ -11,14 +11,14 @@ from test_distortion import WHERE, brain, distorted, image, places, true_shift
 from bidsapp.bids.records import Diffusion, Distortion, FieldSource, Session, Transform
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.sampling import Image
-from bidsapp.imaging.t1wshift import t1w_cost, t1w_shift
+from bidsapp.imaging.distortion.t1w import t1w_cost, t1w_shift
+from bidsapp.imaging.registration.sampling import Image
 from bidsapp.imaging.transforms import apply, invert, write_itk
 from bidsapp.imaging.warps import read_shift
-from bidsapp.interfaces.distortion import EstimateShift
-from bidsapp.interfaces.registration import Register
-from bidsapp.workflows.distortion import distortion_lack, distortion_problem, field_source
-from bidsapp.workflows.dwi import init_dwi_wf
+from bidsapp.run.graphs.distortion import distortion_lack, distortion_problem, field_source
+from bidsapp.run.graphs.dwi import init_dwi_wf
+from bidsapp.run.nodes.distortion import EstimateShift
+from bidsapp.run.nodes.registration import Register
 
 FINE = grid((2, 2, 2))
 AXIS = 1

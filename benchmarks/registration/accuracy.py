@@ -10,7 +10,7 @@ from benchmarks.heads import STRESSES
 from benchmarks.registration.trials import WRONG, Trial, run_all, summary
 from benchmarks.report import Section
 from benchmarks.settings import Settings
-from bidsapp.reports.style import DATA, EDGE, styled
+from bidsapp.reports.page.style import DATA, EDGE, styled
 
 KINDS = ("b0", "dce")
 STARTS, STRESSED = 40, 12

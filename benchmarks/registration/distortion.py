@@ -10,10 +10,10 @@ from benchmarks.peers.harness import clock
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.imaging import register
-from bidsapp.imaging.t1wshift import t1w_shift
+from bidsapp.imaging.distortion.t1w import t1w_shift
 from bidsapp.imaging.transforms import Matrix, apply
 from bidsapp.imaging.warps import Shift
-from bidsapp.reports.style import DATA, EDGE, styled
+from bidsapp.reports.page.style import DATA, EDGE, styled
 
 PAIRS = 8
 STRENGTHS = (0.0, 1.0, 2.0, 4.0)

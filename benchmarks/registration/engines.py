@@ -18,8 +18,8 @@ from benchmarks.registration.trials import WRONG, Trial
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.imaging.masks import centroid, grow
-from bidsapp.imaging.recentring import recentre, restore_centre
-from bidsapp.reports.style import INK, styled
+from bidsapp.imaging.registration.recentring import recentre, restore_centre
+from bidsapp.reports.page.style import INK, styled
 
 PAIRS = 6
 MARGIN = 3.0

@@ -10,7 +10,7 @@ from benchmarks.heads import KINDS, SPOILT, STRESSES
 from benchmarks.registration.trials import FLAGS, WRONG, Trial, run_all
 from benchmarks.report import Section
 from benchmarks.settings import Settings
-from bidsapp.reports.style import ACCENT, DATA, EDGE, styled
+from bidsapp.reports.page.style import ACCENT, DATA, EDGE, styled
 
 PLAIN, STRESSED, RUINED = 20, 4, 6
 WRONG_METRIC = {"b0": "lpp", "dce": "lpc"}

@@ -13,7 +13,7 @@ from benchmarks.registration.trials import Trial
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.imaging.transforms import apply
-from bidsapp.reports.style import styled
+from bidsapp.reports.page.style import styled
 
 PAIRS = 3
 TEXT = """The largest distance over the brain between where two runs on one pair take a point, mm,

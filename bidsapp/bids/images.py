@@ -15,7 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bidsapp.bids.files import check_there
+from bidsapp.bids.text_files import check_there
 from bidsapp.errors import BadInput
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, zlib.error)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bidsapp.bids.files import read_text
+from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import bids.layout
 import nibabel as nib
 
-from bidsapp.bids.doubts import participant_doubts, session_doubts, unlike
+from bidsapp.bids.checks import participant_doubts, session_doubts, unlike
 from bidsapp.bids.fieldmaps import read_distortion
-from bidsapp.bids.found import Found, example, found_in, index, readable
+from bidsapp.bids.index import Found, example, found_in, index, readable
 from bidsapp.bids.inheritance import companions
 from bidsapp.bids.records import (
     Diffusion,
@@ -26,7 +26,7 @@ from bidsapp.bids.records import (
     Transform,
     TransmitField,
 )
-from bidsapp.bids.rois import find_lesions, read_labels
+from bidsapp.bids.roi_tables import find_lesions, read_labels
 from bidsapp.bids.sidecar import (
     as_number,
     b_values,

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bidsapp.bids.files import read_text
+from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}

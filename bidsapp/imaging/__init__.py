@@ -1,5 +1,5 @@
 """Images and where they lie: images and affines in, images and matrices out."""
 
-from bidsapp.imaging.registration import Registration, register
+from bidsapp.imaging.registration.register import Registration, register
 
 __all__ = ["Registration", "register"]

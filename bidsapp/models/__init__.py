@@ -3,10 +3,10 @@
 `fit` fits any row of `MODELS` to an array of any shape; nothing here knows of files or BIDS.
 """
 
-from bidsapp.models.base import Fit, Model, Parameter, Status
-from bidsapp.models.diffusion import combine_directions
-from bidsapp.models.estimators import DiffusionModel, IvimFit, IvimModel, count_directions
+from bidsapp.models.diffusion.adc import combine_directions
+from bidsapp.models.dipy_interface import DiffusionModel, IvimFit, IvimModel, count_directions
 from bidsapp.models.fitting import fit, fit_masked
+from bidsapp.models.solver.base import Fit, Model, Parameter, Status
 from bidsapp.models.table import MODELS
 
 __all__ = [

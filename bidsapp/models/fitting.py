@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.base import Array, Fit, Model, Prepared, Status, Values
-from bidsapp.models.design import by_voxel, check_counts, check_design, real
-from bidsapp.models.parallel import empty, for_each, shared_empty
+from bidsapp.models.solver.base import Array, Fit, Model, Prepared, Status, Values
+from bidsapp.models.solver.design import by_voxel, check_counts, check_design, real
+from bidsapp.models.solver.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
 
 CHUNK = 8192

@@ -1,9 +1,14 @@
 """The table of models: a new model is one function and one row in its module."""
 
 from bidsapp.errors import FitError
-from bidsapp.models import bayes, diffusion, exchange, ivim, pharmacokinetics, relaxometry
-from bidsapp.models.base import Model
-from bidsapp.models.delay import with_delay
+from bidsapp.models.contrast import relaxometry
+from bidsapp.models.diffusion import adc as diffusion
+from bidsapp.models.diffusion import bayesian_ivim as bayes
+from bidsapp.models.diffusion import ivim
+from bidsapp.models.kinetics import exchange
+from bidsapp.models.kinetics import tofts as pharmacokinetics
+from bidsapp.models.kinetics.delay import with_delay
+from bidsapp.models.solver.base import Model
 
 _KINETIC = (*pharmacokinetics.MODELS, *exchange.MODELS)
 _ROWS = (

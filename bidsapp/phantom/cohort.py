@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp.errors import BadInput, UsageError
-from bidsapp.lesiontables import STUDY_UNITS, load_study_table
+from bidsapp.study.read import STUDY_UNITS, load_study_table
 
 FACTORS = {"vp": 1e-2, "Ktrans": 1.0, "ve": 1e-2, "ADC": 1e-3, "f": 1.0}
 """From the units of the study table to ours."""
@@ -82,7 +82,7 @@ def read_cohort(path: Path, participants: int | None = None) -> list[Participant
     Parameters
     ----------
     path : Path
-        As `bidsapp.lesiontables.load_study_table` reads it, in the study's units.
+        As `bidsapp.study.read.load_study_table` reads it, in the study's units.
     participants : int, optional
         How many to take, from the top; default all.
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
-from bidsapp.cohort import COLUMNS
 from bidsapp.errors import NotWritable, UsageError, WorkerKilled
-from bidsapp.lesiontables import STUDY_UNITS
 from bidsapp.phantom import sidecars
 from bidsapp.phantom.cohort import Participant, draw_cohort, read_cohort, study_rows
 from bidsapp.phantom.files import MASKS, TRUTH
 from bidsapp.phantom.participant import Settings, write_participant
 from bidsapp.phantom.series import PROTOCOLS
+from bidsapp.study.read import STUDY_UNITS
+from bidsapp.study.tables import COLUMNS
 
 DRAWN = 3
 """Participants of a cohort that is drawn, unless asked otherwise."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp.bids.derivatives import to_tsv, write_bytes
-from bidsapp.models.aif import plasma_from_blood
+from bidsapp.models.contrast.aif import plasma_from_blood
 from bidsapp.phantom import sidecars
 from bidsapp.phantom.anatomy import Anatomy
 from bidsapp.phantom.cohort import Session

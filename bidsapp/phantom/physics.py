@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from bidsapp.models import MODELS
-from bidsapp.models.aif import parker2006, plasma_from_blood
-from bidsapp.models.spgr import contrast_r1, spgr_signal
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 
 Array = NDArray[np.float64]
 

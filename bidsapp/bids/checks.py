@@ -1,0 +1,132 @@
+"""What is used and may mislead: headers, ROIs and tables that do not fit one another."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp.bids.images import orientation_doubt
+from bidsapp.bids.records import Rois, Session
+from bidsapp.bids.roi_tables import read_labels
+
+
+def session_doubts(session: Session) -> Iterator[str]:
+    """Yield a warning for each thing in a session's files that may mislead.
+
+    Parameters
+    ----------
+    session
+        Whose images have been checked.
+    """
+    images = [
+        session.t1w,
+        session.diffusion and session.diffusion.image,
+        session.dynamic and session.dynamic.image,
+    ]
+    yield from filter(None, (orientation_doubt(path) for path in images if path))
+    for rois in (*session.enhancing, *session.whole):
+        yield from _roi_doubts(rois)
+    if session.dynamic:
+        steps = np.diff(session.dynamic.times) * 60
+        if len(steps) and steps.max() > 3 * np.median(steps):
+            yield (
+                f"{session.dynamic.image.name}: {steps.max():g} s lie between two frames, "
+                f"{np.median(steps):g} s between most"
+            )
+
+
+def _roi_doubts(rois: Rois) -> Iterator[str]:
+    """Yield what is odd about the labels of an ROI image."""
+    labels, name = read_labels(rois.image), rois.image.name
+    listed = {lesion.index for lesion in rois.lesions}
+    there = set(np.unique(labels[labels > 0]).tolist())
+    if unlisted := sorted(there - listed):
+        yield f"{name}: label {_list(unlisted)} is not in its table, so it is not measured"
+    if listed and not there & listed:
+        yield f"{name}: holds no voxel of any lesion: all are taken to be gone"
+    rim = labels.copy()
+    rim[tuple(slice(1, -1) if n > 2 else slice(None) for n in labels.shape)] = 0
+    if cut := sorted(set(np.unique(rim[rim > 0]).tolist()) & listed):
+        yield f"{name}: lesion {_list(cut)} touches the edge of the image: it may be cut off"
+
+
+def unlike(session: Session) -> tuple[Session, list[str]]:
+    """Return a session without the ROIs that do not share the grid they should, and why.
+
+    Parameters
+    ----------
+    session
+        Whose images have been checked.
+    """
+    grids: dict[str, Path | None] = {
+        "T1w": session.t1w,
+        "dwi": session.diffusion.image if session.diffusion else None,
+        "dce": session.dynamic.image if session.dynamic else None,
+    }
+    drawn = {*session.enhancing, *session.whole}
+    if session.artery and session.artery.space == "dce":
+        drawn.add(session.artery)
+    told = {rois: _apart(rois.image, grids[rois.space]) for rois in drawn}
+    bad = {rois for rois, why in told.items() if why}
+    fitting = replace(
+        session,
+        enhancing=tuple(r for r in session.enhancing if r not in bad),
+        whole=tuple(r for r in session.whole if r not in bad),
+        artery=None if session.artery in bad else session.artery,
+    )
+    return fitting, sorted(filter(None, told.values()))
+
+
+def _apart(image: Path, other: Path | None) -> str:
+    """Return how the grid of an image differs from another's; nothing if it does not."""
+    if other is None:
+        return ""
+    mine, its = nib.load(image), nib.load(other)
+    shape, wanted = mine.shape[:3], its.shape[:3]
+    where = f"{image}: its grid is not that of {other.name}"
+    remedy = "resample the ROI on it, or name its space"
+    if shape != wanted:
+        return f"{where}: {shape} voxels, not {wanted}; {remedy}"
+    apart = float(np.abs(mine.affine - its.affine).max())
+    return f"{where}: it lies up to {apart:.3g} mm elsewhere; {remedy}" if apart > 1e-2 else ""
+
+
+def participant_doubts(
+    sessions: Sequence[Session], days: Mapping[str, float], folders: Iterable[str]
+) -> Iterator[str]:
+    """Yield a warning where sessions do not fit one another or their table.
+
+    Parameters
+    ----------
+    sessions
+        Those selected, in the order of time.
+    days
+        By label, from the participant's table.
+    folders
+        Labels of all sessions that have files.
+    """
+    have = set(folders)
+    if strangers := sorted(days.keys() - have):
+        yield f"sessions.tsv names ses-{', ses-'.join(strangers)}, which has no files: misnamed?"
+    if days and (without := sorted(have - days.keys())):
+        yield f"sessions.tsv has no day for ses-{', ses-'.join(without)}: its place in time is open"
+    for kind in ("enhancing", "whole"):
+        listed = {s.id: _listed(s, kind) for s in sessions if getattr(s, kind)}
+        known: set[int] = set().union(*listed.values())
+        for name, lesions in listed.items():
+            if lacking := sorted(known - lesions):
+                yield (
+                    f"{name}: its {kind} ROI table has no lesion {_list(lacking)}, which another "
+                    "session has: gone, new, or numbered otherwise?"
+                )
+
+
+def _listed(session: Session, kind: str) -> set[int]:
+    return {lesion.index for rois in getattr(session, kind) for lesion in rois.lesions}
+
+
+def _list(numbers: Sequence[int]) -> str:
+    text = ", ".join(map(str, numbers[:5]))
+    return f"{text}, ..." if len(numbers) > 5 else text

@@ -1,0 +1,62 @@
+"""Lesions of an ROI image: the table beside it, its labels, and whether both agree."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.bids.images import UNREADABLE
+from bidsapp.bids.records import Lesion
+from bidsapp.bids.sidecar import read_table
+from bidsapp.errors import BadInput
+from bidsapp.lesions import as_labels
+
+
+def find_lesions(image: Path) -> tuple[Lesion, ...]:
+    """Return the lesions of the table beside a label image; without one, those of its labels.
+
+    Raises
+    ------
+    BadInput
+        If the table or the labels cannot be used.
+    """
+    labels = read_labels(image)
+    table = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    if not table.exists() and not table.is_symlink():
+        return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
+    lesions: dict[int, Lesion] = {}
+    rows = read_table(table, ("index", "name"))
+    _check_columns(table, rows[0] if rows else {})
+    for row in rows:
+        index = row["index"].strip()
+        if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
+            raise BadInput(f"{table}: index {index!r} is no whole number from 1")
+        if int(index) in lesions:
+            raise BadInput(f"{table}: index {index} stands twice; each lesion has a number")
+        excluded = row.get("excluded", "0").strip().lower() in ("1", "true", "yes")
+        lesions[int(index)] = Lesion(int(index), row["name"], excluded)
+    return tuple(lesions.values())
+
+
+def _check_columns(table: Path, columns: Iterable[str]) -> None:
+    """Complain of a column that looks like ``excluded`` and is not: its lesions would count."""
+    for name in columns:
+        if name != "excluded" and name.strip().lower().startswith("exclu"):
+            raise BadInput(f"{table}: column {name!r} is not known; call it 'excluded'")
+
+
+def read_labels(image: Path) -> NDArray[np.int32]:
+    """Return the labels of an ROI image; what is not finite is none.
+
+    Raises
+    ------
+    BadInput
+        If it is damaged or its labels are no whole numbers.
+    """
+    try:
+        values = np.asanyarray(nib.load(image).dataobj)
+    except UNREADABLE as error:
+        raise BadInput(f"{image}: is damaged ({error}); copy or convert it again") from error
+    return as_labels(values[..., 0] if values.ndim == 4 else values, str(image))

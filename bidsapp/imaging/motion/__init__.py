@@ -1,0 +1,1 @@
+"""Motion within a series: estimated volume by volume, corrected in one interpolation."""

@@ -1,0 +1,33 @@
+"""Maps and lesion labels in, a tidy table of lesion values out."""
+
+from bidsapp.lesions.regions import (
+    as_labels,
+    lesion_series,
+    volume_ml,
+    voxel_ml,
+    weighted_course,
+)
+from bidsapp.lesions.summary import (
+    COLUMNS,
+    PERCENTILES,
+    Array,
+    Summary,
+    mean_error,
+    summarise,
+    summarise_weighted,
+)
+
+__all__ = [
+    "COLUMNS",
+    "PERCENTILES",
+    "Array",
+    "Summary",
+    "as_labels",
+    "lesion_series",
+    "mean_error",
+    "summarise",
+    "summarise_weighted",
+    "volume_ml",
+    "voxel_ml",
+    "weighted_course",
+]

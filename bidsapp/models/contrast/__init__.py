@@ -1,0 +1,1 @@
+"""From signal to concentration: SPGR, relaxation times, the arterial input."""

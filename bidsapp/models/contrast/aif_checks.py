@@ -1,0 +1,74 @@
+"""What makes an arterial input doubtful: its course against physiology and the tissue's."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp.errors import FitError
+from bidsapp.models.contrast.aif import arrival_time
+from bidsapp.models.contrast.artery import EARLY
+from bidsapp.models.solver.base import Array
+
+_LOWEST = 1.0
+"""Peak of blood's concentration that is believed of an artery, mM."""
+_FEWEST_AFTER = 5
+"""Frames from the arrival on that tell a washout."""
+_FLAT, _FLAT_FRAMES = 0.005, 3
+"""How alike successive frames at the peak are where the range of the signal ends."""
+_DROP = -0.05
+"""Concentration after the arrival that noise does not explain, mM; a lost signal gives -0.13."""
+
+
+def input_doubts(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[str]:
+    """Return in words what is odd about a measured arterial input.
+
+    Parameters
+    ----------
+    blood : (N,) array, mM
+    time : (N,) array, min
+    tissue : (N,) array
+        Mean course of the head, of any unit.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing is odd.
+
+    Examples
+    --------
+    >>> time = np.arange(12) / 12
+    >>> sharp = np.array([0, 0, 0, 0, 6, 4, 2, 1.5, 1.4, 1.3, 1.2, 1.1])
+    >>> tissue = np.array([0, 0, 0, 0, 1, 2, 3, 3.4, 3.6, 3.5, 3.4, 3.3])
+    >>> input_doubts(sharp, time, tissue)
+    []
+    >>> input_doubts(sharp / 20, time, tissue)
+    ['its peak is 0.3 mM, an artery has 1 mM or more: a vein, or half a voxel of tissue?']
+    """
+    curve, moments = np.asarray(blood, float), np.asarray(time, float)
+    return list(_doubts(curve, moments, np.asarray(tissue, float)))
+
+
+def _doubts(blood: Array, time: Array, tissue: Array) -> Iterator[str]:
+    peak = float(blood.max())
+    if peak < _LOWEST:
+        yield (
+            f"its peak is {peak:.2g} mM, an artery has {_LOWEST:g} mM or more: a vein, or half a "
+            "voxel of tissue?"
+        )
+    try:
+        begins, follows = arrival_time(blood, time), arrival_time(tissue, time)
+    except FitError:
+        return
+    late = begins - follows
+    if late > EARLY:
+        yield f"it arrives {late * 60:.0f} s after the tissue: a vein?"
+    after = int((time >= begins).sum())
+    if after < _FEWEST_AFTER:
+        yield f"only {after} frames come after its arrival: they tell no washout"
+    flat = int((blood >= (1 - _FLAT) * peak).sum())
+    if flat >= _FLAT_FRAMES:
+        yield f"{flat} frames are as high as its peak: cut off at the end of the signal's range?"
+    fallen = int((blood[time >= begins] < _DROP).sum())
+    if fallen:
+        yield f"{fallen} frames lie below its baseline: has the signal dropped out?"

@@ -1,0 +1,275 @@
+"""From the signal of a dynamic series to concentrations in tissue and artery."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp.errors import FitError
+from bidsapp.models.contrast.aif import (
+    POPULATION,
+    bolus_arrival,
+    placed,
+    plasma_from_blood,
+)
+from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
+from bidsapp.models.solver.base import Array
+
+_ENHANCING = 0.02
+_FRAMES_SEEN = 3
+
+
+@dataclass(frozen=True)
+class Spgr:
+    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM.
+
+    The flip angle is one number, or (...) for each voxel: the nominal times B1.
+    """
+
+    repetition_time: float
+    flip_angle: float | Array
+    relaxivity: float
+
+
+@dataclass(frozen=True)
+class ArterialInput:
+    """Arterial input: times (N,) min, blood and plasma (N,) mM, and the frames before arrival."""
+
+    time: Array
+    blood: Array
+    plasma: Array
+    baseline_frames: int
+
+
+def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spgr: Spgr) -> Array:
+    """Return concentrations; the mean of the first frames is the signal without agent.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+    baseline_frames
+        How many frames come before the contrast agent.
+    t1 : (...) array, s
+    spgr
+        The acquisition.
+
+    Returns
+    -------
+    (..., N) array, mM
+
+    References
+    ----------
+    Schabel and Parker, Phys Med Biol 2008, doi:10.1088/0031-9155/53/9/010.
+
+    Examples
+    --------
+    >>> spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    >>> float(to_concentration([5.0, 5.0, 10.0], 2, 1.6, spgr)[2].round(3))
+    0.161
+    """
+    data = np.asarray(signal, float)
+    return signal_to_concentration(
+        data,
+        data[..., :baseline_frames].mean(axis=-1),
+        t1=t1,
+        repetition_time=spgr.repetition_time,
+        flip_angle=spgr.flip_angle,
+        relaxivity=spgr.relaxivity,
+    )
+
+
+def enhancing_curve(signal: ArrayLike) -> Array:
+    """Return the course of the voxels that enhance most, to find the bolus where no artery is.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+
+    Returns
+    -------
+    (N,) array
+        Median over the 2 % of voxels, among those brighter than the mean, whose second half lies
+        highest above their first frames; medians, so that spikes of noise do not count.
+
+    Examples
+    --------
+    >>> course = enhancing_curve(np.ones((100, 6)) + np.eye(100)[:, :1] * [0, 0, 0, 5, 3, 3])
+    >>> int(course.argmax())
+    3
+    """
+    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
+    voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
+    late = bright[:, bright.shape[1] // 2 :]
+    rise = np.median(late, axis=1) - np.median(bright[:, :_FRAMES_SEEN], axis=1)
+    course: Array = np.median(bright[rise >= np.quantile(rise, 1 - _ENHANCING)], axis=0)
+    return course
+
+
+def head_course(signal: ArrayLike) -> Array:
+    """Return the mean course of voxels brighter than the mean at first: of tissue, to compare with.
+
+    Parameters
+    ----------
+    signal : (..., N) array
+
+    Returns
+    -------
+    (N,) array
+
+    Examples
+    --------
+    >>> head_course([[0, 0, 0], [4, 4, 6], [4, 4, 8], [np.nan, 9, 9]])
+    array([4., 4., 7.])
+    """
+    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
+    voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    course: Array = voxels[voxels[:, 0] >= voxels[:, 0].mean()].mean(axis=0)
+    return course
+
+
+def baseline_of(curve: Array, given: int) -> int:
+    """Return the frames before the bolus: those given, if the series has more, or those found.
+
+    Parameters
+    ----------
+    curve : (N,) array
+    given
+        Zero to find them.
+
+    Raises
+    ------
+    FitError
+        If the number given leaves no frame for the bolus.
+
+    Examples
+    --------
+    >>> baseline_of(np.array([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5]), 3)
+    3
+    """
+    if given >= len(curve):
+        raise FitError(f"--baseline-frames is {given}, but the series has {len(curve)} frames")
+    return given or bolus_arrival(curve)
+
+
+def measured_input(
+    artery: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    haematocrit: float,
+    baseline_frames: int = 0,
+) -> ArterialInput:
+    """Return the arterial input that the mean signal of an artery shows.
+
+    Parameters
+    ----------
+    artery : (N,) array
+        Mean signal of the artery's voxels.
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    haematocrit : float
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    ArterialInput
+
+    Raises
+    ------
+    FitError
+        If no bolus is found, or the signal exceeds what any concentration gives.
+
+    References
+    ----------
+    Schabel and Parker, Phys Med Biol 2008, doi:10.1088/0031-9155/53/9/010.
+
+    Examples
+    --------
+    >>> spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    >>> found = measured_input([10, 10, 10, 10, 50, 40], np.arange(6) / 12, t1_blood=1.65,
+    ...                        spgr=spgr, haematocrit=0.42)
+    >>> found.baseline_frames
+    3
+    """
+    signal = np.asarray(artery, float)
+    frames = baseline_of(signal, baseline_frames)
+    blood = to_concentration(signal, frames, t1_blood, spgr)
+    if not np.isfinite(blood).all():
+        bad = np.flatnonzero(~np.isfinite(blood)).tolist()
+        raise FitError(
+            f"the artery's signal at frames {bad} is beyond what any concentration gives; "
+            f"check the AIF mask, the flip angle, TR and --t1-blood ({t1_blood:g} s)"
+        )
+    plasma = plasma_from_blood(blood, haematocrit)
+    return ArterialInput(np.asarray(time, float), blood, plasma, frames)
+
+
+def population_input(
+    name: str,
+    curve: ArrayLike,
+    time: ArrayLike,
+    *,
+    t1_blood: float,
+    spgr: Spgr,
+    haematocrit: float,
+    baseline_frames: int = 0,
+) -> ArterialInput:
+    """Return a population's arterial input that arrives when a measured curve rises.
+
+    Parameters
+    ----------
+    name
+        A key of `POPULATION`.
+    curve : (N,) array
+        Signal that enhances, for the arrival.
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    haematocrit : float
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    ArterialInput
+        It may arrive between two frames.
+
+    Raises
+    ------
+    FitError
+        If the curve shows no bolus.
+
+    Notes
+    -----
+    The signal that the function would give in pure blood, shifted and scaled, is fitted to the
+    rise of the curve: see `bidsapp.models.contrast.aif.placed`.
+
+    References
+    ----------
+    Parker et al., Magn Reson Med 2006, doi:10.1002/mrm.21066.
+    Georgiou et al., Magn Reson Med 2019, doi:10.1002/mrm.27524.
+
+    Examples
+    --------
+    >>> rise = [1, 1, 1, 1, 5, 4]
+    >>> found = population_input("parker2006", rise, np.arange(6) / 12, t1_blood=1.65,
+    ...                          spgr=Spgr(0.004, 0.26, 4.5), haematocrit=0.42)
+    >>> found.baseline_frames
+    3
+    """
+    moments, measured = np.asarray(time, float), np.asarray(curve, float)
+    function = POPULATION[name]
+
+    def shape(at: Array, arrival: float) -> Array:
+        r1 = contrast_r1(function(at, arrival), t1_blood, spgr.relaxivity)
+        return spgr_signal(r1, spgr.repetition_time, spgr.flip_angle)
+
+    frames = baseline_of(measured, baseline_frames)
+    blood = function(moments, placed(shape, measured, moments, baseline_frames))
+    return ArterialInput(moments, blood, plasma_from_blood(blood, haematocrit), frames)

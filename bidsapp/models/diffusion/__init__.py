@@ -1,0 +1,1 @@
+"""Diffusion models: ADC and IVIM, their priors and their noise."""

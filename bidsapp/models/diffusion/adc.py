@@ -1,0 +1,284 @@
+"""Diffusion in closed form: ADC, and the asymptotic fit of intravoxel incoherent motion (IVIM)."""
+
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bidsapp.errors import FitError
+from bidsapp.models.diffusion import noise
+from bidsapp.models.diffusion.decay import ADC, B_ZERO, S0, D, F, decay, require_zero, within
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
+from bidsapp.models.solver.design import real
+from bidsapp.models.solver.matrices2x2 import dot
+from bidsapp.models.solver.varpro import Solver
+
+_GRID = 64
+
+
+def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Array]:
+    """Combine the directions of each b-value by their geometric mean.
+
+    Parameters
+    ----------
+    signal : (..., M) array
+        One image a volume.
+    bvalues : (M,) array, s/mm2
+        b-values that differ by less than 2 + 2 % are one shell; below 5 they count as 0.
+
+    Returns
+    -------
+    shells : (N,) array, s/mm2
+        Mean b-value of each shell, ascending.
+    combined : (..., N) array
+        NaN where a signal is not positive.
+
+    Raises
+    ------
+    FitError
+        If there is not one b-value a volume.
+
+    Notes
+    -----
+    ``S(b) = (S_1 S_2 ... S_n)^(1/n)``: the trace-weighted signal for orthogonal directions.
+
+    References
+    ----------
+    Le Bihan et al., Radiology 1988, doi:10.1148/radiology.168.2.3393671.
+
+    Examples
+    --------
+    >>> shells, combined = combine_directions([8.0, 1.0, 4.0], [0, 1000, 1005])
+    >>> shells, combined
+    (array([   0. , 1002.5]), array([8., 2.]))
+    """
+    values = real("bvalues", bvalues).astype(float, copy=False)
+    data = real("the signal", signal).astype(float, copy=False)
+    if values.ndim != 1 or data.shape[-1:] != values.shape:
+        raise FitError(
+            "there must be one b-value a volume: "
+            f"bvalues has shape {values.shape}, the signal {data.shape}"
+        )
+    members = [np.flatnonzero(labels) for labels in _shells(values)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(data > 0, np.log(data), np.nan)
+    combined = np.stack([np.exp(logs[..., m].mean(axis=-1)) for m in members], axis=-1)
+    means = np.array([values[m].mean() for m in members])
+    return np.where(means < B_ZERO, 0.0, means), combined
+
+
+def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
+    """Group b-values that are meant to be one; ascending."""
+    effective = np.where(bvalues < B_ZERO, 0.0, bvalues)
+    order = np.sort(np.unique(effective))
+    starts = np.r_[True, np.diff(order) > 2 + 0.02 * order[1:]]
+    edges = np.r_[order[starts], np.inf]
+    return [(effective >= low) & (effective < high) for low, high in pairwise(edges)]
+
+
+def _require_two(bvalues: Array, chosen: NDArray[np.bool_]) -> None:
+    if len(np.unique(bvalues[chosen])) < 2:
+        raise FitError(
+            f"a straight line needs two b-values, got {bvalues[chosen].tolist()} s/mm2 of "
+            f"{bvalues.tolist()} within b_min and b_max and with a weight"
+        )
+
+
+class LogLine:
+    """The straight line ``ln S = c - d b`` through some samples of every voxel.
+
+    Notes
+    -----
+    Plain least squares of the logarithms; the standard errors are those of noise that is equal in
+    all signals S, so unequal in their logarithms: with weights P of the samples in a coefficient,
+    its variance is ``s^2 sum (P / S)^2``, and s^2 is the residual sum of squares over its
+    expectation for unit noise.
+    """
+
+    def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
+        b = bvalues[chosen]
+        w = np.ones(len(b)) if weights is None else weights[chosen]
+        _require_two(bvalues, chosen)
+        self._chosen = np.flatnonzero(chosen)
+        self._weights = w
+        self._design = np.stack([np.ones_like(b), -b])
+        weighted = self._design * w
+        normal: Array = weighted @ self._design.T
+        self._solve: Array = np.asarray(np.linalg.solve(normal, weighted), float)
+        self._spread = np.square(self._solve)
+        rest = np.eye(len(b)) - self._design.T @ self._solve
+        self._rest = rest * rest if len(b) > 2 else np.full((2, 2), np.nan)
+
+    def fit(self, signal: Array) -> "Line":
+        """Return the line of each voxel; signals that are not positive give NaN."""
+        chosen = np.ascontiguousarray(signal.T[self._chosen])
+        logs = np.log(chosen)
+        coefficients: Array = self._solve @ logs
+        fitted = self._design.T @ coefficients
+        logs -= fitted
+        level = np.exp(fitted, out=fitted)
+        chosen -= level
+        logs *= level
+        level *= level
+        relative = 1 / level
+        variance: Array = dot(logs, logs) / dot(level, self._rest @ relative)
+        errors: Array = np.sqrt(self._spread @ relative * variance)
+        return Line(coefficients, errors, self._weights @ np.square(chosen), variance)
+
+
+class Line(NamedTuple):
+    """Intercept c and slope d (2, V), their errors (2, V), residuals in S, and noise s^2."""
+
+    coefficients: Array
+    errors: Array
+    cost: Array
+    variance: Array
+
+
+class DecayLine:
+    """The same line by least squares of S itself, ``S = exp(c - d b)``, with d in bounds.
+
+    For noise that is not small beside the signal: the logarithm skews it, S does not.
+    """
+
+    def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
+        _require_two(bvalues, chosen)
+        self._chosen = chosen
+        part = None if weights is None else weights[chosen]
+        self._solver = Solver([decay(bvalues[chosen], D)], [_GRID], part)
+        self._freedom = int(chosen.sum()) - 2
+
+    def fit(self, signal: Array) -> "Line":
+        """Return the line of each voxel; NaN where nothing decays."""
+        found = self._solver.solve(signal[:, self._chosen])
+        size = np.where(found.amplitudes[1] > 0, found.amplitudes[1], np.nan)
+        scatter = np.sqrt(np.stack([found.covariance[1, 1], found.covariance[3, 3]]))
+        scatter[0] /= size
+        slope = np.where(np.isfinite(size), found.rates[1], np.nan)
+        variance = found.cost / self._freedom if self._freedom > 0 else np.full_like(size, np.nan)
+        return Line(np.stack([np.log(size), slope]), scatter, found.cost, variance)
+
+
+def outcome(values: Values, stderr: Values, cost: Array, rows: Model) -> Estimate:
+    """Return the estimate: unusable where a value is not finite, at a bound where unphysical."""
+    lost = np.zeros(len(cost), bool)
+    outside = np.zeros(len(cost), bool)
+    for name, value in values.items():
+        limits = rows.parameter(name)
+        lost |= ~np.isfinite(value)
+        outside |= (value < limits.lower) | (value > limits.upper)
+    status = np.zeros(len(cost), np.int8)
+    status[outside] = Status.AT_BOUND
+    if lost.any():
+        status[lost] = Status.BAD_INPUT
+        for array in (*values.values(), *stderr.values()):
+            array[lost] = np.nan
+    return Estimate(values, stderr, status, cost)
+
+
+def _prepare_adc(
+    *,
+    bvalues: Array,
+    b_min: float = 0.0,
+    b_max: float = np.inf,
+    weights: Array | None = None,
+    line: type[LogLine] | type[DecayLine] = LogLine,
+) -> Prepared:
+    """Prepare a straight line through ln S."""
+    used = within(bvalues, b_min, b_max, weights)
+    straight = line(bvalues, used, weights)
+
+    def estimate(signal: Array) -> Estimate:
+        with np.errstate(all="ignore"):
+            found = straight.fit(signal)
+            s0 = np.exp(found.coefficients[0])
+            values = {"ADC": found.coefficients[1], "S0": s0}
+            stderr = {"ADC": found.errors[1], "S0": s0 * found.errors[0]}
+            return outcome(values, stderr, found.cost, MONOEXPONENTIAL)
+
+    return Prepared(estimate, used)
+
+
+def _predict_adc(
+    values: Values, *, bvalues: Array, b_min: float = 0.0, b_max: float = np.inf, **_: object
+) -> Array:
+    signal = values["S0"][..., None] * np.exp(-values["ADC"][..., None] * bvalues)
+    return np.where(within(bvalues, b_min, b_max), signal, np.nan)
+
+
+def _prepare_asymptotic(
+    *,
+    bvalues: Array,
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    weights: Array | None = None,
+    line: type[LogLine] | type[DecayLine] = LogLine,
+) -> Prepared:
+    """Prepare a straight line through ln S at b >= b_min; f comes from its intercept over S(0)."""
+    zero = require_zero("ivim-asymptotic", bvalues, weights)
+    chosen = within(bvalues, max(b_min, B_ZERO), b_max, weights)
+    straight = line(bvalues, chosen, weights)
+    where = np.flatnonzero(zero)
+    part = np.ones(len(where)) if weights is None else weights[where]
+    share = part / part.sum()
+
+    def estimate(signal: Array) -> Estimate:
+        with np.errstate(all="ignore"):
+            found = straight.fit(signal)
+            first = signal[:, where]
+            s0 = first @ share
+            ratio = np.exp(found.coefficients[0]) / np.where(s0 > 0, s0, np.nan)
+            s0_variance = found.variance * np.square(share).sum()
+            values = {"f": 1 - ratio, "D": found.coefficients[1], "S0": s0}
+            stderr = {
+                "f": ratio * np.sqrt(found.errors[0] ** 2 + s0_variance / s0**2),
+                "D": found.errors[1],
+                "S0": np.sqrt(s0_variance),
+            }
+            cost = found.cost + np.square(first - s0[:, None]) @ part
+            return outcome(values, stderr, cost, IVIM_ASYMPTOTIC)
+
+    return Prepared(estimate, zero | chosen)
+
+
+def _predict_asymptotic(
+    values: Values, *, bvalues: Array, b_min: float = 200.0, b_max: float = np.inf, **_: object
+) -> Array:
+    s0, f, d = (values[k][..., None] for k in ("S0", "f", "D"))
+    line = np.where(within(bvalues, b_min, b_max), s0 * (1 - f) * np.exp(-bvalues * d), np.nan)
+    return np.where(bvalues < B_ZERO, s0, line)
+
+
+MONOEXPONENTIAL = Model(
+    name="adc",
+    label="monoexp",
+    title="mono-exponential diffusion",
+    parameters=(ADC, S0),
+    free=2,
+    design=("bvalues",),
+    options=("b_min", "b_max", "weights", *noise.OPTIONS),
+    prepare=noise.noise_aware(_prepare_adc, partial(_prepare_adc, line=DecayLine), _predict_adc),
+    predict=_predict_adc,
+    formula="ln S(b) = ln S0 - b ADC, least squares",
+    doi="10.1148/radiology.161.2.3763909",
+    learn=noise.learn_noise,
+)
+IVIM_ASYMPTOTIC = Model(
+    name="ivim-asymptotic",
+    label="ivim",
+    title="IVIM, asymptotic fit",
+    parameters=(F, D, S0),
+    free=3,
+    design=("bvalues",),
+    options=("b_min", "b_max", "weights", *noise.OPTIONS),
+    prepare=noise.noise_aware(
+        _prepare_asymptotic, partial(_prepare_asymptotic, line=DecayLine), _predict_asymptotic
+    ),
+    predict=_predict_asymptotic,
+    formula="ln S(b) = ln(S0 (1 - f)) - b D for b >= b_min; f = 1 - exp(intercept) / S(0)",
+    doi="10.1148/radiology.168.2.3393671",
+    learn=noise.learn_noise,
+)
+MODELS = (MONOEXPONENTIAL, IVIM_ASYMPTOTIC)

@@ -1,0 +1,282 @@
+"""IVIM with a population prior: each voxel is drawn towards what the tissue around it shows.
+
+The posterior is integrated on a grid, so the answer is exact to the grid and the same every time;
+nothing is sampled.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bidsapp.errors import FitError
+from bidsapp.models.diffusion import noise
+from bidsapp.models.diffusion.adc import DecayLine
+from bidsapp.models.diffusion.decay import DSTAR, S0, D, F, within
+from bidsapp.models.diffusion.ivim import predict_mixture, tells_dstar
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status
+
+_ROOT_F = np.linspace(0.01, 0.95, 28)  # the grid of f is finer where f is small
+_DSTAR_GRID = np.linspace(np.log(DSTAR.lower), np.log(DSTAR.upper), 12)
+_D_OFFSETS = np.linspace(-0.5, 0.5, 28)  # of ln D, about the line's D
+_D_GROUP = 0.1
+_LEARN_VOXELS = 1500
+_ROUNDS = 20
+_FINEST = 0.005
+_BLOCK = 128
+
+_HYPER_MEAN = np.array([0.1, np.log(1e-3), np.log(20e-3)])
+_HYPER_VARIANCE = np.diag([0.1, 0.5, 0.5]) ** 2
+_HYPER_VOXELS = 10.0
+
+Single = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What a region's voxels have in common: mean (3,) and covariance (3, 3) of u.
+
+    With ``u = (f, ln D, ln D*)``, D and D* in mm2/s.
+    """
+
+    mean: Array
+    covariance: Array
+
+    def log_density(self, points: Array) -> Array:
+        """Return the logarithm of the density at points (G, 3), up to a constant."""
+        apart = points - self.mean
+        solved = np.linalg.solve(self.covariance, apart.T).T
+        density: Array = -0.5 * np.einsum("gi,gi->g", apart, solved)
+        return density
+
+
+class _Grid:
+    """Points about one D: the unit vector of each one's curve, and what they are to be weighed by.
+
+    With S0 integrated out a point counts as its volume over the size of its curve.
+    """
+
+    def __init__(self, bvalues: Array, log_d: float) -> None:
+        axes = np.meshgrid(_ROOT_F**2, log_d + _D_OFFSETS, _DSTAR_GRID, indexing="ij")
+        self.points = np.stack([a.ravel() for a in axes], axis=1)
+        f = self.points[:, :1]
+        slow, fast = (np.exp(-bvalues * np.exp(self.points[:, i : i + 1])) for i in (1, 2))
+        curves = f * fast + (1 - f) * slow
+        size = np.linalg.norm(curves, axis=1)
+        unit = (curves / size[:, None]).T
+        self.centre = unit.mean(axis=1)
+        self.apart = (unit - self.centre[:, None]).astype(np.float32)
+        self.volume = 0.5 * np.log(f[:, 0]) - np.log(size)
+        natural = np.concatenate([f, np.exp(self.points[:, 1:])], axis=1)
+        self.natural = np.concatenate([natural, natural**2], axis=1)
+        pairs = self.points[:, [0, 0, 0, 1, 1, 2]] * self.points[:, [0, 1, 2, 1, 2, 2]]
+        self.moments = np.concatenate([self.points, pairs], axis=1)
+
+    def expect(self, signal: Array, sigma: float, prior: Prior, functions: Array) -> Array:
+        """Return the posterior means (V, M) of functions (G, M) for signals (V, N)."""
+        weight = (prior.log_density(self.points) + self.volume).astype(np.float32)
+        exact = signal / (np.sqrt(2) * sigma)
+        scaled, level = exact.astype(np.float32), (exact @ self.centre).astype(np.float32)
+        wanted = np.concatenate([functions, np.ones((len(functions), 1))], axis=1)
+        wanted = wanted.astype(np.float32)
+        space = np.empty((2, min(_BLOCK, len(scaled)), len(weight)), np.float32)
+        result = np.concatenate(
+            [_sums(scaled[i : i + _BLOCK], level[i : i + _BLOCK], self.apart, weight, wanted, space)
+             for i in range(0, len(scaled), _BLOCK)]
+        )  # fmt: skip
+        means: Array = result[:, :-1] / result[:, -1:]
+        return means
+
+
+def _sums(
+    scaled: Single, level: Single, apart: Single, weight: Single, wanted: Single, space: Single
+) -> Array:
+    """Return sums of functions over the grid, weighted by likelihood and prior.
+
+    A curve explains ``(y'c + y'(u - c))^2`` of a signal; the part ``(y'c)^2`` that a centre c
+    does is left out, since single precision would lose the difference between curves beside it.
+    Space (2, V, G) is overwritten.
+    """
+    density, factor = space[:, : len(scaled)]
+    least = level[:, None]
+    np.matmul(scaled, apart, out=density)
+    np.maximum(density, -least, out=density)
+    density *= np.add(density, 2 * least, out=factor)
+    density += weight
+    density -= density.max(axis=1, keepdims=True)
+    np.exp(density, out=density)
+    sums: Array = (density @ wanted).astype(float)
+    return sums
+
+
+def learn(
+    signal: Array,
+    *,
+    bvalues: Array,
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    sigma: float | None = None,
+    averages: Array | None = None,
+    region: Array | None = None,
+    prior: Mapping[int, Prior] | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """Return the noise level and each region's prior where they are not given.
+
+    Notes
+    -----
+    Expectation maximisation over at most 1500 evenly taken voxels a region: mean and covariance
+    of u over the voxels' posteriors, and again with that prior; ten voxels' worth of a broad
+    prior (f about 0.1, D 1e-3, D* 0.02 mm2/s) hold it where there is little data. Where the
+    b-values cannot tell D*, its prior stays the broad one.
+
+    References
+    ----------
+    Orton et al., Magn Reson Med 2014, doi:10.1002/mrm.24649.
+    """
+    good = np.isfinite(signal).all(axis=1) & (signal > 0).any(axis=1)
+    if sigma is not None and not sigma > 0:
+        raise FitError(f"sigma is the noise's standard deviation, above 0, got {sigma:g}")
+    level = noise.noise_level(signal, bvalues, averages) if sigma is None else float(sigma)
+    if good.any():
+        level = max(level, _FINEST * float(np.median(signal[good].max(axis=1))))
+    good &= np.isfinite(0 if region is None else np.ravel(region))
+    labels = _labels(region, len(signal))
+    if prior is not None:
+        _check_prior(prior, np.unique(labels[good]))
+        return {"sigma": level}
+    priors = {}
+    for label in np.unique(labels[good]):
+        members = np.flatnonzero(good & (labels == label))
+        chosen = members[:: max(len(members) // _LEARN_VOXELS, 1)]
+        voxels = np.asarray(signal[chosen], float)
+        priors[int(label)] = _learn_one(voxels, bvalues, b_min, b_max, level)
+    return {"sigma": level, "prior": priors}
+
+
+def _check_prior(prior: Mapping[int, Prior], regions: NDArray[np.intp]) -> None:
+    if not isinstance(prior, Mapping):
+        raise FitError(f"prior maps each region's number to a Prior, got {type(prior).__name__}")
+    missing = [int(r) for r in regions if int(r) not in prior]
+    if missing:
+        raise FitError(f"prior has nothing for the regions {missing}, only for {sorted(prior)}")
+
+
+def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
+    """Return the region (V,) of each voxel, from one a voxel, one for all, or none."""
+    flat = np.nan_to_num(np.ravel(0 if region is None else region)).astype(np.intp)
+    return np.broadcast_to(flat, count)
+
+
+def _learn_one(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma: float) -> Prior:
+    used = within(bvalues, 0, b_max)
+    groups = list(_groups(signal, bvalues, b_min, b_max, used))
+    prior = Prior(_HYPER_MEAN, _HYPER_VARIANCE)
+    for _ in range(_ROUNDS):
+        moments = np.concatenate(
+            [grid.expect(signal[m][:, used], sigma, prior, grid.moments) for m, grid in groups]
+        )
+        prior = _update(moments, tells_dstar(bvalues[used]))
+    return prior
+
+
+def _update(moments: Array, seen: bool) -> Prior:
+    """Return mean and covariance over the voxels' posteriors and the broad prior's voxels."""
+    count = len(moments)
+    mean = (moments[:, :3].sum(axis=0) + _HYPER_VOXELS * _HYPER_MEAN) / (count + _HYPER_VOXELS)
+    second = np.empty((3, 3))
+    rows, columns = np.triu_indices(3)
+    second[rows, columns] = second[columns, rows] = moments[:, 3:].sum(axis=0)
+    broad = _HYPER_VARIANCE + np.outer(_HYPER_MEAN, _HYPER_MEAN)
+    total = (second + _HYPER_VOXELS * broad) / (count + _HYPER_VOXELS)
+    covariance = total - np.outer(mean, mean)
+    if not seen:
+        mean[2], covariance[2], covariance[:, 2] = _HYPER_MEAN[2], 0.0, 0.0
+        covariance[2, 2] = _HYPER_VARIANCE[2, 2]
+    return Prior(mean, covariance)
+
+
+def _groups(
+    signal: Array, bvalues: Array, b_min: float, b_max: float, used: NDArray[np.bool_]
+) -> Any:
+    """Yield voxels of similar D, by a straight line, and the grid about it."""
+    line = DecayLine(bvalues, within(bvalues, b_min, b_max), None).fit(signal)
+    log_d = np.log(np.nan_to_num(line.coefficients[1], nan=1e-3))
+    centre = np.round(log_d / _D_GROUP) * _D_GROUP
+    for value in np.unique(centre):
+        yield np.flatnonzero(centre == value), _Grid(bvalues[used], float(value))
+
+
+def _prepare(
+    *,
+    bvalues: Array,
+    sigma: float,
+    prior: Mapping[int, Prior],
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    region: float | None = None,
+    averages: Array | None = None,
+) -> Prepared:
+    """Prepare posterior means and standard deviations."""
+    used = within(bvalues, 0, b_max)
+    if len(np.unique(bvalues[used])) < 4:
+        raise FitError(f"ivim-bayesian needs four b-values, got {bvalues[used].tolist()} s/mm2")
+    seen = tells_dstar(bvalues[used])
+    everywhere = region
+
+    def estimate(signal: Array, region: Array | None = None) -> Estimate:
+        labels = _labels(everywhere if region is None else region, len(signal))
+        natural = np.full((len(signal), 6), np.nan)
+        for members, grid in _groups(signal, bvalues, b_min, b_max, used):
+            for label in np.unique(labels[members]):
+                part = members[labels[members] == label]
+                natural[part] = grid.expect(
+                    signal[part][:, used], sigma, prior[int(label)], grid.natural
+                )
+        return _estimate(natural.T, signal[:, used], bvalues[used], sigma, seen)
+
+    return Prepared(estimate, used)
+
+
+def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen: bool) -> Estimate:
+    """Return posterior means and deviations, S0 for them, and what they leave unexplained."""
+    f, d, dstar = natural[:3]
+    spread = np.sqrt(np.maximum(natural[3:] - natural[:3] ** 2, 0))
+    values = {"f": f, "D": d, "Dstar": dstar, "S0": np.ones_like(f)}
+    curve = predict_mixture(values, bvalues=bvalues)
+    power = np.einsum("vn,vn->v", curve, curve)
+    values["S0"] = np.einsum("vn,vn->v", curve, signal) / power
+    residual = signal - values["S0"][:, None] * curve
+    stderr = dict(zip(("f", "D", "Dstar"), spread, strict=True))
+    stderr["S0"] = sigma / np.sqrt(power)
+    status = np.zeros(len(f), np.int8)
+    status[(d < D.lower) | (d > D.upper)] = Status.AT_BOUND
+    if not seen:
+        status[:] = Status.NOT_IDENTIFIABLE
+        values["Dstar"], stderr["Dstar"] = np.full((2, len(f)), np.nan)
+    lost = values["S0"] <= 0
+    status[lost] = Status.BAD_INPUT
+    for array in (*values.values(), *stderr.values()):
+        array[lost] = np.nan
+    return Estimate(values, stderr, status, np.einsum("vn,vn->v", residual, residual))
+
+
+BAYESIAN = Model(
+    name="ivim-bayesian",
+    label="bayes",
+    title="IVIM, Bayesian shrinkage",
+    parameters=(F, D, DSTAR, S0),
+    free=4,
+    design=("bvalues",),
+    options=("b_min", "b_max", "sigma", "averages", "region", "prior"),
+    per_voxel=("region",),
+    prepare=_prepare,
+    predict=predict_mixture,
+    formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D)); (f, ln D, ln Dstar) normal "
+    "over the voxels of a region",
+    doi="10.1002/mrm.24649",
+    learn=learn,
+)
+MODELS = (BAYESIAN,)

@@ -1,0 +1,52 @@
+"""What the diffusion models share: their parameters, b-values, and exponential decays."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.errors import FitError
+from bidsapp.models.solver.base import Array, Parameter
+from bidsapp.models.solver.reduced_space import Axis, Family
+
+B_ZERO = 5.0
+"""A b-value below this, in s/mm2, counts as zero."""
+
+S0 = Parameter("S0", "arbitrary", 0.0, np.inf, "signal without diffusion weighting")
+D = Parameter("D", "mm2/s", 1e-5, 5e-3, "diffusion coefficient of tissue water")
+F = Parameter("f", "1", 0.0, 1.0, "perfusion fraction")
+DSTAR = Parameter("Dstar", "mm2/s", 3e-3, 0.2, "pseudo-diffusion coefficient of blood")
+ADC = Parameter("ADC", "mm2/s", 0.0, 1e-2, "apparent diffusion coefficient")
+
+_SCALE = {"D": 2e-4, "Dstar": 3e-3}
+
+
+def decay(bvalues: Array, rate: Parameter) -> Family:
+    """Return the curves ``exp(-b rate)`` between the bounds of D or D*."""
+    return Family(
+        lambda rates: np.exp(-rates[..., None] * bvalues),
+        Axis(rate.lower, rate.upper, _SCALE[rate.name]),
+    )
+
+
+def within(
+    bvalues: Array, b_min: float, b_max: float, weights: Array | None = None
+) -> NDArray[np.bool_]:
+    """Return which b-values lie in a range, both ends included, and have a weight."""
+    inside = (bvalues >= b_min) & (bvalues <= b_max)
+    return inside if weights is None else inside & (weights > 0)
+
+
+def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> NDArray[np.bool_]:
+    """Return which b-values are zero, and have a weight.
+
+    Raises
+    ------
+    FitError
+        If none is.
+    """
+    zero = within(bvalues, -B_ZERO, B_ZERO, weights) & (bvalues < B_ZERO)
+    if not zero.any():
+        raise FitError(
+            f"{model} needs the signal at b = 0; the lowest b-value is {np.min(bvalues):g} s/mm2. "
+            "Use ivim-biexponential, which needs none"
+        )
+    return zero

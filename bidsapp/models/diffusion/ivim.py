@@ -1,0 +1,209 @@
+"""Intravoxel incoherent motion (IVIM) by separable least squares: bi-exponential, segmented."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.errors import FitError
+from bidsapp.models.diffusion import noise
+from bidsapp.models.diffusion.adc import DecayLine, LogLine
+from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, S0, D, F, decay, within
+from bidsapp.models.solver.base import (
+    Array,
+    Estimate,
+    Model,
+    Parameter,
+    Prepared,
+    Status,
+    Values,
+    limits,
+)
+from bidsapp.models.solver.matrices2x2 import propagate
+from bidsapp.models.solver.varpro import Solution, Solver
+
+_GRID = [24, 14]
+_REFERENCE: Values = {k: np.array(v) for k, v in {"S0": 40.0, "f": 0.1, "D": 1e-3}.items()}
+_REFERENCE_DSTAR = 0.02
+
+Bounds = Mapping[str, tuple[float, float]]
+
+
+def _prepare_biexponential(
+    *,
+    bvalues: Array,
+    b_max: float = np.inf,
+    bounds: Bounds | None = None,
+    weights: Array | None = None,
+) -> Prepared:
+    """Prepare the fit of both exponentials at once."""
+    used = within(bvalues, 0, b_max, weights)
+    rates = limits("ivim-biexponential", (D, DSTAR), bounds)
+    solver = _solver("ivim-biexponential", bvalues[used], rates, weights, used)
+    seen = tells_dstar(bvalues[used])
+
+    def estimate(signal: Array) -> Estimate:
+        found = solver.solve(signal[:, used])
+        return _mixture(found, rates, seen)
+
+    return Prepared(estimate, used)
+
+
+def _prepare_segmented(
+    *,
+    bvalues: Array,
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    bounds: Bounds | None = None,
+    weights: Array | None = None,
+    line: type[LogLine] | type[DecayLine] = LogLine,
+) -> Prepared:
+    """Prepare D from a straight line through ln S at b >= b_min, then f and D* with D fixed."""
+    used = within(bvalues, 0, b_max, weights)
+    (fast,) = limits("ivim-segmented", (DSTAR,), bounds)
+    rates = (D, fast)
+    first = line(bvalues, within(bvalues, max(b_min, B_ZERO), b_max, weights), weights)
+    solver = _solver("ivim-segmented", bvalues[used], rates, weights, used)
+    seen = tells_dstar(bvalues[used])
+
+    def estimate(signal: Array) -> Estimate:
+        with np.errstate(all="ignore"):
+            straight = first.fit(signal)
+        d, error = straight.coefficients[1], straight.errors[1]
+        known = (d > D.lower) & (d < D.upper)
+        found = solver.solve(signal[:, used], known=np.where(known, d, 1e-3))
+        result = _mixture(found, rates, seen)
+        result.values["D"], result.stderr["D"] = d, error
+        for maps in (result.values, result.stderr):
+            for name in ("f", "Dstar", "S0"):
+                maps[name][~known] = np.nan
+        lost = np.where(np.isfinite(d), Status.NOT_IDENTIFIABLE, Status.BAD_INPUT)
+        result.status[~known] = lost[~known]
+        return result
+
+    return Prepared(estimate, used)
+
+
+def _solver(
+    model: str,
+    bvalues: Array,
+    rates: tuple[Parameter, ...],
+    weights: Array | None,
+    used: NDArray[np.bool_],
+) -> Solver:
+    if len(np.unique(bvalues)) < 4:
+        raise FitError(f"{model} needs four b-values, got {bvalues.tolist()} s/mm2")
+    part = None if weights is None else weights[used]
+    return Solver([decay(bvalues, r) for r in rates], _GRID, part)
+
+
+def tells_dstar(bvalues: Array) -> bool:
+    """Tell whether these b-values can say anything about D*.
+
+    Notes
+    -----
+    They can if the Cramer-Rao bound of D* is below its value for f = 0.1, D = 1e-3 mm2/s and
+    D* = 0.02 mm2/s at a signal-to-noise ratio of 40: a constant guess would be as good otherwise.
+
+    References
+    ----------
+    Lemke et al., Magn Reson Imaging 2011, doi:10.1016/j.mri.2011.03.004 (choice of b-values).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tells_dstar(np.array([0, 200, 400, 600, 800, 1000.0]))
+    False
+    >>> tells_dstar(np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0]))
+    True
+    """
+    s0, f, d = (float(_REFERENCE[k]) for k in ("S0", "f", "D"))
+    fast, slow = np.exp(-bvalues * _REFERENCE_DSTAR), np.exp(-bvalues * d)
+    jacobian = np.stack(
+        [f * fast + (1 - f) * slow, s0 * (fast - slow), -s0 * (1 - f) * bvalues * slow * d,
+         -s0 * f * bvalues * fast * _REFERENCE_DSTAR]
+    )  # fmt: skip
+    information = jacobian @ jacobian.T
+    if np.linalg.cond(information) > 1e12:
+        return False
+    return bool(np.linalg.inv(information)[3, 3] < 1)
+
+
+def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estimate:
+    """Return f, D, D* and S0 of two exponentials, with standard errors and status.
+
+    D* is not identifiable where there is no fast component, where its standard error exceeds it,
+    or where the b-values cannot tell it.
+    """
+    slow, fast = found.amplitudes
+    total = slow + fast
+    usable = total > 0
+    safe = np.where(usable, total, 1.0)
+    error = found.covariance
+    with np.errstate(invalid="ignore"):
+        scatter = np.sqrt(np.einsum("iiv->iv", error))
+    f_error = propagate(np.stack([-fast, slow]) / safe**2, error[:2, :2])
+    s0_error = propagate(np.ones_like(found.amplitudes), error[:2, :2])
+    dstar = (fast > 0) & (scatter[3] < found.rates[1]) & seen
+    values = {
+        "f": fast / safe,
+        "D": np.where(slow > 0, found.rates[0], np.nan),
+        "Dstar": np.where(dstar, found.rates[1], np.nan),
+        "S0": total,
+    }
+    stderr = {"f": f_error, "D": scatter[2], "Dstar": scatter[3], "S0": s0_error}
+    for name in values:
+        values[name][~usable] = np.nan
+        stderr[name][~np.isfinite(values[name])] = np.nan
+    status = np.where(dstar & (slow > 0), Status.OK, Status.NOT_IDENTIFIABLE)
+    edge = (values["f"] <= F.lower) | (values["f"] >= F.upper)
+    for rate, row in zip(found.rates, rates, strict=True):
+        edge |= (rate <= row.lower * (1 + 1e-6)) | (rate >= row.upper * (1 - 1e-6))
+    status[edge & (status == Status.OK)] = Status.AT_BOUND
+    status[~usable] = Status.BAD_INPUT
+    return Estimate(values, stderr, status.astype(np.int8), found.cost)
+
+
+def predict_mixture(values: Values, *, bvalues: Array, b_max: float = np.inf, **_: object) -> Array:
+    """Return the signal of both components (..., N); a D* that is NaN counts as very fast."""
+    s0, f = values["S0"][..., None], values["f"][..., None]
+    d = np.nan_to_num(values["D"])[..., None]
+    dstar = np.asarray(values["Dstar"])[..., None]
+    gone = np.where(bvalues < B_ZERO, 1.0, 0.0)
+    fast = np.where(np.isnan(dstar), gone, np.exp(-bvalues * np.nan_to_num(dstar)))
+    signal = s0 * (f * fast + (1 - f) * np.exp(-bvalues * d))
+    return np.where(within(bvalues, 0, b_max), signal, np.nan)
+
+
+BIEXPONENTIAL = Model(
+    name="ivim-biexponential",
+    label="biexp",
+    title="IVIM, bi-exponential fit",
+    parameters=(F, D, DSTAR, S0),
+    free=4,
+    design=("bvalues",),
+    options=("b_max", "bounds", "weights", *noise.OPTIONS),
+    prepare=noise.noise_aware(_prepare_biexponential, _prepare_biexponential, predict_mixture),
+    predict=predict_mixture,
+    formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D))",
+    doi="10.1148/radiology.168.2.3393671",
+    learn=noise.learn_noise,
+)
+SEGMENTED = Model(
+    name="ivim-segmented",
+    label="segmented",
+    title="IVIM, segmented fit",
+    parameters=(F, D, DSTAR, S0),
+    free=4,
+    design=("bvalues",),
+    options=("b_min", "b_max", "bounds", "weights", *noise.OPTIONS),
+    prepare=noise.noise_aware(
+        _prepare_segmented, partial(_prepare_segmented, line=DecayLine), predict_mixture
+    ),
+    predict=predict_mixture,
+    formula="D from ln S at b >= b_min; S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D)), D fixed",
+    doi="10.1016/j.mri.2011.03.004",
+    learn=noise.learn_noise,
+)
+MODELS = (BIEXPONENTIAL, SEGMENTED)

@@ -1,0 +1,141 @@
+"""Estimators in the manner of dipy's reconstruction models: over a gradient table."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bidsapp.models.diffusion.adc import combine_directions
+from bidsapp.models.fitting import fit_masked
+from bidsapp.models.solver.base import Array, Fit
+
+
+class GradientTable(Protocol):
+    """What is asked of a gradient table; dipy's ``GradientTable`` has it."""
+
+    @property
+    def bvals(self) -> Any:
+        """b-values (M,), s/mm2."""
+
+
+class DiffusionModel:
+    """Any diffusion model of the table over a gradient table.
+
+    Parameters
+    ----------
+    gtab : dipy GradientTable
+        Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
+    name : str
+        The model's name in the table, for example ``adc``.
+    **options
+        Options of that fit, for example ``b_min``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> gtab = SimpleNamespace(bvals=np.array([0, 1000, 1000.0]))
+    >>> maps = DiffusionModel(gtab, "adc").fit(np.exp(-gtab.bvals * 8e-4))
+    >>> float(maps.values["ADC"].round(9))
+    0.0008
+    """
+
+    def __init__(self, gtab: GradientTable, name: str, **options: Any) -> None:
+        self.gtab = gtab
+        self.name = name
+        self.options = options
+
+    def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> Fit:
+        """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
+        shells, combined = combine_directions(data, self.gtab.bvals)
+        options = {"averages": count_directions(self.gtab.bvals), **self.options}
+        return fit_masked(self.name, combined, mask, bvalues=shells, **options)
+
+
+def count_directions(bvalues: ArrayLike) -> Array:
+    """Return how many volumes each shell of `combine_directions` is the geometric mean of.
+
+    Parameters
+    ----------
+    bvalues : (M,) array, s/mm2
+
+    Returns
+    -------
+    (N,) array
+
+    Examples
+    --------
+    >>> count_directions([0, 1000, 1005, 1000])
+    array([1., 3.])
+    """
+    values = np.asarray(bvalues, float)
+    shares = np.log(combine_directions(np.exp(np.eye(len(values))), values)[1])
+    counts: Array = np.round(1 / shares.max(axis=0))
+    return counts
+
+
+class IvimModel:
+    """IVIM over a gradient table, where dipy's own ``IvimModel`` is used.
+
+    Parameters
+    ----------
+    gtab : dipy GradientTable
+        Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
+    method : str
+        What follows ``ivim-`` in the table, for example ``asymptotic`` or ``biexponential``.
+    **options
+        Options of that fit, for example ``b_min``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> gtab = SimpleNamespace(bvals=np.array([0, 200, 400, 600, 800, 1000.0]))
+    >>> signal = 100 * np.where(gtab.bvals > 0, 0.9, 1.0) * np.exp(-gtab.bvals * 1e-3)
+    >>> fit = IvimModel(gtab).fit(signal)
+    >>> float(fit.perfusion_fraction.round(6)), float(fit.D.round(9))
+    (0.1, 0.001)
+    """
+
+    def __init__(self, gtab: GradientTable, method: str = "asymptotic", **options: Any) -> None:
+        self.model = DiffusionModel(gtab, f"ivim-{method}", **options)
+
+    def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> "IvimFit":
+        """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
+        return IvimFit(self.model.fit(data, mask))
+
+
+class IvimFit:
+    """The maps of an IVIM fit under dipy's names, all (...)."""
+
+    def __init__(self, result: Fit) -> None:
+        self.result = result
+
+    @property
+    def perfusion_fraction(self) -> Array:
+        """Perfusion fraction f."""
+        return self.result.values["f"]
+
+    @property
+    def D(self) -> Array:
+        """Diffusion coefficient, mm2/s."""
+        return self.result.values["D"]
+
+    @property
+    def D_star(self) -> Array:
+        """Pseudo-diffusion coefficient, mm2/s; NaN where the fit does not estimate it."""
+        return self.result.values.get("Dstar", np.full_like(self.D, np.nan))
+
+    @property
+    def S0(self) -> Array:
+        """Signal at b = 0."""
+        return self.result.values["S0"]
+
+    @property
+    def S0_predicted(self) -> Array:
+        """Signal at b = 0, under the name that dipy uses."""
+        return self.S0
+
+    def predict(self, gtab: GradientTable) -> Array:
+        """Return the signal (..., M) for a gradient table."""
+        return self.result.predict(bvalues=np.asarray(gtab.bvals, float))

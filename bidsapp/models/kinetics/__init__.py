@@ -1,0 +1,1 @@
+"""Kinetic models of contrast agent: Tofts, exchange, delay; which one the data support."""

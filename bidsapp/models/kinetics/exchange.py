@@ -1,0 +1,192 @@
+"""Two compartments, exchanging or only taking up: plasma flow, permeability, volumes."""
+
+from functools import reduce
+
+import numpy as np
+
+from bidsapp.models.kinetics.convolution import delayed_curves
+from bidsapp.models.kinetics.tofts import VE, VP, uptake, used_frames
+from bidsapp.models.solver.base import Array, Estimate, Model, Parameter, Prepared, Status, Values
+from bidsapp.models.solver.matrices2x2 import propagate
+from bidsapp.models.solver.varpro import Solution, Solver
+
+_FP = Parameter("Fp", "1/min", 0.0, np.inf, "plasma flow")
+_PS = Parameter("PS", "1/min", 0.0, np.inf, "permeability surface area product")
+_SLOW = Parameter("slow rate", "1/min", 0.0, 10.0, "slower rate of the tissue's response")
+_FAST = Parameter("fast rate", "1/min", 0.5, 120.0, "faster rate of the tissue's response")
+_GRID = [24, 20]
+_NAMES = ("Fp", "PS", "ve", "vp")
+
+
+def _prepare(
+    *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
+) -> Prepared:
+    """Prepare the fit of the two exponentials of the tissue's response."""
+    rates = (_SLOW, _FAST)
+    solver = Solver([uptake(time, plasma, delay, r) for r in rates], _GRID, weights)
+
+    def estimate(signal: Array) -> Estimate:
+        return _physiology(solver.solve(signal))
+
+    return Prepared(estimate, used_frames(time, weights))
+
+
+def _physiology(found: Solution) -> Estimate:
+    """Return flow, exchange and volumes; nothing to exchange where one exponential is enough."""
+    both = (found.amplitudes > 0).all(axis=0) & (found.rates[0] > 0)
+    both &= np.abs(found.rates[1] - found.rates[0]) > 1e-6 * found.rates[1]
+    response = np.concatenate([found.amplitudes, found.rates])
+    safe = np.where(both, response, np.array([[1.0], [1.0], [0.5], [5.0]]))
+    values = from_response(safe)
+    gradient = _gradient(safe)
+    covariance = found.covariance
+    known = both & (values[2] <= VE.upper) & (values[3] <= VP.upper)
+    error = [propagate(gradient[i], covariance) for i in range(4)]
+    edge = reduce(
+        np.logical_or,
+        [
+            found.rates[0] >= _SLOW.upper * (1 - 1e-6),
+            found.rates[1] >= _FAST.upper * (1 - 1e-6),
+            found.rates[1] <= _FAST.lower * (1 + 1e-6),
+        ],
+    )
+    status = np.where(edge, Status.AT_BOUND, Status.OK)
+    status = np.where(known, status, Status.NOT_IDENTIFIABLE)
+    return Estimate(
+        {k: np.where(known, v, np.nan) for k, v in zip(_NAMES, values, strict=True)},
+        {k: np.where(known, v, np.nan) for k, v in zip(_NAMES, error, strict=True)},
+        status.astype(np.int8),
+        found.cost,
+    )
+
+
+def from_response(response: Array) -> Array:
+    """Return Fp, PS, ve and vp (4, V) from amplitudes a1, a2 and rates k1, k2 (4, V).
+
+    Notes
+    -----
+    The tissue's response is ``a1 exp(-k1 t) + a2 exp(-k2 t)``. At zero it is Fp and falls at
+    ``Fp^2 / vp``, its integral is ``ve + vp``, and ``k1 k2 = Fp PS / (vp ve)``. For amplitudes
+    that are not negative all four are physical.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_response(np.array([[0.1], [0.4], [0.2], [8.0]]))[0].item()
+    0.5
+    """
+    a1, a2, k1, k2 = response
+    flow = a1 + a2
+    vp = flow**2 / (a1 * k1 + a2 * k2)
+    ve = a1 / k1 + a2 / k2 - vp
+    return np.stack([flow, k1 * k2 * vp * ve / flow, ve, vp])
+
+
+def _gradient(response: Array) -> Array:
+    """Return the derivatives (4, 4, V) of Fp, PS, ve, vp by the response, by complex steps."""
+    step = 1e-30
+    columns = []
+    for i in range(4):
+        shifted = response.astype(complex)
+        shifted[i] += 1j * step
+        columns.append(from_response(shifted).imag / step)
+    return np.stack(columns, axis=1)
+
+
+def to_response(flow: Array, exchange: Array, ve: Array, vp: Array) -> tuple[Array, ...]:
+    """Return amplitudes a1, a2 and rates k1 <= k2 of the tissue's response, (...) each."""
+    out = flow / vp
+    back = np.where(ve > 0, exchange / np.where(ve > 0, ve, 1.0), 0.0)
+    total = out + exchange / vp + back
+    root = np.sqrt(np.maximum(total**2 - 4 * back * out, 0))
+    fast, slow = (total + root) / 2, (total - root) / 2
+    share = np.where(root > 0, (out - slow) / np.where(root > 0, root, 1.0), 1.0)
+    return flow * (1 - share), flow * share, slow, fast
+
+
+def _predict(
+    values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
+) -> Array:
+    a1, a2, k1, k2 = to_response(*(np.asarray(values[k], float) for k in _NAMES))
+    slow, fast = (delayed_curves(time, plasma, k, delay)[1] for k in (k1, k2))
+    result: Array = a1[..., None] * slow + a2[..., None] * fast
+    return result
+
+
+def _prepare_uptake(
+    *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
+) -> Prepared:
+    """Prepare the exchange model before anything returns: the slower rate is zero."""
+    retained = delayed_curves(time, plasma, 0.0, delay)[1]
+    solver = Solver([retained, uptake(time, plasma, delay, _FAST)], [1, 48], weights)
+
+    def estimate(signal: Array) -> Estimate:
+        return _uptake_physiology(solver.solve(signal))
+
+    return Prepared(estimate, used_frames(time, weights))
+
+
+def _uptake_physiology(found: Solution) -> Estimate:
+    """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
+    kept, rate = found.amplitudes[0], found.rates[1]
+    passing = found.amplitudes[1] > 0
+    through = np.where(passing, found.amplitudes[1], 1.0)
+    flow = kept + through
+    exchange, vp = flow * kept / through, flow**2 / (through * rate)
+    toward = {
+        "Fp": (np.ones_like(kept), np.ones_like(kept), np.zeros_like(kept)),
+        "PS": (1 + 2 * kept / through, -np.square(kept / through), np.zeros_like(kept)),
+        "vp": (2 * vp / flow, 2 * vp / flow - vp / through, -vp / rate),
+    }
+    covariance = found.covariance[np.ix_([0, 1, 3], [0, 1, 3])]
+    known = passing & (vp <= VP.upper)
+    values = {"Fp": flow, "PS": exchange, "vp": vp}
+    edge = (rate >= _FAST.upper * (1 - 1e-6)) | (rate <= _FAST.lower * (1 + 1e-6)) | (kept <= 0)
+    status = np.where(known, np.where(edge, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
+    error = {k: propagate(np.stack(g), covariance) for k, g in toward.items()}
+    return Estimate(
+        {k: np.where(known, v, np.nan) for k, v in values.items()},
+        {k: np.where(known, v, np.nan) for k, v in error.items()},
+        status.astype(np.int8),
+        found.cost,
+    )
+
+
+def _predict_uptake(
+    values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
+) -> Array:
+    flow, exchange, vp = (np.asarray(values[k], float) for k in ("Fp", "PS", "vp"))
+    kept = flow * exchange / (flow + exchange)
+    retained = delayed_curves(time, plasma, 0.0, delay)[1]
+    passing = delayed_curves(time, plasma, (flow + exchange) / vp, delay)[1]
+    result: Array = kept[..., None] * retained + (flow - kept)[..., None] * passing
+    return result
+
+
+TWO_COMPARTMENT_EXCHANGE = Model(
+    name="two-compartment-exchange",
+    label="2cxm",
+    title="two-compartment exchange",
+    parameters=(_FP, _PS, VE, VP),
+    free=4,
+    design=("time", "plasma"),
+    options=("delay", "weights"),
+    prepare=_prepare,
+    predict=_predict,
+    formula="vp dcp/dt = Fp (ca - cp) - PS (cp - ce), ve dce/dt = PS (cp - ce), C = vp cp + ve ce",
+    doi="10.1002/nbm.2940",
+)
+TWO_COMPARTMENT_UPTAKE = Model(
+    name="two-compartment-uptake",
+    label="2cum",
+    title="two-compartment uptake",
+    parameters=(_FP, _PS, VP),
+    free=3,
+    design=("time", "plasma"),
+    options=("delay", "weights"),
+    prepare=_prepare_uptake,
+    predict=_predict_uptake,
+    formula="vp dcp/dt = Fp (ca - cp) - PS cp, C = vp cp + PS int_0^t cp(u) du",
+    doi="10.1002/nbm.2940",
+)
+MODELS = (TWO_COMPARTMENT_EXCHANGE, TWO_COMPARTMENT_UPTAKE)

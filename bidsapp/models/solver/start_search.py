@@ -1,0 +1,175 @@
+"""Where a separable fit begins, and whether it ended in the deepest valley.
+
+`Pairs` tries all pairs of rates on a grid. `other_valley` stands at one place and looks along the
+second rate alone, with everything else at its linear best.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.models.solver.base import Array
+from bidsapp.models.solver.matrices2x2 import dot
+
+_PAIRS_AT_ONCE = 2**16
+_NODES_AT_ONCE = 2**13
+_COLLINEAR = 1e-6
+
+Single = NDArray[np.float32]
+
+
+class Pairs:
+    """All pairs of n1 first and n2 second columns, (K, n1) and (K, n2), in the reduced space.
+
+    Notes
+    -----
+    What a pair with both amplitudes >= 0 explains of a signal z is
+
+        min(max(u'z, 0)^2 + max(v_u'z, 0)^2, max(v'z, 0)^2 + max(u_v'z, 0)^2)
+
+    for unit columns u and v whose inner product is not negative; ``v_u`` is the unit vector of v
+    without its part along u. It needs no case distinction, hence no branch a voxel. Single
+    precision is enough for a place to begin.
+    """
+
+    def __init__(self, first: Array, second: Array) -> None:
+        u, v = _unit(first), _unit(second)
+        inner = u.T @ v
+        beside_u = _unit(v[:, None, :] - u[:, :, None] * inner)
+        beside_v = _unit(u[:, :, None] - v[:, None, :] * inner)
+        self._shape = inner.shape
+        self._along = [m.astype(np.float32) for m in (u, v)]
+        self._beside = [m.reshape(len(u), -1).astype(np.float32) for m in (beside_u, beside_v)]
+
+    def best(self, signal: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the columns' indices (V,) of the best pair for signals (K, V) of norm one."""
+        z = np.ascontiguousarray(signal.T, np.float32)
+        size = self._shape[0] * self._shape[1]
+        space = np.empty((3, _PAIRS_AT_ONCE // size + 1, size), np.float32)
+        step = space.shape[1]
+        parts = [z[i : i + step] for i in range(0, len(z), step)]
+        found = [self._best(part, space[:, : len(part)]) for part in parts]
+        first, second = np.divmod(np.concatenate(found), self._shape[1])
+        return first, second
+
+    def _best(self, z: Single, space: Single) -> NDArray[np.intp]:
+        """Return the flat indices of the best pairs; space (3, V, pairs) is overwritten."""
+        for side, (alone, beside) in enumerate(zip(self._along, self._beside, strict=True)):
+            out = np.matmul(z, beside, out=space[side])
+            out += np.abs(out, out=space[2])  # twice the positive part, faster than maximum
+            out *= out
+            single = z @ alone
+            single += np.abs(single)
+            single *= single
+            pairs = out.reshape(len(z), *self._shape)
+            pairs += np.expand_dims(single, 2 - side)
+        best: NDArray[np.intp] = np.minimum(space[0], space[1], out=space[2]).argmax(axis=1)
+        return best
+
+
+def _unit(vectors: Array) -> Array:
+    """Return vectors (K, ...) of norm one; nearly zero ones become zero."""
+    norm = np.sqrt(np.sum(vectors**2, axis=0))
+    return np.where(norm > _COLLINEAR, vectors / np.where(norm > 0, norm, 1.0), 0.0)
+
+
+def best_node(signal: Array, first: Array, nodes: Array) -> NDArray[np.intp]:
+    """Return the best second column (V,) beside a first one that stays what it is."""
+    found = [_survey(signal[:, p], first[:, p], None, nodes) for p in _parts(signal, nodes)]
+    return np.concatenate([profile.argmax(axis=1) for profile in found])
+
+
+def other_valley(
+    signal: Array, first: Array, slope: Array | None, nodes: Array, place: Array
+) -> tuple[NDArray[np.intp], Array]:
+    """Return the deepest valley along the second rate that is not the one at a place.
+
+    Parameters
+    ----------
+    signal, first, slope, nodes
+        As for `_survey`.
+    place : (V,) array
+        Where the voxel stands, in nodes; valleys within one node of it are its own.
+
+    Returns
+    -------
+    node : (V,) array of int
+    explained : (V,) array
+        What is explained there; minus infinity where there is no other valley.
+    """
+    found = [
+        _other_peak(
+            _survey(signal[:, p], first[:, p], None if slope is None else slope[:, p], nodes),
+            place[p],
+        )
+        for p in _parts(signal, nodes)
+    ]
+    node, explained = (np.concatenate(part) for part in zip(*found, strict=True))
+    return node, explained
+
+
+def _parts(signal: Array, nodes: Array) -> list[slice]:
+    """Return parts of the voxels small enough for the processor's cache."""
+    step = max(_NODES_AT_ONCE // nodes.shape[1], 1)
+    return [slice(i, i + step) for i in range(0, signal.shape[1], step)]
+
+
+def _survey(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
+    """Return what is explained with each node as the second column, (V, n2).
+
+    Parameters
+    ----------
+    signal : (K, V) array
+        In the reduced space.
+    first : (K, V) array
+        The first column.
+    slope : (K, V) array or None
+        Its slope along its rate, which may thus move a little; None if it must not.
+    nodes : (K, n2) array
+        The second column at some of its rates.
+
+    Notes
+    -----
+    Amplitudes of the columns are >= 0, that of the slope is free.
+    """
+    size = np.sum(nodes**2, axis=0)
+    e1 = _direction(first)
+    z1 = np.maximum(dot(e1, signal), 0)
+    t1, product = e1.T @ nodes, signal.T @ nodes
+    rest = size - t1 * t1
+    excess = product - t1 * dot(e1, signal)[:, None]
+    base = z1 * z1
+    if slope is not None:
+        e2 = _direction(slope - e1 * dot(e1, slope), np.sqrt(dot(slope, slope)))
+        z2, t2 = dot(e2, signal), e2.T @ nodes
+        rest -= t2 * t2
+        excess -= t2 * z2[:, None]
+        base += z2 * z2
+    rest[rest <= _COLLINEAR * size] = np.inf
+    np.maximum(excess, 0, out=excess)
+    amplitude = excess / rest
+    excess *= amplitude
+    excess += base[:, None]
+    first_gone = t1 * amplitude > z1[:, None]
+    np.maximum(product, 0, out=product)
+    product *= product
+    product /= np.where(size > 0, size, np.inf)
+    np.copyto(excess, product, where=first_gone)
+    return excess
+
+
+def _direction(vectors: Array, size: Array | float = 0.0) -> Array:
+    """Return vectors (K, V) of norm one; zero where they are small beside a size (V,)."""
+    norm = np.sqrt(dot(vectors, vectors))
+    known = norm > _COLLINEAR * size
+    return vectors * (known / np.where(known, norm, 1.0))
+
+
+def _other_peak(profile: Array, place: Array) -> tuple[NDArray[np.intp], Array]:
+    """Return the highest local maximum (V,) of profiles (V, n), and its height."""
+    peak = np.abs(np.arange(profile.shape[1]) - place[:, None]) > 1
+    rising = profile[:, 1:] > profile[:, :-1]
+    peak[:, :-1] &= ~rising
+    peak[:, 1:] &= rising
+    heights = np.where(peak, profile, -np.inf)
+    node = heights.argmax(axis=1)
+    return node, heights[np.arange(len(node)), node]

@@ -1,0 +1,285 @@
+"""The one solver: separable least squares (variable projection) for many voxels at once.
+
+A model is linear in one or two amplitudes and non-linear in the rates of their columns. For given
+rates the best amplitudes have a closed form, so only the rates are searched: first on a grid
+(`search`), which finds the global minimum, then by Newton steps on the projected cost until
+nothing is left to gain. All of it in the few dimensions that the columns span (`columns`).
+
+References
+----------
+Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201 (variable projection).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidsapp.models.solver.base import Array
+from bidsapp.models.solver.matrices2x2 import Symmetric, covariance, dot, invert, nonnegative, schur
+from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, Table, reduce
+from bidsapp.models.solver.start_search import Pairs, best_node, other_valley
+
+_MAX_STEPS = 30
+_GAIN = 1e-8
+_EXACT = 1e-17
+_LONGEST_STEP = 1.0
+_RIVAL = 1.2
+_DAMPING = 0.1
+_GIVE_UP = 1e4
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What `Solver.solve` finds for V voxels.
+
+    Attributes
+    ----------
+    amplitudes : (2, V) array
+        Never negative; the first is zero where the model has but one column.
+    rates : (2, V) array
+        NaN for a column without a rate.
+    cost : (V,) array
+        Weighted residual sum of squares.
+    covariance : (4, 4, V) array
+        Of amplitudes, then rates, from the residuals; NaN for what is not there, and all of it
+        where there are no more samples than parameters.
+    """
+
+    amplitudes: Array
+    rates: Array
+    cost: Array
+    covariance: Array
+
+
+class Solver:
+    """Solves one separable problem for any number of voxels; its tables are made once.
+
+    Parameters
+    ----------
+    columns
+        One or two: families of curves, each with a rate of its own, or curves (N,).
+    grid
+        How many rates the search begins with, one number a column (1 for a curve).
+    weights : (N,) array, optional
+        Of the squared residuals.
+
+    Notes
+    -----
+    Minimises ``sum w (y - a1 c1(r1) - a2 c2(r2))^2`` over ``a >= 0`` and each rate within its
+    bounds.
+
+    References
+    ----------
+    Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bidsapp.models.solver.reduced_space import Axis
+    >>> t = np.linspace(0, 2, 9)
+    >>> decay = Family(lambda r: np.exp(-r[:, None] * t), Axis(0.1, 5.0, 0.1))
+    >>> found = Solver([decay], [20]).solve(3 * np.exp(-1.7 * t)[None])
+    >>> found.amplitudes[1].round(6).item(), found.rates[1].round(6).item()
+    (3.0, 1.7)
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], grid: Sequence[int], weights: Array | None = None
+    ) -> None:
+        samples = _count_samples(columns[0])
+        self._root = np.ones(samples) if weights is None else np.sqrt(weights)
+        both = columns if len(columns) == 2 else [np.zeros(samples), *columns]
+        self._vectors, self._columns = reduce(both, self._root)
+        self._movable = np.array([isinstance(c, Table) for c in self._columns])
+        counts = grid if len(grid) == 2 else [1, *grid]
+        self._nodes = [
+            c.axis.even(n) if isinstance(c, Table) else np.zeros(1)
+            for c, n in zip(self._columns, counts, strict=True)
+        ]
+        first, self._second = (
+            c.at(x)[0].copy() for c, x in zip(self._columns, self._nodes, strict=True)
+        )
+        self._pairs = Pairs(first, self._second)
+        self._residuals, self._gathered = Scratch(), Scratch()
+        samples_used = int((self._root > 0).sum())
+        self._spare = samples_used - len(columns)
+
+    def solve(self, signal: Array, known: Array | None = None) -> Solution:
+        """Return the least-squares solution of each voxel.
+
+        Parameters
+        ----------
+        signal : (V, N) array
+            Finite numbers.
+        known : (V,) array, optional
+            Rates of the first column, which are then not searched.
+
+        Returns
+        -------
+        Solution
+        """
+        weighted = (signal * self._root).T
+        reduced = self._vectors.T @ weighted
+        rest = weighted - self._vectors @ reduced
+        size = np.sqrt(np.einsum("kv,kv->v", reduced, reduced))
+        size[size == 0] = 1.0
+        unit = reduced / size
+        outside = np.einsum("nv,nv->v", rest, rest) / size**2
+        movable = self._movable & [known is None, True]
+        x = self._start(unit, known)
+        state = self._evaluate(unit, outside, x)
+        if movable.any():
+            self._refine(unit, outside, x, state, movable)
+            self._compete(unit, outside, x, state, movable)
+        return self._solution(x, state, size, movable)
+
+    def _start(self, unit: Array, known: Array | None) -> Array:
+        """Return x (2, V) of the best pair of the grid."""
+        first, second = self._nodes
+        if self._movable[0] and known is None:
+            i, j = self._pairs.best(unit)
+            return np.stack([first[i], second[j]])
+        x = np.zeros(unit.shape[1]) if known is None else self._axis(0).from_rate(known)
+        return np.stack([x, second[best_node(unit, self._columns[0].at(x)[0], self._second)]])
+
+    def _compete(
+        self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
+    ) -> None:
+        """Where another valley along the second rate may be deeper, go there; keep the better."""
+        nodes = self._nodes[1]
+        place = (x[1] - nodes[0]) / (nodes[-1] - nodes[0]) * (len(nodes) - 1)
+        column, slope, _ = self._columns[0].at(x[0])
+        node, explained = other_valley(
+            unit, column, slope if movable[0] else None, self._second, place
+        )
+        rival = np.flatnonzero(1 + outside - explained < _RIVAL * state[2])
+        if not len(rival):
+            return
+        unit, outside = unit[:, rival], outside[rival]
+        there = np.stack([x[0, rival], nodes[node[rival]]])
+        found = self._evaluate(unit, outside, there)
+        self._refine(unit, outside, there, found, movable)
+        lower = found[2] < state[2, rival]
+        x[:, rival[lower]], state[:, rival[lower]] = there[:, lower], found[:, lower]
+
+    def _axis(self, column: int) -> Axis:
+        table = self._columns[column]
+        if not isinstance(table, Table):
+            raise TypeError(f"column {column} has no rate")
+        return table.axis
+
+    def _refine(
+        self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
+    ) -> None:
+        """Take damped Newton steps, in place, until the next one would gain nothing."""
+        lower, upper = (np.array([n[i] for n in self._nodes])[:, None] for i in (0, -1))
+        damping = np.zeros(unit.shape[1])
+        active = np.arange(unit.shape[1])
+        for _ in range(_MAX_STEPS):
+            here, now = x[:, active], state[:, active]
+            step, gain = _step(now, here, damping[active], (lower, upper), movable)
+            going = (gain > _GAIN * (now[2] + _EXACT)) & (damping[active] < _GIVE_UP)
+            active = active[going]
+            if not len(active):
+                return
+            trial = np.clip(here[:, going] + step[:, going], lower, upper)
+            some = self._gathered.array(len(unit), len(active))
+            np.take(unit, active, axis=1, mode="clip", out=some)
+            there = self._evaluate(some, outside[active], trial)
+            better = there[2] <= now[2, going]
+            x[:, active[better]], state[:, active[better]] = trial[:, better], there[:, better]
+            d = damping[active]
+            eased = np.where(d > _DAMPING / 2, d / 10, 0.0)
+            damping[active] = np.where(better, eased, np.maximum(d * 10, _DAMPING))
+
+    def _evaluate(self, unit: Array, outside: Array, x: Array) -> Array:
+        """Return amplitudes (2), cost, gradient (2) and curvature (3) of the projected cost."""
+        (c1, d1, e1), (c2, d2, e2) = (c.at(y) for c, y in zip(self._columns, x, strict=True))
+        gram = (dot(c1, c1), dot(c1, c2), dot(c2, c2))
+        a1, a2, inverse = nonnegative(gram, dot(c1, unit), dot(c2, unit))
+        residual, part = self._residuals.array(2, *unit.shape)
+        np.multiply(c1, a1, out=residual)
+        np.multiply(c2, a2, out=part)
+        residual += part
+        np.subtract(unit, residual, out=residual)
+        fall = (dot(d1, residual), dot(d2, residual))
+        toward = (
+            (a1 * dot(c1, d1), a1 * dot(c2, d1)),
+            (a2 * dot(c1, d2), a2 * dot(c2, d2)),
+        )
+        gauss = (a1 * a1 * dot(d1, d1), a1 * a2 * dot(d1, d2), a2 * a2 * dot(d2, d2))
+        bend = (a1 * dot(e1, residual), a2 * dot(e2, residual))
+        curvature = _curvature(gauss, toward, inverse, fall, bend)
+        cost = dot(residual, residual) + outside
+        return np.stack([a1, a2, cost, -a1 * fall[0], -a2 * fall[1], *curvature])
+
+    def _solution(
+        self, x: Array, state: Array, size: Array, movable: NDArray[np.bool_]
+    ) -> Solution:
+        """Return amplitudes, rates, cost and covariance in the signal's own scale."""
+        amplitudes = state[:2] * size
+        rates = np.full_like(x, np.nan)
+        columns = [c.at(y) for c, y in zip(self._columns, x, strict=True)]
+        jacobian = [value for value, _, _ in columns]
+        for i, (_, slope, _) in enumerate(columns):
+            if self._movable[i]:
+                rates[i] = self._axis(i).to_rate(x[i])
+                slope = slope * (amplitudes[i] / (rates[i] + self._axis(i).scale))
+            jacobian.append(slope * movable[i])
+        cost = state[2] * size**2
+        freedom = self._spare - int(movable.sum())
+        variance = cost / freedom if freedom > 0 else np.full_like(cost, np.nan)
+        return Solution(amplitudes, rates, cost, covariance(jacobian) * variance)
+
+
+def _count_samples(column: Column) -> int:
+    if isinstance(column, Family):
+        return int(column.curve(np.array([column.axis.upper])).shape[1])
+    return len(column)
+
+
+def _curvature(
+    gauss: Symmetric,
+    toward: tuple[tuple[Array, Array], ...],
+    inverse: Symmetric,
+    fall: tuple[Array, Array],
+    bend: tuple[Array, Array],
+) -> Symmetric:
+    """Return the Hessian of the projected cost; its Gauss-Newton part where it is not positive."""
+    (t00, t10), (t01, t11) = toward
+    exact = schur(
+        (gauss[0] - bend[0], gauss[1], gauss[2] - bend[1]),
+        ((t00 - fall[0], t10), (t01, t11 - fall[1])),
+        inverse,
+    )
+    safe = schur(gauss, toward, inverse)
+    a, b, d = exact
+    positive = (a >= 0) & (d >= 0) & (a * d >= b * b)
+    first, mixed, second = (np.where(positive, x, y) for x, y in zip(exact, safe, strict=True))
+    return first, mixed, second
+
+
+def _step(
+    state: Array,
+    x: Array,
+    damping: Array,
+    bounds: tuple[Array, Array],
+    movable: NDArray[np.bool_],
+) -> tuple[Array, Array]:
+    """Return the step (2, V) in x, zero where it leaves the bounds, and the fall it promises."""
+    gradient, (a, b, d) = state[3:5], state[5:8]
+    outward = ((x <= bounds[0]) & (gradient > 0)) | ((x >= bounds[1]) & (gradient < 0))
+    free = movable[:, None] & ~outward & (np.stack([a, d]) > 0)
+    more = 1 + damping
+    matrix = (
+        np.where(free[0], a * more, 1.0),
+        np.where(free.all(axis=0), b, 0.0),
+        np.where(free[1], d * more, 1.0),
+    )
+    (i00, i01, i11), posed = invert(matrix)
+    g0, g1 = gradient * free
+    i00, i11 = np.where(posed, i00, 1 / matrix[0]), np.where(posed, i11, 1 / matrix[2])
+    step = -np.stack([i00 * g0 + i01 * g1, i01 * g0 + i11 * g1])
+    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP), -dot(step, gradient * free) / 2

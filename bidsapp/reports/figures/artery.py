@@ -1,0 +1,120 @@
+"""The figure of the arterial input: arrays -> Figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bidsapp.reports.figures.curves import WIDTH, Array, with_legend
+from bidsapp.reports.figures.images import Panel, draw_panel, empty, image_axes
+from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, styled
+
+
+@dataclass(frozen=True)
+class ArterialInput:
+    """The arterial input of a session.
+
+    ``time`` (N,) in s; ``blood`` and ``plasma`` (N,) in mM; ``arrival`` in s, or None if not found;
+    ``voxels`` (V, N), the concentration in the blood of each voxel that was averaged; ``whole`` and
+    ``detail``, the slice that holds most of them, and the part of it around them.
+    """
+
+    time: Array
+    blood: Array
+    plasma: Array
+    arrival: float | None
+    voxels: Array = field(default_factory=lambda: np.empty((0, 0)))
+    whole: Panel | None = None
+    detail: Panel | None = None
+
+
+@styled
+def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]) -> Figure:
+    """Show the voxels and the course of the arterial input, a column per session.
+
+    Parameters
+    ----------
+    inputs : sequence of ArterialInput or None
+    labels : sequence of str
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Without images if no session has any.
+
+    Examples
+    --------
+    >>> curve = ArterialInput(np.arange(3.0), np.zeros(3), np.zeros(3), 1.0)
+    >>> arterial_input([curve], ["baseline"]).axes[0].get_ylabel()
+    'concentration (mM)'
+    """
+    pictured = any(found is not None and found.detail is not None for found in inputs)
+    figure = Figure(figsize=(WIDTH, 4.5 if pictured else 2.6), layout="constrained")
+    parts = figure.subfigures(
+        1 + pictured, 1, height_ratios=[1, 1.35][-1 - pictured :], squeeze=False
+    )
+    row = parts[-1, 0].subplots(1, len(inputs), sharex=True, sharey=True, squeeze=False)[0]
+    row[0].set_ylabel("concentration (mM)")
+    for axes, found, label in zip(row, inputs, labels, strict=True):
+        axes.set_xlabel("time (min)")
+        if found is None:
+            axes.text(0.5, 0.5, "not available", transform=axes.transAxes, ha="center", color=SOFT)
+        else:
+            _draw_curves(axes, found)
+        if not pictured:
+            axes.set_title(label)
+    row[0].set_ylim(*_limits(inputs))
+    if pictured:
+        grid = parts[0, 0].subplots(1, 2 * len(inputs), squeeze=False)[0]
+        for n, (found, label) in enumerate(zip(inputs, labels, strict=True)):
+            _draw_images(grid[2 * n : 2 * n + 2], found)
+            grid[2 * n].set_title(label)
+            if found is not None and found.detail is not None:
+                grid[2 * n + 1].set_title(_counted(found), fontweight="normal")
+    return with_legend(figure)
+
+
+def _counted(found: ArterialInput) -> str:
+    """Say how many of the voxels the detail shows."""
+    shown = (
+        0 if found.detail is None or found.detail.outline is None else found.detail.outline.sum()
+    )
+    return f"{shown} of {len(found.voxels)} voxels"
+
+
+def _limits(inputs: Sequence[ArterialInput | None]) -> tuple[float, float]:
+    """Return limits that hold the means; a single voxel may leave them."""
+    found = [f for f in inputs if f is not None]
+    low = min((float(np.nanmin(f.blood, initial=0)) for f in found), default=0)
+    high = max((float(np.nanmax(f.plasma, initial=0)) for f in found), default=0) or 1.0
+    return low - 0.05 * high, 1.08 * high
+
+
+def _draw_curves(axes: Axes, found: ArterialInput) -> None:
+    """Draw each voxel thin, their mean thick, the plasma, and the arrival."""
+    minutes = found.time / 60
+    for n, course in enumerate(found.voxels):
+        name = "voxels of the artery" if n == 0 else None
+        axes.plot(minutes, course, color=DATA, lw=0.6, alpha=0.5, label=name)
+    axes.plot(minutes, found.plasma, color=FIT, lw=1.1, ls="--", label="plasma")
+    axes.plot(minutes, found.blood, color=DATA, lw=1.7, label="whole blood")
+    if found.arrival is not None:
+        axes.axvline(found.arrival / 60, color=SOFT, lw=0.9, ls=":", label="bolus arrival")
+
+
+def _draw_images(pair: Sequence[Axes], found: ArterialInput | None) -> None:
+    """Show the slice, and in its detail the voxels that were averaged."""
+    panels = (found.whole, found.detail) if found else (None, None)
+    for axes, panel in zip(pair, panels, strict=True):
+        if panel is None:
+            empty(axes)
+            continue
+        image_axes(axes)
+        axes.set_anchor("N")
+        draw_panel(axes, replace(panel, outline=None), None)
+        if panel.outline is not None:
+            for row, column in np.argwhere(panel.outline) - 0.5:
+                axes.add_patch(Rectangle((column, row), 1, 1, fill=False, ec=EDGE, lw=1))

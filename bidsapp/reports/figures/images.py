@@ -1,0 +1,230 @@
+"""Figures made of slices: maps of a lesion, and two images registered to each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bidsapp.reports.figures.curves import DISPLAY, WIDTH, Array, Display
+from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, styled
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice, ready to show: 2-D arrays with the rows downwards.
+
+    ``spacing`` is the size of a (row, column) in mm; ``window`` the grey limits of ``background``;
+    ``values`` (as stored, NaN where the fit failed) go on top; ``box`` is (row, column, rows,
+    columns) of a detail.
+    """
+
+    background: Array
+    spacing: tuple[float, float]
+    window: tuple[float, float]
+    outline: Mask | None = None
+    values: Array | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def image_axes(axes: Axes) -> None:
+    """Strip an image panel of ticks, grid and frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.set_facecolor("black")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def empty(axes: Axes, text: str = "not available") -> None:
+    """Say in an axes that there is nothing to show."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.set_facecolor("#f5f7f9")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=SOFT, fontsize=7
+    )
+
+
+def _outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> None:
+    """Draw the border of a mask, unless it has none in this slice."""
+    if mask is not None and mask.any() and not mask.all():
+        axes.contour(mask.astype(float), [0.5], colors=[color], linewidths=width)
+
+
+def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
+    """Show a slice, the map on top of it, its lesion outline and the frame of the detail."""
+    aspect = panel.spacing[0] / panel.spacing[1]
+    low, high = panel.window
+    if display is not None:
+        high += high - low  # dark below a map, so that a gap in it is not taken for a high value
+    axes.imshow(panel.background, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    if panel.values is not None and display is not None:
+        shown = np.ma.masked_invalid(panel.values * display.scale)
+        low, high = display.limits
+        axes.imshow(
+            shown,
+            cmap=display.colormap,
+            vmin=low,
+            vmax=high,
+            aspect=aspect,
+            interpolation="nearest",
+        )
+    _outline(axes, panel.outline, "white" if display else ACCENT)
+    if panel.box is not None:
+        row, column, rows, columns = panel.box
+        axes.add_patch(Rectangle((column, row), columns, rows, fill=False, ec=ACCENT, lw=0.8))
+
+
+@styled
+def lesion_maps(
+    rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
+) -> Figure:
+    """Show one lesion: a row per session, a column per parameter, limits shared by the sessions.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of Panel or None
+        None where there is no such map.
+    row_labels : sequence of str
+    columns : sequence of str
+        Keys of `DISPLAY`, or any other heading for a column of anatomy.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> panel = Panel(np.eye(4), (1, 1), (0, 1), values=np.eye(4))
+    >>> lesion_maps([[panel, None]], ["baseline"], ["T1w", "f"]).axes[-1].get_xlabel()
+    'f (fraction)'
+    """
+    size = WIDTH / len(columns)
+    figure = Figure(
+        figsize=(WIDTH, size * len(rows) + 0.55),
+        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01),
+    )
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for r, (label, panels) in enumerate(zip(row_labels, rows, strict=True)):
+        for axes, name, panel in zip(grid[r], columns, panels, strict=True):
+            if panel is None:
+                empty(axes)
+            else:
+                image_axes(axes)
+                draw_panel(axes, panel, DISPLAY.get(name))
+            if r == 0:
+                axes.set_title(DISPLAY[name].label if name in DISPLAY else name)
+        grid[r, 0].set_ylabel(label)
+    for c, name in enumerate(columns):
+        if name in DISPLAY:
+            _colorbar(figure, list(grid[:, c]), DISPLAY[name])
+    return figure
+
+
+def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
+    """Put the scale of a parameter below its column."""
+    scale = ScalarMappable(Normalize(*display.limits), display.colormap)
+    bar = figure.colorbar(
+        scale, ax=column, location="bottom", aspect=14, shrink=0.8, pad=0.02, extend="max"
+    )
+    bar.outline.set_visible(False)
+    low, high = display.limits
+    bar.set_ticks([low, (low + high) / 2, high])
+    bar.ax.tick_params(labelsize=6.5, length=2)
+    bar.set_label(display.title, fontsize=7)
+
+
+def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
+    """Return a field that crosses zero on a slice's strong edges inside its outline."""
+    sigma = [width / size for size in panel.spacing]
+    strength = ndimage.gaussian_gradient_magnitude(panel.background, sigma)
+    bend = ndimage.gaussian_laplace(panel.background, sigma)
+    inside = np.ones(bend.shape, bool) if panel.outline is None else panel.outline
+    weak = strength < 0.3 * np.percentile(strength[inside], 98) if inside.any() else ~inside
+    return np.ma.masked_where(weak | ~inside, bend)
+
+
+@styled
+def strip(panels: Sequence[Panel]) -> Figure:
+    """Show slices side by side, without a word.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Two strips of panels of one size have one size.
+
+    Examples
+    --------
+    >>> len(strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
+    1
+    """
+    shapes = [np.multiply(p.background.shape, p.spacing) for p in panels]
+    ratios = [float(width / height) for height, width in shapes]
+    figure = Figure(figsize=(WIDTH, WIDTH / sum(ratios)), facecolor="black")
+    grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=ratios)[0]
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0, hspace=0)
+    for axes, panel in zip(grid, panels, strict=True):
+        image_axes(axes)
+        draw_panel(axes, replace(panel, outline=None), None)
+    return figure
+
+
+@styled
+def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
+    """Show images slice by slice, the edges of the first one drawn on all.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of Panel
+        The fixed image, then those brought onto it: the same slices of each, on one grid. Edges
+        are sought inside the outline of the fixed image's slices: the brain.
+    names : sequence of str
+        Of the images.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> image = Panel(np.pad(np.ones((8, 8)), 4), (1, 1), (0, 1))
+    >>> [a.get_ylabel() for a in registration_overlay([[image], [image]], ["T1w", "b0"]).axes]
+    ['T1w', 'b0']
+    """
+    fixed = rows[0]
+    edges = [_edges(p) for p in fixed]
+    shapes = [np.multiply(p.background.shape, p.spacing) for p in fixed]
+    ratios = [float(width / height) for height, width in shapes]
+    height = len(rows) * (WIDTH / sum(ratios)) + 0.1
+    figure = Figure(
+        figsize=(WIDTH, height),
+        layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0),
+    )
+    grid = figure.subplots(len(rows), len(fixed), squeeze=False, width_ratios=ratios)
+    for line, panels, name in zip(grid, rows, names, strict=True):
+        for axes, panel, reference, bend in zip(line, panels, fixed, edges, strict=True):
+            image_axes(axes)
+            draw_panel(axes, replace(panel, outline=None), None)
+            _outline(axes, reference.outline, EDGE, 0.6)
+            if bend.count() and bend.min() < 0 < bend.max():
+                axes.contour(bend, [0], colors=[EDGE], linewidths=0.6)
+        line[0].set_ylabel(name)
+    return figure

@@ -1,0 +1,136 @@
+"""The section of the group page that shows the quality of every series, what stands out first."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bidsapp.reports.group.view import GroupView, table_files
+from bidsapp.reports.page.blocks import Block, Cell, Table, Words
+from bidsapp.reports.page.numbers import number
+from bidsapp.reports.participant.findings import CONSISTENCY, DISPLACEMENT, FAILED_SHARE
+
+FAR = 5.0
+"""Robust standard deviations from the median of its kind at which a number stands out."""
+
+FEWEST = 5
+"""Fewer series of a kind than this have no spread to be far from."""
+
+_NUMBERS = {
+    "expected_error_mm": ("expected error", 2, 1),
+    "consistency_mm": ("two ways apart", 2, 1),
+    "max_displacement_mm": ("motion", 2, 1),
+    "n_outliers": ("outliers", 0, 1),
+    "signal_to_noise": ("signal to noise", 0, -1),
+    "failed_percent": ("voxels without a value", 1, 1),
+}
+"""Column -> what it is called, decimals, and which side is bad."""
+
+_LIMITS = {
+    "consistency_mm": CONSISTENCY,
+    "max_displacement_mm": DISPLACEMENT,
+    "failed_percent": 100 * FAILED_SHARE,
+}
+"""Above these a number stands out whatever the others are."""
+
+
+def quality(view: GroupView) -> list[Block]:
+    """Tabulate the quality of every series."""
+    table = view.result.quality
+    if table.empty:
+        return []
+    flags = standing_out(table)
+    order = sorted(range(len(table)), key=lambda i: (-len(flags[i]), i))
+    rows, bold = [], set()
+    for place, index in enumerate(order):
+        row = table.iloc[index].to_dict()
+        rows.append(_row(row, flags[index]))
+        bold |= {
+            (place, 4 + list(_NUMBERS).index(name)) for name in flags[index] if name in _NUMBERS
+        }
+        bold |= {(place, 3)} if "verdict" in flags[index] else set()
+    count = sum(bool(found) for found in flags)
+    verb = "stands" if count == 1 else "stand"
+    text = f"{count or 'None'} of {len(table)} series {verb if count else 'stands'} out."
+    columns: list[Cell] = ["Participant", "Session", "Series", "Registration"]
+    columns += [("Expected error", "mm"), ("Two ways apart", "mm"), ("Motion", "mm, largest")]
+    columns += ["Outliers", "SNR", ("No value", "% of voxels"), "Stands out by"]
+    people = table["participant_id"].unique()
+    block = Table(
+        "What stands out",
+        columns,
+        rows[:count],
+        text=frozenset({1, 2, 3, 10}),
+        bold=frozenset(bold),
+        hrefs={p: f"{p}.html" for p in people if p in view.pages},
+    )
+    every = replace(
+        block,
+        caption="Every series, those that stand out first",
+        rows=rows,
+        files=table_files("quality"),
+        summary=f"All {len(rows)} series",
+    )
+    return [Words([text]), *([block] if count else []), every]
+
+
+def _row(row: dict[Any, Any], flags: list[str]) -> list[str]:
+    """Print one series."""
+    numbers = [
+        number(float("nan") if row[name] is None else float(row[name]), digits)
+        for name, (_, digits, _) in _NUMBERS.items()
+    ]
+    named = [_NUMBERS[name][0] if name in _NUMBERS else str(row["reason"]) for name in flags]
+    verdict = row["verdict"] if isinstance(row["verdict"], str) else "–"
+    session = str(row["session_id"]).removeprefix("ses-")
+    return [row["participant_id"], session, row["series"], verdict, *numbers, ", ".join(named)]
+
+
+def standing_out(table: pd.DataFrame) -> list[list[str]]:
+    """Name the columns by which each row stands out.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row per series; see `bidsapp.reports.participant.quality_table.COLUMNS`.
+
+    Returns
+    -------
+    flags : list of list of str
+        "verdict", or a column whose number is beyond a limit or far from those of its kind.
+
+    Examples
+    --------
+    >>> rows = [{"series": "DWI", "verdict": "good", "max_displacement_mm": 0.2}] * 5
+    >>> rows += [{"series": "DWI", "verdict": "doubtful", "max_displacement_mm": 3.0}]
+    >>> standing_out(pd.DataFrame(rows))[-1]
+    ['verdict', 'max_displacement_mm']
+    """
+    flags: list[list[str]] = [[] for _ in range(len(table))]
+    for i, verdict in enumerate(table["verdict"]):
+        if isinstance(verdict, str) and verdict != "good":
+            flags[i].append("verdict")
+    for name, (_, _, side) in _NUMBERS.items():
+        if name not in table:
+            continue
+        values = table[name].to_numpy(np.float64)
+        beyond = values > _LIMITS.get(name, np.inf)
+        for kind in table["series"].unique():
+            here = (table["series"] == kind).to_numpy()
+            beyond[here] |= _far(side * values[here])
+        for row in np.flatnonzero(beyond):
+            flags[int(row)].append(name)
+    return flags
+
+
+def _far(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values lie far above the median of all, where there are enough and they vary."""
+    known = values[np.isfinite(values)]
+    if known.size < FEWEST:
+        return np.zeros(values.size, bool)
+    middle = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    far: NDArray[np.bool_] = values - middle > (FAR * spread if spread > 0 else np.inf)
+    return far

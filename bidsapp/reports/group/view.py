@@ -1,0 +1,89 @@
+"""What the sections of the group page share: the result, how values are printed, the figures."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bidsapp.reports.figures.courses import spaced
+from bidsapp.reports.group.plots import Plot, shown
+from bidsapp.reports.page.blocks import Picture
+from bidsapp.reports.page.numbers import Shown
+from bidsapp.study.tables import ALPHA, GroupResult, Statistics
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A result as the page shows it.
+
+    Attributes
+    ----------
+    result : GroupResult
+    plots : sequence of Plot
+    pages : frozenset of str
+        Participants who have a page beside this one.
+    """
+
+    result: GroupResult
+    plots: Sequence[Plot]
+    pages: frozenset[str] = frozenset()
+
+    @property
+    def statistics(self) -> Statistics:
+        """All tables."""
+        return self.result.statistics
+
+    @cached_property
+    def forms(self) -> dict[str, Shown]:
+        """How each parameter is printed."""
+        return shown(self.result.cohort.units)
+
+    @property
+    def timepoints(self) -> list[str]:
+        """Their names, as read."""
+        return [spaced(name) for name in self.statistics.timepoints]
+
+    def plot(self, name: str) -> Plot:
+        """Return a figure by its name."""
+        return next(plot for plot in self.plots if plot.name == name)
+
+    def picture(self, name: str) -> Picture:
+        """Return a figure with its files to download."""
+        plot = self.plot(name)
+        files = tuple(f"figures/group_{name}.{kind}" for kind in ("svg", "pdf", "tsv"))
+        return Picture(name, plot.figure, plot.alt, plot.caption, files=files)
+
+
+def span(row: Mapping[Hashable, Any]) -> str:
+    """Name the two time points of a row."""
+    return f"{spaced(row['timepoint_a'])} – {spaced(row['timepoint_b'])}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does.
+
+    Examples
+    --------
+    >>> listed(["vp", "ve", "f"]), listed(["vp"])
+    ('vp, ve and f', 'vp')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def many(count: int, thing: str) -> str:
+    """Count things.
+
+    Examples
+    --------
+    >>> many(1, "lesion"), many(2, "lesion")
+    ('1 lesion', '2 lesions')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def table_files(name: str) -> tuple[str, ...]:
+    """Files of a table, to download."""
+    return (f"group_{name}.tsv", f"group_{name}.json")
+
+
+__all__ = ["ALPHA", "GroupView", "listed", "many", "span", "table_files"]

@@ -1,0 +1,1 @@
+"""What every page shares: blocks, style, numbers, templates."""

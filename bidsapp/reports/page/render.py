@@ -1,0 +1,314 @@
+"""Templates and figures -> one self-contained HTML file that opens from disk, without a network."""
+
+import base64
+import hashlib
+import re
+import tomllib
+from importlib.metadata import version
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from bidsapp.bids.derivatives import write_bytes
+from bidsapp.reports.page.style import STYLE
+
+PNG_DPI = 120
+
+_ZOOM = 1.8
+"""Widest that a line drawing is shown, pixels a point: letters stay of one size on a page."""
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bidsapp.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["version"] = version("metperf")
+    environment.globals["script"] = script("sort.js", "flicker.js")
+    environment.globals["script_hash"] = script_hash
+    return environment
+
+
+def section_rows(name: str) -> list[dict[str, str]]:
+    """Return the sections of a page in their order, as a file of the templates declares them.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"sections.toml"``.
+
+    Returns
+    -------
+    rows : list of dict
+        ``id``, ``title``, ``intro``, ``absent``.
+
+    Examples
+    --------
+    >>> section_rows("sections.toml")[0]["id"], section_rows("groupsections.toml")[0]["id"]
+    ('overview', 'characteristics')
+    """
+    text = (files("bidsapp.reports") / "templates" / name).read_text(encoding="utf-8")
+    rows: list[dict[str, str]] = tomllib.loads(text)["section"]
+    return rows
+
+
+def script(*names: str) -> Markup:
+    """Join scripts of ``bidsapp/reports/templates`` for the inside of a ``<script>``.
+
+    Parameters
+    ----------
+    *names : str
+
+    Returns
+    -------
+    code : markupsafe.Markup
+
+    Examples
+    --------
+    >>> "use strict" in script("sort.js")
+    True
+    """
+    folder = files("bidsapp.reports") / "templates"
+    code = "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return Markup(code)  # noqa: S704 (ours)
+
+
+def script_hash(code: str) -> str:
+    """Name a script by its hash, so that a page's policy lets this one run and no other.
+
+    Parameters
+    ----------
+    code : str
+        All between ``<script>`` and ``</script>``.
+
+    Returns
+    -------
+    source : str
+
+    Examples
+    --------
+    >>> script_hash("")
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    digest = hashlib.sha256(code.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def render(template: str, **context: object) -> str:
+    """Fill a template of ``bidsapp/reports/templates``.
+
+    Parameters
+    ----------
+    template : str
+        File name, such as ``"participant.html.j2"``.
+    **context : object
+        What the template names. Text is escaped unless it is ``Markup``; a name the
+        template uses and the context lacks is an error.
+
+    Returns
+    -------
+    html : str
+
+    Examples
+    --------
+    >>> "Perfusion MRI" in render("base.html.j2")
+    True
+    """
+    return _environment().get_template(template).render(**context)
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """Draw a figure as an SVG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> svg_bytes(Figure()) == svg_bytes(Figure())
+    True
+    """
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def pdf_bytes(figure: Figure) -> bytes:
+    """Draw a figure as a PDF file, with its letters as letters: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> pdf_bytes(Figure())[:4]
+    b'%PDF'
+    """
+    buffer = BytesIO()
+    with mpl.rc_context({**STYLE, "pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
+    """Draw a figure as a PNG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> png_bytes(Figure(), dpi=20)[1:4]
+    b'PNG'
+    """
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def jpeg_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
+    """Draw a figure of grey images as a JPEG file: same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    dpi : float
+        Pixels per inch.
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> jpeg_bytes(Figure(), dpi=20)[:2].hex()
+    'ffd8'
+    """
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
+def inline_svg(data: bytes, alt: str) -> Markup:
+    """Put an SVG file inside a page, its ids made unique there.
+
+    Parameters
+    ----------
+    data : bytes
+        As `svg_bytes` draws it.
+    alt : str
+        What someone who cannot see the figure needs to know.
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<svg role="img" aria-label=...>``.
+
+    Examples
+    --------
+    >>> str(inline_svg(b"<?xml?><svg/>", "f < 1"))
+    '<svg role="img" aria-label="f &lt; 1"/>'
+    """
+    text = data.decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    prefix = f"f{hashlib.sha256(data + alt.encode()).hexdigest()[:10]}-"
+    body = _with_own_ids(re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL), prefix)
+    drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
+    width = re.match(r'[^>]*?width="([0-9.]+)pt"', body)
+    limit = f' style="max-width:{float(width[1]) * _ZOOM:.0f}px"' if width else ""
+    head = Markup('<svg role="img" aria-label="{}"').format(alt)
+    return head + Markup(limit) + drawing  # noqa: S704 (a number)
+
+
+def _with_own_ids(drawing: str, prefix: str) -> str:
+    """Keep the ids that something refers to, once each, and make them the drawing's own."""
+    wanted = set(re.findall(r'(?:url\(#|href="#)([^")]+)', drawing))
+
+    def identify(match: re.Match[str]) -> str:
+        if match[1] not in wanted:
+            return ""
+        wanted.remove(match[1])
+        return f' id="{prefix}{match[1]}"'
+
+    def retag(match: re.Match[str]) -> str:
+        return re.sub(
+            r'(url\(#|href="#)', rf"\1{prefix}", re.sub(r' id="([^"]*)"', identify, match[0])
+        )
+
+    return re.sub(r"<[^>]+>", retag, drawing)
+
+
+def inline_image(data: bytes, alt: str, kind: str = "png") -> Markup:
+    """Put a PNG or JPEG file inside a page.
+
+    Parameters
+    ----------
+    data : bytes
+    alt : str
+        What someone who cannot see the figure needs to know.
+    kind : {"png", "jpeg"}
+
+    Returns
+    -------
+    element : markupsafe.Markup
+        ``<img alt=... src="data:image/...;base64,...">``.
+
+    Examples
+    --------
+    >>> str(inline_image(b"", "a map"))
+    '<img alt="a map" src="data:image/png;base64,">'
+    """
+    code = base64.b64encode(data).decode("ascii")
+    return Markup('<img alt="{}" src="data:image/{};base64,{}">').format(alt, kind, code)
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page atomically, as UTF-8.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    html : str
+
+    Raises
+    ------
+    NotWritable
+        If the folder or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_page(Path(folder, "p.html"), "<p>µ</p>")
+    ...     Path(folder, "p.html").read_text(encoding="utf-8")
+    '<p>µ</p>'
+    """
+    write_bytes(path, html.encode())

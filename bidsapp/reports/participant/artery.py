@@ -1,0 +1,101 @@
+"""The section of the arterial input: derivatives -> blocks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bidsapp.errors import FitError
+from bidsapp.models.contrast.aif import arrival_time
+from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.curves import Array
+from bidsapp.reports.figures.images import Panel
+from bidsapp.reports.page.blocks import Block, Picture
+from bidsapp.reports.participant.records import (
+    Participant,
+    Session,
+    load_volume,
+    read_json,
+    read_table,
+)
+from bidsapp.reports.participant.slices import (
+    crop,
+    detail_box,
+    grey_window,
+    lesion_cut,
+    panel,
+    turn,
+)
+
+DETAIL = 36.0
+"""Side of the square shown around the voxels, mm."""
+
+
+def arterial(participant: Participant) -> list[Block]:
+    """Show the arterial input of every session that has one."""
+    ending = "label-AIF_timeseries.tsv"
+    paths = {session: session.find("perf", ending) for session in participant.sessions}
+    inputs = {session: _arterial(session, path) for session, path in paths.items() if path}
+    if not inputs:
+        return []
+    figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
+    told = "; ".join(f"{session.name}: {_told(curve)}" for session, curve in inputs.items())
+    alt = f"Arterial concentration over time in {len(inputs)} sessions. {told}"
+    caption = f"{told}."
+    lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
+    pictured = any(curve.detail is not None for curve in inputs.values())
+    if pictured:
+        caption += " Outlined: the voxels that were averaged, in the slice with most of them."
+    if lost:
+        caption += f" No arrival of a bolus was found in {', '.join(lost)}."
+    stem = f"{participant.label}_desc-aif"
+    return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
+
+
+def _told(curve: ArterialInput) -> str:
+    count = len(curve.voxels)
+    voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
+    return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
+
+
+def _arterial(session: Session, path: Path) -> ArterialInput:
+    table = read_table(path)
+    time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
+    try:
+        arrival = arrival_time(blood, time)
+    except FitError:
+        arrival = None
+    source = _source(path)
+    whole, detail = _pictures(session, source) or (None, None)
+    voxels = _voxels(session, source)
+    return ArterialInput(time, blood, plasma, arrival, voxels, whole, detail)
+
+
+def _source(path: Path) -> str:
+    """Return where the input comes from, as the voxels' files are called: roi, auto, ..."""
+    sidecar = path.with_suffix(".json")
+    return str(read_json(sidecar).get("Source", "")) if sidecar.exists() else ""
+
+
+def _voxels(session: Session, source: str) -> Array:
+    """Return the concentration in each voxel of the artery, (V, N)."""
+    path = session.find("perf", f"label-AIF_desc-{source}_timeseries.tsv", "dce")
+    if path is None:
+        return np.empty((0, 0))
+    return read_table(path).drop(columns="time").to_numpy(float).T
+
+
+def _pictures(session: Session, source: str) -> tuple[Panel, Panel] | None:
+    """Cut the slice with most of the artery's voxels, and the detail around them."""
+    path = session.find("perf", f"label-AIF_desc-{source}_mask.nii.gz", "dce")
+    image = session.find("perf", "desc-mean_dceref.nii.gz")
+    if path is None or image is None:
+        return None
+    mask, background = load_volume(path), load_volume(image)
+    if not mask.same_grid(background) or not mask.data.any():
+        return None
+    cut = lesion_cut((mask.data > 0).astype(np.int64), 1, background.slice_axis)
+    inside = np.asarray(turn(np.take(mask.data, cut[1], cut[0])) > 0, bool)
+    whole = panel(background, cut, grey_window(background))
+    box = detail_box(inside, whole.spacing, DETAIL)
+    return replace(whole, box=box), crop(replace(whole, outline=inside), box)

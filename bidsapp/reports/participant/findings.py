@@ -1,0 +1,308 @@
+"""What a reader must know before believing a participant's numbers, worst first."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
+from bidsapp.reports.participant.records import (
+    DATATYPES,
+    Participant,
+    Session,
+    read_json,
+    read_table,
+)
+from bidsapp.study.tables.analysis_options import unlike_options
+
+Level = Literal["failed", "warning", "missing"]
+
+FAILED_SHARE = 0.1
+"""Share of a lesion's voxels without a valid fit that draws a warning."""
+
+CONVERSION = {
+    "VoxelsBeyondRange": "have frames whose signal no concentration gives",
+    "VoxelsUnusable": "have no baseline, T1 or flip angle to convert their signal with",
+}
+"""Counts of `desc-concentration_quality.json` that draw a warning, and what to say."""
+
+SMALL_LESION = 10.0
+"""Voxels of a series that a lesion is worth, below which partial volume draws a warning."""
+
+LOW_SNR = 15.0
+"""Median signal at b = 0 over the residual of the fit that draws a warning when below."""
+
+DISPLACEMENT = 1.0
+"""Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
+
+CONSISTENCY = 1.0
+"""Distance between two ways to the baseline that draws a warning, mm."""
+
+FRACTIONS = {"vp", "ve", "f"}
+"""Parameters that are shares of a volume."""
+
+REGISTRATION = {
+    "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
+    "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
+    "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
+}
+"""Registration quality: lowest and highest that is believed, and what to say beyond."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know, and the section of the page that shows it."""
+
+    level: Level
+    text: str
+    anchor: str
+
+
+def _unfinished(participant: Participant) -> Iterator[Finding]:
+    if participant.problem:
+        yield Finding("warning", participant.problem, "provenance")
+    if not participant.sessions:
+        yield Finding("failed", "There are no derivatives of this participant.", "provenance")
+    elif not any(session.ran(datatype) for session, datatype in _series(participant)):
+        yield Finding("failed", "No session has a map: nothing was analysed.", "overview")
+    if participant.last_run and not participant.status:
+        yield Finding("failed", "The last run wrote no status: it did not finish.", "provenance")
+
+
+def _crashes(participant: Participant) -> Iterator[Finding]:
+    said = " ".join(t for s in participant.status.values() for t in s.get("failed", []))
+    for path in participant.crashes:
+        if path.name not in said and path.parent == participant.last_run:
+            yield Finding("failed", f"A step crashed: {path.name}", "crashes")
+
+
+def _status(participant: Participant) -> Iterator[Finding]:
+    order = [session.label for session in participant.sessions]
+    told = sorted(
+        participant.status.items(), key=lambda s: order.index(s[0]) if s[0] in order else -1
+    )
+    for label, state in told:
+        name = label.removeprefix("ses-")
+        for text in state.get("failed", []):
+            yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
+        for text in state.get("warnings", []):
+            yield Finding("warning", f"{name}: {text}", "")
+        for text in state.get("missing", []):
+            yield Finding("missing", f"{name}: {text}", "")
+
+
+def _absent(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        said = participant.status.get(session.label, {}).get("missing", [])
+        for lacking, rest, anchor in _gaps(session):
+            if not any(text.startswith(lacking) for text in said):
+                yield Finding("missing", f"{session.name}: {lacking}{rest}", anchor)
+
+
+def _gaps(session: Session) -> Iterator[tuple[str, str, str]]:
+    """Find what a session lacks: what, what follows from it, where to look."""
+    if session.t1w is None:
+        yield "no T1w", ": maps in native space", "maps"
+    if not any(session.files(folder, "dseg.nii.gz") for folder in ("anat", *DATATYPES)):
+        yield "no ROI", ": no lesion values", "lesions"
+    for datatype, name in DATATYPES.items():
+        if not session.ran(datatype):
+            yield f"no {name}", " result", "overview"
+        elif session.t1w and not session.ran(datatype, "T1w"):
+            yield f"no maps of {name} on the T1w", ": none are shown", "maps"
+
+
+def _failed_voxels(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty:
+        return
+    table = table[(table["n_voxels"] > 0) & (table["n_failed"] > 0)]
+    for (session, lesion, model), rows in table.groupby(
+        ["session_id", "lesion", "model"], sort=False
+    ):
+        share = rows["n_failed"] / rows["n_voxels"]
+        if share.max() > FAILED_SHARE:
+            name = rows["parameter"].iloc[int(share.argmax())]
+            text = f"{100 * share.max():.0f} % of the voxels have no valid {name} ({model})"
+            session = str(session).removeprefix("ses-")
+            yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
+
+
+def _options(participant: Participant) -> Iterator[Finding]:
+    for text in unlike_options({participant.label: {"sessions": participant.status}}):
+        told = text.replace(f"{participant.label} ses-", "")
+        yield Finding("warning", f"{told} The methods tell those of the last run.", "provenance")
+
+
+def _more_than_all(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty:
+        return
+    fractions = table["parameter"].isin(FRACTIONS) & (table["mean"] > 1)
+    for row in table[fractions].to_dict("records"):
+        session = str(row["session_id"]).removeprefix("ses-")
+        text = f"mean {row['parameter']} of {row['mean']:.2g} is more than the whole: check T1, "
+        text += "relaxivity, arterial input and units"
+        yield Finding("warning", f"{session}, lesion {row['lesion']}: {text}", "lesions")
+
+
+def _small_lesions(participant: Participant) -> Iterator[Finding]:
+    table = participant.statistics
+    if table.empty or "measured_ml" not in table:
+        return
+    for session, datatype in _series(participant):
+        zooms = voxel_size(session, datatype)
+        if zooms is None:
+            continue
+        own = {"D", "f", "ADC"} if datatype == "dwi" else {"Ktrans", "ve", "vp"}
+        rows = table[(table["session_id"] == session.label) & table["parameter"].isin(own)]
+        for lesion, ml in rows.groupby("lesion")["measured_ml"].max().items():
+            voxels = float(ml) * 1000 / math.prod(zooms)
+            if 0 < voxels < SMALL_LESION:
+                size = " × ".join(f"{z:.2g}" for z in zooms)
+                text = f"is worth {voxels:.1f} voxels of {size} mm: tissue around it is in its mean"
+                name = f"{session.name}, lesion {lesion}, {DATATYPES[datatype]}"
+                yield Finding("warning", f"{name}: {text}", "lesions")
+
+
+def _noise(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        snr = signal_to_noise(session)
+        if snr is not None and snr < LOW_SNR:
+            text = f"{session.name}, DWI: signal to noise of {snr:.0f} at b = 0"
+            yield Finding("warning", text, "diffusion")
+
+
+def _conversion(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        name = "desc-concentration_quality.json"
+        path = session.find("perf", name) or session.find("perf", name, "T1w")
+        if path is None:
+            continue
+        counts = read_json(path)
+        for key, say in CONVERSION.items():
+            share = counts[key] / max(counts["Voxels"], 1)
+            if share > FAILED_SHARE:
+                text = f"{session.name}, DCE: {100 * share:.0f} % of the voxels {say}"
+                yield Finding("warning", text, "lesions")
+
+
+def _artery(participant: Participant) -> Iterator[Finding]:
+    for session in participant.sessions:
+        path = session.find("perf", "label-AIF_quality.json")
+        for text in read_json(path).get("Warnings", []) if path else ():
+            yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
+
+
+def _motion(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-motion_timeseries.tsv")
+        if path is None:
+            continue
+        table = read_table(path)
+        moved = table["framewise_displacement"].to_numpy(dtype=float)
+        texts = []
+        if np.nanmax(moved, initial=0) > DISPLACEMENT:
+            count = int(np.sum(moved > DISPLACEMENT))
+            texts.append(
+                f"{count} of {len(moved)} volumes moved more than {DISPLACEMENT:g} mm"
+                f" (at most {np.nanmax(moved):.1f} mm)"
+            )
+        bad = int(table["outlier"].sum()) if "outlier" in table else 0
+        if bad:
+            told = session.find(datatype, "desc-motion_timeseries.json")
+            out = bool(told and read_json(told).get("OutliersLeftOut"))
+            done = "are left out of the fits" if out else "are in the fits (--drop-outliers)"
+            texts.append(f"{bad} of {len(moved)} volumes are outliers, which {done}")
+        for text in texts:
+            yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
+
+
+def _registration(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-coreg_quality.json")
+        if path is None:
+            if session.t1w is not None and session.ran(datatype):
+                text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
+                yield Finding("failed", text, "registration")
+            continue
+        yield from _beyond(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
+    for session in participant.sessions:
+        path = session.find("anat", "desc-longitudinal_quality.json")
+        if path is not None:
+            yield from _beyond(path, f"{session.name}, T1w on that of the baseline")
+
+
+def _beyond(path: Path, what: str) -> Iterator[Finding]:
+    """Say why a registration is in doubt, and which of its numbers a reader should look at."""
+    quality = read_json(path)
+    if quality.get("verdict") in ("doubtful", "failed"):
+        yield Finding("warning", f"{what}: {quality['reason']}", "registration")
+    for key, (low, high, say) in REGISTRATION.items():
+        value = quality.get(key)
+        if value is not None and not low <= float(value) <= high:
+            yield Finding("warning", f"{what}: {say.format(float(value))}", "registration")
+
+
+def _consistency(participant: Participant) -> Iterator[Finding]:
+    for session, datatype in _series(participant):
+        path = session.find(datatype, "desc-consistency_quality.json")
+        apart = float(read_json(path)["consistency_mm"]) if path else 0.0
+        if apart > CONSISTENCY:
+            text = (
+                f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct way ends "
+            )
+            yield Finding("warning", f"{text}{apart:.1f} mm from the one over T1w", "registration")
+
+
+def _series(participant: Participant) -> Iterator[tuple[Session, str]]:
+    for session in participant.sessions:
+        for datatype in DATATYPES:
+            yield session, datatype
+
+
+RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
+    _unfinished,
+    _crashes,
+    _status,
+    _registration,
+    _consistency,
+    _artery,
+    _motion,
+    _conversion,
+    _failed_voxels,
+    _more_than_all,
+    _options,
+    _small_lesions,
+    _noise,
+    _absent,
+)
+"""Every check; a new one is a function and a name here."""
+
+
+def findings(participant: Participant) -> list[Finding]:
+    """Check a participant, and rank what is found.
+
+    A check that cannot read its evidence is itself a finding.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    found : list of Finding
+        Failures, then warnings, then what is missing; each once.
+    """
+    found: list[Finding] = []
+    for rule in RULES:
+        try:
+            found.extend(rule(participant))
+        except Exception as error:  # the page must come, and say what it could not check
+            name = rule.__name__.strip("_").replace("_", " ")
+            found.append(Finding("failed", f"The check of {name} failed: {error}", "provenance"))
+    order = get_args(Level)
+    return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.level))

@@ -1,0 +1,356 @@
+"""The sections of the participant page that show images: registration and maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bidsapp.reports.figures.curves import DISPLAY
+from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
+from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
+from bidsapp.reports.participant.movement import flicker, in_words
+from bidsapp.reports.participant.records import (
+    DATATYPES,
+    Participant,
+    Session,
+    Volume,
+    load_volume,
+    read_json,
+)
+from bidsapp.reports.participant.slices import (
+    Cut,
+    brain_box,
+    crop,
+    detail_box,
+    grey_window,
+    lesion_cut,
+    panel,
+    turn,
+)
+
+MAPS: Mapping[str, tuple[str, str]] = {
+    "f": ("dwi", "param-f_dwimap.nii.gz"),
+    "D": ("dwi", "param-D_dwimap.nii.gz"),
+    "ADC": ("dwi", "ADC.nii.gz"),
+    "Ktrans": ("perf", "param-Ktrans_dcemap.nii.gz"),
+    "ve": ("perf", "param-ve_dcemap.nii.gz"),
+    "vp": ("perf", "param-vp_dcemap.nii.gz"),
+    "Fp": ("perf", "param-Fp_dcemap.nii.gz"),
+    "PS": ("perf", "param-PS_dcemap.nii.gz"),
+    "delay": ("perf", "param-delay_dcemap.nii.gz"),
+}
+"""Where each map of the mosaic is."""
+
+ERRORS = {
+    f"{name}_stderr": (
+        folder,
+        "model-monoexp_param-ADC_desc-stderr_dwimap.nii.gz"
+        if name == "ADC"
+        else ending.replace(f"{name}_", f"{name}_desc-stderr_"),
+    )
+    for name, (folder, ending) in MAPS.items()
+}
+"""Where the standard error of each is."""
+
+Places = Mapping[str, tuple[str, str]]
+"""Name of a map -> its datatype and the end of its file's name."""
+
+REFERENCES = {"dwi": "desc-b0_dwiref.nii.gz", "perf": "desc-mean_dceref.nii.gz"}
+"""The average image of each series."""
+
+
+_QUALITY: dict[Cell, tuple[str, int]] = {
+    ("Moved", "mm"): ("translation_mm", 1),
+    ("Turned", "°"): ("rotation_degrees", 1),
+    ("Scaled", "volume ratio"): ("determinant", 3),
+    ("In view", "share of brain"): ("overlap", 2),
+    ("Expected error", "mm"): ("expected_error_mm", 2),
+    ("Cost", "lower is better"): ("cost", 3),
+}
+"""A registration's numbers: heading -> key and decimals."""
+
+_DISTORTION: dict[Cell, tuple[str, int]] = {
+    ("Mean shift", "mm"): ("mean_abs_shift_mm", 2),
+    ("Largest shift", "mm"): ("max_abs_shift_mm", 1),
+    ("Least stretch", "length ratio"): ("least_jacobian", 2),
+    ("Largest stretch", "length ratio"): ("largest_jacobian", 2),
+}
+"""The effect of a distortion: heading -> key and decimals."""
+
+_HEADINGS = {"T1w": "anatomy"}
+
+
+@dataclass(frozen=True)
+class Onto:
+    """An image that was brought onto another, and the file that says how well."""
+
+    session: Session
+    name: str
+    image: Path
+    quality: Path | None
+    acquired: Path | None = None
+    transform: Path | None = None
+
+
+def registration(participant: Participant) -> list[Block]:
+    """Show every image that was brought onto another, with the edges of that other."""
+    reference = _reference(participant)
+    if reference is None:
+        return []
+    groups = [(session, _series_onto(session)) for session in participant.sessions]
+    groups.append((reference, _sessions_onto(participant)))
+    done = [(fixed, moving) for fixed, moving in groups if moving]
+    if not done:
+        return []
+    blocks: list[Block] = [
+        _quality_table([onto for _, moving in done for onto in moving]),
+        _words_table(done),
+        *_distortion_table(participant),
+    ]
+    for fixed, moving in done:
+        blocks += _overlay(fixed, moving)
+    return blocks
+
+
+def _series_onto(session: Session) -> list[Onto]:
+    """Return the series on the session's T1w."""
+    found = []
+    for datatype, name in DATATYPES.items():
+        path = session.find(datatype, REFERENCES[datatype], "T1w") if session.t1w else None
+        if path:
+            quality = session.find(datatype, "desc-coreg_quality.json")
+            acquired = session.find(datatype, REFERENCES[datatype])
+            kind = "dwi" if datatype == "dwi" else "dce"
+            moved = session.find(datatype, f"from-{kind}_to-T1w_mode-image_desc-coreg_xfm.txt")
+            found.append(Onto(session, name, path, quality, acquired, moved))
+    return found
+
+
+def _sessions_onto(participant: Participant) -> list[Onto]:
+    """Return the sessions' T1w on the reference."""
+    found = []
+    for session in participant.sessions:
+        path = session.find("anat", "desc-preproc_T1w.nii.gz", "individual")
+        if path:
+            quality = session.find("anat", "desc-longitudinal_quality.json")
+            moved = session.find("anat", "from-T1w_to-individual_mode-image_xfm.txt")
+            found.append(Onto(session, "T1w", path, quality, session.t1w, moved))
+    return found
+
+
+def _reference(participant: Participant) -> Session | None:
+    """Return the session that the others are registered to: the one that is not itself moved."""
+    for session in participant.sessions:
+        if session.t1w and not session.find("anat", "desc-preproc_T1w.nii.gz", "individual"):
+            return session
+    return None
+
+
+def _mask(session: Session) -> Volume | None:
+    path = session.find("anat", "desc-brain_mask.nii.gz")
+    return load_volume(path) if path else None
+
+
+def _overlay(fixed: Session, moving: list[Onto]) -> list[Block]:
+    """Show images on the T1w of a session: with its edges, and in turn with it."""
+    assert fixed.t1w is not None
+    grid, mask = load_volume(fixed.t1w), _mask(fixed)
+    cuts = _overview_cuts(grid, mask)
+    volumes = [grid, *(load_volume(onto.image) for onto in moving)]
+    rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    frames = None
+    if mask is not None:
+        brains = [np.asarray(turn(np.take(mask.data > 0, i, axis)), bool) for axis, i in cuts]
+        rows[0] = [replace(p, outline=brain) for p, brain in zip(rows[0], brains, strict=True)]
+        frames = [brain_box(mask, axis) for axis, _ in cuts]
+        rows = [[crop(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
+    between = moving[0].name == "T1w"
+    names = [onto.session.name if between else onto.name for onto in moving]
+    figure = registration_overlay(rows, [fixed.name if between else "T1w", *names])
+    title = f"{fixed.name}: {' and '.join(names)} on the T1w"
+    if between:
+        title = f"{', '.join(names)}: T1w on that of {fixed.name}"
+    stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
+    alt = f"{title}: three axial, a coronal and a sagittal slice of each."
+    blocks: list[Block] = [Picture(stem, figure, alt, "", heading=title, form="png")]
+    for onto, name, row in zip(moving, names, rows[1:], strict=True):
+        if onto.acquired:
+            blocks.append(
+                flicker(
+                    f"{stem}_{name}",
+                    f"{onto.session.name}: {onto.name} before and after",
+                    rows[0],
+                    row,
+                    load_volume(onto.acquired),
+                    (grid, cuts, frames),
+                    (f"T1w of {fixed.name}", f"{onto.name} of {onto.session.name}"),
+                )
+            )
+    return blocks
+
+
+def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
+    """Choose three axial slices, a coronal and a sagittal one through the brain."""
+    inside = mask.data > 0 if mask is not None and mask.same_grid(volume) else volume.data > 0
+    bounds = []
+    for axis in range(3):
+        where = np.flatnonzero(inside.any(axis=tuple(i for i in range(3) if i != axis)))
+        bounds.append((where[0], where[-1]) if len(where) else (0, volume.data.shape[axis] - 1))
+    places = [(2, 0.35), (2, 0.55), (2, 0.75), (1, 0.5), (0, 0.4)]
+    return [(axis, round(float(np.interp(at, (0, 1), bounds[axis])))) for axis, at in places]
+
+
+def _quality_table(moving: list[Onto]) -> Table:
+    """Tabulate what each registration did, and how it ended."""
+    rows = []
+    for onto in moving:
+        quality = read_json(onto.quality) if onto.quality else {}
+        numbers = [
+            f"{float(quality[key]):.{digits}f}" if quality.get(key) is not None else "not recorded"
+            for key, digits in _QUALITY.values()
+        ]
+        method = ", ".join(str(quality[k]) for k in ("metric", "engine") if quality.get(k))
+        rows.append([f"{onto.session.name}: {onto.name}", *numbers, method or "not recorded"])
+    caption = "What each registration did to the image"
+    text = frozenset({len(_QUALITY) + 1})
+    return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
+
+
+def _words_table(groups: list[tuple[Session, list[Onto]]]) -> Table:
+    """Say in words how each image was moved."""
+    rows: list[list[Cell]] = []
+    for fixed, moving in groups:
+        mask = _mask(fixed)
+        inside = np.argwhere(mask.data > 0) if mask is not None else np.zeros((1, 3))
+        centre = inside.mean(axis=0)
+        affine = mask.affine if mask is not None else np.eye(4)
+        middle = affine[:3, :3] @ centre + affine[:3, 3]
+        for onto in moving:
+            words = in_words(onto.transform, middle) if onto.transform else "not recorded"
+            rows.append([f"{onto.session.name}: {onto.name}", words])
+    caption = "How each image was moved, at the middle of the brain; the patient's left and right"
+    return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
+
+
+def _distortion_table(participant: Participant) -> list[Table]:
+    """Say how far EPI distortion displaced the brain, where it was corrected."""
+    rows: list[list[Cell]] = []
+    for session in participant.sessions:
+        path = session.find("dwi", "desc-distortion_quality.json")
+        told = read_json(path) if path else {}
+        if told:
+            numbers = [f"{float(told[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
+            rows.append([session.name, *numbers, told["method"]])
+    caption = "EPI distortion of the DWI that was corrected, in the brain"
+    text = frozenset({len(_DISTORTION) + 1})
+    return [Table(caption, ["Session", *_DISTORTION, "Told by"], rows, text=text)] if rows else []
+
+
+def maps(participant: Participant) -> list[Block]:
+    """Show each lesion's maps, a row per session."""
+    return [*_mosaics(participant, MAPS, "maps")]
+
+
+def errors(participant: Participant) -> list[Block]:
+    """Show the standard errors of each lesion's maps, where they are asked for."""
+    blocks = _mosaics(participant, ERRORS, "errors")
+    return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
+
+
+def _mosaics(participant: Participant, places: Places, name: str) -> list[Picture]:
+    """Show maps of each lesion, a row per session; none of a lesion without any."""
+    rows = {session: _session_panels(session, places) for session in participant.sessions}
+    blocks = []
+    for lesion in participant.lesion_names:
+        seen = {session: panels[lesion] for session, panels in rows.items() if lesion in panels}
+        columns = ["slice", "T1w", *places]
+        columns = [c for c in columns if any(c in panels for panels in seen.values())]
+        if not seen or (places is ERRORS and len(columns) == 2):
+            continue
+        figure = lesion_maps(
+            [[panels.get(c) for c in columns] for panels in seen.values()],
+            [session.name for session in seen],
+            [_HEADINGS.get(c, c) for c in columns],
+        )
+        shown = ", ".join(DISPLAY[c].label for c in columns if c in DISPLAY) or "no maps"
+        title = participant.title(lesion)
+        alt = f"{title} in {', '.join(s.name for s in seen)}: anatomy and {shown}."
+        gone = [s.name for s in participant.sessions if s not in seen]
+        caption = f"No outline of this lesion in: {', '.join(gone)}." if gone else ""
+        stem = f"{participant.label}_desc-lesion{lesion}{name}"
+        blocks.append(Picture(stem, figure, alt, caption, heading=title, form="png"))
+    return blocks
+
+
+def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.ndarray]:
+    """Return the values of each map on the T1w in the voxels of each lesion.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    values : dict of (session label, lesion, parameter) to (N,) array
+        As stored; voxels without a value are left out.
+    """
+    found = {}
+    for session in participant.sessions:
+        anatomy = load_volume(session.t1w) if session.t1w else None
+        labels = session.lesions(anatomy, "anat") if anatomy else None
+        if anatomy is None or labels is None:
+            continue
+        for name, place in MAPS.items():
+            path = session.image(*place)
+            volume = load_volume(path) if path else None
+            if volume is None or not volume.same_grid(anatomy):
+                continue
+            for lesion in (int(n) for n in np.unique(labels) if n > 0):
+                inside = volume.data[labels == lesion]
+                found[session.label, lesion, name] = inside[np.isfinite(inside)]
+    return found
+
+
+def _session_panels(session: Session, places: Places) -> dict[int, dict[str, Panel]]:
+    """Cut the panels of every lesion in a session; each map is loaded once."""
+    if session.t1w is not None:
+        return _grid_panels(session, session.t1w, places, "anat")
+    panels: dict[int, dict[str, Panel]] = {}
+    for datatype, reference in REFERENCES.items():
+        own = {name: place for name, place in places.items() if place[0] == datatype}
+        first = next(iter(own.values()))[1]
+        path = session.find(datatype, reference) or session.find(datatype, first)
+        if path is not None:
+            for lesion, found in _grid_panels(session, path, own, datatype).items():
+                panels[lesion] = found | panels.get(lesion, {})
+    return panels
+
+
+def _grid_panels(
+    session: Session, anatomy: Path, places: Places, datatype: str
+) -> dict[int, dict[str, Panel]]:
+    """Cut the lesions drawn on one grid out of its anatomy and its maps."""
+    background = load_volume(anatomy)
+    labels = session.lesions(background, datatype)
+    if labels is None:
+        return {}
+    window, axis = grey_window(background, _mask(session)), background.slice_axis
+    panels: dict[int, dict[str, Panel]] = {}
+    frames = {}
+    for lesion in (int(n) for n in np.unique(labels) if n > 0):
+        cut = lesion_cut(labels, lesion, axis)
+        outline = np.asarray(turn(np.take(labels, cut[1], axis) == lesion), bool)
+        whole = replace(panel(background, cut, window), outline=outline)
+        box = detail_box(outline, whole.spacing)
+        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop(whole, box)}
+        frames[lesion] = whole, cut, box
+    for name, place in places.items():
+        path = session.image(*place)
+        values = load_volume(path) if path else None
+        if values is None or not values.same_grid(background):
+            continue
+        for lesion, (whole, (_, index), box) in frames.items():
+            plane = np.asarray(turn(np.take(values.data, index, axis)), float)
+            panels[lesion][name] = crop(replace(whole, values=plane), box)
+    return panels

@@ -1,0 +1,47 @@
+"""What the page says of the models that were fitted: which the data support, how noisy they are."""
+
+import pandas as pd
+
+from bidsapp.models import MODELS
+from bidsapp.reports.page.blocks import Block, Cell, Table
+from bidsapp.reports.participant.records import Participant, read_json
+
+_TITLES = {row.label: row.title for row in MODELS.values()}
+
+
+def modelchoice(participant: Participant) -> list[Block]:
+    """Tabulate how well the data of each lesion support each kinetic model."""
+    table = participant.choices
+    if table.empty:
+        return []
+    lesions = [n for n in participant.lesion_names if (table["lesion"] == n).any()]
+    return [_choice_table(participant, n, table[table["lesion"] == n]) for n in lesions]
+
+
+def _choice_table(participant: Participant, lesion: int, table: pd.DataFrame) -> Table:
+    rows: list[list[Cell]] = []
+    for session in participant.sessions:
+        for row in table[table["session_id"] == session.label].to_dict("records"):
+            delta, weight = f"{row['aicc_delta']:.0f}", f"{row['akaike_weight']:.2f}"
+            preferred = f"{row['n_preferred']} of {row['n_compared']}"
+            title = _TITLES.get(row["model"], row["model"])
+            verdict = "n/a" if pd.isna(row["verdict"]) else row["verdict"]
+            rows.append([session.name, title, delta, weight, preferred, verdict])
+    columns: list[Cell] = ["Session", "Model", "Criterion above the best", "Weight",
+                           ("Preferred by", "voxels"), "Verdict"]  # fmt: skip
+    return Table(participant.title(lesion), columns, rows, text=frozenset({1, 5}))
+
+
+def noise_levels(participant: Participant) -> list[Block]:
+    """Tabulate the noise level that each diffusion fit found, where it needed one."""
+    rows: list[list[Cell]] = []
+    for session in participant.sessions:
+        for row in MODELS.values():
+            ending = f"model-{row.label}_param-{row.parameters[-1].name}_dwimap.json"
+            paths = session.files("dwi", ending)
+            sigma = read_json(paths[0])["Model"]["Parameters"].get("sigma") if paths else None
+            if sigma is not None:
+                rows.append([session.name, row.title, f"{float(sigma):.3g}"])
+    columns: list[Cell] = ["Session", "Model", ("Noise", "of one image, in its unit")]
+    caption = "Noise level that the fit took from the data"
+    return [Table(caption, columns, rows, text=frozenset({1}))] if rows else []

@@ -1,0 +1,141 @@
+"""What a registration did to an image: in words, and as images before and after."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import ndimage
+
+from bidsapp.imaging.transforms import apply, decompose, invert, read_itk
+from bidsapp.reports.figures.images import Panel, strip
+from bidsapp.reports.page.blocks import Flicker
+from bidsapp.reports.page.numbers import number
+from bidsapp.reports.participant.records import Volume
+from bidsapp.reports.participant.slices import Box, Cut, crop, grey_window, spacing, turn
+
+_MOVES = (("right", "left"), ("forward", "back"), ("up", "down"))
+_TURNS = (
+    ("nose up", "nose down"),
+    ("tilted right", "tilted left"),
+    ("turned left", "turned right"),
+)
+_SMALL_MM, _SMALL_DEGREES, _SMALL_SCALE = 0.05, 0.05, 0.0005
+
+
+def in_words(path: Path, centre: ArrayLike) -> str:
+    """Say what a transform does to the moving image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ITK text file: fixed points to moving points.
+    centre : (3,) array, mm
+        The point of the fixed image whose shift is told: the middle of the brain.
+
+    Returns
+    -------
+    text : str
+        Shifts, rotations and scales that are large enough to be seen.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from bidsapp.imaging.transforms import translation, write_itk
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     in_words(write_itk(translation([2, -1, 0]), Path(folder, "x.txt")), [0, 0, 0])
+    'moved 2.0 mm left, 1.0 mm forward'
+    """
+    matrix = read_itk(path)
+    parts = decompose(invert(matrix), apply(matrix, centre))
+    moved = _named(parts.translation, _MOVES, _SMALL_MM, " mm")
+    turned = _named(parts.rotations, _TURNS, _SMALL_DEGREES, "°")
+    texts = [f"moved {moved}"] if moved else []
+    texts += [turned] if turned else []
+    if np.abs(parts.scales - 1).max() > _SMALL_SCALE:
+        texts.append("scaled by " + " × ".join(number(s, 3) for s in parts.scales))
+    return "; ".join(texts) or "not moved"
+
+
+def _named(values: ArrayLike, names: tuple[tuple[str, str], ...], least: float, unit: str) -> str:
+    """Name each component that is large enough by its direction."""
+    found = [
+        f"{abs(value):.1f}{unit} {plus if value > 0 else minus}"
+        for value, (plus, minus) in zip(np.asarray(values, float), names, strict=True)
+        if abs(value) >= least
+    ]
+    return ", ".join(found)
+
+
+def resampled(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
+    """Cut an image as its header places it, on the grid of another.
+
+    Parameters
+    ----------
+    moving, fixed : Volume
+    cut : (int, int)
+        Axis and index on the fixed grid.
+    window : (float, float)
+        Grey limits.
+
+    Returns
+    -------
+    panel : Panel
+
+    Examples
+    --------
+    >>> image = Volume(np.arange(27.0).reshape(3, 3, 3), np.eye(4))
+    >>> resampled(image, image, (2, 1), (0, 1)).background[0, 0]
+    np.float64(25.0)
+    """
+    axis, index = cut
+    shape = [1 if i == axis else n for i, n in enumerate(fixed.data.shape)]
+    voxels = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
+    voxels[..., axis] = index
+    points = apply(fixed.affine, voxels)
+    there = apply(invert(moving.affine), points)
+    values = ndimage.map_coordinates(
+        np.nan_to_num(moving.data), np.moveaxis(there, -1, 0), order=1, cval=0.0
+    )
+    return Panel(turn(np.squeeze(values, axis=axis)), spacing(fixed, axis), window)
+
+
+def flicker(
+    name: str,
+    heading: str,
+    fixed: list[Panel],
+    after: list[Panel],
+    moving: Volume,
+    onto: tuple[Volume, list[Cut], list[Box] | None],
+    names: tuple[str, str],
+) -> Flicker:
+    """Show the fixed image, and a moving one before and after its registration.
+
+    Parameters
+    ----------
+    name, heading : str
+        Of the block.
+    fixed, after : list of Panel
+        The same slices of the fixed and of the registered image.
+    moving : Volume
+        The image as it was acquired.
+    onto : (Volume, list of Cut, list of Box or None)
+        The fixed image, its slices, and what of each is shown.
+    names : (str, str)
+        Of the fixed and of the moving image.
+
+    Returns
+    -------
+    block : Flicker
+    """
+    grid, cuts, frames = onto
+    window = grey_window(moving)
+    before = [resampled(moving, grid, cut, window) for cut in cuts]
+    if frames:
+        before = [crop(panel, box) for panel, box in zip(before, frames, strict=True)]
+    layers = [
+        (names[0], strip(fixed)),
+        (f"{names[1]} before", strip(before)),
+        (f"{names[1]} registered", strip(after)),
+    ]
+    alt = f"{names[0]}, and {names[1]} before and after it was registered to it"
+    return Flicker(name, layers, alt, heading)

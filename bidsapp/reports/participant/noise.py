@@ -1,0 +1,60 @@
+"""How noisy a series is, and how large its voxels are: from the maps in the series' own space."""
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp.reports.page.blocks import Block, Cell, Table
+from bidsapp.reports.participant.records import Participant, Session, load_volume
+
+
+def voxel_size(session: Session, datatype: str) -> tuple[float, ...] | None:
+    """Return the size of a series' voxels, mm; None where its maps are on another grid.
+
+    Parameters
+    ----------
+    session : Session
+    datatype : {"dwi", "perf"}
+
+    Returns
+    -------
+    size : (float, float, float) or None
+    """
+    ending = "param-rmse_dwimap.nii.gz" if datatype == "dwi" else "param-rmse_dcemap.nii.gz"
+    path = session.find(datatype, ending)
+    return tuple(float(z) for z in nib.load(path).header.get_zooms()[:3]) if path else None
+
+
+def signal_to_noise(session: Session) -> float | None:
+    """Return the median over the brain of the signal at b = 0 over the residual of the ADC's fit.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    snr : float or None
+        None where there is no such map.
+    """
+    paths = [
+        session.find("dwi", f"model-monoexp_param-{name}_dwimap.nii.gz") for name in ("S0", "rmse")
+    ]
+    if not all(paths):
+        return None
+    signal, noise = (load_volume(path).data for path in paths if path)
+    if signal.shape != noise.shape:
+        return None
+    inside = np.isfinite(signal) & (noise > 0)
+    return float(np.median(signal[inside] / noise[inside])) if inside.any() else None
+
+
+def noise_table(participant: Participant) -> list[Block]:
+    """Tabulate the signal to noise ratio of each session's DWI."""
+    rows: list[list[Cell]] = []
+    for session in participant.sessions:
+        snr = signal_to_noise(session)
+        if snr is not None:
+            rows.append([session.name, f"{snr:.0f}"])
+    columns: list[Cell] = ["Session", ("Signal to noise", "at b = 0, median of the brain")]
+    caption = "Signal at b = 0 over the residual of the mono-exponential fit"
+    return [Table(caption, columns, rows)] if rows else []

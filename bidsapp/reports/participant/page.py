@@ -1,0 +1,155 @@
+"""The page of one participant, from the derivatives alone."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bidsapp.bids.derivatives import write_bytes
+from bidsapp.errors import BadInput, NotWritable
+from bidsapp.reports.page.blocks import Block, Flicker, Page, Picture
+from bidsapp.reports.page.render import (
+    inline_image,
+    inline_svg,
+    jpeg_bytes,
+    png_bytes,
+    render,
+    section_rows,
+    svg_bytes,
+    write_page,
+)
+from bidsapp.reports.participant.findings import Finding, findings
+from bidsapp.reports.participant.quality_table import write_quality
+from bidsapp.reports.participant.records import DATATYPES, Participant, read_participant
+from bidsapp.reports.participant.sections import SECTIONS
+
+
+def build_participant_page(output_dir: Path, participant: str) -> Path:
+    """Write ``sub-<label>.html`` and its figures.
+
+    What is missing or failed is said at the top; a section that cannot be made says why.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The derivatives of metperf; nothing else is read.
+    participant : str
+        Label, with or without ``sub-``.
+
+    Returns
+    -------
+    page : pathlib.Path
+
+    Raises
+    ------
+    NotWritable
+        If the page or a figure cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = build_participant_page(Path(folder), "01")
+    ...     "There are no derivatives of this participant" in page.read_text(encoding="utf-8")
+    True
+    """
+    found = read_participant(output_dir, participant)
+    known = findings(found)
+    sections = []
+    for row in section_rows("sections.toml"):
+        blocks, problem = _blocks(found, row["id"])
+        if problem:
+            text = f"{row['title']}: this section could not be made ({problem})"
+            known = [Finding("failed", text, row["id"]), *known]
+        if blocks or problem or row["absent"]:
+            sections.append({**row, "problem": problem, "blocks": blocks})
+    page = output_dir / f"{found.label}.html"
+    html = render(
+        "participant.html.j2",
+        label=found.label,
+        counts=_counts(found),
+        verdict=verdict(known),
+        findings=known,
+        sections=sections,
+    )
+    write_page(page, html)
+    if found.sessions:
+        write_quality(found)
+    return page
+
+
+def _blocks(participant: Participant, section: str) -> tuple[list[dict[str, Any]], str]:
+    """Make and draw the blocks of a section, or say why they cannot be made."""
+    try:
+        blocks = SECTIONS[section](participant)
+        return [_drawn(block, participant.folder / "figures") for block in blocks], ""
+    except NotWritable:
+        raise
+    except Exception as error:  # one broken file must not hide the rest of the page
+        return [], f"{type(error).__name__}: {error}"
+
+
+def _drawn(block: Block, folder: Path) -> dict[str, Any]:
+    """Return what the template needs of a block; a figure is also saved as a file."""
+    if isinstance(block, Page):
+        write_bytes(folder / f"{block.name}.html", block.html().encode())
+        href = quote(f"{folder.parent.name}/{folder.name}/{block.name}.html")
+        return {"kind": "Page", "block": block, "href": href}
+    if isinstance(block, Flicker):
+        layers = [
+            (name, inline_image(jpeg_bytes(figure), name, "jpeg")) for name, figure in block.layers
+        ]
+        return {"kind": "Flicker", "block": block, "layers": layers}
+    if not isinstance(block, Picture):
+        return {"kind": type(block).__name__, "block": block}
+    draw, inline = (svg_bytes, inline_svg) if block.form == "svg" else (png_bytes, inline_image)
+    data = draw(block.figure)
+    write_bytes(folder / f"{block.name}.{block.form}", data)
+    return {"kind": "Picture", "block": block, "image": inline(data, block.alt)}
+
+
+def _counts(participant: Participant) -> list[str]:
+    """Say how much there is."""
+    sessions = participant.sessions
+    try:
+        lesions = [_many(len(participant.lesion_names), "lesion")]
+    except BadInput:  # the findings say which table cannot be read
+        lesions = []
+    ran = [f"{n} in {sum(s.ran(datatype) for s in sessions)}" for datatype, n in DATATYPES.items()]
+    return [_many(len(sessions), "session"), *lesions, *ran]
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def verdict(found: Iterable[Finding]) -> tuple[str, str]:
+    """Sum up the findings in one line.
+
+    Parameters
+    ----------
+    found : iterable of Finding
+
+    Returns
+    -------
+    tone, text : str
+        ``tone`` is good, warn or bad.
+
+    Examples
+    --------
+    >>> verdict([])
+    ('good', 'Complete, and nothing to warn of.')
+    >>> verdict([Finding("missing", "1week: no DCE", "overview")])
+    ('good', 'Complete for what was acquired; 1 thing is missing.')
+    """
+    levels = [finding.level for finding in found]
+    failed, warned, missing = (levels.count(level) for level in ("failed", "warning", "missing"))
+    if failed:
+        text = f"{_many(failed, 'failure')}: read them before using any value."
+        return "bad", text
+    if warned:
+        return "warn", f"Complete, with {_many(warned, 'warning')}: look at the evidence."
+    if missing:
+        verb = "is" if missing == 1 else "are"
+        return "good", f"Complete for what was acquired; {_many(missing, 'thing')} {verb} missing."
+    return "good", "Complete, and nothing to warn of."

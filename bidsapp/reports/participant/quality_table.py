@@ -1,0 +1,143 @@
+"""The quality of each series of a participant, one row each: what the group level looks at."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.errors import BadInput
+from bidsapp.reports.participant.noise import signal_to_noise
+from bidsapp.reports.participant.records import (
+    DATATYPES,
+    Participant,
+    Session,
+    read_json,
+    read_table,
+)
+
+COLUMNS: Mapping[str, str] = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "series": "DWI or DCE, onto the session's T1w; T1w, onto that of the baseline",
+    "verdict": "Of the registration: good, doubtful or failed; n/a where there is none",
+    "expected_error_mm": "Expected error of the registration in the brain",
+    "consistency_mm": "Distance of the direct way to the baseline's T1w from the one over the T1w",
+    "max_displacement_mm": "Largest framewise displacement",
+    "n_volumes": "Volumes of the series",
+    "n_outliers": "Volumes that are outliers of motion or signal",
+    "signal_to_noise": "Signal at b = 0 over the residual of the fit, median of the brain",
+    "failed_percent": "Largest share of a lesion's voxels without a value, over its parameters",
+    "reason": "Why the registration is not good, and what could not be read",
+}
+"""The columns of ``sub-*_quality.tsv``."""
+
+_PARAMETERS = {"dwi": {"D", "f", "ADC"}, "perf": {"Ktrans", "ve", "vp", "kep"}}
+
+
+def write_quality(participant: Participant) -> None:
+    """Write ``sub-<label>_quality.tsv`` and what its columns mean; none where no series ran.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Raises
+    ------
+    NotWritable
+        If a file cannot be written.
+    """
+    stem = participant.folder / f"{participant.label}_quality"
+    rows = quality_rows(participant)
+    if not rows:
+        for extension in (".tsv", ".json"):
+            stem.with_suffix(extension).unlink(missing_ok=True)
+        return
+    write_bytes(stem.with_suffix(".tsv"), to_tsv(list(COLUMNS), rows))
+    dictionary = {name: {"Description": text} for name, text in COLUMNS.items()}
+    write_bytes(stem.with_suffix(".json"), to_json(dictionary))
+
+
+def quality_rows(participant: Participant) -> list[dict[str, Any]]:
+    """Gather the quality of each series of each session.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    rows : list of dict
+        With the keys `COLUMNS`; what is not known is missing.
+    """
+    rows = []
+    for session in participant.sessions:
+        named = {"participant_id": participant.label, "session_id": session.label}
+        path = session.find("anat", "desc-longitudinal_quality.json")
+        if path:
+            rows.append({**named, "series": "T1w", **_registered(path)})
+        for datatype, name in DATATYPES.items():
+            if session.ran(datatype):
+                rows.append({**named, "series": name, **_series(participant, session, datatype)})
+    return rows
+
+
+def _registered(path: Path | None) -> dict[str, Any]:
+    """What the quality file of a registration says; that it cannot be read is a reason of doubt."""
+    try:
+        told = read_json(path) if path else {}
+    except BadInput as error:
+        told = {"verdict": "failed", "reason": str(error)}
+    return {key: told.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
+
+
+def _series(participant: Participant, session: Session, datatype: str) -> dict[str, Any]:
+    """What is known of one series; what cannot be read is told as a reason."""
+    row = _registered(session.find(datatype, "desc-coreg_quality.json"))
+    known: tuple[Callable[[], dict[str, Any]], ...] = (
+        lambda: _consistency(session, datatype),
+        lambda: _motion(session, datatype),
+        lambda: _noise(session, datatype),
+        lambda: {"failed_percent": _failed(participant, session, datatype)},
+    )
+    for ask in known:
+        try:
+            row |= ask()
+        except (BadInput, KeyError, ValueError) as error:
+            row["reason"] = "; ".join(filter(None, (row["reason"], str(error))))
+    return row
+
+
+def _noise(session: Session, datatype: str) -> dict[str, Any]:
+    """How noisy a diffusion series is."""
+    return {"signal_to_noise": signal_to_noise(session)} if datatype == "dwi" else {}
+
+
+def _consistency(session: Session, datatype: str) -> dict[str, Any]:
+    """How far the two ways to the baseline's T1w are apart."""
+    path = session.find(datatype, "desc-consistency_quality.json")
+    return {"consistency_mm": read_json(path).get("consistency_mm")} if path else {}
+
+
+def _motion(session: Session, datatype: str) -> dict[str, Any]:
+    """How far the head moved, and how many volumes are outliers."""
+    path = session.find(datatype, "desc-motion_timeseries.tsv")
+    if not path:
+        return {}
+    table = read_table(path)
+    return {
+        "n_volumes": len(table),
+        "max_displacement_mm": float(np.nanmax(table["framewise_displacement"], initial=0)),
+        "n_outliers": int(table["outlier"].sum()) if "outlier" in table else None,
+    }
+
+
+def _failed(participant: Participant, session: Session, datatype: str) -> float | None:
+    """Largest share of failed voxels of any parameter in any lesion, percent."""
+    table = participant.statistics
+    if table.empty:
+        return None
+    own = table["parameter"].isin(_PARAMETERS[datatype]) & (table["session_id"] == session.label)
+    rows = table[own & (table["n_voxels"] > 0)]
+    return None if rows.empty else float(100 * (rows["n_failed"] / rows["n_voxels"]).max())

@@ -1,0 +1,328 @@
+"""The sections of the participant page: derivatives -> blocks. Each has a row in sections.toml."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bidsapp.errors import BadInput, FitError
+from bidsapp.models import MODELS, fit
+from bidsapp.reports.figures.curves import (
+    DISPLAY,
+    Curve,
+    Motion,
+    Series,
+    concentration_curves,
+    diffusion_decay,
+    lesion_timeline,
+    motion_traces,
+)
+from bidsapp.reports.figures.histograms import histograms
+from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
+from bidsapp.reports.participant.artery import arterial
+from bidsapp.reports.participant.findings import DISPLACEMENT
+from bidsapp.reports.participant.image_sections import errors, lesion_values, maps, registration
+from bidsapp.reports.participant.model_comparison import modelchoice, noise_levels
+from bidsapp.reports.participant.noise import noise_table
+from bidsapp.reports.participant.records import (
+    DATATYPES,
+    Participant,
+    Session,
+    read_json,
+    read_table,
+)
+from bidsapp.reports.participant.viewer import viewers
+
+TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
+
+
+def overview(participant: Participant) -> list[Block]:
+    """List the sessions, and what there is in each."""
+    rows = []
+    for session in participant.sessions:
+        lesions = _lesions_of(participant, session)
+        rows.append(
+            [
+                session.name,
+                session.day,
+                "yes" if session.t1w else "no",
+                *("analysed" if session.ran(datatype) else "no result" for datatype in DATATYPES),
+                str(len(lesions)) if lesions else "none",
+            ]
+        )
+    columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions"]
+    caption = "What was found and what ran; days are counted from treatment"
+    return [Table(caption, columns, rows, text=frozenset({2, 3, 4}))] if rows else []
+
+
+def _lesions_of(participant: Participant, session: Session) -> list[int]:
+    table = participant.statistics
+    return [] if table.empty else sorted(set(_of_session(table, session)["lesion"]))
+
+
+def _of_session(table: pd.DataFrame, session: Session) -> pd.DataFrame:
+    return table[table["session_id"].fillna("").astype(str) == session.label]
+
+
+def _row(
+    participant: Participant, session: Session, lesion: int, parameter: str
+) -> Mapping[str, float] | None:
+    """Return the statistics of a parameter of a lesion in a session, if there are any."""
+    table = participant.statistics
+    if table.empty:
+        return None
+    table = _of_session(table, session)
+    table = table[(table["lesion"] == lesion) & (table["parameter"] == parameter)]
+    return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
+
+
+def lesions(participant: Participant) -> list[Block]:
+    """Tabulate every parameter of each lesion, sessions side by side."""
+    if participant.statistics.empty:
+        return []
+    return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
+
+
+def _lesion_table(participant: Participant, lesion: int) -> Table:
+    sessions = participant.sessions
+    found = {(s, p): _row(participant, s, lesion, p) for s in sessions for p in DISPLAY}
+    shown = [p for p in DISPLAY if any(found[session, p] for session in sessions)]
+    rows = [[_when(s), *(_cell(p, found[s, p]) for p in shown)] for s in sessions]
+    table = participant.statistics
+    marked = pd.to_numeric(table["excluded"], errors="coerce").fillna(0) > 0
+    excluded = bool((marked & (table["lesion"] == lesion)).any())
+    columns: list[Cell] = ["Session", *((DISPLAY[p].label, DISPLAY[p].unit) for p in shown)]
+    badge = "excluded from the group" if excluded else ""
+    return Table(participant.title(lesion), columns, rows, badge=badge)
+
+
+def _when(session: Session) -> Cell:
+    return session.name if np.isnan(session.days) else (session.name, f"day {session.day}")
+
+
+def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
+    """Return the lines of a cell: mean and SD, median, voxels with a value."""
+    if row is None:
+        return "–"
+    text = DISPLAY[name].text
+    mean = text(row["mean"])
+    if np.isnan(row["n_valid"]):
+        return mean
+    mean += "" if np.isnan(row["std"]) else f" ± {text(row['std'])}"
+    return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
+
+
+def timeline(participant: Participant) -> list[Block]:
+    """Follow each lesion over the sessions."""
+    names, sessions = participant.lesion_names, participant.sessions
+    if participant.statistics.empty or len(sessions) < 2:
+        return []
+    found = set(participant.statistics.dropna(subset=["mean"])["parameter"])
+    shown = [parameter for parameter in TIMELINE if parameter in found]
+    series = [[_series(participant, lesion, p) for p in shown] for lesion in names]
+    dated = not any(np.isnan(session.days) for session in sessions)
+    ticks = [s.day if dated else s.name for s in sessions]
+    xlabel = "days since treatment" if dated else "session"
+    figure = lesion_timeline(series, [f"Lesion {n}" for n in names], shown, ticks, xlabel)
+    alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
+    caption = "Sessions are evenly spaced, whatever the days between them."
+    return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
+
+
+def _series(participant: Participant, lesion: int, parameter: str) -> Series:
+    rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
+    keys = ("mean", "p25", "p75", "standard_error")
+    values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
+    return Series(*(np.array(v) for v in values))
+
+
+def enhancement(participant: Participant) -> list[Block]:
+    """Plot what each lesion took up."""
+    ending = "seg-enhancing_desc-concentration_timeseries.tsv"
+    return _curve_blocks(participant, "perf", ending, "time", concentration_curves)
+
+
+def diffusion(participant: Participant) -> list[Block]:
+    """Plot how each lesion's signal decays."""
+    ending = "seg-enhancing_desc-signal_timeseries.tsv"
+    blocks = _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
+    return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
+
+
+def _curve_blocks(
+    participant: Participant, datatype: str, ending: str, x: str, plot: Callable[..., Figure]
+) -> list[Block]:
+    """Return the grid of lesion curves, lesions by those sessions that have any."""
+    paths = {session: session.find(datatype, ending) for session in participant.sessions}
+    tables = {session: read_table(path) for session, path in paths.items() if path}
+    names = [
+        n for n in participant.lesion_names if any(f"lesion-{n}" in t for t in tables.values())
+    ]
+    if not names:
+        return []
+    curves = [[_curve(table, x, lesion) for table in tables.values()] for lesion in names]
+    labels = [f"Lesion {lesion}" for lesion in names], [session.heading for session in tables]
+    series = DATATYPES[datatype]
+    alt = f"{series} curves of {len(names)} lesions in {len(tables)} sessions, with the fit."
+    caption = "Points: mean over the lesion. Line: the model fitted to these points."
+    return [
+        Picture(
+            f"{participant.label}_desc-{series.lower()}curves", plot(curves, *labels), alt, caption
+        )
+    ]
+
+
+def _curve(table: pd.DataFrame, x: str, lesion: int) -> Curve | None:
+    column = f"lesion-{lesion}"
+    if column not in table or table[column].isna().all():
+        return None
+    fitted = f"{column}_fit"
+    numbers = {name: table[name].to_numpy(float) for name in (x, column, fitted) if name in table}
+    other = _biexponential(numbers[x], numbers[column]) if x == "bvalue" else None
+    return Curve(numbers[x], numbers[column], numbers.get(fitted), other)
+
+
+def _biexponential(b: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fit the bi-exponential decay to a lesion's mean; None where it has too few b-values."""
+    try:
+        found = fit("ivim-biexponential", signal, bvalues=b)
+    except (BadInput, FitError):
+        return None
+    fine = np.linspace(b.min(), b.max(), 200)
+    model = MODELS["ivim-biexponential"]
+    return fine, model.predict(found.values, bvalues=fine)
+
+
+def distribution(participant: Participant) -> list[Block]:
+    """Show how each parameter is distributed over the voxels of each lesion, by session."""
+    values = lesion_values(participant)
+    names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
+    shown = [p for p in TIMELINE if any(key[2] == p for key in values)]
+    if not names or not shown:
+        return []
+    sessions = [s for s in participant.sessions if any(key[0] == s.label for key in values)]
+    rows = [[{s.name: values.get((s.label, n, p)) for s in sessions} for p in shown] for n in names]
+    figure = histograms(rows, [f"Lesion {n}" for n in names], shown)
+    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, a line per session."
+    return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
+
+
+def motion(participant: Participant) -> list[Block]:
+    """Plot the motion of every series."""
+    blocks: list[Block] = []
+    for datatype, name in DATATYPES.items():
+        ending = "desc-motion_timeseries.tsv"
+        paths = {session: session.find(datatype, ending) for session in participant.sessions}
+        traces = {session: _motion(path) for session, path in paths.items() if path}
+        if traces:
+            figure = motion_traces(
+                list(traces.values()), [session.heading for session in traces], DISPLACEMENT
+            )
+            worst = "; ".join(
+                f"{session.name}: {np.nanmax(trace.displacement, initial=0):.2f} mm"
+                for session, trace in traces.items()
+            )
+            stem = f"{participant.label}_desc-{name.lower()}motion"
+            caption = f"Largest framewise displacement: {worst}."
+            alt = f"Motion of {name}. {caption}"
+            blocks.append(Picture(stem, figure, alt, caption, heading=name))
+    return blocks
+
+
+def _motion(path: Path) -> Motion:
+    table = read_table(path)
+    columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
+    shifts, turns = (table[names].to_numpy(float) for names in columns)
+    outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None
+    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
+
+
+def viewer(participant: Participant) -> list[Block]:
+    """Link to the viewer of every session."""
+    return [*viewers(participant)]
+
+
+def methods(participant: Participant) -> list[Block]:
+    """Return the methods text."""
+    path = participant.output_dir / "logs" / "CITATION.md"
+    return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
+
+
+def crashes(participant: Participant) -> list[Block]:
+    """Return the end of each crash file."""
+    return [
+        Text(
+            path.relative_to(participant.folder).as_posix(),
+            "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]),
+            folded=True,
+            href=quote(path.relative_to(participant.output_dir).as_posix()),
+        )
+        for path in participant.crashes
+    ]
+
+
+def provenance(participant: Participant) -> list[Block]:
+    """Say what made these results, out of what, with which settings."""
+    blocks: list[Block] = []
+    description = participant.output_dir / "dataset_description.json"
+    if description.exists():
+        made = read_json(description)
+        rows = [
+            [g.get("Name", "n/a"), g.get("Version", "n/a"), g.get("CodeURL", "–")]
+            for g in made.get("GeneratedBy", [])
+        ]
+        blocks.append(
+            Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
+        )
+    settings = sorted(participant.folder.glob("log/*/*.toml"))
+    inputs = sorted(participant.folder.glob("log/*/inputs.json"))[-1:]
+    files = [*settings, *inputs, *_sidecars(participant.sessions)]
+    for path in files:
+        name = path.relative_to(participant.output_dir).as_posix()
+        blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))
+    return blocks
+
+
+def _sidecars(sessions: Sequence[Session]) -> list[Path]:
+    """Return the description of one map of each model, of the first session that has it."""
+    found = []
+    for row in MODELS.values():
+        start = f"model-{row.label}_param-{row.parameters[0].name}"
+        endings = {"perf": f"{start}_dcemap.json", "dwi": f"{start}_dwimap.json"}
+        paths = [p for s in sessions for d, ending in endings.items() for p in s.files(d, ending)]
+        found.extend(paths[:1])
+    return found
+
+
+def _readable(path: Path) -> str:
+    if path.suffix == ".json":
+        return json.dumps(read_json(path), indent=2, ensure_ascii=False, sort_keys=True)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
+    function.__name__: function
+    for function in (
+        overview,
+        lesions,
+        timeline,
+        registration,
+        viewer,
+        maps,
+        errors,
+        distribution,
+        enhancement,
+        modelchoice,
+        arterial,
+        diffusion,
+        motion,
+        methods,
+        crashes,
+        provenance,
+    )
+}
+"""The function of each section, by its id."""

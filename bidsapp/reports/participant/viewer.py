@@ -1,0 +1,152 @@
+"""A viewer of one session's maps on its T1w: a page of its own, made of NiiVue and the volumes."""
+
+import base64
+import gzip
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.resources import files
+
+import nibabel as nib
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from bidsapp.reports.figures.curves import DISPLAY, Array
+from bidsapp.reports.page.blocks import Page
+from bidsapp.reports.page.render import render, script
+from bidsapp.reports.participant.image_sections import MAPS
+from bidsapp.reports.participant.records import Participant, Session, Volume, load_volume
+from bidsapp.reports.participant.slices import grey_window
+
+LEVELS = 250
+"""Steps between nothing and the upper limit of a map: what a volume in a page is rounded to."""
+
+MARGIN_MM = 10.0
+"""What is kept around the brain."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One volume of the viewer: a compressed NIfTI file in base 64, and how it is shown."""
+
+    name: str
+    title: str
+    colormap: str
+    low: float
+    high: float
+    decimals: int
+    data: str
+
+
+def viewers(participant: Participant) -> list[Page]:
+    """Make a viewer of every session that has maps on its T1w.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    pages : list of Page
+        Their volumes are read when the page is made.
+    """
+    return [
+        Page(
+            f"{session.stem}_viewer",
+            partial(viewer, participant, session),
+            f"Open the viewer of {session.heading}",
+            "maps on the T1w in three planes, with the value under the cross-hair",
+        )
+        for session in participant.sessions
+        if session.t1w and any(session.image(*place) for place in MAPS.values())
+    ]
+
+
+def viewer(participant: Participant, session: Session) -> str:
+    """Write the viewer of a session.
+
+    Parameters
+    ----------
+    participant : Participant
+    session : Session
+        With a T1w.
+
+    Returns
+    -------
+    html : str
+        Self-contained.
+    """
+    assert session.t1w is not None
+    anatomy = load_volume(session.t1w)
+    labels = session.lesions(anatomy, "anat")
+    box = _box(session, anatomy)
+    low, high = grey_window(anatomy)
+    layers = [Layer("T1w", "T1w", "gray", low, high, 0, _packed(anatomy, box, high))]
+    for name, place in MAPS.items():
+        path = session.image(*place)
+        values = load_volume(path) if path else None
+        if values is not None and values.same_grid(anatomy):
+            layers.append(_map_layer(name, values, box))
+    lesions: list[dict[str, object]] = []
+    if labels is not None:
+        drawn = Volume(np.where(labels > 0, labels, np.nan), anatomy.affine)
+        layers.append(Layer("lesions", "Lesions", "actc", 0.5, 8, 0, _packed(drawn, box, LEVELS)))
+        lesions = [
+            {"title": participant.title(n), "mm": _middle(labels == n, anatomy)}
+            for n in (int(n) for n in np.unique(labels) if n > 0)
+        ]
+    engine = (files("bidsapp") / "data" / "niivue.umd.js").read_text(encoding="utf-8")
+    return render(
+        "viewer.html.j2",
+        title=f"{participant.label}, {session.heading}",
+        back=f"../../{participant.label}.html",
+        niivue=Markup(engine.replace("</script", "<\\/script")),  # noqa: S704 (ours to ship)
+        code=script("viewer.js"),
+        layers=_as_json([asdict(layer) for layer in layers]),
+        lesions=_as_json(lesions),
+    )
+
+
+def _as_json(value: object) -> Markup:
+    """Write JSON that no text in it can end."""
+    return Markup(json.dumps(value).replace("<", "\\u003c"))  # noqa: S704 (no tag is left)
+
+
+def _map_layer(name: str, values: Volume, box: tuple[slice, ...]) -> Layer:
+    """Pack a map in the unit that all figures show it in."""
+    form = DISPLAY[name]
+    shown = Volume(values.data * form.scale, values.affine)
+    packed = _packed(shown, box, form.limits[1])
+    return Layer(name, form.title, form.colormap, *form.limits, form.decimals, packed)
+
+
+def _box(session: Session, anatomy: Volume) -> tuple[slice, ...]:
+    """Frame the brain with a margin; all where there is no mask."""
+    path = session.find("anat", "desc-brain_mask.nii.gz")
+    mask = load_volume(path) if path else None
+    if mask is None or not mask.same_grid(anatomy) or not mask.data.any():
+        return tuple(slice(0, n) for n in anatomy.data.shape)
+    where = np.argwhere(mask.data > 0)
+    margin = np.ceil(MARGIN_MM / np.array(anatomy.zooms)).astype(int)
+    low = np.maximum(where.min(axis=0) - margin, 0)
+    high = np.minimum(where.max(axis=0) + 1 + margin, anatomy.data.shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _packed(volume: Volume, box: tuple[slice, ...], top: float) -> str:
+    """Write a part of a volume as a small file: whole numbers, far below zero where it has none."""
+    step = top / LEVELS
+    numbers = np.clip(np.rint(volume.data[box] / step), -32000, 32000)
+    coded = np.where(np.isfinite(volume.data[box]), numbers, -32768).astype(np.int16)
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.affine[:3, :3] @ [s.start for s in box] + volume.affine[:3, 3]
+    image = nib.Nifti1Image(coded, affine)
+    image.header.set_slope_inter(step, 0)
+    return base64.b64encode(gzip.compress(image.to_bytes(), 6, mtime=0)).decode()
+
+
+def _middle(inside: NDArray[np.bool_], volume: Volume) -> list[float]:
+    """Where a lesion is, mm."""
+    centre: Array = np.argwhere(inside).mean(axis=0)
+    return [float(x) for x in volume.affine[:3, :3] @ centre + volume.affine[:3, 3]]

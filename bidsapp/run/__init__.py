@@ -1,0 +1,1 @@
+"""One run of the app: participants, then the group."""

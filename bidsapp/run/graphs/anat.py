@@ -1,0 +1,180 @@
+"""The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Rois, Session
+from bidsapp.config import Config
+from bidsapp.run.graphs.outputs import identity, lesion_list, namer, save, source_uri, spatial
+from bidsapp.run.graphs.registration import register_node
+from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.lesions import RoiStatistics
+from bidsapp.run.nodes.registration import BrainMask
+
+_CONTRAST = "gadolinium"
+
+
+def init_anat_wf(session: Session, config: Config, reference: Session | None) -> pe.Workflow:
+    """Return the graph of a session's T1w.
+
+    Parameters
+    ----------
+    session
+        It has a T1w.
+    config
+        How to run.
+    reference
+        The baseline session, or None if this is it.
+
+    Returns
+    -------
+    pe.Workflow
+        ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
+        (ITK transform onto the reference; undefined at baseline).
+    """
+    workflow = pe.Workflow(name="anat")
+    inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
+    brain = pe.Node(BrainMask(in_file=str(session.t1w)), name="brain", mem_gb=1.5)
+    workflow.connect(brain, "mask", outputnode, "mask")
+    _save_anatomy(workflow, brain, session, config)
+    if reference:
+        _connect_reference(workflow, inputnode, outputnode, session, reference, config)
+    return workflow
+
+
+def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, config: Config) -> None:
+    """Write the T1w and its brain mask."""
+    assert session.t1w is not None
+    names = namer(session)
+    origin = {"Sources": [source_uri(session.t1w, config)]}
+    files = pe.Node(niu.Merge(2), name="anatomy_files")
+    files.inputs.in1 = str(session.t1w)
+    writer = save(
+        "save_anatomy",
+        config,
+        [
+            names.path("anat", "T1w", ce=_CONTRAST, desc="preproc"),
+            names.path("anat", "mask", ce=_CONTRAST, desc="brain"),
+        ],
+        [origin | {"SkullStripped": False}, origin | {"Type": "Brain"}],
+    )
+    workflow.connect(brain, "mask", files, "in2")
+    workflow.connect(files, "out", writer, "in_files")
+
+
+def _connect_reference(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    outputnode: pe.Node,
+    session: Session,
+    reference: Session,
+    config: Config,
+) -> None:
+    """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
+    names = namer(session)
+    assert reference.t1w is not None
+    given = session.given("T1w")
+    register = register_node(
+        "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
+    )
+    register.inputs.moving = str(session.t1w)
+    if not given:
+        register.inputs.fixed_lesions = _lesions(reference)
+        register.inputs.moving_lesions = _lesions(session)
+    onto = pe.Node(ApplyTransform(), name="onto_baseline")
+    onto.inputs.in_files = [str(session.t1w)]
+    onto.inputs.reference = str(reference.t1w)
+    files = pe.Node(niu.Merge(4), name="baseline_files")
+    ways = (("T1w", "individual"), ("individual", "T1w"))
+    writer = save(
+        "save_baseline",
+        config,
+        [
+            *(names.path("anat", "xfm", ".txt", from_=a, to=b, mode="image") for a, b in ways),
+            names.path("anat", "quality", ".json", desc="longitudinal"),
+            names.path("anat", "T1w", ce=_CONTRAST, space="individual", desc="preproc"),
+        ],
+        [{}, {}, {}, {"SkullStripped": False} | spatial("individual")],
+    )
+    workflow.connect(
+        [
+            (inputnode, register, [("reference_mask", "fixed_mask")]),
+            (register, onto, [("to_fixed", "transform")]),
+            (register, outputnode, [("to_fixed", "to_individual")]),
+            (register, files, [("to_fixed", "in1"), ("to_moving", "in2"), ("quality", "in3")]),
+            (onto, files, [("out_files", "in4")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )
+
+
+def _lesions(session: Session) -> list[str]:
+    """Return the label images on a session's T1w: what changes between sessions."""
+    return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
+
+
+def init_rois_wf(session: Session, config: Config, lesions: dict[int, bool]) -> pe.Workflow:
+    """Return the graph that copies a session's ROIs and measures the lesions' volumes.
+
+    Parameters
+    ----------
+    session
+        It has ROIs.
+    config
+        How to run.
+    lesions
+        All lesions that the participant's tables know, and whether they are excluded; one that
+        is not in this session's whole-lesion ROI has the volume zero.
+    """
+    workflow = pe.Workflow(name="rois")
+    for rois, kind in [(r, "enhancing") for r in session.enhancing] + [
+        (r, "whole") for r in session.whole
+    ]:
+        _save_rois(workflow, rois, kind, session, config)
+    if session.whole:
+        _connect_volumes(workflow, session.whole[0], session, config, lesions)
+    return workflow
+
+
+def _save_rois(
+    workflow: pe.Workflow, rois: Rois, kind: str, session: Session, config: Config
+) -> None:
+    """Copy one ROI image with its table."""
+    names = namer(session)
+    datatype = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}[rois.space]
+    ce = _CONTRAST if rois.space == "T1w" else None
+    table = rois.image.with_name(rois.image.name.split(".nii")[0] + ".tsv")
+    sources = [rois.image, table] if table.exists() else [rois.image]
+    endings = [".nii.gz", ".tsv"][: len(sources)]
+    sidecar = {"Sources": [rois.image.name]}
+    writer = save(
+        f"save_{kind}_{rois.space}",
+        config,
+        [names.path(datatype, "dseg", e, ce=ce, seg=kind, desc="manual") for e in endings],
+        [sidecar, {}][: len(sources)],
+    )
+    writer.inputs.in_files = [str(s) for s in sources]
+    workflow.add_nodes([writer])
+
+
+def _connect_volumes(
+    workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: dict[int, bool]
+) -> None:
+    """Measure every lesion's volume in the whole-lesion ROI."""
+    volumes = pe.Node(RoiStatistics(), name="volumes")
+    volumes.inputs.rois = str(rois.image)
+    excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
+    known = {n for n, _ in lesion_list(rois, excluded)} | lesions.keys()
+    volumes.inputs.lesions = [(n, n in excluded) for n in sorted(known)]
+    volumes.inputs.identity = identity(session, "whole", rois.space)
+    names = namer(session)
+    paths = [names.path("anat", "roistats", e, seg="whole") for e in (".tsv", ".json")]
+    files = pe.Node(niu.Merge(2), name="volume_files")
+    writer = save("save_volumes", config, paths)
+    workflow.connect(
+        [
+            (volumes, files, [("out_file", "in1"), ("dictionary", "in2")]),
+            (files, writer, [("out", "in_files")]),
+        ]
+    )

@@ -1,0 +1,280 @@
+"""The diffusion branch of a session: motion, ADC, IVIM, registration, lesions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.records import Diffusion, Session
+from bidsapp.config import Config
+from bidsapp.models import MODELS, Model, combine_directions
+from bidsapp.models.diffusion.decay import B_ZERO
+from bidsapp.models.solver.base import Array
+from bidsapp.models.table import ivim_row
+from bidsapp.run.graphs.distortion import connect_distortion, distortion_problem
+from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
+from bidsapp.run.graphs.motion import (
+    Moved,
+    connect_dropped,
+    connect_motion,
+    left_out,
+    motion_sidecar,
+)
+from bidsapp.run.graphs.outputs import lesion_rois, namer, save, source_uri
+from bidsapp.run.graphs.series import (
+    Alignment,
+    Port,
+    connect_alignment,
+    connect_consistency,
+    connect_labels,
+    series_inputnode,
+)
+from bidsapp.run.graphs.t1w_grid import connect_fit_grid, whole_maps
+from bidsapp.run.nodes.derivatives import AverageVolumes
+from bidsapp.run.nodes.fitting import FitDiffusion
+
+
+def fit_options(model: Model, config: Config) -> dict[str, Any]:
+    """Return the options that a model takes; the ADC starts at b = 0.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> config = Config(Path(), Path(), Path(), "run", b_max=1000.0)
+    >>> fit_options(MODELS["adc"], config)
+    {'b_max': 1000.0, 'noise': 'gaussian'}
+    """
+    asked: dict[str, Any] = {"b_max": config.b_max, "noise": config.noise}
+    if model.name != "adc":
+        asked["b_min"] = config.b_min
+    return {k: v for k, v in asked.items() if k in model.options}
+
+
+def diffusion_obstacle(series: Diffusion, config: Config) -> str | None:
+    """Return why nothing can be fitted to a series, not even the ADC, or None.
+
+    Examples
+    --------
+    >>> config = Config(Path(), Path(), Path(), "run", noise="rician")
+    >>> diffusion_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config)
+    'no ADC: the fit needs two b-values and five for the noise level; the series has 0, 1000 s/mm2'
+    """
+    return _obstacle("no ADC", MODELS["adc"], series, config)
+
+
+def series_obstacle(session: Session, series: Diffusion, config: Config) -> str | None:
+    """Return why a session's diffusion series is not analysed, or None."""
+    return distortion_problem(session, config) or diffusion_obstacle(series, config)
+
+
+def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
+    """Return why a series says nothing of IVIM, or None.
+
+    Examples
+    --------
+    >>> config = Config(Path(), Path(), Path(), "run")
+    >>> ivim_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config).split(";")[0]
+    'no IVIM: the asymptotic fit needs b = 0 and two b-values from 200 s/mm2'
+    """
+    return _obstacle("no IVIM", ivim_row(config.ivim_model), series, config)
+
+
+def noise_gap(config: Config) -> str | None:
+    """Return what the noise that was asked for does not reach, or None.
+
+    Examples
+    --------
+    >>> noise_gap(Config(Path(), Path(), Path(), "run", ivim_model="bayesian", noise="rician"))
+    'no --noise rician in the bayesian IVIM fit, which takes it for Gaussian: only in the ADC'
+    """
+    if config.noise == "gaussian" or "noise" in ivim_row(config.ivim_model).options:
+        return None
+    return (
+        f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
+        "for Gaussian: only in the ADC"
+    )
+
+
+def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str | None:
+    shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
+    needs = list(_needs(model, shells, config))
+    if all(met for met, _ in needs):
+        return None
+    wanted = " and ".join(text for _, text in needs)
+    limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
+    has = ", ".join(f"{b:g}" for b in shells)
+    kind = model.name.partition("-")[2]
+    return (
+        f"{lost}: the {kind + ' ' if kind else ''}fit needs {wanted}{limit}; "
+        f"the series has {has} s/mm2"
+    )
+
+
+def _needs(model: Model, shells: Array, config: Config) -> Iterator[tuple[bool, str]]:
+    """Yield what a fit needs of the b-values, and whether it is there."""
+    used = shells[shells <= config.b_max]
+    parameters = {p.name for p in model.parameters}
+    if model.name == "adc":
+        yield len(used) >= 2, "two b-values"
+    elif "Dstar" in parameters:
+        yield len(used) >= model.free, "four b-values"
+    else:  # f is what the signal at b = 0 has more than the rest
+        yield bool(used.size) and used[0] == 0, "b = 0"
+    if model.name != "adc" and "b_min" in model.options:
+        yield (used >= config.b_min).sum() >= 2, f"two b-values from {config.b_min:g} s/mm2"
+    if config.noise == "rician" or "noise" not in model.options:
+        yield len(shells) >= 5, "five for the noise level"
+
+
+def init_dwi_wf(
+    session: Session,
+    series: Diffusion,
+    config: Config,
+    excluded: frozenset[int],
+    reference: Path | None,
+) -> pe.Workflow:
+    """Return the graph of one diffusion series.
+
+    Parameters
+    ----------
+    session
+        Whose series it is.
+    series
+        The image and its b-values.
+    config
+        How to fit.
+    excluded
+        Lesions that the tables mark as excluded.
+    reference
+        The baseline T1w, if there is one.
+
+    Returns
+    -------
+    pe.Workflow
+        ``inputnode``: t1w_mask, to_individual; unused without a T1w.
+    """
+    workflow = pe.Workflow(name="dwi")
+    inputnode = series_inputnode()
+    motion = _connect_motion(workflow, session, series, config)
+    moved = motion.series
+    b0 = pe.Node(AverageVolumes(), name="b0")
+    b0.inputs.volumes = _b_zero_volumes(series)
+    workflow.connect(*moved, b0, "in_file")
+    told = connect_distortion(workflow, inputnode, b0, session, config)
+    aligned = connect_alignment(
+        workflow, inputnode, b0, session, config, "dwi", metric="lpc", distortion=told
+    )
+    connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpc")
+    models = [MODELS["adc"]]
+    if not ivim_obstacle(series, config):
+        models.append(ivim_row(config.ivim_model))
+    data, grid = connect_fit_grid(
+        workflow, inputnode, moved, aligned, session, config, motion.acquired
+    )
+    fits = [_connect_fit(workflow, data, grid, session, series, config, m) for m in models]
+    for fitted in fits:
+        save_maps(workflow, fitted, grid, session, config)
+    connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
+    curves = connect_lesions(workflow, grid, fits, data, session, config, excluded)
+    connect_dropped(workflow, motion, [b0, *(fitted.node for fitted in fits), *curves])
+    return workflow
+
+
+def _b_zero_volumes(series: Diffusion) -> list[int]:
+    """Return the volumes at the lowest b-value, which counts as zero below 5."""
+    lowest = max(min(series.bvalues), B_ZERO)
+    return [i for i, b in enumerate(series.bvalues) if b <= lowest]
+
+
+def _connect_motion(
+    workflow: pe.Workflow, session: Session, series: Diffusion, config: Config
+) -> Moved:
+    """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
+    motion, moved = connect_motion(workflow, series.image, config)
+    if not motion or not moved.table:
+        return moved
+    motion.inputs.inputnode.reference = _b_zero_volumes(series)[0]
+    motion.inputs.inputnode.bvalues = list(series.bvalues)
+    if series.phase_axis is not None:
+        motion.inputs.inputnode.phase_axis = series.phase_axis
+    names = namer(session)
+    sidecar = {"Sources": [source_uri(series.image, config)], "SkullStripped": False}
+    paths = [
+        names.path("dwi", "dwi", desc="preproc"),
+        names.path("dwi", "timeseries", ".tsv", desc="motion"),
+    ]
+    about = motion_sidecar(config, series.phase_axis)
+    writer = save("save_motion", config, paths, [sidecar, about])
+    both = pe.Node(niu.Merge(2), name="motion_files")
+    workflow.connect(*moved.series, both, "in1")
+    workflow.connect(*moved.table, both, "in2")
+    workflow.connect(both, "out", writer, "in_files")
+    _add_gradients(workflow, session, series, config)
+    return moved
+
+
+def _add_gradients(
+    workflow: pe.Workflow, session: Session, series: Diffusion, config: Config
+) -> None:
+    """Write the gradient files beside the corrected series."""
+    names = namer(session)
+    bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
+    files = {".bval": bval, ".bvec": series.bvectors}
+    present = {k: v for k, v in files.items() if v is not None and v.exists()}
+    paths = [names.path("dwi", "dwi", extension, desc="preproc") for extension in present]
+    writer = save("save_gradients", config, paths)
+    writer.inputs.in_files = [str(v) for v in present.values()]
+    workflow.add_nodes([writer])
+
+
+def _connect_fit(
+    workflow: pe.Workflow,
+    data: Port,
+    aligned: Alignment,
+    session: Session,
+    series: Diffusion,
+    config: Config,
+    model: Model,
+) -> Fitted:
+    """Add the node that fits one diffusion model."""
+    options = fit_options(model, config)
+    node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
+    node.inputs.model = model.name
+    node.inputs.n_jobs = config.omp_nthreads
+    node.inputs.bvalues = list(series.bvalues)
+    if series.bvectors:
+        node.inputs.bvectors = str(series.bvectors)
+    node.inputs.options = options
+    workflow.connect(*data, node, "in_file")
+    if aligned.mask:
+        workflow.connect(*aligned.mask, node, "mask")
+    told = (
+        options
+        | left_out(config)
+        | _connect_regions(workflow, aligned, session, config, node, model)
+    )
+    design = {"bvalues": list(series.bvalues), "options": options}
+    maps = whole_maps(workflow, node, aligned, session)
+    return Fitted(node, maps, model, "dwi", series.image, told, design)
+
+
+def _connect_regions(
+    workflow: pe.Workflow,
+    aligned: Alignment,
+    session: Session,
+    config: Config,
+    node: pe.Node,
+    model: Model,
+) -> dict[str, str]:
+    """Give each lesion a prior of its own, where the model has one; return what is to be told."""
+    if "region" not in model.options:
+        return {}
+    rois = lesion_rois(session, aligned.series, config)
+    if not rois:
+        return {"region": "one for all voxels, as there is no ROI of the enhancing part"}
+    connect_labels(workflow, aligned, rois, node, "regions")
+    lesions = f"each lesion, by its label in {source_uri(rois.image, config)}"
+    return {"region": f"{lesions}; 0 for all other voxels"}

@@ -1,0 +1,123 @@
+"""Motion inside a series: here alone its engine is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.config import Config
+from bidsapp.run.graphs.series import Port
+from bidsapp.run.nodes.motion import ENGINE as OWN
+from bidsapp.run.nodes.motion import MOTION_SIDECAR, CorrectMotion, MotionTable
+from bidsapp.run.nodes.niimath import ENGINE as NIIMATH
+from bidsapp.run.nodes.niimath import MotionCorrect
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A series after motion correction, or as it was acquired.
+
+    Attributes
+    ----------
+    series
+        The images.
+    table
+        Its motion; None without correction.
+    dropped
+        The same where volumes that it marks are to be left out.
+    acquired
+        The acquired series, and a matrix for each of its volumes, where they are known.
+    """
+
+    series: Port
+    table: Port | None = None
+    dropped: Port | None = None
+    acquired: tuple[Path, Port] | None = None
+
+
+def connect_motion(
+    workflow: pe.Workflow, image: Path, config: Config
+) -> tuple[pe.Workflow | None, Moved]:
+    """Correct the motion of a series, or take it as it is; return the graph that does so, too."""
+    if not config.motion_correction:
+        source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
+        source.inputs.out_file = str(image)
+        workflow.add_nodes([source])
+        return None, Moved((source, "out_file"))
+    engine = config.registration_engine
+    motion = init_motion_wf("motion", engine=engine, nthreads=config.omp_nthreads)
+    motion.inputs.inputnode.in_file = str(image)
+    workflow.add_nodes([motion])
+    table = (motion, "outputnode.motion_tsv")
+    return motion, Moved(
+        (motion, "outputnode.out_file"),
+        table,
+        table if config.drop_outliers else None,
+        (image, (motion, "outputnode.matrices")) if engine == "metperf" else None,
+    )
+
+
+def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> pe.Workflow:
+    """Return the graph that moves the volumes of a series onto one of them.
+
+    Parameters
+    ----------
+    name
+        Of the graph.
+    engine
+        ``metperf``, for which contrast may change; or ``niimath``, rigid least squares.
+    nthreads
+        Threads of the engine; the result does not depend on it.
+
+    Returns
+    -------
+    pe.Workflow
+        ``inputnode``: in_file (4D), reference (number of a volume), bvalues and phase_axis (of a
+        diffusion series; niimath takes no notice). ``outputnode``: out_file, motion_tsv, matrices
+        (.npy; not from niimath).
+    """
+    workflow = pe.Workflow(name=name)
+    given, told = ["in_file", "reference"], ["out_file", "motion_tsv"]
+    inputnode = pe.Node(niu.IdentityInterface([*given, "bvalues", "phase_axis"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface([*told, "matrices"]), name="outputnode")
+    if engine == "niimath":
+        correct = pe.Node(MotionCorrect(num_threads=nthreads), name="correct", mem_gb=2)
+        table = pe.Node(MotionTable(), name="table")
+        workflow.connect(correct, "parameters", table, "parameters")
+        workflow.connect(correct, "out_file", outputnode, "out_file")
+        workflow.connect(table, "out_file", outputnode, "motion_tsv")
+    else:
+        correct = pe.Node(CorrectMotion(n_jobs=nthreads), "correct", mem_gb=3, n_procs=nthreads)
+        given += ["bvalues", "phase_axis"]
+        workflow.connect([(correct, outputnode, [(n, n) for n in (*told, "matrices")])])
+    workflow.connect([(inputnode, correct, [(n, n) for n in given])])
+    return workflow
+
+
+def motion_sidecar(config: Config, phase_axis: int | None = None) -> dict[str, Any]:
+    """Return the sidecar of a motion table."""
+    own = config.registration_engine == "metperf"
+    eddy = own and phase_axis is not None
+    along = ", and sheared and scaled along the phase encoding" if eddy else ""
+    return MOTION_SIDECAR | {
+        "Engine": OWN if own else NIIMATH,
+        "Transform": f"rigid{along}",
+        "OutliersLeftOut": config.drop_outliers,
+    }
+
+
+def connect_dropped(workflow: pe.Workflow, moved: Moved, nodes: Sequence[pe.Node]) -> None:
+    """Tell nodes which volumes they are to leave out, if any."""
+    if moved.dropped:
+        for node in nodes:
+            workflow.connect(*moved.dropped, node, "motion")
+
+
+def left_out(config: Config) -> dict[str, str]:
+    """Return what a fit's settings say of volumes that it leaves out."""
+    if not (config.drop_outliers and config.motion_correction):
+        return {}
+    return {"left_out": "volumes that desc-motion_timeseries.tsv marks as outliers"}

@@ -1,0 +1,148 @@
+"""Names and sidecars of what the graphs write, and the node that writes it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.derivatives import Namer
+from bidsapp.bids.inheritance import metadata
+from bidsapp.bids.records import Rois, Session, Space
+from bidsapp.config import Config
+from bidsapp.models import Model
+from bidsapp.run.nodes.derivatives import SaveDerivatives
+
+_GOODNESS = {
+    "rsquared": ("1", "Coefficient of determination of the fit"),
+    "rmse": ("arbitrary", "Root mean square residual of the fit, in the unit of its signal"),
+    "aicc": ("1", "Akaike's criterion for small samples; of two models the lower is supported"),
+    "status": ("1", "0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal"),
+}
+_REFERENCE: Mapping[str, str] = {
+    "T1w": "the session's T1w image",
+    "individual": "the participant's baseline T1w image",
+}
+_DATES = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
+
+
+def namer(session: Session) -> Namer:
+    """Return what names the files of a session."""
+    return Namer(session.participant, session.label)
+
+
+def map_path(
+    session: Session, datatype: str, model: Model, name: str, space: str | None = None
+) -> Path:
+    """Return the relative path of one map of a model.
+
+    Examples
+    --------
+    >>> from bidsapp.models import MODELS
+    >>> map_path(Session("01", "1week"), "perf", MODELS["patlak"], "vp_stderr").name
+    'sub-01_ses-1week_model-patlak_param-vp_desc-stderr_dcemap.nii.gz'
+    >>> map_path(Session("01", "1week"), "dwi", MODELS["adc"], "ADC", "T1w").name
+    'sub-01_ses-1week_space-T1w_desc-monoexp_ADC.nii.gz'
+    """
+    if (model.name, name) == ("adc", "ADC"):
+        return namer(session).path("dwi", "ADC", space=space, desc=model.label)
+    suffix = "dwimap" if datatype == "dwi" else "dcemap"
+    param, _, kind = name.partition("_")
+    return namer(session).path(
+        datatype, suffix, space=space, model=model.label, param=param, desc=kind or None
+    )
+
+
+def map_sidecar(
+    model: Model,
+    name: str,
+    source: Path,
+    config: Config,
+    fitted: Mapping[str, Any],
+    space: str = "",
+) -> dict[str, Any]:
+    """Return the sidecar of one map: unit, model, parameters of the fit, sources."""
+    param, _, kind = name.partition("_")
+    if param in _GOODNESS:
+        unit, description = _GOODNESS[param]
+    else:
+        row = model.parameter(param)
+        unit, description = row.unit, row.description
+    sidecar: dict[str, Any] = {
+        "Units": unit,
+        "Description": f"standard error of the {description}" if kind else description,
+        "Model": {
+            "Name": model.name,
+            "Description": f"{model.title}: {model.formula}",
+            "URL": f"https://doi.org/{model.doi}",
+            "Parameters": dict(fitted),
+        },
+        "Sources": [source_uri(source, config)],
+        "SkullStripped": False,
+    }
+    return sidecar | spatial(space) | acquired(source, config)
+
+
+def acquired(source: Path, config: Config) -> dict[str, Any]:
+    """Return when a raw series was acquired, if that is to be kept."""
+    if not config.keep_dates:
+        return {}
+    told = metadata(source, config.bids_dir)
+    return {name: told[name] for name in _DATES if name in told}
+
+
+def spatial(space: str) -> dict[str, str]:
+    """Return ``SpatialReference`` for a space that needs one."""
+    return {"SpatialReference": _REFERENCE[space]} if space in _REFERENCE else {}
+
+
+def source_uri(path: Path, config: Config) -> str:
+    """Return a raw file's BIDS URI."""
+    try:
+        return f"bids:raw:{path.resolve().relative_to(config.bids_dir.resolve())}"
+    except ValueError:
+        return path.name
+
+
+def save(
+    name: str,
+    config: Config,
+    paths: Sequence[Path | None],
+    sidecars: Sequence[Mapping[str, Any]] | None = None,
+) -> pe.Node:
+    """Return the node that writes a list of files; one without a path is not written."""
+    node = pe.Node(SaveDerivatives(), name=name, mem_gb=0.5)
+    node.inputs.output_dir = str(config.output_dir)
+    node.inputs.names = [str(p) if p else "" for p in paths]
+    if sidecars is not None:
+        node.inputs.sidecars = [dict(s) for s in sidecars]
+    return node
+
+
+def analysis_space(session: Session, series: Space, config: Config) -> Space:
+    """Return where lesions are measured: on the T1w; in the series if asked or there is no T1w."""
+    return "T1w" if session.t1w and config.roi_space == "T1w" else series
+
+
+def lesion_rois(session: Session, series: Space, config: Config) -> Rois | None:
+    """Return the ROIs of the enhancing part that the series is measured in.
+
+    They are drawn where it is measured, or else on the T1w and taken there.
+    """
+    own = session.rois("enhancing", analysis_space(session, series, config))
+    return own or (session.rois("enhancing", "T1w") if session.t1w else None)
+
+
+def lesion_list(rois: Rois, excluded: frozenset[int]) -> list[tuple[int, bool]]:
+    """Return (index, excluded) of each lesion of an ROI image."""
+    return [(lesion.index, lesion.index in excluded) for lesion in rois.lesions]
+
+
+def identity(session: Session, roi: str, space: Space) -> dict[str, str]:
+    """Return the columns of a lesion table that say whose it is, and on which grid."""
+    return {
+        "participant_id": f"sub-{session.participant}",
+        "session_id": session.id,
+        "roi": roi,
+        "space": space,
+    }

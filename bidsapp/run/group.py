@@ -1,0 +1,290 @@
+"""The group level: tables of lesions in, the study's tables, figures and page out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.errors import NothingSelected
+from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.reports.group.page import build_group_page
+from bidsapp.reports.group.plots import Plot, plots
+from bidsapp.reports.page.render import pdf_bytes
+from bidsapp.reports.participant.quality_table import COLUMNS as QUALITY
+from bidsapp.study.read import (
+    load_study_table,
+    read_output,
+    read_participants,
+    read_quality,
+    read_traits,
+)
+from bidsapp.study.tables import (
+    COLUMNS,
+    ERRORS,
+    PARAMETERS,
+    SEED,
+    WARNINGS,
+    Cohort,
+    GroupResult,
+    Statistics,
+    analyse,
+    session_labels,
+    window,
+)
+from bidsapp.study.tables.dictionary import GIVEN, TABLES
+
+__all__ = [
+    "Cohort",
+    "GroupResult",
+    "Statistics",
+    "load_study_table",
+    "run_group",
+    "run_stats",
+    "write_result",
+]
+
+
+def run_group(
+    output_dir: Path,
+    timepoints: Mapping[str, str] | None = None,
+    *,
+    participants: Path | None = None,
+    traits: Path | None = None,
+    repeats: tuple[str, str] | None = None,
+    seed: int = SEED,
+) -> GroupResult:
+    """Make the group tables, figures and page from the tables of the participant level.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        Output folder of the participant level; ``group_*.tsv``, their JSON data dictionaries,
+        ``figures/group_*`` and ``group.html`` are written there.
+    timepoints : mapping of str to str, or None
+        Name -> session label or days, in time order, such as ``{"baseline": "01", "1month":
+        "20:45"}``; None for the sessions baseline, 1week and 1month. Other sessions serve as
+        follow-ups only.
+    participants, traits : pathlib.Path or None
+        Tables of what else is known of participants and of lesions, for the table of
+        characteristics.
+    repeats : (str, str) or None
+        Labels of two sessions between which nothing happened.
+    seed : int
+        Of the random draws.
+
+    Returns
+    -------
+    result : GroupResult
+        ``result.problems`` names every table that could not be used: the result is incomplete then.
+
+    Raises
+    ------
+    BadInput
+        If the table of participants or of traits cannot be used.
+    NothingToAnalyse
+        If no lesion table can be used.
+    NothingSelected
+        If no participant has a session that ``timepoints`` or ``repeats`` names.
+    UsageError
+        If the time points are not two or more different sessions.
+    NotWritable
+        If the folder cannot be written.
+    """
+    found = read_output(output_dir)
+    cohort = _with_traits(found.cohort, participants, traits)
+    quality, unread = read_quality(output_dir, QUALITY)
+    problems = (*found.problems, *unread)
+    result = _analysed(cohort, timepoints, repeats, seed, problems, found.notes)
+    result = replace(result, quality=quality)
+    _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
+    if len(quality):
+        _write_table(output_dir, "quality", quality, QUALITY, {})
+    write_result(output_dir, result)
+    return result
+
+
+def run_stats(
+    table: Path,
+    output_dir: Path,
+    timepoints: Mapping[str, str] | None = None,
+    *,
+    participants: Path | None = None,
+    traits: Path | None = None,
+    repeats: tuple[str, str] | None = None,
+    seed: int = SEED,
+) -> GroupResult:
+    """Make the group tables, figures and page from a table of lesions that someone filled in.
+
+    Parameters
+    ----------
+    table : pathlib.Path
+        See `load_study_table`.
+    output_dir : pathlib.Path
+        Where all is written.
+    timepoints, participants, traits, repeats, seed
+        See `run_group`.
+
+    Returns
+    -------
+    result : GroupResult
+
+    Raises
+    ------
+    BadInput
+        If a table cannot be used.
+    NothingSelected
+        If no participant has a session that ``timepoints`` or ``repeats`` names.
+    UsageError
+        If the time points are not two or more different sessions.
+    NotWritable
+        If the folder cannot be written.
+    """
+    cohort = _with_traits(load_study_table(table), participants, traits)
+    result = _analysed(cohort, timepoints, repeats, seed)
+    write_result(output_dir, result)
+    return result
+
+
+def _with_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
+    """Add what else is known of participants and lesions."""
+    return Cohort(
+        cohort.lesions,
+        cohort.sessions,
+        cohort.units,
+        participants=read_participants(participants) if participants else pd.DataFrame(),
+        traits=read_traits(traits) if traits else pd.DataFrame(),
+    )
+
+
+def _analysed(
+    cohort: Cohort,
+    timepoints: Mapping[str, str] | None,
+    repeats: tuple[str, str] | None,
+    seed: int,
+    problems: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> GroupResult:
+    """Make the statistics, and gather what a reader must know."""
+    sessions = set(cohort.sessions["session_id"])
+    labels = session_labels(timepoints)
+    asked = [] if timepoints is None else list(labels.values())
+    if repeats:
+        repeats = (
+            f"ses-{repeats[0].removeprefix('ses-')}",
+            f"ses-{repeats[1].removeprefix('ses-')}",
+        )
+        asked += repeats
+    lacking = [label for label in asked if not window(label) and label not in sessions]
+    if lacking:
+        there = ", ".join(sorted(sessions))
+        raise NothingSelected(f"No participant has {', '.join(lacking)}; there are {there}.")
+    statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed)
+    return GroupResult(
+        cohort,
+        statistics,
+        (*problems, *statistics.problems),
+        (*notes, *statistics.notes, *_label_notes(sessions, statistics.timepoints)),
+    )
+
+
+def write_result(output_dir: Path, result: GroupResult) -> None:
+    """Write every table with its data dictionary, every figure with its data, then the page.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+    result : GroupResult
+
+    Raises
+    ------
+    NotWritable
+        If the folder cannot be written.
+    """
+    units = result.cohort.units
+    described = _lesion_columns()
+    lesions = result.cohort.lesions.reindex(columns=list(described))
+    _write_table(output_dir, "lesions", lesions, described, units)
+    for name, frame in result.statistics.tables().items():
+        described = {str(column): TABLES[name].get(str(column), GIVEN) for column in frame}
+        _write_table(output_dir, name, frame, described, {})
+    drawn = plots(result)
+    for plot in drawn:
+        _write_plot(output_dir / "figures", plot)
+    pages = frozenset(page.stem for page in output_dir.glob("sub-*.html"))
+    write_bytes(output_dir / "group.html", build_group_page(result, drawn, pages).encode())
+
+
+def _write_plot(folder: Path, plot: Plot) -> None:
+    """Write a figure as SVG and PDF, and the numbers it shows."""
+    folder.mkdir(exist_ok=True)
+    stem = f"group_{plot.name}"
+    write_bytes(folder / f"{stem}.svg", plot.svg)
+    write_bytes(folder / f"{stem}.pdf", pdf_bytes(plot.figure))
+    write_bytes(folder / f"{stem}.tsv", to_tsv(list(plot.columns), _rows(plot.data)))
+    dictionary = {name: {"Description": text} for name, text in plot.columns.items()}
+    write_bytes(folder / f"{stem}.json", to_json(dictionary))
+
+
+def _lesion_columns() -> dict[str, str]:
+    """Describe the columns of the wide table."""
+    described = {
+        **TABLES["excluded"],
+        **{name: f"Mean {name} in the enhancing ROI" for name in PARAMETERS},
+        "session_id": "Session",
+        "days_from_srs": "Days from treatment to the session, negative before it",
+        "volume_ml": "Volume of the whole-lesion ROI; 0 when the lesion is gone",
+        "excluded": "1 if the ROI table of the session marks the lesion as excluded",
+    }
+    errors = {name: f"Standard error of {of} by the fits" for name, of in ERRORS.items()}
+    warnings = {
+        WARNINGS: "What may mislead in the session, in words; n/a where nothing is known to"
+    }
+    return {name: described[name] for name in COLUMNS} | errors | warnings
+
+
+def _write_table(
+    output_dir: Path,
+    name: str,
+    frame: pd.DataFrame,
+    columns: Mapping[str, str],
+    units: Mapping[str, str],
+) -> None:
+    """Write a frame as TSV, and what its columns mean as JSON."""
+    write_bytes(output_dir / f"group_{name}.tsv", to_tsv(list(columns), _rows(frame)))
+    dictionary = {
+        column: {"Description": text} | ({"Units": units[column]} if column in units else {})
+        for column, text in columns.items()
+    }
+    write_bytes(output_dir / f"group_{name}.json", to_json(dictionary))
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows of a frame; an empty text is missing."""
+    names = [str(name) for name in frame]
+    return [
+        {name: None if cell == "" else cell for name, cell in zip(names, row, strict=True)}
+        for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def _label_notes(sessions: set[str], labels: Mapping[str, str]) -> list[str]:
+    """Say which time points no one has, and which labels are nearly one of them."""
+    named = {name: label for name, label in labels.items() if not window(label)}
+    notes = [
+        f"No participant has {label} (time point {name}): name your sessions with --timepoints."
+        for name, label in named.items()
+        if label not in sessions
+    ]
+    spelled = {_plain(label): label for label in named.values()}
+    return notes + [
+        f"{session} is not {spelled[_plain(session)]}: it is not used as that time point."
+        for session in sorted(sessions - set(named.values()))
+        if _plain(session) in spelled
+    ]
+
+
+def _plain(label: str) -> str:
+    """Spell a session label without case or leading zeros."""
+    return label.removeprefix("ses-").casefold().lstrip("0")

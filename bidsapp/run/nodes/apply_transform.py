@@ -1,0 +1,62 @@
+"""Nodes around registration: what the engine is given, what comes of it, images on other grids."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from bidsapp.imaging.labels import resample_labels
+from bidsapp.imaging.resample import resample
+from bidsapp.imaging.warps import Mapping, read_mapping
+from bidsapp.run.nodes.files import as_list, load, load_labels, save
+
+
+class _ApplyTransformInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="3D or 4D, on any grids")
+    reference = File(exists=True, mandatory=True, desc="gives the grid")
+    transform = InputMultiObject(
+        File(exists=True), desc="ITK, and shifts; scanner coordinates alone without one"
+    )
+    then = File(exists=True, desc="ITK; from the transform's fixed image on to the reference")
+    order = traits.Range(low=0, high=5, value=1, usedefault=True, desc="of the spline")
+    labels = traits.Bool(False, usedefault=True, desc="take what fills most of a voxel, 0 outside")
+
+
+class _ApplyTransformOutput(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="NaN outside the field of view")
+
+
+class ApplyTransform(SimpleInterface):
+    """Resample images on a reference's grid, once, through all transforms."""
+
+    input_spec = _ApplyTransformInput
+    output_spec = _ApplyTransformOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        reference = nib.load(self.inputs.reference)
+        then = [self.inputs.then] if isdefined(self.inputs.then) else []
+        mapping = read_mapping([*then, *as_list(self.inputs.transform)])
+        done = []
+        for i, path in enumerate(self.inputs.in_files):
+            data = self._resample(path, mapping, reference)
+            target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
+            done.append(save(data, reference, target))
+        self._results["out_files"] = done
+        return runtime
+
+    def _resample(self, path: str, mapping: Mapping, reference: nib.Nifti1Image) -> Any:
+        data, image = load_labels(path) if self.inputs.labels else load(path)
+        grid = (image.affine, mapping, reference.shape[:3], reference.affine)
+        if self.inputs.labels:
+            return resample_labels(data, *grid)
+        return resample(data, *grid, order=self.inputs.order)

@@ -1,0 +1,120 @@
+"""Nodes that bring results into the output folder."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
+from bidsapp.errors import BadInput
+from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.motion import believed
+
+
+class _SaveInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    output_dir = traits.Str(mandatory=True)
+    names = traits.List(traits.Str, mandatory=True, desc="relative path of each file; '' to skip")
+    sidecars = traits.List(traits.Dict, desc="JSON beside each file; empty for none")
+    learnt = InputMultiObject(
+        File(exists=True), desc="JSON {model: {parameter: value}}, for the sidecars of that model"
+    )
+
+
+class SaveDerivatives(SimpleInterface):
+    """Bring files into the output folder under their BIDS names, each with its sidecar."""
+
+    input_spec = _SaveInput
+    output_spec = TraitedSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        sidecars = self.inputs.sidecars or [{}] * len(self.inputs.names)
+        learnt: dict[str, Any] = {}
+        for path in self.inputs.learnt or ():
+            learnt |= json.loads(Path(path).read_text(encoding="utf-8"))
+        for source, name, sidecar in zip(
+            self.inputs.in_files, self.inputs.names, sidecars, strict=True
+        ):
+            if not name:
+                continue
+            target = Path(self.inputs.output_dir) / name
+            if sidecar:
+                stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
+                stem = stem.removesuffix(".nii")
+                write_bytes(target.with_name(f"{stem}.json"), to_json(_told(sidecar, learnt)))
+            write = compress_image if target.suffix == ".gz" else copy_file
+            write(Path(source), target)
+        return runtime
+
+
+def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sidecar with what the fit of its model learnt among the model's parameters."""
+    model = sidecar.get("Model", {})
+    found = learnt.get(model.get("Name"))
+    if not found:
+        return dict(sidecar)
+    return {**sidecar, "Model": {**model, "Parameters": {**model["Parameters"], **found}}}
+
+
+class _AverageInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="4D")
+    volumes = traits.List(traits.Int, desc="which volumes; all when empty")
+    motion = File(exists=True, desc="motion table; its outliers are left out")
+
+
+class _AverageOutput(TraitedSpec):
+    out_file = File(exists=True, desc="3D")
+
+
+class AverageVolumes(SimpleInterface):
+    """Average volumes of a series."""
+
+    input_spec = _AverageInput
+    output_spec = _AverageOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        count = data.shape[3]
+        volumes = np.array(self.inputs.volumes or range(count))
+        if self.inputs.motion:
+            volumes = volumes[believed(self.inputs.motion, count)[volumes]]
+        if not len(volumes):
+            raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
+        chosen = data[..., volumes]
+        target = Path(runtime.cwd) / "average.nii"
+        self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
+        return runtime
+
+
+class _MaskUnionInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="on one grid")
+
+
+class _MaskUnionOutput(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class MaskUnion(SimpleInterface):
+    """Return where any of several images is not zero."""
+
+    input_spec = _MaskUnionInput
+    output_spec = _MaskUnionOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
+        target = Path(runtime.cwd) / "union.nii"
+        like = nib.load(self.inputs.in_files[0])
+        self._results["out_file"] = save(inside.astype(np.uint8), like, target)
+        return runtime

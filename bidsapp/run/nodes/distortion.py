@@ -1,0 +1,136 @@
+"""Nodes around EPI distortion: the shift that the data tell, and its effect in the brain."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json
+from bidsapp.errors import BadInput, RegistrationError
+from bidsapp.imaging import register
+from bidsapp.imaging.distortion.fieldmap import ShiftFit, corrected, field_shift, pair_shift
+from bidsapp.imaging.distortion.t1w import t1w_shift
+from bidsapp.imaging.registration.quality import accept
+from bidsapp.imaging.warps import Shift, read_shift, write_shift
+from bidsapp.run.nodes.files import load, load_mask, save
+
+METHODS = {"fieldmap": "field map", "epi": "reversed phase-encode pair", "T1w": "T1w"}
+"""What tells a shift, by its kind."""
+
+
+class _EstimateShiftInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="EPI, 3D")
+    source = File(
+        exists=True, mandatory=True, desc="field map, EPI with reversed phase encoding, or T1w"
+    )
+    kind = traits.Enum(*METHODS, mandatory=True)
+    axis = traits.Range(low=0, high=2, mandatory=True, desc="of the phase encoding")
+    scale = traits.Float(mandatory=True, desc="mm per unit of the field; or how much farther")
+    mask = File(exists=True, desc="brain, on the grid of a T1w")
+    transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the way to a T1w")
+    named = traits.Str("", usedefault=True, nohash=True, desc="the EPI, for messages")
+
+
+class _EstimateShiftOutput(TraitedSpec):
+    shift = File(exists=True, desc="mm; from undistorted points to where they appear")
+    unshift = File(exists=True, desc="mm; back")
+    out_file = File(exists=True, desc="the EPI corrected, its signal restored by the Jacobian")
+    told = traits.Dict(desc="what the estimate says of itself")
+
+
+class EstimateShift(SimpleInterface):
+    """Tell the distortion of an EPI by a field map, a reversed pair or the T1w, and correct it."""
+
+    input_spec = _EstimateShiftInput
+    output_spec = _EstimateShiftOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        try:
+            shift, told = self._estimate(nib.Nifti1Image(data, image.affine))
+        except (BadInput, RegistrationError) as error:
+            raise type(error)(f"{self._subject()}: {error}") from error
+        folder = Path(runtime.cwd)
+        self._results |= {
+            "shift": write_shift(shift, folder / "shift.nii"),
+            "unshift": write_shift(shift.inverse(), folder / "unshift.nii"),
+            "out_file": save(corrected(data, shift), image, folder / "corrected.nii"),
+            "told": {"source": Path(self.inputs.source).name} | told,
+        }
+        return runtime
+
+    def _subject(self) -> str:
+        """Return what failed if something did: a T1w is not to blame for the EPI."""
+        given = self.inputs
+        if given.kind != "T1w":
+            return str(given.source)
+        epi = given.named or Path(given.in_file).name
+        return f"{epi} on {Path(given.source).name}, for its distortion"
+
+    def _estimate(self, image: nib.Nifti1Image) -> tuple[Shift, dict[str, Any]]:
+        """Return the shift, and what is told of it."""
+        given = self.inputs
+        told = {"method": METHODS[given.kind]}
+        data, like = load(given.source)
+        source = nib.Nifti1Image(data if data.ndim == 3 else data.mean(axis=-1), like.affine)
+        if given.kind == "fieldmap":
+            return field_shift(source, image, given.axis, given.scale), told
+        if given.kind == "epi":
+            found, name = pair_shift(image, source, given.axis, given.scale), "difference"
+        else:
+            found, name = self._by_t1w(image, source), "cost"
+        return found.shift, told | {f"{name}_before": found.before, f"{name}_after": found.after}
+
+    def _by_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
+        """Tell the shift by the T1w, once the distorted EPI has been registered to it.
+
+        By our own registration in any case: an error of another's would pass for distortion.
+        """
+        data, like = load(self.inputs.mask)
+        mask = nib.Nifti1Image(data, like.affine)
+        transform = self.inputs.transform
+        found = register(image, t1w, transform=transform, metric="lpc", fixed_mask=mask)
+        accept(found.quality, "as it was acquired")
+        return t1w_shift(image, t1w, mask, found.matrix, self.inputs.axis)
+
+
+class _DistortionEffectInput(BaseInterfaceInputSpec):
+    shift = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="brain, on the grid of the shift")
+    told = traits.Dict(desc="what else the JSON says")
+
+
+class _DistortionEffectOutput(TraitedSpec):
+    quality = File(exists=True, desc="JSON")
+
+
+class DistortionEffect(SimpleInterface):
+    """Write how far a distortion displaces the brain, and how much it stretches it."""
+
+    input_spec = _DistortionEffectInput
+    output_spec = _DistortionEffectOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        shift = read_shift(self.inputs.shift)
+        brain = load_mask(self.inputs.mask)
+        if brain is None or not brain.any():
+            raise BadInput(f"{self.inputs.mask}: there is no brain in the diffusion series")
+        size, stretch = np.abs(shift.data[brain]), shift.jacobian()[brain]
+        effect = {
+            "mean_abs_shift_mm": float(size.mean()),
+            "max_abs_shift_mm": float(size.max()),
+            "least_jacobian": float(stretch.min()),
+            "largest_jacobian": float(stretch.max()),
+        }
+        path = Path(runtime.cwd) / "quality.json"
+        path.write_bytes(to_json({**(self.inputs.told or {}), **effect}))
+        self._results["quality"] = str(path)
+        return runtime

@@ -1,0 +1,187 @@
+"""Nodes that fit: load, call one function of the models, save."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from dipy.core.gradients import GradientTable
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json
+from bidsapp.errors import BadInput
+from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
+from bidsapp.models.diffusion.bayesian_ivim import Prior
+from bidsapp.run.nodes.files import load, load_labels, load_mask, save
+from bidsapp.run.nodes.motion import believed
+
+GOODNESS = ("rsquared", "rmse", "status")
+
+
+def map_names(model: Model, *, aicc: bool = False) -> list[str]:
+    """Return the names of a model's maps in the order in which the nodes give them.
+
+    Akaike's criterion is among them where models are compared.
+
+    Examples
+    --------
+    >>> from bidsapp.models import MODELS
+    >>> map_names(MODELS["patlak"])
+    ['Ktrans', 'vp', 'Ktrans_stderr', 'vp_stderr', 'rsquared', 'rmse', 'status']
+    """
+    names = [p.name for p in model.parameters]
+    return [*names, *(f"{n}_stderr" for n in names), *GOODNESS, *(["aicc"] if aicc else [])]
+
+
+def _maps(found: Fit) -> dict[str, Any]:
+    stderr = {f"{k}_stderr": v for k, v in found.stderr.items()}
+    goodness = {k: getattr(found, k) for k in (*GOODNESS, "aicc")}
+    return found.values | stderr | goodness
+
+
+class _FitInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="series, 4D")
+    mask = File(exists=True, desc="voxels to fit; all without one")
+    motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
+    model = traits.Str(mandatory=True, desc="name of the model")
+    aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
+    n_jobs = traits.Int(1, usedefault=True, nohash=True, desc="processes")
+
+
+class _FitOutput(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="maps, in the order of map_names")
+    learnt = File(exists=True, desc="JSON {model: {option: value}}, what all voxels together told")
+
+
+def save_fit(
+    found: Fit, image: nib.Nifti1Image, folder: Path, *, aicc: bool = False
+) -> dict[str, Any]:
+    """Save the maps of a fit on an image's grid, and what it learnt; return the node's outputs."""
+    maps, names = _maps(found), map_names(found.model, aicc=aicc)
+    learnt = folder / "learnt.json"
+    learnt.write_bytes(to_json({found.model.name: _learnt(found)}))
+    files = [save(maps[n], image, folder / f"{n}.nii") for n in names]
+    return {"out_files": files, "learnt": str(learnt)}
+
+
+def _learnt(found: Fit) -> dict[str, Any]:
+    """Return the noise level and the priors of a fit that has any."""
+    told = {k: float(found.design[k]) for k in ("sigma",) if found.design.get(k) is not None}
+    priors: dict[int, Prior] = found.design.get("prior") or {}
+    if not priors:
+        return told
+    shown = {
+        str(k): {"mean": p.mean.tolist(), "covariance": p.covariance.tolist()}
+        for k, p in priors.items()
+    }
+    return told | {"prior": shown}
+
+
+def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
+    """Return what a fit learnt as options for one more course, of a lesion.
+
+    A lesion without a voxel in the fit takes the prior of the brain.
+    """
+    if not path:
+        return {}
+    told = json.loads(Path(path).read_text(encoding="utf-8"))[model]
+    priors = told.pop("prior", None)
+    if priors:
+        own = priors[str(lesion) if str(lesion) in priors else "0"]
+        told["prior"] = {0: Prior(np.array(own["mean"]), np.array(own["covariance"]))}
+    return dict(told)
+
+
+class _FitDiffusionInput(_FitInput):
+    bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
+    bvectors = File(exists=True, desc="FSL's .bvec")
+    options = traits.Dict(desc="options of the model")
+    regions = File(exists=True, desc="labels; each has a prior of its own")
+
+
+class FitDiffusion(SimpleInterface):
+    """Fit a diffusion model to a series; directions are combined by the geometric mean."""
+
+    input_spec = _FitDiffusionInput
+    output_spec = _FitOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
+        if self.inputs.motion:
+            kept = believed(self.inputs.motion, data.shape[3])
+            data, gtab = data[..., kept], GradientTable(gtab.gradients[kept])
+        options = dict(self.inputs.options or {})
+        if self.inputs.regions:
+            options["region"] = load_labels(self.inputs.regions, self.inputs.in_file)[0]
+        model = DiffusionModel(gtab, self.inputs.model, n_jobs=self.inputs.n_jobs, **options)
+        found = model.fit(data, load_mask(self.inputs.mask or None))
+        self._results.update(save_fit(found, image, Path(runtime.cwd), aicc=self.inputs.aicc))
+        return runtime
+
+
+def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
+    """Return dipy's gradient table; without directions all lie along x, which no fit here asks.
+
+    Raises
+    ------
+    BadInput
+        If there are not as many directions as b-values.
+    """
+    values = np.asarray(bvalues, float)
+    directions = np.tile([1.0, 0.0, 0.0], (len(values), 1))
+    if bvectors:
+        found = np.array(np.loadtxt(bvectors, ndmin=2))
+        found = found.T if found.shape[0] == 3 else found
+        if found.shape != directions.shape:
+            raise BadInput(f"{bvectors}: holds {len(found)} directions for {len(values)} b-values")
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        directions = np.where(length > 0, found / np.where(length > 0, length, 1), directions)
+    return GradientTable(values[:, None] * directions)
+
+
+class _FitKineticsInput(_FitInput):
+    times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
+    arterial = File(exists=True, mandatory=True, desc="TSV with the column plasma, mM")
+
+
+class FitKinetics(SimpleInterface):
+    """Fit a kinetic model to a series of concentrations."""
+
+    input_spec = _FitKineticsInput
+    output_spec = _FitOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        found = fit_masked(
+            self.inputs.model,
+            data,
+            load_mask(self.inputs.mask or None),
+            time=np.array(self.inputs.times),
+            plasma=read_column(self.inputs.arterial, "plasma"),
+            weights=self._weights(data.shape[3]),
+            n_jobs=self.inputs.n_jobs,
+        )
+        self._results.update(save_fit(found, image, Path(runtime.cwd), aicc=self.inputs.aicc))
+        return runtime
+
+    def _weights(self, count: int) -> Any:
+        """Return 0 for outliers and 1 for the rest, or None where all count."""
+        return believed(self.inputs.motion, count).astype(float) if self.inputs.motion else None
+
+
+def read_column(path: str, column: str) -> Any:
+    """Return one column of a TSV table as numbers, (N,)."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return np.array([float(row[column]) for row in rows])

@@ -1,0 +1,195 @@
+"""Nodes that bring maps and lesion labels together."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.imaging.warps import read_mapping
+from bidsapp.lesions import (
+    COLUMNS,
+    Array,
+    Summary,
+    lesion_series,
+    mean_error,
+    summarise,
+    summarise_weighted,
+    volume_ml,
+    voxel_ml,
+    weighted_course,
+)
+from bidsapp.models import combine_directions, count_directions, fit
+from bidsapp.run.nodes.files import Float, as_list, load, load_labels
+from bidsapp.run.nodes.fitting import read_column, read_learnt
+from bidsapp.run.nodes.motion import believed
+
+
+def read_fractions(path: str) -> Float:
+    """Return how much of each voxel lies in each lesion, (X, Y, Z, L), also of one lesion."""
+    fractions, _ = load(path)
+    return fractions if fractions.ndim == 4 else fractions[..., None]
+
+
+class _LesionInput(BaseInterfaceInputSpec):
+    rois = File(exists=True, desc="label image")
+    fractions = File(
+        exists=True, xor=["rois"], desc="4D: how much of each voxel is in each of the lesions"
+    )
+    lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
+
+
+class _RoiStatisticsInput(_LesionInput):
+    maps = InputMultiObject(File(exists=True), desc="parameter maps on the ROIs' grid")
+    errors = InputMultiObject(File(exists=True), desc="map of the standard error of each map")
+    series = File(exists=True, desc="image on the grid of the series that was fitted")
+    parameters = traits.List(
+        traits.Tuple(traits.Str, traits.Str, traits.Str), desc="(name, unit, model) of each map"
+    )
+    identity = traits.Dict(desc="participant_id, session_id, roi and space of each row")
+
+
+class _RoiStatisticsOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV table")
+    dictionary = File(exists=True, desc="JSON that says what the columns are")
+
+
+class RoiStatistics(SimpleInterface):
+    """Summarise maps in each lesion; without maps, measure the lesions' volumes."""
+
+    input_spec = _RoiStatisticsInput
+    output_spec = _RoiStatisticsOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        rows = self._values() if self.inputs.maps else self._volumes()
+        table, dictionary = (Path(runtime.cwd) / f"roistats.{e}" for e in ("tsv", "json"))
+        table.write_bytes(to_tsv(list(COLUMNS), rows))
+        dictionary.write_bytes(to_json({k: {"Description": v} for k, v in COLUMNS.items()}))
+        self._results.update(out_file=str(table), dictionary=str(dictionary))
+        return runtime
+
+    def _values(self) -> list[Mapping[str, Any]]:
+        like = self.inputs.maps[0]
+        ml = voxel_ml(nib.load(like).affine)
+        series_ml = voxel_ml(nib.load(self.inputs.series).affine) if self.inputs.series else ml
+        errors = self.inputs.errors or [""] * len(self.inputs.maps)
+        maps = [
+            (row, load(path)[0], load(error)[0] if error else np.nan)
+            for row, path, error in zip(
+                self.inputs.parameters, self.inputs.maps, errors, strict=True
+            )
+        ]
+        return [
+            {
+                **self.inputs.identity,
+                "lesion": lesion,
+                "excluded": excluded,
+                **dict(zip(("parameter", "unit", "model"), row, strict=True)),
+                **summary_of(values, share).row(ml),
+                "standard_error": mean_error(error + 0 * share, share, ml, series_ml),
+            }
+            for lesion, excluded, share, summary_of in self._regions(like)
+            for row, values, error in maps
+        ]
+
+    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., Summary]]]:
+        """Yield each lesion, whether it is excluded, where it is, and what summarises a map."""
+        if self.inputs.fractions:
+            fractions = read_fractions(self.inputs.fractions)
+            for i, lesion in enumerate(self.inputs.lesions):
+                yield *lesion, fractions[..., i], summarise_weighted
+        else:
+            labels, _ = load_labels(self.inputs.rois, like)
+            for lesion in self.inputs.lesions:
+                yield *lesion, labels == lesion[0], summarise
+
+    def _volumes(self) -> list[Mapping[str, Any]]:
+        labels, image = load_labels(self.inputs.rois)
+        return [
+            {
+                **self.inputs.identity,
+                "lesion": lesion,
+                "excluded": excluded,
+                "parameter": "volume",
+                "unit": "ml",
+                "n_voxels": int((labels == lesion).sum()),
+                "mean": volume_ml(labels, lesion, image.affine),
+            }
+            for lesion, excluded in self.inputs.lesions
+        ]
+
+
+class _LesionCurvesInput(_LesionInput):
+    series = File(exists=True, mandatory=True, desc="4D")
+    to_series = InputMultiObject(
+        File(exists=True), desc="ITK, and shifts; from the ROIs' points to the series' points"
+    )
+    model = traits.Str(mandatory=True, desc="model to fit to each lesion's mean course")
+    bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
+    options = traits.Dict(desc="options of the model")
+    learnt = File(exists=True, desc="JSON, what the fit of the voxels learnt")
+    arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
+    motion = File(exists=True, desc="motion table; the fits leave its outliers out")
+
+
+class _LesionCurvesOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV: the abscissa, and each lesion's course and its fit")
+
+
+class LesionCurves(SimpleInterface):
+    """Average a series over each lesion and fit the model to that course."""
+
+    input_spec = _LesionCurvesInput
+    output_spec = _LesionCurvesOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.series)
+        name, abscissa, data, design = self._design(data)
+        columns = {name: abscissa}
+        for lesion, course in self._courses(data, image.affine).items():
+            known = read_learnt(self.inputs.learnt, self.inputs.model, lesion)
+            fitted = fit(self.inputs.model, course, **design, **known)
+            columns[f"lesion-{lesion}"] = course
+            columns[f"lesion-{lesion}_fit"] = fitted.predict()
+        rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
+        target = Path(runtime.cwd) / "curves.tsv"
+        target.write_bytes(to_tsv(list(columns), rows))
+        self._results["out_file"] = str(target)
+        return runtime
+
+    def _courses(self, data: Any, affine: Array) -> dict[int, Array]:
+        """Return the mean course of each lesion that there is."""
+        if self.inputs.fractions:
+            fractions = read_fractions(self.inputs.fractions)
+            present = [
+                (i, n) for i, (n, _) in enumerate(self.inputs.lesions) if fractions[..., i].any()
+            ]
+            return {n: weighted_course(data, fractions[..., i]) for i, n in present}
+        labels, image = load_labels(self.inputs.rois)
+        mapping = read_mapping(as_list(self.inputs.to_series))
+        here = [n for n, _ in self.inputs.lesions if (labels == n).any()]
+        return lesion_series(data, affine, labels, image.affine, mapping, here)
+
+    def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
+        """Return the abscissa's name and values, the series, and the design of the fit."""
+        motion = self.inputs.motion
+        kept = believed(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
+        if self.inputs.arterial:
+            seconds = read_column(self.inputs.arterial, "time")
+            plasma = read_column(self.inputs.arterial, "plasma")
+            design = {"time": seconds / 60, "plasma": plasma}
+            return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
+        bvalues = np.array(self.inputs.bvalues)[kept]
+        shells, combined = combine_directions(data[..., kept], bvalues)
+        design = {"bvalues": shells, "averages": count_directions(bvalues)}
+        return "bvalue", shells, combined, design | (self.inputs.options or {})

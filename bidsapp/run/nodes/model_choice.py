@@ -1,0 +1,105 @@
+"""The node that tells which of several models the data support."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, choose
+from bidsapp.run.nodes.files import load, load_labels, save
+
+COLUMNS: Mapping[str, str] = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
+    "roi": "Which ROI: enhancing (the part that enhances)",
+    "model": "BIDS model- label of the fit",
+    "n_voxels": "Voxels in the ROI, on the grid of the series",
+    "n_compared": "Voxels that every model could fit; only they count",
+    "aicc_sum": "Akaike's criterion for small samples, summed over these voxels: low is good",
+    "aicc_delta": "That sum less the lowest one",
+    "akaike_weight": "Akaike weight of the mean over these voxels: of the typical voxel",
+    "n_preferred": "Voxels in which the model has the lowest criterion",
+    "verdict": "best: the lowest sum; as good: the criterion is at most "
+    f"{AS_GOOD:g} higher in the mean; worse: more than that",
+    "excluded": "1 if the ROI table marks the lesion as excluded",
+}
+"""The columns of the table and what they mean."""
+
+
+class _CompareModelsInput(BaseInterfaceInputSpec):
+    maps = InputMultiObject(File(exists=True), mandatory=True, desc="AICc, one a model")
+    models = traits.List(traits.Str, mandatory=True, desc="BIDS label of each model")
+    rois = File(exists=True, desc="labels on the grid of the maps; no table without them")
+    lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
+    identity = traits.Dict(desc="participant_id, session_id and roi of each row")
+    reported = traits.Str(desc="label of the model whose values are in the lesion table")
+
+
+class _CompareModelsOutput(TraitedSpec):
+    best = File(exists=True, desc="place of the best model in the list, from 1; NaN elsewhere")
+    out_file = File(exists=True, desc="TSV, a row a lesion and model")
+    dictionary = File(exists=True, desc="JSON that says what the columns are")
+
+
+class CompareModels(SimpleInterface):
+    """Compare models voxel by voxel and lesion by lesion by Akaike's criterion."""
+
+    input_spec = _CompareModelsInput
+    output_spec = _CompareModelsOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        loaded = [load(path) for path in self.inputs.maps]
+        aicc = np.stack([data for data, _ in loaded])
+        folder = Path(runtime.cwd)
+        best = best_model(aicc).astype(np.float32)
+        self._results["best"] = save(best, loaded[0][1], folder / "best.nii")
+        if self.inputs.rois:
+            labels, _ = load_labels(self.inputs.rois, self.inputs.maps[0])
+            table, dictionary = (folder / f"modelchoice.{e}" for e in ("tsv", "json"))
+            table.write_bytes(to_tsv(list(COLUMNS), self._rows(aicc, labels)))
+            dictionary.write_bytes(to_json(self._dictionary()))
+            self._results.update(out_file=str(table), dictionary=str(dictionary))
+        return runtime
+
+    def _dictionary(self) -> dict[str, Any]:
+        """Return what the columns are, and whose values the other lesion table holds."""
+        columns = {k: {"Description": v} for k, v in COLUMNS.items()}
+        columns["model"]["Description"] += (
+            f"; whatever the verdict, the lesion values that the group level reads are those of "
+            f"{self.inputs.reported}"
+        )
+        return columns
+
+    def _rows(self, aicc: Any, labels: Any) -> list[Mapping[str, Any]]:
+        rows: list[Mapping[str, Any]] = []
+        for lesion, excluded in self.inputs.lesions:
+            inside = labels == lesion
+            found = choose(aicc[:, inside])
+            for i, model in enumerate(self.inputs.models):
+                rows.append(
+                    {
+                        **self.inputs.identity,
+                        "lesion": lesion,
+                        "model": model,
+                        "n_voxels": int(inside.sum()),
+                        "n_compared": found.compared,
+                        "aicc_sum": float(found.total[i]),
+                        "aicc_delta": float(found.delta[i]),
+                        "akaike_weight": float(found.weight[i]),
+                        "n_preferred": int(found.preferred[i]),
+                        "verdict": found.verdicts[i],
+                        "excluded": excluded,
+                    }
+                )
+        return rows

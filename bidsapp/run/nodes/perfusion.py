@@ -1,0 +1,276 @@
+"""Nodes of the DCE branch: arterial input, and signal to concentration."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.bids.sidecar import read_table
+from bidsapp.errors import BadInput
+from bidsapp.models.contrast.aif import plasma_from_blood
+from bidsapp.models.contrast.aif_checks import input_doubts
+from bidsapp.models.contrast.artery import arterial_in, find_artery
+from bidsapp.models.contrast.enhancement import (
+    ArterialInput,
+    Spgr,
+    baseline_of,
+    enhancing_curve,
+    head_course,
+    measured_input,
+    population_input,
+    to_concentration,
+)
+from bidsapp.models.contrast.spgr import Conversion, concentration_status
+from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save
+from bidsapp.run.nodes.motion import believed
+
+NOT_CONVERTED = 255
+_LEVELS = {
+    str(int(Conversion.OK)): "every frame has a concentration",
+    str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration gives",
+    str(int(Conversion.UNUSABLE)): "baseline, T1 or flip angle is missing or not positive",
+    str(NOT_CONVERTED): "outside the mask",
+}
+
+
+class _AcquisitionInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
+    repetition_time = traits.Float(mandatory=True, desc="s")
+    flip_angle = traits.Float(mandatory=True, desc="nominal, rad")
+    b1_map = File(exists=True, desc="actual over nominal flip angle, on the series' grid")
+    relaxivity = traits.Float(mandatory=True, desc="1/s/mM")
+
+
+def _spgr(inputs: Any) -> Spgr:
+    return Spgr(inputs.repetition_time, inputs.flip_angle, inputs.relaxivity)
+
+
+def _corrected(spgr: Spgr, b1: Any) -> Spgr:
+    """Return the acquisition with the actual flip angles."""
+    return spgr if b1 is None else replace(spgr, flip_angle=spgr.flip_angle * b1)
+
+
+def _load_b1(inputs: Any) -> Any:
+    return np.asarray(load(inputs.b1_map)[0], float) if inputs.b1_map else None
+
+
+class _FindArterialInputInput(_AcquisitionInput):
+    source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
+    artery = File(exists=True, desc="mask on the series' grid, for roi")
+    table = File(exists=True, desc="TSV with time (s) and blood or plasma (mM), for table")
+    times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
+    t1_blood = traits.Float(mandatory=True, desc="s")
+    haematocrit = traits.Float(mandatory=True)
+    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+    motion = File(exists=True, desc="motion table; frames that are outliers are bridged")
+
+
+class _FindArterialInputOutput(TraitedSpec):
+    out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
+    quality = File(exists=True, desc="JSON: what is odd about a measured input, in words")
+    baseline_frames = traits.Int()
+    mask = File(desc="voxels that were averaged, for roi and auto")
+    voxels = File(desc="TSV: time (s) and the blood's concentration (mM) in each of them")
+
+
+class FindArterialInput(SimpleInterface):
+    """Bring the arterial input from an artery, a table or a population function."""
+
+    input_spec = _FindArterialInputInput
+    output_spec = _FindArterialInputOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        found = self._find(Path(runtime.cwd))
+        rows = [
+            {"time": t * 60, "blood": b, "plasma": p}
+            for t, b, p in zip(found.time, found.blood, found.plasma, strict=True)
+        ]
+        target = Path(runtime.cwd) / "aif.tsv"
+        target.write_bytes(to_tsv(["time", "blood", "plasma"], rows))
+        self._results["out_file"] = str(target)
+        self._results["baseline_frames"] = found.baseline_frames
+        quality = target.with_name("quality.json")
+        quality.write_bytes(to_json(self._judge(found)))
+        self._results["quality"] = str(quality)
+        return runtime
+
+    def _judge(self, found: ArterialInput) -> dict[str, Any]:
+        """Say what is odd about a measured input; a population's is as published."""
+        doubts = []
+        if self.inputs.source in ("roi", "auto", "table"):
+            tissue = head_course(load(self.inputs.in_file)[0])
+            doubts = input_doubts(found.blood, found.time, tissue)
+        return {
+            "Description": "What is odd about the arterial input",
+            "PeakBlood": float(np.max(found.blood)),
+            "BaselineFrames": found.baseline_frames,
+            "Warnings": doubts,
+        }
+
+    def _find(self, folder: Path) -> ArterialInput:
+        data, image = load(self.inputs.in_file)
+        time = np.array(self.inputs.times)
+        common = {
+            "haematocrit": self.inputs.haematocrit,
+            "baseline_frames": self.inputs.baseline_frames,
+        }
+        t1_blood = self.inputs.t1_blood
+        blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
+        if self.inputs.source in ("roi", "auto"):
+            taken = self._choose(data, time, blood)
+            spgr = _corrected(_spgr(self.inputs), self._artery_b1(taken))
+            signal = self._bridged(data[taken].mean(axis=0), time)
+            found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
+            courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
+            self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
+            self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
+            return found
+        if self.inputs.source == "table":
+            return _from_table(Path(self.inputs.table), time, **common)
+        return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
+
+    def _bridged(self, signal: Any, time: Any) -> Any:
+        """Return the artery's signal, with outliers read off the line between their neighbours."""
+        if not self.inputs.motion:
+            return signal
+        kept = believed(self.inputs.motion, len(time))
+        return np.interp(time, time[kept], signal[kept])
+
+    def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
+        """Return the voxels of the artery, of the whole series or of its mask."""
+        setting = {**blood, "baseline_frames": self.inputs.baseline_frames}
+        if self.inputs.source == "auto":
+            return find_artery(data, time, **setting)
+        inside: Mask = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
+        if not inside.any():
+            raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
+        inside[inside] = arterial_in(data[inside], time, **setting)
+        return inside
+
+    def _artery_b1(self, inside: Any) -> float | None:
+        """Return the mean B1 of the artery's voxels."""
+        b1 = _load_b1(self.inputs)
+        if b1 is None:
+            return None
+        known = b1[inside & np.isfinite(b1)]
+        if not len(known):
+            raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
+        return float(known.mean())
+
+
+def _write_courses(courses: Any, time: Any, path: Path) -> str:
+    """Write concentrations (V, N) as a table with a column for each voxel."""
+    names = ["time", *(f"voxel-{n + 1}" for n in range(len(courses)))]
+    lines = np.column_stack([time * 60, courses.T]).tolist()
+    path.write_bytes(to_tsv(names, [dict(zip(names, line, strict=True)) for line in lines]))
+    return str(path)
+
+
+def _from_table(
+    path: Path, time: Any, *, haematocrit: float, baseline_frames: int
+) -> ArterialInput:
+    """Interpolate a table's curve to the frames; it must cover them."""
+    rows = read_table(path, ("time",))
+    column = "plasma" if rows and "plasma" in rows[0] else "blood"
+    try:
+        moments = np.array([float(r["time"]) / 60 for r in rows])
+        values = np.array([float(r[column]) for r in rows])
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"{path}: needs numbers in time (s) and in blood or plasma (mM)") from error
+    if not len(rows) or moments[0] > time[0] + 1e-6 or moments[-1] < time[-1] - 1e-6:
+        raise BadInput(f"{path}: does not cover the frames from 0 to {time[-1] * 60:g} s")
+    curve = np.interp(time, moments, values)
+    if column == "plasma":
+        blood, plasma = curve * (1 - haematocrit), curve
+    else:
+        blood, plasma = curve, plasma_from_blood(curve, haematocrit)
+    return ArterialInput(time, blood, plasma, baseline_of(curve, baseline_frames))
+
+
+class _FindReferenceFrameInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
+    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+
+
+class _FindReferenceFrameOutput(TraitedSpec):
+    frame = traits.Int()
+
+
+class FindReferenceFrame(SimpleInterface):
+    """Find the last frame before the contrast agent, onto which the others are moved."""
+
+    input_spec = _FindReferenceFrameInput
+    output_spec = _FindReferenceFrameOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        curve = enhancing_curve(load(self.inputs.in_file)[0])
+        self._results["frame"] = baseline_of(curve, self.inputs.baseline_frames) - 1
+        return runtime
+
+
+class _SignalToConcentrationInput(_AcquisitionInput):
+    baseline_frames = traits.Int(mandatory=True, desc="frames before the contrast agent")
+    t1_tissue = traits.Float(desc="s, where there is no map")
+    t1_map = File(exists=True, desc="s, on the series' grid")
+    mask = File(exists=True, desc="where to convert; everywhere without one")
+
+
+class _SignalToConcentrationOutput(TraitedSpec):
+    out_file = File(exists=True, desc="concentration, mM, 4D; NaN where there is none")
+    status = File(exists=True, desc="a `Conversion` in each voxel, 255 where not converted")
+    counts = File(exists=True, desc="JSON: how many voxels and frames are beyond range")
+
+
+class SignalToConcentration(SimpleInterface):
+    """Convert a dynamic series to concentrations of contrast agent."""
+
+    input_spec = _SignalToConcentrationInput
+    output_spec = _SignalToConcentrationOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        t1 = load(self.inputs.t1_map)[0] if self.inputs.t1_map else self.inputs.t1_tissue
+        tissue = np.broadcast_to(np.asarray(t1, float), data.shape[:3])
+        mask = load_mask(self.inputs.mask or None)
+        inside = np.ones(data.shape[:3], bool) if mask is None else mask
+        b1 = _load_b1(self.inputs)
+        folder = Path(runtime.cwd)
+        result = create(folder / "concentration.nii", data.shape, image)
+        status = np.full(data.shape[:3], NOT_CONVERTED, np.uint8)
+        missing = 0
+        for z in range(data.shape[2]):  # all at once would take several times the series' memory
+            here = inside[..., z]
+            spgr = _corrected(_spgr(self.inputs), None if b1 is None else b1[..., z][here])
+            found = to_concentration(
+                data[:, :, z][here], self.inputs.baseline_frames, tissue[..., z][here], spgr
+            )
+            result[:, :, z] = np.nan
+            result[:, :, z][here] = found
+            status[..., z][here] = concentration_status(found)
+            missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
+        self._results["out_file"] = str(folder / "concentration.nii")
+        self._results["status"] = save(status, image, folder / "status.nii")
+        (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
+        self._results["counts"] = str(folder / "counts.json")
+        return runtime
+
+
+def _counts(status: Any, missing: int) -> dict[str, Any]:
+    """Count voxels and frames of which no concentration explains the signal."""
+    return {
+        "Description": "Whether a concentration explains the signal of each voxel",
+        "Levels": _LEVELS,
+        "Voxels": int((status != NOT_CONVERTED).sum()),
+        "VoxelsBeyondRange": int((status == Conversion.BEYOND_RANGE).sum()),
+        "FramesBeyondRange": missing,
+        "VoxelsUnusable": int((status == Conversion.UNUSABLE).sum()),
+    }

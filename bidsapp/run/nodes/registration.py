@@ -1,0 +1,252 @@
+"""The node that brings one image to another, whichever engine does it, and says how sure it is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bidsapp.bids.derivatives import to_json
+from bidsapp.config import ENGINES, version
+from bidsapp.errors import BadInput, RegistrationError
+from bidsapp.imaging import register
+from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_path
+from bidsapp.imaging.registration.quality import Quality, Verdict, accept, assess
+from bidsapp.imaging.registration.sampling import Points
+from bidsapp.imaging.registration.similarity import METRICS
+from bidsapp.imaging.registration.starts import distance
+from bidsapp.imaging.transforms import Matrix, apply, compose, invert, read_itk, write_itk
+from bidsapp.run.nodes.files import load, load_labels, save
+from bidsapp.run.nodes.niimath import ENGINE, allineate
+
+OWN = f"metperf {version()}"
+LESION_MARGIN = 3.0
+"""By which lesions that are left out are grown, mm."""
+LOST_MM = 8.0
+"""Expected error of the template on a T1w from which on there is no head to be seen."""
+
+
+class _RegisterInput(BaseInterfaceInputSpec):
+    moving = File(exists=True, mandatory=True)
+    fixed = File(exists=True, mandatory=True)
+    fixed_mask = File(exists=True, mandatory=True, desc="brain")
+    fixed_lesions = InputMultiObject(File(exists=True), desc="labels to leave out, on its grid")
+    moving_lesions = InputMultiObject(File(exists=True), desc="labels to leave out, on its grid")
+    transform = traits.Enum("affine", "rigid", usedefault=True)
+    metric = traits.Enum(*METRICS, usedefault=True)
+    symmetric = traits.Bool(False, usedefault=True, desc="privilege neither image")
+    engine = traits.Enum(*ENGINES, usedefault=True)
+    second_opinion = traits.Bool(True, usedefault=True, desc="ask niimath where in doubt")
+    named = traits.Str("", usedefault=True, nohash=True, desc="the moving image, for messages")
+    num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc="of niimath")
+
+
+class _RegisterOutput(TraitedSpec):
+    to_fixed = File(exists=True, desc="ITK transform that resamples moving on the fixed grid")
+    to_moving = File(exists=True, desc="its inverse")
+    quality = File(exists=True, desc="JSON")
+
+
+class Register(SimpleInterface):
+    """Bring one image to another; refuse what cannot be right.
+
+    Where the own engine's answer is doubtful, niimath is asked as well.
+    """
+
+    input_spec = _RegisterInput
+    output_spec = _RegisterOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        own = given.engine == "metperf"
+        matrix, quality, told = self._own() if own else self._niimath(Path(runtime.cwd))
+        if given.second_opinion and not quality.impossible():
+            quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
+        accept(quality, self._pair())
+        self._results |= write_alignment(
+            Path(runtime.cwd), matrix, quality.as_dict() | {"metric": given.metric} | told
+        )
+        return runtime
+
+    def _pair(self) -> str:
+        """Return the names of the two images."""
+        given = self.inputs
+        return f"{given.named or Path(given.moving).name} on {Path(given.fixed).name}"
+
+    def _own(self) -> tuple[Matrix, Quality, dict[str, Any]]:
+        """Register with the local Pearson correlation of our own."""
+        given = self.inputs
+        try:
+            found = register(
+                _image(given.moving),
+                _image(given.fixed),
+                transform=given.transform,
+                metric=given.metric,
+                fixed_mask=_without(given.fixed_mask, given.fixed_lesions),
+                moving_mask=_without(given.moving, given.moving_lesions, everything=True),
+                symmetric=given.symmetric,
+            )
+        except BadInput as error:
+            raise BadInput(f"{self._pair()}: {error}") from error
+        return found.matrix, found.quality, {"engine": OWN, "cost": found.cost}
+
+    def _niimath(self, folder: Path) -> tuple[Matrix, Quality, dict[str, Any]]:
+        """Register with AFNI's code; it knows no signed correlation of like contrasts."""
+        given = self.inputs
+        matrix, cost = allineate(
+            given.moving,
+            given.fixed,
+            given.fixed_mask,
+            cost="lpc" if given.metric == "lpc" else "lpa",
+            transform=given.transform,
+            num_threads=given.num_threads,
+            folder=folder,
+        )
+        mask, fixed = load(given.fixed_mask)
+        moving = nib.load(given.moving)
+        quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
+        return matrix, quality, {"engine": ENGINE, "cost": cost}
+
+    def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
+        """Return the quality with how far the other engine's answer is from this one's.
+
+        Ours says itself when it is in doubt; niimath does not, and is always held against ours.
+        """
+        if self.inputs.engine == "niimath":
+            return held_against(matrix, quality, self.inputs)
+        if quality.verdict is Verdict.GOOD:
+            return quality
+        apart = distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
+        return replace(quality, disagreement_mm=apart)
+
+
+def held_against(matrix: Matrix, quality: Quality, given: Any) -> Quality:
+    """Return the quality of a matrix with what our own registration says of it."""
+    own = register(
+        _image(given.moving),
+        _image(given.fixed),
+        transform=given.transform,
+        metric=given.metric,
+        fixed_mask=_image(given.fixed_mask),
+    )
+    return replace(
+        quality,
+        expected_error_mm=own.quality.expected_error_mm,
+        disagreement_mm=distance(matrix, own.matrix, _points(given.fixed_mask)),
+    )
+
+
+def write_alignment(folder: Path, matrix: Matrix, quality: dict[str, Any]) -> dict[str, str]:
+    """Write a transform, its inverse and its quality; return their paths by name."""
+    path = folder / "quality.json"
+    path.write_bytes(to_json(quality))
+    return {
+        "to_fixed": str(write_itk(matrix, folder / "to_fixed.txt")),
+        "to_moving": str(write_itk(invert(matrix), folder / "to_moving.txt")),
+        "quality": str(path),
+    }
+
+
+def _without(path: str, lesions: Any, *, everything: bool = False) -> nib.Nifti1Image | None:
+    """Return a mask, or everything, without lesions and a margin around them."""
+    if not lesions:
+        return None if everything else _image(path)
+    data, image = load(path)
+    kept = np.ones(data.shape, bool) if everything else data > 0
+    for labels in lesions:
+        kept &= ~grow(load_labels(labels, path)[0], image.affine, LESION_MARGIN)
+    return nib.Nifti1Image(kept.astype(np.uint8), image.affine)
+
+
+class _CheckConsistencyInput(BaseInterfaceInputSpec):
+    moving = File(exists=True, mandatory=True, desc="average of a series")
+    fixed = File(exists=True, mandatory=True, desc="baseline T1w")
+    fixed_mask = File(exists=True, mandatory=True, desc="its brain")
+    to_t1w = File(exists=True, mandatory=True, desc="ITK, series onto the session's T1w")
+    to_fixed = File(exists=True, mandatory=True, desc="ITK, that T1w onto the baseline's")
+    metric = traits.Enum(*METRICS, usedefault=True)
+
+
+class _CheckConsistencyOutput(TraitedSpec):
+    quality = File(exists=True, desc="JSON")
+
+
+class CheckConsistency(SimpleInterface):
+    """Register a series to the baseline directly too, and tell how far that is from the chain."""
+
+    input_spec = _CheckConsistencyInput
+    output_spec = _CheckConsistencyOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        given = self.inputs
+        chain = compose(read_itk(given.to_fixed), read_itk(given.to_t1w))
+        direct = register(
+            _image(given.moving),
+            _image(given.fixed),
+            metric=given.metric,
+            fixed_mask=_image(given.fixed_mask),
+        )
+        apart = distance(chain, direct.matrix, _points(given.fixed_mask))
+        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": given.metric}
+        path = Path(runtime.cwd) / "quality.json"
+        path.write_bytes(to_json(content | {"engine": OWN}))
+        self._results["quality"] = str(path)
+        return runtime
+
+
+def _image(path: str) -> nib.Nifti1Image:
+    """Return a 3D image; a last axis of length one is dropped."""
+    data, image = load(path)
+    return nib.Nifti1Image(data, image.affine)
+
+
+def _points(mask: str) -> Points:
+    """Return points all over a brain, mm."""
+    data, image = load(mask)
+    return apply(image.affine, np.argwhere(data > 0)[::997])
+
+
+class _BrainMaskInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w")
+    margin = traits.Float(3.0, usedefault=True, desc="by which the mask is grown, mm")
+
+
+class _BrainMaskOutput(TraitedSpec):
+    mask = File(exists=True)
+
+
+class BrainMask(SimpleInterface):
+    """Bring the ICBM152 template to a T1w, and its brain with it."""
+
+    input_spec = _BrainMaskInput
+    output_spec = _BrainMaskOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        image = _image(self.inputs.in_file)
+        template, template_image = load(str(template_path()))
+        brain, affine = template_brain(template, template_image.affine)
+        tissue = nib.Nifti1Image((template > 0).astype(np.uint8), template_image.affine)
+        found = register(image, template_image, metric="lpa", fixed_mask=tissue)
+        grid = (image.shape[:3], image.affine)
+        try:
+            lost = found.quality.expected_error_mm
+            if not lost < LOST_MM:
+                raise RegistrationError(
+                    f"no brain found: the template lies on it to {lost:.0f} mm, not to "
+                    f"{LOST_MM:g}; check the T1w and its header"
+                )
+            mask = brain_mask(brain, affine, found.matrix, *grid, margin=self.inputs.margin)
+        except RegistrationError as error:
+            raise RegistrationError(f"{self.inputs.in_file}: {error}") from error
+        target = Path(runtime.cwd) / "brain_mask.nii"
+        self._results["mask"] = save(mask.astype(np.uint8), image, target)
+        return runtime

@@ -1,0 +1,1 @@
+"""Lesions of many participants: tables read, statistics computed, tables written."""

@@ -1,0 +1,16 @@
+"""Tables of lesions on disk -> a cohort; every file that cannot be used is named."""
+
+from bidsapp.study.read.derivatives import Found, read_output
+from bidsapp.study.read.lesion_table import STUDY_UNITS, load_study_table
+from bidsapp.study.read.quality import read_quality
+from bidsapp.study.read.traits import read_participants, read_traits
+
+__all__ = [
+    "STUDY_UNITS",
+    "Found",
+    "load_study_table",
+    "read_output",
+    "read_participants",
+    "read_quality",
+    "read_traits",
+]

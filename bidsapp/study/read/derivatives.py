@@ -1,0 +1,229 @@
+"""The participants' tables in an output folder -> a cohort."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bidsapp.errors import BadInput, NothingToAnalyse
+from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.study.read.status import (
+    failures,
+    read_statuses,
+    unfinished,
+    what_misleads,
+)
+from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
+from bidsapp.study.tables import COLUMNS, ERRORS, PARAMETERS, WARNINGS, Cohort
+from bidsapp.study.tables.analysis_options import unlike_options
+
+_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
+_NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an output folder holds: the cohort, the rows it came from, and what is wrong."""
+
+    cohort: Cohort
+    rows: Sequence[Row]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_output(output_dir: Path) -> Found:
+    """Read the lesion and session tables of every participant.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The output folder of the participant level.
+
+    Returns
+    -------
+    found : Found
+
+    Raises
+    ------
+    NothingToAnalyse
+        If there is no table that can be used.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    rows = _roistats(output_dir, problems)
+    statuses = read_statuses(output_dir)
+    problems += [*unfinished(statuses), *unlike_options(statuses)]
+    notes += failures(statuses)
+    if not rows:
+        why = "\n".join(["", *problems])
+        raise NothingToAnalyse(
+            f"{output_dir}: no sub-*/ses-*/**/*_roistats.tsv that can be used: "
+            f"run the participant level first.{why}"
+        )
+    sessions = _sessions(output_dir, rows, problems, notes)
+    lesions, units = _lesions(rows, problems, notes)
+    days = sessions[["participant_id", "session_id", "days"]]
+    lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
+    lesions = lesions.merge(what_misleads(statuses), how="left").fillna({WARNINGS: ""})
+    cohort = Cohort(_in_order(lesions, sessions), sessions, units)
+    here = f"{output_dir}/"
+    problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
+    return Found(cohort, rows, tuple(problems), tuple(notes))
+
+
+def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
+    """Rows of every lesion table, each file as a whole or not at all."""
+    rows: list[Row] = []
+    paths = sorted(output_dir.glob("sub-*/ses-*/**/*_roistats.tsv"))
+    for path in (p for p in paths if "_desc-" not in p.name):  # with it, tables of other things
+        try:
+            found = read_table(path, ROISTATS)
+            participant, session = path.relative_to(output_dir).parts[:2]
+            for line, row in enumerate(found, start=2):
+                _check_row(row, participant, session, f"{path}: line {line}")
+            rows += found
+        except BadInput as error:
+            problems.append(str(error))
+    return rows
+
+
+def _check_row(row: Row, participant: str, session: str, where: str) -> None:
+    """Refuse a row of another folder, or with a cell that is not what its column says."""
+    found = lesion_key(row, where)
+    if found[::2] != (participant, session):
+        raise BadInput(
+            f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
+        )
+    for name in _NUMBERS:
+        number(row[name], f"{where}, {name}")
+    flag(row["excluded"], where)
+    if row["parameter"] == "volume" and number(row["mean"], where) < 0:
+        raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
+
+
+def _column(row: Row) -> str | None:
+    """Column of the wide table that a row of a lesion table belongs to."""
+    if (row["roi"], row["parameter"]) == ("whole", "volume"):
+        return "volume_ml"
+    return (
+        row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in PARAMETERS else None
+    )
+
+
+def _lesions(
+    rows: Sequence[Row], problems: list[str], notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """One row per lesion and session, and the unit of each column."""
+    chosen = _one_kind(rows, problems, notes)
+    table: dict[tuple[str, int, str], dict[str, Any]] = defaultdict(dict)
+    excluded = set()
+    repeated = set()
+    for row in rows:
+        key, column = lesion_key(row, ""), _column(row)
+        cells = table[key]
+        if flag(row["excluded"], ""):
+            excluded.add(key)
+        if column and (row["model"], row["unit"]) == chosen[column]:
+            value = number(row["mean"], "")
+            before = cells.setdefault(column, value)
+            cells.setdefault(f"{column}_se", number(row["standard_error"], ""))
+            if before != value and not (math.isnan(before) and math.isnan(value)):
+                repeated.add((key, column))
+    for key, column in sorted(repeated):
+        table[key][column] = math.nan
+        what = f"{column} of {key[0]} lesion {key[1]} in {key[2]}"
+        problems.append(f"{what} has two values in the tables: neither is used.")
+    _fill_gone(table)
+    frame = pd.DataFrame(
+        [dict(zip(COLUMNS, key, strict=False)) | cells for key, cells in table.items()]
+    ).reindex(columns=[name for name in (*COLUMNS, *ERRORS) if name != "days_from_srs"])
+    frame["excluded"] = [key in excluded for key in table]
+    return frame, {column: unit for column, (_, unit) in chosen.items()}
+
+
+def _one_kind(
+    rows: Sequence[Row], problems: list[str], notes: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Model and unit in which each column is given most often; the others are named."""
+    counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for row in rows:
+        column = _column(row)
+        if column:
+            counts[column][row["model"], row["unit"]] += 1
+    chosen = {}
+    for column, kinds in counts.items():
+        best = min(kinds, key=lambda kind: (-kinds[kind], kind))
+        chosen[column] = best
+        for kind in sorted(kinds.keys() - {best}):
+            text = f"{column}: {kinds[kind]} rows of model {kind[0]} in {kind[1]} are not used, "
+            text += f"the others are of model {best[0]} in {best[1]}."
+            (notes if kind[1] == best[1] else problems).append(text)
+    return chosen
+
+
+def _fill_gone(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
+    """Give volume 0 to a lesion that a session's whole-lesion table lacks and another's lists."""
+    listed = [key for key, cells in table.items() if "volume_ml" in cells]
+    lesions, sessions = defaultdict(set), defaultdict(set)
+    for participant, lesion, session in listed:
+        lesions[participant].add(lesion)
+        sessions[participant].add(session)
+    for participant in lesions:
+        for session in sorted(sessions[participant]):
+            for lesion in sorted(lesions[participant]):
+                table[participant, lesion, session].setdefault("volume_ml", 0.0)
+
+
+def _sessions(
+    output_dir: Path, rows: Sequence[Row], problems: list[str], notes: list[str]
+) -> pd.DataFrame:
+    """Sessions of every participant with their day and place in time."""
+    with_tables = defaultdict(set)
+    for row in rows:
+        participant, _, session = lesion_key(row, "")
+        with_tables[participant].add(session)
+    for path in sorted(output_dir.glob("sub-*/sub-*_sessions.tsv")):
+        if path.parent.name not in with_tables:
+            notes.append(f"{path.parent.name}: has no lesion table that can be used.")
+    table: list[tuple[str, str, float, float]] = []
+    for participant, found in sorted(with_tables.items()):
+        path = output_dir / participant / f"{participant}_sessions.tsv"
+        listed = _session_days(path, problems, notes)
+        unlisted = sorted(found - listed.keys())
+        if listed and unlisted:
+            notes.append(f"{path}: lacks {', '.join(unlisted)}, so its time is unknown.")
+        table += [(participant, s, d, float(i)) for i, (s, d) in enumerate(listed.items())]
+        table += [(participant, s, math.nan, math.nan) for s in unlisted]
+    return pd.DataFrame(table, columns=["participant_id", "session_id", "days", "position"])
+
+
+def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str, float]:
+    """Session -> days since treatment, in the order of a sessions table."""
+    if not path.exists():
+        notes.append(f"{path}: there is none, so the order of its sessions is unknown.")
+        return {}
+    try:
+        days: dict[str, float] = {}
+        for line, row in enumerate(read_table(path, ["session_id"]), start=2):
+            session = f"ses-{row['session_id'].removeprefix('ses-')}"
+            if session in days:
+                raise BadInput(f"{path}: line {line} repeats {session}.")
+            days[session] = number(row.get("days_since_treatment", "n/a"), f"{path}: line {line}")
+    except BadInput as error:
+        problems.append(str(error))
+        return {}
+    for day, count in Counter(d for d in days.values() if not math.isnan(d)).items():
+        if count > 1:
+            notes.append(f"{path}: {count} sessions are of day {day:g}: is one of them misnamed?")
+    return days
+
+
+def _in_order(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by participant, lesion and time."""
+    placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
+    placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
+    return placed.reset_index(drop=True)[[*COLUMNS, *ERRORS, WARNINGS]]

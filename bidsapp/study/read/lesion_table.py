@@ -1,0 +1,76 @@
+"""A study's own table of lesions -> a cohort."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bidsapp.errors import BadInput
+from bidsapp.study.read.tsv import flag, lesion_key, number, read_table
+from bidsapp.study.tables import COLUMNS, ERRORS, WARNINGS, Cohort
+
+STUDY_UNITS: Mapping[str, str] = {
+    "vp": "%",
+    "Ktrans": "1/min",
+    "ve": "%",
+    "ADC": "1e-3 mm2/s",
+    "f": "1",
+    "volume_ml": "ml",
+}
+"""Units of a study table that has no JSON file beside it."""
+
+
+def load_study_table(path: Path) -> Cohort:
+    """Read a table of lesions that someone filled in.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs vp Ktrans ve ADC f
+        volume_ml excluded warnings``, and standard errors as ``vp_se`` and so on; ``n/a`` for
+        missing. A participant's sessions stand in time order. Units are `STUDY_UNITS`, or those of
+        a JSON file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
+
+    Returns
+    -------
+    cohort : Cohort
+
+    Raises
+    ------
+    BadInput
+        If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
+    """
+    rows = read_table(path, COLUMNS[:3], whole=False)
+    numbers = [name for name in (*COLUMNS[3:-1], *ERRORS) if name in rows[0]]
+    seen: set[tuple[str, int, str]] = set()
+    table = []
+    for line, row in enumerate(rows, start=2):
+        key = lesion_key(row, f"{path}: line {line}")
+        if key in seen:
+            raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
+        seen.add(key)
+        values = {name: number(row[name], f"{path}: line {line}, {name}") for name in numbers}
+        excluded = flag(row.get("excluded", "0"), f"{path}: line {line}")
+        told = row.get(WARNINGS, "n/a")
+        words = {"excluded": excluded, WARNINGS: "" if told == "n/a" else told}
+        table.append(dict(zip(COLUMNS, key, strict=False)) | values | words)
+    lesions = pd.DataFrame(table).reindex(columns=[*COLUMNS, *ERRORS, WARNINGS])
+    if (lesions["volume_ml"].astype(float) < 0).any():
+        raise BadInput(f"{path}: a volume_ml is negative: correct it.")
+    visits = lesions[["participant_id", "session_id", "days_from_srs"]]
+    visits = visits.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
+    visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
+    visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
+    return Cohort(lesions, visits, {**STUDY_UNITS, **_sidecar_units(path.with_suffix(".json"))})
+
+
+def _sidecar_units(path: Path) -> dict[str, str]:
+    """Units that the JSON file beside a table gives."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content[name]["Units"] for name in STUDY_UNITS if "Units" in content[name]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: is not a data dictionary of the table beside it.") from error

@@ -1,0 +1,40 @@
+"""The participants' tables of quality in an output folder, as one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from bidsapp.errors import BadInput
+from bidsapp.study.read.tsv import read_table
+
+
+def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read ``sub-*/sub-*_quality.tsv``.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+        The output folder of the participant level.
+    columns : iterable of str
+        Those the tables must have.
+
+    Returns
+    -------
+    quality : pandas.DataFrame
+        A row per series, numbers where all of a column are; empty without any table.
+    problems : tuple of str
+        Tables that cannot be used.
+    """
+    names, rows, problems = list(columns), [], []
+    for path in sorted(output_dir.glob("sub-*/sub-*_quality.tsv")):
+        try:
+            rows += read_table(path, names)
+        except BadInput as error:
+            problems.append(str(error).replace(f"{output_dir}/", ""))
+    table = pd.DataFrame(rows, columns=names).replace("n/a", None)
+    for name in names:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if numbers.notna().eq(table[name].notna()).all():
+            table[name] = numbers
+    return table, tuple(problems)

@@ -1,0 +1,86 @@
+"""One function per statistical question: arrays in, a frozen result out.
+
+A value that is missing (NaN) or infinite is left out and counted, a pair with it. With fewer than
+`MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN and
+its ``note`` says why in words.
+"""
+
+from bidsapp.study.statistics.agreement import (
+    Agreement,
+    Correlation,
+    limits_of_agreement,
+    rank_correlation,
+    repeated_correlation,
+)
+from bidsapp.study.statistics.classical import (
+    Comparison,
+    Regression,
+    Summary,
+    paired_test,
+    regression,
+    regression_band,
+    summary,
+    unpaired_test,
+)
+from bidsapp.study.statistics.clusters import (
+    ClusterTest,
+    Influence,
+    cluster_test,
+    leave_one_out,
+)
+from bidsapp.study.statistics.discrimination import Discrimination, discrimination
+from bidsapp.study.statistics.effects import (
+    EffectSize,
+    RankTest,
+    effect_size,
+    false_discovery_rate,
+    holm,
+    normality,
+    signed_rank_test,
+)
+from bidsapp.study.statistics.mixed import Contrast, MixedModel, mixed_model
+from bidsapp.study.statistics.planning import (
+    Repeatability,
+    detectable_change,
+    pairs_needed,
+    repeatability,
+)
+from bidsapp.study.statistics.values import CONFIDENCE, MIN_N
+
+__all__ = [
+    "CONFIDENCE",
+    "MIN_N",
+    "Agreement",
+    "ClusterTest",
+    "Comparison",
+    "Contrast",
+    "Correlation",
+    "Discrimination",
+    "EffectSize",
+    "Influence",
+    "MixedModel",
+    "RankTest",
+    "Regression",
+    "Repeatability",
+    "Summary",
+    "cluster_test",
+    "detectable_change",
+    "discrimination",
+    "effect_size",
+    "false_discovery_rate",
+    "holm",
+    "leave_one_out",
+    "limits_of_agreement",
+    "mixed_model",
+    "normality",
+    "paired_test",
+    "pairs_needed",
+    "rank_correlation",
+    "regression",
+    "regression_band",
+    "repeatability",
+    "repeated_correlation",
+    "signed_rank_test",
+    "summary",
+    "unpaired_test",
+]

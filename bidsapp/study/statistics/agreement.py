@@ -1,0 +1,224 @@
+"""Two measures of the same lesions: do they go together, also within a lesion; how they differ."""
+
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from bidsapp.errors import BadInput
+from bidsapp.study.statistics.values import (
+    CONFIDENCE,
+    FloatArray,
+    complete_pairs,
+    constant,
+    t_quantile,
+    too_few,
+)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation with its 95 % interval, degrees of freedom and p value."""
+
+    n: int
+    r: float = nan
+    low: float = nan
+    high: float = nan
+    df: float = nan
+    pvalue: float = nan
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Bland and Altman: mean difference, SD of it, limits of agreement; 95 % intervals of all."""
+
+    n: int
+    bias: float = nan
+    bias_low: float = nan
+    bias_high: float = nan
+    sd: float = nan
+    lower_limit: float = nan
+    upper_limit: float = nan
+    limit_half_width: float = nan
+    note: str = ""
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
+    r"""Correlate the ranks of two measures (Spearman).
+
+    Parameters
+    ----------
+    x, y : (N,) array_like
+        The two measures of each lesion, in the same order; NaN for missing.
+
+    Returns
+    -------
+    correlation : Correlation
+
+    Raises
+    ------
+    BadInput
+        If ``x`` and ``y`` differ in length.
+
+    Notes
+    -----
+    The interval is Bonett and Wright's:
+
+    .. math:: \tanh\left(\operatorname{artanh} r \pm z \sqrt{(1 + r^2 / 2) / (n - 3)}\right)
+
+    References
+    ----------
+    Bonett DG, Wright TA. Sample size requirements for estimating Pearson, Kendall and Spearman
+    correlations. Psychometrika 2000;65:23-28. doi:10.1007/BF02294183
+
+    Examples
+    --------
+    >>> round(rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).r, 6)
+    0.8
+    """
+    first, second, _ = complete_pairs(x, y)
+    note = _no_correlation(first, second)
+    if note:
+        return Correlation(n=first.size, note=note)
+    test = stats.spearmanr(first, second)
+    r = float(test.statistic)
+    spread = np.sqrt((1 + r**2 / 2) / (first.size - 3)) if first.size > 3 else np.inf
+    low, high = _fisher_interval(r, float(spread))
+    return Correlation(first.size, r, low, high, first.size - 2.0, float(test.pvalue))
+
+
+def repeated_correlation(x: ArrayLike, y: ArrayLike, lesions: ArrayLike) -> Correlation:
+    r"""Correlate two measures within lesions that were measured repeatedly.
+
+    Parameters
+    ----------
+    x, y : (N,) array_like
+        The two measures, one of each per lesion and occasion; NaN for missing.
+    lesions : (N,) array_like
+        Which lesion.
+
+    Returns
+    -------
+    correlation : Correlation
+        Of the deviations from each lesion's means; ``n`` counts the values of lesions that have
+        two or more.
+
+    Raises
+    ------
+    BadInput
+        If the arrays differ in length.
+
+    Notes
+    -----
+    Parallel lines, one per lesion: with N values of L lesions
+
+    .. math:: r = \frac{\sum \tilde x \tilde y}{\sqrt{\sum \tilde x^2 \sum \tilde y^2}},
+              \quad \mathrm{df} = N - L - 1
+
+    References
+    ----------
+    Bakdash JZ, Marusich LR. Repeated measures correlation. Front Psychol 2017;8:456.
+    doi:10.3389/fpsyg.2017.00456
+
+    Examples
+    --------
+    >>> found = repeated_correlation([1, 2, 3, 5, 6, 7], [3, 4, 6, 1, 3, 3], [1, 1, 1, 2, 2, 2])
+    >>> print(f"r = {found.r:.2f}, {found.df:.0f} degrees of freedom")
+    r = 0.92, 3 degrees of freedom
+    """
+    which = np.asarray(lesions)
+    first, second, complete = complete_pairs(x, y)
+    if which.size != complete.size:
+        raise BadInput(f"{complete.size} values and {which.size} lesions: give one for each.")
+    _, number = np.unique(which[complete], return_inverse=True)
+    count = np.bincount(number, minlength=1)
+    several = (count > 1)[number]
+    first, second, number = first[several], second[several], number[several]
+    df = float(first.size - np.unique(number).size - 1)
+    if df < 1:
+        return Correlation(
+            n=first.size, note="too few lesions have two occasions: no correlation within lesions"
+        )
+    a, b = (v - (np.bincount(number, v) / np.maximum(count, 1))[number] for v in (first, second))
+    if constant(a, np.abs(first)) or constant(b, np.abs(second)):
+        return Correlation(n=first.size, note="a measure does not change: no correlation")
+    r = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    low, high = _fisher_interval(r, float(1 / np.sqrt(df - 1)) if df > 1 else np.inf)
+    t = r * np.sqrt(df / max(1 - r**2, np.finfo(float).tiny))
+    return Correlation(first.size, r, low, high, df, float(2 * stats.t.sf(abs(t), df)))
+
+
+def limits_of_agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
+    r"""Describe how two measures of one scale differ (Bland and Altman).
+
+    Parameters
+    ----------
+    x, y : (N,) array_like
+        The two measures of each lesion, in one unit (standardise them first where they have none);
+        NaN for missing.
+
+    Returns
+    -------
+    agreement : Agreement
+        Of ``x`` minus ``y``.
+
+    Raises
+    ------
+    BadInput
+        If ``x`` and ``y`` differ in length.
+
+    Notes
+    -----
+    .. math:: \bar d \pm 1.96 \, s_d, \quad
+              \mathrm{SE}(\bar d) = s_d / \sqrt n, \quad \mathrm{SE(limit)} = s_d \sqrt{3 / n}
+
+    References
+    ----------
+    Bland JM, Altman DG. Measuring agreement in method comparison studies. Stat Methods Med Res
+    1999;8:135-160. doi:10.1177/096228029900800204
+
+    Examples
+    --------
+    >>> found = limits_of_agreement([1.0, 2.0, 3.0, 4.0], [1.5, 1.5, 3.5, 3.5])
+    >>> print(f"{found.bias:.1f}, limits {found.lower_limit:.2f} to {found.upper_limit:.2f}")
+    0.0, limits -1.13 to 1.13
+    """
+    first, second, _ = complete_pairs(x, y)
+    note = too_few(first.size, "complete pair")
+    if note:
+        return Agreement(n=first.size, note=note)
+    difference = first - second
+    n, bias, sd = difference.size, float(difference.mean()), float(difference.std(ddof=1))
+    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    half = t_quantile(n - 1) * sd / float(np.sqrt(n))
+    return Agreement(
+        n=n,
+        bias=bias,
+        bias_low=bias - half,
+        bias_high=bias + half,
+        sd=sd,
+        lower_limit=bias - z * sd,
+        upper_limit=bias + z * sd,
+        limit_half_width=half * float(np.sqrt(3)),
+    )
+
+
+def _no_correlation(first: FloatArray, second: FloatArray) -> str:
+    """Why there is no correlation, or an empty text."""
+    note = too_few(first.size, "complete pair")
+    if not note and (constant(first, np.abs(first)) or constant(second, np.abs(second))):
+        note = "a measure does not vary: no correlation"
+    return note
+
+
+def _fisher_interval(r: float, spread: float) -> tuple[float, float]:
+    """Interval of a correlation whose inverse hyperbolic tangent has this standard error."""
+    if not np.isfinite(spread):
+        return nan, nan
+    if abs(r) >= 1:
+        return r, r
+    half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * spread
+    return float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half))

@@ -1,0 +1,155 @@
+"""A cohort of lesions -> every table of the group level."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import pandas as pd
+
+from bidsapp.errors import BadInput
+from bidsapp.study.tables import published as study
+from bidsapp.study.tables import robustness as beyond
+from bidsapp.study.tables.cohort import LESION, Cohort
+from bidsapp.study.tables.response import characteristics, response_table
+from bidsapp.study.tables.timepoints import place
+
+SEED = 0
+"""Seed of the random draws, unless another is given."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The tables, one frame each, and what they were made from.
+
+    Attributes
+    ----------
+    timepoints : mapping of str to str
+        Time point -> session label, or days.
+    lesions : pandas.DataFrame
+        Those that entered, with their ``timepoint``.
+    problems, notes : tuple of str
+        Sessions that are in conflict; how time points were found.
+    """
+
+    timepoints: Mapping[str, str]
+    lesions: pd.DataFrame
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    characteristics: pd.DataFrame
+    summary: pd.DataFrame
+    paired: pd.DataFrame
+    mixed: pd.DataFrame
+    influence: pd.DataFrame
+    response: pd.DataFrame
+    responders: pd.DataFrame
+    prediction: pd.DataFrame
+    roc: pd.DataFrame
+    correlation: pd.DataFrame
+    agreement: pd.DataFrame
+    limits: pd.DataFrame
+    repeatability: pd.DataFrame
+    planning: pd.DataFrame
+    excluded: pd.DataFrame
+    missing: pd.DataFrame
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Name -> frame of every table that is written."""
+        names = [f.name for f in fields(self)][4:]
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What the group level found.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    statistics : Statistics
+    problems : tuple of str
+        What could not be used, so that the result is incomplete.
+    notes : tuple of str
+        What a reader should know, though nothing is wrong with the tables.
+    quality : pandas.DataFrame
+        Quality of every series of every participant; may be empty.
+    """
+
+    cohort: Cohort
+    statistics: Statistics
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def analyse(
+    cohort: Cohort,
+    timepoints: Mapping[str, str] | None = None,
+    *,
+    repeats: tuple[str, str] | None = None,
+    seed: int = SEED,
+) -> Statistics:
+    """Make every table.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    timepoints : mapping of str to str, or None
+        See `session_labels`; the first is the baseline, the last the early response.
+    repeats : (str, str) or None
+        Labels ``ses-...`` of two sessions between which nothing happened.
+    seed : int
+        Of sign flips and bootstrap.
+
+    Returns
+    -------
+    statistics : Statistics
+        Lesions marked as excluded are left out of every table but ``excluded``.
+
+    Raises
+    ------
+    UsageError
+        If the time points cannot be compared.
+    BadInput
+        If every lesion is excluded.
+
+    Examples
+    --------
+    >>> from bidsapp.study.tables.cohort import COLUMNS
+    >>> lesions = pd.DataFrame(
+    ...     [["sub-01", 1, "ses-baseline", -5, 4.0, 0.1, 9.0, 1.1, 0.08, 2.0, False],
+    ...      ["sub-01", 1, "ses-1month", 30, 2.0, 0.1, 9.0, 1.1, 0.10, 1.0, False]],
+    ...     columns=COLUMNS)
+    >>> sessions = lesions.rename(columns={"days_from_srs": "days"}).assign(position=[0, 1])
+    >>> statistics = analyse(Cohort(lesions, sessions, {}))
+    >>> print(*statistics.paired[["parameter", "timepoint_b", "note"]].iloc[1])
+    vp 1month only 1 complete pair, a test needs 3: no test
+    """
+    placed = place(cohort, timepoints)
+    labels, sessions = placed.timepoints, placed.sessions
+    marked = placed.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
+    kept = placed.lesions[~marked]
+    if kept.empty:
+        raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
+    response = response_table(kept, sessions, labels)
+    prediction, roc = beyond.prediction_tables(kept, labels, response)
+    return Statistics(
+        timepoints=labels,
+        lesions=kept,
+        problems=placed.problems,
+        notes=placed.notes,
+        characteristics=characteristics(cohort, response),
+        summary=study.summary_table(kept, labels, cohort.units),
+        paired=study.paired_table(kept, labels, seed),
+        mixed=beyond.mixed_table(kept, labels),
+        influence=study.influence_table(kept, labels),
+        response=response,
+        responders=study.responders_table(kept, labels, response),
+        prediction=prediction,
+        roc=roc,
+        correlation=study.correlation_table(kept, labels),
+        agreement=beyond.agreement_table(kept, labels),
+        limits=beyond.limits_table(kept, labels),
+        repeatability=beyond.repeatability_table(cohort, kept, labels, repeats),
+        planning=beyond.planning_table(kept, labels),
+        excluded=study.excluded_table(cohort.lesions),
+        missing=study.missing_table(kept, sessions, labels),
+    )

@@ -1,0 +1,112 @@
+"""How each lesion responded: its volume at the last follow-up after the time points."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from bidsapp.lesions.response import relative_change, response_category
+from bidsapp.study.tables.cohort import LESION, Cohort, measured
+from bidsapp.study.tables.timepoints import window
+
+
+def response_table(
+    lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """Tell the response of every lesion.
+
+    Parameters
+    ----------
+    lesions, sessions : pandas.DataFrame
+        As in `Cohort`, with a column ``timepoint``.
+    labels : mapping of str to str
+        Time point -> session label or days.
+
+    Returns
+    -------
+    response : pandas.DataFrame
+        A row per lesion: category, change of volume, follow-up, and why there is none.
+    """
+    before = measured(lesions, "volume_ml", labels).iloc[:, 0]
+    with_volume = lesions.loc[lesions["volume_ml"].notna(), ["participant_id", "session_id"]]
+    followup = _followups(with_volume.drop_duplicates(), sessions, labels)
+    table = before.index.to_frame(index=False).merge(followup, how="left", on="participant_id")
+    volumes = lesions.set_index([*LESION, "session_id"])["volume_ml"]
+    wanted = pd.MultiIndex.from_frame(table[[*LESION, "followup_session"]])
+    both = list(zip(before.to_numpy(), volumes.reindex(wanted).to_numpy(), strict=True))
+    table["volume_change_percent"] = relative_change(*np.reshape(both, (-1, 2)).T)
+    table["response"] = [response_category(*pair) or "n/a" for pair in both]
+    table["note"] = [
+        _unknown_response(session, *pair)
+        for session, pair in zip(table["followup_session"], both, strict=True)
+    ]
+    columns = ["followup_days", "volume_change_percent", "response", "followup_session", "note"]
+    return table[[*LESION, *columns]]
+
+
+def _unknown_response(session: object, before: float, after: float) -> str:
+    """Why a lesion has no response category, or an empty text."""
+    if not isinstance(session, str):
+        return "no follow-up with a whole-lesion ROI after the time points"
+    if np.isnan(after):
+        return f"no volume in {session}"
+    if np.isnan(before):
+        return "no volume at baseline"
+    return "not there at baseline: a new lesion" if before == 0 else ""
+
+
+def _followups(
+    visited: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """Last visited session later than the last time point, per participant.
+
+    Later by days where both have them, else by order. A participant without the last time point is
+    held to the day that it usually has.
+    """
+    name, label = list(labels.items())[-1]
+    last = sessions[sessions["timepoint"] == name]
+    last = last.set_index("participant_id")[["days", "position"]].add_prefix("last_")
+    days = window(label)
+    usual = (
+        last["last_days"].median() if last["last_days"].notna().any() else (days or [np.nan])[-1]
+    )
+    table = sessions.join(last, on="participant_id").merge(visited)
+    has_last = table["last_position"].notna()
+    table["last_days"] = table["last_days"].where(has_last, usual)
+    by_days = table["days"].notna() & table["last_days"].notna()
+    later = (table["days"] > table["last_days"]).where(
+        by_days, table["position"] > table["last_position"]
+    )
+    named = table["session_id"].isin(labels.values())
+    table = table[later & ~named & table["timepoint"].isna()]
+    dated = table["days"].notna().groupby(table["participant_id"]).transform("all")
+    table = table.assign(rank=table["days"].where(dated, table["position"]))
+    table = table.sort_values("rank", kind="stable").drop_duplicates("participant_id", keep="last")
+    table = table[["participant_id", "session_id", "days"]]
+    return table.set_axis(["participant_id", "followup_session", "followup_days"], axis="columns")
+
+
+def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
+    """Put together what is known of every lesion (the study's Table 1).
+
+    Parameters
+    ----------
+    cohort : Cohort
+    response : pandas.DataFrame
+        See `response_table`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per lesion: its participant's columns, its own, follow-up and response.
+    """
+    table = response[LESION]
+    if "participant_id" in cohort.participants:
+        taken = cohort.participants.columns.difference(["lesion"], sort=False)
+        table = table.merge(cohort.participants[taken], how="left", on="participant_id")
+    if set(LESION) <= set(cohort.traits):
+        new = [c for c in cohort.traits if c in LESION or c not in table]
+        table = table.merge(cohort.traits[new], how="left", on=LESION)
+    outcome = ["followup_days", "volume_change_percent", "response"]
+    kept = [column for column in table if column not in outcome]
+    return table[kept].merge(response[[*LESION, *outcome]], how="left", on=LESION)

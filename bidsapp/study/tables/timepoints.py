@@ -1,0 +1,174 @@
+"""Which session of a participant is which time point: by its label, or by its day."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pandas as pd
+
+from bidsapp.errors import UsageError
+from bidsapp.study.tables.cohort import Cohort
+
+TIMEPOINTS: Mapping[str, str] = {"baseline": "baseline", "1week": "1week", "1month": "1month"}
+"""Name of a time point -> label of its session, in time order; the first is before treatment."""
+
+WINDOWS: Mapping[str, str] = {"baseline": "-60:0", "1week": "3:12", "1month": "20:45"}
+"""The same by days since treatment, where no session has such a label."""
+
+_WINDOW = re.compile(r"(-?\d+(?:\.\d+)?):(-?\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Lesions and sessions with a column ``timepoint``, and what could not be placed or why."""
+
+    lesions: pd.DataFrame
+    sessions: pd.DataFrame
+    timepoints: Mapping[str, str]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
+    """Check a choice of time points.
+
+    Parameters
+    ----------
+    timepoints : mapping of str to str, or None
+        Name -> session label with or without ``ses-``, or first and last day since treatment as
+        ``"3:12"``; in time order. None for `TIMEPOINTS`.
+
+    Returns
+    -------
+    timepoints : dict of str to str
+        Name -> ``ses-<label>``, or the days.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer than two, two of them are one session, or their days overlap.
+
+    Examples
+    --------
+    >>> session_labels({"before": "01", "after": "ses-02", "late": "60:120"})
+    {'before': 'ses-01', 'after': 'ses-02', 'late': '60:120'}
+    """
+    chosen = TIMEPOINTS if timepoints is None else timepoints
+    labels = {
+        name: label if _WINDOW.fullmatch(label) else f"ses-{label.removeprefix('ses-')}"
+        for name, label in chosen.items()
+    }
+    if len(labels) < 2:
+        raise UsageError(f"A comparison needs two time points, got {len(labels)}: name more.")
+    given = ", ".join(f"{name}={label}" for name, label in labels.items())
+    if len(set(labels.values())) < len(labels):
+        raise UsageError(f"Two time points are one session in {given}: give each its own.")
+    edges = [days for label in labels.values() if (days := window(label))]
+    flat = [day for days in edges for day in days]
+    if flat != sorted(flat) or any(a[1] >= b[0] for a, b in pairwise(edges)):
+        raise UsageError(f"The days overlap or go backwards in {given}: give from:to, in order.")
+    return labels
+
+
+def window(label: str) -> tuple[float, float] | None:
+    """Read first and last day of a time point that is given by days.
+
+    Parameters
+    ----------
+    label : str
+
+    Returns
+    -------
+    days : (float, float) or None
+        None for a session label.
+
+    Examples
+    --------
+    >>> window("3:12"), window("ses-1week")
+    ((3.0, 12.0), None)
+    """
+    found = _WINDOW.fullmatch(label)
+    return (float(found[1]), float(found[2])) if found else None
+
+
+def place(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Placed:
+    """Find each participant's session of each time point.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    timepoints : mapping of str to str, or None
+        See `session_labels`. None for `TIMEPOINTS`, or for `WINDOWS` where no session has such a
+        label and days are known.
+
+    Returns
+    -------
+    placed : Placed
+        Of a participant with two sessions for a time point, neither is placed; of one whose days
+        are not in the order of the time points, none is.
+
+    Raises
+    ------
+    UsageError
+        If the time points cannot be compared.
+    """
+    labels = session_labels(timepoints)
+    notes: list[str] = []
+    sessions = cohort.sessions.copy()
+    if timepoints is None and not sessions["session_id"].isin(labels.values()).any():
+        within = sessions["days"].between(*_widest(WINDOWS))
+        if within.any():
+            labels = session_labels(WINDOWS)
+            days = ", ".join(f"{name} {label}" for name, label in labels.items())
+            notes.append(f"No session is labelled as a time point: taken by day ({days}).")
+    sessions["timepoint"] = None
+    for name, label in labels.items():
+        span = window(label)
+        here = sessions["days"].between(*span) if span else sessions["session_id"] == label
+        sessions.loc[here, "timepoint"] = name
+    problems = [*_drop_doubles(sessions, labels), *_drop_disordered(sessions, labels)]
+    keys = ["participant_id", "session_id"]
+    lesions = cohort.lesions.merge(sessions[[*keys, "timepoint"]], how="left", on=keys)
+    lesions.index = cohort.lesions.index
+    return Placed(lesions, sessions, labels, tuple(problems), tuple(notes))
+
+
+def _widest(windows: Mapping[str, str]) -> tuple[float, float]:
+    """First and last day of all time points."""
+    edges = [days for label in windows.values() if (days := window(label))]
+    return edges[0][0], edges[-1][1]
+
+
+def _drop_doubles(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
+    """Take back a time point for which a participant has two sessions."""
+    keys = ["participant_id", "timepoint"]
+    double = sessions["timepoint"].notna() & sessions.duplicated(keys, keep=False)
+    problems = [
+        f"{participant}: {' and '.join(group['session_id'])} are both {name} "
+        f"({labels[str(name)]}): none of them is used; name one with --timepoints."
+        for (participant, name), group in sessions[double].groupby(keys)
+    ]
+    sessions.loc[double, "timepoint"] = None
+    return problems
+
+
+def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
+    """Take back the time points of a participant whose days go backwards or stand still."""
+    problems = []
+    dated = sessions[sessions["timepoint"].notna() & sessions["days"].notna()]
+    rank = dated["timepoint"].map({name: i for i, name in enumerate(labels)})
+    dated = dated.assign(rank=rank).sort_values(["participant_id", "rank"])
+    steps = dated.groupby("participant_id")["days"].diff()
+    for participant in dated.loc[steps <= 0, "participant_id"].unique():
+        group = dated[dated["participant_id"] == participant]
+        days = ", ".join(
+            f"{name} ({label}) is day {day:g}"
+            for name, label, day in group[["timepoint", "session_id", "days"]].to_numpy()
+        )
+        problems.append(
+            f"{participant}: {days}: the days are not in the order of the time points, so none of "
+            "its sessions is compared; correct sessions.tsv or name them with --timepoints."
+        )
+        sessions.loc[sessions["participant_id"] == participant, "timepoint"] = None
+    return problems
