@@ -6,7 +6,8 @@
 from bidsapp.models.diffusion.adc import combine_directions
 from bidsapp.models.dipy_interface import DiffusionModel, IvimFit, IvimModel, count_directions
 from bidsapp.models.fitting import fit, fit_masked
-from bidsapp.models.solver.base import Fit, Model, Parameter, Status
+from bidsapp.models.result import Fit
+from bidsapp.models.solver.base import Model, Parameter, Status
 from bidsapp.models.table import MODELS
 
 __all__ = [

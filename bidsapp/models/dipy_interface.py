@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from bidsapp.models.diffusion.adc import combine_directions
 from bidsapp.models.fitting import fit_masked
-from bidsapp.models.solver.base import Array, Fit
+from bidsapp.models.result import Fit
+from bidsapp.models.solver.base import Array
 
 
 class GradientTable(Protocol):

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.solver.base import Array, Fit, Model, Prepared, Status, Values
+from bidsapp.models.result import Fit
+from bidsapp.models.solver.base import Array, Model, Prepared, Status, Values
 from bidsapp.models.solver.design import by_voxel, check_counts, check_design, real
 from bidsapp.models.solver.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
@@ -127,6 +128,7 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
         design={**found.design, **maps},
         values={k: _unmask(v, inside) for k, v in found.values.items()},
         stderr={k: _unmask(v, inside) for k, v in found.stderr.items()},
+        fitted={k: _unmask(v, inside) for k, v in found.fitted.items()},
         rmse=_unmask(found.rmse, inside),
         rsquared=_unmask(found.rsquared, inside),
         status=_unmask(found.status, inside, Status.BAD_INPUT).astype(np.int8),
@@ -180,6 +182,7 @@ class _Maps:
         self.samples = 0
         self._values = {p.name: blank() for p in row.parameters}
         self._stderr = {p.name: blank() for p in row.parameters}
+        self._fitted = {name: blank() for name in row.fitted}
         self._goodness = {k: blank() for k in ("rmse", "rsquared")}
         self._status = empty(count, np.int8)
         self._status.fill(Status.BAD_INPUT)
@@ -210,6 +213,7 @@ class _Maps:
         for target, source in (
             (self._values, found.values),
             (self._stderr, found.stderr),
+            (self._fitted, found.fitted),
             (self._goodness, _goodness(spoken, cost, share)),
         ):
             for name, array in source.items():
@@ -226,6 +230,7 @@ class _Maps:
             model=self._row,
             values=shaped(self._values),
             stderr=shaped(self._stderr),
+            fitted=shaped(self._fitted),
             **shaped(self._goodness),
             status=self._status.reshape(shape),
             samples=self.samples,

@@ -260,6 +260,7 @@ def _told(
         {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.where(m0 >= 0, np.sqrt(m0_variance), np.nan)},
         status.astype(np.int8),
         cost,
+        {"T1": 1 / r1, "M0": m0},
     )
 
 
@@ -267,9 +268,8 @@ def _predict_vfa(
     values: Values, *, flip_angles: Array, repetition_time: float, b1: ArrayLike | None = None
 ) -> Array:
     actual = np.asarray(1.0 if b1 is None else b1, float)[..., None] * flip_angles
-    t1 = np.where(np.isfinite(values["T1"]), values["T1"], 1.0)
-    m0 = np.asarray(values["M0"])[..., None]
-    return spgr_signal(1 / t1[..., None], repetition_time, actual, m0)
+    t1, m0 = (np.asarray(values[k])[..., None] for k in ("T1", "M0"))
+    return spgr_signal(1 / t1, repetition_time, actual, m0)
 
 
 VFA_T1 = Model(
@@ -285,6 +285,7 @@ VFA_T1 = Model(
     predict=_predict_vfa,
     formula="S(a) = M0 sin(a) (1 - E) / (1 - E cos(a)), E = exp(-TR / T1)",
     doi="10.1016/0730-725X(87)90021-X",
+    fitted=("T1", "M0"),
 )
 VFA_T1_LINEAR = Model(
     name="vfa-t1-linear",
@@ -300,5 +301,6 @@ VFA_T1_LINEAR = Model(
     formula="S / sin(a) = E S / tan(a) + M0 (1 - E), weights (sin(a) / (1 - E cos(a)))^2, "
     "E = exp(-TR / T1)",
     doi="10.1002/mrm.21669",
+    fitted=("T1", "M0"),
 )
 MODELS = (VFA_T1, VFA_T1_LINEAR)

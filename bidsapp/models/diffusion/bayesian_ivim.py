@@ -251,6 +251,7 @@ def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen:
     residual = signal - values["S0"][:, None] * curve
     stderr = dict(zip(("f", "D", "Dstar"), spread, strict=True))
     stderr["S0"] = sigma / np.sqrt(power)
+    fitted = {"Dstar": dstar}
     status = np.zeros(len(f), np.int8)
     status[(d < D.lower) | (d > D.upper)] = Status.AT_BOUND
     if not seen:
@@ -260,7 +261,7 @@ def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen:
     status[lost] = Status.BAD_INPUT
     for array in (*values.values(), *stderr.values()):
         array[lost] = np.nan
-    return Estimate(values, stderr, status, np.einsum("vn,vn->v", residual, residual))
+    return Estimate(values, stderr, status, np.einsum("vn,vn->v", residual, residual), fitted)
 
 
 BAYESIAN = Model(
@@ -278,5 +279,6 @@ BAYESIAN = Model(
     "over the voxels of a region",
     doi="10.1002/mrm.24649",
     learn=learn,
+    fitted=("Dstar",),
 )
 MODELS = (BAYESIAN,)

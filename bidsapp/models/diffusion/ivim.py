@@ -146,10 +146,11 @@ def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estim
     f_error = propagate(np.stack([-fast, slow]) / safe**2, error[:2, :2])
     s0_error = propagate(np.ones_like(found.amplitudes), error[:2, :2])
     dstar = (fast > 0) & (scatter[3] < found.rates[1]) & seen
+    fitted = {"D": found.rates[0], "Dstar": found.rates[1]}
     values = {
         "f": fast / safe,
-        "D": np.where(slow > 0, found.rates[0], np.nan),
-        "Dstar": np.where(dstar, found.rates[1], np.nan),
+        "D": np.where(slow > 0, fitted["D"], np.nan),
+        "Dstar": np.where(dstar, fitted["Dstar"], np.nan),
         "S0": total,
     }
     stderr = {"f": f_error, "D": scatter[2], "Dstar": scatter[3], "S0": s0_error}
@@ -162,7 +163,7 @@ def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estim
         edge |= (rate <= row.lower * (1 + 1e-6)) | (rate >= row.upper * (1 - 1e-6))
     status[edge & (status == Status.OK)] = Status.AT_BOUND
     status[~usable] = Status.BAD_INPUT
-    return Estimate(values, stderr, status.astype(np.int8), found.cost)
+    return Estimate(values, stderr, status.astype(np.int8), found.cost, fitted)
 
 
 def predict_mixture(values: Values, *, bvalues: Array, b_max: float = np.inf, **_: object) -> Array:
@@ -189,6 +190,7 @@ BIEXPONENTIAL = Model(
     formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D))",
     doi="10.1148/radiology.168.2.3393671",
     learn=noise.learn_noise,
+    fitted=("D", "Dstar"),
 )
 SEGMENTED = Model(
     name="ivim-segmented",
@@ -205,5 +207,6 @@ SEGMENTED = Model(
     formula="D from ln S at b >= b_min; S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D)), D fixed",
     doi="10.1016/j.mri.2011.03.004",
     learn=noise.learn_noise,
+    fitted=("D", "Dstar"),
 )
 MODELS = (BIEXPONENTIAL, SEGMENTED)

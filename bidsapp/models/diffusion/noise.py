@@ -144,6 +144,8 @@ def _replace(found: Estimate, part: Array, new: Estimate) -> None:
     for name, value in new.values.items():
         found.values[name][part] = value
         found.stderr[name][part] = new.stderr[name]
+    for name, value in new.fitted.items():
+        found.fitted[name][part] = value
     found.status[part] = new.status
     found.cost[part] = new.cost
 

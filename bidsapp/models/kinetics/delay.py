@@ -114,6 +114,7 @@ def _at_best(best: Array, solve: Callable[[int, Array], Estimate], signal: Array
         {k: join([f.stderr[k] for f in found]) for k in names},
         join([f.status for f in found]),
         join([f.cost for f in found]),
+        {k: join([f.fitted[k] for f in found]) for k in found[0].fitted},
     )
 
 

@@ -16,6 +16,8 @@ _SLOW = Parameter("slow rate", "1/min", 0.0, 10.0, "slower rate of the tissue's 
 _FAST = Parameter("fast rate", "1/min", 0.5, 120.0, "faster rate of the tissue's response")
 _GRID = [24, 20]
 _NAMES = ("Fp", "PS", "ve", "vp")
+_RESPONSE = ("a1", "a2", "k1", "k2")
+"""The tissue's response ``a1 exp(-k1 t) + a2 exp(-k2 t)`` (k1 is 0 in the uptake model)."""
 
 
 def _prepare(
@@ -57,6 +59,7 @@ def _physiology(found: Solution) -> Estimate:
         {k: np.where(known, v, np.nan) for k, v in zip(_NAMES, error, strict=True)},
         status.astype(np.int8),
         found.cost,
+        dict(zip(_RESPONSE, response, strict=True)),
     )
 
 
@@ -107,10 +110,17 @@ def to_response(flow: Array, exchange: Array, ve: Array, vp: Array) -> tuple[Arr
 def _predict(
     values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
 ) -> Array:
-    a1, a2, k1, k2 = to_response(*(np.asarray(values[k], float) for k in _NAMES))
+    a1, a2, k1, k2 = _response({k: np.asarray(v, float) for k, v in values.items()})
     slow, fast = (delayed_curves(time, plasma, k, delay)[1] for k in (k1, k2))
     result: Array = a1[..., None] * slow + a2[..., None] * fast
     return result
+
+
+def _response(values: Values) -> tuple[Array, ...]:
+    """Return a1, a2, k1 and k2 of the response: as fitted, or from flow, exchange and volumes."""
+    if "a1" in values:
+        return tuple(values[k] for k in _RESPONSE)
+    return to_response(*(values[k] for k in _NAMES))
 
 
 def _prepare_uptake(
@@ -149,18 +159,27 @@ def _uptake_physiology(found: Solution) -> Estimate:
         {k: np.where(known, v, np.nan) for k, v in error.items()},
         status.astype(np.int8),
         found.cost,
+        {"a1": kept, "a2": found.amplitudes[1], "k2": rate},
     )
 
 
 def _predict_uptake(
     values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
 ) -> Array:
-    flow, exchange, vp = (np.asarray(values[k], float) for k in ("Fp", "PS", "vp"))
-    kept = flow * exchange / (flow + exchange)
+    kept, passed, rate = _uptake_response({k: np.asarray(v, float) for k, v in values.items()})
     retained = delayed_curves(time, plasma, 0.0, delay)[1]
-    passing = delayed_curves(time, plasma, (flow + exchange) / vp, delay)[1]
-    result: Array = kept[..., None] * retained + (flow - kept)[..., None] * passing
+    passing = delayed_curves(time, plasma, rate, delay)[1]
+    result: Array = kept[..., None] * retained + passed[..., None] * passing
     return result
+
+
+def _uptake_response(values: Values) -> tuple[Array, Array, Array]:
+    """Return a1, a2 and k2 of the response: as fitted, or from flow, uptake and plasma volume."""
+    if "a1" in values:
+        return values["a1"], values["a2"], values["k2"]
+    flow, exchange, vp = (values[k] for k in ("Fp", "PS", "vp"))
+    kept = flow * exchange / (flow + exchange)
+    return kept, flow - kept, (flow + exchange) / vp
 
 
 TWO_COMPARTMENT_EXCHANGE = Model(
@@ -175,6 +194,7 @@ TWO_COMPARTMENT_EXCHANGE = Model(
     predict=_predict,
     formula="vp dcp/dt = Fp (ca - cp) - PS (cp - ce), ve dce/dt = PS (cp - ce), C = vp cp + ve ce",
     doi="10.1002/nbm.2940",
+    fitted=_RESPONSE,
 )
 TWO_COMPARTMENT_UPTAKE = Model(
     name="two-compartment-uptake",
@@ -188,5 +208,6 @@ TWO_COMPARTMENT_UPTAKE = Model(
     predict=_predict_uptake,
     formula="vp dcp/dt = Fp (ca - cp) - PS cp, C = vp cp + PS int_0^t cp(u) du",
     doi="10.1002/nbm.2940",
+    fitted=("a1", "a2", "k2"),
 )
 MODELS = (TWO_COMPARTMENT_EXCHANGE, TWO_COMPARTMENT_UPTAKE)

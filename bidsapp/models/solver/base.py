@@ -1,7 +1,7 @@
-"""What a model is, and what a fit gives back."""
+"""What a model is, and what a fit of a block of voxels returns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ Values = dict[str, Array]
 
 
 class Status(IntEnum):
-    """What became of one voxel."""
+    """Outcome of the fit in one voxel."""
 
     OK = 0
     AT_BOUND = 1
@@ -49,12 +49,16 @@ class Estimate:
         `Status` (V,).
     cost
         Residual sum of squares (V,) over the samples in use, weighted where there are weights.
+    fitted
+        What `Model.predict` needs to return the fitted signal also where a value was withheld as
+        not identifiable: one array (V,) for each name in `Model.fitted`.
     """
 
     values: Values
     stderr: Values
     status: NDArray[np.int8]
     cost: Array
+    fitted: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,9 @@ class Model:
     learn
         ``learn(signal (V, N), **design) -> options`` that all voxels together tell, such as the
         noise level.
+    fitted
+        Names of what a fit keeps besides the values, for models that withhold a parameter which is
+        not identifiable; `predict` prefers these to the values of the same name.
     """
 
     name: str
@@ -122,69 +129,11 @@ class Model:
     doi: str
     per_voxel: tuple[str, ...] = ()
     learn: Callable[..., dict[str, Any]] | None = None
+    fitted: tuple[str, ...] = ()
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of that name."""
         return next(p for p in self.parameters if p.name == name)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A model fitted to an array of voxels of any shape (...).
-
-    Attributes
-    ----------
-    model
-        The row of the table.
-    values, stderr
-        One array (...) a parameter, in the parameter's unit; NaN where the voxel failed.
-    rmse
-        Root mean square residual (...), in the signal's unit; a weighted mean where there are
-        weights.
-    rsquared
-        Coefficient of determination (...), weighted likewise.
-    status
-        `Status` (...) as int8.
-    samples
-        How many samples of each signal the fit speaks of.
-    design
-        The keyword arguments of the fit.
-    """
-
-    model: Model
-    values: Values
-    stderr: Values
-    rmse: Array
-    rsquared: Array
-    status: NDArray[np.int8]
-    samples: int
-    design: Mapping[str, Any]
-
-    @property
-    def aicc(self) -> Array:
-        """Akaike's criterion for small samples (...), NaN where there are too few.
-
-        Among models of one signal the lowest is best supported.
-
-        Notes
-        -----
-        ``N ln(RMSE^2) + 2 k + 2 k (k + 1) / (N - k - 1)`` for N samples and k parameters, the
-        noise among them.
-
-        References
-        ----------
-        Hurvich and Tsai, Biometrika 1989, doi:10.1093/biomet/76.2.297.
-        """
-        count, free = self.samples, self.model.free + 1
-        spare = count - free - 1
-        penalty = 2 * free + 2 * free * (free + 1) / spare if spare > 0 else np.nan
-        with np.errstate(divide="ignore"):
-            criterion: Array = 2 * count * np.log(self.rmse) + penalty
-        return criterion
-
-    def predict(self, **design: Any) -> Array:
-        """Return the model's signal (..., N), for the fit's design or another one."""
-        return self.model.predict(self.values, **{**self.design, **design})
 
 
 def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:

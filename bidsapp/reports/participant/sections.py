@@ -193,8 +193,7 @@ def _biexponential(b: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.nd
     except (BadInput, FitError):
         return None
     fine = np.linspace(b.min(), b.max(), 200)
-    model = MODELS["ivim-biexponential"]
-    return fine, model.predict(found.values, bvalues=fine)
+    return fine, found.predict(bvalues=fine)
 
 
 def distribution(participant: Participant) -> list[Block]:
