@@ -76,7 +76,6 @@ ARROWS: dict[str, set[str]] = {
         "models",
         "models.contrast",
         "models.diffusion",
-        "models.solver",
         "run.nodes",
     },
     "run.engine": {"config"},

@@ -201,3 +201,13 @@ class TestContract:
         one, other = (fit(model, y, **design_of(model), weights=share) for y in (signal, spoiled))
         for name, value in one.values.items():
             np.testing.assert_allclose(value, other.values[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in MODELS.values() if row.requires], ids=lambda r: r.name
+)
+def test_a_model_says_what_it_requires_of_the_b_values(row):
+    """One b-value meets no need but "b = 0"; eleven meet all."""
+    few, many = np.zeros(1), np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0])
+    assert not all(need.met for need in row.needs(bvalues=few))
+    assert all(need.met and need.text for need in row.needs(bvalues=many))

@@ -1,5 +1,6 @@
 """Diffusion in closed form: ADC, and the asymptotic fit of intravoxel incoherent motion (IVIM)."""
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -9,8 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models.diffusion import noise
-from bidsapp.models.diffusion.decay import ADC, B_ZERO, S0, D, F, decay, require_zero, within
-from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
+from bidsapp.models.diffusion.decay import (
+    ADC,
+    B_ZERO,
+    S0,
+    D,
+    F,
+    decay,
+    line_needs,
+    noise_needs,
+    require_zero,
+    within,
+)
+from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status, Values
 from bidsapp.models.solver.design import real
 from bidsapp.models.solver.matrices2x2 import dot
 from bidsapp.models.solver.varpro import Solver
@@ -201,6 +213,13 @@ def _prepare_adc(
     return Prepared(estimate, used)
 
 
+def _adc_needs(
+    *, bvalues: Array, b_max: float = np.inf, noise: str = "gaussian", **_: object
+) -> Iterator[Need]:
+    yield Need("two b-values", bool((bvalues <= b_max).sum() >= 2))
+    yield from noise_needs(bvalues, noise)
+
+
 def _predict_adc(
     values: Values, *, bvalues: Array, b_min: float = 0.0, b_max: float = np.inf, **_: object
 ) -> Array:
@@ -243,6 +262,19 @@ def _prepare_asymptotic(
     return Prepared(estimate, zero | chosen)
 
 
+def _asymptotic_needs(
+    *,
+    bvalues: Array,
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    noise: str = "gaussian",
+    **_: object,
+) -> Iterator[Need]:
+    yield Need("b = 0", bool((bvalues < B_ZERO).any()))
+    yield from line_needs(bvalues, b_min, b_max)
+    yield from noise_needs(bvalues, noise)
+
+
 def _predict_asymptotic(
     values: Values, *, bvalues: Array, b_min: float = 200.0, b_max: float = np.inf, **_: object
 ) -> Array:
@@ -264,6 +296,7 @@ MONOEXPONENTIAL = Model(
     formula="ln S(b) = ln S0 - b ADC, least squares",
     doi="10.1148/radiology.161.2.3763909",
     learn=noise.learn_noise,
+    requires=_adc_needs,
 )
 IVIM_ASYMPTOTIC = Model(
     name="ivim-asymptotic",
@@ -280,5 +313,6 @@ IVIM_ASYMPTOTIC = Model(
     formula="ln S(b) = ln(S0 (1 - f)) - b D for b >= b_min; f = 1 - exp(intercept) / S(0)",
     doi="10.1148/radiology.168.2.3393671",
     learn=noise.learn_noise,
+    requires=_asymptotic_needs,
 )
 MODELS = (MONOEXPONENTIAL, IVIM_ASYMPTOTIC)

@@ -4,7 +4,7 @@ The posterior is integrated on a grid, so the answer is exact to the grid and th
 nothing is sampled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.diffusion import noise
 from bidsapp.models.diffusion.adc import DecayLine
-from bidsapp.models.diffusion.decay import DSTAR, S0, D, F, within
+from bidsapp.models.diffusion.decay import (
+    DSTAR,
+    S0,
+    D,
+    F,
+    line_needs,
+    mixture_needs,
+    noise_needs,
+    within,
+)
 from bidsapp.models.diffusion.ivim import predict_mixture, tells_dstar
-from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status
+from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status
 
 _ROOT_F = np.linspace(0.01, 0.95, 28)  # the grid of f is finer where f is small
 _DSTAR_GRID = np.linspace(np.log(DSTAR.lower), np.log(DSTAR.upper), 12)
@@ -264,6 +273,14 @@ def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen:
     return Estimate(values, stderr, status, np.einsum("vn,vn->v", residual, residual), fitted)
 
 
+def _needs(
+    *, bvalues: Array, b_min: float = 200.0, b_max: float = np.inf, **_: object
+) -> Iterator[Need]:
+    yield from mixture_needs(bvalues, b_max)
+    yield from line_needs(bvalues, b_min, b_max)
+    yield from noise_needs(bvalues, "rician")  # its likelihood needs the noise level in any case
+
+
 BAYESIAN = Model(
     name="ivim-bayesian",
     label="bayes",
@@ -280,5 +297,6 @@ BAYESIAN = Model(
     doi="10.1002/mrm.24649",
     learn=learn,
     fitted=("Dstar",),
+    requires=_needs,
 )
 MODELS = (BAYESIAN,)

@@ -1,10 +1,12 @@
 """What the diffusion models share: their parameters, b-values, and exponential decays."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.solver.base import Array, Parameter
+from bidsapp.models.solver.base import Array, Need, Parameter
 from bidsapp.models.solver.reduced_space import Axis, Family
 
 B_ZERO = 5.0
@@ -15,6 +17,9 @@ D = Parameter("D", "mm2/s", 1e-5, 5e-3, "diffusion coefficient of tissue water")
 F = Parameter("f", "1", 0.0, 1.0, "perfusion fraction")
 DSTAR = Parameter("Dstar", "mm2/s", 3e-3, 0.2, "pseudo-diffusion coefficient of blood")
 ADC = Parameter("ADC", "mm2/s", 0.0, 1e-2, "apparent diffusion coefficient")
+
+NOISE_LEVEL_SHELLS = 5
+"""b-values from which the noise level can be estimated."""
 
 _SCALE = {"D": 2e-4, "Dstar": 3e-3}
 
@@ -50,3 +55,20 @@ def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> ND
             "Use ivim-biexponential, which needs none"
         )
     return zero
+
+
+def line_needs(bvalues: Array, b_min: float, b_max: float) -> Iterator[Need]:
+    """Yield what a straight line through the high b-values requires."""
+    text = f"two b-values from {b_min:g} s/mm2"
+    yield Need(text, bool(within(bvalues, b_min, b_max).sum() >= 2))
+
+
+def mixture_needs(bvalues: Array, b_max: float) -> Iterator[Need]:
+    """Yield what two exponentials, with four parameters, require."""
+    yield Need("four b-values", bool((bvalues <= b_max).sum() >= 4))
+
+
+def noise_needs(bvalues: Array, noise: str) -> Iterator[Need]:
+    """Yield what the estimate of the noise level requires, where the noise is Rician."""
+    if noise == "rician":
+        yield Need("five for the noise level", len(bvalues) >= NOISE_LEVEL_SHELLS)

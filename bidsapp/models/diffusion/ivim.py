@@ -1,6 +1,6 @@
 """Intravoxel incoherent motion (IVIM) by separable least squares: bi-exponential, segmented."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.diffusion import noise
 from bidsapp.models.diffusion.adc import DecayLine, LogLine
-from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, S0, D, F, decay, within
+from bidsapp.models.diffusion.decay import (
+    B_ZERO,
+    DSTAR,
+    S0,
+    D,
+    F,
+    decay,
+    line_needs,
+    mixture_needs,
+    noise_needs,
+    within,
+)
 from bidsapp.models.solver.base import (
     Array,
     Estimate,
     Model,
+    Need,
     Parameter,
     Prepared,
     Status,
@@ -48,6 +60,26 @@ def _prepare_biexponential(
         return _mixture(found, rates, seen)
 
     return Prepared(estimate, used)
+
+
+def _biexponential_needs(
+    *, bvalues: Array, b_max: float = np.inf, noise: str = "gaussian", **_: object
+) -> Iterator[Need]:
+    yield from mixture_needs(bvalues, b_max)
+    yield from noise_needs(bvalues, noise)
+
+
+def _segmented_needs(
+    *,
+    bvalues: Array,
+    b_min: float = 200.0,
+    b_max: float = np.inf,
+    noise: str = "gaussian",
+    **_: object,
+) -> Iterator[Need]:
+    yield from mixture_needs(bvalues, b_max)
+    yield from line_needs(bvalues, b_min, b_max)
+    yield from noise_needs(bvalues, noise)
 
 
 def _prepare_segmented(
@@ -191,6 +223,7 @@ BIEXPONENTIAL = Model(
     doi="10.1148/radiology.168.2.3393671",
     learn=noise.learn_noise,
     fitted=("D", "Dstar"),
+    requires=_biexponential_needs,
 )
 SEGMENTED = Model(
     name="ivim-segmented",
@@ -208,5 +241,6 @@ SEGMENTED = Model(
     doi="10.1016/j.mri.2011.03.004",
     learn=noise.learn_noise,
     fitted=("D", "Dstar"),
+    requires=_segmented_needs,
 )
 MODELS = (BIEXPONENTIAL, SEGMENTED)

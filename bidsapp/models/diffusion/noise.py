@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaincinv, gammaln, hyp1f1
 
 from bidsapp.errors import FitError
-from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, D, decay
+from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, NOISE_LEVEL_SHELLS, D, decay
 from bidsapp.models.solver.base import Array, Estimate, Prepared
 from bidsapp.models.solver.varpro import Solver
 
@@ -187,7 +187,7 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     >>> round(noise_level(noisy, b), 3)
     0.02
     """
-    if len(bvalues) < 5:
+    if len(bvalues) < NOISE_LEVEL_SHELLS:
         raise FitError(
             f"the noise level needs five b-values to be estimated, got {len(bvalues)}; give sigma"
         )

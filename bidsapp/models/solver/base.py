@@ -1,6 +1,6 @@
 """What a model is, and what a fit of a block of voxels returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
@@ -79,6 +79,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a model requires of a design, in words, and whether the design meets it."""
+
+    text: str
+    met: bool
+
+
+@dataclass(frozen=True)
 class Model:
     """One row of the table of models.
 
@@ -114,6 +122,8 @@ class Model:
     fitted
         Names of what a fit keeps besides the values, for models that withhold a parameter which is
         not identifiable; `predict` prefers these to the values of the same name.
+    requires
+        ``requires(**design) -> needs``: what the design must have for the fit to be possible.
     """
 
     name: str
@@ -130,6 +140,11 @@ class Model:
     per_voxel: tuple[str, ...] = ()
     learn: Callable[..., dict[str, Any]] | None = None
     fitted: tuple[str, ...] = ()
+    requires: Callable[..., Iterable[Need]] | None = None
+
+    def needs(self, **design: Any) -> list[Need]:
+        """Return what the model requires of a design (its keyword arguments), met or not."""
+        return list(self.requires(**design)) if self.requires else []
 
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of that name."""

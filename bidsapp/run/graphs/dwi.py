@@ -1,6 +1,5 @@
 """The diffusion branch of a session: motion, ADC, IVIM, registration, lesions."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from bidsapp.bids.records import Diffusion, Session
 from bidsapp.config import Config
 from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.diffusion.decay import B_ZERO
-from bidsapp.models.solver.base import Array
 from bidsapp.models.table import ivim_row
 from bidsapp.run.graphs.distortion import connect_distortion, distortion_problem
 from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
@@ -100,10 +98,10 @@ def noise_gap(config: Config) -> str | None:
 
 def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str | None:
     shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
-    needs = list(_needs(model, shells, config))
-    if all(met for met, _ in needs):
+    needs = model.needs(bvalues=shells, **fit_options(model, config))
+    if all(need.met for need in needs):
         return None
-    wanted = " and ".join(text for _, text in needs)
+    wanted = " and ".join(need.text for need in needs)
     limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
     has = ", ".join(f"{b:g}" for b in shells)
     kind = model.name.partition("-")[2]
@@ -111,22 +109,6 @@ def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str
         f"{lost}: the {kind + ' ' if kind else ''}fit needs {wanted}{limit}; "
         f"the series has {has} s/mm2"
     )
-
-
-def _needs(model: Model, shells: Array, config: Config) -> Iterator[tuple[bool, str]]:
-    """Yield what a fit needs of the b-values, and whether it is there."""
-    used = shells[shells <= config.b_max]
-    parameters = {p.name for p in model.parameters}
-    if model.name == "adc":
-        yield len(used) >= 2, "two b-values"
-    elif "Dstar" in parameters:
-        yield len(used) >= model.free, "four b-values"
-    else:  # f is what the signal at b = 0 has more than the rest
-        yield bool(used.size) and used[0] == 0, "b = 0"
-    if model.name != "adc" and "b_min" in model.options:
-        yield (used >= config.b_min).sum() >= 2, f"two b-values from {config.b_min:g} s/mm2"
-    if config.noise == "rician" or "noise" not in model.options:
-        yield len(shells) >= 5, "five for the noise level"
 
 
 def init_dwi_wf(
