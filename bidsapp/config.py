@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version as installed_version
@@ -53,6 +54,8 @@ class Config:
         The IVIM fit and its range of b-values, s/mm2.
     noise
         What the noise of the diffusion series is taken for.
+    model_options
+        Further options of models, as (name, number).
     dce_model, fit_delay, aif
         The kinetic model, whether the bolus may reach the tissue after the artery, and where the
         arterial input comes from.
@@ -105,6 +108,7 @@ class Config:
     b_min: float = 200.0
     b_max: float = float("inf")
     noise: str = "gaussian"
+    model_options: tuple[tuple[str, float], ...] = ()
     dce_model: str = "extended-tofts"
     fit_delay: bool = False
     aif: str = "roi"
@@ -135,6 +139,19 @@ class Config:
         """Return what changes a result: not where it lies, what is chosen, and how it is run."""
         names = {f.name for f in dataclasses.fields(self)} - _HOW
         return {name: getattr(self, name) for name in sorted(names)}
+
+    def fit_options(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return what was chosen for those options of a model that the command line sets.
+
+        Examples
+        --------
+        >>> here = Path()
+        >>> config = Config(here, here, here, "run", model_options=(("delay", 0.1),))
+        >>> config.fit_options(("delay", "b_min", "weights"))
+        {'b_min': 200.0, 'delay': 0.1}
+        """
+        chosen = vars(self) | dict(self.model_options)
+        return {name: chosen[name] for name in names if name in chosen}
 
     def to_toml(self) -> str:
         """Return the record as TOML; what is None is left out."""

@@ -1,7 +1,9 @@
 """What the user can choose among the models, and what comes of each choice."""
 
 import csv
+import importlib
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,13 +15,13 @@ from bidsapp.cli import options
 from bidsapp.cli.main import main
 from bidsapp.config import Config
 from bidsapp.errors import FitError
-from bidsapp.models import MODELS, DiffusionModel, count_directions
+from bidsapp.models import MODELS, DiffusionModel, count_directions, table
 from bidsapp.models.contrast.aif import parker2006
 from bidsapp.models.kinetics.model_choice import best_model, choose
 from bidsapp.models.table import AUTO, DCE_MODELS, IVIM_MODELS, REPORTED, T1_MODELS, kinetic_rows
 from bidsapp.reports.methods import methods
 from bidsapp.reports.participant.records import read_participant
-from bidsapp.run.graphs.dwi import diffusion_obstacle, ivim_obstacle
+from bidsapp.run.graphs.dwi import diffusion_obstacle, fit_options, ivim_obstacle
 from bidsapp.run.nodes.fitting import FitDiffusion, map_names
 from bidsapp.study.read import read_output
 
@@ -96,9 +98,60 @@ def test_auto_does_not_fit_a_delay(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), str(tmp_path / "o"), "group", "--dce-model", "auto", "--fit-delay"])
     assert ended.value.code == 2
-    assert "--fit-delay needs one --dce-model" in capsys.readouterr().err
-    with pytest.raises(FitError, match="name a model: extended-tofts"):
+    assert "--fit-delay: a delay is not fitted with auto" in capsys.readouterr().err
+    with pytest.raises(FitError, match="choose one of extended-tofts, tofts"):
         kinetic_rows(AUTO, delay=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dose=2"], "no model of this run has the option dose; their options are: delay"),
+        (["sigma=2"], "no model of this run has the option sigma"),
+        (["delay"], "--model-options takes NAME=NUMBER, got delay"),
+        (["delay=late"], "--model-options takes NAME=NUMBER, got delay=late"),
+    ],
+)
+def test_an_option_that_no_chosen_model_has_is_refused(words, message, tmp_path, capsys):
+    """The message names the options that the chosen models have; exit 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), str(tmp_path / "o"), "group", "--model-options", *words])
+    assert ended.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_gets_the_options_it_takes(tmp_path):
+    """Each row takes its own of the further options and of those with a name of their own."""
+    chosen = config(tmp_path, b_min=150.0, model_options=(("delay", 0.1), ("sigma", 3.0)))
+    assert chosen.fit_options(MODELS["patlak"].options) == {"delay": 0.1}
+    assert chosen.fit_options(MODELS["ivim-bayesian"].options)["sigma"] == 3
+    assert chosen.fit_options(MODELS["ivim-bayesian"].options)["b_min"] == 150
+    assert fit_options(MODELS["adc"], chosen).keys() == {"b_max", "noise"} | {"sigma"}
+
+
+def test_every_module_of_a_package_gives_its_rows(tmp_path, monkeypatch):
+    """A new file with MODELS is found; those without are passed over; the order is fixed."""
+    folder = tmp_path / "new_models"
+    folder.mkdir()
+    files = {"__init__": "", "zeta": "MODELS = (5, 6)", "tofts": "MODELS = (1,)", "help": "x = 1"}
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(table._rows(importlib.import_module("new_models"))) == [1, 5, 6]
+
+
+def test_two_models_of_one_name_are_refused():
+    """Names and labels are unique, or the maps of one would overwrite the other's."""
+    row = MODELS["patlak"]
+    with pytest.raises(FitError, match="two models are named 'patlak' or labelled 'other'"):
+        table._by_name([row, replace(row, label="other")])
+
+
+def test_a_model_can_stay_out_of_the_comparison(monkeypatch):
+    """A row with in_auto False can be chosen, but `auto` does not fit it."""
+    alone = replace(MODELS["patlak"], in_auto=False)
+    monkeypatch.setattr(table, "_KINETIC", (alone, MODELS["tofts"]))
+    assert [row.name for row in kinetic_rows(AUTO)] == ["tofts", "extended-tofts"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from bidsapp.cli.folders import (
     check_temporary_folder,
     check_writable,
 )
+from bidsapp.cli.model_options import check_models
 from bidsapp.cli.options import phantom_parser, stats_parser, study_parser
 from bidsapp.config import Config, version
 from bidsapp.errors import (
@@ -137,8 +138,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
     inside = output_dir.relative_to(bids_dir).parts if output_dir.is_relative_to(bids_dir) else ()
     if inside and inside[0].startswith("sub-"):
         parser.error(f"output_dir {output_dir} lies among the raw data of {inside[0]}")
-    if options.fit_delay and options.dce_model == "auto":
-        parser.error("--fit-delay needs one --dce-model: auto compares models without a delay")
+    check_models(parser, options)
     spaces = _output_spaces(parser, options)
     if options.work_dir and work_dir.is_relative_to(bids_dir):
         parser.error(f"--work-dir {work_dir} lies inside bids_dir")
@@ -151,6 +151,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         "participants": tuple(x.removeprefix("sub-") for x in options.participants or ()),
         "sessions": tuple(x.removeprefix("ses-") for x in options.sessions or ()),
         "output_spaces": spaces,
+        "model_options": tuple(sorted(options.model_options.items())),
         "run_id": f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}",
     }
     for folder in given["derivatives"]:

@@ -2,9 +2,9 @@
 
 import os
 from argparse import ArgumentParser, _ArgumentGroup
-from collections.abc import Iterator
 from pathlib import Path
 
+from bidsapp.cli.model_options import add_model, add_model_options
 from bidsapp.cli.types import (
     NamedLabels,
     OneLineParser,
@@ -118,7 +118,7 @@ def _add_selection(made: ArgumentParser) -> None:
 
 def _add_analysis(made: ArgumentParser) -> None:
     group = made.add_argument_group("how to analyse")
-    _add_model(group, "ivim", "fit of the perfusion fraction")
+    add_model(group, "ivim", "fit of the perfusion fraction")
     group.add_argument(
         "--b-min",
         type=positive,
@@ -135,7 +135,7 @@ def _add_analysis(made: ArgumentParser) -> None:
         help="of the diffusion series: rician corrects the noise floor of magnitude images "
         "(five b-values are needed to estimate it)",
     )
-    _add_model(group, "dce", "kinetic model; auto fits all and tells which the data support")
+    add_model(group, "dce", "kinetic model; auto fits all and tells which the data support")
     group.add_argument(
         "--fit-delay",
         action="store_true",
@@ -148,7 +148,8 @@ def _add_analysis(made: ArgumentParser) -> None:
         help="arterial input: of the voxels of label-AIF_mask, of an artery found in the series, "
         "of label-AIF_timeseries.tsv, or a population function",
     )
-    _add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
+    add_model_options(group)
+    add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
     group.add_argument("--t1-tissue", type=relaxation_time, help="s; default: by field strength")
     group.add_argument("--t1-blood", type=relaxation_time, help="s; default: by field strength")
     group.add_argument(
@@ -220,31 +221,6 @@ def _add_motion(group: _ArgumentGroup) -> None:
         "--drop-outliers",
         action="store_true",
         help="leave volumes that the motion table marks as outliers out of means and fits",
-    )
-
-
-class _Models:
-    """The models of one option, read off the table when they are asked for.
-
-    The table's imports would hold up ``--version``.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self._name = f"{kind.upper()}_MODELS"
-
-    def __iter__(self) -> Iterator[str]:
-        from bidsapp.models import table
-
-        return iter(getattr(table, self._name))
-
-
-def _add_model(group: _ArgumentGroup, kind: str, text: str) -> None:
-    group.add_argument(
-        f"--{kind}-model",
-        choices=_Models(kind),
-        default=getattr(Config, f"{kind}_model"),
-        metavar="MODEL",
-        help=f"{text}: %(choices)s; default: %(default)s",
     )
 
 

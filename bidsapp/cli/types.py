@@ -122,6 +122,18 @@ def memory_limit() -> float:
     return round(0.9 * min(limits) / 1024**3, 2)
 
 
+class NamedNumbers(Action):
+    """Collect NAME=NUMBER pairs."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
+        """Add a pair for every word."""
+        pairs = [v.partition("=") for v in values]
+        try:
+            setattr(namespace, self.dest, {name: float(number) for name, _, number in pairs})
+        except ValueError:
+            parser.error(f"{self.option_strings[0]} takes NAME=NUMBER, got {' '.join(values)}")
+
+
 class NamedLabels(Action):
     """Collect NAME=LABEL pairs."""
 

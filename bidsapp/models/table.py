@@ -1,46 +1,80 @@
-"""The table of models: a new model is one function and one row in its module."""
+"""The table of models: every row of a ``MODELS`` in the packages ``diffusion`` and ``kinetics``.
+
+A new model is one module there that ends with ``MODELS = (ROW,)``; nothing else has to change.
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 
 from bidsapp.errors import FitError
+from bidsapp.models import diffusion, kinetics
 from bidsapp.models.contrast import relaxometry
-from bidsapp.models.diffusion import adc as diffusion
-from bidsapp.models.diffusion import bayesian_ivim as bayes
-from bidsapp.models.diffusion import ivim
-from bidsapp.models.kinetics import exchange
-from bidsapp.models.kinetics import tofts as pharmacokinetics
 from bidsapp.models.kinetics.delay import with_delay
 from bidsapp.models.solver.base import Model
 
-_KINETIC = (*pharmacokinetics.MODELS, *exchange.MODELS)
-_ROWS = (
-    *diffusion.MODELS,
-    *ivim.MODELS,
-    *bayes.MODELS,
-    *_KINETIC,
-    *(with_delay(row) for row in _KINETIC),
-    *relaxometry.MODELS,
-)
+_FIRST = ("adc", "ivim", "tofts")
+"""Modules whose models come before those of their package's others, which are in order of name."""
 
-MODELS: dict[str, Model] = {row.name: row for row in _ROWS}
+
+def _rows(package: ModuleType) -> Iterator[Model]:
+    """Yield the rows of every module of a package."""
+    names = [found.name for found in iter_modules(package.__path__)]
+    for name in sorted(names, key=lambda n: (n not in _FIRST, n)):
+        yield from getattr(import_module(f"{package.__name__}.{name}"), "MODELS", ())
+
+
+def _by_name(rows: Iterable[Model]) -> dict[str, Model]:
+    """Return the rows by name.
+
+    Raises
+    ------
+    FitError
+        If two rows share a name, or a label, by which their maps would overwrite each other.
+    """
+    table: dict[str, Model] = {}
+    labels: set[str] = set()
+    for row in rows:
+        if row.name in table or row.label in labels:
+            raise FitError(f"two models are named {row.name!r} or labelled {row.label!r}")
+        table[row.name] = row
+        labels.add(row.label)
+    return table
+
+
+_DIFFUSION = tuple(_rows(diffusion))
+_KINETIC = tuple(_rows(kinetics))
+_DELAYED = tuple(with_delay(row) for row in _KINETIC if "delay" in row.options)
+
+MODELS: dict[str, Model] = _by_name((*_DIFFUSION, *_KINETIC, *_DELAYED, *relaxometry.MODELS))
 """Every model by its name."""
 
 AUTO = "auto"
-"""Every kinetic model is fitted, and which one the data support is told."""
+"""Every kinetic model with `Model.in_auto` is fitted, to find out which the data support."""
 
 REPORTED = "extended-tofts"
 """The kinetic model whose values are tabulated where all are fitted."""
 
+_ADC = "adc"
 _IVIM = "ivim-"
-IVIM_MODELS = tuple(n.removeprefix(_IVIM) for n in MODELS if n.startswith(_IVIM))
-"""What there is to choose for IVIM, under the names that a user types."""
+IVIM_MODELS = tuple(row.name.removeprefix(_IVIM) for row in _DIFFUSION if row.name != _ADC)
+"""Choices of ``--ivim-model``: all diffusion models besides the ADC, which is always fitted."""
 DCE_MODELS = (*(row.name for row in _KINETIC), AUTO)
-"""What there is to choose for a dynamic series."""
+"""Choices of ``--dce-model``."""
 T1_MODELS = tuple(n for n, row in MODELS.items() if "flip_angles" in row.design)
-"""What there is to choose for a T1 map."""
+"""Choices of ``--t1-model``."""
 
 
 def ivim_row(choice: str) -> Model:
-    """Return the row of one of `IVIM_MODELS`."""
-    return MODELS[_IVIM + choice]
+    """Return the row of one of `IVIM_MODELS`.
+
+    Examples
+    --------
+    >>> ivim_row("segmented").name
+    'ivim-segmented'
+    """
+    return MODELS[choice if choice in MODELS else _IVIM + choice]
 
 
 def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:
@@ -56,7 +90,7 @@ def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:
     Raises
     ------
     FitError
-        If a delay is asked of `AUTO`.
+        If a delay is requested of `AUTO`, or of a model that has none.
 
     Examples
     --------
@@ -65,11 +99,33 @@ def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:
     >>> [row.label for row in kinetic_rows("auto")]
     ['tofts', 'patlak', '2cxm', '2cum', 'etofts']
     """
-    if choice != AUTO:
-        return (MODELS[f"{choice}-delay" if delay else choice],)
-    if delay:
+    if not delay:
+        compared = tuple(row for row in _KINETIC if row.in_auto and row.name != REPORTED)
+        return (*compared, MODELS[REPORTED]) if choice == AUTO else (MODELS[choice],)
+    name = f"{choice}-delay"
+    if name not in MODELS:
+        reason = "which compares models at one delay" if choice == AUTO else "which has no delay"
+        able = ", ".join(row.name.removesuffix("-delay") for row in _DELAYED)
+        raise FitError(f"a delay is not fitted with {choice}, {reason}; choose one of {able}")
+    return (MODELS[name],)
+
+
+def check_options(options: Iterable[str], rows: Iterable[Model]) -> None:
+    """Raise an error for an option that none of the rows takes as a number.
+
+    Raises
+    ------
+    FitError
+        It names the options that there are.
+
+    Examples
+    --------
+    >>> check_options(["delay"], kinetic_rows("patlak"))
+    """
+    taken = {name: row.name for row in rows for name in row.numbers}
+    unknown = [name for name in options if name not in taken]
+    if unknown:
+        there = ", ".join(f"{name} ({row})" for name, row in taken.items()) or "none"
         raise FitError(
-            f"a delay is not fitted with {AUTO}, which compares models at one delay; "
-            f"name a model: {', '.join(row.name for row in _KINETIC)}"
+            f"no model of this run has the option {', '.join(unknown)}; their options are: {there}"
         )
-    return (*(row for row in _KINETIC if row.name != REPORTED), MODELS[REPORTED])

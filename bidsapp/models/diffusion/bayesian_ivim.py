@@ -289,6 +289,7 @@ BAYESIAN = Model(
     free=4,
     design=("bvalues",),
     options=("b_min", "b_max", "sigma", "averages", "region", "prior"),
+    numbers=("sigma",),
     per_voxel=("region",),
     prepare=_prepare,
     predict=predict_mixture,

@@ -59,6 +59,7 @@ def with_delay(model: Model) -> Model:
         parameters=(*model.parameters, _DELAY),
         free=model.free + 1,
         options=("delay_range", *(o for o in model.options if o != "delay")),
+        numbers=tuple(n for n in model.numbers if n != "delay"),
         prepare=prepare,
         predict=predict,
         formula=f"{model.formula}, Cp delayed",

@@ -105,7 +105,8 @@ class Model:
     design
         Names of the keyword arguments that it needs.
     options
-        Names of the keyword arguments that it also takes.
+        Names of the keyword arguments that it also takes. Those that are named as an option of the
+        command line (``b_min``, ``b_max``, ``noise``) are passed on from there.
     prepare
         ``prepare(**design) -> Prepared``.
     predict
@@ -122,6 +123,10 @@ class Model:
     fitted
         Names of what a fit keeps besides the values, for models that withhold a parameter which is
         not identifiable; `predict` prefers these to the values of the same name.
+    numbers
+        Options that are one number and that the command line sets by ``--model-options``.
+    in_auto
+        Whether ``--dce-model auto`` fits the model too, to compare it with the others.
     requires
         ``requires(**design) -> needs``: what the design must have for the fit to be possible.
     """
@@ -141,6 +146,8 @@ class Model:
     learn: Callable[..., dict[str, Any]] | None = None
     fitted: tuple[str, ...] = ()
     requires: Callable[..., Iterable[Need]] | None = None
+    numbers: tuple[str, ...] = ()
+    in_auto: bool = True
 
     def needs(self, **design: Any) -> list[Need]:
         """Return what the model requires of a design (its keyword arguments), met or not."""

@@ -10,6 +10,7 @@ from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Model
 
 _ONE_NUMBER = ("repetition_time", "b_min", "b_max", "sigma", "delay")
+"""Arguments that are one number in every model; further ones are in `Model.numbers`."""
 _OF_SAMPLES = ("weights", "averages")
 _NEVER_NEGATIVE = ("bvalues", "weights")
 
@@ -68,11 +69,16 @@ def by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -> bool:
 
 def _of_samples(row: Model, name: str) -> bool:
     """Tell whether an argument holds something for each sample."""
-    return name in _OF_SAMPLES or (name in row.design and name not in _ONE_NUMBER)
+    return name in _OF_SAMPLES or (name in row.design and not _is_one_number(row, name))
+
+
+def _is_one_number(row: Model, name: str) -> bool:
+    """Tell whether an argument is one number for all voxels and samples."""
+    return name in _ONE_NUMBER or name in row.numbers
 
 
 def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], samples: int) -> Any:
-    if name in _ONE_NUMBER:
+    if _is_one_number(row, name):
         return _one_number(name, value)
     if _of_samples(row, name):
         return _of_each_sample(name, real(name, value).astype(float), shape, samples)

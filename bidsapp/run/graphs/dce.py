@@ -305,6 +305,8 @@ def _connect_fit(
     node.inputs.n_jobs = threads
     node.inputs.aicc = config.dce_model == AUTO
     node.inputs.times = list(series.times)
+    options = config.fit_options(model.options)
+    node.inputs.options = options
     workflow.connect(*concentration, node, "in_file")
     workflow.connect(arterial, "out_file", node, "arterial")
     if aligned.mask:
@@ -314,12 +316,13 @@ def _connect_fit(
         **relaxation(series, config),
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
+        **options,
     } | left_out(config)
     if uses_t1_map(session, config):
         settings["t1_tissue"] = f"map from several flip angles, {config.t1_model}"
     if session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
-    design = {"arterial": (arterial, "out_file")}
+    design = {"arterial": (arterial, "out_file"), "options": options}
     tabulated = model is kinetic_rows(config.dce_model, delay=config.fit_delay)[-1]
     maps = whole_maps(workflow, node, aligned, session)
     return Fitted(node, maps, model, "perf", series.image, settings, design, tabulated=tabulated)

@@ -45,10 +45,8 @@ def fit_options(model: Model, config: Config) -> dict[str, Any]:
     >>> fit_options(MODELS["adc"], config)
     {'b_max': 1000.0, 'noise': 'gaussian'}
     """
-    asked: dict[str, Any] = {"b_max": config.b_max, "noise": config.noise}
-    if model.name != "adc":
-        asked["b_min"] = config.b_min
-    return {k: v for k, v in asked.items() if k in model.options}
+    own = [name for name in model.options if model.name != "adc" or name != "b_min"]
+    return config.fit_options(own)
 
 
 def diffusion_obstacle(series: Diffusion, config: Config) -> str | None:

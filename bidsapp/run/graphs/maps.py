@@ -266,13 +266,13 @@ def _connect_curves(
     curves = pe.Node(LesionCurves(), name="curves")
     curves.inputs.lesions = statistics.inputs.lesions
     curves.inputs.model = fitted.model.name
+    curves.inputs.options = fitted.design["options"]
     arterial = fitted.design.get("arterial")
     if arterial:
         workflow.connect(*arterial, curves, "arterial")
     else:
         workflow.connect(fitted.node, "learnt", curves, "learnt")
         curves.inputs.bvalues = fitted.design["bvalues"]
-        curves.inputs.options = fitted.design["options"]
     workflow.connect(*series, curves, "series")
     if aligned.to_t1w and analysis_space(session, aligned.series, config) == "T1w":
         workflow.connect(*aligned.to_t1w, curves, "to_series")

@@ -54,6 +54,7 @@ class _FitInput(BaseInterfaceInputSpec):
     mask = File(exists=True, desc="voxels to fit; all without one")
     motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
     model = traits.Str(mandatory=True, desc="name of the model")
+    options = traits.Dict(desc="options of the model")
     aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
     n_jobs = traits.Int(1, usedefault=True, nohash=True, desc="processes")
 
@@ -105,7 +106,6 @@ def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
 class _FitDiffusionInput(_FitInput):
     bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
     bvectors = File(exists=True, desc="FSL's .bvec")
-    options = traits.Dict(desc="options of the model")
     regions = File(exists=True, desc="labels; each has a prior of its own")
 
 
@@ -171,6 +171,7 @@ class FitKinetics(SimpleInterface):
             plasma=read_column(self.inputs.arterial, "plasma"),
             weights=self._weights(data.shape[3]),
             n_jobs=self.inputs.n_jobs,
+            **(self.inputs.options or {}),
         )
         self._results.update(save_fit(found, image, Path(runtime.cwd), aicc=self.inputs.aicc))
         return runtime

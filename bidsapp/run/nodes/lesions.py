@@ -182,14 +182,14 @@ class LesionCurves(SimpleInterface):
 
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""
-        motion = self.inputs.motion
+        motion, options = self.inputs.motion, self.inputs.options or {}
         kept = believed(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
         if self.inputs.arterial:
             seconds = read_column(self.inputs.arterial, "time")
             plasma = read_column(self.inputs.arterial, "plasma")
-            design = {"time": seconds / 60, "plasma": plasma}
+            design = {"time": seconds / 60, "plasma": plasma} | options
             return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
         bvalues = np.array(self.inputs.bvalues)[kept]
         shells, combined = combine_directions(data[..., kept], bvalues)
         design = {"bvalues": shells, "averages": count_directions(bvalues)}
-        return "bvalue", shells, combined, design | (self.inputs.options or {})
+        return "bvalue", shells, combined, design | options
