@@ -10,11 +10,11 @@ from bidsapp.models.contrast.aif import (
     POPULATION,
     arrival_time,
     bolus_arrival,
+    fit_arrival,
     georgiou2019,
     parker2006,
-    placed,
 )
-from bidsapp.models.contrast.artery import arterial_in, find_artery
+from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import Spgr, measured_input, population_input
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 
@@ -90,7 +90,7 @@ def test_a_population_function_is_placed_between_the_frames(step, arrival, seed,
     time = np.arange(0, 300, step) / 60
     blood = parker2006(time, arrival / 60)
     noise = np.random.default_rng(seed).normal(0, blood.max() / cnr, len(time))
-    found = 60 * placed(parker2006, blood + noise, time)
+    found = 60 * fit_arrival(parker2006, blood + noise, time)
     assert found == pytest.approx(arrival, abs={10: 3.0, 20: 1.5, 50: 0.6}[cnr])
 
 
@@ -140,7 +140,7 @@ def test_an_even_region_is_taken_almost_whole(noise):
     rng = np.random.default_rng(1)
     blood = parker2006(TIME, 0.51)
     signal = signal_of(blood) + rng.normal(0, noise, (60, 60))
-    taken = arterial_in(signal, TIME, **SETTING)
+    taken = select_arterial_voxels(signal, TIME, **SETTING)
     found = measured_input(signal[taken].mean(axis=0), TIME, haematocrit=0.42, **SETTING)
     assert taken.mean() > (0.4 if noise == 0.5 else 0.9)
     assert found.blood.max() == pytest.approx(blood.max(), rel=0.04)
@@ -157,25 +157,25 @@ def test_partial_volume_late_and_unphysical_voxels_are_left_out():
         np.where(blood > 3, 10 * artery, artery),
         np.full_like(artery, np.nan),
     ]
-    assert np.flatnonzero(arterial_in(region, TIME, **SETTING)).tolist() == [0, 1, 2, 3]
+    assert np.flatnonzero(select_arterial_voxels(region, TIME, **SETTING)).tolist() == [0, 1, 2, 3]
 
 
 def test_a_region_of_one_voxel_is_that_voxel():
     """There is nothing to choose from, and no reason to refuse."""
-    assert arterial_in([signal_of(parker2006(TIME, 0.51))], TIME, **SETTING).all()
+    assert select_arterial_voxels([signal_of(parker2006(TIME, 0.51))], TIME, **SETTING).all()
 
 
 def test_a_region_beyond_physics_is_refused():
     """The message says of how many voxels, and what to check."""
     signal = np.where(TIME > 0.5, 1e6, 10.0)[None].repeat(4, axis=0)
     with pytest.raises(FitError, match=r"none of the 4 voxels.*AIF mask.*--t1-blood"):
-        arterial_in(signal, TIME, **SETTING)
+        select_arterial_voxels(signal, TIME, **SETTING)
 
 
 def test_a_region_without_a_signal_is_refused():
     """Voxels outside the series, all missing, are said to be that."""
     with pytest.raises(FitError, match="none of the 2 voxels of the artery has a finite signal"):
-        arterial_in(np.full((2, 60), np.nan), TIME, **SETTING)
+        select_arterial_voxels(np.full((2, 60), np.nan), TIME, **SETTING)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05])

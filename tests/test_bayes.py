@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bidsapp.models import Status, fit
-from bidsapp.models.diffusion.bayesian_ivim import Prior, learn
+from bidsapp.models.diffusion.bayesian_ivim import Prior, learn_prior
 
 BVALUES = np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0])
 STUDY = np.array([0, 200, 400, 600, 800, 1000.0])
@@ -30,7 +30,7 @@ def test_the_prior_is_the_population():
     """Mean and spread of a population are learnt from noisy voxels, without the noise's spread."""
     rng = np.random.default_rng(1)
     signal = signals(tissue(3000, rng), BVALUES, rng)
-    prior = learn(signal, bvalues=BVALUES, sigma=SIGMA)["prior"][0]
+    prior = learn_prior(signal, bvalues=BVALUES, sigma=SIGMA)["prior"][0]
     spread = np.sqrt(np.diag(prior.covariance))
     assert prior.mean[0] == pytest.approx(0.1, abs=0.006)
     assert np.exp(prior.mean[1]) == pytest.approx(1e-3, rel=0.03)

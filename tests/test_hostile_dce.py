@@ -5,7 +5,7 @@ import pytest
 from hostile import ARTERY, SECONDS, dynamic, raw, rewrite, roi, run, write_study
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif_checks import input_doubts
+from bidsapp.models.contrast.aif_checks import check_arterial_input
 from bidsapp.models.contrast.enhancement import (
     Spgr,
     enhancing_curve,
@@ -25,7 +25,7 @@ def artery_of(series):
 
 
 def doubts(series):
-    return input_doubts(artery_of(series).blood, TIME, head_course(series))
+    return check_arterial_input(artery_of(series).blood, TIME, head_course(series))
 
 
 NO_BASELINE = {

@@ -17,7 +17,7 @@ from bidsapp.config import Config
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, DiffusionModel, count_directions, table
 from bidsapp.models.contrast.aif import parker2006
-from bidsapp.models.kinetics.model_choice import best_model, choose
+from bidsapp.models.kinetics.model_choice import best_model, compare_models
 from bidsapp.models.table import AUTO, DCE_MODELS, IVIM_MODELS, REPORTED, T1_MODELS, kinetic_rows
 from bidsapp.reports.methods import methods
 from bidsapp.reports.participant.records import read_participant
@@ -253,7 +253,7 @@ def test_each_lesion_has_a_prior_of_its_own(tmp_path, monkeypatch):
 def test_the_verdict_is_that_of_a_calculation_by_hand():
     """Sums, differences, weights of the mean and preferences over the voxels that all fitted."""
     criterion = [[-100, -90, -80, np.nan], [-110, -80, -85, -70], [-94, -95, -75, -60]]
-    found = choose(criterion)
+    found = compare_models(criterion)
     assert found.compared == 3
     np.testing.assert_allclose(found.total, [-270, -275, -264])
     np.testing.assert_allclose(found.delta, [5, 0, 11])
@@ -266,7 +266,7 @@ def test_the_verdict_is_that_of_a_calculation_by_hand():
 
 def test_without_a_voxel_there_is_no_verdict():
     """Where no voxel was fitted by all, nothing is compared and nothing is best."""
-    found = choose([[np.nan, -1.0], [-2.0, np.nan]])
+    found = compare_models([[np.nan, -1.0], [-2.0, np.nan]])
     assert found.compared == 0
     assert found.verdicts == ["n/a", "n/a"]
     assert np.isnan(found.total).all()

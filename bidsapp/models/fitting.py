@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.result import Fit
 from bidsapp.models.solver.base import Array, Model, Prepared, Status, Values
-from bidsapp.models.solver.design import by_voxel, check_counts, check_design, real
+from bidsapp.models.solver.design import as_real_array, check_counts, check_design, varies_by_voxel
 from bidsapp.models.solver.parallel import empty, for_each, shared_empty
 from bidsapp.models.table import MODELS
 
@@ -64,7 +64,7 @@ def fit(
     0.0008
     """
     row = _row(model)
-    data = real("the signal", signal)
+    data = as_real_array("the signal", signal)
     if not data.ndim:
         raise FitError("the signal is one number; its last axis must hold the samples")
     check_counts(chunk=chunk, n_jobs=n_jobs)
@@ -75,7 +75,7 @@ def fit(
         checked |= row.learn(voxels, **checked)
     single = {k: checked[k].ravel() for k in row.per_voxel if np.ndim(checked.get(k, 0))}
     maps = _Maps(row, len(voxels), empty if n_jobs == 1 else shared_empty)
-    for members, shared in _designs(row, checked, len(voxels)):
+    for members, shared in _group_by_design(row, checked, len(voxels)):
         prepared = row.prepare(**shared)
         maps.samples = int(prepared.used.sum())
         if maps.samples < row.free:
@@ -89,7 +89,7 @@ def fit(
             own = {k: v[part] for k, v in single.items()}
             maps.put(part, prepared, voxels[part], own, shared.get("weights"))
 
-        for_each(run, list(_parts(members, chunk)), n_jobs)
+        for_each(run, list(_chunks(members, chunk)), n_jobs)
     return maps.fit(shape, checked)
 
 
@@ -115,13 +115,13 @@ def fit_masked(model: str | Model, signal: ArrayLike, mask: ArrayLike | None, **
     >>> maps.values["ADC"].round(6)
     array([0.001,   nan])
     """
-    row, data = _row(model), real("the signal", signal)
+    row, data = _row(model), as_real_array("the signal", signal)
     if mask is None:
         return fit(row, data, **design)
     inside = np.asarray(mask, bool)
     if inside.shape != data.shape[:-1]:
         raise FitError(f"the mask has shape {inside.shape}, the data {data.shape[:-1]}")
-    maps = {k: np.asarray(v) for k, v in design.items() if by_voxel(row, k, v, inside.shape)}
+    maps = {k: np.asarray(v) for k, v in design.items() if varies_by_voxel(row, k, v, inside.shape)}
     found = fit(row, data[inside], **design | {k: v[inside] for k, v in maps.items()})
     return replace(
         found,
@@ -143,7 +143,7 @@ def _row(model: str | Model) -> Model:
     return MODELS[model]
 
 
-def _designs(
+def _group_by_design(
     row: Model, design: dict[str, Any], count: int
 ) -> Iterator[tuple[Selector, dict[str, Any]]]:
     """Yield the voxels that share a design, and that design."""
@@ -160,7 +160,7 @@ def _designs(
         yield members, shared | dict(zip(varying, np.split(values, len(varying)), strict=True))
 
 
-def _parts(members: Selector, chunk: int) -> Iterator[Selector]:
+def _chunks(members: Selector, chunk: int) -> Iterator[Selector]:
     """Yield the selection in chunks."""
     if isinstance(members, slice):
         for i in range(members.start, members.stop, chunk):
@@ -197,13 +197,13 @@ class _Maps:
     ) -> None:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
-        spoken = block if prepared.used.all() else block[:, prepared.used]
-        total = np.einsum("vn,vn->v", spoken, spoken)
+        used = block if prepared.used.all() else block[:, prepared.used]
+        total = np.einsum("vn,vn->v", used, used)
         usable = np.isfinite(total) & (total > 0)
         for value in single.values():
             usable &= np.isfinite(value)
         if not usable.all():
-            block, spoken = block[usable], spoken[usable]
+            block, used = block[usable], used[usable]
             single = {k: v[usable] for k, v in single.items()}
         if not len(block):
             return
@@ -214,11 +214,11 @@ class _Maps:
             (self._values, found.values),
             (self._stderr, found.stderr),
             (self._fitted, found.fitted),
-            (self._goodness, _goodness(spoken, cost, share)),
+            (self._goodness, _goodness(used, cost, share)),
         ):
             for name, array in source.items():
-                _scatter(target[name], part, usable, array)
-        _scatter(self._status, part, usable, found.status)
+                _write_usable(target[name], part, usable, array)
+        _write_usable(self._status, part, usable, found.status)
 
     def fit(self, shape: tuple[int, ...], design: dict[str, Any]) -> Fit:
         """Return the maps in their shape."""
@@ -248,7 +248,7 @@ def _goodness(signal: Array, cost: Array, weights: Array | None) -> Values:
     return {"rmse": np.sqrt(cost / size), "rsquared": 1 - cost / varied}
 
 
-def _scatter(
+def _write_usable(
     target: NDArray[Any], part: Selector, usable: NDArray[np.bool_], values: NDArray[Any]
 ) -> None:
     """Write the values of the usable voxels of a part."""

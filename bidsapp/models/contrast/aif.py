@@ -9,15 +9,15 @@ from scipy.special import gammaln
 from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Array
 
-_RISEN = 0.7
+_RISE_SHARE = 0.7
 """Share of the rise that the fitted line covers: beyond it, a bolus bends over."""
 _CLEAR = 2.5
 """A bolus rises, smoothed, by more than this many standard deviations of the noise."""
 _STEP = 0.05
 """Between the bends that are tried, in frames."""
-_SEARCHED = 3.0
+_FRAMES_BEFORE_BEND = 3.0
 """How far before the bend a population function is tried, in frames."""
-_LEAST = 0.2
+_SHORTEST_RANGE = 0.2
 """The shortest range of arrivals that is tried, min."""
 
 
@@ -150,7 +150,7 @@ def plasma_from_blood(blood: ArrayLike, haematocrit: float) -> Array:
     return result
 
 
-def smoothed(curve: ArrayLike) -> Array:
+def smooth(curve: ArrayLike) -> Array:
     """Return curves smoothed over three frames by the weights 1, 2, 1.
 
     Parameters
@@ -163,7 +163,7 @@ def smoothed(curve: ArrayLike) -> Array:
 
     Examples
     --------
-    >>> smoothed([0, 0, 4, 0, 0])
+    >>> smooth([0, 0, 4, 0, 0])
     array([0., 1., 2., 1., 0.])
     """
     y = np.asarray(curve, float)
@@ -172,7 +172,7 @@ def smoothed(curve: ArrayLike) -> Array:
     return result
 
 
-def risen(curve: ArrayLike) -> int:
+def rise_frame(curve: ArrayLike) -> int:
     """Return the frame at which a curve, smoothed, has first risen by seven tenths.
 
     Parameters
@@ -191,26 +191,26 @@ def risen(curve: ArrayLike) -> int:
 
     Examples
     --------
-    >>> risen([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5])
+    >>> rise_frame([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5])
     6
     """
     y = np.asarray(curve, float)
     if not np.isfinite(y).all():
         raise FitError("the bolus cannot be found: the curve holds values that are not finite")
-    smooth = smoothed(y)
-    before = smooth[: int(np.argmax(smooth)) + 1]
+    course = smooth(y)
+    before = course[: int(np.argmax(course)) + 1]
     low = before.min()
-    return int(np.argmax(before >= low + _RISEN * (before[-1] - low)))
+    return int(np.argmax(before >= low + _RISE_SHARE * (before[-1] - low)))
 
 
-def _knee(curve: ArrayLike) -> tuple[float, int]:
+def _fit_knee(curve: ArrayLike) -> tuple[float, int]:
     """Return where a line that is flat, then rises, bends (in frames), and the frame it ends at."""
     y = np.asarray(curve, float)
-    end = risen(y)
+    end = rise_frame(y)
     if end >= 2:
         bends = np.arange(_STEP, end - _STEP / 2, _STEP)
         ramps = np.maximum(np.arange(end + 1) - bends[:, None], 0)
-        bend = float(bends[np.argmin(_residual(ramps, y[: end + 1]))])
+        bend = float(bends[np.argmin(_least_residual(ramps, y[: end + 1]))])
         if _is_clear(y, int(bend) + 1, end):
             return bend, end
     raise FitError(
@@ -225,11 +225,11 @@ def _is_clear(curve: Array, start: int, end: int) -> bool:
     rest, after = curve[:start], curve[end:]
     steps = np.diff(curve)
     noise = max(rest.std(), np.median(np.abs(steps - np.median(steps))) * 1.4826 / np.sqrt(2))
-    height = smoothed(curve).max() - rest.mean()
+    height = smooth(curve).max() - rest.mean()
     return bool(height > _CLEAR * noise and after.mean() > rest.mean())
 
 
-def _residual(shapes: Array, curve: Array) -> Array:
+def _least_residual(shapes: Array, curve: Array) -> Array:
     """Return the least sum of squares of ``a + b shape - curve``, b not negative, of each shape."""
     x = shapes - shapes.mean(axis=-1, keepdims=True)
     y = curve - curve.mean()
@@ -273,7 +273,7 @@ def bolus_arrival(curve: ArrayLike) -> int:
     >>> bolus_arrival([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5])
     4
     """
-    bend, end = _knee(curve)
+    bend, end = _fit_knee(curve)
     frames = int(np.floor(max(bend - (end - bend) / 4, 0))) + 1
     return frames - 1 if frames >= 3 else frames
 
@@ -310,10 +310,10 @@ def arrival_time(curve: ArrayLike, time: ArrayLike) -> float:
     4.4
     """
     moments = np.asarray(time, float)
-    return float(np.interp(_knee(curve)[0], np.arange(len(moments)), moments))
+    return float(np.interp(_fit_knee(curve)[0], np.arange(len(moments)), moments))
 
 
-def placed(
+def fit_arrival(
     shape: Callable[[Array, float], Array],
     curve: ArrayLike,
     time: ArrayLike,
@@ -354,14 +354,14 @@ def placed(
     Examples
     --------
     >>> time = np.arange(40) * 5.2 / 60
-    >>> round(placed(parker2006, 3 + 10 * parker2006(time, 0.61), time), 2)
+    >>> round(fit_arrival(parker2006, 3 + 10 * parker2006(time, 0.61), time), 2)
     0.61
     """
     y, moments = np.asarray(curve, float), np.asarray(time, float)
-    bend, end = (baseline_frames, risen(y)) if baseline_frames else _knee(y)
+    bend, end = (baseline_frames, rise_frame(y)) if baseline_frames else _fit_knee(y)
     seen = slice(0, max(end, baseline_frames) + 2)
     frames = np.arange(len(moments))
-    first, last = np.interp([bend - _SEARCHED, max(end, bend + 1)], frames, moments)
-    arrivals = np.arange(min(first, last - _LEAST), last, 0.1 / 60)
+    first, last = np.interp([bend - _FRAMES_BEFORE_BEND, max(end, bend + 1)], frames, moments)
+    arrivals = np.arange(min(first, last - _SHORTEST_RANGE), last, 0.1 / 60)
     shapes = np.stack([shape(moments[seen], float(a)) for a in arrivals])
-    return float(arrivals[np.argmin(_residual(shapes, y[seen]))])
+    return float(arrivals[np.argmin(_least_residual(shapes, y[seen]))])

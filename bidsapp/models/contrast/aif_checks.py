@@ -20,7 +20,7 @@ _DROP = -0.05
 """Concentration after the arrival that noise does not explain, mM; a lost signal gives -0.13."""
 
 
-def input_doubts(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[str]:
+def check_arterial_input(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[str]:
     """Return in words what is odd about a measured arterial input.
 
     Parameters
@@ -40,16 +40,16 @@ def input_doubts(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[s
     >>> time = np.arange(12) / 12
     >>> sharp = np.array([0, 0, 0, 0, 6, 4, 2, 1.5, 1.4, 1.3, 1.2, 1.1])
     >>> tissue = np.array([0, 0, 0, 0, 1, 2, 3, 3.4, 3.6, 3.5, 3.4, 3.3])
-    >>> input_doubts(sharp, time, tissue)
+    >>> check_arterial_input(sharp, time, tissue)
     []
-    >>> input_doubts(sharp / 20, time, tissue)
+    >>> check_arterial_input(sharp / 20, time, tissue)
     ['its peak is 0.3 mM, an artery has 1 mM or more: a vein, or half a voxel of tissue?']
     """
     curve, moments = np.asarray(blood, float), np.asarray(time, float)
-    return list(_doubts(curve, moments, np.asarray(tissue, float)))
+    return list(_implausibilities(curve, moments, np.asarray(tissue, float)))
 
 
-def _doubts(blood: Array, time: Array, tissue: Array) -> Iterator[str]:
+def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]:
     peak = float(blood.max())
     if peak < _LOWEST:
         yield (

@@ -5,8 +5,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import risen, smoothed
-from bidsapp.models.contrast.enhancement import Spgr, baseline_of, enhancing_curve, to_concentration
+from bidsapp.models.contrast.aif import rise_frame, smooth
+from bidsapp.models.contrast.enhancement import (
+    Spgr,
+    count_baseline_frames,
+    enhancing_curve,
+    to_concentration,
+)
 from bidsapp.models.solver.base import Array
 
 Mask = NDArray[np.bool_]
@@ -33,7 +38,7 @@ ROI_RULE = (
     f"standard errors of a voxel's, and reaches half its peak no later than {EARLY * 60:g} s after "
     f"the earliest twentieth of these; or the {FEWEST} highest, if those are fewer."
 )
-"""What `arterial_in` does, in words."""
+"""What `select_arterial_voxels` does, in words."""
 
 AUTO_RULE = (
     f"Of the voxels that are {_DARK:g} to {_BRIGHT:g} times as bright before the bolus as the "
@@ -46,19 +51,21 @@ AUTO_RULE = (
 """What `find_artery` does, in words."""
 
 
-def _pass_of(course: Array, time: Array, frames: int) -> slice:
+def _first_pass_frames(course: Array, time: Array, frames: int) -> slice:
     """Return the frames of the first pass: from the baseline to some time after the rise."""
-    last = int(np.searchsorted(time, time[risen(course)] + FIRST_PASS))
+    last = int(np.searchsorted(time, time[rise_frame(course)] + FIRST_PASS))
     return slice(frames, max(last, frames + FEWEST))
 
 
-def _first_pass(signal: Array, time: Array, frames: int, seen: slice) -> tuple[Array, Array, float]:
+def _measure_first_pass(
+    signal: Array, time: Array, frames: int, seen: slice
+) -> tuple[Array, Array, float]:
     """Return the rise of each voxel's signal in the first pass, when half of it, and its error.
 
     The rise is a mean over the same frames for all, those where the top tenth is above half its
     peak: a voxel's highest frame would be its noise as much as its blood.
     """
-    rise = smoothed(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
+    rise = smooth(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
     half = rise[:, seen].max(axis=1) / 2
     up = np.argmax(rise[:, seen] >= half[:, None], axis=1) + seen.start
     rows, before = np.arange(len(rise)), np.maximum(up - 1, 0)
@@ -79,7 +86,7 @@ def _is_early(half: Array, among: Mask) -> Mask:
     return result
 
 
-def arterial_in(
+def select_arterial_voxels(
     signal: ArrayLike,
     time: ArrayLike,
     *,
@@ -123,7 +130,7 @@ def arterial_in(
     >>> time = np.arange(40) * 5.2 / 60
     >>> course = np.exp(-((time - 0.7) / 0.1) ** 2) + 0.2 * (time > 0.7)
     >>> signal = 100 + np.outer([300, 300, 300, 100], course)
-    >>> arterial_in(signal, time, t1_blood=1.65, spgr=Spgr(0.004, 0.26, 4.5))
+    >>> select_arterial_voxels(signal, time, t1_blood=1.65, spgr=Spgr(0.004, 0.26, 4.5))
     array([ True,  True,  True, False])
     """
     voxels, moments = np.asarray(signal, float), np.asarray(time, float)
@@ -131,8 +138,8 @@ def arterial_in(
     if not usable.any():
         raise FitError(f"none of the {len(voxels)} voxels of the artery has a finite signal")
     course = voxels[usable].mean(axis=0)
-    frames = baseline_of(course, baseline_frames)
-    seen = _pass_of(course, moments, frames)
+    frames = count_baseline_frames(course, baseline_frames)
+    seen = _first_pass_frames(course, moments, frames)
     means = np.stack([voxels[:, :frames].mean(axis=1), voxels[:, seen].mean(axis=1)], axis=1)
     blood = to_concentration(means, 1, t1_blood, spgr)[:, 1]
     usable &= np.isfinite(blood)
@@ -143,13 +150,13 @@ def arterial_in(
             f"({t1_blood:g} s)"
         )
     taken = usable.copy()
-    taken[usable] = _purest(voxels[usable], moments, frames, seen)
+    taken[usable] = _select_purest(voxels[usable], moments, frames, seen)
     return taken
 
 
-def _purest(signal: Array, time: Array, frames: int, seen: slice) -> Mask:
+def _select_purest(signal: Array, time: Array, frames: int, seen: slice) -> Mask:
     """Apply `ROI_RULE` to physical signals (V, N)."""
-    height, half, error = _first_pass(signal, time, frames, seen)
+    height, half, error = _measure_first_pass(signal, time, frames, seen)
     few = max(FEWEST, int(np.ceil(0.05 * len(signal))))
     order = np.argsort(-height, kind="stable")
     high: Mask = height >= SHARE * height[order[:few]].mean() - 3 * error
@@ -212,28 +219,28 @@ def find_artery(
     """
     series, moments = np.asarray(signal), np.asarray(time, float)
     course = enhancing_curve(series)
-    frames = baseline_of(course, baseline_frames)
-    seen = _pass_of(course, moments, frames)
-    place = _rising(series, frames, seen)
-    blood = to_concentration(smoothed(series[place]), frames, t1_blood, spgr)
-    like = _like_an_artery(blood, seen)
-    _, half, _ = _first_pass(series[place], moments, frames, seen)
+    frames = count_baseline_frames(course, baseline_frames)
+    seen = _first_pass_frames(course, moments, frames)
+    place = _select_rising(series, frames, seen)
+    blood = to_concentration(smooth(series[place]), frames, t1_blood, spgr)
+    like = _resembles_artery(blood, seen)
+    _, half, _ = _measure_first_pass(series[place], moments, frames, seen)
     if like.any():
         like &= _is_early(half, like)
     where = np.zeros(series.shape[:-1], bool)
     where[place] = like
-    where = _clusters(where)
+    where = _keep_clusters(where)
     if not where.any():
         raise FitError(
             f"no artery was found: of {place.sum()} voxels that rise most in the first pass, "
             f"{like.sum()} are like an artery, and no {FEWEST} of these touch; draw an AIF mask "
             "(--aif roi) or choose a population function (--aif parker2006)"
         )
-    where[where] = _purest(series[where], moments, frames, seen)
+    where[where] = _select_purest(series[where], moments, frames, seen)
     return where
 
 
-def _rising(series: Array, frames: int, seen: slice) -> Mask:
+def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
     """Return the voxels, neither dark nor bright at rest, that rise most in the first pass."""
     rest = series[..., :frames].mean(axis=-1)
     rise = series[..., seen].mean(axis=-1) - rest
@@ -247,7 +254,7 @@ def _rising(series: Array, frames: int, seen: slice) -> Mask:
     return result
 
 
-def _like_an_artery(blood: Array, seen: slice) -> Mask:
+def _resembles_artery(blood: Array, seen: slice) -> Mask:
     """Tell which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
     peak = np.nan_to_num(blood[:, seen]).max(axis=1)
@@ -257,7 +264,7 @@ def _like_an_artery(blood: Array, seen: slice) -> Mask:
     return like
 
 
-def _clusters(mask: Mask) -> Mask:
+def _keep_clusters(mask: Mask) -> Mask:
     """Return the voxels that touch enough others, at faces, edges or corners."""
     labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.bincount(labels.ravel())

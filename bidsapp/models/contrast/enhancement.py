@@ -9,7 +9,7 @@ from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import (
     POPULATION,
     bolus_arrival,
-    placed,
+    fit_arrival,
     plasma_from_blood,
 )
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
@@ -128,7 +128,7 @@ def head_course(signal: ArrayLike) -> Array:
     return course
 
 
-def baseline_of(curve: Array, given: int) -> int:
+def count_baseline_frames(curve: Array, given: int) -> int:
     """Return the frames before the bolus: those given, if the series has more, or those found.
 
     Parameters
@@ -144,7 +144,7 @@ def baseline_of(curve: Array, given: int) -> int:
 
     Examples
     --------
-    >>> baseline_of(np.array([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5]), 3)
+    >>> count_baseline_frames(np.array([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5]), 3)
     3
     """
     if given >= len(curve):
@@ -197,7 +197,7 @@ def measured_input(
     3
     """
     signal = np.asarray(artery, float)
-    frames = baseline_of(signal, baseline_frames)
+    frames = count_baseline_frames(signal, baseline_frames)
     blood = to_concentration(signal, frames, t1_blood, spgr)
     if not np.isfinite(blood).all():
         bad = np.flatnonzero(~np.isfinite(blood)).tolist()
@@ -248,7 +248,7 @@ def population_input(
     Notes
     -----
     The signal that the function would give in pure blood, shifted and scaled, is fitted to the
-    rise of the curve: see `bidsapp.models.contrast.aif.placed`.
+    rise of the curve: see `bidsapp.models.contrast.aif.fit_arrival`.
 
     References
     ----------
@@ -270,6 +270,6 @@ def population_input(
         r1 = contrast_r1(function(at, arrival), t1_blood, spgr.relaxivity)
         return spgr_signal(r1, spgr.repetition_time, spgr.flip_angle)
 
-    frames = baseline_of(measured, baseline_frames)
-    blood = function(moments, placed(shape, measured, moments, baseline_frames))
+    frames = count_baseline_frames(measured, baseline_frames)
+    blood = function(moments, fit_arrival(shape, measured, moments, baseline_frames))
     return ArterialInput(moments, blood, plasma_from_blood(blood, haematocrit), frames)

@@ -64,15 +64,17 @@ def _prepare_vfa(
     With one B1 for all voxels the shared solver does it. A B1 for each makes a curve for each,
     evaluated at the true angles.
     """
-    _check(flip_angles, repetition_time, b1)
+    _check_design(flip_angles, repetition_time, b1)
     solver = _solver(flip_angles * (1.0 if b1 is None else b1), repetition_time)
 
     def estimate(signal: Array, b1: Array | None = None) -> Estimate:
         if b1 is not None:
-            return _estimate_each(signal, _angles(flip_angles, b1), repetition_time)
+            return _estimate_each(signal, _actual_angles(flip_angles, b1), repetition_time)
         found = solver.solve(signal)
         m0_variance, r1_variance = found.covariance[1, 1], found.covariance[3, 3]
-        return _told(found.rates[1], found.amplitudes[1], r1_variance, m0_variance, found.cost)
+        return _make_estimate(
+            found.rates[1], found.amplitudes[1], r1_variance, m0_variance, found.cost
+        )
 
     return Prepared(estimate, np.ones(len(flip_angles), bool))
 
@@ -100,33 +102,39 @@ def _prepare_vfa_linear(
     ----------
     Chang et al., Magn Reson Med 2008, doi:10.1002/mrm.21669.
     """
-    _check(flip_angles, repetition_time, b1)
+    _check_design(flip_angles, repetition_time, b1)
     shared = 1.0 if b1 is None else b1
 
     def estimate(signal: Array, b1: Array | None = None) -> Estimate:
-        actual = _angles(flip_angles, shared if b1 is None else b1)
-        slope, intercept = _settled_line(signal, np.sin(actual), np.cos(actual), repetition_time)
+        actual = _actual_angles(flip_angles, shared if b1 is None else b1)
+        slope, intercept = _self_weighted_line(
+            signal, np.sin(actual), np.cos(actual), repetition_time
+        )
         decay = np.where((slope > 0) & (slope < 1), slope, np.nan)
         r1, m0 = -np.log(decay) / repetition_time, intercept / (1 - decay)
         residual = signal - spgr_signal(r1[:, None], repetition_time, actual, m0[:, None])
         variances = _variances(r1, m0, actual, repetition_time, residual)
-        return _told(r1, m0, *variances, _dot(residual, residual), angles=actual)
+        return _make_estimate(r1, m0, *variances, _dot(residual, residual), angles=actual)
 
     return Prepared(estimate, np.ones(len(flip_angles), bool))
 
 
-def _check(flip_angles: Array, repetition_time: float, b1: ArrayLike | None) -> None:
+def _check_design(flip_angles: Array, repetition_time: float, b1: ArrayLike | None) -> None:
     if not ((flip_angles > 0) & (flip_angles < np.pi)).all():
         raise FitError(f"flip angles are in rad, between 0 and pi, got {flip_angles.tolist()}")
     if not 0 < repetition_time < np.inf:
         raise FitError(f"the repetition time is in s, above 0, got {repetition_time:g}")
     if len(np.unique(flip_angles)) < 2:
         raise FitError(f"T1 needs two different flip angles, got {np.rad2deg(flip_angles)} degrees")
-    if b1 is not None and not np.ndim(b1) and not np.isfinite(_angles(flip_angles, b1)).all():
+    if (
+        b1 is not None
+        and not np.ndim(b1)
+        and not np.isfinite(_actual_angles(flip_angles, b1)).all()
+    ):
         raise FitError(f"b1 is {b1}; it must be the actual over the nominal flip angle, about 1")
 
 
-def _angles(flip_angles: Array, b1: ArrayLike) -> Array:
+def _actual_angles(flip_angles: Array, b1: ArrayLike) -> Array:
     """Return the actual flip angles, (V, N) or (1, N); NaN where not all are within 0 to pi."""
     actual = np.atleast_1d(np.asarray(b1, float))[:, None] * flip_angles
     possible = ((actual > 0) & (actual < np.pi)).all(axis=-1, keepdims=True)
@@ -142,10 +150,10 @@ def _estimate_each(signal: Array, angles: Array, repetition_time: float) -> Esti
     m0 = np.maximum(_dot(curve, signal) / _dot(curve, curve), 0)
     residual = signal - m0[:, None] * curve
     variances = _variances(r1, m0, angles, repetition_time, residual)
-    return _told(r1, m0, *variances, _dot(residual, residual), angles=angles)
+    return _make_estimate(r1, m0, *variances, _dot(residual, residual), angles=angles)
 
 
-def _best_each(
+def _best_grid_point_each(
     signal: Array, sine: Array, cosine: Array, repetition_time: float
 ) -> NDArray[np.intp]:
     """Return for each voxel the point of the grid that explains most."""
@@ -165,7 +173,7 @@ def _refine_each(signal: Array, sine: Array, cosine: Array, repetition_time: flo
     Gauss-Newton steps; the sign of the gradient narrows the bracket, and a step that leaves it
     becomes its middle.
     """
-    best = _best_each(signal, sine, cosine, repetition_time)
+    best = _best_grid_point_each(signal, sine, cosine, repetition_time)
     low, high = _GRID[np.maximum(best - 1, 0)], _GRID[np.minimum(best + 1, len(_GRID) - 1)]
     r1 = _GRID[best]
     for _ in range(_MAX_STEPS):
@@ -197,7 +205,7 @@ def _dot(a: Array, b: Array) -> Array:
     return result
 
 
-def _settled_line(
+def _self_weighted_line(
     signal: Array, sine: Array, cosine: Array, repetition_time: float
 ) -> tuple[Array, Array]:
     """Return slope and intercept of the lines that imply their own weights; NaN where none does."""
@@ -239,7 +247,7 @@ def _variances(
     return scale * a, scale * d
 
 
-def _told(
+def _make_estimate(
     r1: Array,
     m0: Array,
     r1_variance: Array,

@@ -173,7 +173,7 @@ def _r1_with_decay(
     The left side is concave: Newton steps from the left of the root stay there, and one from its
     right lands left of it. So the steps cannot cycle, and need no bracket.
     """
-    peak = _peak(cosine, repetition_time, loss)
+    peak = _peak_r1(cosine, repetition_time, loss)
     highest = _log_signal(peak, cosine, repetition_time) - loss * (peak - rest)
     rate = np.where((target <= highest + 1e-12) & (rest < peak), np.minimum(r1, peak), np.nan)
     for _ in range(_MAX_STEPS):
@@ -201,7 +201,7 @@ def _log_slope(r1: Array, cosine: Array, repetition_time: float) -> Array:
     return result
 
 
-def _peak(cosine: Array, repetition_time: float, loss: float) -> Array:
+def _peak_r1(cosine: Array, repetition_time: float, loss: float) -> Array:
     """Return R1 where the signal is highest: where `_log_slope` is the loss, a quadratic in E."""
     b = loss * (1 + cosine) + repetition_time * (1 - cosine)
     decay = 2 * loss / (b + np.sqrt(b**2 - 4 * loss**2 * cosine))

@@ -16,14 +16,14 @@ from bidsapp.models.diffusion.decay import (
     S0,
     D,
     F,
-    decay,
+    decay_curves,
+    in_range,
     line_needs,
     noise_needs,
     require_zero,
-    within,
 )
 from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status, Values
-from bidsapp.models.solver.design import real
+from bidsapp.models.solver.design import as_real_array
 from bidsapp.models.solver.matrices2x2 import dot
 from bidsapp.models.solver.varpro import Solver
 
@@ -66,8 +66,8 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     >>> shells, combined
     (array([   0. , 1002.5]), array([8., 2.]))
     """
-    values = real("bvalues", bvalues).astype(float, copy=False)
-    data = real("the signal", signal).astype(float, copy=False)
+    values = as_real_array("bvalues", bvalues).astype(float, copy=False)
+    data = as_real_array("the signal", signal).astype(float, copy=False)
     if values.ndim != 1 or data.shape[-1:] != values.shape:
         raise FitError(
             "there must be one b-value a volume: "
@@ -90,7 +90,7 @@ def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
     return [(effective >= low) & (effective < high) for low, high in pairwise(edges)]
 
 
-def _require_two(bvalues: Array, chosen: NDArray[np.bool_]) -> None:
+def _require_two_bvalues(bvalues: Array, chosen: NDArray[np.bool_]) -> None:
     if len(np.unique(bvalues[chosen])) < 2:
         raise FitError(
             f"a straight line needs two b-values, got {bvalues[chosen].tolist()} s/mm2 of "
@@ -112,7 +112,7 @@ class LogLine:
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
         b = bvalues[chosen]
         w = np.ones(len(b)) if weights is None else weights[chosen]
-        _require_two(bvalues, chosen)
+        _require_two_bvalues(bvalues, chosen)
         self._chosen = np.flatnonzero(chosen)
         self._weights = w
         self._design = np.stack([np.ones_like(b), -b])
@@ -156,10 +156,10 @@ class DecayLine:
     """
 
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
-        _require_two(bvalues, chosen)
+        _require_two_bvalues(bvalues, chosen)
         self._chosen = chosen
         part = None if weights is None else weights[chosen]
-        self._solver = Solver([decay(bvalues[chosen], D)], [_GRID], part)
+        self._solver = Solver([decay_curves(bvalues[chosen], D)], [_GRID], part)
         self._freedom = int(chosen.sum()) - 2
 
     def fit(self, signal: Array) -> "Line":
@@ -173,7 +173,7 @@ class DecayLine:
         return Line(np.stack([np.log(size), slope]), scatter, found.cost, variance)
 
 
-def outcome(values: Values, stderr: Values, cost: Array, rows: Model) -> Estimate:
+def make_estimate(values: Values, stderr: Values, cost: Array, rows: Model) -> Estimate:
     """Return the estimate: unusable where a value is not finite, at a bound where unphysical."""
     lost = np.zeros(len(cost), bool)
     outside = np.zeros(len(cost), bool)
@@ -199,7 +199,7 @@ def _prepare_adc(
     line: type[LogLine] | type[DecayLine] = LogLine,
 ) -> Prepared:
     """Prepare a straight line through ln S."""
-    used = within(bvalues, b_min, b_max, weights)
+    used = in_range(bvalues, b_min, b_max, weights)
     straight = line(bvalues, used, weights)
 
     def estimate(signal: Array) -> Estimate:
@@ -208,7 +208,7 @@ def _prepare_adc(
             s0 = np.exp(found.coefficients[0])
             values = {"ADC": found.coefficients[1], "S0": s0}
             stderr = {"ADC": found.errors[1], "S0": s0 * found.errors[0]}
-            return outcome(values, stderr, found.cost, MONOEXPONENTIAL)
+            return make_estimate(values, stderr, found.cost, MONOEXPONENTIAL)
 
     return Prepared(estimate, used)
 
@@ -224,7 +224,7 @@ def _predict_adc(
     values: Values, *, bvalues: Array, b_min: float = 0.0, b_max: float = np.inf, **_: object
 ) -> Array:
     signal = values["S0"][..., None] * np.exp(-values["ADC"][..., None] * bvalues)
-    return np.where(within(bvalues, b_min, b_max), signal, np.nan)
+    return np.where(in_range(bvalues, b_min, b_max), signal, np.nan)
 
 
 def _prepare_asymptotic(
@@ -237,7 +237,7 @@ def _prepare_asymptotic(
 ) -> Prepared:
     """Prepare a straight line through ln S at b >= b_min; f comes from its intercept over S(0)."""
     zero = require_zero("ivim-asymptotic", bvalues, weights)
-    chosen = within(bvalues, max(b_min, B_ZERO), b_max, weights)
+    chosen = in_range(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
     where = np.flatnonzero(zero)
     part = np.ones(len(where)) if weights is None else weights[where]
@@ -257,7 +257,7 @@ def _prepare_asymptotic(
                 "S0": np.sqrt(s0_variance),
             }
             cost = found.cost + np.square(first - s0[:, None]) @ part
-            return outcome(values, stderr, cost, IVIM_ASYMPTOTIC)
+            return make_estimate(values, stderr, cost, IVIM_ASYMPTOTIC)
 
     return Prepared(estimate, zero | chosen)
 
@@ -279,7 +279,7 @@ def _predict_asymptotic(
     values: Values, *, bvalues: Array, b_min: float = 200.0, b_max: float = np.inf, **_: object
 ) -> Array:
     s0, f, d = (values[k][..., None] for k in ("S0", "f", "D"))
-    line = np.where(within(bvalues, b_min, b_max), s0 * (1 - f) * np.exp(-bvalues * d), np.nan)
+    line = np.where(in_range(bvalues, b_min, b_max), s0 * (1 - f) * np.exp(-bvalues * d), np.nan)
     return np.where(bvalues < B_ZERO, s0, line)
 
 
@@ -291,7 +291,9 @@ MONOEXPONENTIAL = Model(
     free=2,
     design=("bvalues",),
     options=("b_min", "b_max", "weights", *noise.OPTIONS),
-    prepare=noise.noise_aware(_prepare_adc, partial(_prepare_adc, line=DecayLine), _predict_adc),
+    prepare=noise.with_noise_floor(
+        _prepare_adc, partial(_prepare_adc, line=DecayLine), _predict_adc
+    ),
     predict=_predict_adc,
     formula="ln S(b) = ln S0 - b ADC, least squares",
     doi="10.1148/radiology.161.2.3763909",
@@ -306,7 +308,7 @@ IVIM_ASYMPTOTIC = Model(
     free=3,
     design=("bvalues",),
     options=("b_min", "b_max", "weights", *noise.OPTIONS),
-    prepare=noise.noise_aware(
+    prepare=noise.with_noise_floor(
         _prepare_asymptotic, partial(_prepare_asymptotic, line=DecayLine), _predict_asymptotic
     ),
     predict=_predict_asymptotic,

@@ -19,12 +19,12 @@ from bidsapp.models.diffusion.decay import (
     S0,
     D,
     F,
+    in_range,
     line_needs,
     mixture_needs,
     noise_needs,
-    within,
 )
-from bidsapp.models.diffusion.ivim import predict_mixture, tells_dstar
+from bidsapp.models.diffusion.ivim import can_identify_dstar, predict_mixture
 from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status
 
 _ROOT_F = np.linspace(0.01, 0.95, 28)  # the grid of f is finer where f is small
@@ -91,15 +91,15 @@ class _Grid:
         wanted = np.concatenate([functions, np.ones((len(functions), 1))], axis=1)
         wanted = wanted.astype(np.float32)
         space = np.empty((2, min(_BLOCK, len(scaled)), len(weight)), np.float32)
+        blocks = [slice(i, i + _BLOCK) for i in range(0, len(scaled), _BLOCK)]
         result = np.concatenate(
-            [_sums(scaled[i : i + _BLOCK], level[i : i + _BLOCK], self.apart, weight, wanted, space)
-             for i in range(0, len(scaled), _BLOCK)]
-        )  # fmt: skip
+            [_weighted_sums(scaled[b], level[b], self.apart, weight, wanted, space) for b in blocks]
+        )
         means: Array = result[:, :-1] / result[:, -1:]
         return means
 
 
-def _sums(
+def _weighted_sums(
     scaled: Single, level: Single, apart: Single, weight: Single, wanted: Single, space: Single
 ) -> Array:
     """Return sums of functions over the grid, weighted by likelihood and prior.
@@ -120,7 +120,7 @@ def _sums(
     return sums
 
 
-def learn(
+def learn_prior(
     signal: Array,
     *,
     bvalues: Array,
@@ -161,7 +161,7 @@ def learn(
         members = np.flatnonzero(good & (labels == label))
         chosen = members[:: max(len(members) // _LEARN_VOXELS, 1)]
         voxels = np.asarray(signal[chosen], float)
-        priors[int(label)] = _learn_one(voxels, bvalues, b_min, b_max, level)
+        priors[int(label)] = _learn_region(voxels, bvalues, b_min, b_max, level)
     return {"sigma": level, "prior": priors}
 
 
@@ -179,19 +179,19 @@ def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
     return np.broadcast_to(flat, count)
 
 
-def _learn_one(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma: float) -> Prior:
-    used = within(bvalues, 0, b_max)
-    groups = list(_groups(signal, bvalues, b_min, b_max, used))
+def _learn_region(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma: float) -> Prior:
+    used = in_range(bvalues, 0, b_max)
+    groups = list(_group_by_d(signal, bvalues, b_min, b_max, used))
     prior = Prior(_HYPER_MEAN, _HYPER_VARIANCE)
     for _ in range(_ROUNDS):
         moments = np.concatenate(
             [grid.expect(signal[m][:, used], sigma, prior, grid.moments) for m, grid in groups]
         )
-        prior = _update(moments, tells_dstar(bvalues[used]))
+        prior = _updated_prior(moments, can_identify_dstar(bvalues[used]))
     return prior
 
 
-def _update(moments: Array, seen: bool) -> Prior:
+def _updated_prior(moments: Array, seen: bool) -> Prior:
     """Return mean and covariance over the voxels' posteriors and the broad prior's voxels."""
     count = len(moments)
     mean = (moments[:, :3].sum(axis=0) + _HYPER_VOXELS * _HYPER_MEAN) / (count + _HYPER_VOXELS)
@@ -207,11 +207,11 @@ def _update(moments: Array, seen: bool) -> Prior:
     return Prior(mean, covariance)
 
 
-def _groups(
+def _group_by_d(
     signal: Array, bvalues: Array, b_min: float, b_max: float, used: NDArray[np.bool_]
 ) -> Any:
     """Yield voxels of similar D, by a straight line, and the grid about it."""
-    line = DecayLine(bvalues, within(bvalues, b_min, b_max), None).fit(signal)
+    line = DecayLine(bvalues, in_range(bvalues, b_min, b_max), None).fit(signal)
     log_d = np.log(np.nan_to_num(line.coefficients[1], nan=1e-3))
     centre = np.round(log_d / _D_GROUP) * _D_GROUP
     for value in np.unique(centre):
@@ -229,27 +229,29 @@ def _prepare(
     averages: Array | None = None,
 ) -> Prepared:
     """Prepare posterior means and standard deviations."""
-    used = within(bvalues, 0, b_max)
+    used = in_range(bvalues, 0, b_max)
     if len(np.unique(bvalues[used])) < 4:
         raise FitError(f"ivim-bayesian needs four b-values, got {bvalues[used].tolist()} s/mm2")
-    seen = tells_dstar(bvalues[used])
+    seen = can_identify_dstar(bvalues[used])
     everywhere = region
 
     def estimate(signal: Array, region: Array | None = None) -> Estimate:
         labels = _labels(everywhere if region is None else region, len(signal))
         natural = np.full((len(signal), 6), np.nan)
-        for members, grid in _groups(signal, bvalues, b_min, b_max, used):
+        for members, grid in _group_by_d(signal, bvalues, b_min, b_max, used):
             for label in np.unique(labels[members]):
                 part = members[labels[members] == label]
                 natural[part] = grid.expect(
                     signal[part][:, used], sigma, prior[int(label)], grid.natural
                 )
-        return _estimate(natural.T, signal[:, used], bvalues[used], sigma, seen)
+        return _posterior_estimate(natural.T, signal[:, used], bvalues[used], sigma, seen)
 
     return Prepared(estimate, used)
 
 
-def _estimate(natural: Array, signal: Array, bvalues: Array, sigma: float, seen: bool) -> Estimate:
+def _posterior_estimate(
+    natural: Array, signal: Array, bvalues: Array, sigma: float, seen: bool
+) -> Estimate:
     """Return posterior means and deviations, S0 for them, and what they leave unexplained."""
     f, d, dstar = natural[:3]
     spread = np.sqrt(np.maximum(natural[3:] - natural[:3] ** 2, 0))
@@ -296,7 +298,7 @@ BAYESIAN = Model(
     formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D)); (f, ln D, ln Dstar) normal "
     "over the voxels of a region",
     doi="10.1002/mrm.24649",
-    learn=learn,
+    learn=learn_prior,
     fitted=("Dstar",),
     requires=_needs,
 )

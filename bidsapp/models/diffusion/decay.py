@@ -24,7 +24,7 @@ NOISE_LEVEL_SHELLS = 5
 _SCALE = {"D": 2e-4, "Dstar": 3e-3}
 
 
-def decay(bvalues: Array, rate: Parameter) -> Family:
+def decay_curves(bvalues: Array, rate: Parameter) -> Family:
     """Return the curves ``exp(-b rate)`` between the bounds of D or D*."""
     return Family(
         lambda rates: np.exp(-rates[..., None] * bvalues),
@@ -32,7 +32,7 @@ def decay(bvalues: Array, rate: Parameter) -> Family:
     )
 
 
-def within(
+def in_range(
     bvalues: Array, b_min: float, b_max: float, weights: Array | None = None
 ) -> NDArray[np.bool_]:
     """Return which b-values lie in a range, both ends included, and have a weight."""
@@ -48,7 +48,7 @@ def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> ND
     FitError
         If none is.
     """
-    zero = within(bvalues, -B_ZERO, B_ZERO, weights) & (bvalues < B_ZERO)
+    zero = in_range(bvalues, -B_ZERO, B_ZERO, weights) & (bvalues < B_ZERO)
     if not zero.any():
         raise FitError(
             f"{model} needs the signal at b = 0; the lowest b-value is {np.min(bvalues):g} s/mm2. "
@@ -60,7 +60,7 @@ def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> ND
 def line_needs(bvalues: Array, b_min: float, b_max: float) -> Iterator[Need]:
     """Yield what a straight line through the high b-values requires."""
     text = f"two b-values from {b_min:g} s/mm2"
-    yield Need(text, bool(within(bvalues, b_min, b_max).sum() >= 2))
+    yield Need(text, bool(in_range(bvalues, b_min, b_max).sum() >= 2))
 
 
 def mixture_needs(bvalues: Array, b_max: float) -> Iterator[Need]:

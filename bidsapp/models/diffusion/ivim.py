@@ -15,11 +15,11 @@ from bidsapp.models.diffusion.decay import (
     S0,
     D,
     F,
-    decay,
+    decay_curves,
+    in_range,
     line_needs,
     mixture_needs,
     noise_needs,
-    within,
 )
 from bidsapp.models.solver.base import (
     Array,
@@ -32,7 +32,7 @@ from bidsapp.models.solver.base import (
     Values,
     limits,
 )
-from bidsapp.models.solver.matrices2x2 import propagate
+from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
 _GRID = [24, 14]
@@ -50,14 +50,14 @@ def _prepare_biexponential(
     weights: Array | None = None,
 ) -> Prepared:
     """Prepare the fit of both exponentials at once."""
-    used = within(bvalues, 0, b_max, weights)
+    used = in_range(bvalues, 0, b_max, weights)
     rates = limits("ivim-biexponential", (D, DSTAR), bounds)
     solver = _solver("ivim-biexponential", bvalues[used], rates, weights, used)
-    seen = tells_dstar(bvalues[used])
+    seen = can_identify_dstar(bvalues[used])
 
     def estimate(signal: Array) -> Estimate:
         found = solver.solve(signal[:, used])
-        return _mixture(found, rates, seen)
+        return _to_mixture(found, rates, seen)
 
     return Prepared(estimate, used)
 
@@ -92,12 +92,12 @@ def _prepare_segmented(
     line: type[LogLine] | type[DecayLine] = LogLine,
 ) -> Prepared:
     """Prepare D from a straight line through ln S at b >= b_min, then f and D* with D fixed."""
-    used = within(bvalues, 0, b_max, weights)
+    used = in_range(bvalues, 0, b_max, weights)
     (fast,) = limits("ivim-segmented", (DSTAR,), bounds)
     rates = (D, fast)
-    first = line(bvalues, within(bvalues, max(b_min, B_ZERO), b_max, weights), weights)
+    first = line(bvalues, in_range(bvalues, max(b_min, B_ZERO), b_max, weights), weights)
     solver = _solver("ivim-segmented", bvalues[used], rates, weights, used)
-    seen = tells_dstar(bvalues[used])
+    seen = can_identify_dstar(bvalues[used])
 
     def estimate(signal: Array) -> Estimate:
         with np.errstate(all="ignore"):
@@ -105,7 +105,7 @@ def _prepare_segmented(
         d, error = straight.coefficients[1], straight.errors[1]
         known = (d > D.lower) & (d < D.upper)
         found = solver.solve(signal[:, used], known=np.where(known, d, 1e-3))
-        result = _mixture(found, rates, seen)
+        result = _to_mixture(found, rates, seen)
         result.values["D"], result.stderr["D"] = d, error
         for maps in (result.values, result.stderr):
             for name in ("f", "Dstar", "S0"):
@@ -127,10 +127,10 @@ def _solver(
     if len(np.unique(bvalues)) < 4:
         raise FitError(f"{model} needs four b-values, got {bvalues.tolist()} s/mm2")
     part = None if weights is None else weights[used]
-    return Solver([decay(bvalues, r) for r in rates], _GRID, part)
+    return Solver([decay_curves(bvalues, r) for r in rates], _GRID, part)
 
 
-def tells_dstar(bvalues: Array) -> bool:
+def can_identify_dstar(bvalues: Array) -> bool:
     """Tell whether these b-values can say anything about D*.
 
     Notes
@@ -145,9 +145,9 @@ def tells_dstar(bvalues: Array) -> bool:
     Examples
     --------
     >>> import numpy as np
-    >>> tells_dstar(np.array([0, 200, 400, 600, 800, 1000.0]))
+    >>> can_identify_dstar(np.array([0, 200, 400, 600, 800, 1000.0]))
     False
-    >>> tells_dstar(np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0]))
+    >>> can_identify_dstar(np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0]))
     True
     """
     s0, f, d = (float(_REFERENCE[k]) for k in ("S0", "f", "D"))
@@ -162,7 +162,7 @@ def tells_dstar(bvalues: Array) -> bool:
     return bool(np.linalg.inv(information)[3, 3] < 1)
 
 
-def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estimate:
+def _to_mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estimate:
     """Return f, D, D* and S0 of two exponentials, with standard errors and status.
 
     D* is not identifiable where there is no fast component, where its standard error exceeds it,
@@ -175,8 +175,8 @@ def _mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Estim
     error = found.covariance
     with np.errstate(invalid="ignore"):
         scatter = np.sqrt(np.einsum("iiv->iv", error))
-    f_error = propagate(np.stack([-fast, slow]) / safe**2, error[:2, :2])
-    s0_error = propagate(np.ones_like(found.amplitudes), error[:2, :2])
+    f_error = propagate_error(np.stack([-fast, slow]) / safe**2, error[:2, :2])
+    s0_error = propagate_error(np.ones_like(found.amplitudes), error[:2, :2])
     dstar = (fast > 0) & (scatter[3] < found.rates[1]) & seen
     fitted = {"D": found.rates[0], "Dstar": found.rates[1]}
     values = {
@@ -206,7 +206,7 @@ def predict_mixture(values: Values, *, bvalues: Array, b_max: float = np.inf, **
     gone = np.where(bvalues < B_ZERO, 1.0, 0.0)
     fast = np.where(np.isnan(dstar), gone, np.exp(-bvalues * np.nan_to_num(dstar)))
     signal = s0 * (f * fast + (1 - f) * np.exp(-bvalues * d))
-    return np.where(within(bvalues, 0, b_max), signal, np.nan)
+    return np.where(in_range(bvalues, 0, b_max), signal, np.nan)
 
 
 BIEXPONENTIAL = Model(
@@ -217,7 +217,7 @@ BIEXPONENTIAL = Model(
     free=4,
     design=("bvalues",),
     options=("b_max", "bounds", "weights", *noise.OPTIONS),
-    prepare=noise.noise_aware(_prepare_biexponential, _prepare_biexponential, predict_mixture),
+    prepare=noise.with_noise_floor(_prepare_biexponential, _prepare_biexponential, predict_mixture),
     predict=predict_mixture,
     formula="S(b) = S0 (f exp(-b Dstar) + (1 - f) exp(-b D))",
     doi="10.1148/radiology.168.2.3393671",
@@ -233,7 +233,7 @@ SEGMENTED = Model(
     free=4,
     design=("bvalues",),
     options=("b_min", "b_max", "bounds", "weights", *noise.OPTIONS),
-    prepare=noise.noise_aware(
+    prepare=noise.with_noise_floor(
         _prepare_segmented, partial(_prepare_segmented, line=DecayLine), predict_mixture
     ),
     predict=predict_mixture,

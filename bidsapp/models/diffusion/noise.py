@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaincinv, gammaln, hyp1f1
 
 from bidsapp.errors import FitError
-from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, NOISE_LEVEL_SHELLS, D, decay
+from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, NOISE_LEVEL_SHELLS, D, decay_curves
 from bidsapp.models.solver.base import Array, Estimate, Prepared
 from bidsapp.models.solver.varpro import Solver
 
@@ -63,7 +63,7 @@ def floor_gain(snr: Array, power: float) -> Array:
     return result / np.asarray(snr)
 
 
-def noise_aware(
+def with_noise_floor(
     gaussian: Callable[..., Prepared],
     rician: Callable[..., Prepared],
     predict: Callable[..., Array],
@@ -100,7 +100,7 @@ def noise_aware(
         gains = _gain_tables(np.ones(len(bvalues)) if averages is None else averages)
 
         def estimate(signal: Array) -> Estimate:
-            return _repeat(
+            return _iterate_correction(
                 plain, signal, lambda v: predict(v, bvalues=bvalues, **options) / sigma, gains
             )
 
@@ -115,7 +115,7 @@ def _gain_tables(averages: Array) -> list[Array]:
     return [tables[n] for n in averages]
 
 
-def _repeat(
+def _iterate_correction(
     plain: Prepared, signal: Array, level: Callable[[dict[str, Array]], Array], gains: list[Array]
 ) -> Estimate:
     """Fit, divide by the floor's gain at the fitted level, and again until nothing changes."""
@@ -135,11 +135,11 @@ def _repeat(
         active = active[going]
         if not len(active):
             break
-        _replace(found, active, plain.estimate(after[going]))
+        _overwrite(found, active, plain.estimate(after[going]))
     return found
 
 
-def _replace(found: Estimate, part: Array, new: Estimate) -> None:
+def _overwrite(found: Estimate, part: Array, new: Estimate) -> None:
     """Overwrite the estimates of some voxels."""
     for name, value in new.values.items():
         found.values[name][part] = value
@@ -196,7 +196,7 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     if not len(voxels):
         raise FitError("the noise level cannot be estimated: no voxel has a signal")
     weights = np.ones(len(bvalues)) if averages is None else averages
-    solver = Solver([decay(bvalues, D), decay(bvalues, DSTAR)], [24, 12], weights)
+    solver = Solver([decay_curves(bvalues, D), decay_curves(bvalues, DSTAR)], [24, 12], weights)
     found = solver.solve(voxels)
     slow, fast = found.amplitudes > 0
     seen = found.rates[1] * bvalues[bvalues >= B_ZERO].min() < _VANISHED

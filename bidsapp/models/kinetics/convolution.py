@@ -38,10 +38,14 @@ def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) ->
     >>> convolve_exponential([0, 1, 3], [1, 1, 1], 0.0)
     array([0., 1., 3.])
     """
-    moments, curve, rates = ascending(time), np.asarray(plasma, float), np.asarray(rate, float)
+    moments, curve, rates = (
+        ascending_times(time),
+        np.asarray(plasma, float),
+        np.asarray(rate, float),
+    )
     result = np.zeros((*rates.shape, len(moments)))
     steps = np.diff(moments)
-    tables = {dt: (np.exp(-rates * dt), *_weights(rates * dt)) for dt in np.unique(steps)}
+    tables = {dt: (np.exp(-rates * dt), *_interval_weights(rates * dt)) for dt in np.unique(steps)}
     for i, dt in enumerate(steps):
         decay, early, late = tables[dt]
         before, after = curve[..., i] * dt, curve[..., i + 1] * dt
@@ -79,7 +83,11 @@ def delayed_curves(
     >>> curve, integral
     (array([0., 1., 2.]), array([0.  , 0.25, 2.  ]))
     """
-    moments, curve, rates = ascending(time), np.asarray(plasma, float), np.asarray(rate, float)
+    moments, curve, rates = (
+        ascending_times(time),
+        np.asarray(plasma, float),
+        np.asarray(rate, float),
+    )
     if delay == 0:
         return curve, convolve_exponential(moments, curve, rates)
     wanted = moments - delay
@@ -95,7 +103,7 @@ def delayed_curves(
     )
 
 
-def ascending(time: ArrayLike) -> Array:
+def ascending_times(time: ArrayLike) -> Array:
     """Return frame times as an array.
 
     Raises
@@ -109,7 +117,7 @@ def ascending(time: ArrayLike) -> Array:
     return t
 
 
-def _weights(x: Array) -> tuple[Array, Array]:
+def _interval_weights(x: Array) -> tuple[Array, Array]:
     """Return what an interval's two ends weigh, for x = rate times duration.
 
     They are ``integral_0^1 (1-u) exp(-x(1-u)) du`` and ``integral_0^1 u exp(-x(1-u)) du``; below

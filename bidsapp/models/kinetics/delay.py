@@ -44,12 +44,12 @@ def with_delay(model: Model) -> Model:
         freedom = int(used.sum()) - model.free - 1
 
         def estimate(signal: Array) -> Estimate:
-            return _search(lambda i, y: at(ladder[i]).estimate(y), ladder, freedom, signal)
+            return _search_delay(lambda i, y: at(ladder[i]).estimate(y), ladder, freedom, signal)
 
         return Prepared(estimate, used)
 
     def predict(values: Values, *, delay_range: object = None, **design: Any) -> Array:
-        return _predict_each(model, values, design)
+        return _predict_by_delay(model, values, design)
 
     return replace(
         model,
@@ -66,7 +66,7 @@ def with_delay(model: Model) -> Model:
     )
 
 
-def _search(
+def _search_delay(
     solve: Callable[[int, Array], Estimate], ladder: Array, freedom: int, signal: Array
 ) -> Estimate:
     """Return the estimate at the rung of the delay ladder with the least cost, voxel by voxel."""
@@ -79,9 +79,9 @@ def _search(
     while stride > 1:
         stride //= 2
         for side in (-stride, stride):
-            _fill(costs, np.clip(best + side, 0, last), solve, signal)
+            _fill_costs(costs, np.clip(best + side, 0, last), solve, signal)
         best = costs.argmin(axis=1)
-    found = _at_best(best, solve, signal)
+    found = _estimate_at_best(best, solve, signal)
     found.values["delay"] = ladder[best]
     found.stderr["delay"] = _curvature_error(costs, best, ladder[1] - ladder[0], freedom)
     edge = ((best == 0) | (best == last)) & (found.status == Status.OK)
@@ -89,7 +89,7 @@ def _search(
     return found
 
 
-def _fill(
+def _fill_costs(
     costs: Array, rungs: Array, solve: Callable[[int, Array], Estimate], signal: Array
 ) -> None:
     """Compute the costs of a rung for each voxel where they are not known yet."""
@@ -100,7 +100,9 @@ def _fill(
         costs[members, rung] = solve(int(rung), signal[members]).cost
 
 
-def _at_best(best: Array, solve: Callable[[int, Array], Estimate], signal: Array) -> Estimate:
+def _estimate_at_best(
+    best: Array, solve: Callable[[int, Array], Estimate], signal: Array
+) -> Estimate:
     """Return the estimates at each voxel's rung."""
     parts = [(np.flatnonzero(best == rung), int(rung)) for rung in np.unique(best)]
     found = [solve(rung, signal[members]) for members, rung in parts]
@@ -132,7 +134,7 @@ def _curvature_error(costs: Array, best: Array, step: float, freedom: int) -> Ar
     return np.where(known, np.sqrt(variance), np.nan)
 
 
-def _predict_each(model: Model, values: Values, design: dict[str, Any]) -> Array:
+def _predict_by_delay(model: Model, values: Values, design: dict[str, Any]) -> Array:
     """Return curves (..., N), each with the delay of its voxel."""
     delay = np.asarray(values["delay"], float)
     flat = {k: np.broadcast_to(v, delay.shape).ravel() for k, v in values.items() if k != "delay"}

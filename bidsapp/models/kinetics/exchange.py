@@ -5,9 +5,9 @@ from functools import reduce
 import numpy as np
 
 from bidsapp.models.kinetics.convolution import delayed_curves
-from bidsapp.models.kinetics.tofts import VE, VP, uptake, used_frames
+from bidsapp.models.kinetics.tofts import VE, VP, uptake_curves, used_frames
 from bidsapp.models.solver.base import Array, Estimate, Model, Parameter, Prepared, Status, Values
-from bidsapp.models.solver.matrices2x2 import propagate
+from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
 _FP = Parameter("Fp", "1/min", 0.0, np.inf, "plasma flow")
@@ -25,15 +25,15 @@ def _prepare(
 ) -> Prepared:
     """Prepare the fit of the two exponentials of the tissue's response."""
     rates = (_SLOW, _FAST)
-    solver = Solver([uptake(time, plasma, delay, r) for r in rates], _GRID, weights)
+    solver = Solver([uptake_curves(time, plasma, delay, r) for r in rates], _GRID, weights)
 
     def estimate(signal: Array) -> Estimate:
-        return _physiology(solver.solve(signal))
+        return _to_physiology(solver.solve(signal))
 
     return Prepared(estimate, used_frames(time, weights))
 
 
-def _physiology(found: Solution) -> Estimate:
+def _to_physiology(found: Solution) -> Estimate:
     """Return flow, exchange and volumes; nothing to exchange where one exponential is enough."""
     both = (found.amplitudes > 0).all(axis=0) & (found.rates[0] > 0)
     both &= np.abs(found.rates[1] - found.rates[0]) > 1e-6 * found.rates[1]
@@ -43,7 +43,7 @@ def _physiology(found: Solution) -> Estimate:
     gradient = _gradient(safe)
     covariance = found.covariance
     known = both & (values[2] <= VE.upper) & (values[3] <= VP.upper)
-    error = [propagate(gradient[i], covariance) for i in range(4)]
+    error = [propagate_error(gradient[i], covariance) for i in range(4)]
     edge = reduce(
         np.logical_or,
         [
@@ -128,15 +128,15 @@ def _prepare_uptake(
 ) -> Prepared:
     """Prepare the exchange model before anything returns: the slower rate is zero."""
     retained = delayed_curves(time, plasma, 0.0, delay)[1]
-    solver = Solver([retained, uptake(time, plasma, delay, _FAST)], [1, 48], weights)
+    solver = Solver([retained, uptake_curves(time, plasma, delay, _FAST)], [1, 48], weights)
 
     def estimate(signal: Array) -> Estimate:
-        return _uptake_physiology(solver.solve(signal))
+        return _uptake_to_physiology(solver.solve(signal))
 
     return Prepared(estimate, used_frames(time, weights))
 
 
-def _uptake_physiology(found: Solution) -> Estimate:
+def _uptake_to_physiology(found: Solution) -> Estimate:
     """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
     kept, rate = found.amplitudes[0], found.rates[1]
     passing = found.amplitudes[1] > 0
@@ -153,7 +153,7 @@ def _uptake_physiology(found: Solution) -> Estimate:
     values = {"Fp": flow, "PS": exchange, "vp": vp}
     edge = (rate >= _FAST.upper * (1 - 1e-6)) | (rate <= _FAST.lower * (1 + 1e-6)) | (kept <= 0)
     status = np.where(known, np.where(edge, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
-    error = {k: propagate(np.stack(g), covariance) for k, g in toward.items()}
+    error = {k: propagate_error(np.stack(g), covariance) for k, g in toward.items()}
     return Estimate(
         {k: np.where(known, v, np.nan) for k, v in values.items()},
         {k: np.where(known, v, np.nan) for k, v in error.items()},

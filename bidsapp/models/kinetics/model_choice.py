@@ -46,7 +46,7 @@ class Choice:
         return words
 
 
-def choose(aicc: ArrayLike) -> Choice:
+def compare_models(aicc: ArrayLike) -> Choice:
     """Compare models in a region.
 
     Parameters
@@ -65,7 +65,7 @@ def choose(aicc: ArrayLike) -> Choice:
 
     Examples
     --------
-    >>> found = choose([[-10.0, -12.0, np.nan], [-14.0, -11.0, -20.0]])
+    >>> found = compare_models([[-10.0, -12.0, np.nan], [-14.0, -11.0, -20.0]])
     >>> found.compared, found.total.tolist(), found.preferred.tolist(), found.verdicts
     (2, [-22.0, -25.0], [1, 1], ['as good', 'best'])
     """

@@ -16,7 +16,7 @@ from bidsapp.models.solver.base import (
     Values,
     limits,
 )
-from bidsapp.models.solver.matrices2x2 import propagate
+from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.reduced_space import Axis, Column, Family
 from bidsapp.models.solver.varpro import Solution, Solver
 
@@ -30,7 +30,7 @@ _GRID = 48
 Bounds = Mapping[str, tuple[float, float]]
 
 
-def uptake(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
+def uptake_curves(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
     """Return the curves of tissue that takes agent up and gives it back at a rate."""
     return Family(
         lambda rates: delayed_curves(time, plasma, rates, delay)[1],
@@ -56,20 +56,20 @@ def _prepare_tofts(*, with_plasma: bool) -> Callable[..., Prepared]:
     ) -> Prepared:
         name = "extended-tofts" if with_plasma else "tofts"
         (rate,) = limits(name, (KEP,), bounds)
-        columns: list[Column] = [uptake(time, plasma, delay, rate)]
+        columns: list[Column] = [uptake_curves(time, plasma, delay, rate)]
         if with_plasma:
             columns.insert(0, delayed_curves(time, plasma, 0.0, delay)[0])
         solver = Solver(columns, [1, _GRID][-len(columns) :], weights)
 
         def estimate(signal: Array) -> Estimate:
-            return _exchange(solver.solve(signal), rate, with_plasma=with_plasma)
+            return _to_physiology(solver.solve(signal), rate, with_plasma=with_plasma)
 
         return Prepared(estimate, used_frames(time, weights))
 
     return prepare
 
 
-def _exchange(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estimate:
+def _to_physiology(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estimate:
     """Return Ktrans, ve, kep and perhaps vp with their standard errors.
 
     A ve above 1 is not identifiable: the curve shows no return of the agent.
@@ -81,7 +81,7 @@ def _exchange(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estima
     ve = np.where(exchanging, ktrans / safe, np.nan)
     within = ve <= VE.upper
     toward = np.stack([1 / safe, -ktrans / safe**2])
-    ve_error = propagate(toward, covariance[1::2, 1::2])
+    ve_error = propagate_error(toward, covariance[1::2, 1::2])
     values = {
         "Ktrans": ktrans,
         "ve": np.where(within, ve, np.nan),
@@ -96,12 +96,12 @@ def _exchange(found: Solution, limit: Parameter, *, with_plasma: bool) -> Estima
     bound |= ktrans <= 0
     if with_plasma:
         values["vp"], stderr["vp"] = found.amplitudes[0], np.sqrt(covariance[0, 0])
-        bound |= _outside(values["vp"])
+        bound |= _vp_out_of_range(values["vp"])
     status = np.where(within, np.where(bound, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
     return Estimate(values, stderr, status.astype(np.int8), found.cost)
 
 
-def _outside(vp: Array) -> NDArray[np.bool_]:
+def _vp_out_of_range(vp: Array) -> NDArray[np.bool_]:
     return (vp <= 0) | (vp > VP.upper)
 
 
@@ -115,7 +115,7 @@ def _prepare_patlak(
         found = solver.solve(signal)
         error = np.sqrt(np.einsum("iiv->iv", found.covariance))
         vp, ktrans = found.amplitudes
-        status = np.where(_outside(vp) | (ktrans <= 0), Status.AT_BOUND, Status.OK)
+        status = np.where(_vp_out_of_range(vp) | (ktrans <= 0), Status.AT_BOUND, Status.OK)
         return Estimate(
             {"Ktrans": ktrans, "vp": vp},
             {"Ktrans": error[1], "vp": error[0]},
@@ -126,7 +126,7 @@ def _prepare_patlak(
     return Prepared(estimate, used_frames(time, weights))
 
 
-def _rate(values: Values) -> Array:
+def _return_rate(values: Values) -> Array:
     """Return kep, from ve where kep is not given; 0 where there is no exchange."""
     if "kep" in values:
         return np.nan_to_num(values["kep"])
@@ -141,7 +141,7 @@ def _predictor(*, with_plasma: bool, with_return: bool) -> Callable[..., Array]:
         values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
     ) -> Array:
         arrays = {k: np.asarray(v, float) for k, v in values.items()}
-        rate = _rate(arrays) if with_return else np.zeros_like(arrays["Ktrans"])
+        rate = _return_rate(arrays) if with_return else np.zeros_like(arrays["Ktrans"])
         blood, tissue = delayed_curves(time, plasma, rate, delay)
         taken_up = arrays["Ktrans"][..., None] * tissue
         return taken_up + arrays["vp"][..., None] * blood if with_plasma else taken_up

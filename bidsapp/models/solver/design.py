@@ -1,4 +1,4 @@
-"""What a fit is given, checked: an error in words before numpy meets it."""
+"""What a fit is provided, checked: an error in words before numpy meets it."""
 
 from numbers import Integral
 from typing import Any
@@ -15,7 +15,7 @@ _OF_SAMPLES = ("weights", "averages")
 _NEVER_NEGATIVE = ("bvalues", "weights")
 
 
-def real(name: str, value: Any) -> NDArray[Any]:
+def as_real_array(name: str, value: Any) -> NDArray[Any]:
     """Return an array of real numbers.
 
     Raises
@@ -25,7 +25,7 @@ def real(name: str, value: Any) -> NDArray[Any]:
 
     Examples
     --------
-    >>> real("b_max", 800)
+    >>> as_real_array("b_max", 800)
     array(800)
     """
     try:
@@ -54,11 +54,11 @@ def check_design(
     for name in row.design:
         if design.get(name) is None:
             raise FitError(f"{row.name} needs {name!r}")
-    given = {k: v for k, v in design.items() if v is not None}
-    return {k: _check_one(row, k, v, shape, samples) for k, v in given.items()}
+    provided = {k: v for k, v in design.items() if v is not None}
+    return {k: _check_one(row, k, v, shape, samples) for k, v in provided.items()}
 
 
-def by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -> bool:
+def varies_by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -> bool:
     """Tell whether an argument holds something for each voxel of that shape."""
     axes = len(shape) + _of_samples(row, name)
     known = name in row.per_voxel or _of_samples(row, name)
@@ -81,9 +81,9 @@ def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], sample
     if _is_one_number(row, name):
         return _one_number(name, value)
     if _of_samples(row, name):
-        return _of_each_sample(name, real(name, value).astype(float), shape, samples)
+        return _of_each_sample(name, as_real_array(name, value).astype(float), shape, samples)
     if name in row.per_voxel:
-        array = real(name, value).astype(float)
+        array = as_real_array(name, value).astype(float)
         if array.ndim and array.shape != shape:
             raise FitError(f"{name} has shape {array.shape}, the maps {shape}")
         return array if array.ndim else float(array)
@@ -91,7 +91,7 @@ def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], sample
 
 
 def _one_number(name: str, value: Any) -> float:
-    array = real(name, value)
+    array = as_real_array(name, value)
     if array.ndim:
         raise FitError(f"{name} is one number, got an array of shape {array.shape}")
     if np.isnan(array):

@@ -19,7 +19,9 @@ def dot(a: Array, b: Array) -> Array:
     return result
 
 
-def nonnegative(gram: Symmetric, first: Array, second: Array) -> tuple[Array, Array, Symmetric]:
+def nonnegative_amplitudes(
+    gram: Symmetric, first: Array, second: Array
+) -> tuple[Array, Array, Symmetric]:
     """Return the amplitudes >= 0 that minimise ``a'Ga - 2 a'm``, and the inverse of G.
 
     Parameters
@@ -40,7 +42,7 @@ def nonnegative(gram: Symmetric, first: Array, second: Array) -> tuple[Array, Ar
     --------
     >>> import numpy as np
     >>> one = np.ones(1)
-    >>> nonnegative((one, 0 * one, one), 2 * one, -1 * one)[:2]
+    >>> nonnegative_amplitudes((one, 0 * one, one), 2 * one, -1 * one)[:2]
     (array([2.]), array([0.]))
     """
     a, b, d = gram
@@ -61,7 +63,9 @@ def nonnegative(gram: Symmetric, first: Array, second: Array) -> tuple[Array, Ar
     return np.where(inside, both[0], one), np.where(inside, both[1], two), inverse
 
 
-def schur(block: Symmetric, cross: Sequence[Sequence[Array]], inverse: Symmetric) -> Symmetric:
+def schur_complement(
+    block: Symmetric, cross: Sequence[Sequence[Array]], inverse: Symmetric
+) -> Symmetric:
     """Return ``block - H' inverse H`` with column j of H in ``cross[j]``."""
 
     def eliminated(x: Sequence[Array], y: Sequence[Array]) -> Array:
@@ -85,7 +89,7 @@ def invert(matrix: Symmetric) -> tuple[Symmetric, NDArray[np.bool_]]:
     return (d * scale, -b * scale, a * scale), posed
 
 
-def covariance(jacobian: Sequence[Array]) -> Array:
+def inverse_normal_matrix(jacobian: Sequence[Array]) -> Array:
     """Return ``inv(J'J)`` of four columns (K, V), as (4, 4, V).
 
     Rows and columns of a column that is zero are NaN; where the others are singular all is NaN.
@@ -105,7 +109,7 @@ def covariance(jacobian: Sequence[Array]) -> Array:
     one = np.ones_like(norm[0])
     a, fine = invert((one, inner(0, 1), one))
     cross = [[inner(0, 2), inner(1, 2)], [inner(0, 3), inner(1, 3)]]
-    s, posed = invert(schur((one, inner(2, 3), one), cross, a))
+    s, posed = invert(schur_complement((one, inner(2, 3), one), cross, a))
     sound = fine & posed
     back = [np.where(k & sound, x, np.nan) for k, x in zip(known, scale, strict=True)]
     return _assemble(a, cross, s, back)
@@ -138,7 +142,7 @@ def _times(matrix: Symmetric, vector: Sequence[Array]) -> tuple[Array, Array]:
     return a * vector[0] + b * vector[1], b * vector[0] + d * vector[1]
 
 
-def propagate(gradient: Array, covariance: Array) -> Array:
+def propagate_error(gradient: Array, covariance: Array) -> Array:
     """Return the standard error (V,) of a function with that gradient (P, V)."""
     variance = np.einsum("iv,ijv,jv->v", gradient, covariance, gradient)
     result: Array = np.sqrt(np.maximum(variance, 0))

@@ -63,7 +63,7 @@ def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) ->
     if "fork" not in multiprocessing.get_all_start_methods():
         raise FitError("n_jobs above 1 needs a system that can fork processes; use n_jobs=1")
     fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=_run, args=(run, parts[i::n_jobs])) for i in range(n_jobs)]
+    workers = [fork.Process(target=_run_parts, args=(run, parts[i::n_jobs])) for i in range(n_jobs)]
     with warnings.catch_warnings():  # children only calculate and end: other threads do not matter
         warnings.simplefilter("ignore", DeprecationWarning)
         for worker in workers:
@@ -78,7 +78,7 @@ def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) ->
         )
 
 
-def _run(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
+def _run_parts(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
     for part in parts:
         run(part)

@@ -127,7 +127,9 @@ class Constant:
         return value, nothing, nothing
 
 
-def reduce(columns: Sequence[Column], weights: Array) -> tuple[Array, list[Table | Constant]]:
+def reduce_columns(
+    columns: Sequence[Column], weights: Array
+) -> tuple[Array, list[Table | Constant]]:
     """Return orthonormal vectors (N, K) that span all columns, and the columns in them.
 
     Parameters
@@ -158,7 +160,7 @@ def reduce(columns: Sequence[Column], weights: Array) -> tuple[Array, list[Table
     >>> import numpy as np
     >>> b = np.linspace(0, 1000, 30)
     >>> family = Family(lambda r: np.exp(-r[:, None] * b), Axis(1e-5, 5e-3, 1e-4))
-    >>> vectors, (table,) = reduce([family], np.ones(30))
+    >>> vectors, (table,) = reduce_columns([family], np.ones(30))
     >>> at = table.at(family.axis.from_rate(np.array([1e-3])))[0]
     >>> bool(np.abs(vectors @ at - np.exp(-1e-3 * b)[:, None]).max() < 1e-7)
     True

@@ -1,7 +1,7 @@
 """Where a separable fit begins, and whether it ended in the deepest valley.
 
-`Pairs` tries all pairs of rates on a grid. `other_valley` stands at one place and looks along the
-second rate alone, with everything else at its linear best.
+`RatePairs` tries all pairs of rates on a grid. `find_other_valley` searches along the second rate
+alone for another local minimum of the projected cost, once the descent has ended in one.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _COLLINEAR = 1e-6
 Single = NDArray[np.float32]
 
 
-class Pairs:
+class RatePairs:
     """All pairs of n1 first and n2 second columns, (K, n1) and (K, n2), in the reduced space.
 
     Notes
@@ -72,13 +72,16 @@ def _unit(vectors: Array) -> Array:
     return np.where(norm > _COLLINEAR, vectors / np.where(norm > 0, norm, 1.0), 0.0)
 
 
-def best_node(signal: Array, first: Array, nodes: Array) -> NDArray[np.intp]:
+def best_second_rate(signal: Array, first: Array, nodes: Array) -> NDArray[np.intp]:
     """Return the best second column (V,) beside a first one that stays what it is."""
-    found = [_survey(signal[:, p], first[:, p], None, nodes) for p in _parts(signal, nodes)]
+    found = [
+        _explained_by_node(signal[:, p], first[:, p], None, nodes)
+        for p in _cache_blocks(signal, nodes)
+    ]
     return np.concatenate([profile.argmax(axis=1) for profile in found])
 
 
-def other_valley(
+def find_other_valley(
     signal: Array, first: Array, slope: Array | None, nodes: Array, place: Array
 ) -> tuple[NDArray[np.intp], Array]:
     """Return the deepest valley along the second rate that is not the one at a place.
@@ -86,7 +89,7 @@ def other_valley(
     Parameters
     ----------
     signal, first, slope, nodes
-        As for `_survey`.
+        As for `_explained_by_node`.
     place : (V,) array
         Where the voxel stands, in nodes; valleys within one node of it are its own.
 
@@ -97,23 +100,25 @@ def other_valley(
         What is explained there; minus infinity where there is no other valley.
     """
     found = [
-        _other_peak(
-            _survey(signal[:, p], first[:, p], None if slope is None else slope[:, p], nodes),
+        _highest_other_peak(
+            _explained_by_node(
+                signal[:, p], first[:, p], None if slope is None else slope[:, p], nodes
+            ),
             place[p],
         )
-        for p in _parts(signal, nodes)
+        for p in _cache_blocks(signal, nodes)
     ]
     node, explained = (np.concatenate(part) for part in zip(*found, strict=True))
     return node, explained
 
 
-def _parts(signal: Array, nodes: Array) -> list[slice]:
+def _cache_blocks(signal: Array, nodes: Array) -> list[slice]:
     """Return parts of the voxels small enough for the processor's cache."""
     step = max(_NODES_AT_ONCE // nodes.shape[1], 1)
     return [slice(i, i + step) for i in range(0, signal.shape[1], step)]
 
 
-def _survey(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
+def _explained_by_node(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
     """Return what is explained with each node as the second column, (V, n2).
 
     Parameters
@@ -132,14 +137,14 @@ def _survey(signal: Array, first: Array, slope: Array | None, nodes: Array) -> A
     Amplitudes of the columns are >= 0, that of the slope is free.
     """
     size = np.sum(nodes**2, axis=0)
-    e1 = _direction(first)
+    e1 = _unit_or_zero(first)
     z1 = np.maximum(dot(e1, signal), 0)
     t1, product = e1.T @ nodes, signal.T @ nodes
     rest = size - t1 * t1
     excess = product - t1 * dot(e1, signal)[:, None]
     base = z1 * z1
     if slope is not None:
-        e2 = _direction(slope - e1 * dot(e1, slope), np.sqrt(dot(slope, slope)))
+        e2 = _unit_or_zero(slope - e1 * dot(e1, slope), np.sqrt(dot(slope, slope)))
         z2, t2 = dot(e2, signal), e2.T @ nodes
         rest -= t2 * t2
         excess -= t2 * z2[:, None]
@@ -157,14 +162,14 @@ def _survey(signal: Array, first: Array, slope: Array | None, nodes: Array) -> A
     return excess
 
 
-def _direction(vectors: Array, size: Array | float = 0.0) -> Array:
+def _unit_or_zero(vectors: Array, size: Array | float = 0.0) -> Array:
     """Return vectors (K, V) of norm one; zero where they are small beside a size (V,)."""
     norm = np.sqrt(dot(vectors, vectors))
     known = norm > _COLLINEAR * size
     return vectors * (known / np.where(known, norm, 1.0))
 
 
-def _other_peak(profile: Array, place: Array) -> tuple[NDArray[np.intp], Array]:
+def _highest_other_peak(profile: Array, place: Array) -> tuple[NDArray[np.intp], Array]:
     """Return the highest local maximum (V,) of profiles (V, n), and its height."""
     peak = np.abs(np.arange(profile.shape[1]) - place[:, None]) > 1
     rising = profile[:, 1:] > profile[:, :-1]

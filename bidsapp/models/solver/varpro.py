@@ -17,9 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.models.solver.base import Array
-from bidsapp.models.solver.matrices2x2 import Symmetric, covariance, dot, invert, nonnegative, schur
-from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, Table, reduce
-from bidsapp.models.solver.start_search import Pairs, best_node, other_valley
+from bidsapp.models.solver.matrices2x2 import (
+    Symmetric,
+    dot,
+    inverse_normal_matrix,
+    invert,
+    nonnegative_amplitudes,
+    schur_complement,
+)
+from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, Table, reduce_columns
+from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find_other_valley
 
 _MAX_STEPS = 30
 _GAIN = 1e-8
@@ -91,7 +98,7 @@ class Solver:
         samples = _count_samples(columns[0])
         self._root = np.ones(samples) if weights is None else np.sqrt(weights)
         both = columns if len(columns) == 2 else [np.zeros(samples), *columns]
-        self._vectors, self._columns = reduce(both, self._root)
+        self._vectors, self._columns = reduce_columns(both, self._root)
         self._movable = np.array([isinstance(c, Table) for c in self._columns])
         counts = grid if len(grid) == 2 else [1, *grid]
         self._nodes = [
@@ -101,7 +108,7 @@ class Solver:
         first, self._second = (
             c.at(x)[0].copy() for c, x in zip(self._columns, self._nodes, strict=True)
         )
-        self._pairs = Pairs(first, self._second)
+        self._rate_pairs = RatePairs(first, self._second)
         self._residuals, self._gathered = Scratch(), Scratch()
         samples_used = int((self._root > 0).sum())
         self._spare = samples_used - len(columns)
@@ -128,30 +135,32 @@ class Solver:
         unit = reduced / size
         outside = np.einsum("nv,nv->v", rest, rest) / size**2
         movable = self._movable & [known is None, True]
-        x = self._start(unit, known)
+        x = self._start_rates(unit, known)
         state = self._evaluate(unit, outside, x)
         if movable.any():
             self._refine(unit, outside, x, state, movable)
-            self._compete(unit, outside, x, state, movable)
-        return self._solution(x, state, size, movable)
+            self._try_other_valley(unit, outside, x, state, movable)
+        return self._unscaled_solution(x, state, size, movable)
 
-    def _start(self, unit: Array, known: Array | None) -> Array:
+    def _start_rates(self, unit: Array, known: Array | None) -> Array:
         """Return x (2, V) of the best pair of the grid."""
         first, second = self._nodes
         if self._movable[0] and known is None:
-            i, j = self._pairs.best(unit)
+            i, j = self._rate_pairs.best(unit)
             return np.stack([first[i], second[j]])
         x = np.zeros(unit.shape[1]) if known is None else self._axis(0).from_rate(known)
-        return np.stack([x, second[best_node(unit, self._columns[0].at(x)[0], self._second)]])
+        return np.stack(
+            [x, second[best_second_rate(unit, self._columns[0].at(x)[0], self._second)]]
+        )
 
-    def _compete(
+    def _try_other_valley(
         self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
     ) -> None:
         """Where another valley along the second rate may be deeper, go there; keep the better."""
         nodes = self._nodes[1]
         place = (x[1] - nodes[0]) / (nodes[-1] - nodes[0]) * (len(nodes) - 1)
         column, slope, _ = self._columns[0].at(x[0])
-        node, explained = other_valley(
+        node, explained = find_other_valley(
             unit, column, slope if movable[0] else None, self._second, place
         )
         rival = np.flatnonzero(1 + outside - explained < _RIVAL * state[2])
@@ -179,7 +188,7 @@ class Solver:
         active = np.arange(unit.shape[1])
         for _ in range(_MAX_STEPS):
             here, now = x[:, active], state[:, active]
-            step, gain = _step(now, here, damping[active], (lower, upper), movable)
+            step, gain = _newton_step(now, here, damping[active], (lower, upper), movable)
             going = (gain > _GAIN * (now[2] + _EXACT)) & (damping[active] < _GIVE_UP)
             active = active[going]
             if not len(active):
@@ -198,7 +207,7 @@ class Solver:
         """Return amplitudes (2), cost, gradient (2) and curvature (3) of the projected cost."""
         (c1, d1, e1), (c2, d2, e2) = (c.at(y) for c, y in zip(self._columns, x, strict=True))
         gram = (dot(c1, c1), dot(c1, c2), dot(c2, c2))
-        a1, a2, inverse = nonnegative(gram, dot(c1, unit), dot(c2, unit))
+        a1, a2, inverse = nonnegative_amplitudes(gram, dot(c1, unit), dot(c2, unit))
         residual, part = self._residuals.array(2, *unit.shape)
         np.multiply(c1, a1, out=residual)
         np.multiply(c2, a2, out=part)
@@ -211,11 +220,11 @@ class Solver:
         )
         gauss = (a1 * a1 * dot(d1, d1), a1 * a2 * dot(d1, d2), a2 * a2 * dot(d2, d2))
         bend = (a1 * dot(e1, residual), a2 * dot(e2, residual))
-        curvature = _curvature(gauss, toward, inverse, fall, bend)
+        curvature = _projected_curvature(gauss, toward, inverse, fall, bend)
         cost = dot(residual, residual) + outside
         return np.stack([a1, a2, cost, -a1 * fall[0], -a2 * fall[1], *curvature])
 
-    def _solution(
+    def _unscaled_solution(
         self, x: Array, state: Array, size: Array, movable: NDArray[np.bool_]
     ) -> Solution:
         """Return amplitudes, rates, cost and covariance in the signal's own scale."""
@@ -231,7 +240,7 @@ class Solver:
         cost = state[2] * size**2
         freedom = self._spare - int(movable.sum())
         variance = cost / freedom if freedom > 0 else np.full_like(cost, np.nan)
-        return Solution(amplitudes, rates, cost, covariance(jacobian) * variance)
+        return Solution(amplitudes, rates, cost, inverse_normal_matrix(jacobian) * variance)
 
 
 def _count_samples(column: Column) -> int:
@@ -240,7 +249,7 @@ def _count_samples(column: Column) -> int:
     return len(column)
 
 
-def _curvature(
+def _projected_curvature(
     gauss: Symmetric,
     toward: tuple[tuple[Array, Array], ...],
     inverse: Symmetric,
@@ -249,19 +258,19 @@ def _curvature(
 ) -> Symmetric:
     """Return the Hessian of the projected cost; its Gauss-Newton part where it is not positive."""
     (t00, t10), (t01, t11) = toward
-    exact = schur(
+    exact = schur_complement(
         (gauss[0] - bend[0], gauss[1], gauss[2] - bend[1]),
         ((t00 - fall[0], t10), (t01, t11 - fall[1])),
         inverse,
     )
-    safe = schur(gauss, toward, inverse)
+    safe = schur_complement(gauss, toward, inverse)
     a, b, d = exact
     positive = (a >= 0) & (d >= 0) & (a * d >= b * b)
     first, mixed, second = (np.where(positive, x, y) for x, y in zip(exact, safe, strict=True))
     return first, mixed, second
 
 
-def _step(
+def _newton_step(
     state: Array,
     x: Array,
     damping: Array,

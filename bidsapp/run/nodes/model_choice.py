@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, choose
+from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, compare_models
 from bidsapp.run.nodes.files import load, load_labels, save
 
 COLUMNS: Mapping[str, str] = {
@@ -85,7 +85,7 @@ class CompareModels(SimpleInterface):
         rows: list[Mapping[str, Any]] = []
         for lesion, excluded in self.inputs.lesions:
             inside = labels == lesion
-            found = choose(aicc[:, inside])
+            found = compare_models(aicc[:, inside])
             for i, model in enumerate(self.inputs.models):
                 rows.append(
                     {

@@ -17,12 +17,12 @@ from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.sidecar import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import plasma_from_blood
-from bidsapp.models.contrast.aif_checks import input_doubts
-from bidsapp.models.contrast.artery import arterial_in, find_artery
+from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import (
     ArterialInput,
     Spgr,
-    baseline_of,
+    count_baseline_frames,
     enhancing_curve,
     head_course,
     measured_input,
@@ -108,7 +108,7 @@ class FindArterialInput(SimpleInterface):
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
             tissue = head_course(load(self.inputs.in_file)[0])
-            doubts = input_doubts(found.blood, found.time, tissue)
+            doubts = check_arterial_input(found.blood, found.time, tissue)
         return {
             "Description": "What is odd about the arterial input",
             "PeakBlood": float(np.max(found.blood)),
@@ -153,7 +153,7 @@ class FindArterialInput(SimpleInterface):
         inside: Mask = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
         if not inside.any():
             raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
-        inside[inside] = arterial_in(data[inside], time, **setting)
+        inside[inside] = select_arterial_voxels(data[inside], time, **setting)
         return inside
 
     def _artery_b1(self, inside: Any) -> float | None:
@@ -193,7 +193,7 @@ def _from_table(
         blood, plasma = curve * (1 - haematocrit), curve
     else:
         blood, plasma = curve, plasma_from_blood(curve, haematocrit)
-    return ArterialInput(time, blood, plasma, baseline_of(curve, baseline_frames))
+    return ArterialInput(time, blood, plasma, count_baseline_frames(curve, baseline_frames))
 
 
 class _FindReferenceFrameInput(BaseInterfaceInputSpec):
@@ -213,7 +213,7 @@ class FindReferenceFrame(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         curve = enhancing_curve(load(self.inputs.in_file)[0])
-        self._results["frame"] = baseline_of(curve, self.inputs.baseline_frames) - 1
+        self._results["frame"] = count_baseline_frames(curve, self.inputs.baseline_frames) - 1
         return runtime
 
 
