@@ -21,6 +21,7 @@ MAX_FUNCTION_LINES = 60
 # may hand on what its inner packages define.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
+    "issues": set(),
     "data": set(),
     "config": set(),
     "models.solver": set(),
@@ -36,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "bids": {"lesions"},
     "study.statistics": set(),
     "study.tables": {"lesions", "study.statistics"},
-    "study.read": {"lesions", "study.tables"},
+    "study.read": {"issues", "lesions", "study.tables"},
     "phantom": {"bids", "models", "models.contrast", "study.read", "study.tables"},
     "reports": {"config", "models"},
     "reports.page": {"bids"},
@@ -44,6 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "reports.participant": {
         "bids",
         "imaging",
+        "issues",
         "models",
         "models.contrast",
         "reports.figures",
@@ -73,6 +75,7 @@ ARROWS: dict[str, set[str]] = {
     "run.graphs": {
         "bids",
         "config",
+        "issues",
         "models",
         "models.contrast",
         "models.diffusion",
@@ -82,6 +85,7 @@ ARROWS: dict[str, set[str]] = {
     "run": {
         "bids",
         "config",
+        "issues",
         "lesions",
         "reports.group",
         "reports.page",
@@ -94,12 +98,14 @@ ARROWS: dict[str, set[str]] = {
     "cli": {
         "bids",
         "config",
+        "issues",
         "models",
         "phantom",
         "reports",
         "reports.participant",
         "run",
         "run.engine",
+        "run.graphs",
         "study.tables",
     },
 }

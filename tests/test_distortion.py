@@ -1,6 +1,7 @@
 """EPI distortion: known fields are told, none stays none, and the pipeline applies them once."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +28,8 @@ from bidsapp.imaging.transforms import apply, write_itk
 from bidsapp.imaging.warps import Shift, read_shift
 from bidsapp.phantom.acquisition import reversed_displacement
 from bidsapp.run.graphs.dwi import init_dwi_wf
-from bidsapp.run.participant import describe
+from bidsapp.run.graphs.plan import plan_participant, plan_session
+from bidsapp.run.status import describe
 
 WHERE = grid((3, 3, 5), oblique=(4, -3, 2))
 
@@ -206,6 +208,12 @@ def test_fields_belong_to_the_series_they_name(root):
     assert told(root).source
 
 
+def planned(person, distortion):
+    """Return the lines of ``--dry-run``."""
+    config = Config(Path(), Path(), Path(), "run", distortion=distortion)
+    return describe(plan_participant(person, config))
+
+
 @pytest.mark.parametrize(
     ("sidecar", "message"),
     [
@@ -220,8 +228,8 @@ def test_what_is_wrong_is_said_in_words(root, sidecar, message):
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", sidecar)
     assert message in told(root).problem
     person = Query(root).participant("01")
-    assert message not in "\n".join(describe(person, Config(root, root, root, "run")))
-    lines = describe(person, Config(root, root, root, "run", distortion="auto"))
+    assert message not in "\n".join(planned(person, "none"))
+    lines = planned(person, "auto")
     assert any("no DWI with --distortion auto" in line and message in line for line in lines)
     assert "dwi" not in lines[0].split(";")[0]
 
@@ -249,9 +257,7 @@ def test_a_2d_series_encodes_no_phase_along_its_slices(root):
 
 def test_what_is_missing_is_said_in_words(root):
     """Without a field the DWI is analysed as it is, and the run says so."""
-    lines = describe(
-        Query(root).participant("01"), Config(root, root, root, "run", distortion="auto")
-    )
+    lines = planned(Query(root).participant("01"), "auto")
     assert any("EPI distortion not corrected: fmap has no fieldmap" in line for line in lines)
     add(root, "phasediff", EchoTime1=0.004, EchoTime2=0.006)
     assert "of phasediff in fmap no field is computed" in told(root).lack
@@ -315,7 +321,7 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
             distortion=distortion,
             **options,
         )
-        workflow = init_dwi_wf(record, record.diffusion, config, frozenset(), record.t1w)
+        workflow = init_dwi_wf(plan_session(record, config), config, frozenset(), record.t1w)
         workflow.inputs.inputnode.t1w_mask = str(session / "brain.nii")
         workflow.base_dir = str(folder / "work")
         workflow.run()

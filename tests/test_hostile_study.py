@@ -324,7 +324,7 @@ def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
     told = run(root, capsys)
     assert told.code == 73
     assert "No space left on device" in told.err
-    assert "there was no room on the disk in sub-01" in told.err
+    assert "the output could not be written in sub-01" in told.err
 
 
 def group(root, capsys):
@@ -355,7 +355,7 @@ def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(root, capsys, monke
     assert not list((folder / "perf").glob("*_dcemap.nii.gz"))
     assert list((folder / "dwi").glob("*_roistats.tsv"))
     _, said = group(root, capsys)
-    assert "sub-01 ses-a: not done: dce aif: FitError: it cannot be" in said
+    assert "sub-01 ses-a: not done: dce aif: it cannot be" in said
     row = next(r for r in lesions(root) if r["session_id"] == "ses-a")
     assert (row["Ktrans"], row["f"] != "n/a") == ("n/a", True)
     assert "not done: dce aif" in row["warnings"]

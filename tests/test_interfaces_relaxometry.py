@@ -15,6 +15,7 @@ from bidsapp.models.contrast.aif import parker2006
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 from bidsapp.reports.methods import methods
 from bidsapp.run.graphs.dce import init_dce_wf
+from bidsapp.run.graphs.plan import plan_session
 from bidsapp.run.nodes.perfusion import FindArterialInput, SignalToConcentration
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
 
@@ -152,7 +153,7 @@ def graph(folder, *, flips, field):
     )
     options = {"motion_correction": False, "t1_blood": 1.6, "baseline_frames": 5}
     config = Config(folder, folder / "out", folder / "work", "run", **options)
-    workflow = init_dce_wf(session, series, config, frozenset(), None)
+    workflow = init_dce_wf(plan_session(session, config), config, frozenset(), None)
     workflow.base_dir = str(folder / "work")
     return workflow
 

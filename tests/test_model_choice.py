@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from datasets import dynamic_signal, write_dce, write_description, write_dwi, write_image, write_roi
 
-from bidsapp.bids.records import Diffusion
+from bidsapp.bids.records import Diffusion, Session
 from bidsapp.cli import options
 from bidsapp.cli.main import main
 from bidsapp.config import Config
@@ -21,7 +21,7 @@ from bidsapp.models.kinetics.model_choice import best_model, compare_models
 from bidsapp.models.table import AUTO, DCE_MODELS, IVIM_MODELS, REPORTED, T1_MODELS, kinetic_rows
 from bidsapp.reports.methods import methods
 from bidsapp.reports.participant.records import read_participant
-from bidsapp.run.graphs.dwi import diffusion_obstacle, fit_options, ivim_obstacle
+from bidsapp.run.graphs.plan import fit_options, plan_session
 from bidsapp.run.nodes.fitting import FitDiffusion, map_names
 from bidsapp.study.read import read_output
 
@@ -32,6 +32,12 @@ PLAIN = ("--skip-bids-validation", "--no-motion-correction", "--nprocs", "1")
 
 def config(tmp_path, **settings):
     return Config(tmp_path, tmp_path, tmp_path, "run", **settings)
+
+
+def planned(series, settings):
+    """Return which diffusion models are fitted to a series, and the issues as text."""
+    plan = plan_session(Session("01", "a", diffusion=series), settings)
+    return [model.name for model in plan.diffusion_models], "\n".join(map(str, plan.issues))
 
 
 def decay(f, shape=(6, 6, 2), noise=5.0, s0=1000.0):
@@ -167,19 +173,20 @@ def test_a_model_can_stay_out_of_the_comparison(monkeypatch):
 def test_a_series_that_a_model_cannot_use_is_told_in_words(model, bvalues, words, tmp_path):
     """Before the run: what the fit needs, and what the series has."""
     series = Diffusion(tmp_path, tuple(map(float, bvalues)), None)
-    assert words in ivim_obstacle(series, config(tmp_path, ivim_model=model))
+    models, issues = planned(series, config(tmp_path, ivim_model=model))
+    assert models == ["adc"]
+    assert words in issues
 
 
 @pytest.mark.parametrize("model", IVIM_MODELS)
 @pytest.mark.parametrize("noise", ["gaussian", "rician"])
-def test_without_an_obstacle_a_fit_runs(model, noise, tmp_path):
+def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
     """The least b-values that are said to be enough are enough for the fit itself."""
     count = 5 if noise == "rician" or model == "bayesian" else 3 if model == "asymptotic" else 4
     bvalues = (*(0.0, 50.0, 100.0)[: count - 2], 400.0, 800.0)
     series = Diffusion(tmp_path, bvalues, None)
     settings = config(tmp_path, ivim_model=model, noise=noise)
-    assert ivim_obstacle(series, settings) is None
-    assert diffusion_obstacle(series, settings) is None
+    assert planned(series, settings)[0] == ["adc", f"ivim-{model}"]
     options = {} if model == "bayesian" else {"noise": noise}
     row = MODELS[f"ivim-{model}"]
     truth = {k: np.full(300, v) for k, v in TRUTH.items()}
@@ -196,8 +203,9 @@ def test_without_an_obstacle_a_fit_runs(model, noise, tmp_path):
 def test_a_noise_level_that_cannot_be_estimated_stops_the_series(tmp_path):
     """Rician noise with fewer than five b-values leaves not even an ADC, and says so."""
     series = Diffusion(tmp_path, (0.0, 500.0, 1000.0), None)
-    said = diffusion_obstacle(series, config(tmp_path, noise="rician"))
-    assert said.startswith("no ADC: the fit needs two b-values and five for the noise level")
+    models, issues = planned(series, config(tmp_path, noise="rician"))
+    assert models == []
+    assert "no ADC: the fit needs two b-values and five for the noise level" in issues
 
 
 def test_a_noise_level_that_cannot_be_estimated_is_a_failure_of_the_run(tmp_path, capsys):

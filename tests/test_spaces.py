@@ -34,13 +34,14 @@ from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 from bidsapp.run.graphs.dce import init_dce_wf
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.outputs import lesion_rois
+from bidsapp.run.graphs.plan import plan_participant, plan_session
 from bidsapp.run.graphs.series import Alignment, series_inputnode
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import RoiStatistics
 from bidsapp.run.nodes.t1w_grid import PutBack, SeriesOnT1w
 from bidsapp.run.nodes.user_transform import TakeTransform
-from bidsapp.run.participant import describe
+from bidsapp.run.status import describe
 
 T1W = (np.diag([2.0, 2, 2, 1]), (20, 22, 18))
 SERIES = (np.array([[2.0, 0, 0, 1], [0, 2, 0, -2], [0, 0, 5, 2], [0, 0, 0, 1]]), (20, 24, 8))
@@ -108,7 +109,7 @@ def run_dwi(images, folder, **options):
     )
     settings = {"motion_correction": False, **options}
     config = Config(images, folder / "out", folder / "work", "run", **settings)
-    workflow = init_dwi_wf(session, session.diffusion, config, frozenset(), images / "t1w.nii")
+    workflow = init_dwi_wf(plan_session(session, config), config, frozenset(), images / "t1w.nii")
     workflow.inputs.inputnode.t1w_mask = str(images / "brain.nii")
     workflow.base_dir = str(folder / "work")
     workflow.run()
@@ -288,7 +289,7 @@ def test_a_dynamic_series_is_fitted_on_the_t1w(images, tmp_path):
     options = {"aif": "parker2006", "t1_blood": 1.6, "motion_correction": False}
     options |= {"dce_model": "auto", "fit_space": "T1w", "output_spaces": ("T1w", "individual")}
     config = Config(images, tmp_path / "out", tmp_path / "work", "run", **options)
-    workflow = init_dce_wf(session, session.dynamic, config, frozenset(), images / "t1w.nii")
+    workflow = init_dce_wf(plan_session(session, config), config, frozenset(), images / "t1w.nii")
     workflow.inputs.inputnode.t1w_mask = str(images / "brain.nii")
     workflow.base_dir = str(tmp_path / "work")
     workflow.run()
@@ -420,7 +421,7 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
     for moving, name in wanted.items():
         assert found.given(moving) == (mine / "sub-01/ses-a" / name,)
     config = Config(tmp_path, tmp_path, tmp_path, "run")
-    told = "\n".join(describe(Participant("01", (found,)), config))
+    told = "\n".join(describe(plan_participant(Participant("01", (found,)), config)))
     assert all(f"given: {Path(name).name}" in told for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()

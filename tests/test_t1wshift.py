@@ -15,8 +15,8 @@ from bidsapp.imaging.distortion.t1w import t1w_cost, t1w_shift
 from bidsapp.imaging.registration.sampling import Image
 from bidsapp.imaging.transforms import apply, invert, write_itk
 from bidsapp.imaging.warps import read_shift
-from bidsapp.run.graphs.distortion import distortion_lack, distortion_problem, field_source
 from bidsapp.run.graphs.dwi import init_dwi_wf
+from bidsapp.run.graphs.plan import plan_session
 from bidsapp.run.nodes.distortion import EstimateShift
 from bidsapp.run.nodes.registration import Register
 
@@ -129,21 +129,31 @@ def config(root, **options):
     return Config(root, root / "out", root / "work", "run", distortion="t1w", **options)
 
 
-def test_only_the_axis_is_asked_of_the_data_set(tmp_path):
+def planned(root, distortion, t1w=True):
+    """Return the plan of a session with this distortion, and its issues as text."""
+    series = Diffusion(root / "dwi.nii", (0.0, 300.0, 600.0, 1000.0), None)
+    record = Session(
+        "01", "a", t1w=root / "t1w.nii" if t1w else None, diffusion=series, distortion=distortion
+    )
+    plan = plan_session(record, config(root))
+    return plan, "\n".join(map(str, plan.issues))
+
+
+def test_only_the_axis_is_required_of_the_data_set(tmp_path):
     """A readout time that is missing stops no run that does not need it; the axis does."""
-    session = Session("01", "a", t1w=tmp_path / "t1w.nii", distortion=Distortion(1, problem="TRT"))
-    assert distortion_problem(session, config(tmp_path)) is None
-    assert distortion_lack(session, config(tmp_path)) is None
-    assert field_source(session, config(tmp_path)).image == session.t1w
-    unknown = Session("01", "a", t1w=tmp_path / "t1w.nii", distortion=Distortion(None, problem="P"))
-    assert distortion_problem(unknown, config(tmp_path)) == "no DWI with --distortion t1w: P"
-    both = Distortion(1, FieldSource("epi", tmp_path / "sub-01_dir-AP_epi.nii"))
-    passed = distortion_lack(Session("01", "a", t1w=session.t1w, distortion=both), config(tmp_path))
-    assert passed.endswith("sub-01_dir-AP_epi.nii: --distortion auto would take that")
-    without = Session("01", "a", distortion=Distortion(None, problem="P"))
-    assert distortion_problem(without, config(tmp_path)) is None
-    assert "no T1w" in distortion_lack(without, config(tmp_path))
-    assert field_source(without, config(tmp_path)) is None
+    plan, issues = planned(tmp_path, Distortion(1, problem="TRT"))
+    assert plan.field_source.image == tmp_path / "t1w.nii"
+    assert "dwi" in plan.branches
+    assert "istortion" not in issues
+    plan, issues = planned(tmp_path, Distortion(None, problem="P"))
+    assert "dwi" not in plan.branches
+    assert "no DWI with --distortion t1w: P" in issues
+    _, issues = planned(tmp_path, Distortion(1, FieldSource("epi", tmp_path / "dir-AP_epi.nii")))
+    assert "though there is dir-AP_epi.nii: --distortion auto would use that" in issues
+    plan, issues = planned(tmp_path, Distortion(None, problem="P"), t1w=False)
+    assert "dwi" in plan.branches
+    assert "EPI distortion not corrected: no T1w" in issues
+    assert plan.field_source is None
 
 
 def run_pipeline(anatomy, folder, truth, transforms=(), **options):
@@ -163,7 +173,7 @@ def run_pipeline(anatomy, folder, truth, transforms=(), **options):
         transforms=transforms,
     )
     asked = config(folder, motion_correction=False, **options)
-    workflow = init_dwi_wf(record, record.diffusion, asked, frozenset(), record.t1w)
+    workflow = init_dwi_wf(plan_session(record, asked), asked, frozenset(), record.t1w)
     workflow.inputs.inputnode.t1w_mask = mask
     workflow.base_dir = str(folder / "work")
     workflow.run()

@@ -2,16 +2,16 @@
 
 import logging
 import os
-import re
 import signal
 import sys
 import time
 import uuid
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bidsapp.cli.conclusion import conclude
 from bidsapp.cli.folders import (
     check_bids_dir,
     check_folders,
@@ -20,21 +20,16 @@ from bidsapp.cli.folders import (
 )
 from bidsapp.cli.model_options import check_models
 from bidsapp.cli.options import phantom_parser, stats_parser, study_parser
-from bidsapp.config import Config, version
+from bidsapp.cli.participant_level import run_participant_level, select_labels
+from bidsapp.config import Config
 from bidsapp.errors import (
-    BadInput,
     MetperfError,
-    NothingSelected,
-    NothingToAnalyse,
-    NotWritable,
     UnknownLevel,
-    WorkerKilled,
 )
+from bidsapp.issues import Issue
 from bidsapp.run.engine.signals import stoppable
 
 if TYPE_CHECKING:
-    from bidsapp.bids.query import Query
-    from bidsapp.bids.records import Participant
     from bidsapp.study.tables import GroupResult
 
 LEVELS = ("participant", "group")
@@ -118,7 +113,7 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
     os.environ["OMP_NUM_THREADS"] = str(config.omp_nthreads)
     codes = []
     if "participant" in levels:
-        codes.append(_participant_level(config, options))
+        codes.append(run_participant_level(config, options))
     if "group" in levels:
         codes.append(_group_level(config, options))
     return max(codes, default=0)
@@ -171,136 +166,6 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
     return tuple(options.output_spaces or ["T1w"])
 
 
-def _participant_level(config: Config, options: Namespace) -> int:
-    """Analyse the participants selected, one after the other; tell what became of each."""
-    from bidsapp.bids.derivatives import describe_dataset
-    from bidsapp.bids.query import Query, read_filters
-    from bidsapp.bids.validate import validate
-    from bidsapp.reports.methods import methods
-    from bidsapp.run.engine import progress
-    from bidsapp.run.participant import check_config, run_participant
-
-    if options.reports_only:
-        return _rebuild(config)
-    if options.boilerplate_only:
-        describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
-        _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
-        return 0
-    labels = _select(config)
-    if not options.skip_bids_validation:
-        _LOG.info("Validating %s", config.bids_dir)
-        validate(config.bids_dir, labels)
-    filters = read_filters(config.filter_file) if config.filter_file else None
-    query = Query(config.bids_dir, config.derivatives, filters, labels)
-    participants, failed = _records(query, labels, config)
-    check_config(participants, config)
-    if not any(s.diffusion or s.dynamic or s.whole for p in participants for s in p.sessions):
-        problems = [text for p in participants for s in p.sessions for text in s.problems]
-        problems += [f"sub-{label} cannot be read" for label in failed]
-        raise NothingToAnalyse(
-            "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
-        )
-    if options.dry_run:
-        return _describe(participants, failed, config)
-    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
-    outcomes = []
-    with progress(len(participants), _LOG) as told:
-        for participant in participants:
-            told.participant(participant.id)
-            outcomes.append(run_participant(participant, config, told))
-            for text in outcomes[-1].warnings:
-                _LOG.warning("%s: warning: %s", participant.id, text)
-            for text in outcomes[-1].failures:
-                _LOG.error("%s: %s", participant.id, text)
-    failed += [o.participant for o in outcomes if o.failures]
-    _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
-    reasons = {
-        WorkerKilled.exit_code: (
-            "a worker was killed",
-            [o.participant for o in outcomes if o.killed],
-        ),
-        NotWritable.exit_code: (
-            "there was no room on the disk",
-            [o.participant for o in outcomes if o.full],
-        ),
-    }
-    return _exit_code(failed, reasons)
-
-
-def _exit_code(failed: Sequence[str], reasons: Mapping[int, tuple[str, Sequence[str]]]) -> int:
-    """Say who failed, and what of it may go well another time; return that as an exit code."""
-    codes = [code for code, (_, labels) in reasons.items() if labels]
-    code = max(codes, default=1 if failed else 0)
-    if failed:
-        _LOG.error("exit %d: failures in %s", code, ", ".join(f"sub-{f}" for f in failed))
-    for what, labels in reasons.values():
-        if labels:
-            _LOG.error("%s in %s", what, ", ".join(f"sub-{label}" for label in labels))
-    return code
-
-
-def _describe(participants: Sequence["Participant"], failed: Sequence[str], config: Config) -> int:
-    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
-    from bidsapp.run.participant import describe
-
-    lines = [line for participant in participants for line in describe(participant, config)]
-    print("\n".join(lines))
-    return 1 if failed or any(line.startswith("    failed: ") for line in lines) else 0
-
-
-def _records(
-    query: "Query", labels: Sequence[str], config: Config
-) -> tuple[list["Participant"], list[str]]:
-    """Return the participants' records, and the labels of those whose tables cannot be read."""
-    participants, failed = [], []
-    for label in labels:
-        try:
-            participants.append(query.participant(label, config.sessions))
-        except BadInput as error:
-            _LOG.error("sub-%s: %s", label, error)
-            failed.append(label)
-    return participants, failed
-
-
-def _select(config: Config) -> list[str]:
-    """Return the labels to analyse; an unknown label or session is an error.
-
-    Those named are looked up one by one: thousands of others cost no question to the disk.
-    """
-    pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
-    named = {f"sub-{label}" for label in config.participants}
-    if named and all(pattern.match(n) and (config.bids_dir / n).is_dir() for n in named):
-        return sorted(name.removeprefix("sub-") for name in named)
-    with os.scandir(config.bids_dir) as entries:
-        folders = sorted(e.name for e in entries if pattern.match(e.name) and e.is_dir())
-    labels = [name.removeprefix("sub-") for name in folders]
-    unknown = [p for p in config.participants if p not in labels]
-    if unknown:
-        raise NothingSelected(
-            f"{config.bids_dir} has no participant {', '.join(unknown)}; "
-            f"it has {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}"
-        )
-    if not labels:
-        raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
-    return labels
-
-
-def _rebuild(config: Config) -> int:
-    """Build the pages of the participants that have results again."""
-    from bidsapp.reports.participant.page import build_participant_page
-
-    found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
-    chosen = [x for x in found if not config.participants or x in config.participants]
-    absent = [x for x in config.participants if x not in found]
-    if absent:
-        raise NothingSelected(f"{config.output_dir} has no results of {', '.join(absent)}")
-    if not chosen:
-        raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
-    for label in chosen:
-        _LOG.info("%s", build_participant_page(config.output_dir, label))
-    return 0
-
-
 def _group_level(config: Config, options: Namespace) -> int:
     """Run the statistics on the participants' tables."""
     from bidsapp.run.group import run_group
@@ -313,7 +178,7 @@ def _group_level(config: Config, options: Namespace) -> int:
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
     )
-    return _tell(result, config.output_dir)
+    return _report_group(result, config.output_dir)
 
 
 def _participants_table(config: Config, options: Namespace) -> Path | None:
@@ -337,7 +202,7 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
     )
-    return _tell(result, options.output_dir)
+    return _report_group(result, options.output_dir)
 
 
 def _slurm(parser: ArgumentParser, options: Namespace) -> int:
@@ -348,7 +213,7 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
 
     config = _config(parser, options)
     check_bids_dir(config)
-    labels = _select(config)
+    labels = select_labels(config)
     jobs = plan(config, labels, options, run_words(parser, options))
     for place in (config.output_dir, jobs.folder):
         check_writable(place)
@@ -361,14 +226,15 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     return 0
 
 
-def _tell(result: "GroupResult", output_dir: Path) -> int:
-    """Log what a reader must know; 1 if the result is incomplete."""
-    for text in result.notes:
-        _LOG.info("%s", text)
-    for text in result.problems:
-        _LOG.error("%s", text)
-    _LOG.info("The group report is %s", output_dir / "group.html")
-    return 1 if result.problems else 0
+def _report_group(result: "GroupResult", output_dir: Path) -> int:
+    """Log what a reader must know of the group level; 1 if the result is incomplete."""
+    issues = [
+        *(Issue("note", text) for text in result.notes),
+        *(Issue("failed", text) for text in result.problems),
+    ]
+    for issue in issues:
+        _LOG.log(logging.ERROR if issue.level == "failed" else logging.INFO, "%s", issue)
+    return conclude(issues, [output_dir / "group.html"])
 
 
 def _slurm_parser() -> ArgumentParser:

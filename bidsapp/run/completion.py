@@ -1,4 +1,4 @@
-"""What a participant's results were made of, and whether they still are what was made."""
+"""Provenance of a participant's results: what decides them, and whether they are still intact."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _BESIDE = (".json", ".bval", ".bvec", ".tsv")
 _BLOCK = 1 << 20
 
 
-def made_of(participant: Participant, config: Config) -> dict[str, Any]:
+def provenance_key(participant: Participant, config: Config) -> dict[str, Any]:
     """Return what decides a participant's results: software, options, and what was read.
 
     Parameters
@@ -50,8 +50,10 @@ def made_of(participant: Participant, config: Config) -> dict[str, Any]:
     }
 
 
-def complete(output_dir: Path, participant: Participant, made: Mapping[str, Any]) -> str | None:
-    """Return the run that made all of a participant's results out of the same, or None.
+def find_completed_run(
+    output_dir: Path, participant: Participant, key: Mapping[str, Any]
+) -> str | None:
+    """Return the run that made all of a participant's results from the same key, or None.
 
     Parameters
     ----------
@@ -59,8 +61,8 @@ def complete(output_dir: Path, participant: Participant, made: Mapping[str, Any]
         The derivatives.
     participant
         With the sessions that are wanted.
-    made
-        Of `made_of`.
+    key
+        Of `provenance_key`.
 
     Returns
     -------
@@ -68,18 +70,18 @@ def complete(output_dir: Path, participant: Participant, made: Mapping[str, Any]
         Its id, if its record agrees and every result is there as it was written.
     """
     record = _read(output_dir / participant.id / "log" / RECORD)
-    if {k: record.get(k) for k in made} != json.loads(to_json(made)):
+    if {k: record.get(k) for k in key} != json.loads(to_json(key)):
         return None
-    return str(record.get("run_id")) if _whole(output_dir, record.get("outputs", {})) else None
+    return str(record.get("run_id")) if _intact(output_dir, record.get("outputs", {})) else None
 
 
-def page_whole(output_dir: Path, participant: Participant) -> bool:
+def page_is_intact(output_dir: Path, participant: Participant) -> bool:
     """Return whether the page and its figures are there as the record has them."""
     record = _read(output_dir / participant.id / "log" / RECORD)
-    return _whole(output_dir, record.get("pages", {}))
+    return _intact(output_dir, record.get("pages", {}))
 
 
-def _whole(output_dir: Path, written: Mapping[str, str]) -> bool:
+def _intact(output_dir: Path, written: Mapping[str, str]) -> bool:
     """Return whether there are such files, with these digests."""
     paths = {name: output_dir / name for name in written}
     return bool(written) and all(
@@ -88,7 +90,7 @@ def _whole(output_dir: Path, written: Mapping[str, str]) -> bool:
 
 
 def record_completion(
-    output_dir: Path, participant: Participant, made: Mapping[str, Any], run_id: str
+    output_dir: Path, participant: Participant, key: Mapping[str, Any], run_id: str
 ) -> None:
     """Write that all is done, out of what, and the SHA-256 of each result.
 
@@ -98,8 +100,8 @@ def record_completion(
         The derivatives.
     participant
         Whose results.
-    made
-        Of `made_of`.
+    key
+        Of `provenance_key`.
     run_id
         Of the run that ends.
     """
@@ -109,7 +111,7 @@ def record_completion(
     pages = [output_dir / f"{participant.id}.html", *sorted((folder / "figures").rglob("*"))]
     record = {
         "run_id": run_id,
-        **made,
+        **key,
         "outputs": _digests(output_dir, results),
         "pages": _digests(output_dir, pages),
     }

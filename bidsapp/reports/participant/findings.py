@@ -73,32 +73,29 @@ def _unfinished(participant: Participant) -> Iterator[Finding]:
 
 
 def _crashes(participant: Participant) -> Iterator[Finding]:
-    said = " ".join(t for s in participant.status.values() for t in s.get("failed", []))
+    reported = " ".join(issue.text for issue in participant.issues)
     for path in participant.crashes:
-        if path.name not in said and path.parent == participant.last_run:
+        if path.name not in reported and path.parent == participant.last_run:
             yield Finding("failed", f"A step crashed: {path.name}", "crashes")
 
 
 def _status(participant: Participant) -> Iterator[Finding]:
-    order = [session.label for session in participant.sessions]
-    told = sorted(
-        participant.status.items(), key=lambda s: order.index(s[0]) if s[0] in order else -1
-    )
-    for label, state in told:
-        name = label.removeprefix("ses-")
-        for text in state.get("failed", []):
-            yield Finding("failed", f"{name}: {text}", "crashes" if "crash-" in text else "")
-        for text in state.get("warnings", []):
-            yield Finding("warning", f"{name}: {text}", "")
-        for text in state.get("missing", []):
-            yield Finding("missing", f"{name}: {text}", "")
+    order = {session.label: number for number, session in enumerate(participant.sessions)}
+    for issue in sorted(participant.issues, key=lambda issue: order.get(issue.session, -1)):
+        name = issue.session.removeprefix("ses-")
+        if issue.level != "note":
+            yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
 
 
 def _absent(participant: Participant) -> Iterator[Finding]:
     for session in participant.sessions:
-        said = participant.status.get(session.label, {}).get("missing", [])
+        reported = [
+            i.text
+            for i in participant.issues
+            if i.session == session.label and i.level == "missing"
+        ]
         for lacking, rest, anchor in _gaps(session):
-            if not any(text.startswith(lacking) for text in said):
+            if not any(text.startswith(lacking) for text in reported):
                 yield Finding("missing", f"{session.name}: {lacking}{rest}", anchor)
 
 

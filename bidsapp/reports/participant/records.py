@@ -15,6 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bidsapp.errors import BadInput
+from bidsapp.issues import Issue, read_issues
 
 DATATYPES = {"dwi": "DWI", "perf": "DCE"}
 """The series that are analysed, and what people call them."""
@@ -222,10 +223,15 @@ class Participant:
         return sorted(self.folder.glob("log/*/crash-*.txt"))
 
     @cached_property
-    def status(self) -> dict[str, dict[str, list[str]]]:
-        """What the run says of each session: done, missing, failed, warnings."""
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What the runs stored of each session: what is done, issues, options."""
         path = self.folder / "log" / "status.json"
         return read_json(path).get("sessions", {}) if path.exists() else {}
+
+    @cached_property
+    def issues(self) -> list[Issue]:
+        """What the runs reported of the sessions."""
+        return read_issues(self.label, self.status)
 
     @cached_property
     def statistics(self) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
 
+from collections.abc import Mapping
+
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
@@ -114,7 +116,7 @@ def _lesions(session: Session) -> list[str]:
     return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
-def init_rois_wf(session: Session, config: Config, lesions: dict[int, bool]) -> pe.Workflow:
+def init_rois_wf(session: Session, config: Config, lesions: Mapping[int, bool]) -> pe.Workflow:
     """Return the graph that copies a session's ROIs and measures the lesions' volumes.
 
     Parameters
@@ -124,7 +126,7 @@ def init_rois_wf(session: Session, config: Config, lesions: dict[int, bool]) -> 
     config
         How to run.
     lesions
-        All lesions that the participant's tables know, and whether they are excluded; one that
+        All lesions in the participant's tables, and whether they are excluded; one that
         is not in this session's whole-lesion ROI has the volume zero.
     """
     workflow = pe.Workflow(name="rois")
@@ -159,7 +161,7 @@ def _save_rois(
 
 
 def _connect_volumes(
-    workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: dict[int, bool]
+    workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: Mapping[int, bool]
 ) -> None:
     """Measure every lesion's volume in the whole-lesion ROI."""
     volumes = pe.Node(RoiStatistics(), name="volumes")

@@ -7,10 +7,10 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Dynamic, Session
-from bidsapp.config import Config, agent_relaxivity, field_constant
+from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
-from bidsapp.models.table import AUTO, kinetic_rows
+from bidsapp.models.table import AUTO
 from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.run.graphs.model_choice import connect_choice
 from bidsapp.run.graphs.motion import (
@@ -21,6 +21,7 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
 )
 from bidsapp.run.graphs.outputs import namer, save, source_uri
+from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
 from bidsapp.run.graphs.series import (
     Alignment,
@@ -41,40 +42,15 @@ from bidsapp.run.nodes.perfusion import (
 )
 
 
-def acquisition(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return what the SPGR equation needs; the relaxivity from option, sidecar, or agent."""
-    relaxivity = config.relaxivity or series.relaxivity
-    return {
-        "repetition_time": series.repetition_time,
-        "flip_angle": series.flip_angle,
-        "relaxivity": relaxivity or agent_relaxivity(series.agent, series.field_strength),
-    }
-
-
-def relaxation(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return T1 of tissue and blood, s: as given, or for the field strength."""
-    field = series.field_strength
-    return {
-        "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field, "--t1-tissue"),
-        "t1_blood": config.t1_blood or field_constant("t1_blood", field, "--t1-blood"),
-    }
-
-
 def init_dce_wf(
-    session: Session,
-    series: Dynamic,
-    config: Config,
-    excluded: frozenset[int],
-    reference: Path | None,
+    plan: SessionPlan, config: Config, excluded: frozenset[int], reference: Path | None
 ) -> pe.Workflow:
     """Return the graph of one dynamic series.
 
     Parameters
     ----------
-    session
-        Whose series it is.
-    series
-        The image and how it was acquired.
+    plan
+        Of a session with a dynamic series that can be analysed.
     config
         How to fit.
     excluded
@@ -87,6 +63,8 @@ def init_dce_wf(
     pe.Workflow
         ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
+    session, series = plan.session, plan.session.dynamic
+    assert series is not None
     workflow = pe.Workflow(name="dce")
     inputnode = series_inputnode()
     motion = _connect_motion(workflow, session, series, config)
@@ -94,22 +72,19 @@ def init_dce_wf(
     mean = pe.Node(AverageVolumes(), name="mean")
     workflow.connect(*moved, mean, "in_file")
     connect_dropped(workflow, motion, [mean])
-    aligned = connect_alignment(workflow, inputnode, mean, session, config, "dce", metric="lpa")
+    aligned = connect_alignment(workflow, inputnode, mean, plan, config, "dce", metric="lpa")
     connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpa")
     b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
-    arterial = _connect_arterial_input(workflow, moved, aligned, b1, session, series, config)
+    arterial = _connect_arterial_input(workflow, moved, aligned, b1, plan, series, config)
     data, grid = connect_fit_grid(
         workflow, inputnode, moved, aligned, session, config, motion.acquired
     )
     if grid.scanner:
         b1 = connect_b1(workflow, session, (grid.average, "out_file"), "b1_to_T1w", grid.scanner)
-    concentration = _connect_concentration(
-        workflow, data, grid, b1, arterial, session, series, config
-    )
-    rows = kinetic_rows(config.dce_model, delay=config.fit_delay)
+    concentration = _connect_concentration(workflow, data, grid, b1, arterial, plan, series, config)
     fits = [
-        _connect_fit(workflow, concentration, grid, arterial, session, series, config, row)
-        for row in rows
+        _connect_fit(workflow, concentration, grid, arterial, plan, series, config, row)
+        for row in plan.kinetic_models
     ]
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
@@ -142,15 +117,16 @@ def _connect_arterial_input(
     moved: Port,
     aligned: Alignment,
     b1: Port | None,
-    session: Session,
+    plan: SessionPlan,
     series: Dynamic,
     config: Config,
 ) -> pe.Node:
     """Add the node that finds the arterial input, and write it."""
-    node = pe.Node(FindArterialInput(**acquisition(series, config)), name="aif", mem_gb=4)
+    session = plan.session
+    node = pe.Node(FindArterialInput(**plan.acquisition), name="aif", mem_gb=4)
     node.inputs.source = config.aif
     node.inputs.times = list(series.times)
-    node.inputs.t1_blood = relaxation(series, config)["t1_blood"]
+    node.inputs.t1_blood = plan.relaxation["t1_blood"]
     node.inputs.haematocrit = config.haematocrit
     node.inputs.baseline_frames = config.baseline_frames
     workflow.connect(*moved, node, "in_file")
@@ -232,15 +208,14 @@ def _connect_concentration(
     aligned: Alignment,
     b1: Port | None,
     arterial: pe.Node,
-    session: Session,
+    plan: SessionPlan,
     series: Dynamic,
     config: Config,
 ) -> Port:
     """Convert the signal to concentration, with a T1 map where there are several flip angles."""
-    node = pe.Node(
-        SignalToConcentration(**acquisition(series, config)), name="concentration", mem_gb=4
-    )
-    node.inputs.t1_tissue = relaxation(series, config)["t1_tissue"]
+    session = plan.session
+    node = pe.Node(SignalToConcentration(**plan.acquisition), name="concentration", mem_gb=4)
+    node.inputs.t1_tissue = plan.relaxation["t1_tissue"]
     workflow.connect(*data, node, "in_file")
     workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
     if aligned.mask:
@@ -293,12 +268,13 @@ def _connect_fit(
     concentration: Port,
     aligned: Alignment,
     arterial: pe.Node,
-    session: Session,
+    plan: SessionPlan,
     series: Dynamic,
     config: Config,
     model: Model,
 ) -> Fitted:
     """Add the node that fits one kinetic model; of several, the last is tabulated."""
+    session = plan.session
     threads = config.omp_nthreads
     node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=threads)
     node.inputs.model = model.name
@@ -312,8 +288,8 @@ def _connect_fit(
     if aligned.mask:
         workflow.connect(*aligned.mask, node, "mask")
     settings: dict[str, Any] = {
-        **acquisition(series, config),
-        **relaxation(series, config),
+        **plan.acquisition,
+        **plan.relaxation,
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
         **options,
@@ -323,6 +299,6 @@ def _connect_fit(
     if session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file"), "options": options}
-    tabulated = model is kinetic_rows(config.dce_model, delay=config.fit_delay)[-1]
+    tabulated = model is plan.kinetic_models[-1]
     maps = whole_maps(workflow, node, aligned, session)
     return Fitted(node, maps, model, "perf", series.image, settings, design, tabulated=tabulated)

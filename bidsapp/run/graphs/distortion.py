@@ -5,79 +5,19 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import FieldSource, Session
 from bidsapp.config import Config
 from bidsapp.run.graphs.outputs import namer, save, source_uri
+from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.nodes.distortion import METHODS, DistortionEffect, EstimateShift
 
 Port = tuple[pe.Node, str]
 
 
-def distortion_problem(session: Session, config: Config) -> str | None:
-    """Return what is wrong with the data that should tell the distortion, or None.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from bidsapp.bids.records import Distortion
-    >>> config = Config(Path(), Path(), Path(), "run", distortion="auto")
-    >>> bad = Distortion(1, problem="sub-01_dwi.json: TotalReadoutTime is missing")
-    >>> distortion_problem(Session("01", "a", Path("t1w.nii"), distortion=bad), config)
-    'no DWI with --distortion auto: sub-01_dwi.json: TotalReadoutTime is missing'
-    """
-    told = session.distortion
-    if config.distortion == "none" or not told or not told.problem:
-        return None
-    if config.distortion == "t1w" and (told.axis is not None or not session.t1w):
-        return None
-    return f"no DWI with --distortion {config.distortion}: {told.problem}"
-
-
-def distortion_lack(session: Session, config: Config) -> str | None:
-    """Return why the distortion of a diffusion series is left as it is, though asked for, or None.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> config = Config(Path(), Path(), Path(), "run", distortion="auto")
-    >>> distortion_lack(Session("01", "a"), config)
-    'EPI distortion not corrected: no T1w, so maps stay where they were acquired'
-    """
-    if config.distortion == "none":
-        return None
-    if not session.t1w:
-        return "EPI distortion not corrected: no T1w, so maps stay where they were acquired"
-    if config.distortion == "t1w":
-        return _passed_over(session)
-    lack = session.distortion.lack if session.distortion else ""
-    return f"EPI distortion not corrected: {lack}" if lack else None
-
-
-def _passed_over(session: Session) -> str | None:
-    """Return what would tell the distortion better than the T1w does, or None."""
-    source = session.distortion.source if session.distortion else None
-    if not source:
-        return None
-    return (
-        f"EPI distortion told by the T1w, though there is {source.image.name}: --distortion auto "
-        "would take that"
-    )
-
-
-def field_source(session: Session, config: Config) -> FieldSource | None:
-    """Return what the distortion of a session is told by, if it is to be corrected."""
-    if config.distortion == "none" or not session.t1w or not session.distortion:
-        return None
-    if config.distortion == "t1w":
-        return FieldSource("T1w", session.t1w)
-    return session.distortion.source
-
-
 def connect_distortion(
-    workflow: pe.Workflow, inputnode: pe.Node, average: pe.Node, session: Session, config: Config
+    workflow: pe.Workflow, inputnode: pe.Node, average: pe.Node, plan: SessionPlan, config: Config
 ) -> pe.Node | None:
     """Return the node that tells the shift and corrects the average, or None."""
-    source = field_source(session, config)
+    source, session = plan.field_source, plan.session
     if not source:
         return None
     assert session.distortion is not None
@@ -114,10 +54,10 @@ def connect_shift(
 
 
 def save_distortion(
-    workflow: pe.Workflow, distortion: pe.Node, brain: Port, session: Session, config: Config
+    workflow: pe.Workflow, distortion: pe.Node, brain: Port, plan: SessionPlan, config: Config
 ) -> None:
     """Write the shift, and how far it reaches in the brain."""
-    source = field_source(session, config)
+    source, session = plan.field_source, plan.session
     assert source is not None
     effect = pe.Node(DistortionEffect(), name="distortion_effect")
     files = pe.Node(niu.Merge(2), name="distortion_files")

@@ -1,18 +1,15 @@
 """The diffusion branch of a session: motion, ADC, IVIM, registration, lesions."""
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Diffusion, Session
 from bidsapp.config import Config
-from bidsapp.models import MODELS, Model, combine_directions
+from bidsapp.models import Model
 from bidsapp.models.diffusion.decay import B_ZERO
-from bidsapp.models.table import ivim_row
-from bidsapp.run.graphs.distortion import connect_distortion, distortion_problem
+from bidsapp.run.graphs.distortion import connect_distortion
 from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
 from bidsapp.run.graphs.motion import (
     Moved,
@@ -22,6 +19,7 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
 )
 from bidsapp.run.graphs.outputs import lesion_rois, namer, save, source_uri
+from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.graphs.series import (
     Alignment,
     Port,
@@ -35,95 +33,15 @@ from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
 
 
-def fit_options(model: Model, config: Config) -> dict[str, Any]:
-    """Return the options that a model takes; the ADC starts at b = 0.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> config = Config(Path(), Path(), Path(), "run", b_max=1000.0)
-    >>> fit_options(MODELS["adc"], config)
-    {'b_max': 1000.0, 'noise': 'gaussian'}
-    """
-    own = [name for name in model.options if model.name != "adc" or name != "b_min"]
-    return config.fit_options(own)
-
-
-def diffusion_obstacle(series: Diffusion, config: Config) -> str | None:
-    """Return why nothing can be fitted to a series, not even the ADC, or None.
-
-    Examples
-    --------
-    >>> config = Config(Path(), Path(), Path(), "run", noise="rician")
-    >>> diffusion_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config)
-    'no ADC: the fit needs two b-values and five for the noise level; the series has 0, 1000 s/mm2'
-    """
-    return _obstacle("no ADC", MODELS["adc"], series, config)
-
-
-def series_obstacle(session: Session, series: Diffusion, config: Config) -> str | None:
-    """Return why a session's diffusion series is not analysed, or None."""
-    return distortion_problem(session, config) or diffusion_obstacle(series, config)
-
-
-def ivim_obstacle(series: Diffusion, config: Config) -> str | None:
-    """Return why a series says nothing of IVIM, or None.
-
-    Examples
-    --------
-    >>> config = Config(Path(), Path(), Path(), "run")
-    >>> ivim_obstacle(Diffusion(Path(), (0.0, 1000.0), None), config).split(";")[0]
-    'no IVIM: the asymptotic fit needs b = 0 and two b-values from 200 s/mm2'
-    """
-    return _obstacle("no IVIM", ivim_row(config.ivim_model), series, config)
-
-
-def noise_gap(config: Config) -> str | None:
-    """Return what the noise that was asked for does not reach, or None.
-
-    Examples
-    --------
-    >>> noise_gap(Config(Path(), Path(), Path(), "run", ivim_model="bayesian", noise="rician"))
-    'no --noise rician in the bayesian IVIM fit, which takes it for Gaussian: only in the ADC'
-    """
-    if config.noise == "gaussian" or "noise" in ivim_row(config.ivim_model).options:
-        return None
-    return (
-        f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
-        "for Gaussian: only in the ADC"
-    )
-
-
-def _obstacle(lost: str, model: Model, series: Diffusion, config: Config) -> str | None:
-    shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
-    needs = model.needs(bvalues=shells, **fit_options(model, config))
-    if all(need.met for need in needs):
-        return None
-    wanted = " and ".join(need.text for need in needs)
-    limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
-    has = ", ".join(f"{b:g}" for b in shells)
-    kind = model.name.partition("-")[2]
-    return (
-        f"{lost}: the {kind + ' ' if kind else ''}fit needs {wanted}{limit}; "
-        f"the series has {has} s/mm2"
-    )
-
-
 def init_dwi_wf(
-    session: Session,
-    series: Diffusion,
-    config: Config,
-    excluded: frozenset[int],
-    reference: Path | None,
+    plan: SessionPlan, config: Config, excluded: frozenset[int], reference: Path | None
 ) -> pe.Workflow:
     """Return the graph of one diffusion series.
 
     Parameters
     ----------
-    session
-        Whose series it is.
-    series
-        The image and its b-values.
+    plan
+        Of a session with a diffusion series that can be analysed.
     config
         How to fit.
     excluded
@@ -136,6 +54,8 @@ def init_dwi_wf(
     pe.Workflow
         ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
+    session, series = plan.session, plan.session.diffusion
+    assert series is not None
     workflow = pe.Workflow(name="dwi")
     inputnode = series_inputnode()
     motion = _connect_motion(workflow, session, series, config)
@@ -143,18 +63,18 @@ def init_dwi_wf(
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
     workflow.connect(*moved, b0, "in_file")
-    told = connect_distortion(workflow, inputnode, b0, session, config)
+    distortion = connect_distortion(workflow, inputnode, b0, plan, config)
     aligned = connect_alignment(
-        workflow, inputnode, b0, session, config, "dwi", metric="lpc", distortion=told
+        workflow, inputnode, b0, plan, config, "dwi", metric="lpc", distortion=distortion
     )
     connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpc")
-    models = [MODELS["adc"]]
-    if not ivim_obstacle(series, config):
-        models.append(ivim_row(config.ivim_model))
     data, grid = connect_fit_grid(
         workflow, inputnode, moved, aligned, session, config, motion.acquired
     )
-    fits = [_connect_fit(workflow, data, grid, session, series, config, m) for m in models]
+    fits = [
+        _connect_fit(workflow, data, grid, session, series, config, m)
+        for m in plan.diffusion_models
+    ]
     for fitted in fits:
         save_maps(workflow, fitted, grid, session, config)
     connect_spaces(workflow, inputnode, grid, fits, session, reference, config)

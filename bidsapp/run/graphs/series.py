@@ -11,6 +11,7 @@ from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.run.graphs.distortion import Port, connect_shift, save_distortion
 from bidsapp.run.graphs.outputs import namer, save, spatial
+from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.registration import register_node
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.registration import CheckConsistency
@@ -73,7 +74,7 @@ def connect_alignment(
     workflow: pe.Workflow,
     inputnode: pe.Node,
     average: pe.Node,
-    session: Session,
+    plan: SessionPlan,
     config: Config,
     series: Literal["dwi", "dce"],
     *,
@@ -84,6 +85,7 @@ def connect_alignment(
 
     Where a node tells its distortion, the corrected average is registered.
     """
+    session = plan.session
     if not session.t1w:
         return Alignment(series, average)
     given = session.given(series)
@@ -109,7 +111,7 @@ def connect_alignment(
     _save_alignment(workflow, average, register, to_t1w, session, config, series)
     mask = (brain, "out_files")
     if distortion:
-        save_distortion(workflow, distortion, mask, session, config)
+        save_distortion(workflow, distortion, mask, plan, config)
     return Alignment(series, average, to_t1w, to_series, mask, (straight, linear))
 
 

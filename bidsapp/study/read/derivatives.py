@@ -13,9 +13,10 @@ from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.study.read.status import (
     failures,
+    issues,
     read_statuses,
+    session_warnings,
     unfinished,
-    what_misleads,
 )
 from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
 from bidsapp.study.tables import COLUMNS, ERRORS, PARAMETERS, WARNINGS, Cohort
@@ -57,7 +58,8 @@ def read_output(output_dir: Path) -> Found:
     rows = _roistats(output_dir, problems)
     statuses = read_statuses(output_dir)
     problems += [*unfinished(statuses), *unlike_options(statuses)]
-    notes += failures(statuses)
+    reported = issues(statuses)
+    notes += failures(reported)
     if not rows:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
@@ -68,7 +70,7 @@ def read_output(output_dir: Path) -> Found:
     lesions, units = _lesions(rows, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
-    lesions = lesions.merge(what_misleads(statuses), how="left").fillna({WARNINGS: ""})
+    lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
     cohort = Cohort(_in_order(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))

@@ -1,17 +1,20 @@
-"""What the runs say of each participant: what failed, and what may mislead."""
+"""What the runs report of each participant: what failed, and what may mislead."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bidsapp.issues import Issue, read_issues
 from bidsapp.study.tables import WARNINGS
-from bidsapp.study.tables.analysis_options import Statuses, sessions_of
+from bidsapp.study.tables.analysis_options import Statuses
 
 
 def read_statuses(output_dir: Path) -> Statuses:
-    """Return what the last run says of each participant; unfinished where it cannot be read.
+    """Return the status of each participant's last run; unfinished where it cannot be read.
 
     Parameters
     ----------
@@ -29,7 +32,7 @@ def read_statuses(output_dir: Path) -> Statuses:
 
 
 def unfinished(statuses: Statuses) -> list[str]:
-    """Return whose last run was stopped: their tables may be of different runs."""
+    """Return which participants' last run was stopped: their tables may be of different runs."""
     return [
         f"{participant}: its last run did not finish, so its values may be of different runs: run "
         "it again."
@@ -38,28 +41,30 @@ def unfinished(statuses: Statuses) -> list[str]:
     ]
 
 
-def failures(statuses: Statuses) -> list[str]:
-    """Return what of each session was not done, in words."""
+def issues(statuses: Statuses) -> list[Issue]:
+    """Return everything that the runs reported."""
     return [
-        f"{participant} {session}: not done: {'; '.join(failed)}"
-        for participant, session, steps in sessions_of(statuses)
-        if (failed := steps.get("failed"))
+        issue
+        for participant, status in statuses.items()
+        for issue in read_issues(participant, status.get("sessions", {}))
     ]
 
 
-def what_misleads(statuses: Statuses) -> pd.DataFrame:
-    """Return a row a session with what may mislead, and what of it was not done, as text."""
-    rows = [
-        (
-            participant,
-            session,
-            "; ".join(
-                [
-                    *steps.get("warnings", []),
-                    *(f"not done: {text}" for text in steps.get("failed", [])),
-                ]
-            ),
-        )
-        for participant, session, steps in sessions_of(statuses)
-    ]
+def failures(found: Iterable[Issue]) -> list[str]:
+    """Return what was not done in each session, in words."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for issue in found:
+        if issue.level == "failed":
+            texts[issue.place].append(str(issue))
+    return [f"{place}: not done: {'; '.join(failed)}" for place, failed in texts.items()]
+
+
+def session_warnings(found: Iterable[Issue]) -> pd.DataFrame:
+    """Return a row per session with what may mislead, and what was not done, as text."""
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+    ranked = {"warning": "", "failed": "not done: "}
+    for issue in sorted(found, key=lambda issue: issue.level == "failed"):
+        if issue.level in ranked:
+            texts[issue.participant, issue.session].append(f"{ranked[issue.level]}{issue}")
+    rows = [(*place, "; ".join(lines)) for place, lines in texts.items()]
     return pd.DataFrame(rows, columns=["participant_id", "session_id", WARNINGS], dtype=object)

@@ -1,0 +1,147 @@
+"""The participant level on the command line: select, validate, run, report."""
+
+import logging
+import os
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bidsapp.cli.conclusion import conclude
+from bidsapp.config import Config, version
+from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse
+from bidsapp.issues import Issue, exit_code, from_error
+
+if TYPE_CHECKING:
+    from bidsapp.bids.query import Query
+    from bidsapp.bids.records import Participant
+    from bidsapp.run.participant import Outcome
+
+_LOG = logging.getLogger("metperf")
+
+
+def run_participant_level(config: Config, options: Namespace) -> int:
+    """Analyse the participants selected, one after the other, and report on each."""
+    from bidsapp.bids.derivatives import describe_dataset
+    from bidsapp.bids.query import Query, read_filters
+    from bidsapp.bids.validate import validate
+    from bidsapp.reports.methods import methods
+    from bidsapp.run.participant import check_config
+
+    if options.reports_only:
+        return _rebuild(config)
+    if options.boilerplate_only:
+        describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+        _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
+        return 0
+    labels = select_labels(config)
+    if not options.skip_bids_validation:
+        _LOG.info("Validating %s", config.bids_dir)
+        validate(config.bids_dir, labels)
+    filters = read_filters(config.filter_file) if config.filter_file else None
+    query = Query(config.bids_dir, config.derivatives, filters, labels)
+    participants, unreadable = _records(query, labels, config)
+    check_config(participants, config)
+    _check_usable(participants, unreadable)
+    if options.dry_run:
+        return _describe(participants, unreadable, config)
+    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+    outcomes = _run_all(participants, config)
+    issues = [*unreadable, *(issue for outcome in outcomes for issue in outcome.issues)]
+    failed = {issue.participant for issue in issues if issue.level == "failed"}
+    _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
+    return conclude(issues, [outcome.page for outcome in outcomes if outcome.page])
+
+
+def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:
+    """Run the participants one after the other, and log what each run reports."""
+    from bidsapp.run.engine import progress
+    from bidsapp.run.participant import run_participant
+
+    outcomes = []
+    with progress(len(participants), _LOG) as lines:
+        for participant in participants:
+            lines.participant(participant.id)
+            outcomes.append(run_participant(participant, config, lines))
+            for issue in outcomes[-1].issues:
+                if issue.level == "failed":
+                    _LOG.error("%s: %s", issue.place, issue)
+                elif issue.level == "warning":
+                    _LOG.warning("%s: warning: %s", issue.place, issue)
+    return outcomes
+
+
+def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Issue]) -> None:
+    """Refuse a data set without anything to analyse."""
+    sessions = [session for participant in participants for session in participant.sessions]
+    if not any(s.diffusion or s.dynamic or s.whole for s in sessions):
+        problems = [text for session in sessions for text in session.problems]
+        problems += [f"{issue.participant} cannot be read" for issue in unreadable]
+        raise NothingToAnalyse(
+            "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
+        )
+
+
+def _describe(
+    participants: Sequence["Participant"], unreadable: Sequence[Issue], config: Config
+) -> int:
+    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
+    from bidsapp.run.graphs.plan import plan_participant
+    from bidsapp.run.status import describe
+
+    plans = [plan_participant(participant, config) for participant in participants]
+    print("\n".join(line for plan in plans for line in describe(plan)))
+    return exit_code([*unreadable, *(issue for plan in plans for issue in plan.issues)])
+
+
+def _records(
+    query: "Query", labels: Sequence[str], config: Config
+) -> tuple[list["Participant"], list[Issue]]:
+    """Return the participants' records, and a failure for each whose tables cannot be read."""
+    participants, failed = [], []
+    for label in labels:
+        try:
+            participants.append(query.participant(label, config.sessions))
+        except BadInput as error:
+            failed.append(from_error(error, participant=f"sub-{label}"))
+            _LOG.error("sub-%s: %s", label, error)
+    return participants, failed
+
+
+def select_labels(config: Config) -> list[str]:
+    """Return the labels to analyse; an unknown label or session is an error.
+
+    Those named are looked up one by one: thousands of others cost no question to the disk.
+    """
+    pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
+    named = {f"sub-{label}" for label in config.participants}
+    if named and all(pattern.match(n) and (config.bids_dir / n).is_dir() for n in named):
+        return sorted(name.removeprefix("sub-") for name in named)
+    with os.scandir(config.bids_dir) as entries:
+        folders = sorted(e.name for e in entries if pattern.match(e.name) and e.is_dir())
+    labels = [name.removeprefix("sub-") for name in folders]
+    unknown = [p for p in config.participants if p not in labels]
+    if unknown:
+        raise NothingSelected(
+            f"{config.bids_dir} has no participant {', '.join(unknown)}; "
+            f"it has {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}"
+        )
+    if not labels:
+        raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
+    return labels
+
+
+def _rebuild(config: Config) -> int:
+    """Build the pages of the participants that have results again."""
+    from bidsapp.reports.participant.page import build_participant_page
+
+    found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
+    chosen = [x for x in found if not config.participants or x in config.participants]
+    absent = [x for x in config.participants if x not in found]
+    if absent:
+        raise NothingSelected(f"{config.output_dir} has no results of {', '.join(absent)}")
+    if not chosen:
+        raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
+    for label in chosen:
+        _LOG.info("%s", build_participant_page(config.output_dir, label))
+    return 0

@@ -1,0 +1,125 @@
+"""What a run reports: failures, warnings, what is missing and notes, one `Issue` each."""
+
+import errno
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from bidsapp.errors import MetperfError, NotWritable, WorkerKilled
+
+Level = Literal["failed", "warning", "missing", "note"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""The gravest first."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of the system errors that mean a full disk or an exhausted quota."""
+
+TRANSIENT: Mapping[type[MetperfError], str] = {
+    WorkerKilled: "a worker was killed",
+    NotWritable: "the output could not be written",
+}
+"""Errors after which the same run may succeed, each with its own exit code; and what happened."""
+
+_STORED = ("level", "code", "step", "text")
+_LISTS_0_1: Mapping[str, Level] = {"failed": "failed", "warnings": "warning", "missing": "missing"}
+_CRASH_0_1 = re.compile(r"(?P<step>[^:]+): (?P<text>.* \(see crash-\S+\))", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One thing that a run reports.
+
+    Attributes
+    ----------
+    level
+        How grave it is.
+    text
+        In words, for people.
+    code
+        What kind it is, for programs: the class of the error, or a name of its own.
+    participant, session
+        Where it is, such as ``sub-01`` and ``ses-baseline``.
+    step
+        The step of the run that reports it, such as ``dwi fit_ivim``.
+
+    Examples
+    --------
+    >>> print(Issue("failed", "two b-values are needed", step="dwi fit_ivim"))
+    dwi fit_ivim: two b-values are needed
+    """
+
+    level: Level
+    text: str
+    code: str = ""
+    participant: str = ""
+    session: str = ""
+    step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.text}" if self.step else self.text
+
+    @property
+    def place(self) -> str:
+        """Participant and session."""
+        return " ".join(filter(None, (self.participant, self.session)))
+
+    def stored(self) -> dict[str, str]:
+        """Return what status.json stores of it, below its participant and session."""
+        return {name: getattr(self, name) for name in _STORED}
+
+
+def from_error(error: Exception, participant: str = "", session: str = "", step: str = "") -> Issue:
+    """Return the failure that an exception reports.
+
+    Examples
+    --------
+    >>> from_error(OSError(28, "No space left on device")).code
+    'NotWritable'
+    """
+    name = type(error).__name__
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    text = str(error) if isinstance(error, MetperfError) else f"{name}: {error}"
+    code = NotWritable.__name__ if full else name
+    return Issue("failed", text, code, participant, session, step)
+
+
+def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> list[Issue]:
+    """Return the issues that the `sessions` of a status.json store.
+
+    Notes
+    -----
+    Version 0.1.0 stored a list of texts for each level, without codes.
+    """
+    found = []
+    for session, record in sessions.items():
+        for stored in record.get("issues", ()):
+            found.append(Issue(**stored, participant=participant, session=session))
+        for name, level in _LISTS_0_1.items():
+            texts = record.get(name, ())
+            found += [_from_text(level, text, participant, session) for text in texts]
+    return found
+
+
+def _from_text(level: Level, text: str, participant: str, session: str) -> Issue:
+    """Return an issue of version 0.1.0; the text of a crash began with its step."""
+    crash = _CRASH_0_1.fullmatch(text)
+    step, text = crash.groups() if crash else ("", text)
+    return Issue(level, text, "", participant, session, step)
+
+
+def exit_code(issues: Iterable[Issue]) -> int:
+    """Return the exit code of a run: 0 without a failure, the error's own if it is transient.
+
+    Examples
+    --------
+    >>> exit_code([Issue("failed", "no DWI"), Issue("failed", "out of memory", "WorkerKilled")])
+    75
+    """
+    codes = {error.__name__: error.exit_code for error in TRANSIENT}
+    return max((codes.get(i.code, 1) for i in issues if i.level == "failed"), default=0)
+
+
+def by_gravity(issues: Iterable[Issue]) -> list[Issue]:
+    """Return each issue once, the gravest first, else in their order."""
+    return sorted(dict.fromkeys(issues), key=lambda issue: LEVELS.index(issue.level))

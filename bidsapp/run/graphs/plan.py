@@ -1,0 +1,315 @@
+"""What can be done with a participant's data under the options of a run; decided once, before it.
+
+``--dry-run`` prints the plan, the graphs are built from it, and its issues go into status.json.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bidsapp.bids.records import Diffusion, Dynamic, FieldSource, Participant, Session, Space
+from bidsapp.config import Config, agent_relaxivity, field_constant
+from bidsapp.errors import BadInput, UsageError
+from bidsapp.issues import Issue, from_error
+from bidsapp.models import MODELS, Model, combine_directions
+from bidsapp.models.table import ivim_row, kinetic_rows
+from bidsapp.run.graphs.outputs import analysis_space, lesion_rois
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """What is done with one session, and what is not.
+
+    Attributes
+    ----------
+    session
+        Its data.
+    branches
+        Which of ``anat``, ``dwi``, ``dce`` and ``rois`` are run.
+    diffusion_models, kinetic_models
+        What is fitted in ``dwi`` and ``dce``. Of several kinetic models the last is tabulated.
+    field_source
+        What the EPI distortion is estimated from, if it is to be corrected.
+    acquisition, relaxation
+        Arguments of the SPGR equation, and T1 of tissue and blood in s.
+    issues
+        What fails, may mislead, or is missing.
+    """
+
+    session: Session
+    branches: tuple[str, ...] = ()
+    diffusion_models: tuple[Model, ...] = ()
+    kinetic_models: tuple[Model, ...] = ()
+    field_source: FieldSource | None = None
+    acquisition: Mapping[str, float] = field(default_factory=dict)
+    relaxation: Mapping[str, float] = field(default_factory=dict)
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with one participant.
+
+    Attributes
+    ----------
+    participant
+        The data.
+    sessions
+        The plan of each session.
+    baseline
+        The session whose T1w is the reference.
+    lesions
+        Every lesion in the participant's ROI tables, and whether any table excludes it.
+    """
+
+    participant: Participant
+    sessions: tuple[SessionPlan, ...]
+    baseline: Session | None
+    lesions: Mapping[int, bool]
+
+    @property
+    def excluded(self) -> frozenset[int]:
+        """Lesions that a table marks as excluded."""
+        return frozenset(number for number, is_excluded in self.lesions.items() if is_excluded)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """The issues of all sessions."""
+        return tuple(issue for session in self.sessions for issue in session.issues)
+
+
+def plan_participant(participant: Participant, config: Config) -> Plan:
+    """Return the plan of a participant.
+
+    Parameters
+    ----------
+    participant
+        What the data set has.
+    config
+        How to run.
+
+    Returns
+    -------
+    Plan
+        An obstacle is an issue of the plan, never raised.
+    """
+    lesions: dict[int, bool] = {}
+    for session in participant.sessions:
+        for rois in (*session.enhancing, *session.whole):
+            for lesion in rois.lesions:
+                lesions[lesion.index] = lesions.get(lesion.index, False) or lesion.excluded
+    return Plan(
+        participant,
+        tuple(plan_session(session, config) for session in participant.sessions),
+        participant.baseline(config.baseline_session),
+        lesions,
+    )
+
+
+def plan_session(session: Session, config: Config) -> SessionPlan:
+    """Return the plan of a session.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> config = Config(Path(), Path(), Path(), "run")
+    >>> series = Diffusion(Path(), (0.0, 1000.0), None)
+    >>> plan = plan_session(Session("01", "a", diffusion=series), config)
+    >>> plan.branches, [model.name for model in plan.diffusion_models]
+    (('dwi',), ['adc'])
+    >>> str(plan.issues[1]).split(";")[0]
+    'no IVIM: the asymptotic fit needs b = 0 and two b-values from 200 s/mm2'
+    """
+    diffusion = _diffusion_issues(session, config)
+    dwi = session.diffusion is not None and not any(i.level == "failed" for i in diffusion)
+    acquisition, relaxation, dynamic = _plan_kinetics(session, config)
+    present = {
+        "anat": session.t1w is not None,
+        "dwi": dwi,
+        "dce": bool(acquisition),
+        "rois": bool(session.enhancing or session.whole),
+    }
+    issues = [Issue("failed", text, BadInput.__name__) for text in session.problems]
+    issues += [Issue("warning", text, "DoubtfulInput") for text in session.warnings]
+    if not session.t1w:
+        text = "no T1w: analysed in the native space of each series"
+        issues.append(Issue("missing", text, "NoT1w"))
+    issues += [*diffusion, *dynamic, *_missing_rois(session, config)]
+    participant = f"sub-{session.participant}"
+    return SessionPlan(
+        session,
+        tuple(branch for branch, there in present.items() if there),
+        _diffusion_models(session.diffusion, config) if session.diffusion and dwi else (),
+        kinetic_rows(config.dce_model, delay=config.fit_delay) if acquisition else (),
+        _field_source(session, config) if dwi else None,
+        acquisition,
+        relaxation,
+        tuple(replace(i, participant=participant, session=session.id) for i in issues),
+    )
+
+
+def fit_options(model: Model, config: Config) -> dict[str, Any]:
+    """Return the options of the run that a diffusion model takes; the ADC starts at b = 0.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> config = Config(Path(), Path(), Path(), "run", b_max=1000.0)
+    >>> fit_options(MODELS["adc"], config)
+    {'b_max': 1000.0, 'noise': 'gaussian'}
+    """
+    own = [name for name in model.options if model.name != "adc" or name != "b_min"]
+    return config.fit_options(own)
+
+
+def _diffusion_models(series: Diffusion, config: Config) -> tuple[Model, ...]:
+    """Return the models that the b-values allow: the ADC, and that of IVIM."""
+    models = (MODELS["adc"], ivim_row(config.ivim_model))
+    return tuple(model for model in models if not _unmet_needs(model, series, config))
+
+
+def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
+    """Return what stops the diffusion series, limits it, or is not there for it."""
+    series = session.diffusion
+    if not series:
+        return [Issue("missing", "no DWI: no ADC and no IVIM", "NoDwi")]
+    issues = []
+    if problem := _unusable_distortion(session, config):
+        issues.append(Issue("failed", problem, "UnusableDistortion"))
+    elif unmet := _unmet_needs(MODELS["adc"], series, config):
+        issues.append(Issue("failed", f"no ADC: {unmet}", "TooFewBValues"))
+    row = ivim_row(config.ivim_model)
+    if unmet := _unmet_needs(row, series, config):
+        issues.append(Issue("missing", f"no IVIM: {unmet}", "TooFewBValues"))
+    elif config.noise != "gaussian" and "noise" not in row.options:
+        text = (
+            f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
+            "for Gaussian: only in the ADC"
+        )
+        issues.append(Issue("missing", text, "NoiseModelNotApplied"))
+    if text := _uncorrected_distortion(session, config):
+        issues.append(Issue("missing", text, "DistortionNotCorrected"))
+    return issues
+
+
+def _unmet_needs(model: Model, series: Diffusion, config: Config) -> str:
+    """Return what a fit needs and the b-values of a series are, if these are not enough."""
+    shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
+    needs = model.needs(bvalues=shells, **fit_options(model, config))
+    if all(need.met for need in needs):
+        return ""
+    required = " and ".join(need.text for need in needs)
+    limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
+    kind = model.name.partition("-")[2]
+    return (
+        f"the {kind + ' ' if kind else ''}fit needs {required}{limit}; "
+        f"the series has {', '.join(f'{b:g}' for b in shells)} s/mm2"
+    )
+
+
+def _unusable_distortion(session: Session, config: Config) -> str:
+    """Return what is wrong with the data that the distortion is to be estimated from, or nothing.
+
+    The T1w needs the phase-encoding axis only.
+    """
+    known = session.distortion
+    if config.distortion == "none" or not known or not known.problem:
+        return ""
+    if config.distortion == "t1w" and (known.axis is not None or not session.t1w):
+        return ""
+    return f"no DWI with --distortion {config.distortion}: {known.problem}"
+
+
+def _uncorrected_distortion(session: Session, config: Config) -> str:
+    """Return why the distortion is not corrected as requested, or not from the best data."""
+    if config.distortion == "none":
+        return ""
+    if not session.t1w:
+        return "EPI distortion not corrected: no T1w, so maps stay where they were acquired"
+    known = session.distortion
+    if config.distortion == "auto":
+        return f"EPI distortion not corrected: {known.lack}" if known and known.lack else ""
+    if not known or not known.source:
+        return ""
+    return (
+        f"EPI distortion estimated from the T1w, though there is {known.source.image.name}: "
+        "--distortion auto would use that"
+    )
+
+
+def _field_source(session: Session, config: Config) -> FieldSource | None:
+    """Return what the distortion is estimated from, if it is to be corrected."""
+    if config.distortion == "none" or not session.t1w or not session.distortion:
+        return None
+    if config.distortion == "t1w":
+        return FieldSource("T1w", session.t1w)
+    return session.distortion.source
+
+
+def _plan_kinetics(
+    session: Session, config: Config
+) -> tuple[dict[str, float], dict[str, float], list[Issue]]:
+    """Return acquisition and relaxation of a dynamic series, empty if it cannot be analysed."""
+    if not session.dynamic:
+        return {}, {}, [Issue("missing", "no DCE: no Ktrans, ve and vp", "NoDce")]
+    if text := _missing_artery(session, config):
+        return {}, {}, [Issue("failed", text, "NoArterialInput")]
+    try:
+        return _acquisition(session.dynamic, config), _relaxation(session.dynamic, config), []
+    except UsageError as error:
+        return {}, {}, [from_error(error)]
+
+
+def _missing_artery(session: Session, config: Config) -> str:
+    """Return what the arterial input lacks, or nothing."""
+    if config.aif == "table" and session.arterial_table is None:
+        return "no label-AIF_timeseries.tsv for --aif table"
+    if config.aif != "roi":
+        return ""
+    if session.artery is None:
+        return (
+            "no AIF mask (label-AIF_mask) for the DCE series; draw one, "
+            "or choose --aif auto or --aif parker2006"
+        )
+    if not session.t1w and session.artery.space != "dce":
+        return "the AIF mask is on the grid of the T1w, but there is no T1w"
+    return ""
+
+
+def _acquisition(series: Dynamic, config: Config) -> dict[str, float]:
+    """Return what the SPGR equation needs; the relaxivity from option, sidecar, or agent."""
+    relaxivity = config.relaxivity or series.relaxivity
+    return {
+        "repetition_time": series.repetition_time,
+        "flip_angle": series.flip_angle,
+        "relaxivity": relaxivity or agent_relaxivity(series.agent, series.field_strength),
+    }
+
+
+def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
+    """Return T1 of tissue and blood, s: of the options, or for the field strength."""
+    field_strength = series.field_strength
+    return {
+        "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field_strength, "--t1-tissue"),
+        "t1_blood": config.t1_blood or field_constant("t1_blood", field_strength, "--t1-blood"),
+    }
+
+
+def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:
+    """Yield which ROIs are missing in the space of the analysis."""
+    series: list[Space] = ["dwi"] if session.diffusion else []
+    series += ["dce"] if session.dynamic else []
+    if not session.enhancing:
+        yield Issue("missing", "no ROI of the enhancing part: no lesion values", "NoRoi")
+        series = []
+    for name in series:
+        if not lesion_rois(session, name, config):
+            text = (
+                f"no ROI of the enhancing part on the {analysis_space(session, name, config)} "
+                f"grid: no lesion values of the {name.upper()}"
+            )
+            yield Issue("missing", text, "NoRoi")
+    if not session.whole:
+        yield Issue("missing", "no ROI of the whole lesion: no volumes", "NoWholeRoi")

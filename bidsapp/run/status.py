@@ -1,0 +1,85 @@
+"""The status of a participant's sessions: what is done and every issue, in ``log/status.json``."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bidsapp.bids.derivatives import to_json, write_bytes
+from bidsapp.bids.records import Participant
+from bidsapp.config import Config, version
+from bidsapp.issues import LEVELS, Issue, read_issues
+from bidsapp.run.graphs.plan import Plan
+
+_NEEDS_ANAT = ("anat", "dwi", "dce")
+
+
+def describe(plan: Plan) -> Sequence[str]:
+    """Return what is done with a participant, for ``--dry-run``: a line per session and issue."""
+    lines = []
+    for one in plan.sessions:
+        session = one.session
+        lesions = sorted({x.index for r in session.enhancing for x in r.lesions})
+        days = "" if session.days is None else f" (day {session.days:g})"
+        text = f"{plan.participant.id} {session.id}{days}: {', '.join(one.branches) or 'nothing'}"
+        lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
+        lines += [f"    given: {transform.file.name}" for transform in session.transforms]
+        issues = sorted(one.issues, key=lambda issue: LEVELS.index(issue.level))
+        lines += [f"    {_PREFIX.get(i.level, '')}{i}" for i in issues]
+    return lines
+
+
+_PREFIX = {"failed": "failed: ", "warning": "warning: "}
+
+
+def write_status(
+    log: Path, plan: Plan, issues: Iterable[Issue], config: Config, *, finished: bool = True
+) -> None:
+    """Write what is done in each session, and its issues; sessions of earlier runs are kept.
+
+    Parameters
+    ----------
+    log
+        The run's log folder.
+    plan
+        What was to be done.
+    issues
+        Of the plan and of the run.
+    config
+        How it was run.
+    finished
+        Whether the run came to its end.
+    """
+    path = log.parent / "status.json"
+    raw = config.bids_dir / plan.participant.id
+    kept = {name: one for name, one in _sessions(path).items() if (raw / name).is_dir()}
+    settings = {"version": version(), "options": config.decisive()}
+    now = {}
+    for one in plan.sessions:
+        own = [issue for issue in issues if issue.session == one.session.id]
+        done = [branch for branch in one.branches if finished and not _lost(branch, own)]
+        stored = [issue.stored() for issue in own]
+        now[one.session.id] = {"done": done, "issues": stored} | settings
+    record = {"run_id": config.run_id, "finished": finished, "sessions": kept | now}
+    write_bytes(path, to_json(record))
+
+
+def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    sessions: Mapping[str, Mapping[str, Any]] = (
+        json.loads(path.read_bytes())["sessions"] if path.exists() else {}
+    )
+    return sessions
+
+
+def _lost(branch: str, issues: Iterable[Issue]) -> bool:
+    """Whether a branch has no result because a step of it, or of the T1w's, failed."""
+    failed = {issue.step.split()[0] for issue in issues if issue.level == "failed" and issue.step}
+    return branch in failed or ("anat" in failed and branch in _NEEDS_ANAT)
+
+
+def stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
+    """Return the issues that an earlier run stored for the sessions of a participant."""
+    path = output_dir / participant.id / "log" / "status.json"
+    names = {session.id for session in participant.sessions}
+    stored = {name: one for name, one in _sessions(path).items() if name in names}
+    return read_issues(participant.id, stored)

@@ -1,0 +1,111 @@
+"""What a run reports: the same issues in status.json, on the terminal and in the exit code."""
+
+import json
+import logging
+
+import pytest
+
+from bidsapp.bids.records import Session
+from bidsapp.cli.conclusion import conclude
+from bidsapp.errors import BadInput, NotWritable, WorkerKilled
+from bidsapp.issues import Issue, by_gravity, exit_code, from_error, read_issues
+from bidsapp.run.crashes import read_crashes
+from bidsapp.study.read.status import failures, issues, read_statuses, session_warnings
+
+PLACE = {"participant": "sub-01", "session": "ses-a"}
+WARNING = Issue("warning", "the header is odd", "DoubtfulInput", **PLACE)
+FAILURE = Issue("failed", "no signal (see crash-x.txt)", "FitError", step="dwi fit", **PLACE)
+
+
+def test_what_is_stored_is_read_again():
+    """An issue survives status.json with all that it holds."""
+    stored = json.loads(json.dumps([WARNING.stored(), FAILURE.stored()]))
+    assert read_issues("sub-01", {"ses-a": {"issues": stored}}) == [WARNING, FAILURE]
+
+
+def test_the_status_of_version_0_1_is_read():
+    """Its lists of texts give the same issues, without a code; a crash names its step."""
+    old = {
+        "failed": ["dwi fit: no signal (see crash-x.txt)", "no AIF mask"],
+        "warnings": ["the header is odd"],
+        "missing": ["no T1w: native space"],
+    }
+    crash, failure, warning, missing = read_issues("sub-01", {"ses-a": old})
+    assert (crash.step, str(crash)) == ("dwi fit", old["failed"][0])
+    assert (failure.step, failure.text) == ("", "no AIF mask")
+    assert [i.level for i in (failure, warning, missing)] == ["failed", "warning", "missing"]
+
+
+def test_group_reads_both_forms(tmp_path):
+    """Warnings come before what was not done, one row a session, in either form."""
+    log = tmp_path / "sub-01" / "log"
+    log.mkdir(parents=True)
+    new = {"issues": [FAILURE.stored(), WARNING.stored()]}
+    old = {"failed": ["no DWI"], "warnings": ["odd"], "missing": ["no ROI"]}
+    (log / "status.json").write_text(json.dumps({"sessions": {"ses-a": new, "ses-b": old}}))
+    found = issues(read_statuses(tmp_path))
+    assert failures(found) == [
+        "sub-01 ses-a: not done: dwi fit: no signal (see crash-x.txt)",
+        "sub-01 ses-b: not done: no DWI",
+    ]
+    texts = {row.session_id: row.warnings for row in session_warnings(found).itertuples()}
+    assert texts == {
+        "ses-a": "the header is odd; not done: dwi fit: no signal (see crash-x.txt)",
+        "ses-b": "odd; not done: no DWI",
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "text"),
+    [
+        ("bidsapp.errors.BadInput: dwi.nii: is empty", "BadInput", "dwi.nii: is empty"),
+        ("bidsapp.errors.WorkerKilled: out of memory", "WorkerKilled", "out of memory"),
+        ("ValueError: shapes differ", "ValueError", "ValueError: shapes differ"),
+        (
+            "OSError: [Errno 28] No space left on device\n\nFileNotFoundError: result.pklz",
+            "NotWritable",
+            "OSError: [Errno 28] No space left on device",
+        ),
+        ("", "", "no reason given"),
+    ],
+)
+def test_a_crash_is_an_issue_with_the_class_of_its_error(lines, code, text, tmp_path):
+    """The exit code follows from the class, not from the words; a full disk comes first."""
+    crash = tmp_path / "crash-1.txt"
+    crash.write_text(f"Node: sub_01.ses_b.dwi.fit_ivim\n\nTraceback\n\t{lines}\n")
+    (issue,) = read_crashes(tmp_path, (Session("01", "a"), Session("01", "b")))
+    assert (issue.code, issue.text) == (code, f"{text} (see crash-1.txt)")
+    assert (issue.place, issue.step) == ("sub-01 ses-b", "dwi fit_ivim")
+
+
+def test_exit_codes_follow_from_the_failures():
+    """0 without one, 1 for any, and the code of an error after which a run may succeed."""
+    assert exit_code([WARNING]) == 0
+    assert exit_code([WARNING, FAILURE]) == 1
+    killed, full = from_error(WorkerKilled("out of memory")), from_error(NotWritable("full"))
+    assert exit_code([FAILURE, full]) == NotWritable.exit_code == 73
+    assert exit_code([killed, FAILURE]) == WorkerKilled.exit_code == 75
+    assert from_error(BadInput("x")).code == "BadInput"
+
+
+def test_the_gravest_comes_first_and_nothing_twice():
+    """Failures, warnings, what is missing, notes; else in their order."""
+    note = Issue("note", "n")
+    assert by_gravity([note, WARNING, FAILURE, WARNING]) == [FAILURE, WARNING, note]
+
+
+def test_the_last_lines_count_warnings_and_name_the_page(caplog, tmp_path):
+    """How many there are, the gravest of them, and the absolute path of the pages."""
+    with caplog.at_level(logging.INFO, "metperf"):
+        logging.getLogger("metperf").propagate = True
+        assert conclude([WARNING, WARNING], [tmp_path / "sub-01.html"]) == 0
+        assert conclude([WARNING, FAILURE], [tmp_path / f"sub-0{n}.html" for n in (1, 2)]) == 1
+    assert caplog.messages == [
+        "no failures and 1 warning",
+        "the gravest: sub-01 ses-a: the header is odd",
+        f"page: {tmp_path / 'sub-01.html'}",
+        "exit 1: failures in sub-01",
+        "1 failure and 1 warning",
+        "the gravest: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
+        f"2 pages: {tmp_path / 'sub-*.html'}",
+    ]
