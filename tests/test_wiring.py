@@ -30,6 +30,7 @@ from bidsapp.bids.records import (
 )
 from bidsapp.config import Config
 from bidsapp.run.graphs.participant import init_participant_wf
+from bidsapp.run.graphs.plan import plan_participant
 
 PLUMBING = ("IdentityInterface", "Merge", "Select")
 BVALUES = (0.0, 10, 20, 50, 100, 200, 400, 600, 800, 1000)
@@ -155,7 +156,8 @@ def folders(root: Path) -> dict[str, Any]:
 def built(root: Path, **options: Any) -> dict[str, str]:
     """Return the facts of the graph of a participant with two sessions."""
     participant = Participant("01", (session(root, "a"), session(root, "b")))
-    found = facts(init_participant_wf(participant, Config(**{**folders(root), **options})))
+    config = Config(**{**folders(root), **options})
+    found = facts(init_participant_wf(plan_participant(participant, config), config))
     return {name: value.replace(str(root), "") for name, value in found.items()}
 
 
