@@ -71,7 +71,7 @@ FLAGGED = {
     "a vein": (spoilt(late_and_low), ["its peak is", "s after the tissue: a vein?"]),
     "saturated": (spoilt(lambda s: np.minimum(s, 3 * s[0])), ["cut off at the end of the signal"]),
     "dropped out": (spoilt(fallen), ["6 frames lie below its baseline"]),
-    "patient leaves early": (dynamic(start=100), ["tell no washout"]),
+    "patient leaves early": (dynamic(start=100), ["too few to see a washout"]),
 }
 
 

@@ -58,7 +58,7 @@ def test_percent_becomes_a_ratio(tmp_path):
 
 def test_an_implausible_b1_map_is_refused(tmp_path):
     """A map in percent whose sidecar says ratio is refused with its median and what to do."""
-    message = r"b1_in.nii: the B1 map's median is 100 .* do its Units say what it holds"
+    message = r"b1_in.nii: the B1 map's median is 100 .* check that its Units are right"
     with pytest.raises(BadInput, match=message):
         run(ReadB1, tmp_path, in_file=b1_map(tmp_path, 100 * B1), scale=1.0)
 

@@ -1,4 +1,4 @@
-"""Estimators in the manner of dipy's reconstruction models: over a gradient table."""
+"""Estimators with the interface of dipy's reconstruction models, over a gradient table."""
 
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from bidsapp.models.solver.base import Array
 
 
 class GradientTable(Protocol):
-    """What is asked of a gradient table; dipy's ``GradientTable`` has it."""
+    """What is required of a gradient table; dipy's ``GradientTable`` has it."""
 
     @property
     def bvals(self) -> Any:

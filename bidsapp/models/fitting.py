@@ -152,6 +152,8 @@ def _group_by_design(
     if not varying:
         yield slice(0, count), shared
         return
+    # A design that varies by voxel (a plasma curve each, say) is prepared once for each one that
+    # occurs, and all voxels that share it are fitted together.
     rows = np.concatenate([shared[k].reshape(count, -1) for k in varying], axis=1)
     distinct, member = np.unique(rows, axis=0, return_inverse=True)
     order = np.argsort(member.ravel(), kind="stable")
@@ -170,7 +172,7 @@ def _chunks(members: Selector, chunk: int) -> Iterator[Selector]:
 
 
 class _Maps:
-    """What a fit gives, flat, filled part by part."""
+    """The maps of a fit, flat, filled part by part."""
 
     def __init__(self, row: Model, count: int, empty: Callable[..., NDArray[Any]]) -> None:
         def blank() -> Array:
@@ -240,6 +242,7 @@ class _Maps:
 
 def _goodness(signal: Array, cost: Array, weights: Array | None) -> Values:
     """Return RMSE and R2 (V,) of signals (V, N), both weighted where the cost is."""
+    # R2 compares with the weighted mean; a signal that does not vary has none.
     share = np.ones(signal.shape[1]) if weights is None else weights
     size = share.sum()
     total = np.einsum("vn,vn,n->v", signal, signal, share)

@@ -98,6 +98,7 @@ def georgiou2019(time: ArrayLike, arrival: float = 0.0) -> Array:
     t = np.asarray(time, float) - arrival
     after = np.maximum(t, 0)
     shape, scale, period = 6.26700, 0.0320788, 0.128556
+    # The gamma densities as logarithms: for late passes both factors would overflow.
     passes = np.arange(1, int(after.max(initial=0) / period) + 2)
     since = np.maximum(after[..., None] - (passes - 1) * period, 0)
     order = passes * shape
@@ -222,6 +223,8 @@ def _fit_knee(curve: ArrayLike) -> tuple[float, int]:
 
 def _is_clear(curve: Array, start: int, end: int) -> bool:
     """Tell whether a curve rises clear of its noise, and stays higher, after its first frames."""
+    # Noise from the baseline, or from the differences of frames if that is more: two frames of
+    # baseline may agree by chance. 1.4826 scales a median absolute deviation, sqrt(2) a difference.
     rest, after = curve[:start], curve[end:]
     steps = np.diff(curve)
     noise = max(rest.std(), np.median(np.abs(steps - np.median(steps))) * 1.4826 / np.sqrt(2))
@@ -231,6 +234,7 @@ def _is_clear(curve: Array, start: int, end: int) -> bool:
 
 def _least_residual(shapes: Array, curve: Array) -> Array:
     """Return the least sum of squares of ``a + b shape - curve``, b not negative, of each shape."""
+    # Centring removes the offset a; what is left of y is |y|^2 - (x'y)^2 / |x|^2 for a scale b > 0.
     x = shapes - shapes.mean(axis=-1, keepdims=True)
     y = curve - curve.mean()
     size = (x**2).sum(axis=-1)
@@ -261,8 +265,8 @@ def bolus_arrival(curve: ArrayLike) -> int:
     Notes
     -----
     A line that is flat, then rises, is fitted by least squares to the frames up to that where the
-    smoothed curve has risen by seven tenths. A quarter of the way from its bend to there is spared
-    before the bend, since the foot of a bolus lies below a straight line.
+    smoothed curve has risen by seven tenths. A quarter of the time from its bend to that frame is
+    left out before the bend, since the foot of a bolus is below a straight line.
 
     References
     ----------
@@ -344,7 +348,7 @@ def fit_arrival(
     Notes
     -----
     Piecewise continuous regression as in `bolus_arrival`, with the shape in place of the rising
-    line and up to one frame later: frames 5 s apart are too few on a rise to tell its form too.
+    line and up to one frame later: with frames 5 s apart, too few are on a rise to fit its form.
     Offset and scale are solved for each of many arrivals; the one of least squares is taken.
 
     References

@@ -1,4 +1,4 @@
-"""What makes an arterial input doubtful: its course against physiology and the tissue's."""
+"""Checks of an arterial input: its course compared with physiology and with the tissue's."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,17 @@ from bidsapp.models.contrast.artery import EARLY
 from bidsapp.models.solver.base import Array
 
 _LOWEST = 1.0
-"""Peak of blood's concentration that is believed of an artery, mM."""
+"""Lowest plausible peak of the blood's concentration in an artery, mM."""
 _FEWEST_AFTER = 5
-"""Frames from the arrival on that tell a washout."""
+"""Frames from the arrival on that are needed to see a washout."""
 _FLAT, _FLAT_FRAMES = 0.005, 3
-"""How alike successive frames at the peak are where the range of the signal ends."""
+"""Relative difference of frames at a clipped peak, and how many there are at least."""
 _DROP = -0.05
 """Concentration after the arrival that noise does not explain, mM; a lost signal gives -0.13."""
 
 
 def check_arterial_input(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[str]:
-    """Return in words what is odd about a measured arterial input.
+    """Return in words what is implausible in a measured arterial input.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def check_arterial_input(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -
     Returns
     -------
     list of str
-        Empty where nothing is odd.
+        Empty where all is plausible.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
         yield f"it arrives {late * 60:.0f} s after the tissue: a vein?"
     after = int((time >= begins).sum())
     if after < _FEWEST_AFTER:
-        yield f"only {after} frames come after its arrival: they tell no washout"
+        yield f"only {after} frames come after its arrival: too few to see a washout"
     flat = int((blood >= (1 - _FLAT) * peak).sum())
     if flat >= _FLAT_FRAMES:
         yield f"{flat} frames are as high as its peak: cut off at the end of the signal's range?"

@@ -25,11 +25,12 @@ FEWEST = 3
 EARLY = 3 / 60
 """By how much an artery's voxels may lag the earliest, min; veins lag by more."""
 
-_LOWEST_PEAK = 1.0
-_LATE = 0.6
-_ROUGH = 0.15
-_DARK, _BRIGHT = 0.3, 2.0
-_HIGHEST = 0.05
+# Limits of `find_artery`; AUTO_RULE below names each of them.
+_LOWEST_PEAK = 1.0  # mM
+_LATE = 0.6  # mean of the late phase relative to the peak
+_ROUGH = 0.15  # median second difference of the late phase relative to the peak
+_DARK, _BRIGHT = 0.3, 2.0  # brightness at rest relative to the median of the head
+_HIGHEST = 0.05  # part of the voxels that rise most
 
 ROI_RULE = (
     "Of the voxels whose mean signal in the first pass is that of a concentration: those whose "
@@ -38,7 +39,7 @@ ROI_RULE = (
     f"standard errors of a voxel's, and reaches half its peak no later than {EARLY * 60:g} s after "
     f"the earliest twentieth of these; or the {FEWEST} highest, if those are fewer."
 )
-"""What `select_arterial_voxels` does, in words."""
+"""The rule of `select_arterial_voxels`, in words."""
 
 AUTO_RULE = (
     f"Of the voxels that are {_DARK:g} to {_BRIGHT:g} times as bright before the bolus as the "
@@ -48,7 +49,7 @@ AUTO_RULE = (
     f"{_ROUGH:g} of the peak, and half the peak reached no later than {EARLY * 60:g} s after the "
     f"earliest twentieth; of these, clusters of {FEWEST} or more that touch. {ROI_RULE}"
 )
-"""What `find_artery` does, in words."""
+"""The rule of `find_artery`, in words."""
 
 
 def _first_pass_frames(course: Array, time: Array, frames: int) -> slice:
@@ -66,6 +67,7 @@ def _measure_first_pass(
     peak: a voxel's highest frame would be its noise as much as its blood.
     """
     rise = smooth(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
+    # Time of half the voxel's own peak, interpolated between the frames before and after it.
     half = rise[:, seen].max(axis=1) / 2
     up = np.argmax(rise[:, seen] >= half[:, None], axis=1) + seen.start
     rows, before = np.arange(len(rise)), np.maximum(up - 1, 0)
@@ -80,7 +82,7 @@ def _measure_first_pass(
 
 
 def _is_early(half: Array, among: Mask) -> Mask:
-    """Tell which voxels rise soon after the earliest twentieth of some, but at least a few."""
+    """Return which voxels rise soon after the earliest twentieth (at least three) of some."""
     few = max(FEWEST, int(np.ceil(0.05 * among.sum())))
     result: Mask = half <= np.sort(half[among])[:few].max() + EARLY
     return result
@@ -94,7 +96,7 @@ def select_arterial_voxels(
     spgr: Spgr,
     baseline_frames: int = 0,
 ) -> Mask:
-    """Return which voxels of an arterial region show the artery, not what lies beside it.
+    """Return which voxels of an arterial region are inside the artery, not beside it.
 
     Parameters
     ----------
@@ -255,7 +257,7 @@ def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
 
 
 def _resembles_artery(blood: Array, seen: slice) -> Mask:
-    """Tell which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
+    """Return which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
     peak = np.nan_to_num(blood[:, seen]).max(axis=1)
     late = blood[:, (seen.stop + blood.shape[1]) // 2 :]

@@ -79,7 +79,7 @@ def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spg
 
 
 def enhancing_curve(signal: ArrayLike) -> Array:
-    """Return the course of the voxels that enhance most, to find the bolus where no artery is.
+    """Return the course of the voxels that enhance most, to find the bolus without an artery.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def head_course(signal: ArrayLike) -> Array:
 
 
 def count_baseline_frames(curve: Array, given: int) -> int:
-    """Return the frames before the bolus: those given, if the series has more, or those found.
+    """Return the number of frames before the bolus: the one given, or else the one found.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def measured_input(
     haematocrit: float,
     baseline_frames: int = 0,
 ) -> ArterialInput:
-    """Return the arterial input that the mean signal of an artery shows.
+    """Return the arterial input measured by the mean signal of an artery.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ _T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 _M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 _GRID = np.geomspace(1 / _T1.upper, 1 / _T1.lower, 100)
 _MAX_STEPS = 100
-_SETTLED = 1e-9
+_SETTLED = 1e-9  # change of E at which the weights of the straight line have converged
 _B1_RANGE = (0.3, 2.0)
 
 
@@ -50,7 +50,7 @@ def b1_ratio(transmit: ArrayLike, scale: float = 1.0) -> Array:
     if not _B1_RANGE[0] <= median <= _B1_RANGE[1]:
         raise FitError(
             f"the B1 map's median is {median:g} of the nominal flip angle, outside "
-            f"{_B1_RANGE[0]:g} to {_B1_RANGE[1]:g}; do its Units say what it holds, 1 or percent?"
+            f"{_B1_RANGE[0]:g} to {_B1_RANGE[1]:g}; check that its Units are right, 1 or percent"
         )
     result: Array = np.where(known, scale * values, np.nan)
     return result
@@ -173,6 +173,8 @@ def _refine_each(signal: Array, sine: Array, cosine: Array, repetition_time: flo
     Gauss-Newton steps; the sign of the gradient narrows the bracket, and a step that leaves it
     becomes its middle.
     """
+    # Variable projection of one amplitude (M0) and one rate (R1): with m0 = c'y / c'c the projected
+    # residual changes by m0 (I - cc'/c'c) dc/dR1, `change` below (Kaufman's approximation).
     best = _best_grid_point_each(signal, sine, cosine, repetition_time)
     low, high = _GRID[np.maximum(best - 1, 0)], _GRID[np.minimum(best + 1, len(_GRID) - 1)]
     r1 = _GRID[best]
@@ -194,6 +196,7 @@ def _refine_each(signal: Array, sine: Array, cosine: Array, repetition_time: flo
 
 def _curve(r1: Array, sine: Array, cosine: Array, repetition_time: float) -> tuple[Array, Array]:
     """Return the signal of M0 = 1 for rates (V,), and its derivative by R1, both (V, N)."""
+    # S = sin(a) (1 - E) / (1 - E cos(a)), dS/dR1 = sin(a) TR E (1 - cos(a)) / (1 - E cos(a))^2.
     saturation = -np.expm1(-repetition_time * r1)[:, None]
     divisor = 1 - cosine * (1 - saturation)
     slope = sine * repetition_time * (1 - saturation) * (1 - cosine) / divisor**2
@@ -209,6 +212,8 @@ def _self_weighted_line(
     signal: Array, sine: Array, cosine: Array, repetition_time: float
 ) -> tuple[Array, Array]:
     """Return slope and intercept of the lines that imply their own weights; NaN where none does."""
+    # S / sin(a) = E (S cos(a) / sin(a)) + M0 (1 - E): a line with slope E. The first one has equal
+    # weights, each further one those of the E before it, kept within the bounds of T1.
     limits = np.exp(-repetition_time / np.array([_T1.lower, _T1.upper]))
     y, x = signal / sine, signal * cosine / sine
     weight: Array = np.ones_like(y)
@@ -237,6 +242,7 @@ def _variances(
     r1: Array, m0: Array, angles: Array, repetition_time: float, residual: Array
 ) -> tuple[Array, Array]:
     """Return the variances of R1 and M0, ``s^2 inv(J'J)``; NaN without a degree of freedom."""
+    # The inverse of the 2 x 2 normal matrix [[a, b], [b, d]] of (M0, R1), by its determinant.
     curve, slope = _curve(r1, np.sin(angles), np.cos(angles), repetition_time)
     slope = m0[:, None] * slope
     a, b, d = _dot(curve, curve), _dot(curve, slope), _dot(slope, slope)
@@ -255,7 +261,7 @@ def _make_estimate(
     cost: Array,
     angles: Array | None = None,
 ) -> Estimate:
-    """Name the parameters, and give every voxel its status."""
+    """Return T1 and M0 with their errors and the status of every voxel."""
     found = (m0 > 0) & np.isfinite(r1)
     t1 = np.where(found, 1 / np.where(found, r1, 1.0), np.nan)
     bound = (t1 <= _T1.lower * (1 + 1e-6)) | (t1 >= _T1.upper * (1 - 1e-6))

@@ -11,11 +11,11 @@ _MAX_STEPS = 60
 
 
 class Conversion(IntEnum):
-    """What became of one voxel's signal on its way to a concentration."""
+    """Outcome of the conversion of one voxel's signal to concentration."""
 
     OK = 0
     BEYOND_RANGE = 1
-    """Some frames have a signal that no concentration gives; they are NaN."""
+    """Some frames have a signal that no concentration explains; they are NaN."""
     UNUSABLE = 2
     """All frames are NaN: baseline, T1 or flip angle is missing or not positive."""
 
@@ -126,8 +126,8 @@ def signal_to_concentration(
     -------
     (..., N) array, mM
         NaN where no concentration gives such a signal (above full magnetisation, or above the peak
-        that T2* decay leaves; zero or below; the baseline not positive): `concentration_status`
-        tells. Noise before the arrival gives small negative concentrations.
+        that T2* decay leaves; zero or below; the baseline not positive); see
+        `concentration_status`. Noise before the arrival gives small negative concentrations.
 
     Notes
     -----
@@ -151,6 +151,7 @@ def signal_to_concentration(
     angle = np.asarray(flip_angle, float)
     rest = 1 / np.asarray(t1, float)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # The baseline gives M0 sin(a) (`full`), by which the signal is divided to q of the note.
         unit = spgr_signal(rest, repetition_time, angle) / np.sin(angle)
         start = np.asarray(baseline, float)
         full = np.where(start > 0, start, np.nan) / unit
@@ -173,6 +174,7 @@ def _r1_with_decay(
     The left side is concave: Newton steps from the left of the root stay there, and one from its
     right lands left of it. So the steps cannot cycle, and need no bracket.
     """
+    # Bounds: at most the peak, and at least half the rate before, which keeps it positive.
     peak = _peak_r1(cosine, repetition_time, loss)
     highest = _log_signal(peak, cosine, repetition_time) - loss * (peak - rest)
     rate = np.where((target <= highest + 1e-12) & (rest < peak), np.minimum(r1, peak), np.nan)
@@ -210,7 +212,7 @@ def _peak_r1(cosine: Array, repetition_time: float, loss: float) -> Array:
 
 
 def concentration_status(concentration: ArrayLike) -> NDArray[np.int8]:
-    """Return what became of each voxel on its way from signal to concentration.
+    """Return the outcome of each voxel's conversion from signal to concentration.
 
     Parameters
     ----------

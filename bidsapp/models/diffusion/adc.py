@@ -116,6 +116,9 @@ class LogLine:
         self._chosen = np.flatnonzero(chosen)
         self._weights = w
         self._design = np.stack([np.ones_like(b), -b])
+        # Coefficients are P ln S with P = inv(X'WX) X'W (2, N), the same for every voxel: `_solve`.
+        # `_rest` holds the squares of I - X P, by which unit noise of the samples spreads into the
+        # residuals.
         weighted = self._design * w
         normal: Array = weighted @ self._design.T
         self._solve: Array = np.asarray(np.linalg.solve(normal, weighted), float)
@@ -125,6 +128,9 @@ class LogLine:
 
     def fit(self, signal: Array) -> "Line":
         """Return the line of each voxel; signals that are not positive give NaN."""
+        # A deviation in ln S is one in S over S. With F the fitted signal and R = I - X P, the
+        # variance s^2 of S is the sum of squares of (ln S - ln F) F over its expectation for unit
+        # noise, sum_i F_i^2 sum_j R_ij^2 / F_j^2. Arrays are reused in place.
         chosen = np.ascontiguousarray(signal.T[self._chosen])
         logs = np.log(chosen)
         coefficients: Array = self._solve @ logs
@@ -174,7 +180,7 @@ class DecayLine:
 
 
 def make_estimate(values: Values, stderr: Values, cost: Array, rows: Model) -> Estimate:
-    """Return the estimate: unusable where a value is not finite, at a bound where unphysical."""
+    """Return the estimate: `BAD_INPUT` where a value is not finite, `AT_BOUND` if unphysical."""
     lost = np.zeros(len(cost), bool)
     outside = np.zeros(len(cost), bool)
     for name, value in values.items():
@@ -249,6 +255,8 @@ def _prepare_asymptotic(
             first = signal[:, where]
             s0 = first @ share
             ratio = np.exp(found.coefficients[0]) / np.where(s0 > 0, s0, np.nan)
+            # f = 1 - exp(c) / S(0): the relative variances of both add up. The mean of several
+            # images at b = 0 has a smaller one.
             s0_variance = found.variance * np.square(share).sum()
             values = {"f": 1 - ratio, "D": found.coefficients[1], "S0": s0}
             stderr = {

@@ -1,7 +1,18 @@
-"""IVIM with a population prior: each voxel is drawn towards what the tissue around it shows.
+"""IVIM with a population prior: each voxel is shrunk towards the distribution in its region.
 
-The posterior is integrated on a grid, so the answer is exact to the grid and the same every time;
+The posterior is integrated on a grid, so the result is exact to the grid and reproducible;
 nothing is sampled.
+
+Notes
+-----
+The comments below refer to these equations, with a unit vector u(p) along the curve of a point p.
+
+1. Likelihood: ``exp(-|y - S0 s(p)|^2 / (2 sigma^2))`` for a curve s(p) of S0 = 1.
+2. With a flat prior the integral over S0 is ``exp((y'u)^2 / (2 sigma^2)) / |s(p)|``, up to a factor
+   that no point changes.
+3. Posterior weight of a point of the grid: (2) times the prior density times the volume that the
+   point stands for.
+4. Expectation maximisation: mean and covariance of the prior from the posterior moments of (3).
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,12 +41,13 @@ from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, S
 _ROOT_F = np.linspace(0.01, 0.95, 28)  # the grid of f is finer where f is small
 _DSTAR_GRID = np.linspace(np.log(DSTAR.lower), np.log(DSTAR.upper), 12)
 _D_OFFSETS = np.linspace(-0.5, 0.5, 28)  # of ln D, about the line's D
-_D_GROUP = 0.1
+_D_GROUP = 0.1  # voxels whose ln D of the straight line agree to this share a grid
 _LEARN_VOXELS = 1500
 _ROUNDS = 20
-_FINEST = 0.005
-_BLOCK = 128
+_FINEST = 0.005  # least noise level relative to the signal: the grid resolves no narrower posterior
+_BLOCK = 128  # voxels at once: voxels times points of the grid, twice, in single precision
 
+# The broad prior of (f, ln D, ln D*): mean, covariance, and the number of voxels it counts as.
 _HYPER_MEAN = np.array([0.1, np.log(1e-3), np.log(20e-3)])
 _HYPER_VARIANCE = np.diag([0.1, 0.5, 0.5]) ** 2
 _HYPER_VOXELS = 10.0
@@ -45,9 +57,9 @@ Single = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Prior:
-    """What a region's voxels have in common: mean (3,) and covariance (3, 3) of u.
+    """Distribution of a region's voxels: mean (3,) and covariance (3, 3) of (f, ln D, ln D*).
 
-    With ``u = (f, ln D, ln D*)``, D and D* in mm2/s.
+    D and D* are in mm2/s.
     """
 
     mean: Array
@@ -62,10 +74,7 @@ class Prior:
 
 
 class _Grid:
-    """Points about one D: the unit vector of each one's curve, and what they are to be weighed by.
-
-    With S0 integrated out a point counts as its volume over the size of its curve.
-    """
+    """Grid of points (f, ln D, ln D*) about one D: unit vectors of their curves, and weights."""
 
     def __init__(self, bvalues: Array, log_d: float) -> None:
         axes = np.meshgrid(_ROOT_F**2, log_d + _D_OFFSETS, _DSTAR_GRID, indexing="ij")
@@ -73,18 +82,24 @@ class _Grid:
         f = self.points[:, :1]
         slow, fast = (np.exp(-bvalues * np.exp(self.points[:, i : i + 1])) for i in (1, 2))
         curves = f * fast + (1 - f) * slow
+        # Equation 3 without prior and data, as a logarithm: df = 2 sqrt(f) d(sqrt f) is the volume
+        # of a grid that is even in sqrt(f), and 1 / size is from (2). All curves are nearly
+        # parallel, so unit vectors are kept as their mean and what is apart from it.
         size = np.linalg.norm(curves, axis=1)
         unit = (curves / size[:, None]).T
         self.centre = unit.mean(axis=1)
         self.apart = (unit - self.centre[:, None]).astype(np.float32)
         self.volume = 0.5 * np.log(f[:, 0]) - np.log(size)
+        # First and second moments: of (f, D, D*) for the estimate, of the points for the prior.
         natural = np.concatenate([f, np.exp(self.points[:, 1:])], axis=1)
         self.natural = np.concatenate([natural, natural**2], axis=1)
-        pairs = self.points[:, [0, 0, 0, 1, 1, 2]] * self.points[:, [0, 1, 2, 1, 2, 2]]
-        self.moments = np.concatenate([self.points, pairs], axis=1)
+        products = self.points[:, [0, 0, 0, 1, 1, 2]] * self.points[:, [0, 1, 2, 1, 2, 2]]
+        self.moments = np.concatenate([self.points, products], axis=1)
 
     def expect(self, signal: Array, sigma: float, prior: Prior, functions: Array) -> Array:
         """Return the posterior means (V, M) of functions (G, M) for signals (V, N)."""
+        # The last column of ones gives the integral that normalises the others. The signal is
+        # divided by sqrt(2) sigma, so that (2) is exp of a square.
         weight = (prior.log_density(self.points) + self.volume).astype(np.float32)
         exact = signal / (np.sqrt(2) * sigma)
         scaled, level = exact.astype(np.float32), (exact @ self.centre).astype(np.float32)
@@ -108,6 +123,9 @@ def _weighted_sums(
     does is left out, since single precision would lose the difference between curves beside it.
     Space (2, V, G) is overwritten.
     """
+    # With q = y'(u - c) and l = y'c: (y'u)^2 - l^2 = q (q + 2 l). A y'u below zero would need an S0
+    # below zero; its point counts as y'u = 0, that is q = -l. The largest exponent is
+    # subtracted before exp, which cancels in the ratio of two sums.
     density, factor = space[:, : len(scaled)]
     least = level[:, None]
     np.matmul(scaled, apart, out=density)
@@ -137,9 +155,9 @@ def learn_prior(
     Notes
     -----
     Expectation maximisation over at most 1500 evenly taken voxels a region: mean and covariance
-    of u over the voxels' posteriors, and again with that prior; ten voxels' worth of a broad
-    prior (f about 0.1, D 1e-3, D* 0.02 mm2/s) hold it where there is little data. Where the
-    b-values cannot tell D*, its prior stays the broad one.
+    of (f, ln D, ln D*) over the voxels' posteriors, repeated with that prior; a broad prior (f
+    about 0.1, D 1e-3, D* 0.02 mm2/s) counts as ten voxels, for regions with little data. Where the
+    b-values cannot identify D*, its prior remains the broad one.
 
     References
     ----------
@@ -193,6 +211,7 @@ def _learn_region(signal: Array, bvalues: Array, b_min: float, b_max: float, sig
 
 def _updated_prior(moments: Array, seen: bool) -> Prior:
     """Return mean and covariance over the voxels' posteriors and the broad prior's voxels."""
+    # Equation 4, with the broad prior as further voxels of known moments.
     count = len(moments)
     mean = (moments[:, :3].sum(axis=0) + _HYPER_VOXELS * _HYPER_MEAN) / (count + _HYPER_VOXELS)
     second = np.empty((3, 3))
@@ -201,7 +220,7 @@ def _updated_prior(moments: Array, seen: bool) -> Prior:
     broad = _HYPER_VARIANCE + np.outer(_HYPER_MEAN, _HYPER_MEAN)
     total = (second + _HYPER_VOXELS * broad) / (count + _HYPER_VOXELS)
     covariance = total - np.outer(mean, mean)
-    if not seen:
+    if not seen:  # D* keeps the broad prior, independent of f and D
         mean[2], covariance[2], covariance[:, 2] = _HYPER_MEAN[2], 0.0, 0.0
         covariance[2, 2] = _HYPER_VARIANCE[2, 2]
     return Prior(mean, covariance)
@@ -210,7 +229,7 @@ def _updated_prior(moments: Array, seen: bool) -> Prior:
 def _group_by_d(
     signal: Array, bvalues: Array, b_min: float, b_max: float, used: NDArray[np.bool_]
 ) -> Any:
-    """Yield voxels of similar D, by a straight line, and the grid about it."""
+    """Yield voxels of similar D, as a straight line estimates it, and the grid about it."""
     line = DecayLine(bvalues, in_range(bvalues, b_min, b_max), None).fit(signal)
     log_d = np.log(np.nan_to_num(line.coefficients[1], nan=1e-3))
     centre = np.round(log_d / _D_GROUP) * _D_GROUP
@@ -253,6 +272,7 @@ def _posterior_estimate(
     natural: Array, signal: Array, bvalues: Array, sigma: float, seen: bool
 ) -> Estimate:
     """Return posterior means and deviations, S0 for them, and what they leave unexplained."""
+    # S0 is the least-squares amplitude of the curve of the posterior means.
     f, d, dstar = natural[:3]
     spread = np.sqrt(np.maximum(natural[3:] - natural[:3] ** 2, 0))
     values = {"f": f, "D": d, "Dstar": dstar, "S0": np.ones_like(f)}

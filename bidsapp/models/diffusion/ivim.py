@@ -131,12 +131,12 @@ def _solver(
 
 
 def can_identify_dstar(bvalues: Array) -> bool:
-    """Tell whether these b-values can say anything about D*.
+    """Return whether D* is identifiable from these b-values.
 
     Notes
     -----
-    They can if the Cramer-Rao bound of D* is below its value for f = 0.1, D = 1e-3 mm2/s and
-    D* = 0.02 mm2/s at a signal-to-noise ratio of 40: a constant guess would be as good otherwise.
+    It is if the Cramer-Rao bound of D* is below its value for f = 0.1, D = 1e-3 mm2/s and
+    D* = 0.02 mm2/s at a signal-to-noise ratio of 40: otherwise a constant would be as accurate.
 
     References
     ----------
@@ -156,6 +156,8 @@ def can_identify_dstar(bvalues: Array) -> bool:
         [f * fast + (1 - f) * slow, s0 * (fast - slow), -s0 * (1 - f) * bvalues * slow * d,
          -s0 * f * bvalues * fast * _REFERENCE_DSTAR]
     )  # fmt: skip
+    # Derivatives of the signal by S0, f, ln D and ln D*, for noise of one: in the logarithm the
+    # variance is relative, and its bound is 1.
     information = jacobian @ jacobian.T
     if np.linalg.cond(information) > 1e12:
         return False
@@ -166,8 +168,9 @@ def _to_mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Es
     """Return f, D, D* and S0 of two exponentials, with standard errors and status.
 
     D* is not identifiable where there is no fast component, where its standard error exceeds it,
-    or where the b-values cannot tell it.
+    or where the b-values do not determine it.
     """
+    # f = a2 / (a1 + a2): derivatives -a2 / (a1 + a2)^2 and a1 / (a1 + a2)^2; S0 = a1 + a2.
     slow, fast = found.amplitudes
     total = slow + fast
     usable = total > 0

@@ -1,8 +1,8 @@
 """The noise floor of magnitude images, and how to fit without its bias.
 
-A magnitude never falls below the noise: its mean lies above the signal by a factor that is known
-for a noise level. A fit is repeated on signals divided by that factor at the fitted signal, until
-both agree; then the fit's residuals have mean zero and the floor has no pull on it.
+The mean of a magnitude exceeds the true signal by a factor that is known for a given noise level. A
+fit is repeated on signals divided by that factor at the fitted signal, until both agree; then the
+residuals of the fit have mean zero, and the noise floor does not bias it.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from bidsapp.models.solver.base import Array, Estimate, Prepared
 from bidsapp.models.solver.varpro import Solver
 
 _ROUNDS = 30
-_SETTLED = 1e-3
-_LEVELS = np.geomspace(1e-3, 30, 600)
+_SETTLED = 1e-3  # relative change of a corrected signal at which a voxel has converged
+_LEVELS = np.geomspace(1e-3, 30, 600)  # signal-to-noise ratios at which the gain is tabulated
 _VOXELS = 20000
-_VANISHED = 3.0
+_VANISHED = 3.0  # b D* at which a component has decayed to 5 %
 
 OPTIONS = ("noise", "sigma", "averages")
-"""Options of every diffusion model that say how noisy its signal is."""
+"""Options of every diffusion model that describe the noise of its signal."""
 
 
 def floor_gain(snr: Array, power: float) -> Array:
@@ -56,6 +56,7 @@ def floor_gain(snr: Array, power: float) -> Array:
     >>> float(floor_gain(np.array(3.0), 1).round(3))
     1.058
     """
+    # E[M^p]^(1/p) / A of the note, with A = snr and s = 1.
     half = np.square(np.asarray(snr, float)) / 2
     p = power / 2
     moment = hyp1f1(-p, 1, -half)
@@ -119,6 +120,8 @@ def _iterate_correction(
     plain: Prepared, signal: Array, level: Callable[[dict[str, Array]], Array], gains: list[Array]
 ) -> Estimate:
     """Fit, divide by the floor's gain at the fitted level, and again until nothing changes."""
+    # A fixed-point iteration: signal / gain(fitted signal). Only voxels that still change are
+    # fitted again; a voxel without a finite fit keeps its signal.
     found = plain.estimate(signal)
     divided = signal.copy()
     active = np.arange(len(signal))
@@ -151,7 +154,7 @@ def _overwrite(found: Estimate, part: Array, new: Estimate) -> None:
 
 
 def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) -> float:
-    """Return the noise's standard deviation that the residuals of many voxels tell.
+    """Return the noise's standard deviation, estimated from the residuals of many voxels.
 
     Parameters
     ----------
@@ -173,11 +176,11 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
 
     Notes
     -----
-    The median over voxels of the residual sum of squares about a bi-exponential decay, which bends
-    to whatever tissue there is, over the median of the chi-squared distribution with as many
-    degrees of freedom; none is used up by a component that is not there, nor by a D* that is gone
-    at the first b-value. Where the signal reaches the floor the residuals shrink; voxels in which
-    every signal is above three noise levels decide if there are a hundred.
+    The median over voxels of the residual sum of squares about a bi-exponential decay, which fits
+    any tissue, divided by the median of the chi-squared distribution with as many degrees of
+    freedom; a component that is absent uses none, nor does a D* whose component has decayed at the
+    first b-value. Residuals shrink where the signal reaches the noise floor: if a hundred voxels
+    have every signal above three noise levels, only these are used.
 
     Examples
     --------
@@ -198,6 +201,8 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     weights = np.ones(len(bvalues)) if averages is None else averages
     solver = Solver([decay_curves(bvalues, D), decay_curves(bvalues, DSTAR)], [24, 12], weights)
     found = solver.solve(voxels)
+    # Degrees of freedom: one for each amplitude that is not zero, one for D, and one for D* where
+    # its component is still there at the lowest b-value above zero.
     slow, fast = found.amplitudes > 0
     seen = found.rates[1] * bvalues[bvalues >= B_ZERO].min() < _VANISHED
     freedom = len(bvalues) - 2 * slow - fast * (1 + seen)

@@ -19,7 +19,7 @@ from bidsapp.models.solver.base import (
 )
 
 _DELAY = Parameter("delay", "min", -0.1, 0.3, "arrival of the bolus in tissue after the artery")
-_COARSE = 0.04
+_COARSE = 0.04  # min, between the delays of the first round
 _HALVINGS = 4
 
 
@@ -29,7 +29,7 @@ def with_delay(model: Model) -> Model:
     Notes
     -----
     Every delay of a grid is a problem of its own for the one solver, over curves that arrive
-    later by just that much; the best is refined by halving the step four times, to 0.0025 min.
+    later by exactly that much; the best is refined by halving the step four times, to 0.0025 min.
     Standard errors of the other parameters are those at that delay; the delay's own is from the
     curvature of the cost.
     """
@@ -37,6 +37,8 @@ def with_delay(model: Model) -> Model:
     def prepare(*, delay_range: tuple[float, float] | None = None, **design: Any) -> Prepared:
         given = (_DELAY.lower, _DELAY.upper) if delay_range is None else delay_range
         low, high = interval("delay_range", given, "min")
+        # The ladder: all delays of the finest step. Each is prepared when it is first tried, and
+        # kept for all voxels and chunks.
         at = lru_cache(maxsize=None)(lambda delay: model.prepare(delay=delay, **design))
         steps = int(np.ceil((high - low) / _COARSE)) * 2**_HALVINGS
         ladder = np.linspace(low, high, steps + 1)
@@ -70,6 +72,9 @@ def _search_delay(
     solve: Callable[[int, Array], Estimate], ladder: Array, freedom: int, signal: Array
 ) -> Estimate:
     """Return the estimate at the rung of the delay ladder with the least cost, voxel by voxel."""
+    # The cost as a function of the delay has kinks where the bolus meets a frame, and may have
+    # several minima: every coarse delay is tried, and no derivative is taken. Costs (V, rungs) are
+    # infinite where they have not been computed.
     last = len(ladder) - 1
     stride = 2**_HALVINGS
     costs = np.full((len(signal), len(ladder)), np.inf)
@@ -92,7 +97,7 @@ def _search_delay(
 def _fill_costs(
     costs: Array, rungs: Array, solve: Callable[[int, Array], Estimate], signal: Array
 ) -> None:
-    """Compute the costs of a rung for each voxel where they are not known yet."""
+    """Compute the cost at one rung for each voxel where it has not been computed."""
     voxels = np.arange(len(signal))
     needed = ~np.isfinite(costs[voxels, rungs])
     for rung in np.unique(rungs[needed]):
@@ -123,6 +128,7 @@ def _estimate_at_best(
 
 def _curvature_error(costs: Array, best: Array, step: float, freedom: int) -> Array:
     """Return the delay's standard error from the costs beside the best; NaN at the ends."""
+    # Second difference of the cost; the variance of a least-squares estimate is 2 s^2 / cost''.
     voxels, last = np.arange(len(best)), costs.shape[1] - 1
     inner = (best > 0) & (best < last)
     middle = np.where(inner, best, 1)

@@ -35,6 +35,8 @@ def _prepare(
 
 def _to_physiology(found: Solution) -> Estimate:
     """Return flow, exchange and volumes; nothing to exchange where one exponential is enough."""
+    # Where one exponential suffices the four parameters are not determined. These voxels are
+    # computed with harmless numbers in place of theirs, and set to NaN below.
     both = (found.amplitudes > 0).all(axis=0) & (found.rates[0] > 0)
     both &= np.abs(found.rates[1] - found.rates[0]) > 1e-6 * found.rates[1]
     response = np.concatenate([found.amplitudes, found.rates])
@@ -87,6 +89,7 @@ def from_response(response: Array) -> Array:
 
 def _gradient(response: Array) -> Array:
     """Return the derivatives (4, 4, V) of Fp, PS, ve, vp by the response, by complex steps."""
+    # Complex steps: Im f(x + ih) / h is the derivative to rounding error, without a difference.
     step = 1e-30
     columns = []
     for i in range(4):
@@ -97,7 +100,14 @@ def _gradient(response: Array) -> Array:
 
 
 def to_response(flow: Array, exchange: Array, ve: Array, vp: Array) -> tuple[Array, ...]:
-    """Return amplitudes a1, a2 and rates k1 <= k2 of the tissue's response, (...) each."""
+    """Return amplitudes a1, a2 and rates k1 <= k2 of the tissue's response, (...) each.
+
+    Notes
+    -----
+    The inverse of `from_response`: the rates are the eigenvalues of the two mass balances (their
+    sum is ``(Fp + PS) / vp + PS / ve``, their product ``Fp PS / (vp ve)``), and the amplitudes
+    have the sum Fp and the initial slope ``-Fp^2 / vp``.
+    """
     out = flow / vp
     back = np.where(ve > 0, exchange / np.where(ve > 0, ve, 1.0), 0.0)
     total = out + exchange / vp + back
@@ -138,6 +148,8 @@ def _prepare_uptake(
 
 def _uptake_to_physiology(found: Solution) -> Estimate:
     """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
+    # Response ``a1 + a2 exp(-k2 t)``: Fp = a1 + a2, the share a1 / Fp is extracted, so
+    # PS = Fp a1 / a2, and k2 = (Fp + PS) / vp = Fp^2 / (a2 vp). Derivatives by a1, a2 and k2.
     kept, rate = found.amplitudes[0], found.rates[1]
     passing = found.amplitudes[1] > 0
     through = np.where(passing, found.amplitudes[1], 1.0)

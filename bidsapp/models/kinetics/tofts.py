@@ -31,7 +31,7 @@ Bounds = Mapping[str, tuple[float, float]]
 
 
 def uptake_curves(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
-    """Return the curves of tissue that takes agent up and gives it back at a rate."""
+    """Return the concentration curves of tissue that returns the agent it takes up at a rate."""
     return Family(
         lambda rates: delayed_curves(time, plasma, rates, delay)[1],
         Axis(rate.lower, rate.upper, _SCALE),
@@ -74,6 +74,8 @@ def _to_physiology(found: Solution, limit: Parameter, *, with_plasma: bool) -> E
 
     A ve above 1 is not identifiable: the curve shows no return of the agent.
     """
+    # ve = Ktrans / kep; its error by the derivatives 1 / kep and -Ktrans / kep^2, from rows and
+    # columns 1 (amplitude of the second column) and 3 (its rate) of the covariance.
     ktrans, rate = found.amplitudes[1], found.rates[1]
     covariance = found.covariance
     exchanging = (ktrans > 0) & (rate > 0)

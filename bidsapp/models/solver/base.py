@@ -19,9 +19,9 @@ class Status(IntEnum):
 
     OK = 0
     AT_BOUND = 1
-    """A parameter lies on or beyond the limit of what is physical."""
+    """A parameter is at or beyond its physical limit."""
     NOT_IDENTIFIABLE = 2
-    """The data say nothing about at least one parameter, which is NaN."""
+    """The data do not determine at least one parameter, which is NaN."""
     BAD_INPUT = 3
     """The signal cannot be fitted (not finite, or not positive where it must be): all NaN."""
 
@@ -71,7 +71,7 @@ class Prepared:
         ``estimate(signal (V, N)) -> Estimate``; what the model names in `Model.per_voxel` comes as
         further keyword arguments (V,).
     used
-        Which samples (N,) the fit speaks of.
+        Which samples (N,) the fit uses.
     """
 
     estimate: Callable[..., Estimate]
@@ -118,8 +118,8 @@ class Model:
     per_voxel
         Options that may be given voxel by voxel, as arrays of the shape of the maps.
     learn
-        ``learn(signal (V, N), **design) -> options`` that all voxels together tell, such as the
-        noise level.
+        ``learn(signal (V, N), **design) -> options`` that are estimated from all voxels together,
+        such as the noise level.
     fitted
         Names of what a fit keeps besides the values, for models that withhold a parameter which is
         not identifiable; `predict` prefers these to the values of the same name.
@@ -159,12 +159,12 @@ class Model:
 
 
 def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:
-    """Return what the user gives as a range.
+    """Return a range that the user gives.
 
     Raises
     ------
     FitError
-        If it is not (low, high), or they are not finite, ascending and from the least on.
+        If it is not (low, high), or they are not finite, ascending and at least ``least``.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def limits(
     Raises
     ------
     FitError
-        If a bound is set on what is not searched, or is no range of positive numbers.
+        If a bound is set on what is not searched, or is not a range of positive numbers.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a fit is provided, checked: an error in words before numpy meets it."""
+"""Checks of the arguments of a fit, so that errors are in words and not numpy's."""
 
 from numbers import Integral
 from typing import Any
@@ -31,23 +31,23 @@ def as_real_array(name: str, value: Any) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise FitError(f"{name} is no array: {error}") from error
+        raise FitError(f"{name} is not an array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise FitError(f"{name} must hold real numbers, got {array.dtype}")
     return array
 
 
 def check_counts(**counts: Any) -> None:
-    """Complain about a count that is no whole number from 1 on."""
+    """Raise an error for a count that is not an integer >= 1."""
     for name, count in counts.items():
         if not isinstance(count, Integral) or count < 1:
-            raise FitError(f"{name} is a whole number from 1 on, got {count!r}")
+            raise FitError(f"{name} must be an integer >= 1, got {count!r}")
 
 
 def check_design(
     row: Model, shape: tuple[int, ...], samples: int, design: dict[str, Any]
 ) -> dict[str, Any]:
-    """Make arrays of the design; complain about what is missing, unknown or of another length."""
+    """Return the design as arrays; raise for what is missing, unknown or of another length."""
     for name in design:
         if name not in (*row.design, *row.options):
             raise FitError(f"{row.name} takes no {name!r}; it takes {row.design + row.options}")
@@ -59,7 +59,7 @@ def check_design(
 
 
 def varies_by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -> bool:
-    """Tell whether an argument holds something for each voxel of that shape."""
+    """Return whether an argument has a value for each voxel of that shape."""
     axes = len(shape) + _of_samples(row, name)
     known = name in row.per_voxel or _of_samples(row, name)
     return (
@@ -68,12 +68,12 @@ def varies_by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -
 
 
 def _of_samples(row: Model, name: str) -> bool:
-    """Tell whether an argument holds something for each sample."""
+    """Return whether an argument has a value for each sample."""
     return name in _OF_SAMPLES or (name in row.design and not _is_one_number(row, name))
 
 
 def _is_one_number(row: Model, name: str) -> bool:
-    """Tell whether an argument is one number for all voxels and samples."""
+    """Return whether an argument is one number for all voxels and samples."""
     return name in _ONE_NUMBER or name in row.numbers
 
 
@@ -93,7 +93,7 @@ def _check_one(row: Model, name: str, value: Any, shape: tuple[int, ...], sample
 def _one_number(name: str, value: Any) -> float:
     array = as_real_array(name, value)
     if array.ndim:
-        raise FitError(f"{name} is one number, got an array of shape {array.shape}")
+        raise FitError(f"{name} must be one number, got an array of shape {array.shape}")
     if np.isnan(array):
         raise FitError(f"{name} is not a number")
     return float(array)
@@ -109,7 +109,7 @@ def _of_each_sample(
     if not np.isfinite(array).all():
         raise FitError(f"{name} holds values that are not finite")
     if name in _NEVER_NEGATIVE and not (array >= 0).all():
-        raise FitError(f"{name} are never negative, got {array.min():g}")
+        raise FitError(f"{name} must not be negative, got {array.min():g}")
     if name == "averages" and not (array > 0).all():
-        raise FitError(f"averages are above zero, got {array.min():g}")
+        raise FitError(f"averages must be positive, got {array.min():g}")
     return array

@@ -10,7 +10,7 @@ from bidsapp.models.solver.base import Array
 Symmetric = tuple[Array, Array, Array]
 """Elements 00, 01 and 11 of symmetric 2 x 2 matrices."""
 
-_WELL_POSED = 1e-12
+_WELL_POSED = 1e-12  # determinant relative to the product of the diagonal: 1 - cos^2 of the angle
 
 
 def dot(a: Array, b: Array) -> Array:
@@ -45,6 +45,9 @@ def nonnegative_amplitudes(
     >>> nonnegative_amplitudes((one, 0 * one, one), 2 * one, -1 * one)[:2]
     (array([2.]), array([0.]))
     """
+    # Of the four sets of active constraints three matter: both amplitudes free (Cramer's rule), the
+    # first alone, the second alone. If the first solution is not positive in both, the optimum of
+    # this convex problem has one amplitude at zero: the one alone that explains more, m^2 / G_ii.
     a, b, d = gram
     determinant = a * d - b * b
     posed = determinant > _WELL_POSED * a * d
@@ -99,6 +102,8 @@ def inverse_normal_matrix(jacobian: Sequence[Array]) -> Array:
     By blocks of two: with amplitudes A and rates C, and B between them, the rates have
     ``inv(C - B' inv(A) B)``.
     """
+    # Columns of norm one keep amplitudes and rates, which differ by orders of magnitude, from
+    # spoiling the condition; `back` undoes the scaling in rows and columns.
     norm = [np.sqrt(dot(c, c)) for c in jacobian]
     known = [n > 0 for n in norm]
     scale = [k / np.where(k, n, 1.0) for k, n in zip(known, norm, strict=True)]
@@ -118,7 +123,9 @@ def inverse_normal_matrix(jacobian: Sequence[Array]) -> Array:
 def _assemble(
     a: Symmetric, cross: Sequence[Sequence[Array]], s: Symmetric, scale: Sequence[Array]
 ) -> Array:
-    """Put the inverse together from its blocks, and scale rows and columns."""
+    """Return the inverse assembled from its blocks, with rows and columns scaled."""
+    # inv [[A, B], [B', C]] = [[inv(A) + W S W', -W S], [-S W', S]], W = inv(A) B,
+    # S = inv(C - B' W).
     first = [_times(a, c) for c in cross]  # inv(A) B, by columns
     mixed = [  # inv(A) B S, by columns
         [s[j] * first[0][i] + s[j + 1] * first[1][i] for i in (0, 1)] for j in (0, 1)

@@ -1,8 +1,8 @@
 """Columns of a separable model, tabulated once: curves over a rate, in a few dimensions.
 
 A family of curves over one rate (decaying exponentials, convolutions with them) is so smooth that
-a dozen orthonormal vectors span it to eight digits. Signals are projected on these vectors once;
-after that a curve is a short vector, read off a cubic spline over the rate.
+a dozen orthonormal vectors span it to eight digits. Signals are projected onto these vectors once;
+after that a curve is a short vector, interpolated by a cubic spline over the rate.
 """
 
 import math
@@ -17,12 +17,12 @@ from scipy.interpolate import CubicSpline
 from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Array
 
-_NODES = 513
-_RANK_TOLERANCE = 1e-8
+_NODES = 513  # of the spline; the error of a cubic one falls with the fourth power of the spacing
+_RANK_TOLERANCE = 1e-8  # relative singular value below which a direction is left out
 
 
 class Scratch(threading.local):
-    """Memory that a thread uses again and again: fresh memory costs more than the arithmetic."""
+    """Memory that a thread reuses: allocating it anew would cost more than the arithmetic."""
 
     def __init__(self) -> None:
         self._flat = np.empty(0)
@@ -90,6 +90,8 @@ class Table:
 
     def at(self, x: Array) -> tuple[Array, Array, Array]:
         """Return the vector, its slope and its curvature, (K, V) each, until the next call."""
+        # Evenly spaced nodes make the interval a division, not a search. The coefficients of the
+        # four powers, taken for each voxel, are overwritten by value, slope and curvature.
         place = (x - self._start) / self._step
         index = np.clip(place.astype(np.intp), 0, self._last)
         t = (place - index) * self._step
@@ -178,6 +180,7 @@ def reduce_columns(
 
 def _span(curves: NDArray[np.float64]) -> Array:
     """Return orthonormal vectors (N, K) that span curves (M, N)."""
+    # Each curve is scaled to norm one, so that those of fast rates, which are small, count as much.
     norm = np.linalg.norm(curves, axis=1, keepdims=True)
     unit = curves / np.where(norm > 0, norm, 1.0)
     _, values, rows = np.linalg.svd(unit, full_matrices=False)

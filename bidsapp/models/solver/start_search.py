@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from bidsapp.models.solver.base import Array
 from bidsapp.models.solver.matrices2x2 import dot
 
-_PAIRS_AT_ONCE = 2**16
+_PAIRS_AT_ONCE = 2**16  # times the voxels: the three arrays of scratch (0.8 MB) stay in the cache
 _NODES_AT_ONCE = 2**13
-_COLLINEAR = 1e-6
+_COLLINEAR = 1e-6  # relative length of what a column adds to another one, below which it is zero
 
 Single = NDArray[np.float32]
 
@@ -29,9 +29,15 @@ class RatePairs:
     for unit columns u and v whose inner product is not negative; ``v_u`` is the unit vector of v
     without its part along u. It needs no case distinction, hence no branch a voxel. Single
     precision is enough for a place to begin.
+
+    Either expression is the squared length of the projection of z onto the span of the pair, by
+    Gram and Schmidt from u on, or from v on. Where both amplitudes are positive they agree. Where
+    the unconstrained amplitude of v is negative, the first is ``max(u'z, 0)^2``, the solution with
+    v held at zero, and the second exceeds it; likewise for u. Hence the minimum.
     """
 
     def __init__(self, first: Array, second: Array) -> None:
+        # ``beside_u`` (K, n1, n2) is v_u of the note for every pair, ``beside_v`` is u_v.
         u, v = _unit(first), _unit(second)
         inner = u.T @ v
         beside_u = _unit(v[:, None, :] - u[:, :, None] * inner)
@@ -42,6 +48,7 @@ class RatePairs:
 
     def best(self, signal: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the columns' indices (V,) of the best pair for signals (K, V) of norm one."""
+        # Blocks of voxels share one scratch array that stays in the cache.
         z = np.ascontiguousarray(signal.T, np.float32)
         size = self._shape[0] * self._shape[1]
         space = np.empty((3, _PAIRS_AT_ONCE // size + 1, size), np.float32)
@@ -53,6 +60,8 @@ class RatePairs:
 
     def _best(self, z: Single, space: Single) -> NDArray[np.intp]:
         """Return the flat indices of the best pairs; space (3, V, pairs) is overwritten."""
+        # Side 0: u alone and v beside it; side 1: v alone and u beside it. 2 max(y, 0) = y + |y|,
+        # so both sides are four times too large, which the argmax does not see.
         for side, (alone, beside) in enumerate(zip(self._along, self._beside, strict=True)):
             out = np.matmul(z, beside, out=space[side])
             out += np.abs(out, out=space[2])  # twice the positive part, faster than maximum
@@ -136,6 +145,9 @@ def _explained_by_node(signal: Array, first: Array, slope: Array | None, nodes: 
     -----
     Amplitudes of the columns are >= 0, that of the slope is free.
     """
+    # Gram and Schmidt: e1 along the first column, e2 along what its slope adds. Beside them a node
+    # n has the part that is left, of squared length ``rest`` = n'n - (e1'n)^2 - (e2'n)^2, and
+    # inner product ``excess`` with the signal's residual; it explains excess^2 / rest.
     size = np.sum(nodes**2, axis=0)
     e1 = _unit_or_zero(first)
     z1 = np.maximum(dot(e1, signal), 0)
@@ -149,11 +161,15 @@ def _explained_by_node(signal: Array, first: Array, slope: Array | None, nodes: 
         rest -= t2 * t2
         excess -= t2 * z2[:, None]
         base += z2 * z2
+    # A node that is collinear with the others explains nothing more; one with a negative amplitude
+    # is held at zero.
     rest[rest <= _COLLINEAR * size] = np.inf
     np.maximum(excess, 0, out=excess)
     amplitude = excess / rest
     excess *= amplitude
     excess += base[:, None]
+    # The first column's amplitude is z1 - t1 amplitude; where that is negative the node stands
+    # alone and explains (n'z)^2 / n'n.
     first_gone = t1 * amplitude > z1[:, None]
     np.maximum(product, 0, out=product)
     product *= product
@@ -171,6 +187,7 @@ def _unit_or_zero(vectors: Array, size: Array | float = 0.0) -> Array:
 
 def _highest_other_peak(profile: Array, place: Array) -> tuple[NDArray[np.intp], Array]:
     """Return the highest local maximum (V,) of profiles (V, n), and its height."""
+    # A local maximum is not lower than either neighbour; the nodes next to the place are excluded.
     peak = np.abs(np.arange(profile.shape[1]) - place[:, None]) > 1
     rising = profile[:, 1:] > profile[:, :-1]
     peak[:, :-1] &= ~rising

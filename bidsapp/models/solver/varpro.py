@@ -2,12 +2,27 @@
 
 A model is linear in one or two amplitudes and non-linear in the rates of their columns. For given
 rates the best amplitudes have a closed form, so only the rates are searched: first on a grid
-(`search`), which finds the global minimum, then by Newton steps on the projected cost until
-nothing is left to gain. All of it in the few dimensions that the columns span (`columns`).
+(`start_search`), which finds the basin of the global minimum, then by Newton steps on the projected
+cost until nothing is left to gain. All of it in the few dimensions that the columns span
+(`reduced_space`).
+
+Notes
+-----
+The comments below refer to these equations. A column is c_i(x_i) with its slope d_i and curvature
+e_i along x_i, an axis of its rate; z is the signal, a the amplitudes, r = z - C a the residual.
+
+1. Projected cost: ``F(x) = min over a >= 0 of |z - C(x) a|^2 / 2``; ``G a = C'z`` with ``G = C'C``.
+2. Its gradient: ``F_i = -a_i d_i'r``; the change of the amplitudes drops out, as C'r = 0.
+3. Its Hessian: ``B - H' inv(G) H`` with ``B_ij = a_i a_j d_i'd_j - [i = j] a_i e_i'r`` and
+   ``H_ij = a_j c_i'd_j - [i = j] d_i'r``: the Schur complement of G in the Hessian of (a, x).
+4. The same without the terms in r: Kaufman's approximation, never indefinite.
+5. Step: ``(F'' + m diag F'') s = -F'`` with a damping m that is zero unless a step has failed.
 
 References
 ----------
-Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201 (variable projection).
+Golub and Pereyra, SIAM J Numer Anal 1973, doi:10.1137/0710036 (variable projection: 1 and 2).
+Golub and Pereyra, Inverse Problems 2003, doi:10.1088/0266-5611/19/2/201 (review).
+Kaufman, BIT 1975, doi:10.1007/BF01932995 (4).
 """
 
 from collections.abc import Sequence
@@ -29,12 +44,12 @@ from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, T
 from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find_other_valley
 
 _MAX_STEPS = 30
-_GAIN = 1e-8
-_EXACT = 1e-17
-_LONGEST_STEP = 1.0
-_RIVAL = 1.2
-_DAMPING = 0.1
-_GIVE_UP = 1e4
+_GAIN = 1e-8  # a step that promises less than this part of the cost is not taken
+_EXACT = 1e-17  # cost that counts as zero, of a signal of norm one
+_LONGEST_STEP = 1.0  # in x: a factor of e in the rate; beyond it the curvature says nothing
+_RIVAL = 1.2  # a valley is tried whose cost on the grid is up to this times the one reached
+_DAMPING = 0.1  # the first one after a step that failed; ten times as much after each further one
+_GIVE_UP = 1e4  # damping at which a voxel is left where it is
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,8 @@ class Solver:
     def __init__(
         self, columns: Sequence[Column], grid: Sequence[int], weights: Array | None = None
     ) -> None:
+        # The square root of the weights goes into columns and signals; what follows is unweighted.
+        # A single column is the second of two, of which the first is zero: one code for both.
         samples = _count_samples(columns[0])
         self._root = np.ones(samples) if weights is None else np.sqrt(weights)
         both = columns if len(columns) == 2 else [np.zeros(samples), *columns]
@@ -127,6 +144,9 @@ class Solver:
         -------
         Solution
         """
+        # Split the signal into its part in the span of the columns and the rest, which no choice of
+        # amplitudes and rates changes; the cost is the sum of both. Signals of norm one make the
+        # tolerances above relative.
         weighted = (signal * self._root).T
         reduced = self._vectors.T @ weighted
         rest = weighted - self._vectors @ reduced
@@ -134,6 +154,8 @@ class Solver:
         size[size == 0] = 1.0
         unit = reduced / size
         outside = np.einsum("nv,nv->v", rest, rest) / size**2
+        # The grid cannot miss a valley that is wider than its mesh. Newton's steps end in the
+        # valley of the best node, which need not be the deepest where two are nearly as deep.
         movable = self._movable & [known is None, True]
         x = self._start_rates(unit, known)
         state = self._evaluate(unit, outside, x)
@@ -157,6 +179,8 @@ class Solver:
         self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
     ) -> None:
         """Where another valley along the second rate may be deeper, go there; keep the better."""
+        # What the grid explains in the reduced space, of a signal of norm one, leaves 1 - explained
+        # of it. Only voxels where that comes near the cost reached are descended again: few.
         nodes = self._nodes[1]
         place = (x[1] - nodes[0]) / (nodes[-1] - nodes[0]) * (len(nodes) - 1)
         column, slope, _ = self._columns[0].at(x[0])
@@ -187,12 +211,16 @@ class Solver:
         damping = np.zeros(unit.shape[1])
         active = np.arange(unit.shape[1])
         for _ in range(_MAX_STEPS):
+            # Voxels leave when they have converged, so that late rounds work on few.
             here, now = x[:, active], state[:, active]
             step, gain = _newton_step(now, here, damping[active], (lower, upper), movable)
             going = (gain > _GAIN * (now[2] + _EXACT)) & (damping[active] < _GIVE_UP)
             active = active[going]
             if not len(active):
                 return
+            # A trial is kept where it does not raise the cost. The damping follows Levenberg and
+            # Marquardt: ten times as much after a failure, a tenth after a success, then none,
+            # as undamped Newton steps converge quadratically.
             trial = np.clip(here[:, going] + step[:, going], lower, upper)
             some = self._gathered.array(len(unit), len(active))
             np.take(unit, active, axis=1, mode="clip", out=some)
@@ -206,6 +234,8 @@ class Solver:
     def _evaluate(self, unit: Array, outside: Array, x: Array) -> Array:
         """Return amplitudes (2), cost, gradient (2) and curvature (3) of the projected cost."""
         (c1, d1, e1), (c2, d2, e2) = (c.at(y) for c, y in zip(self._columns, x, strict=True))
+        # Equation 1: the amplitudes; `inverse` is zero for an amplitude that is held at zero, so
+        # that (3) and (4) leave it out.
         gram = (dot(c1, c1), dot(c1, c2), dot(c2, c2))
         a1, a2, inverse = nonnegative_amplitudes(gram, dot(c1, unit), dot(c2, unit))
         residual, part = self._residuals.array(2, *unit.shape)
@@ -213,6 +243,8 @@ class Solver:
         np.multiply(c2, a2, out=part)
         residual += part
         np.subtract(unit, residual, out=residual)
+        # Equation 3, with H split into `toward` - diag(fall) and B into `gauss` - diag(bend):
+        # the second parts are those in the residual, which (4) leaves out.
         fall = (dot(d1, residual), dot(d2, residual))
         toward = (
             (a1 * dot(c1, d1), a1 * dot(c2, d1)),
@@ -222,12 +254,15 @@ class Solver:
         bend = (a1 * dot(e1, residual), a2 * dot(e2, residual))
         curvature = _projected_curvature(gauss, toward, inverse, fall, bend)
         cost = dot(residual, residual) + outside
+        # Equation 2. An amplitude of zero gives no gradient, and its rate stays where it is.
         return np.stack([a1, a2, cost, -a1 * fall[0], -a2 * fall[1], *curvature])
 
     def _unscaled_solution(
         self, x: Array, state: Array, size: Array, movable: NDArray[np.bool_]
     ) -> Solution:
         """Return amplitudes, rates, cost and covariance in the signal's own scale."""
+        # Jacobian of the signal in amplitudes and rates: c_i, and a_i dc_i/dr. The spline gives the
+        # slope along x = ln(1 + r / scale), and dx/dr = 1 / (r + scale).
         amplitudes = state[:2] * size
         rates = np.full_like(x, np.nan)
         columns = [c.at(y) for c, y in zip(self._columns, x, strict=True)]
@@ -257,6 +292,7 @@ def _projected_curvature(
     bend: tuple[Array, Array],
 ) -> Symmetric:
     """Return the Hessian of the projected cost; its Gauss-Newton part where it is not positive."""
+    # Equation 3 far from the minimum may be indefinite, and its step would climb: equation 4 there.
     (t00, t10), (t01, t11) = toward
     exact = schur_complement(
         (gauss[0] - bend[0], gauss[1], gauss[2] - bend[1]),
@@ -277,7 +313,9 @@ def _newton_step(
     bounds: tuple[Array, Array],
     movable: NDArray[np.bool_],
 ) -> tuple[Array, Array]:
-    """Return the step (2, V) in x, zero where it leaves the bounds, and the fall it promises."""
+    """Return the step (2, V) in x, zero where it leaves the bounds, and the expected gain (V,)."""
+    # Equation 5. A rate at its bound whose gradient points outward is held there (active set): its
+    # row and column become those of the identity.
     gradient, (a, b, d) = state[3:5], state[5:8]
     outward = ((x <= bounds[0]) & (gradient > 0)) | ((x >= bounds[1]) & (gradient < 0))
     free = movable[:, None] & ~outward & (np.stack([a, d]) > 0)
@@ -287,6 +325,8 @@ def _newton_step(
         np.where(free.all(axis=0), b, 0.0),
         np.where(free[1], d * more, 1.0),
     )
+    # Where the two rates cannot be told apart, the matrix is singular: step along each alone.
+    # The gain is that of the quadratic model without damping.
     (i00, i01, i11), posed = invert(matrix)
     g0, g1 = gradient * free
     i00, i11 = np.where(posed, i00, 1 / matrix[0]), np.where(posed, i11, 1 / matrix[2])
