@@ -74,7 +74,7 @@ PRIOR = Prior(np.array([0.1, -7.0, -4.0]), np.diag([0.05, 0.3, 0.4]) ** 2)
         ),
         ("vfa-t1", {"flip_angles": [2, 8, 20]}, "flip angles are in rad, between 0 and pi, got"),
         ("vfa-t1-linear", {"repetition_time": 0}, "the repetition time is in s, above 0, got 0"),
-        ("vfa-t1", {"repetition_time": [0.005]}, "repetition_time is one number"),
+        ("vfa-t1", {"repetition_time": [0.005]}, "repetition_time must be one number"),
         ("vfa-t1", {"b1": "high"}, "b1 must hold real numbers"),
     ],
 )
