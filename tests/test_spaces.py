@@ -31,11 +31,13 @@ from bidsapp.imaging.transforms import compose, invert, translation, write_itk
 from bidsapp.models import MODELS
 from bidsapp.models.contrast.aif import parker2006
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
+from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
 from bidsapp.run.graphs.dwi import init_dwi_wf
+from bidsapp.run.graphs.motion import MotionCorrected
 from bidsapp.run.graphs.outputs import lesion_rois
-from bidsapp.run.graphs.plan import plan_participant, plan_session
-from bidsapp.run.graphs.series import Alignment, series_inputnode
+from bidsapp.run.graphs.plan import SessionPlan, plan_participant, plan_session
+from bidsapp.run.graphs.series import Alignment
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import RoiStatistics
@@ -325,23 +327,16 @@ def test_each_lesion_has_its_own_prior_in_each_space(images, tmp_path, fit_space
 
 def test_motion_goes_into_the_one_interpolation(images, tmp_path):
     """Where matrices of the volumes are known, it is the acquired series that goes to the T1w."""
-    session = Session("01", "a", t1w=images / "t1w.nii")
+    series = Diffusion(images / "dwi.nii", (0.0, 1000.0), None)
+    plan = SessionPlan(Session("01", "a", t1w=images / "t1w.nii", diffusion=series))
     config = Config(images, tmp_path, tmp_path, "run", fit_space="T1w")
+    branch = begin_branch("dwi", series, plan, config, frozenset(), None)
     nodes = [pe.Node(niu.IdentityInterface(["out_file"]), name=n) for n in ("moved", "m", "to")]
     moved, matrices, to_t1w = ((n, "out_file") for n in nodes)
-    aligned = Alignment("dwi", nodes[0], to_t1w=to_t1w)
-    workflow = pe.Workflow(name="w")
-    (node, _), grid = connect_fit_grid(
-        workflow,
-        series_inputnode(),
-        moved,
-        aligned,
-        session,
-        config,
-        (images / "dwi.nii", matrices),
-    )
-    assert grid.space == "T1w"
-    edges = {(a.name, b.name) for a, b in workflow._graph.edges}
+    corrected = MotionCorrected(moved, acquired=(series.image, matrices))
+    (node, _), grid = connect_fit_grid(branch, corrected, Alignment(nodes[0], to_t1w=to_t1w))
+    assert grid.on_t1w
+    edges = {(a.name, b.name) for a, b in branch.workflow._graph.edges}
     assert edges >= {("m", "series_on_t1w"), ("to", "series_on_t1w")}
     assert ("moved", "series_on_t1w") not in edges
     assert node.inputs.in_file == str(images / "dwi.nii")

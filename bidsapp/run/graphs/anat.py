@@ -7,6 +7,7 @@ from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
+from bidsapp.run.graphs.branch import DATATYPES, Port
 from bidsapp.run.graphs.outputs import identity, lesion_list, namer, save, source_uri, spatial
 from bidsapp.run.graphs.registration import register_node
 from bidsapp.run.nodes.apply_transform import ApplyTransform
@@ -41,7 +42,8 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
     workflow.connect(brain, "mask", outputnode, "mask")
     _save_anatomy(workflow, brain, session, config)
     if reference:
-        _connect_reference(workflow, inputnode, outputnode, session, reference, config)
+        to_individual = _connect_reference(workflow, inputnode, session, reference, config)
+        workflow.connect(*to_individual, outputnode, "to_individual")
     return workflow
 
 
@@ -68,11 +70,10 @@ def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, confi
 def _connect_reference(
     workflow: pe.Workflow,
     inputnode: pe.Node,
-    outputnode: pe.Node,
     session: Session,
     reference: Session,
     config: Config,
-) -> None:
+) -> Port:
     """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
     names = namer(session)
     assert reference.t1w is not None
@@ -88,12 +89,15 @@ def _connect_reference(
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
     files = pe.Node(niu.Merge(4), name="baseline_files")
-    ways = (("T1w", "individual"), ("individual", "T1w"))
+    directions = (("T1w", "individual"), ("individual", "T1w"))
     writer = save(
         "save_baseline",
         config,
         [
-            *(names.path("anat", "xfm", ".txt", from_=a, to=b, mode="image") for a, b in ways),
+            *(
+                names.path("anat", "xfm", ".txt", from_=a, to=b, mode="image")
+                for a, b in directions
+            ),
             names.path("anat", "quality", ".json", desc="longitudinal"),
             names.path("anat", "T1w", ce=_CONTRAST, space="individual", desc="preproc"),
         ],
@@ -103,16 +107,16 @@ def _connect_reference(
         [
             (inputnode, register, [("reference_mask", "fixed_mask")]),
             (register, onto, [("to_fixed", "transform")]),
-            (register, outputnode, [("to_fixed", "to_individual")]),
             (register, files, [("to_fixed", "in1"), ("to_moving", "in2"), ("quality", "in3")]),
             (onto, files, [("out_files", "in4")]),
             (files, writer, [("out", "in_files")]),
         ]
     )
+    return register, "to_fixed"
 
 
 def _lesions(session: Session) -> list[str]:
-    """Return the label images on a session's T1w: what changes between sessions."""
+    """Return the label images on a session's T1w, where the anatomy changes between sessions."""
     return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
@@ -144,7 +148,7 @@ def _save_rois(
 ) -> None:
     """Copy one ROI image with its table."""
     names = namer(session)
-    datatype = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}[rois.space]
+    datatype = DATATYPES[rois.space]
     ce = _CONTRAST if rois.space == "T1w" else None
     table = rois.image.with_name(rois.image.name.split(".nii")[0] + ".tsv")
     sources = [rois.image, table] if table.exists() else [rois.image]

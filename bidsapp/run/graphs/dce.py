@@ -3,35 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import Dynamic, Session
+from bidsapp.bids.records import Dynamic
 from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.table import AUTO
-from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
-from bidsapp.run.graphs.model_choice import connect_choice
+from bidsapp.run.graphs.branch import Branch, Port, begin_branch
+from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
+from bidsapp.run.graphs.model_choice import connect_model_comparison
 from bidsapp.run.graphs.motion import (
-    Moved,
+    MotionCorrected,
     connect_dropped,
     connect_motion,
-    left_out,
+    dropped_volumes,
     motion_sidecar,
 )
-from bidsapp.run.graphs.outputs import namer, save, source_uri
+from bidsapp.run.graphs.outputs import source_uri
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
-from bidsapp.run.graphs.series import (
-    Alignment,
-    Port,
-    connect_alignment,
-    connect_consistency,
-    connect_labels,
-    series_inputnode,
-)
-from bidsapp.run.graphs.t1w_grid import connect_fit_grid, put_back, whole_maps
+from bidsapp.run.graphs.series import Alignment, Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitKinetics
 from bidsapp.run.nodes.perfusion import (
@@ -40,6 +33,9 @@ from bidsapp.run.nodes.perfusion import (
     FindReferenceFrame,
     SignalToConcentration,
 )
+
+_RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
+"""How the voxels of the artery are chosen, by source."""
 
 
 def init_dce_wf(
@@ -63,80 +59,72 @@ def init_dce_wf(
     pe.Workflow
         ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
-    session, series = plan.session, plan.session.dynamic
+    series = plan.session.dynamic
     assert series is not None
-    workflow = pe.Workflow(name="dce")
-    inputnode = series_inputnode()
-    motion = _connect_motion(workflow, session, series, config)
-    moved = motion.series
+    branch = begin_branch("dce", series, plan, config, excluded, reference)
+    motion = _connect_motion(branch)
     mean = pe.Node(AverageVolumes(), name="mean")
-    workflow.connect(*moved, mean, "in_file")
-    connect_dropped(workflow, motion, [mean])
-    aligned = connect_alignment(workflow, inputnode, mean, plan, config, "dce", metric="lpa")
-    connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpa")
-    b1 = connect_b1(workflow, session, (mean, "out_file"), "b1_to_dce")
-    arterial = _connect_arterial_input(workflow, moved, aligned, b1, plan, series, config)
-    data, grid = connect_fit_grid(
-        workflow, inputnode, moved, aligned, session, config, motion.acquired
-    )
-    if grid.scanner:
-        b1 = connect_b1(workflow, session, (grid.average, "out_file"), "b1_to_T1w", grid.scanner)
-    concentration = _connect_concentration(workflow, data, grid, b1, arterial, plan, series, config)
+    branch.connect(motion.series, mean, "in_file")
+    connect_dropped(branch, motion, [mean])
+    aligned = connect_alignment(branch, mean)
+    b1 = connect_b1(branch, (mean, "out_file"), "b1_to_dce")
+    arterial = _connect_arterial_input(branch, motion.series, aligned, b1)
+    data, grid = connect_fit_grid(branch, motion, aligned)
+    if grid.to_scanner:
+        b1 = connect_b1(branch, grid.image, "b1_to_T1w", grid.to_scanner)
+    concentration = _connect_concentration(branch, data, grid, b1, arterial)
     fits = [
-        _connect_fit(workflow, concentration, grid, arterial, plan, series, config, row)
-        for row in plan.kinetic_models
+        _connect_fit(branch, concentration, grid, arterial, model) for model in plan.kinetic_models
     ]
-    for fitted in fits:
-        save_maps(workflow, fitted, grid, session, config)
-    connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
-    curves = connect_lesions(workflow, grid, fits, concentration, session, config, excluded)
-    connect_dropped(workflow, motion, [arterial, *(fitted.node for fitted in fits), *curves])
+    curves = connect_maps(branch, grid, fits, concentration)
+    connect_dropped(branch, motion, [arterial, *(fitted.node for fitted in fits), *curves])
     if config.dce_model == AUTO:
-        connect_choice(workflow, grid, fits, session, config, excluded)
-    return workflow
+        connect_model_comparison(branch, grid, fits)
+    return branch.workflow
 
 
-def _connect_motion(
-    workflow: pe.Workflow, session: Session, series: Dynamic, config: Config
-) -> Moved:
+def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
     """Correct motion onto the last frame before the contrast agent; or take the series as it is."""
-    motion, moved = connect_motion(workflow, series.image, config)
+    motion, moved = connect_motion(branch)
     if motion and moved.table:
         reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
-        reference.inputs.in_file = str(series.image)
-        reference.inputs.baseline_frames = config.baseline_frames
-        path = namer(session).path("perf", "timeseries", ".tsv", desc="motion")
-        writer = save("save_motion", config, [path], [motion_sidecar(config)])
-        workflow.connect(reference, "frame", motion, "inputnode.reference")
-        workflow.connect(*moved.table, writer, "in_files")
+        reference.inputs.in_file = str(branch.series.image)
+        reference.inputs.baseline_frames = branch.config.baseline_frames
+        path = branch.names.path("perf", "timeseries", ".tsv", desc="motion")
+        branch.connect((reference, "frame"), motion, "inputnode.reference")
+        branch.save("save_motion", moved.table, [path], [motion_sidecar(branch.config)])
     return moved
 
 
 def _connect_arterial_input(
-    workflow: pe.Workflow,
-    moved: Port,
-    aligned: Alignment,
-    b1: Port | None,
-    plan: SessionPlan,
-    series: Dynamic,
-    config: Config,
+    branch: Branch[Dynamic], moved: Port, aligned: Alignment, b1: Port | None
 ) -> pe.Node:
     """Add the node that finds the arterial input, and write it."""
-    session = plan.session
-    node = pe.Node(FindArterialInput(**plan.acquisition), name="aif", mem_gb=4)
+    session, config = branch.session, branch.config
+    node = pe.Node(FindArterialInput(**branch.plan.acquisition), name="aif", mem_gb=4)
     node.inputs.source = config.aif
-    node.inputs.times = list(series.times)
-    node.inputs.t1_blood = plan.relaxation["t1_blood"]
+    node.inputs.times = list(branch.series.times)
+    node.inputs.t1_blood = branch.plan.relaxation["t1_blood"]
     node.inputs.haematocrit = config.haematocrit
     node.inputs.baseline_frames = config.baseline_frames
-    workflow.connect(*moved, node, "in_file")
+    branch.connect(moved, node, "in_file")
     if config.aif == "table":
         node.inputs.table = str(session.arterial_table)
     if config.aif == "roi" and session.artery:
-        connect_labels(workflow, aligned, session.artery, node, "artery")
+        connect_labels(branch, aligned.grid, session.artery, node, "artery")
     if config.aif == "roi" and b1:
-        workflow.connect(*b1, node, "b1_map")
-    path = namer(session).path("perf", "timeseries", ".tsv", label="AIF")
+        branch.connect(b1, node, "b1_map")
+    _save_arterial_input(branch, node)
+    if config.aif in _RULES:
+        _save_artery(branch, node, aligned)
+    return node
+
+
+def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
+    """Write the concentrations in blood and plasma, and the quality of the arterial input."""
+    config, names = branch.config, branch.names
+    path = names.path("perf", "timeseries", ".tsv", label="AIF")
+    quality = names.path("perf", "quality", ".json", label="AIF")
     sidecar = {
         "time": {"Units": "s"},
         "blood": {"Units": "mmol/l"},
@@ -144,161 +132,104 @@ def _connect_arterial_input(
         "Source": config.aif,
         "BloodT1": node.inputs.t1_blood,
         "Relaxivity": node.inputs.relaxivity,
-        "Sources": [source_uri(series.image, config)],
+        "Sources": [source_uri(branch.series.image, config)],
     }
     if config.aif == "roi":
-        sidecar |= b1_sidecar(session, config)
-    quality = namer(session).path("perf", "quality", ".json", label="AIF")
-    writer = save("save_aif", config, [path, quality], [sidecar, {}])
-    files = pe.Node(niu.Merge(2), name="aif_files")
-    workflow.connect(
-        [
-            (node, files, [("out_file", "in1"), ("quality", "in2")]),
-            (files, writer, [("out", "in_files")]),
-        ]
-    )
-    if config.aif in _RULES:
-        _save_artery(workflow, node, aligned, session, series, config)
-    return node
+        sidecar |= b1_sidecar(branch.session, config)
+    files = branch.merge("aif_files", [(node, "out_file"), (node, "quality")])
+    branch.save("save_aif", files, [path, quality], [sidecar, {}])
 
 
-_RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
-"""How the voxels of the artery are chosen, by source."""
-
-
-def _save_artery(
-    workflow: pe.Workflow,
-    node: pe.Node,
-    aligned: Alignment,
-    session: Session,
-    series: Dynamic,
-    config: Config,
-) -> None:
+def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> None:
     """Write which voxels were averaged, the course in each, and an image to see them on.
 
     Where there is a T1w, that image is written with its alignment.
     """
-    names, entities = namer(session), {"space": "dce", "label": "AIF", "desc": config.aif}
+    config, names, session = branch.config, branch.names, branch.session
+    source = source_uri(branch.series.image, config)
+    entities = {"space": "dce", "label": "AIF", "desc": config.aif}
     paths = [
         names.path("perf", "mask", **entities),
         names.path("perf", "timeseries", ".tsv", **entities),
         None if session.t1w else names.path("perf", "dceref", desc="mean"),
     ]
-    sources = [source_uri(series.image, config)]
+    sources = [source]
     if config.aif == "roi" and session.artery:
         sources.append(source_uri(session.artery.image, config))
     common = {"Description": _RULES[config.aif], "Sources": sources}
-    mask = {"Type": "ROI", "SpatialReference": source_uri(series.image, config)}
+    mask = {"Type": "ROI", "SpatialReference": source}
     course = {"time": {"Units": "s"}, "Units": "mmol/l"}
     sidecars: list[dict[str, Any]] = [common | mask, common | course, {"SkullStripped": False}]
-    writer = save("save_artery", config, paths, sidecars)
-    files = pe.Node(niu.Merge(3), name="artery_files")
-    workflow.connect(
-        [
-            (node, files, [("mask", "in1"), ("voxels", "in2")]),
-            (aligned.average, files, [("out_file", "in3")]),
-            (files, writer, [("out", "in_files")]),
-        ]
-    )
+    average = (aligned.average, "out_file")
+    files = branch.merge("artery_files", [(node, "mask"), (node, "voxels"), average])
+    branch.save("save_artery", files, paths, sidecars)
 
 
 def _connect_concentration(
-    workflow: pe.Workflow,
-    data: Port,
-    aligned: Alignment,
-    b1: Port | None,
-    arterial: pe.Node,
-    plan: SessionPlan,
-    series: Dynamic,
-    config: Config,
+    branch: Branch[Dynamic], data: Port, grid: Grid, b1: Port | None, arterial: pe.Node
 ) -> Port:
     """Convert the signal to concentration, with a T1 map where there are several flip angles."""
-    session = plan.session
+    session, plan = branch.session, branch.plan
     node = pe.Node(SignalToConcentration(**plan.acquisition), name="concentration", mem_gb=4)
     node.inputs.t1_tissue = plan.relaxation["t1_tissue"]
-    workflow.connect(*data, node, "in_file")
-    workflow.connect(arterial, "baseline_frames", node, "baseline_frames")
-    if aligned.mask:
-        workflow.connect(*aligned.mask, node, "mask")
-    if session.flip_angle_series and uses_t1_map(session, config):
-        t1_map = connect_t1(workflow, session.flip_angle_series, aligned, session, config)
-        workflow.connect(*t1_map, node, "t1_map")
+    branch.connect(data, node, "in_file")
+    branch.connect((arterial, "baseline_frames"), node, "baseline_frames")
+    if grid.mask:
+        branch.connect(grid.mask, node, "mask")
+    if session.flip_angle_series and uses_t1_map(session, branch.config):
+        branch.connect(connect_t1(branch, session.flip_angle_series, grid), node, "t1_map")
     if b1:
-        workflow.connect(*b1, node, "b1_map")
-    _save_concentration(workflow, node, aligned, session, series, config)
+        branch.connect(b1, node, "b1_map")
+    _save_concentration(branch, node, grid)
     return node, "out_file"
 
 
-def _save_concentration(
-    workflow: pe.Workflow,
-    node: pe.Node,
-    aligned: Alignment,
-    session: Session,
-    series: Dynamic,
-    config: Config,
-) -> None:
+def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> None:
     """Write the concentrations, and where and how often no concentration explains the signal.
 
     On the T1w's grid the concentrations would take a gigabyte: they are not written there.
     """
-    space = "T1w" if aligned.space == "T1w" else ""
+    names, space = branch.names, grid.entity
     sidecar: dict[str, Any] = {
         "Units": "mmol/l",
-        "Sources": [source_uri(series.image, config)],
+        "Sources": [source_uri(branch.series.image, branch.config)],
         "SkullStripped": False,
     }
-    names, files = namer(session), pe.Node(niu.Merge(3), name="concentration_files")
     paths = [
         None if space else names.path("perf", "dce", desc="concentration"),
         names.path("perf", "quality", space=space, desc="concentration"),
         names.path("perf", "quality", ".json", space=space, desc="concentration"),
     ]
-    sidecars = [sidecar | b1_sidecar(session, config), {}, {}]
-    writer = save("save_concentration", config, paths, sidecars)
-    status = put_back(
-        workflow, (node, "status"), aligned, session, "whole_status", outside=NOT_CONVERTED
-    )
-    for i, port in enumerate(((node, "out_file"), status, (node, "counts")), 1):
-        workflow.connect(*port, files, f"in{i}")
-    workflow.connect(files, "out", writer, "in_files")
+    sidecars = [sidecar | b1_sidecar(branch.session, branch.config), {}, {}]
+    status = embed_in_grid(branch, (node, "status"), grid, "whole_status", outside=NOT_CONVERTED)
+    outputs = [(node, "out_file"), status, (node, "counts")]
+    files = branch.merge("concentration_files", outputs)
+    branch.save("save_concentration", files, paths, sidecars)
 
 
 def _connect_fit(
-    workflow: pe.Workflow,
-    concentration: Port,
-    aligned: Alignment,
-    arterial: pe.Node,
-    plan: SessionPlan,
-    series: Dynamic,
-    config: Config,
-    model: Model,
+    branch: Branch[Dynamic], concentration: Port, grid: Grid, arterial: pe.Node, model: Model
 ) -> Fitted:
     """Add the node that fits one kinetic model; of several, the last is tabulated."""
-    session = plan.session
-    threads = config.omp_nthreads
-    node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=threads)
-    node.inputs.model = model.name
-    node.inputs.n_jobs = threads
+    plan, config = branch.plan, branch.config
+    node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=config.omp_nthreads)
     node.inputs.aicc = config.dce_model == AUTO
-    node.inputs.times = list(series.times)
+    node.inputs.times = list(branch.series.times)
     options = config.fit_options(model.options)
     node.inputs.options = options
-    workflow.connect(*concentration, node, "in_file")
-    workflow.connect(arterial, "out_file", node, "arterial")
-    if aligned.mask:
-        workflow.connect(*aligned.mask, node, "mask")
+    branch.connect((arterial, "out_file"), node, "arterial")
+    maps = connect_fit(branch, node, model, concentration, grid)
     settings: dict[str, Any] = {
         **plan.acquisition,
         **plan.relaxation,
         "haematocrit": config.haematocrit,
         "arterial_input": config.aif,
         **options,
-    } | left_out(config)
-    if uses_t1_map(session, config):
+    } | dropped_volumes(config)
+    if uses_t1_map(branch.session, config):
         settings["t1_tissue"] = f"map from several flip angles, {config.t1_model}"
-    if session.transmit_field:
+    if branch.session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file"), "options": options}
     tabulated = model is plan.kinetic_models[-1]
-    maps = whole_maps(workflow, node, aligned, session)
-    return Fitted(node, maps, model, "perf", series.image, settings, design, tabulated=tabulated)
+    return Fitted(node, maps, model, settings, design, tabulated=tabulated)

@@ -1,43 +1,38 @@
-"""EPI distortion of a diffusion series: told by what there is, put into the transforms."""
+"""EPI distortion of a diffusion series: estimated from what there is, added to the transforms."""
 
 from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.config import Config
-from bidsapp.run.graphs.outputs import namer, save, source_uri
-from bidsapp.run.graphs.plan import SessionPlan
+from bidsapp.bids.records import Diffusion
+from bidsapp.run.graphs.branch import Branch, Port
+from bidsapp.run.graphs.outputs import source_uri
 from bidsapp.run.nodes.distortion import METHODS, DistortionEffect, EstimateShift
 
-Port = tuple[pe.Node, str]
 
-
-def connect_distortion(
-    workflow: pe.Workflow, inputnode: pe.Node, average: pe.Node, plan: SessionPlan, config: Config
-) -> pe.Node | None:
-    """Return the node that tells the shift and corrects the average, or None."""
-    source, session = plan.field_source, plan.session
-    if not source:
+def connect_distortion(branch: Branch[Diffusion], average: pe.Node) -> pe.Node | None:
+    """Return the node that estimates the shift and corrects the average, or None."""
+    source, distortion = branch.plan.field_source, branch.session.distortion
+    if not source or not distortion:
         return None
-    assert session.distortion is not None
     node = pe.Node(EstimateShift(), name="distortion", mem_gb=1.5)
     node.inputs.source = str(source.image)
     node.inputs.kind = source.kind
     node.inputs.scale = source.scale
-    node.inputs.axis = session.distortion.axis
-    workflow.connect(average, "out_file", node, "in_file")
+    node.inputs.axis = distortion.axis
+    branch.connect((average, "out_file"), node, "in_file")
     if source.kind == "T1w":
-        node.inputs.transform = "rigid" if config.sloppy else "affine"
-        node.inputs.named = session.diffusion.image.name if session.diffusion else ""
-        workflow.connect(inputnode, "t1w_mask", node, "mask")
+        node.inputs.transform = "rigid" if branch.config.sloppy else "affine"
+        node.inputs.named = branch.series.image.name
+        branch.connect((branch.inputnode, "t1w_mask"), node, "mask")
     return node
 
 
 def connect_shift(
     workflow: pe.Workflow, register: pe.Node, distortion: pe.Node | None
 ) -> tuple[Port, Port]:
-    """Return the ways to the T1w and back: the registration's, with the shift if there is one."""
+    """Return the transforms to the T1w and back: of the registration, and the shift if any."""
     if not distortion:
         return (register, "to_fixed"), (register, "to_moving")
     there = pe.Node(niu.Merge(2), name="to_t1w")
@@ -53,15 +48,11 @@ def connect_shift(
     return (there, "out"), (back, "out")
 
 
-def save_distortion(
-    workflow: pe.Workflow, distortion: pe.Node, brain: Port, plan: SessionPlan, config: Config
-) -> None:
-    """Write the shift, and how far it reaches in the brain."""
-    source, session = plan.field_source, plan.session
+def save_distortion(branch: Branch[Any], distortion: pe.Node, brain: Port) -> None:
+    """Write the shift, and its size in the brain."""
+    names, source = branch.names, branch.plan.field_source
     assert source is not None
     effect = pe.Node(DistortionEffect(), name="distortion_effect")
-    files = pe.Node(niu.Merge(2), name="distortion_files")
-    names = namer(session)
     paths = [
         names.path("dwi", "shift", desc="distortion"),
         names.path("dwi", "quality", ".json", desc="distortion"),
@@ -73,15 +64,10 @@ def save_distortion(
         "PhaseEncodingAxis": "ijk"[distortion.inputs.axis],
         "Method": METHODS[source.kind],
         "JacobianModulation": "in the b = 0 image that is registered; not in the maps",
-        "Sources": [source_uri(source.image, config)],
+        "Sources": [source_uri(source.image, branch.config)],
     }
-    writer = save("save_distortion", config, paths, [sidecar, {}])
-    workflow.connect(*brain, effect, "mask")
-    workflow.connect(
-        [
-            (distortion, effect, [("shift", "shift"), ("told", "told")]),
-            (distortion, files, [("shift", "in1")]),
-            (effect, files, [("quality", "in2")]),
-            (files, writer, [("out", "in_files")]),
-        ]
-    )
+    branch.connect(brain, effect, "mask")
+    branch.connect((distortion, "shift"), effect, "shift")
+    branch.connect((distortion, "told"), effect, "told")
+    files = branch.merge("distortion_files", [(distortion, "shift"), (effect, "quality")])
+    branch.save("save_distortion", files, paths, [sidecar, {}])

@@ -2,33 +2,26 @@
 
 from pathlib import Path
 
-from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.records import Diffusion, Session
+from bidsapp.bids.records import Diffusion
 from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.diffusion.decay import B_ZERO
+from bidsapp.run.graphs.branch import Branch, Port, begin_branch
 from bidsapp.run.graphs.distortion import connect_distortion
-from bidsapp.run.graphs.maps import Fitted, connect_lesions, connect_spaces, save_maps
+from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.motion import (
-    Moved,
+    MotionCorrected,
     connect_dropped,
     connect_motion,
-    left_out,
+    dropped_volumes,
     motion_sidecar,
 )
-from bidsapp.run.graphs.outputs import lesion_rois, namer, save, source_uri
+from bidsapp.run.graphs.outputs import save, source_uri
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
-from bidsapp.run.graphs.series import (
-    Alignment,
-    Port,
-    connect_alignment,
-    connect_consistency,
-    connect_labels,
-    series_inputnode,
-)
-from bidsapp.run.graphs.t1w_grid import connect_fit_grid, whole_maps
+from bidsapp.run.graphs.series import Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
 
@@ -54,33 +47,19 @@ def init_dwi_wf(
     pe.Workflow
         ``inputnode``: t1w_mask, to_individual; unused without a T1w.
     """
-    session, series = plan.session, plan.session.diffusion
+    series = plan.session.diffusion
     assert series is not None
-    workflow = pe.Workflow(name="dwi")
-    inputnode = series_inputnode()
-    motion = _connect_motion(workflow, session, series, config)
-    moved = motion.series
+    branch = begin_branch("dwi", series, plan, config, excluded, reference)
+    motion = _connect_motion(branch)
     b0 = pe.Node(AverageVolumes(), name="b0")
     b0.inputs.volumes = _b_zero_volumes(series)
-    workflow.connect(*moved, b0, "in_file")
-    distortion = connect_distortion(workflow, inputnode, b0, plan, config)
-    aligned = connect_alignment(
-        workflow, inputnode, b0, plan, config, "dwi", metric="lpc", distortion=distortion
-    )
-    connect_consistency(workflow, inputnode, aligned, session, reference, config, metric="lpc")
-    data, grid = connect_fit_grid(
-        workflow, inputnode, moved, aligned, session, config, motion.acquired
-    )
-    fits = [
-        _connect_fit(workflow, data, grid, session, series, config, m)
-        for m in plan.diffusion_models
-    ]
-    for fitted in fits:
-        save_maps(workflow, fitted, grid, session, config)
-    connect_spaces(workflow, inputnode, grid, fits, session, reference, config)
-    curves = connect_lesions(workflow, grid, fits, data, session, config, excluded)
-    connect_dropped(workflow, motion, [b0, *(fitted.node for fitted in fits), *curves])
-    return workflow
+    branch.connect(motion.series, b0, "in_file")
+    aligned = connect_alignment(branch, b0, connect_distortion(branch, b0))
+    data, grid = connect_fit_grid(branch, motion, aligned)
+    fits = [_connect_fit(branch, data, grid, model) for model in plan.diffusion_models]
+    curves = connect_maps(branch, grid, fits, data)
+    connect_dropped(branch, motion, [b0, *(fitted.node for fitted in fits), *curves])
+    return branch.workflow
 
 
 def _b_zero_volumes(series: Diffusion) -> list[int]:
@@ -89,92 +68,59 @@ def _b_zero_volumes(series: Diffusion) -> list[int]:
     return [i for i, b in enumerate(series.bvalues) if b <= lowest]
 
 
-def _connect_motion(
-    workflow: pe.Workflow, session: Session, series: Diffusion, config: Config
-) -> Moved:
+def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
     """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
-    motion, moved = connect_motion(workflow, series.image, config)
+    series, config, names = branch.series, branch.config, branch.names
+    motion, moved = connect_motion(branch)
     if not motion or not moved.table:
         return moved
     motion.inputs.inputnode.reference = _b_zero_volumes(series)[0]
     motion.inputs.inputnode.bvalues = list(series.bvalues)
     if series.phase_axis is not None:
         motion.inputs.inputnode.phase_axis = series.phase_axis
-    names = namer(session)
     sidecar = {"Sources": [source_uri(series.image, config)], "SkullStripped": False}
     paths = [
         names.path("dwi", "dwi", desc="preproc"),
         names.path("dwi", "timeseries", ".tsv", desc="motion"),
     ]
-    about = motion_sidecar(config, series.phase_axis)
-    writer = save("save_motion", config, paths, [sidecar, about])
-    both = pe.Node(niu.Merge(2), name="motion_files")
-    workflow.connect(*moved.series, both, "in1")
-    workflow.connect(*moved.table, both, "in2")
-    workflow.connect(both, "out", writer, "in_files")
-    _add_gradients(workflow, session, series, config)
+    files = branch.merge("motion_files", [moved.series, moved.table])
+    branch.save("save_motion", files, paths, [sidecar, motion_sidecar(config, series.phase_axis)])
+    _save_gradients(branch)
     return moved
 
 
-def _add_gradients(
-    workflow: pe.Workflow, session: Session, series: Diffusion, config: Config
-) -> None:
+def _save_gradients(branch: Branch[Diffusion]) -> None:
     """Write the gradient files beside the corrected series."""
-    names = namer(session)
+    series = branch.series
     bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
     files = {".bval": bval, ".bvec": series.bvectors}
     present = {k: v for k, v in files.items() if v is not None and v.exists()}
-    paths = [names.path("dwi", "dwi", extension, desc="preproc") for extension in present]
-    writer = save("save_gradients", config, paths)
+    paths = [branch.names.path("dwi", "dwi", extension, desc="preproc") for extension in present]
+    writer = save("save_gradients", branch.config, paths)
     writer.inputs.in_files = [str(v) for v in present.values()]
-    workflow.add_nodes([writer])
+    branch.workflow.add_nodes([writer])
 
 
-def _connect_fit(
-    workflow: pe.Workflow,
-    data: Port,
-    aligned: Alignment,
-    session: Session,
-    series: Diffusion,
-    config: Config,
-    model: Model,
-) -> Fitted:
+def _connect_fit(branch: Branch[Diffusion], data: Port, grid: Grid, model: Model) -> Fitted:
     """Add the node that fits one diffusion model."""
-    options = fit_options(model, config)
+    series, config = branch.series, branch.config
     node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
-    node.inputs.model = model.name
-    node.inputs.n_jobs = config.omp_nthreads
     node.inputs.bvalues = list(series.bvalues)
     if series.bvectors:
         node.inputs.bvectors = str(series.bvectors)
+    options = fit_options(model, config)
     node.inputs.options = options
-    workflow.connect(*data, node, "in_file")
-    if aligned.mask:
-        workflow.connect(*aligned.mask, node, "mask")
-    told = (
-        options
-        | left_out(config)
-        | _connect_regions(workflow, aligned, session, config, node, model)
-    )
+    maps = connect_fit(branch, node, model, data, grid)
+    regions = _connect_regions(branch, grid, node) if "region" in model.options else {}
     design = {"bvalues": list(series.bvalues), "options": options}
-    maps = whole_maps(workflow, node, aligned, session)
-    return Fitted(node, maps, model, "dwi", series.image, told, design)
+    return Fitted(node, maps, model, options | dropped_volumes(config) | regions, design)
 
 
-def _connect_regions(
-    workflow: pe.Workflow,
-    aligned: Alignment,
-    session: Session,
-    config: Config,
-    node: pe.Node,
-    model: Model,
-) -> dict[str, str]:
-    """Give each lesion a prior of its own, where the model has one; return what is to be told."""
-    if "region" not in model.options:
-        return {}
-    rois = lesion_rois(session, aligned.series, config)
+def _connect_regions(branch: Branch[Diffusion], grid: Grid, node: pe.Node) -> dict[str, str]:
+    """Give each lesion a prior of its own; return the setting that names the regions."""
+    rois = branch.rois
     if not rois:
         return {"region": "one for all voxels, as there is no ROI of the enhancing part"}
-    connect_labels(workflow, aligned, rois, node, "regions")
-    lesions = f"each lesion, by its label in {source_uri(rois.image, config)}"
+    connect_labels(branch, grid, rois, node, "regions")
+    lesions = f"each lesion, by its label in {source_uri(rois.image, branch.config)}"
     return {"region": f"{lesions}; 0 for all other voxels"}

@@ -1,4 +1,4 @@
-"""Motion inside a series: here alone its engine is chosen."""
+"""Motion within a series; only here is its engine chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.config import Config
-from bidsapp.run.graphs.series import Port
+from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.nodes.motion import ENGINE as OWN
 from bidsapp.run.nodes.motion import MOTION_SIDECAR, CorrectMotion, MotionTable
 from bidsapp.run.nodes.niimath import ENGINE as NIIMATH
@@ -17,7 +17,7 @@ from bidsapp.run.nodes.niimath import MotionCorrect
 
 
 @dataclass(frozen=True)
-class Moved:
+class MotionCorrected:
     """A series after motion correction, or as it was acquired.
 
     Attributes
@@ -27,7 +27,7 @@ class Moved:
     table
         Its motion; None without correction.
     dropped
-        The same where volumes that it marks are to be left out.
+        The same, where the volumes that it marks as outliers are to be left out.
     acquired
         The acquired series, and a matrix for each of its volumes, where they are known.
     """
@@ -38,21 +38,20 @@ class Moved:
     acquired: tuple[Path, Port] | None = None
 
 
-def connect_motion(
-    workflow: pe.Workflow, image: Path, config: Config
-) -> tuple[pe.Workflow | None, Moved]:
-    """Correct the motion of a series, or take it as it is; return the graph that does so, too."""
+def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorrected]:
+    """Correct the motion of a series, or take it as it is; return also the graph that does so."""
+    image, config = branch.series.image, branch.config
     if not config.motion_correction:
         source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
         source.inputs.out_file = str(image)
-        workflow.add_nodes([source])
-        return None, Moved((source, "out_file"))
+        branch.workflow.add_nodes([source])
+        return None, MotionCorrected((source, "out_file"))
     engine = config.registration_engine
     motion = init_motion_wf("motion", engine=engine, nthreads=config.omp_nthreads)
     motion.inputs.inputnode.in_file = str(image)
-    workflow.add_nodes([motion])
+    branch.workflow.add_nodes([motion])
     table = (motion, "outputnode.motion_tsv")
-    return motion, Moved(
+    return motion, MotionCorrected(
         (motion, "outputnode.out_file"),
         table,
         table if config.drop_outliers else None,
@@ -76,13 +75,13 @@ def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> 
     -------
     pe.Workflow
         ``inputnode``: in_file (4D), reference (number of a volume), bvalues and phase_axis (of a
-        diffusion series; niimath takes no notice). ``outputnode``: out_file, motion_tsv, matrices
+        diffusion series; ignored by niimath). ``outputnode``: out_file, motion_tsv, matrices
         (.npy; not from niimath).
     """
     workflow = pe.Workflow(name=name)
-    given, told = ["in_file", "reference"], ["out_file", "motion_tsv"]
-    inputnode = pe.Node(niu.IdentityInterface([*given, "bvalues", "phase_axis"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface([*told, "matrices"]), name="outputnode")
+    inputs, outputs = ["in_file", "reference"], ["out_file", "motion_tsv"]
+    inputnode = pe.Node(niu.IdentityInterface([*inputs, "bvalues", "phase_axis"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface([*outputs, "matrices"]), name="outputnode")
     if engine == "niimath":
         correct = pe.Node(MotionCorrect(num_threads=nthreads), name="correct", mem_gb=2)
         table = pe.Node(MotionTable(), name="table")
@@ -91,9 +90,9 @@ def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> 
         workflow.connect(table, "out_file", outputnode, "motion_tsv")
     else:
         correct = pe.Node(CorrectMotion(n_jobs=nthreads), "correct", mem_gb=3, n_procs=nthreads)
-        given += ["bvalues", "phase_axis"]
-        workflow.connect([(correct, outputnode, [(n, n) for n in (*told, "matrices")])])
-    workflow.connect([(inputnode, correct, [(n, n) for n in given])])
+        inputs += ["bvalues", "phase_axis"]
+        workflow.connect([(correct, outputnode, [(n, n) for n in (*outputs, "matrices")])])
+    workflow.connect([(inputnode, correct, [(n, n) for n in inputs])])
     return workflow
 
 
@@ -109,15 +108,15 @@ def motion_sidecar(config: Config, phase_axis: int | None = None) -> dict[str, A
     }
 
 
-def connect_dropped(workflow: pe.Workflow, moved: Moved, nodes: Sequence[pe.Node]) -> None:
-    """Tell nodes which volumes they are to leave out, if any."""
+def connect_dropped(branch: Branch[Any], moved: MotionCorrected, nodes: Sequence[pe.Node]) -> None:
+    """Connect the nodes to the volumes that they are to leave out, if any."""
     if moved.dropped:
         for node in nodes:
-            workflow.connect(*moved.dropped, node, "motion")
+            branch.connect(moved.dropped, node, "motion")
 
 
-def left_out(config: Config) -> dict[str, str]:
-    """Return what a fit's settings say of volumes that it leaves out."""
+def dropped_volumes(config: Config) -> dict[str, str]:
+    """Return the setting of a fit that names the volumes which it leaves out."""
     if not (config.drop_outliers and config.motion_correction):
         return {}
     return {"left_out": "volumes that desc-motion_timeseries.tsv marks as outliers"}

@@ -1,0 +1,120 @@
+"""A branch of a session: the graph of its DWI or DCE series, and what all steps of it refer to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bidsapp.bids.derivatives import Namer
+from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
+from bidsapp.config import Config
+from bidsapp.run.graphs.outputs import analysis_space, lesion_rois, namer, save
+from bidsapp.run.graphs.plan import SessionPlan
+
+Port = tuple[pe.Node, str]
+"""A node and the name of one of its outputs."""
+
+Series = TypeVar("Series", Diffusion, Dynamic)
+
+DATATYPES: Mapping[Space, str] = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}
+"""The BIDS data type of each image."""
+
+
+@dataclass(frozen=True)
+class Branch(Generic[Series]):
+    """The graph of one series under construction; functions named ``connect_*`` add steps to it.
+
+    Attributes
+    ----------
+    space
+        ``dwi`` or ``dce``; also the name of the graph.
+    series
+        The image and how it was acquired.
+    plan
+        What is done with its session.
+    config
+        How to run.
+    excluded
+        Lesions that a table marks as excluded.
+    reference
+        The baseline T1w, if there is one.
+    workflow
+        The graph.
+    inputnode
+        Gives ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
+    """
+
+    space: Space
+    series: Series
+    plan: SessionPlan
+    config: Config
+    excluded: frozenset[int]
+    reference: Path | None
+    workflow: pe.Workflow
+    inputnode: pe.Node
+
+    @property
+    def session(self) -> Session:
+        """The session of the series."""
+        return self.plan.session
+
+    @property
+    def datatype(self) -> str:
+        """The BIDS data type of the series: ``dwi`` or ``perf``."""
+        return DATATYPES[self.space]
+
+    @property
+    def names(self) -> Namer:
+        """What names the files of the session."""
+        return namer(self.session)
+
+    @property
+    def rois(self) -> Rois | None:
+        """The ROIs of the enhancing part that the series is measured in."""
+        return lesion_rois(self.session, self.space, self.config)
+
+    @property
+    def analysis_space(self) -> Space:
+        """Where lesions are measured."""
+        return analysis_space(self.session, self.space, self.config)
+
+    def connect(self, source: Port, node: pe.Node, field: str) -> None:
+        """Connect an output to the input `field` of a node."""
+        self.workflow.connect(*source, node, field)
+
+    def merge(self, name: str, sources: Sequence[Port]) -> Port:
+        """Return the list of several outputs, made by a node of that name."""
+        node = pe.Node(niu.Merge(len(sources)), name=name)
+        for number, source in enumerate(sources, 1):
+            self.connect(source, node, f"in{number}")
+        return node, "out"
+
+    def save(
+        self,
+        name: str,
+        source: Port,
+        paths: Sequence[Path | None],
+        sidecars: Sequence[Mapping[str, Any]] | None = None,
+    ) -> pe.Node:
+        """Write the files of an output, and return the node that does so."""
+        writer = save(name, self.config, paths, sidecars)
+        self.connect(source, writer, "in_files")
+        return writer
+
+
+def begin_branch(
+    space: Space,
+    series: Series,
+    plan: SessionPlan,
+    config: Config,
+    excluded: frozenset[int],
+    reference: Path | None,
+) -> Branch[Series]:
+    """Return a branch without any step; see `Branch` for the arguments."""
+    inputs = ["t1w_mask", "to_individual", "reference_mask"]
+    inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
+    workflow = pe.Workflow(name=space)
+    return Branch(space, series, plan, config, excluded, reference, workflow, inputnode)
