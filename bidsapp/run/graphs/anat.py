@@ -89,15 +89,12 @@ def _connect_reference(
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
     files = pe.Node(niu.Merge(4), name="baseline_files")
-    directions = (("T1w", "individual"), ("individual", "T1w"))
     writer = save(
         "save_baseline",
         config,
         [
-            *(
-                names.path("anat", "xfm", ".txt", from_=a, to=b, mode="image")
-                for a, b in directions
-            ),
+            names.path("anat", "xfm", ".txt", from_="T1w", to="individual", mode="image"),
+            names.path("anat", "xfm", ".txt", from_="individual", to="T1w", mode="image"),
             names.path("anat", "quality", ".json", desc="longitudinal"),
             names.path("anat", "T1w", ce=_CONTRAST, space="individual", desc="preproc"),
         ],
