@@ -18,7 +18,15 @@ from bidsapp.errors import FitError
 from bidsapp.models import MODELS, DiffusionModel, count_directions, table
 from bidsapp.models.contrast.aif import parker2006
 from bidsapp.models.kinetics.model_choice import best_model, compare_models
-from bidsapp.models.table import AUTO, DCE_MODELS, IVIM_MODELS, REPORTED, T1_MODELS, kinetic_rows
+from bidsapp.models.table import (
+    AUTO,
+    DCE_MODELS,
+    IVIM_MODELS,
+    REPORTED,
+    T1_MODELS,
+    ivim_row,
+    kinetic_rows,
+)
 from bidsapp.reports.methods import methods
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.graphs.plan import fit_options, plan_session
@@ -63,7 +71,7 @@ def test_every_model_of_the_table_can_be_chosen(option, names):
     for name in names:
         found = options.study_parser().parse_args(["in", "out", "participant", option, name])
         assert getattr(found, option[2:].replace("-", "_")) == name
-    assert {f"ivim-{n}" for n in IVIM_MODELS} <= MODELS.keys()
+    assert {ivim_row(n).name for n in IVIM_MODELS} <= MODELS.keys()
     assert {*DCE_MODELS} - {AUTO} <= MODELS.keys()
 
 
@@ -81,7 +89,7 @@ def test_the_defaults_are_in_the_table(tmp_path):
 def test_methods_name_the_diffusion_model_and_its_noise(model, noise, tmp_path):
     """The model's title, formula and reference are there; Rician noise is, when it was taken."""
     text = methods(config(tmp_path, ivim_model=model, noise=noise))
-    row = MODELS[f"ivim-{model}"]
+    row = ivim_row(model)
     assert row.title in text
     assert row.formula in text
     assert row.doi in text
@@ -186,9 +194,9 @@ def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
     bvalues = (*(0.0, 50.0, 100.0)[: count - 2], 400.0, 800.0)
     series = Diffusion(tmp_path, bvalues, None)
     settings = config(tmp_path, ivim_model=model, noise=noise)
-    assert planned(series, settings)[0] == ["adc", f"ivim-{model}"]
-    options = {} if model == "bayesian" else {"noise": noise}
-    row = MODELS[f"ivim-{model}"]
+    row = ivim_row(model)
+    assert planned(series, settings)[0] == ["adc", row.name]
+    options = {"noise": noise} if "noise" in row.options else {}
     truth = {k: np.full(300, v) for k, v in TRUTH.items()}
     signal = MODELS["ivim-biexponential"].predict(truth, bvalues=np.array(bvalues))
     signal += np.random.default_rng(0).normal(0, 5, signal.shape)
@@ -197,7 +205,7 @@ def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
         bvals = np.array(bvalues)
 
     found = DiffusionModel(Table(), row.name, **options).fit(signal)
-    assert np.isfinite(found.values["D"]).mean() > 0.9
+    assert np.isfinite(found.values[row.parameters[1].name]).mean() > 0.9
 
 
 def test_a_noise_level_that_cannot_be_estimated_stops_the_series(tmp_path):

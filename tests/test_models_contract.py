@@ -48,7 +48,8 @@ def design_of(model):
 
 
 def truth_of(model):
-    numbers = TRUTH | SPECIAL.get(model.name, {})
+    middle = {p.name: (p.lower + p.upper) / 2 for p in model.parameters}
+    numbers = middle | TRUTH | SPECIAL.get(model.name, {})
     return {p.name: np.array(numbers[p.name]) for p in model.parameters}
 
 

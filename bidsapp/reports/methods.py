@@ -141,11 +141,14 @@ def _diffusion(config: Config) -> str:
     highest = f" up to {config.b_max:g} s/mm2" if math.isfinite(config.b_max) else ""
     noisy = config.noise == "rician"
     line = "an exponential decay fitted to" if noisy else "a straight line through the logarithm of"
+    wanted, cited = "the perfusion fraction", " (Le Bihan et al. 1988)"
+    if "f" not in {p.name for p in row.parameters}:
+        wanted, cited = " and ".join(p.description for p in row.parameters), f" (doi:{row.doi})"
     return (
         "Directions were combined by the geometric mean. The apparent diffusion coefficient came "
         f"from {line} the signal over all b-values{highest}, and "
-        f"the perfusion fraction from the {row.title}{window}: {row.formula} (Le Bihan et al."
-        f" 1988).{_prior(row)}{_noise(row) if noisy else ''}"
+        f"{wanted} from the {row.title}{window}: {row.formula}{cited}."
+        f"{_prior(row)}{_noise(row) if noisy else ''}"
     )
 
 
