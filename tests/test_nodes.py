@@ -1,0 +1,444 @@
+"""Every input of a node that computes changes what the node writes: none is ignored."""
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import nibabel as nib
+import numpy as np
+import pytest
+from datasets import RELAXIVITY, SPGR, T1, dynamic_signal, write_image
+from nipype.interfaces.base import SimpleInterface
+
+from bidsapp.bids.derivatives import to_tsv
+from bidsapp.imaging.transforms import translation, write_itk
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.contrast.spgr import spgr_signal
+from bidsapp.run import nodes
+from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.derivatives import AverageVolumes, MaskUnion
+from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
+from bidsapp.run.nodes.lesion_fractions import LesionFractions
+from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
+from bidsapp.run.nodes.model_choice import CompareModels
+from bidsapp.run.nodes.perfusion import (
+    FindArterialInput,
+    FindReferenceFrame,
+    SignalToConcentration,
+)
+from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
+
+SHAPE = (6, 6, 3)
+TIMES = 0.1 * np.arange(24)
+BLOOD = 0.4 * parker2006(np.maximum(TIMES - 0.5, 0)) * (TIMES > 0.5)
+TISSUE = 0.05 * BLOOD + 0.1 * np.cumsum(BLOOD) * 0.1
+BVALUES = [0.0, 10, 20, 50, 100, 200, 300, 500, 800, 1000]
+ACQUISITION = {
+    "repetition_time": SPGR["RepetitionTimeExcitation"],
+    "flip_angle": np.deg2rad(SPGR["FlipAngle"]),
+    "relaxivity": RELAXIVITY,
+}
+
+
+def flip_angle_image(angle):
+    """Return the signal of T1 = 1.2 s at a flip angle."""
+    return np.full(SHAPE, spgr_signal(1 / 1.2, 0.005, angle, 1e4))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Write the images and tables that the nodes read; return their paths by name."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    concentration = np.tile(TISSUE, (*SHAPE, 1)) * rng.uniform(0.5, 1.5, (*SHAPE, 1))
+    concentration *= rng.normal(1, 0.02, concentration.shape)
+    concentration[:2, :2, 1] = BLOOD * rng.uniform(0.9, 1.1, (2, 2, 1))
+    b = np.array(BVALUES)
+    decay = 100 * (0.1 * np.exp(-0.01 * b) + 0.9 * np.exp(-1e-3 * b))
+    diffusion = decay * rng.normal(1, 0.01, (*SHAPE, len(b)))
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:4, 2:5], labels[4:, 2:5] = 1, 2
+    artery = np.zeros(SHAPE, np.uint8)
+    artery[:2, :2, 1] = 1
+    brain = np.ones(SHAPE, np.uint8)
+    brain[0, 4:] = 0
+    volumes = {
+        "dce": dynamic_signal(concentration),
+        "dce2": dynamic_signal(0.5 * concentration),
+        "concentration": concentration,
+        "concentration2": 0.5 * concentration,
+        "dwi": diffusion,
+        "dwi2": diffusion**1.1,
+        "map": diffusion[..., 0],
+        "map2": diffusion[..., 5],
+        "ramp": np.fromfunction(lambda i, j, k: 1 + i + 2 * j, SHAPE),
+        "labels": labels,
+        "labels2": np.roll(labels, 1, axis=1),
+        "artery": artery,
+        "artery2": artery[:, ::-1].copy(),
+        "brain": brain,
+        "b1": np.linspace(0.8, 1.2, labels.size).reshape(SHAPE),
+        "percent": np.linspace(80, 120, labels.size).reshape(SHAPE),
+        "percent2": np.linspace(90, 130, labels.size).reshape(SHAPE),
+        "t1": np.full(SHAPE, 1.2),
+        "fractions": np.stack([0.5 * (labels == n) for n in (1, 2)], axis=-1),
+        "fractions2": np.stack([0.2 * (labels != n) for n in (1, 2)], axis=-1),
+        **{f"flip{n}": flip_angle_image(0.1 * n) * rng.normal(1, 0.01, SHAPE) for n in (1, 2, 3)},
+    }
+    paths = {
+        name: str(write_image(folder / f"{name}.nii", values.astype(np.float32)))
+        for name, values in volumes.items()
+        if values.dtype != np.uint8
+    } | {
+        name: str(write_image(folder / f"{name}.nii", values))
+        for name, values in volumes.items()
+        if values.dtype == np.uint8
+    }
+    thick = np.diag([1.0, 1, 2, 1])
+    paths["thick"] = str(write_image(folder / "thick.nii", np.ones((6, 6, 2), np.uint8), thick))
+    for name, curve in (("aif", BLOOD), ("aif2", 0.5 * BLOOD)):
+        plasma = plasma_from_blood(curve, 0.42)
+        rows = [
+            {"time": 60 * t, "blood": x, "plasma": p}
+            for t, x, p in zip(TIMES, curve, plasma, strict=True)
+        ]
+        path = folder / f"{name}.tsv"
+        path.write_bytes(to_tsv(["time", "blood", "plasma"], rows))
+        paths[name] = str(path)
+        shown = ("time", "blood")
+        path = folder / f"{name}_blood.tsv"
+        path.write_bytes(to_tsv(shown, [{k: row[k] for k in shown} for row in rows]))
+        paths[f"{name}_blood"] = str(path)
+    for name, count, bad in (("dwi", len(b), 6), ("dce", len(TIMES), 9)):
+        path = folder / f"{name}_motion.tsv"
+        path.write_bytes(to_tsv(["outlier"], [{"outlier": int(i == bad)} for i in range(count)]))
+        paths[f"{name}_motion"] = str(path)
+    for name, step in (("shift", (0.5, 0, 0)), ("shift2", (0, 0.5, 0))):
+        write_itk(translation(np.array(step)), folder / f"{name}.txt")
+        paths[name] = str(folder / f"{name}.txt")
+    noise = '{"adc": {}, "ivim-asymptotic": {"sigma": %g}}'
+    for name, sigma in (("learnt", 1.0), ("learnt2", 30.0)):
+        (folder / f"{name}.json").write_text(noise % sigma, encoding="utf-8")
+        paths[name] = str(folder / f"{name}.json")
+    vectors = np.eye(3)[np.arange(len(b)) % 3].T
+    np.savetxt(folder / "dwi.bvec", vectors)
+    return paths | {"bvec": str(folder / "dwi.bvec")}
+
+
+_FIND = {
+    **ACQUISITION,
+    "in_file": "@dce",
+    "source": "roi",
+    "artery": "@artery",
+    "times": TIMES.tolist(),
+    "t1_blood": T1,
+    "haematocrit": 0.42,
+    "baseline_frames": 5,
+}
+_CONVERT = {**ACQUISITION, "in_file": "@dce", "baseline_frames": 5, "t1_tissue": T1}
+_DIFFUSION = {"in_file": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
+_KINETICS = {
+    "in_file": "@concentration",
+    "model": "patlak",
+    "times": TIMES.tolist(),
+    "arterial": "@aif",
+}
+_ROIS = {
+    "maps": ["@map"],
+    "errors": ["@map2"],
+    "series": "@map",
+    "rois": "@labels",
+    "lesions": [(1, False), (2, True)],
+    "parameters": [("ADC", "mm2/s", "monoexp")],
+    "identity": {"participant_id": "sub-01", "space": "T1w"},
+}
+_COURSES = {"lesions": [(1, False)], "rois": "@labels"}
+_COURSE = {**_COURSES, "series": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
+_CURVE = {**_COURSES, "series": "@concentration", "model": "patlak", "arterial": "@aif"}
+_FLIPS = {
+    "in_files": ["@flip1", "@flip2", "@flip3"],
+    "flip_angles": [0.1, 0.2, 0.3],
+    "repetition_time": 0.005,
+}
+_COMPARE = {
+    "maps": ["@map", "@map2"],
+    "models": ["a", "b"],
+    "rois": "@labels",
+    "lesions": [(1, False)],
+    "identity": {"roi": "enhancing"},
+    "reported": "a",
+}
+_ONTO = {"in_files": ["@ramp"], "reference": "@map", "transform": ["@shift"]}
+
+CASES = [
+    (
+        SignalToConcentration,
+        _CONVERT,
+        {
+            "in_file": "@dce2",
+            "repetition_time": 0.006,
+            "flip_angle": 0.3,
+            "relaxivity": 3.0,
+            "b1_map": "@b1",
+            "baseline_frames": 8,
+            "t1_tissue": 1.1,
+            "t1_map": "@t1",
+            "mask": "@brain",
+        },
+    ),
+    (
+        FindArterialInput,
+        _FIND,
+        {
+            "in_file": "@dce2",
+            "source": "parker2006",
+            "artery": "@artery2",
+            "times": (2 * TIMES).tolist(),
+            "repetition_time": 0.006,
+            "flip_angle": 0.3,
+            "relaxivity": 3.0,
+            "b1_map": "@b1",
+            "t1_blood": 1.1,
+            "haematocrit": 0.3,
+            "baseline_frames": 8,
+            "motion": "@dce_motion",
+        },
+    ),
+    (
+        FindArterialInput,
+        {**_FIND, "source": "table", "table": "@aif_blood"},
+        {"table": "@aif2_blood"},
+    ),
+    (FindReferenceFrame, {"in_file": "@dce"}, {"baseline_frames": 8}),
+    (
+        FitDiffusion,
+        _DIFFUSION,
+        {
+            "in_file": "@dwi2",
+            "mask": "@brain",
+            "motion": "@dwi_motion",
+            "model": "ivim-segmented",
+            "options": {"b_min": 400.0},
+            "aicc": True,
+            "bvalues": [1.1 * b for b in BVALUES],
+        },
+    ),
+    (FitDiffusion, _DIFFUSION, {"options": {"b_max": 600.0}}),
+    (FitDiffusion, _DIFFUSION, {"options": {"noise": "rician"}}),
+    (
+        FitKinetics,
+        _KINETICS,
+        {
+            "in_file": "@concentration2",
+            "mask": "@brain",
+            "motion": "@dce_motion",
+            "model": "extended-tofts",
+            "options": {"delay": 0.05},
+            "aicc": True,
+            "times": (2 * TIMES).tolist(),
+            "arterial": "@aif2",
+        },
+    ),
+    (
+        FitT1,
+        _FLIPS,
+        {
+            "in_files": ["@flip1", "@flip2", "@flip2"],
+            "flip_angles": [0.1, 0.2, 0.35],
+            "repetition_time": 0.006,
+            "b1_map": "@b1",
+            "model": "vfa-t1-linear",
+        },
+    ),
+    (ReadB1, {"in_file": "@percent", "scale": 0.01}, {"in_file": "@percent2", "scale": 0.009}),
+    (
+        RoiStatistics,
+        _ROIS,
+        {
+            "maps": ["@map2"],
+            "errors": ["@map"],
+            "series": "@thick",
+            "rois": "@labels2",
+            "lesions": [(1, True), (2, True)],
+            "parameters": [("f", "1", "ivim")],
+            "identity": {"participant_id": "sub-02", "space": "T1w"},
+        },
+    ),
+    (
+        RoiStatistics,
+        {k: v for k, v in _ROIS.items() if k != "rois"} | {"fractions": "@fractions"},
+        {"fractions": "@fractions2"},
+    ),
+    (
+        LesionCurves,
+        _COURSE,
+        {
+            "series": "@dwi2",
+            "rois": "@labels2",
+            "lesions": [(2, False)],
+            "to_series": ["@shift"],
+            "model": "adc",
+            "bvalues": [1.1 * b for b in BVALUES],
+            "options": {"b_min": 400.0},
+            "motion": "@dwi_motion",
+        },
+    ),
+    (
+        LesionCurves,
+        _COURSE | {"options": {"noise": "rician"}, "learnt": "@learnt"},
+        {"learnt": "@learnt2"},
+    ),
+    (
+        LesionCurves,
+        _CURVE,
+        {"arterial": "@aif2", "motion": "@dce_motion", "options": {"delay": 0.05}},
+    ),
+    (
+        LesionCurves,
+        {k: v for k, v in _CURVE.items() if k != "rois"} | {"fractions": "@fractions"},
+        {"fractions": "@fractions2"},
+    ),
+    (
+        CompareModels,
+        _COMPARE,
+        {
+            "maps": ["@map2", "@map"],
+            "models": ["b", "a"],
+            "rois": "@labels2",
+            "lesions": [(1, True)],
+            "identity": {"roi": "whole"},
+            "reported": "b",
+        },
+    ),
+    (
+        ApplyTransform,
+        _ONTO,
+        {
+            "in_files": ["@map"],
+            "reference": "@thick",
+            "transform": ["@shift2"],
+            "then": "@shift",
+            "order": 0,
+            "labels": True,
+        },
+    ),
+    (
+        LesionFractions,
+        {"rois": "@labels", "lesions": [1], "reference": "@map", "transform": ["@shift"]},
+        {"rois": "@labels2", "lesions": [2], "reference": "@thick", "transform": ["@shift2"]},
+    ),
+    (
+        AverageVolumes,
+        {"in_file": "@dwi"},
+        {"in_file": "@dwi2", "volumes": [0, 6], "motion": "@dwi_motion"},
+    ),
+    (MaskUnion, {"in_files": ["@labels"]}, {"in_files": ["@brain"]}),
+]
+"""Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
+
+INDIFFERENT = {
+    "FitDiffusion.bvectors": "the models combine directions, so that only their number counts",
+    "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
+    "FindReferenceFrame.in_file": "the frame is found in it: tests/test_imaging_motion.py",
+}
+"""Inputs without a case, and why."""
+
+ELSEWHERE = {
+    "BrainMask": "test_imaging_masks",
+    "CheckConsistency": "test_registration",
+    "CorrectMotion": "test_interfaces_motion",
+    "DistortionEffect": "test_distortion",
+    "EstimateShift": "test_distortion",
+    "MotionTable": "test_interfaces_niimath",
+    "PutBack": "test_spaces",
+    "Register": "test_registration",
+    "SaveDerivatives": "test_derivatives",
+    "SeriesOnT1w": "test_spaces",
+    "TakeTransform": "test_spaces",
+}
+"""Nodes of registration and of files, and the tests that run them."""
+
+
+def resolved(value, files):
+    """Return an input with the paths for the names of files."""
+    if isinstance(value, list):
+        return [resolved(part, files) for part in value]
+    return files[value[1:]] if isinstance(value, str) and value.startswith("@") else value
+
+
+def outcome(node, inputs, files, folder):
+    """Run a node; return its outputs, of files the content."""
+    folder.mkdir()
+    given = {name: resolved(value, files) for name, value in inputs.items()}
+    outputs = node(**given).run(cwd=str(folder)).outputs.get()
+
+    def content(value):
+        if isinstance(value, list):
+            return [content(part) for part in value]
+        if isinstance(value, str) and Path(value).is_file():
+            return Path(value).read_bytes()
+        return repr(value)
+
+    return {name: content(value) for name, value in outputs.items()}
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "name", "value"),
+    [(node, inputs, *one) for node, inputs, others in CASES for one in others.items()],
+    ids=lambda x: x if isinstance(x, str) and not x.startswith("@") else getattr(x, "__name__", ""),
+)
+def test_an_input_changes_the_output(node, inputs, name, value, files, tmp_path):
+    """With one input changed the node writes something else; the same inputs write the same."""
+    one, again = (outcome(node, inputs, files, tmp_path / n) for n in ("one", "again"))
+    other = outcome(node, {**inputs, name: value}, files, tmp_path / "other")
+    assert one == again
+    assert one != other
+
+
+def test_every_input_of_every_node_has_a_case():
+    """A new node, or a new input, needs a case here; only what is not hashed is left out."""
+    found = {
+        kind
+        for module in iter_modules(nodes.__path__)
+        for kind in vars(import_module(f"{nodes.__name__}.{module.name}")).values()
+        if isinstance(kind, type)
+        and issubclass(kind, SimpleInterface)
+        and kind.__module__.startswith(nodes.__name__)
+    }
+    assert {kind.__name__ for kind in found} == {n.__name__ for n, *_ in CASES} | set(ELSEWHERE)
+    for kind in {node for node, *_ in CASES}:
+        changed = {name for node, _, others in CASES if node is kind for name in others}
+        changed |= {k.split(".")[1] for k in INDIFFERENT if k.startswith(f"{kind.__name__}.")}
+        traits = kind.input_spec().traits(nohash=lambda x: x is not True)
+        assert changed == set(kind.input_spec().copyable_trait_names()) & set(traits), kind
+
+
+def test_concentration_is_inverse_to_the_relaxivity(files, tmp_path):
+    """Half the relaxivity gives twice the concentration, and T1 = truth gives the truth."""
+
+    def mean(**changed):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        inputs = {k: resolved(v, files) for k, v in {**_CONVERT, **changed}.items()}
+        out = SignalToConcentration(**inputs).run(cwd=str(folder)).outputs.out_file
+        return np.asarray(nib.load(out).dataobj)
+
+    truth = np.asarray(nib.load(files["concentration"]).dataobj)
+    np.testing.assert_allclose(mean(), truth, atol=1e-3)
+    np.testing.assert_allclose(mean(relaxivity=RELAXIVITY / 2), 2 * truth, atol=2e-3)
+
+
+@pytest.mark.parametrize("haematocrit", [0.3, 0.42, 0.55])
+def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_path):
+    """In every source of the arterial input that is measured in blood."""
+    for i, changed in enumerate(
+        ({}, {"source": "table", "table": "@aif_blood"}, {"source": "parker2006"})
+    ):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        inputs = {**_FIND, "haematocrit": haematocrit, **changed}
+        node = FindArterialInput(**{k: resolved(v, files) for k, v in inputs.items()})
+        path = node.run(cwd=str(folder)).outputs.out_file
+        blood, plasma = (read_column(path, name) for name in ("blood", "plasma"))
+        assert blood.max() > 1
+        np.testing.assert_allclose(plasma * (1 - haematocrit), blood, rtol=1e-4, atol=1e-6)
