@@ -50,7 +50,8 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     issues = [*unreadable, *(issue for outcome in outcomes for issue in outcome.issues)]
     failed = {issue.participant for issue in issues if issue.level == "failed"}
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
-    return conclude(issues, [outcome.page for outcome in outcomes if outcome.page])
+    warnings = [issue for outcome in outcomes for issue in outcome.page_warnings]
+    return conclude([*issues, *warnings], [outcome.page for outcome in outcomes if outcome.page])
 
 
 def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:

@@ -13,7 +13,9 @@ from bidsapp.bids.sidecar import read_table
 from bidsapp.config import Config, version
 from bidsapp.errors import NothingSelected
 from bidsapp.issues import Issue, from_error
+from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.page import build_participant_page
+from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.completion import (
     INPUTS,
     RECORD,
@@ -35,11 +37,12 @@ from bidsapp.run.status import stored_issues, write_status
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run reports of one participant, and its page."""
+    """What a run reports of one participant, and its page with the warnings that it adds."""
 
     participant: str
     issues: tuple[Issue, ...]
     page: Path | None
+    page_warnings: tuple[Issue, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -87,7 +90,7 @@ def _run_locked(participant: Participant, config: Config, progress: Lines) -> Ou
     try:
         stopped_by = _run_graph(plan, config, log, progress)
     except KeyboardInterrupt:
-        _build_page(participant, config)
+        _with_page(participant, plan.issues, config)
         raise
     crashed = list(read_crashes(log, participant.sessions))
     failures = crashed or ([stopped_by] if stopped_by else [])
@@ -95,8 +98,7 @@ def _run_locked(participant: Participant, config: Config, progress: Lines) -> Ou
         _prune(participant, log / "app.toml", config)
     issues = (*plan.issues, *failures)
     write_status(log, plan, issues, config)
-    page, unbuilt = _build_page(participant, config)
-    outcome = Outcome(participant.label, (*issues, *unbuilt), page)
+    outcome = _with_page(participant, issues, config)
     if not outcome.failed:
         record_completion(config.output_dir, participant, key, config.run_id)
     return outcome
@@ -104,13 +106,12 @@ def _run_locked(participant: Participant, config: Config, progress: Lines) -> Ou
 
 def _keep(participant: Participant, config: Config) -> Outcome:
     """Return what an earlier run left of a participant of whom nothing has changed since."""
-    issues = stored_issues(config.output_dir, participant)
+    issues = tuple(stored_issues(config.output_dir, participant))
     page = config.output_dir / f"{participant.id}.html"
     if page_is_intact(config.output_dir, participant):
-        return Outcome(participant.label, tuple(issues), page)
+        return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     page.unlink(missing_ok=True)
-    built, unbuilt = _build_page(participant, config)
-    return Outcome(participant.label, (*issues, *unbuilt), built)
+    return _with_page(participant, issues, config)
 
 
 def _begin(plan: Plan, config: Config) -> None:
@@ -175,12 +176,27 @@ def _withdraw(participant: Participant, config: Config, report: Callable[[str], 
             shutil.rmtree(folder)
 
 
-def _build_page(participant: Participant, config: Config) -> tuple[Path | None, list[Issue]]:
+def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Config) -> Outcome:
     """Build the participant's page; a page that cannot be built is a failure like another."""
     try:
-        return build_participant_page(config.output_dir, participant.label), []
+        page = build_participant_page(config.output_dir, participant.label)
+        return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     except Exception as error:
-        return None, [from_error(error, step="report", **_first_session(participant))]
+        failure = from_error(error, step="report", **_first_session(participant))
+        return Outcome(participant.label, (*issues, failure), None)
+
+
+def _page_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
+    """Return the warnings of the page that follow from the results, the gravest first.
+
+    Those of the run have no section of the page as their anchor.
+    """
+    found = findings(read_participant(config.output_dir, participant.label))
+    return tuple(
+        Issue("warning", one.text, "DoubtfulResult", participant.id)
+        for one in found
+        if one.level == "warning" and one.anchor
+    )
 
 
 def _write_sessions(participant: Participant, config: Config) -> None:
