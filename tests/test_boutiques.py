@@ -39,9 +39,12 @@ def test_every_option_has_its_place_on_the_command_line(descriptor):
 
 def test_defaults_are_among_the_choices(descriptor):
     """What an input takes by itself is what it may be given."""
-    for given in descriptor["inputs"]:
-        if "default-value" in given and "value-choices" in given:
-            assert given["default-value"] in given["value-choices"], given["id"]
+    limited = [
+        one for one in descriptor["inputs"] if {"default-value", "value-choices"} <= one.keys()
+    ]
+    assert len(limited) > 5
+    for one in limited:
+        assert one["default-value"] in one["value-choices"], one["id"]
 
 
 def test_boutiques_accepts_it():

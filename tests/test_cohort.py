@@ -1,6 +1,7 @@
 """A cohort: which session is which time point, tables beyond the study, `metperf stats`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,61 @@ def test_the_seed_is_the_only_chance(cohort, statistics):
     same = other.paired.drop(columns=[*drawn, "p_signflip"])
     pd.testing.assert_frame_equal(same, statistics.paired.drop(columns=[*drawn, "p_signflip"]))
     assert (other.paired[drawn] != statistics.paired[drawn]).all(axis=None)
+
+
+def differing(one, other):
+    """Return the names of the tables that differ."""
+    tables = other.tables()
+    return {name for name, frame in one.tables().items() if not frame.equals(tables[name])}
+
+
+def with_repeats(cohort):
+    return analyse(cohort, repeats=("ses-baseline", "ses-1week"))
+
+
+def with_other_timepoints(cohort):
+    return analyse(cohort, {"baseline": "baseline", "1month": "1month"})
+
+
+def with_another_seed(cohort):
+    return analyse(cohort, seed=1)
+
+
+def with_an_excluded_lesion(cohort):
+    excluded = cohort.lesions["excluded"].copy()
+    excluded[cohort.lesions["participant_id"] == "sub-02"] = True
+    return analyse(replace(cohort, lesions=cohort.lesions.assign(excluded=excluded)))
+
+
+def with_participants(cohort):
+    return analyse(replace(cohort, participants=read_participants(REFERENCE / "participants.tsv")))
+
+
+def with_traits(cohort):
+    return analyse(replace(cohort, traits=read_traits(REFERENCE / "lesion_traits.tsv")))
+
+
+EVERY = set(TABLES) - {"missing"}
+UNTOUCHED = {"characteristics", "excluded", "repeatability", "response", "responders"}
+"""What does not depend on the time points between the first and the last."""
+
+
+@pytest.mark.parametrize(
+    ("change", "tables"),
+    [
+        (with_repeats, {"repeatability"}),
+        (with_other_timepoints, EVERY - UNTOUCHED),
+        (with_another_seed, {"paired"}),
+        (with_an_excluded_lesion, EVERY),
+        (with_participants, {"characteristics"}),
+        (with_traits, {"characteristics"}),
+    ],
+)
+def test_an_option_of_the_group_changes_its_tables_and_no_others(
+    cohort, statistics, change, tables
+):
+    """No option is ignored, and none reaches a table that it is not meant for."""
+    assert differing(statistics, change(cohort)) == tables
 
 
 def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys):

@@ -131,9 +131,11 @@ def test_any_bytes_are_a_table_or_told(file, content):
 @fuzzed
 @given(st.binary(max_size=200) | VALUES.map(lambda content: json.dumps(content).encode()))
 def test_any_bytes_are_a_filter_or_told(file, content):
-    """A filter file is understood, or refused."""
+    """A filter file is refused, or gives entities for each query."""
     file.write_bytes(content)
-    told(read_filters, file)
+    filters = told(read_filters, file) or {}
+    assert all(isinstance(name, str) for name in filters)
+    assert all(isinstance(entities, dict) for entities in filters.values())
 
 
 WORDS = st.lists(

@@ -103,19 +103,27 @@ def test_the_lesion_table_is_the_maps(output, visit):
         assert float(row["median"]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_voxels_of_the_artery_are_written(output):
-    """Only a measured input has a mask, with the rule and the sources beside it, and its page."""
+def test_only_a_measured_input_has_a_mask(output):
+    """Without one, no file and no page claims that voxels were chosen."""
     folder = output / "sub-0185" / "ses-1" / "perf"
-    masks = list(folder.glob("*_label-AIF_desc-*_mask.nii.gz"))
-    if output.name == "table":
-        assert not masks
-        return
-    assert [m.name for m in masks] == ["sub-0185_ses-1_space-dce_label-AIF_desc-roi_mask.nii.gz"]
-    assert np.argwhere(np.asarray(nib.load(masks[0]).dataobj)).tolist() == [[50, 0, 0]]
-    sidecar = json.loads((folder / masks[0].name.replace(".nii.gz", ".json")).read_text())
+    masks = [path.name for path in folder.glob("*_label-AIF_desc-*_mask.nii.gz")]
+    page = (output / "sub-0185.html").read_text(encoding="utf-8")
+    measured = output.name == "roi"
+    name = "sub-0185_ses-1_space-dce_label-AIF_desc-roi_mask.nii.gz"
+    assert masks == ([name] if measured else [])
+    assert ("1 voxel. Outlined" in page) == measured
+
+
+@pytest.mark.parametrize("output", ["roi"], indirect=True)
+def test_the_mask_of_the_artery_has_its_rule_and_its_sources(output):
+    """The voxel that was drawn is in it; the sidecar states how it was chosen, and from what."""
+    stem = "sub-0185_ses-1_space-dce_label-AIF_desc-roi_mask"
+    folder = output / "sub-0185" / "ses-1" / "perf"
+    mask = np.asarray(nib.load(folder / f"{stem}.nii.gz").dataobj)
+    assert np.argwhere(mask).tolist() == [[50, 0, 0]]
+    sidecar = json.loads((folder / f"{stem}.json").read_text())
     assert "half its peak" in sidecar["Description"]
     assert len(sidecar["Sources"]) == 2
-    assert "1 voxel. Outlined" in (output / "sub-0185.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("visit", VISITS)
@@ -134,25 +142,24 @@ def test_no_anatomy_is_said(output):
     assert "no T1w: analysed in the native space of each series" in page
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (["--baseline-frames", "70"], "--baseline-frames is 70, but the series has 70 frames"),
-        (["--aif", "parker2006", "--relaxivity", "0"], None),
-    ],
-)
-def test_impossible_settings_are_refused(root, change, message, capsys):
-    """Settings that no series allows fail with their reason, and give no table."""
+def test_more_baseline_frames_than_frames_are_refused(root, capsys):
+    """The run fails with the reason, and gives no table."""
     words = [str(root / "bids"), str(root / "impossible"), "participant", "--session-label", "1"]
     fixed = ["--skip-bids-validation", "--no-motion-correction", "--nprocs", "1"]
-    if message is None:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, *fixed, *change])
-        assert ended.value.code == 2
-        return
-    assert main([*words, *fixed, *change]) == 1
+    assert main([*words, *fixed, "--baseline-frames", "70"]) == 1
+    message = "--baseline-frames is 70, but the series has 70 frames"
     assert message in capsys.readouterr().err
     assert not list((root / "impossible").rglob("*_roistats.tsv"))
+
+
+def test_a_relaxivity_of_zero_is_refused(root, capsys):
+    """The command line ends with 2, before anything is written."""
+    words = [str(root / "bids"), str(root / "zero"), "participant", "--relaxivity", "0"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "--relaxivity" in capsys.readouterr().err
+    assert not (root / "zero").exists()
 
 
 def test_an_aif_mask_on_another_grid_is_refused(root, tmp_path, capsys):

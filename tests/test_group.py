@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -374,8 +375,7 @@ def test_a_damaged_table_is_named_and_left_out(outputs, how, words):
     result = tables(outputs)
     assert len(result.problems) == 1
     assert str(path.relative_to(outputs)) in result.problems[0]
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(result.problems[0])
+    assert re.search(words, result.problems[0])
     counts = result.statistics.paired.set_index(["parameter", "timepoint_b"])["n"]
     assert (counts["vp", "1week"].max(), counts["f", "1week"].max()) == (19, 20)
 

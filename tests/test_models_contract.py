@@ -91,26 +91,6 @@ class TestContract:
         share = 1 - np.var(left, axis=1) / np.var(noisy[known][:, spoken], axis=1)
         np.testing.assert_allclose(found.rsquared[known], share, atol=0.02)
 
-    def test_weights_weigh_the_residuals(self, model):
-        """RMSE and R2 are weighted means, so that doubling all weights changes nothing."""
-        if "weights" not in model.options:
-            return
-        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
-        noisy = signal * np.random.default_rng(9).normal(1, 0.03, (20, len(signal)))
-        weights = np.linspace(0.2, 3, len(signal))
-        found, twice = (
-            fit(model, noisy, **design_of(model), weights=k * weights) for k in (1.0, 2.0)
-        )
-        known = np.all([np.isfinite(v) for v in found.values.values()], axis=0)
-        predicted = found.predict()[known]
-        spoken = np.isfinite(predicted[0])
-        square = np.square(noisy[known] - predicted)[:, spoken]
-        expected = np.sqrt(np.average(square, axis=1, weights=weights[spoken]))
-        assert known.sum() > 5
-        np.testing.assert_allclose(found.rmse[known], expected, rtol=1e-4)
-        np.testing.assert_allclose(twice.rmse, found.rmse, rtol=1e-6)
-        np.testing.assert_allclose(twice.rsquared, found.rsquared, rtol=1e-4, atol=1e-6)
-
     def test_one_bad_voxel_harms_no_other(self, model):
         """NaN, infinite and empty voxels are NaN with BAD_INPUT; their neighbour is as alone."""
         signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
@@ -130,8 +110,7 @@ class TestContract:
         count = len(model.predict(truth_of(model), **design_of(model)))
         found = fit(model, np.full((3, count), np.nan), **design_of(model))
         assert (found.status == Status.BAD_INPUT).all()
-        if "prior" in design_of(model) or model.learn is None:
-            assert fit(model, np.empty((0, count)), **design_of(model)).rmse.shape == (0,)
+        assert fit(model, np.empty((0, count)), **design_of(model)).rmse.shape == (0,)
 
     def test_chunks_do_not_matter(self, model):
         """The same voxels in chunks of any size, in any number of threads, give the same maps."""
@@ -187,14 +166,36 @@ class TestContract:
             assert (inside <= parameter.upper).all()
             assert np.isnan(found.stderr[parameter.name][np.isnan(value)]).all()
 
+
+WEIGHTED = {name: row for name, row in MODELS.items() if "weights" in row.options}
+
+
+@pytest.mark.parametrize("model", WEIGHTED.values(), ids=WEIGHTED)
+class TestWeights:
+    """What every model with weights promises."""
+
+    def test_weights_weigh_the_residuals(self, model):
+        """RMSE and R2 are weighted means, so that doubling all weights changes nothing."""
+        signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
+        noisy = signal * np.random.default_rng(9).normal(1, 0.03, (20, len(signal)))
+        weights = np.linspace(0.2, 3, len(signal))
+        found, twice = (
+            fit(model, noisy, **design_of(model), weights=k * weights) for k in (1.0, 2.0)
+        )
+        known = np.all([np.isfinite(v) for v in found.values.values()], axis=0)
+        predicted = found.predict()[known]
+        spoken = np.isfinite(predicted[0])
+        square = np.square(noisy[known] - predicted)[:, spoken]
+        expected = np.sqrt(np.average(square, axis=1, weights=weights[spoken]))
+        assert known.sum() > 5
+        np.testing.assert_allclose(found.rmse[known], expected, rtol=1e-4)
+        np.testing.assert_allclose(twice.rmse, found.rmse, rtol=1e-6)
+        np.testing.assert_allclose(twice.rsquared, found.rsquared, rtol=1e-4, atol=1e-6)
+
     @settings(max_examples=4, deadline=None)
     @given(weights=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=3, max_size=3))
     def test_weight_zero_leaves_a_sample_out(self, model, weights):
         """A sample of weight zero has no say, whatever its value."""
-        if "weights" not in model.options:
-            with pytest.raises(FitError, match="takes no 'weights'"):
-                fit(model, np.ones(4), **design_of(model), weights=np.ones(4))
-            return
         signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
         share = np.ones(len(signal))
         share[-3:] = weights
@@ -202,6 +203,19 @@ class TestContract:
         one, other = (fit(model, y, **design_of(model), weights=share) for y in (signal, spoiled))
         for name, value in one.values.items():
             np.testing.assert_allclose(value, other.values[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - WEIGHTED.keys()))
+def test_a_model_without_weights_refuses_them(name):
+    """They are never ignored."""
+    model = MODELS[name]
+    with pytest.raises(FitError, match="takes no 'weights'"):
+        fit(model, np.ones(4), **design_of(model), weights=np.ones(4))
+
+
+def test_most_models_take_weights():
+    """Only the Bayesian fit and those of T1 do without."""
+    assert MODELS.keys() - WEIGHTED.keys() == {"ivim-bayesian", "vfa-t1", "vfa-t1-linear"}
 
 
 @pytest.mark.parametrize(

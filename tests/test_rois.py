@@ -28,6 +28,8 @@ def test_counts_add_up(values):
     if len(valid):
         assert found.mean == pytest.approx(valid.mean())
         assert found.median == np.median(valid)
+    else:
+        assert np.isnan([found.mean, found.median]).all()
 
 
 def test_an_empty_region_has_no_mean():

@@ -105,12 +105,13 @@ def test_nothing_personal_comes_out(root, capsys):
         image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe" * 4))
         nib.save(image, path)
     assert run(root, capsys).code == 0
-    for path in (root.parent / "out").rglob("*"):
-        if path.is_file() and ".work" not in path.parts:
-            content = path.read_bytes()
-            content = gzip.decompress(content) if path.suffix == ".gz" else content
-            leaked = [s for s in SECRETS if s.encode() in content]
-            assert not leaked, f"{path}: {leaked}"
+    out = [p for p in (root.parent / "out").rglob("*") if p.is_file() and ".work" not in p.parts]
+    assert {".gz", ".json", ".tsv", ".html", ".toml"} <= {path.suffix for path in out}
+    for path in out:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        leaked = [s for s in SECRETS if s.encode() in content]
+        assert not leaked, f"{path}: {leaked}"
 
 
 def test_dates_are_kept_when_asked(root, capsys):
