@@ -3,9 +3,7 @@
 ``python tests/faults.py`` brings twenty faults; here is one of each kind.
 """
 
-import errno
 import json
-import os
 import shutil
 import signal
 import threading
@@ -25,8 +23,7 @@ from faults import (
 )
 from hostile import roi, write_study
 
-from bidsapp.errors import NotWritable
-from bidsapp.run.engine.locks import exclusive_lock
+from bidsapp.run.engine.locks import alone
 from bidsapp.study.read import read_output
 
 pytestmark = pytest.mark.slow
@@ -190,8 +187,7 @@ def test_two_runs_at_once_end_like_one(calm, tmp_path):
     both = [start(root, out), start(root, out)]
     assert [run.wait(timeout=300) for run in both] == [0, 0]
     assert (
-        "another run is using this folder; waiting until it ends"
-        in out.with_suffix(".log").read_text()
+        "another run is at work here; waiting until it ends" in out.with_suffix(".log").read_text()
     )
     assert results(out) == wanted
 
@@ -207,70 +203,20 @@ def test_participants_side_by_side_end_like_one_after_the_other(tmp_path):
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    """The second run says that it waits, and goes on when the first releases the lock."""
+    """Who comes second is told, and goes on when the first lets go."""
     said, order = [], []
     lock = tmp_path / "sub-01" / "lock"
     waiting = threading.Event()
 
     def second():
-        with exclusive_lock(lock, lambda text: (said.append(text), waiting.set())):
+        with alone(lock, lambda text: (said.append(text), waiting.set())):
             order.append("second")
 
-    with exclusive_lock(lock, said.append):
+    with alone(lock, said.append):
         other = threading.Thread(target=second)
         other.start()
         assert waiting.wait(10)
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
-    assert said == [f"{lock.parent}: another run is using this folder; waiting until it ends"]
-
-
-def test_a_killed_holder_releases_its_lock_while_its_worker_lives(tmp_path):
-    """After kill -9 of the process that holds a lock, a forked worker does not keep it."""
-    lock = tmp_path / "lock"
-    read, write = os.pipe()
-    holder = os.fork()
-    if not holder:
-        with exclusive_lock(lock, print):
-            worker = os.fork()
-            if worker:
-                os.write(write, str(worker).encode())
-            time.sleep(60)
-            os._exit(0)
-    worker = int(os.read(read, 20))
-    said: list[str] = []
-    os.kill(holder, signal.SIGKILL)
-    os.waitpid(holder, 0)
-    try:
-        os.kill(worker, 0)
-        with exclusive_lock(lock, said.append):
-            pass
-        assert said == []
-    finally:
-        os.kill(worker, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
-def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch, number):
-    """The run says that it cannot lock the folder, and goes on."""
-
-    def refuse(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    said: list[str] = []
-    with exclusive_lock(tmp_path / "lock", said.append):
-        pass
-    assert len(said) == 1
-    assert "the file system has no locks" in said[0]
-
-
-def test_a_lock_that_cannot_be_created_is_reported(tmp_path):
-    """A file in the place of the folder ends with its path and the reason."""
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(NotWritable, match="file/lock: cannot be written"),
-        exclusive_lock(tmp_path / "file" / "lock", print),
-    ):
-        pass
+    assert said == [f"{lock.parent}: another run is at work here; waiting until it ends"]

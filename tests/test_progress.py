@@ -21,11 +21,11 @@ import pytest
 from datasets import write_description, write_dwi
 
 from bidsapp.run.engine import Lines, progress
-from bidsapp.run.engine.progress import progress_lines
+from bidsapp.run.engine.progress import drawn
 from bidsapp.run.engine.time_left import Tally
 
 STEPS = ["ses_a.dwi.fit", "ses_a.dwi.load", "ses_b.dwi.fit", "ses_b.dwi.load"]
-ESCAPE = re.compile(r"\x1b\[\??(\d*)([A-Za-z])|(.)", re.DOTALL)
+ESCAPE = re.compile(r"\x1b\[(\d*)([A-Za-z])|(.)", re.DOTALL)
 
 
 class Clock:
@@ -44,16 +44,14 @@ def node(step: str) -> SimpleNamespace:
     return SimpleNamespace(fullname=f"sub_01.{step}")
 
 
-def screen_of(output: str, width: int) -> list[str]:
-    """What a terminal of this width shows after this output."""
+def screen_of(output: str, width: int) -> tuple[list[str], tuple[int, int]]:
+    """What a terminal of this width shows after this output, and where its cursor is."""
     rows, y, x = [""], 0, 0
     for count, command, letter in ESCAPE.findall(output.replace("\r\n", "\n")):
         if command == "A":
             y = max(0, y - int(count or 1))
         elif command == "J":
             rows = [*rows[:y], rows[y][:x]]
-        elif command == "K":
-            rows[y] = rows[y][:x] if count != "2" else ""
         elif letter == "\r":
             x = 0
         elif letter == "\n":
@@ -65,9 +63,7 @@ def screen_of(output: str, width: int) -> list[str]:
             rows[y] = rows[y].ljust(x)[:x] + letter + rows[y][x + 1 :]
             x += 1
         rows += [""] * (y + 1 - len(rows))
-    while len(rows) > y + 1 and not rows[-1]:
-        rows.pop()
-    return rows
+    return rows, (y, x)
 
 
 class Terminal:
@@ -107,7 +103,7 @@ class Terminal:
         while before != self.output:
             before = self.output
             time.sleep(0.05)
-        return screen_of(self.output, self.width)
+        return screen_of(self.output, self.width)[0]
 
 
 @pytest.fixture
@@ -182,7 +178,7 @@ def test_sessions_steps_time_and_what_runs_are_shown():
         tally.end(f"sub_01.{step}")
     tally.start("sub_01.ses_b.dwi.fit")
     clock.now += 5
-    assert progress_lines(tally) == [
+    assert drawn(tally) == [
         "sub-01 (1 of 3) · 1 of 2 sessions · 2 of 4 steps",
         "[████████████░░░░░░░░░░░░] 1:05 passed · about 5:25 left",
         "now: ses-b dwi fit (5 s)",
@@ -240,27 +236,31 @@ def test_the_lines_live_by_themselves(terminal):
 
 
 def test_a_narrower_window_is_followed(terminal):
-    """After the window got narrower the lines are cut to its width."""
+    """Lines are cut to the window; those that wrapped when it got narrower are taken away whole."""
     log = log_to(terminal.stream)
-    with progress(1, log) as lines:
-        lines.participant("sub-01")
-        lines.steps([f"ses_a.dwi.a_step_of_a_long_name_{i}" for i in range(9)])
+    with progress(1, log) as told:
+        told.participant("sub-01")
+        told.steps([f"ses_a.dwi.a_step_of_a_long_name_{i}" for i in range(9)])
         terminal.shows()
+        before = len(terminal.output)
         terminal.resize(30)
-        lines(node("ses_a.dwi.a_step_of_a_long_name_1"), "start")
+        told(node("ses_a.dwi.a_step_of_a_long_name_1"), "start")
         shown = terminal.shows()
-    assert shown[-1].startswith("now: ses-a dwi a-step")
-    assert all(len(line) <= 30 for line in shown[-3:])
+        erased = terminal.output[before:]
+    assert erased.startswith("\r\x1b[4A\x1b[J"), "two of the three lines were two rows each"
+    assert all(len(line) < 30 for line in shown[-3:])
 
 
-def test_an_ascii_terminal_gets_ascii(terminal):
-    """Where the encoding has no block characters, none are drawn."""
+def test_no_color_and_an_old_encoding(terminal, monkeypatch):
+    """With NO_COLOR no letter is bold; where there is only ASCII, ASCII is drawn."""
+    monkeypatch.setenv("NO_COLOR", "1")
     old = Terminal(encoding="ascii")
     for window in (terminal, old):
-        with progress(1, log_to(window.stream)) as lines:
-            lines.participant("sub-01")
-            lines.steps(STEPS)
+        with progress(1, log_to(window.stream)) as told:
+            told.participant("sub-01")
+            told.steps(STEPS)
             assert "0 of 4 steps" in window.shows()[0]
+        assert not re.search(r"\x1b\[\d*m", window.output)
     assert old.output.isascii()
     assert not terminal.output.isascii()
     old.close()

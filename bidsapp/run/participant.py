@@ -26,7 +26,7 @@ from bidsapp.run.completion import (
 )
 from bidsapp.run.crashes import read_crashes
 from bidsapp.run.engine import Lines
-from bidsapp.run.engine.locks import exclusive_lock
+from bidsapp.run.engine.locks import alone
 from bidsapp.run.engine.run_graph import configure, read_plugin, run, steps
 from bidsapp.run.engine.signals import check_stopped
 from bidsapp.run.engine.workers import workers_end
@@ -69,8 +69,8 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     """
     work = config.work_dir / version() / f"{participant.id}.lock"
     with (
-        exclusive_lock(config.output_dir / participant.id / "log" / "lock", progress.report),
-        exclusive_lock(work, progress.report),
+        alone(config.output_dir / participant.id / "log" / "lock", progress.report),
+        alone(work, progress.report),
     ):
         return _run_locked(participant, config, progress)
 

@@ -1,59 +1,64 @@
-"""One run at a time in a folder; a second one waits."""
+"""One run at a time in a folder: another one waits for it."""
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from bidsapp.errors import NotWritable
 
-_UNSUPPORTED = (ENOSYS, ENOLCK, EOPNOTSUPP)
-"""Errors of file systems that have no locks."""
+_HELD: set[int] = set()
 
 
 @contextmanager
-def exclusive_lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a file; the system releases it however this process ends.
-
-    Worker processes do not inherit it, so that a killed run leaves no lock behind.
+def alone(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a file; the system lets go of it however this process ends.
 
     Parameters
     ----------
     path
-        The lock file, created if necessary.
+        The file, made if it is not there.
     report
-        Receives a line if another run holds the lock, or if the file system has no locks.
+        Takes a line if another run holds it, or if the file system knows no locks.
 
     Raises
     ------
     NotWritable
-        If the file cannot be created.
+        If the file cannot be made.
     """
-    lock = FileLock(path, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, path, report)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise NotWritable(f"{path}: cannot be written ({error.strerror})") from error
+    _HELD.add(descriptor)
     try:
+        _wait(descriptor, path, report)
         yield
     finally:
-        lock.release()
+        _HELD.discard(descriptor)
+        os.close(descriptor)
 
 
-def _acquire(lock: FileLock, path: Path, report: Callable[[str], None]) -> None:
-    """Acquire the lock, waiting if necessary; go on without it where there are no locks."""
+def _wait(descriptor: int, path: Path, report: Callable[[str], None]) -> None:
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        report(f"{path.parent}: another run is using this folder; waiting until it ends")
-        lock.acquire(poll_interval=0.5)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        report(f"{path.parent}: another run is at work here; waiting until it ends")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
         report(
-            f"{path.parent}: the file system has no locks ({error.strerror}); do not run the same "
-            "participant twice at the same time"
+            f"{path.parent}: cannot be locked ({error.strerror}); do not run the same participant "
+            "twice at once"
         )
+
+
+def _let_go() -> None:
+    """Close the locks in a new process, which would hold them on after its parent's end."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)

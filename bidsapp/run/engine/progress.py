@@ -1,4 +1,4 @@
-"""Progress of a run: log lines, or live lines at the bottom of a terminal."""
+"""Lines that tell how participants go on: logged ones, and living ones on a terminal."""
 
 import logging
 import math
@@ -8,30 +8,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 from bidsapp.run.engine.time_left import Tally
 
 _SLOW = 2.0
-"""Shortest step that has a log line, in seconds."""
+"""Shortest step that has a log line, seconds."""
 
-_REDRAWN = 2
-"""Drawings per second."""
+_REDRAWN = 0.5
+"""Between two drawings, seconds."""
 
 _SHOWN = 3
 """Running steps that are named; the others are counted."""
 
 
 class Lines:
-    """Reports progress by log lines: each participant, each long step, and each failure.
+    """Tells by log lines: each participant, every step that took its time, and what failed.
 
     Parameters
     ----------
     tally : Tally
     report : callable
-        Receives a line.
+        Takes a line.
 
     Examples
     --------
@@ -42,21 +38,21 @@ class Lines:
 
     def __init__(self, tally: Tally, report: Callable[[str], None]) -> None:
         self.tally, self.report = tally, report
-        self._lock = threading.RLock()  # never held while a line is reported
+        self._lock = threading.RLock()  # never held while something is reported
 
     def participant(self, name: str) -> None:
-        """Start the next participant."""
+        """Go on to the next participant."""
         with self._lock:
             self.tally.participant(name)
         self.report(f"{name} ({self.tally.number} of {self.tally.participants})")
 
     def steps(self, names: Iterable[str]) -> None:
-        """Set the names of all steps of this participant, as ``session.branch.step``."""
+        """Take the names of all steps of this participant, as ``session.branch.step``."""
         with self._lock:
             self.tally.steps(names)
 
     def __call__(self, node: Any, status: str, *_: Any) -> None:
-        """Record a change of a node's state; nipype calls this."""
+        """Take one change of a node's state from nipype."""
         name = str(node.fullname)
         with self._lock:
             if status == "start":
@@ -67,103 +63,132 @@ class Lines:
         if status == "exception":
             self.report(f"{line}: failed")
         elif seconds >= _SLOW:
-            self.report_step(f"{line} ({seconds:.0f} s)")
+            self.told(f"{line} ({seconds:.0f} s)")
 
-    def report_step(self, line: str) -> None:
-        """Report the end of a long step."""
+    def told(self, line: str) -> None:
+        """Tell of a step that took its time."""
         self.report(line)
 
 
-class LiveLines(Lines):
-    """Keeps three lines up to date at the bottom of a terminal, below the log lines.
+class Screen(Lines):
+    """Draws a few lines at the bottom of a terminal again and again; what is written goes above.
 
-    Use it as a context: at its end, for whatever reason, the live lines are erased and the cursor
-    is at the beginning of an empty line. It is also the stream to which log lines are written.
+    Use it as a context: at its end, whatever the reason, the lines are gone and the cursor is at
+    the beginning of an empty line.
 
     Parameters
     ----------
     tally : Tally
     report : callable
-        Receives a line that stays; it must write to this object, as a stream.
+        Takes a line that stays; it must write to this screen, as a stream.
     terminal : text stream
+    colour : bool
+        Whether letters may be bold.
     """
 
-    def __init__(self, tally: Tally, report: Callable[[str], None], terminal: TextIO) -> None:
+    def __init__(
+        self, tally: Tally, report: Callable[[str], None], terminal: TextIO, colour: bool = True
+    ) -> None:
         super().__init__(tally, report)
-        self.terminal = terminal
-        self.console = Console(file=terminal, force_terminal=True, highlight=False)
-        self._live = Live(
-            console=self.console,
-            get_renderable=self._render,
-            refresh_per_second=_REDRAWN,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self.terminal, self.colour = terminal, colour
+        self._drawn: list[str] = []
+        self._stopped = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._process = os.getpid()
 
-    def __enter__(self) -> "LiveLines":
-        self._live.start()
+    def __enter__(self) -> "Screen":
+        self._ticker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._stopped.set()
+        self._ticker.join()
+        with self._lock:
+            self._put(self._erasing())
+            self._drawn = []
 
     def participant(self, name: str) -> None:
-        """Start the next participant."""
+        """Go on to the next participant."""
         with self._lock:
             self.tally.participant(name)
-        self._live.refresh()
+        self.draw()
 
     def steps(self, names: Iterable[str]) -> None:
-        """Set the names of all steps of this participant."""
+        """Take the names of all steps of this participant."""
         super().steps(names)
-        self._live.refresh()
+        self.draw()
 
     def __call__(self, node: Any, status: str, *_: Any) -> None:
-        """Record a change of a node's state; nipype calls this."""
+        """Take one change of a node's state from nipype."""
         super().__call__(node, status)
-        self._live.refresh()
+        self.draw()
 
-    def report_step(self, line: str) -> None:
-        """Report nothing: the live lines have shown the step."""
+    def told(self, line: str) -> None:
+        """Leave out what the living lines have shown."""
 
     def write(self, text: str) -> int:
-        """Write lines that stay, above the live ones."""
-        if os.getpid() != self._process:  # a forked worker must not take the console's locks
+        """Write lines that stay, above those that live."""
+        if os.getpid() != self._process:  # a worker has the terminal, but not the lines
             return self.terminal.write(text)
-        self.console.print(text, end="", markup=False, soft_wrap=True)
+        with self._lock:
+            self._put(self._erasing() + text)
+            self._drawn = []
+            if text.endswith("\n") and not self._stopped.is_set():
+                self.draw()
         return len(text)
 
     def flush(self) -> None:
         """Flush the terminal."""
         self.terminal.flush()
 
-    def _render(self) -> Text:
+    def draw(self) -> None:
+        """Draw the lines as they are now, in place of those that were."""
         with self._lock:
-            if not self.tally.name:
-                return Text()
-            # rich asks the standard streams for the width; the log may go to another terminal
-            width = os.get_terminal_size(self.terminal.fileno()).columns or 80
-            self.console.width = width
-            ascii_only = self.console.options.ascii_only
-            lines = progress_lines(self.tally, width, ascii_only=ascii_only)
-        lines = [line[: width - 1] for line in lines]
-        text = Text("\n".join(lines), no_wrap=True, overflow="crop")
-        text.stylize("bold", 0, len(lines[0]))
-        return text
+            width = self._width()
+            lines = [line[: width - 1] for line in drawn(self.tally, width, self._plain())]
+            shown = [f"\033[1m{lines[0]}\033[0m", *lines[1:]] if self.colour else lines
+            self._put(self._erasing() + "\n".join(shown))
+            self._drawn = lines
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(_REDRAWN):
+            if self._drawn:
+                self.draw()
+
+    def _erasing(self) -> str:
+        """What takes the drawn lines away; where the window got narrower they take more rows."""
+        if not self._drawn:
+            return ""
+        width = self._width()
+        rows = sum(max(1, math.ceil(len(line) / width)) for line in self._drawn)
+        return "\r" + (f"\033[{rows - 1}A" if rows > 1 else "") + "\033[J"
+
+    def _put(self, text: str) -> None:
+        self.terminal.write(text)
+        self.terminal.flush()
+
+    def _width(self) -> int:
+        return os.get_terminal_size(self.terminal.fileno()).columns or 80
+
+    def _plain(self) -> bool:
+        """Whether the terminal has no more than ASCII."""
+        try:
+            "█░·".encode(self.terminal.encoding or "ascii")
+        except UnicodeEncodeError:
+            return True
+        return False
 
 
-def progress_lines(tally: Tally, width: int = 80, *, ascii_only: bool = False) -> list[str]:
-    """Return three lines: what is done, the time passed and left, and what is running.
+def drawn(tally: Tally, width: int = 80, plain: bool = False) -> list[str]:
+    """Say in three lines what is done, how long it may take, and what runs.
 
     Parameters
     ----------
     tally : Tally
     width : int
-        Columns of the terminal.
-    ascii_only : bool
-        Whether the terminal has no other characters.
+        Of the terminal, in letters.
+    plain : bool
+        ASCII only.
 
     Returns
     -------
@@ -174,13 +199,13 @@ def progress_lines(tally: Tally, width: int = 80, *, ascii_only: bool = False) -
     >>> tally = Tally(3, lambda: 0.0)
     >>> tally.participant("sub-01")
     >>> tally.steps(["ses_a.dwi.fit", "ses_a.dwi.load"])
-    >>> for line in progress_lines(tally, ascii_only=True):
+    >>> for line in drawn(tally, plain=True):
     ...     print(line)
     sub-01 (1 of 3) - 0 of 1 session - 0 of 2 steps
     [------------------------] 0:00 passed
     now: -
     """
-    mark, full, empty = (" - ", "#", "-") if ascii_only else (" · ", "█", "░")
+    mark, full, empty = (" - ", "#", "-") if plain else (" · ", "█", "░")
     sessions = f"{tally.sessions_ended} of {_many(len(tally.sessions), 'session')}"
     steps = f"{tally.ended} of {_many(tally.total, 'step')}"
     where = f"{tally.name} ({tally.number} of {tally.participants})"
@@ -198,7 +223,7 @@ def progress_lines(tally: Tally, width: int = 80, *, ascii_only: bool = False) -
 
 
 def _now(tally: Tally) -> str:
-    """Name the running steps, the longest first."""
+    """Name the steps that run, the longest first."""
     now = tally.clock()
     first = sorted(tally.running.items(), key=lambda item: item[1])
     named = [f"{_words(name)} ({now - began:.0f} s)" for name, began in first[:_SHOWN]]
@@ -215,14 +240,14 @@ def _many(count: int, thing: str) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Format seconds as hours, minutes and seconds."""
+    """Hours, minutes and seconds, as on a clock."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def can_redraw(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal on which lines can be drawn again.
+def is_terminal(stream: TextIO) -> bool:
+    """Whether lines can be drawn again: a terminal that moves its cursor.
 
     Parameters
     ----------
@@ -230,12 +255,12 @@ def can_redraw(stream: TextIO) -> bool:
 
     Returns
     -------
-    bool
+    answer : bool
 
     Examples
     --------
     >>> import io
-    >>> can_redraw(io.StringIO())
+    >>> is_terminal(io.StringIO())
     False
     """
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -243,31 +268,31 @@ def can_redraw(stream: TextIO) -> bool:
 
 @contextmanager
 def progress(participants: int, log: logging.Logger) -> Iterator[Lines]:
-    """Report the progress of a run on the stream of a logger's only handler.
+    """Tell how participants go on, on the stream of a logger's only handler.
 
-    On a terminal, three live lines stand below the log; elsewhere, and where ``TERM`` is ``dumb``,
-    there are only log lines.
+    On a terminal three lines live below what is logged; elsewhere, and where ``TERM`` is ``dumb``,
+    there are log lines alone. ``NO_COLOR`` keeps letters from being bold.
 
     Parameters
     ----------
     participants : int
-        Number of participants.
+        How many there are.
     log : logging.Logger
 
     Yields
     ------
     lines : Lines
-        A callback for nipype's nodes, which must also be given each participant and its steps.
+        A callback for nipype's nodes; to be told of each participant and its steps.
     """
     handler = log.handlers[0]
     tally = Tally(participants)
-    if not isinstance(handler, logging.StreamHandler) or not can_redraw(handler.stream):
+    if not isinstance(handler, logging.StreamHandler) or not is_terminal(handler.stream):
         yield Lines(tally, log.info)
         return
     terminal = handler.stream
-    with LiveLines(tally, log.info, terminal) as live:
-        handler.setStream(live)
+    with Screen(tally, log.info, terminal, not os.environ.get("NO_COLOR")) as screen:
+        handler.setStream(screen)
         try:
-            yield live
+            yield screen
         finally:
             handler.setStream(terminal)
