@@ -38,7 +38,13 @@ from bidsapp.models.contrast.enhancement import (
 )
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 from bidsapp.models.diffusion.adc import combine_directions
-from bidsapp.models.dipy_interface import DiffusionModel, IvimFit, IvimModel, count_directions
+from bidsapp.models.dipy_interface import (
+    DiffusionModel,
+    IvimFit,
+    IvimModel,
+    combine_for,
+    count_directions,
+)
 from bidsapp.models.fitting import fit, fit_masked
 from bidsapp.models.result import Fit
 from bidsapp.models.solver.base import Model, Parameter, Status
@@ -56,6 +62,7 @@ __all__ = [
     "Spgr",
     "Status",
     "combine_directions",
+    "combine_for",
     "contrast_r1",
     "count_directions",
     "find_artery",

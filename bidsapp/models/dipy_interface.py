@@ -9,6 +9,7 @@ from bidsapp.models.diffusion.adc import combine_directions
 from bidsapp.models.fitting import fit_masked
 from bidsapp.models.result import Fit
 from bidsapp.models.solver.base import Array
+from bidsapp.models.table import MODELS
 
 
 class GradientTable(Protocol):
@@ -48,9 +49,37 @@ class DiffusionModel:
 
     def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> Fit:
         """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
-        shells, combined = combine_directions(data, self.gtab.bvals)
-        options = {"averages": count_directions(self.gtab.bvals), **self.options}
-        return fit_masked(self.name, combined, mask, bvalues=shells, **options)
+        combined, design = combine_for(self.name, data, self.gtab.bvals)
+        return fit_masked(self.name, combined, mask, **design | self.options)
+
+
+def combine_for(model: str, data: ArrayLike, bvalues: ArrayLike) -> tuple[Array, dict[str, Array]]:
+    """Return the series that a diffusion model is fitted to, and its design.
+
+    Parameters
+    ----------
+    model
+        The model's name in the table.
+    data : (..., M) array
+    bvalues : (M,) array, s/mm2
+
+    Returns
+    -------
+    combined : (..., N) array
+        Geometric mean of the directions of each b-value.
+    design
+        ``bvalues`` (N,), and ``averages`` (N,) if the model takes them.
+
+    Examples
+    --------
+    >>> combined, design = combine_for("adc", [8.0, 1.0, 4.0], [0, 1000, 1005])
+    >>> design["bvalues"], design["averages"]
+    (array([   0. , 1002.5]), array([1., 2.]))
+    """
+    shells, combined = combine_directions(data, bvalues)
+    takes = "averages" in MODELS[model].options
+    counts = {"averages": count_directions(bvalues)} if takes else {}
+    return combined, {"bvalues": shells} | counts
 
 
 def count_directions(bvalues: ArrayLike) -> Array:

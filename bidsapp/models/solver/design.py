@@ -48,8 +48,8 @@ def check_design(
     row: Model, shape: tuple[int, ...], samples: int, design: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the design as arrays; raise for what is missing, unknown or of another length."""
-    for name in design:
-        if name not in (*row.design, *row.options):
+    for name, value in design.items():
+        if value is not None and name not in (*row.design, *row.options):
             raise FitError(f"{row.name} takes no {name!r}; it takes {row.design + row.options}")
     for name in row.design:
         if design.get(name) is None:

@@ -29,7 +29,7 @@ from bidsapp.lesions import (
     voxel_ml,
     weighted_course,
 )
-from bidsapp.models import combine_directions, count_directions, fit
+from bidsapp.models import combine_for, fit
 from bidsapp.run.nodes.files import Float, as_list, load, load_labels
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import believed
@@ -190,6 +190,5 @@ class LesionCurves(SimpleInterface):
             design = {"time": seconds / 60, "plasma": plasma} | options
             return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
         bvalues = np.array(self.inputs.bvalues)[kept]
-        shells, combined = combine_directions(data[..., kept], bvalues)
-        design = {"bvalues": shells, "averages": count_directions(bvalues)}
-        return "bvalue", shells, combined, design | options
+        combined, design = combine_for(self.inputs.model, data[..., kept], bvalues)
+        return "bvalue", design["bvalues"], combined, design | options
