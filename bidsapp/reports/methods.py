@@ -143,7 +143,7 @@ def _diffusion(config: Config) -> str:
     line = "an exponential decay fitted to" if noisy else "a straight line through the logarithm of"
     wanted, cited = "the perfusion fraction", " (Le Bihan et al. 1988)"
     if "f" not in {p.name for p in row.parameters}:
-        wanted, cited = " and ".join(p.description for p in row.parameters), f" (doi:{row.doi})"
+        wanted, cited = ", ".join(p.name for p in row.parameters), f" (doi:{row.doi})"
     return (
         "Directions were combined by the geometric mean. The apparent diffusion coefficient came "
         f"from {line} the signal over all b-values{highest}, and "
