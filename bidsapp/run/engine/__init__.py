@@ -1,5 +1,5 @@
-"""What is told while participants are analysed: living lines on a terminal, else log lines."""
+"""How a graph is run: nipype's plugins, locks, signals and the progress that is shown."""
 
-from bidsapp.run.engine.progress import Lines, progress
+from bidsapp.run.engine.progress import Progress, show_progress
 
-__all__ = ["Lines", "progress"]
+__all__ = ["Progress", "show_progress"]

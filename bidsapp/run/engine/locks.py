@@ -1,64 +1,64 @@
-"""One run at a time in a folder: another one waits for it."""
+"""Locks on folders: a second run waits until the first has ended."""
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from bidsapp.errors import NotWritable
 
-_HELD: set[int] = set()
+_POLL = 0.5
+"""Seconds between two attempts to acquire a lock that another run holds."""
 
 
 @contextmanager
-def alone(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a file; the system lets go of it however this process ends.
+def exclusive_lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the system releases it however this process ends.
+
+    Worker processes do not inherit the lock, so one that outlives a killed run does not hold it.
 
     Parameters
     ----------
-    path
-        The file, made if it is not there.
-    report
-        Takes a line if another run holds it, or if the file system knows no locks.
+    path : pathlib.Path
+        The file, which is created if it does not exist.
+    report : callable
+        Takes a line of text if another run holds the lock, or if the file system has no locks; in
+        that case the run goes on without one.
 
     Raises
     ------
     NotWritable
-        If the file cannot be made.
+        If the file cannot be created.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, exclusive_lock(Path(folder) / "lock", print):
+    ...     print("alone")
+    alone
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.touch()
     except OSError as error:
         raise NotWritable(f"{path}: cannot be written ({error.strerror})") from error
-    _HELD.add(descriptor)
+    lock = FileLock(path, poll_interval=_POLL, fallback_to_soft=False)
+    _acquire(lock, path.parent, report)
     try:
-        _wait(descriptor, path, report)
         yield
     finally:
-        _HELD.discard(descriptor)
-        os.close(descriptor)
+        lock.release()
 
 
-def _wait(descriptor: int, path: Path, report: Callable[[str], None]) -> None:
+def _acquire(lock: FileLock, folder: Path, report: Callable[[str], None]) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        report(f"{path.parent}: another run is at work here; waiting until it ends")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock.acquire(blocking=False)
+    except Timeout:
+        report(f"{folder}: another run is using this folder; waiting for it to end")
+        lock.acquire()
     except OSError as error:
         report(
-            f"{path.parent}: cannot be locked ({error.strerror}); do not run the same participant "
-            "twice at once"
+            f"{folder}: cannot be locked ({error.strerror}); do not run the same participant "
+            "twice at the same time"
         )
-
-
-def _let_go() -> None:
-    """Close the locks in a new process, which would hold them on after its parent's end."""
-    for descriptor in _HELD:
-        os.close(descriptor)
-    _HELD.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)

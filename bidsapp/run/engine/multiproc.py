@@ -1,4 +1,4 @@
-"""nipype's engines, mended: a run ends, and tells the reason, when a worker or a job is killed."""
+"""nipype's plugins, patched: a killed worker is a failed step instead of a run without end."""
 
 import multiprocessing
 import signal
@@ -12,17 +12,17 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 from bidsapp.run.engine.slurm import (
     SurvivingSLURMPlugin,
     WaitingSLURMGraphPlugin,
-    last_words,
+    worker_killed,
 )
 
 
 class SurvivingMultiProcPlugin(MultiProcPlugin):
-    """MultiProc that turns a lost worker into a failed node, and goes on with new workers.
+    """MultiProc that turns a lost worker into a failed node, and continues with new workers.
 
-    The original waits for ever for the result of a worker that was killed, as the kernel does
-    with a process that takes too much memory, or that could not hand its result over. The nodes
-    that were running beside it are lost with it: Python ends all workers when one is killed. On
-    Ctrl-C its workers would print where they were; ours just end.
+    The original waits forever for the result of a worker that was killed, for example by the kernel
+    for taking too much memory, or that could not return its result. The nodes that were running at
+    the same time are lost with it, because Python ends all workers when one is killed. On Ctrl-C
+    the original's workers print tracebacks; these end without output.
     """
 
     pool: ProcessPoolExecutor
@@ -35,7 +35,7 @@ class SurvivingMultiProcPlugin(MultiProcPlugin):
     def _new_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             max_workers=self.processors,
-            initializer=_begin,
+            initializer=_init_worker,
             initargs=(self._cwd,),
             mp_context=multiprocessing.get_context(self.plugin_args.get("mp_context")),
         )
@@ -58,22 +58,22 @@ class SurvivingMultiProcPlugin(MultiProcPlugin):
             return super()._get_result(taskid)
         lines = format_exception(future.exception())
         if isinstance(future.exception(), BrokenProcessPool):
-            lines += last_words(
-                "a worker process was killed, most likely for want of memory, and this step was "
-                "running then; give more memory, or fewer processes with --nprocs, and run again"
+            lines += worker_killed(
+                "a worker process was killed while this step was running, most likely because "
+                "memory ran out; give more memory, or fewer processes with --nprocs, and run again"
             )
         return {"result": None, "traceback": lines, "hostname": "", "taskid": taskid}
 
 
-def _begin(folder: str) -> None:
-    """Begin a worker as nipype does; Ctrl-C ends it without a word."""
+def _init_worker(folder: str) -> None:
+    """Initialise a worker as nipype does, except that Ctrl-C ends it without output."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     process_initializer(folder)
 
 
-MENDED = {
+PATCHED_PLUGINS = {
     "MultiProc": SurvivingMultiProcPlugin,
     "SLURM": SurvivingSLURMPlugin,
     "SLURMGraph": WaitingSLURMGraphPlugin,
 }
-"""What runs in place of nipype's own engine of that name."""
+"""Plugins that are used instead of nipype's own of the same name."""

@@ -1,4 +1,4 @@
-"""Lines that tell how participants go on: logged ones, and living ones on a terminal."""
+"""Progress of a run: lines that are redrawn on a terminal, log lines elsewhere."""
 
 import logging
 import math
@@ -8,226 +8,146 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
 from bidsapp.run.engine.time_left import Tally
 
 _SLOW = 2.0
-"""Shortest step that has a log line, seconds."""
+"""Duration from which a finished step has a log line, s."""
 
-_REDRAWN = 0.5
-"""Between two drawings, seconds."""
+_REDRAWN = 2.0
+"""Rate at which the lines are redrawn, 1/s."""
 
 _SHOWN = 3
-"""Running steps that are named; the others are counted."""
+"""Number of running steps that are named; the others are counted."""
 
 
-class Lines:
-    """Tells by log lines: each participant, every step that took its time, and what failed.
+class Progress:
+    """Progress in log lines: one for each participant, each slow step and each failed step.
+
+    An instance is the status callback of nipype's engines.
 
     Parameters
     ----------
     tally : Tally
     report : callable
-        Takes a line.
+        Takes a line of text.
 
     Examples
     --------
-    >>> lines = Lines(Tally(2), print)
-    >>> lines.participant("sub-01")
+    >>> progress = Progress(Tally(2), print)
+    >>> progress.start_participant("sub-01")
     sub-01 (1 of 2)
     """
 
     def __init__(self, tally: Tally, report: Callable[[str], None]) -> None:
         self.tally, self.report = tally, report
-        self._lock = threading.RLock()  # never held while something is reported
+        self._lock = threading.Lock()  # never held while a line is reported
 
-    def participant(self, name: str) -> None:
-        """Go on to the next participant."""
+    def start_participant(self, name: str) -> None:
+        """Begin the next participant."""
         with self._lock:
-            self.tally.participant(name)
-        self.report(f"{name} ({self.tally.number} of {self.tally.participants})")
+            self.tally.start_participant(name)
+        self._announce(f"{name} ({self.tally.number} of {self.tally.participants})")
 
-    def steps(self, names: Iterable[str]) -> None:
+    def set_steps(self, names: Iterable[str]) -> None:
         """Take the names of all steps of this participant, as ``session.branch.step``."""
         with self._lock:
-            self.tally.steps(names)
+            self.tally.set_steps(names)
 
     def __call__(self, node: Any, status: str, *_: Any) -> None:
-        """Take one change of a node's state from nipype."""
+        """Record that a node has started, ended or failed."""
         name = str(node.fullname)
         with self._lock:
             if status == "start":
-                self.tally.start(name)
+                self.tally.start_step(name)
                 return
-            seconds = self.tally.end(name)
+            seconds = self.tally.end_step(name)
             line = f"[{self.tally.ended}/{self.tally.total}] {_words(name)}"
         if status == "exception":
             self.report(f"{line}: failed")
         elif seconds >= _SLOW:
-            self.told(f"{line} ({seconds:.0f} s)")
+            self._announce(f"{line} ({seconds:.0f} s)")
 
-    def told(self, line: str) -> None:
-        """Tell of a step that took its time."""
+    def _announce(self, line: str) -> None:
+        """Report what a drawing would show."""
         self.report(line)
 
 
-class Screen(Lines):
-    """Draws a few lines at the bottom of a terminal again and again; what is written goes above.
+class _DrawnProgress(Progress):
+    """Progress that rich draws again and again; only failures are reported."""
 
-    Use it as a context: at its end, whatever the reason, the lines are gone and the cursor is at
-    the beginning of an empty line.
-
-    Parameters
-    ----------
-    tally : Tally
-    report : callable
-        Takes a line that stays; it must write to this screen, as a stream.
-    terminal : text stream
-    colour : bool
-        Whether letters may be bold.
-    """
-
-    def __init__(
-        self, tally: Tally, report: Callable[[str], None], terminal: TextIO, colour: bool = True
-    ) -> None:
-        super().__init__(tally, report)
-        self.terminal, self.colour = terminal, colour
-        self._drawn: list[str] = []
-        self._stopped = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, daemon=True)
-        self._process = os.getpid()
-
-    def __enter__(self) -> "Screen":
-        self._ticker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._ticker.join()
+    def __rich__(self) -> Group:
         with self._lock:
-            self._put(self._erasing())
-            self._drawn = []
+            return drawing(self.tally)
 
-    def participant(self, name: str) -> None:
-        """Go on to the next participant."""
-        with self._lock:
-            self.tally.participant(name)
-        self.draw()
+    def _announce(self, line: str) -> None:
+        """Report nothing: the drawing shows it."""
 
-    def steps(self, names: Iterable[str]) -> None:
-        """Take the names of all steps of this participant."""
-        super().steps(names)
-        self.draw()
 
-    def __call__(self, node: Any, status: str, *_: Any) -> None:
-        """Take one change of a node's state from nipype."""
-        super().__call__(node, status)
-        self.draw()
+class _AboveDrawing:
+    """Stream for log lines that stay, above the lines that are redrawn."""
 
-    def told(self, line: str) -> None:
-        """Leave out what the living lines have shown."""
+    def __init__(self, console: Console) -> None:
+        self._console, self._process = console, os.getpid()
 
-    def write(self, text: str) -> int:
-        """Write lines that stay, above those that live."""
-        if os.getpid() != self._process:  # a worker has the terminal, but not the lines
-            return self.terminal.write(text)
-        with self._lock:
-            self._put(self._erasing() + text)
-            self._drawn = []
-            if text.endswith("\n") and not self._stopped.is_set():
-                self.draw()
-        return len(text)
+    def write(self, text: str) -> None:
+        if os.getpid() == self._process:
+            self._console.out(text, end="", highlight=False)
+        else:  # a forked worker has the terminal, but neither the drawing nor its lock
+            self._console.file.write(text)
 
     def flush(self) -> None:
-        """Flush the terminal."""
-        self.terminal.flush()
-
-    def draw(self) -> None:
-        """Draw the lines as they are now, in place of those that were."""
-        with self._lock:
-            width = self._width()
-            lines = [line[: width - 1] for line in drawn(self.tally, width, self._plain())]
-            shown = [f"\033[1m{lines[0]}\033[0m", *lines[1:]] if self.colour else lines
-            self._put(self._erasing() + "\n".join(shown))
-            self._drawn = lines
-
-    def _tick(self) -> None:
-        while not self._stopped.wait(_REDRAWN):
-            if self._drawn:
-                self.draw()
-
-    def _erasing(self) -> str:
-        """What takes the drawn lines away; where the window got narrower they take more rows."""
-        if not self._drawn:
-            return ""
-        width = self._width()
-        rows = sum(max(1, math.ceil(len(line) / width)) for line in self._drawn)
-        return "\r" + (f"\033[{rows - 1}A" if rows > 1 else "") + "\033[J"
-
-    def _put(self, text: str) -> None:
-        self.terminal.write(text)
-        self.terminal.flush()
-
-    def _width(self) -> int:
-        return os.get_terminal_size(self.terminal.fileno()).columns or 80
-
-    def _plain(self) -> bool:
-        """Whether the terminal has no more than ASCII."""
-        try:
-            "█░·".encode(self.terminal.encoding or "ascii")
-        except UnicodeEncodeError:
-            return True
-        return False
+        self._console.file.flush()
 
 
-def drawn(tally: Tally, width: int = 80, plain: bool = False) -> list[str]:
-    """Say in three lines what is done, how long it may take, and what runs.
+def drawing(tally: Tally) -> Group:
+    """Return three lines: what is done, how long the rest may take, and what is running.
 
     Parameters
     ----------
     tally : Tally
-    width : int
-        Of the terminal, in letters.
-    plain : bool
-        ASCII only.
 
     Returns
     -------
-    lines : list of str
+    rich.console.Group
+        ASCII except for the bar, for which rich has an ASCII form, too.
 
     Examples
     --------
+    >>> import rich
     >>> tally = Tally(3, lambda: 0.0)
-    >>> tally.participant("sub-01")
-    >>> tally.steps(["ses_a.dwi.fit", "ses_a.dwi.load"])
-    >>> for line in drawn(tally, plain=True):
-    ...     print(line)
-    sub-01 (1 of 3) - 0 of 1 session - 0 of 2 steps
-    [------------------------] 0:00 passed
-    now: -
+    >>> tally.start_participant("sub-01")
+    >>> tally.set_steps(["ses_a.dwi.fit", "ses_a.dwi.load"])
+    >>> rich.print(drawing(tally).renderables[0])
+    sub-01 (1 of 3), 0 of 1 session, 0 of 2 steps
     """
-    mark, full, empty = (" - ", "#", "-") if plain else (" · ", "█", "░")
-    sessions = f"{tally.sessions_ended} of {_many(len(tally.sessions), 'session')}"
-    steps = f"{tally.ended} of {_many(tally.total, 'step')}"
-    where = f"{tally.name} ({tally.number} of {tally.participants})"
-    share = tally.ended / tally.total if tally.total else 0.0
-    length = max(8, min(24, width - 40))
-    filled = round(share * length)
+    participant = f"{tally.name} ({tally.number} of {tally.participants})"
+    sessions = f"{tally.sessions_ended} of {_plural(len(tally.sessions), 'session')}"
+    steps = f"{tally.ended} of {_plural(tally.total, 'step')}"
+    counts = [participant, *([sessions, steps] if tally.total else ["preparing"])]
     left = tally.seconds_left()
-    times = [f"{_clock(tally.seconds_passed())} passed"]
+    times = [f"{_clock(tally.seconds_passed())} elapsed"]
     times += [] if math.isnan(left) else [f"about {_clock(left)} left"]
-    return [
-        mark.join([where, *([sessions, steps] if tally.total else ["getting ready"])]),
-        f"[{full * filled}{empty * (length - filled)}] {mark.join(times)}",
-        f"now: {_now(tally)}",
-    ]
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(tally.total or 1, tally.ended, width=24), _line(times))
+    return Group(_line(counts, "bold"), bar, _line([f"running: {_running(tally)}"]))
 
 
-def _now(tally: Tally) -> str:
-    """Name the steps that run, the longest first."""
+def _line(parts: list[str], style: str = "") -> Text:
+    return Text(", ".join(parts), style, no_wrap=True, overflow="crop")
+
+
+def _running(tally: Tally) -> str:
+    """Name the steps that are running, the longest first."""
     now = tally.clock()
-    first = sorted(tally.running.items(), key=lambda item: item[1])
-    named = [f"{_words(name)} ({now - began:.0f} s)" for name, began in first[:_SHOWN]]
-    more = [f"{len(first) - _SHOWN} more"] if len(first) > _SHOWN else []
+    running = sorted(tally.running.items(), key=lambda item: item[1])
+    named = [f"{_words(name)} ({now - start:.0f} s)" for name, start in running[:_SHOWN]]
+    more = [f"{len(running) - _SHOWN} more"] if len(running) > _SHOWN else []
     return ", ".join(named + more) or "-"
 
 
@@ -235,64 +155,60 @@ def _words(name: str) -> str:
     return name.replace("_", "-").replace(".", " ")
 
 
-def _many(count: int, thing: str) -> str:
+def _plural(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as on a clock."""
+    """Return hours, minutes and seconds as a clock shows them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether lines can be drawn again: a terminal that moves its cursor.
-
-    Parameters
-    ----------
-    stream : text stream
-
-    Returns
-    -------
-    answer : bool
-
-    Examples
-    --------
-    >>> import io
-    >>> is_terminal(io.StringIO())
-    False
-    """
+def _can_redraw(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can move its cursor."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextmanager
-def progress(participants: int, log: logging.Logger) -> Iterator[Lines]:
-    """Tell how participants go on, on the stream of a logger's only handler.
+def show_progress(participants: int, log: logging.Logger) -> Iterator[Progress]:
+    """Show the progress of a run on the stream of a logger's only handler.
 
-    On a terminal three lines live below what is logged; elsewhere, and where ``TERM`` is ``dumb``,
-    there are log lines alone. ``NO_COLOR`` keeps letters from being bold.
+    On a terminal three lines are redrawn below the log lines, and are gone at the end, whatever
+    the reason for it. Elsewhere, and where ``TERM`` is ``dumb``, there are only log lines.
+    ``NO_COLOR`` switches colours off.
 
     Parameters
     ----------
     participants : int
-        How many there are.
+        Number of participants of the run.
     log : logging.Logger
 
     Yields
     ------
-    lines : Lines
-        A callback for nipype's nodes; to be told of each participant and its steps.
+    progress : Progress
+        Callback for nipype's nodes; takes each participant and the names of its steps.
     """
     handler = log.handlers[0]
     tally = Tally(participants)
-    if not isinstance(handler, logging.StreamHandler) or not is_terminal(handler.stream):
-        yield Lines(tally, log.info)
+    if not isinstance(handler, logging.StreamHandler) or not _can_redraw(handler.stream):
+        yield Progress(tally, log.info)
         return
     terminal = handler.stream
-    with Screen(tally, log.info, terminal, not os.environ.get("NO_COLOR")) as screen:
-        handler.setStream(screen)
+    console = Console(file=terminal, force_terminal=True)
+    progress = _DrawnProgress(tally, log.info)
+    with Live(
+        progress,
+        console=console,
+        refresh_per_second=_REDRAWN,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ):
+        console.show_cursor()  # rich hides it, and kill -9 would leave the terminal without one
+        handler.setStream(_AboveDrawing(console))
         try:
-            yield screen
+            yield progress
         finally:
             handler.setStream(terminal)

@@ -1,4 +1,4 @@
-"""A graph run: nipype's places and plugins, as the run asks for them."""
+"""Configure nipype and run a graph with the plugin of the configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +12,22 @@ from nipype.pipeline import plugins
 
 from bidsapp.config import Config
 from bidsapp.errors import UsageError
-from bidsapp.run.engine.multiproc import MENDED
+from bidsapp.run.engine.multiproc import PATCHED_PLUGINS
 from bidsapp.run.engine.signals import check_stopped
 
-Progress = Callable[[Any, str], None]
+NodeCallback = Callable[[Any, str], None]
+"""Takes a node and its new state: start, end or exception."""
 
 
 def configure(workflow: pe.Workflow, log: Path, config: Config) -> None:
-    """Keep nipype's files in their places, and its crash files readable.
+    """Set nipype's folders, quiet its logging and make its crash files text.
 
     Parameters
     ----------
     workflow
         The graph.
     log
-        Folder for what crashes, and for the drawing of the graph.
+        Folder for crash files and the drawing of the graph.
     config
         How to run.
     """
@@ -54,8 +55,8 @@ def configure(workflow: pe.Workflow, log: Path, config: Config) -> None:
         workflow.write_graph(str(log / "graph.dot"), graph2use="colored", simple_form=True)
 
 
-def run(workflow: pe.Workflow, config: Config, progress: Progress) -> None:
-    """Run a graph under the plugin that was asked for.
+def run(workflow: pe.Workflow, config: Config, progress: NodeCallback) -> None:
+    """Run a graph with the plugin of the configuration.
 
     Parameters
     ----------
@@ -64,12 +65,12 @@ def run(workflow: pe.Workflow, config: Config, progress: Progress) -> None:
     config
         How to run.
     progress
-        Is called with each node and what becomes of it.
+        Is called at each change of a node's state.
 
     Raises
     ------
     KeyboardInterrupt
-        If the run is to stop.
+        If the run was stopped by a signal.
     """
     name, arguments = _engine(config)
 
@@ -78,26 +79,26 @@ def run(workflow: pe.Workflow, config: Config, progress: Progress) -> None:
         progress(node, status)
 
     settings = arguments | {"status_callback": told}
-    if name in MENDED:
-        workflow.run(plugin=MENDED[name](plugin_args=settings))
+    if name in PATCHED_PLUGINS:
+        workflow.run(plugin=PATCHED_PLUGINS[name](plugin_args=settings))
     else:
         workflow.run(plugin=name, plugin_args=settings)
 
 
 def _engine(config: Config) -> tuple[str, dict[str, Any]]:
     """Return the name and the arguments of the nipype plugin that runs the graph."""
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     name = "Linear" if config.nprocs == 1 else "MultiProc"
     if config.plugin_file:
-        name, given = read_plugin(config.plugin_file)
+        name, arguments = read_plugin(config.plugin_file)
     if name == "MultiProc":
         resources = {"n_procs": config.nprocs, "memory_gb": config.memory_gb}
-        given = resources | {"raise_insufficient": False} | given
-    return name, given
+        arguments = resources | {"raise_insufficient": False} | arguments
+    return name, arguments
 
 
-def steps(workflow: pe.Workflow) -> list[str]:
-    """Return the names of the nodes that are run: all but those that only hand values on."""
+def step_names(workflow: pe.Workflow) -> list[str]:
+    """Return the names of the nodes that do work: all but those that only pass values on."""
     names: list[str] = workflow.list_node_names()
     return [n for n in names if not isinstance(workflow.get_node(n).interface, IdentityInterface)]
 
@@ -108,7 +109,7 @@ def read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     UsageError
-        If the file names none that nipype has.
+        If nipype has no plugin of that name.
     """
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(settings, dict) or "plugin" not in settings:

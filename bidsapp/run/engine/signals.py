@@ -1,4 +1,4 @@
-"""Signals that end a run: taken for an interrupt, which is not lost where a library swallows it."""
+"""Signals that end a run, as an interrupt that no library can swallow."""
 
 import signal
 import threading
@@ -11,9 +11,9 @@ _CAUGHT: list[int] = []
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise KeyboardInterrupt with the signal's number at SIGTERM and SIGINT; a second one kills.
+    """Raise KeyboardInterrupt with the signal's number on SIGTERM and SIGINT; a second one kills.
 
-    Schedulers send SIGTERM at the end of the time.
+    Schedulers send SIGTERM when the time limit is reached.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,7 +37,7 @@ def _stop(number: int, frame: object) -> None:
 def check_stopped() -> None:
     """Raise the interrupt again if there was one.
 
-    nipype takes an interrupt within a node for the node's failure, and would go on to the next.
+    nipype regards an interrupt within a node as the node's failure, and continues with the next.
 
     Raises
     ------

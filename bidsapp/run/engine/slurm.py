@@ -1,4 +1,4 @@
-"""nipype's Slurm engines, mended: they tell what was refused, killed or cancelled."""
+"""nipype's Slurm plugins, patched: they report jobs that were refused, killed or cancelled."""
 
 import getpass
 import os
@@ -17,37 +17,37 @@ from nipype.pipeline.plugins.tools import report_crash
 from bidsapp.errors import MetperfError, UsageError, WorkerKilled
 
 _POLL = 5.0
-"""Seconds between two looks at Slurm's queue, however many jobs there are."""
+"""Seconds between two queries of Slurm's queue, however many jobs there are."""
 _PATIENCE = 60
-"""Looks in a row that Slurm may leave unanswered."""
+"""Number of consecutive queries that may fail."""
 
 
-def last_words(text: str) -> list[str]:
-    """Return what a crash file ends with when something was killed."""
+def worker_killed(text: str) -> list[str]:
+    """Return the last line of the traceback of a step whose worker or job was killed."""
     return [f"{WorkerKilled.__module__}.{WorkerKilled.__name__}: {text}\n"]
 
 
 class SurvivingSLURMPlugin(SLURMPlugin):
-    """SLURM that tells why a job was refused, and survives one that is killed or cancelled.
+    """SLURM that reports why a job was refused, and survives one that is killed or cancelled.
 
-    The original needs ``LOGNAME``, drops Slurm's own message, takes a question that Slurm did
-    not answer for a job that has ended, and stops with a TypeError when a job leaves no result.
+    The original needs ``LOGNAME``, drops Slurm's own message, regards a job as ended when Slurm
+    does not answer, and stops with a TypeError when a job leaves no result.
     """
 
     def __init__(self, plugin_args: Any = None) -> None:
-        _name_the_user()
+        _set_logname()
         super().__init__(plugin_args=plugin_args)
         self._queue = _Queue("%A")
 
     def _is_pending(self, taskid: int) -> bool:
-        return self._queue.holds(str(taskid))
+        return self._queue.has(str(taskid))
 
     def _submit_batchtask(self, scriptfile: str, node: Any) -> int:
-        given = f"{self._sbatch_args or ''} {node.plugin_args.get('sbatch_args', '')}"
+        options = f"{self._sbatch_args or ''} {node.plugin_args.get('sbatch_args', '')}"
         output = Path(scriptfile).parent / "slurm-%j.out"
         name = f"--job-name={node.fullname}"
-        words = ["sbatch", "--parsable", name, f"--output={output}", *shlex.split(given)]
-        done = _ask([*words, scriptfile])
+        words = ["sbatch", "--parsable", name, f"--output={output}", *shlex.split(options)]
+        done = _run([*words, scriptfile])
         number = done.stdout.strip().split(";")[0]
         if done.returncode or not number.isdigit():
             raise MetperfError(f"{shlex.join(words)}: refused ({done.stderr.strip()})")
@@ -59,7 +59,7 @@ class SurvivingSLURMPlugin(SLURMPlugin):
         folder = Path(self._pending[taskid])
         result = super()._get_result(taskid)
         if result and result["traceback"] and not (folder / "crashstore.pklz").exists():
-            result["traceback"] = last_words(
+            result["traceback"] = worker_killed(
                 f"the Slurm job {taskid} ended without a result: killed, cancelled or out of time"
             )
         return result
@@ -72,14 +72,14 @@ class SurvivingSLURMPlugin(SLURMPlugin):
 
 
 class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
-    """SLURMGraph that waits for its jobs, so that what became of them can be told.
+    """SLURMGraph that waits for its jobs and reports their outcome.
 
-    The original returns as soon as the jobs are queued, and leaves those in the queue for ever
-    that depend on one that failed.
+    The original returns as soon as the jobs are queued, and leaves jobs that depend on a failed one
+    in the queue forever.
     """
 
     def __init__(self, plugin_args: Any = None) -> None:
-        _ask(["squeue", "--version"])
+        _run(["squeue", "--version"])
         settings = {k: v for k, v in (plugin_args or {}).items() if k != "status_callback"}
         self._mark = f"metperf-{os.getpid()}-{time.time_ns()}"
         own = f"--comment={self._mark} --kill-on-invalid-dep=yes"
@@ -87,21 +87,21 @@ class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
         super().__init__(plugin_args=settings)
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
-        """Submit the graph, wait until its jobs have left the queue, tell what was killed."""
+        """Submit the graph, wait until its jobs have left the queue, and report those killed."""
         super().run(graph, config, updatehash)
         queue = _Queue("%k")
         queue.add(self._mark)
-        while queue.holds(self._mark):
+        while queue.has(self._mark):
             time.sleep(_POLL)
-        for node in _lost(graph):
+        for node in _lost_nodes(graph):
             report_crash(
                 node,
-                last_words("its Slurm job ended without a result: killed, refused or out of time"),
+                worker_killed("its Slurm job ended without a result: killed, refused or out of time"),
             )
 
 
-def _lost(graph: Any) -> Iterator[Any]:
-    """Give the nodes that have neither result nor crash file, though all before them ended well."""
+def _lost_nodes(graph: Any) -> Iterator[Any]:
+    """Yield nodes without result or crash file all of whose predecessors have a result."""
     done = {node for node in graph if any(Path(node.output_dir()).glob("result_*.pklz"))}
     for node in graph:
         if node not in done and done.issuperset(graph.predecessors(node)):
@@ -112,54 +112,54 @@ def _lost(graph: Any) -> Iterator[Any]:
 
 
 class _Queue:
-    """What is in Slurm's queue of this user, looked at every few seconds.
+    """The jobs of this user in Slurm's queue, queried every few seconds.
 
     Parameters
     ----------
-    field
-        What is remembered of each job, as squeue calls it: ``%A`` its number, ``%k`` its comment.
+    field : str
+        Property that identifies a job, in squeue's notation: ``%A`` its number, ``%k`` its comment.
     """
 
     def __init__(self, field: str) -> None:
         self._field = field
         self._jobs: set[str] = set()
-        self._looked = time.monotonic()
-        self._unanswered = 0
+        self._queried = time.monotonic()
+        self._failures = 0
 
     def add(self, job: str) -> None:
-        """Take up a job that has just been sent."""
+        """Add a job that has just been submitted."""
         self._jobs.add(job)
 
-    def holds(self, job: str) -> bool:
-        """Tell whether a job is still there, as of the last look."""
-        if time.monotonic() - self._looked >= _POLL:
-            self._look()
+    def has(self, job: str) -> bool:
+        """Return whether a job was in the queue at the last query."""
+        if time.monotonic() - self._queried >= _POLL:
+            self._query()
         return job in self._jobs
 
-    def _look(self) -> None:
-        """Look again; without an answer all is as it was."""
+    def _query(self) -> None:
+        """Query the queue; if squeue fails, the jobs of the last query are kept."""
         user = str(os.getuid())
-        done = _ask(["squeue", "--noheader", f"--format={self._field}", "--user", user])
-        self._looked = time.monotonic()
-        self._unanswered = self._unanswered + 1 if done.returncode else 0
-        if self._unanswered > _PATIENCE:
+        done = _run(["squeue", "--noheader", f"--format={self._field}", "--user", user])
+        self._queried = time.monotonic()
+        self._failures = self._failures + 1 if done.returncode else 0
+        if self._failures > _PATIENCE:
             raise MetperfError(
-                f"squeue does not answer ({done.stderr.strip()}); jobs are still out"
+                f"squeue does not answer ({done.stderr.strip()}); jobs are still in the queue"
             )
         if not done.returncode:
             self._jobs = set(done.stdout.split())
 
 
-def _ask(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's programs."""
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run one of Slurm's programs and return its output."""
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
     except OSError as error:
-        raise UsageError(f"{words[0]} cannot be run ({error.strerror}): is Slurm here?") from error
+        raise UsageError(f"{words[0]} cannot be run ({error.strerror}): is Slurm installed?") from error
 
 
-def _name_the_user() -> None:
-    """Set ``LOGNAME``, which nipype needs to name jobs, where it is not set."""
+def _set_logname() -> None:
+    """Set ``LOGNAME``, from which nipype names jobs, if it is not set."""
     if "LOGNAME" not in os.environ:
         try:
             os.environ["LOGNAME"] = getpass.getuser()

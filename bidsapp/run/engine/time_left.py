@@ -1,34 +1,35 @@
-"""What has been done of what there is, and how long the rest may take."""
+"""Counts of what is done, and an estimate of the time left."""
 
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 
 @dataclass
 class Tally:
-    """What has been done of what there is, and how long the rest may take.
+    """Counts of what is done, and an estimate of the time left.
 
-    The time left is an estimate: a step that has not run yet is taken to last as long as its like
-    did in another session or participant, or else as long as the mean of all steps; a participant
-    to come is taken to be like those that were seen.
+    A step that has not run yet is expected to last as long as the same step did in other sessions
+    and participants, or else as long as the mean of all steps; a participant that has not begun,
+    as long as the mean of those that have.
 
     Attributes
     ----------
     participants : int
-        How many there are in all.
+        Number of participants of the run.
     clock : callable
-        Seconds from any origin.
+        Returns seconds since an arbitrary origin.
 
     Examples
     --------
     >>> time = iter([0.0, 0.0, 10.0, 10.0])
     >>> tally = Tally(1, lambda: next(time))
-    >>> tally.participant("sub-01")
-    >>> tally.steps(["ses_a.dwi.fit", "ses_b.dwi.fit"])
-    >>> tally.start("sub_01.ses_a.dwi.fit")
-    >>> tally.end("sub_01.ses_a.dwi.fit")
+    >>> tally.start_participant("sub-01")
+    >>> tally.set_steps(["ses_a.dwi.fit", "ses_b.dwi.fit"])
+    >>> tally.start_step("sub_01.ses_a.dwi.fit")
+    >>> tally.end_step("sub_01.ses_a.dwi.fit")
     10.0
     >>> tally.seconds_left()
     10.0
@@ -42,58 +43,58 @@ class Tally:
     total: int = 0
     running: dict[str, float] = field(default_factory=dict)
     sessions: list[str] = field(default_factory=list)
-    _took: dict[str, list[float]] = field(default_factory=dict)
+    _durations: dict[str, list[float]] = field(default_factory=dict)
     _work: list[float] = field(default_factory=list)
-    _began: float = 0.0
+    _start: float = 0.0
 
     def __post_init__(self) -> None:
-        self._began = self.clock()
+        self._start = self.clock()
 
     @property
     def ended(self) -> int:
-        """Steps of this participant that have ended."""
+        """Number of steps of this participant that have ended."""
         return self.total - len(self.waiting)
 
     @property
     def sessions_ended(self) -> int:
-        """Sessions of this participant that have no step left."""
+        """Number of sessions of this participant without a step left."""
         return len(self.sessions) - len({session_of(name) for name in self.waiting})
 
-    def participant(self, name: str) -> None:
-        """Go on to the next participant; that of before is finished, whatever is left of it."""
+    def start_participant(self, name: str) -> None:
+        """Begin the next participant; steps that are left of the previous one are dropped."""
         self.number, self.name = self.number + 1, name
         self.total, self.sessions = 0, []
         self.waiting.clear()
         self.running.clear()
 
-    def steps(self, names: Iterable[str]) -> None:
+    def set_steps(self, names: Iterable[str]) -> None:
         """Take the names of all steps of this participant, as ``session.branch.step``."""
         self.waiting = set(names)
         self.total = len(self.waiting)
         self.sessions = sorted({session_of(name) for name in self.waiting})
         self._work.append(0.0)
 
-    def start(self, fullname: str) -> None:
-        """Note that a step, named with its participant, begins."""
-        self.running[_own(fullname)] = self.clock()
+    def start_step(self, fullname: str) -> None:
+        """Record the start of a step, named with its participant."""
+        self.running[_drop_first(fullname)] = self.clock()
 
-    def end(self, fullname: str) -> float:
-        """Note that a step has ended; return how long it took, 0 if it never began."""
-        name = _own(fullname)
+    def end_step(self, fullname: str) -> float:
+        """Record the end of a step; return its duration, s, 0 if it never started."""
+        name = _drop_first(fullname)
         self.waiting.discard(name)
         if name not in self.running:
             return 0.0
         seconds = self.clock() - self.running.pop(name)
-        self._took.setdefault(_kind(name), []).append(seconds)
+        self._durations.setdefault(_drop_first(name), []).append(seconds)
         self._work[-1] += seconds
         return seconds
 
     def seconds_passed(self) -> float:
-        """Seconds since the first participant."""
-        return self.clock() - self._began
+        """Return the seconds since the run began."""
+        return self.clock() - self._start
 
     def seconds_left(self) -> float:
-        """Estimate the seconds that are left; NaN before anything has ended."""
+        """Return the estimated seconds left, NaN until a step has ended."""
         done = sum(self._work)
         if not done:
             return math.nan
@@ -103,9 +104,9 @@ class Tally:
         return left * self.seconds_passed() / done
 
     def _expected(self, name: str) -> float:
-        """Seconds that a step is expected to take."""
-        took = self._took.get(_kind(name)) or [t for some in self._took.values() for t in some]
-        return sum(took) / len(took)
+        """Return the expected duration of a step, s."""
+        durations = self._durations.get(_drop_first(name)) or [*chain(*self._durations.values())]
+        return sum(durations) / len(durations)
 
 
 def session_of(name: str) -> str:
@@ -119,11 +120,6 @@ def session_of(name: str) -> str:
     return name.split(".")[0]
 
 
-def _own(fullname: str) -> str:
-    """Leave the participant out of a step's name."""
-    return fullname.split(".", 1)[-1]
-
-
-def _kind(name: str) -> str:
-    """What a step has in common with its like in other sessions."""
+def _drop_first(name: str) -> str:
+    """Return the name of a step without its first part, the participant or the session."""
     return name.split(".", 1)[-1]

@@ -12,8 +12,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def workers_end() -> Iterator[None]:
-    """See that no worker outlives the run: not its end by a signal, and not its sudden death."""
+def end_workers_with_run() -> Iterator[None]:
+    """Ensure that no worker outlives the run, whether a signal ends it or it is killed."""
     _die_with_parent()
     try:
         yield
@@ -25,7 +25,7 @@ def workers_end() -> Iterator[None]:
 
 @cache
 def _die_with_parent() -> None:
-    """Have Linux kill each new process when the one that made it is gone; elsewhere they stay."""
+    """Have Linux kill each new process when its parent ends; other systems cannot."""
     control = getattr(ctypes.CDLL(None), "prctl", None)
     if control:
         os.register_at_fork(after_in_child=lambda: control(_PR_SET_PDEATHSIG, int(signal.SIGKILL)))
