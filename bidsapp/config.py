@@ -135,7 +135,7 @@ class Config:
     write_graph: bool = False
     resource_monitor: bool = False
 
-    def decisive(self) -> dict[str, Any]:
+    def result_options(self) -> dict[str, Any]:
         """Return what changes a result: not where it lies, what is chosen, and how it is run."""
         names = {f.name for f in dataclasses.fields(self)} - _HOW
         return {name: getattr(self, name) for name in sorted(names)}

@@ -20,6 +20,7 @@ MAX_FUNCTION_LINES = 60
 # Package -> packages that it may import. `errors` is for anyone; a package's face (its __init__.py)
 # may hand on what its inner packages define.
 ARROWS: dict[str, set[str]] = {
+    "__main__": {"cli"},
     "errors": set(),
     "issues": set(),
     "data": set(),

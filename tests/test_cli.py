@@ -5,7 +5,7 @@ import pytest
 from datasets import write_description, write_dwi, write_image
 
 from bidsapp.cli.main import main
-from bidsapp.run.engine.multiproc import MENDED
+from bidsapp.run.engine.multiproc import PATCHED_PLUGINS
 
 BVALUES = [0, 200, 400, 1000]
 
@@ -217,12 +217,12 @@ def test_the_engine_of_a_file_has_the_resources_of_the_command_line(bids, monkey
     file.write_text("plugin: MultiProc\nplugin_args: {n_procs: 3}\n")
     given = {}
 
-    class Spy(MENDED["MultiProc"]):
+    class Spy(PATCHED_PLUGINS["MultiProc"]):
         def __init__(self, plugin_args):
             given.update(plugin_args)
             super().__init__(plugin_args=plugin_args)
 
-    monkeypatch.setitem(MENDED, "MultiProc", Spy)
+    monkeypatch.setitem(PATCHED_PLUGINS, "MultiProc", Spy)
     options = ["--no-motion-correction", "--nprocs", "1", "--mem", "2G", "--use-plugin", str(file)]
     assert run(bids, "participant", *options) == 0
     assert (given["n_procs"], given["memory_gb"]) == (3, 2.0)

@@ -3,9 +3,13 @@
 ``python tests/faults.py`` brings twenty faults; here is one of each kind.
 """
 
+import errno
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -21,9 +25,11 @@ from faults import (
     start,
     survive,
 )
+from filelock import FileLock, Timeout
 from hostile import roi, write_study
 
-from bidsapp.run.engine.locks import alone
+from bidsapp.errors import NotWritable
+from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.study.read import read_output
 
 pytestmark = pytest.mark.slow
@@ -187,7 +193,8 @@ def test_two_runs_at_once_end_like_one(calm, tmp_path):
     both = [start(root, out), start(root, out)]
     assert [run.wait(timeout=300) for run in both] == [0, 0]
     assert (
-        "another run is at work here; waiting until it ends" in out.with_suffix(".log").read_text()
+        "another run is using this folder; waiting for it to end"
+        in out.with_suffix(".log").read_text()
     )
     assert results(out) == wanted
 
@@ -209,14 +216,67 @@ def test_a_lock_is_waited_for(tmp_path):
     waiting = threading.Event()
 
     def second():
-        with alone(lock, lambda text: (said.append(text), waiting.set())):
+        with exclusive_lock(lock, lambda text: (said.append(text), waiting.set())):
             order.append("second")
 
-    with alone(lock, said.append):
+    with exclusive_lock(lock, said.append):
         other = threading.Thread(target=second)
         other.start()
         assert waiting.wait(10)
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
-    assert said == [f"{lock.parent}: another run is at work here; waiting until it ends"]
+    assert said == [f"{lock.parent}: another run is using this folder; waiting for it to end"]
+
+
+HOLDER = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+from bidsapp.run.engine.locks import exclusive_lock
+
+with exclusive_lock(Path(sys.argv[1]), print):
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    worker.start()
+    print(worker.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_living_worker_does_not_hold_the_lock_of_a_killed_run(tmp_path):
+    """After kill -9 of the process that holds a lock it is free, though its worker lives on."""
+    lock, said = tmp_path / "lock", []
+    command = [sys.executable, "-c", HOLDER, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        worker = int(run.stdout.readline())
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(blocking=False)
+        run.kill()
+        run.wait()
+        os.kill(worker, 0)  # it lives
+        with exclusive_lock(lock, said.append):
+            assert said == []
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
+    """Where nothing can be locked the run goes on, with a line that says so."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    said = []
+    with exclusive_lock(tmp_path / "lock", said.append):
+        pass
+    assert said == [
+        f"{tmp_path}: cannot be locked (No locks available); do not run the same participant twice "
+        "at the same time"
+    ]
+
+
+def test_a_lock_that_cannot_be_created_ends_the_run(tmp_path):
+    """A folder that cannot be written is an error, not a run without a lock."""
+    (tmp_path / "file").touch()
+    lock = exclusive_lock(tmp_path / "file" / "lock", print)
+    with pytest.raises(NotWritable, match="cannot be written"), lock:
+        pass

@@ -1,4 +1,4 @@
-"""What is told during a run: living lines on a terminal that leave no trace, else log lines."""
+"""Progress of a run: redrawn lines on a terminal that leave no trace, log lines elsewhere."""
 
 import fcntl
 import io
@@ -19,13 +19,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from datasets import write_description, write_dwi
+from rich.console import Console
 
-from bidsapp.run.engine import Lines, progress
-from bidsapp.run.engine.progress import drawn
+from bidsapp.run.engine import Progress, show_progress
+from bidsapp.run.engine.progress import drawing
 from bidsapp.run.engine.time_left import Tally
 
 STEPS = ["ses_a.dwi.fit", "ses_a.dwi.load", "ses_b.dwi.fit", "ses_b.dwi.load"]
-ESCAPE = re.compile(r"\x1b\[(\d*)([A-Za-z])|(.)", re.DOTALL)
+ESCAPE = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|(.)", re.DOTALL)
 
 
 class Clock:
@@ -52,6 +53,8 @@ def screen_of(output: str, width: int) -> tuple[list[str], tuple[int, int]]:
             y = max(0, y - int(count or 1))
         elif command == "J":
             rows = [*rows[:y], rows[y][:x]]
+        elif command == "K":
+            rows[y] = ""
         elif letter == "\r":
             x = 0
         elif letter == "\n":
@@ -98,12 +101,15 @@ class Terminal:
         os.close(self.master)
 
     def shows(self) -> list[str]:
-        """What is on it, after all that was written has come."""
+        """What is on it, without empty rows at the end, after all that was written has come."""
         before = None
         while before != self.output:
             before = self.output
             time.sleep(0.05)
-        return screen_of(self.output, self.width)[0]
+        rows = [row.rstrip() for row in screen_of(self.output, self.width)[0]]
+        while rows and not rows[-1]:
+            rows.pop()
+        return rows
 
 
 @pytest.fixture
@@ -125,17 +131,17 @@ def log_to(stream) -> logging.Logger:
 
 def test_slow_and_failed_steps_have_log_lines():
     """Without a terminal a step of 2 s or more, and one that failed, has a line; others none."""
-    clock, told = Clock(), []
-    lines = Lines(Tally(3, clock), told.append)
-    lines.participant("sub-01")
-    lines.steps(STEPS)
+    clock, reported = Clock(), []
+    lines = Progress(Tally(3, clock), reported.append)
+    lines.start_participant("sub-01")
+    lines.set_steps(STEPS)
     for step, seconds, status in zip(
         STEPS, (5, 1, 2, 1), ("end",) * 3 + ("exception",), strict=True
     ):
         lines(node(step), "start")
         clock.now += seconds
         lines(node(step), status)
-    assert told == [
+    assert reported == [
         "sub-01 (1 of 3)",
         "[1/4] sub-01 ses-a dwi fit (5 s)",
         "[3/4] sub-01 ses-b dwi fit (2 s)",
@@ -147,22 +153,22 @@ def test_the_time_left_follows_the_like_of_each_step():
     """A step to come lasts as its like did, a participant to come as those that were seen."""
     clock = Clock()
     tally = Tally(2, clock)
-    tally.participant("sub-01")
-    tally.steps(STEPS)
+    tally.start_participant("sub-01")
+    tally.set_steps(STEPS)
     assert math.isnan(tally.seconds_left())
     for step, seconds in zip(STEPS[:2], (60, 2), strict=True):
-        tally.start(f"sub_01.{step}")
+        tally.start_step(f"sub_01.{step}")
         clock.now += seconds
-        tally.end(f"sub_01.{step}")
+        tally.end_step(f"sub_01.{step}")
     assert tally.seconds_left() == pytest.approx(62 + 124)
     for step in STEPS[2:]:
-        tally.start(f"sub_01.{step}")
+        tally.start_step(f"sub_01.{step}")
     clock.now += 62
     for step in STEPS[2:]:
-        tally.end(f"sub_01.{step}")
+        tally.end_step(f"sub_01.{step}")
     assert tally.seconds_left() == pytest.approx(124), "two at once: 186 s of work in 124 s"
-    tally.participant("sub-02")
-    tally.steps([])
+    tally.start_participant("sub-02")
+    tally.set_steps([])
     assert tally.seconds_left() == 0
 
 
@@ -170,46 +176,48 @@ def test_sessions_steps_time_and_what_runs_are_shown():
     """Three lines hold the participant, its sessions and steps, the times, and what runs."""
     clock = Clock()
     tally = Tally(3, clock)
-    tally.participant("sub-01")
-    tally.steps(STEPS)
+    tally.start_participant("sub-01")
+    tally.set_steps(STEPS)
     for step in STEPS[:2]:
-        tally.start(f"sub_01.{step}")
+        tally.start_step(f"sub_01.{step}")
         clock.now += 30
-        tally.end(f"sub_01.{step}")
-    tally.start("sub_01.ses_b.dwi.fit")
+        tally.end_step(f"sub_01.{step}")
+    tally.start_step("sub_01.ses_b.dwi.fit")
     clock.now += 5
-    assert drawn(tally) == [
-        "sub-01 (1 of 3) · 1 of 2 sessions · 2 of 4 steps",
-        "[████████████░░░░░░░░░░░░] 1:05 passed · about 5:25 left",
-        "now: ses-b dwi fit (5 s)",
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(drawing(tally))
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+        "sub-01 (1 of 3), 1 of 2 sessions, 2 of 4 steps",
+        "━━━━━━━━━━━━             1:05 elapsed, about 5:25 left",
+        "running: ses-b dwi fit (5 s)",
     ]
 
 
 def test_log_lines_stay_above_the_living_ones(terminal):
     """What is logged stays in its order; the three lines are below, and one of each."""
     log = log_to(terminal.stream)
-    with progress(2, log) as told:
-        told.participant("sub-01")
-        told.steps(STEPS)
-        told(node(STEPS[0]), "start")
+    with show_progress(2, log) as lines:
+        lines.start_participant("sub-01")
+        lines.set_steps(STEPS)
+        lines(node(STEPS[0]), "start")
         log.warning("first")
-        told(node(STEPS[0]), "exception")
+        lines(node(STEPS[0]), "exception")
         log.warning("second")
         shown = terminal.shows()
     assert shown[:3] == ["first", "[1/4] sub-01 ses-a dwi fit: failed", "second"]
-    assert [line.split(" ")[0].split("█")[0] for line in shown[3:]] == ["sub-01", "[", "now:"]
+    assert [line.split(" ")[0].split("━")[0] for line in shown[3:]] == ["sub-01", "", "running:"]
     assert "1 of 4 steps" in shown[3]
 
 
 @pytest.mark.parametrize("ending", [None, KeyboardInterrupt, ValueError])
 def test_a_clean_terminal_is_left(terminal, ending):
-    """At the end, on Ctrl-C and on an error: only what was logged, and an empty line to go on."""
+    """At the end, on Ctrl-C and on an error: only what was logged, and the cursor is visible."""
     log = log_to(terminal.stream)
 
     def run() -> None:
-        with progress(1, log) as told:
-            told.participant("sub-01")
-            told.steps(STEPS)
+        with show_progress(1, log) as lines:
+            lines.start_participant("sub-01")
+            lines.set_steps(STEPS)
             log.warning("logged")
             if ending:
                 raise ending
@@ -220,47 +228,48 @@ def test_a_clean_terminal_is_left(terminal, ending):
     else:
         run()
     log.warning("after")
-    assert terminal.shows() == ["logged", "after", ""]
-    assert threading.active_count() == 2, "only the test's own reader is left"
+    assert terminal.shows() == ["logged", "after"]
+    assert "\x1b[?25l" not in terminal.output.rpartition("\x1b[?25h")[2], "the cursor is visible"
 
 
 def test_the_lines_live_by_themselves(terminal):
     """While a step runs for long its seconds go on, with nobody calling."""
     log = log_to(terminal.stream)
-    with progress(1, log) as told:
-        told.participant("sub-01")
-        told.steps(STEPS)
-        told(node(STEPS[0]), "start")
+    with show_progress(1, log) as lines:
+        lines.start_participant("sub-01")
+        lines.set_steps(STEPS)
+        lines(node(STEPS[0]), "start")
         time.sleep(1.6)
-        assert re.search(r"now: ses-a dwi fit \([12] s\)", terminal.shows()[-1])
+        assert re.search(r"running: ses-a dwi fit \([12] s\)", terminal.shows()[-1])
 
 
 def test_a_narrower_window_is_followed(terminal):
-    """Lines are cut to the window; those that wrapped when it got narrower are taken away whole."""
+    """Lines are cut to the width of the window, also when it changes."""
     log = log_to(terminal.stream)
-    with progress(1, log) as told:
-        told.participant("sub-01")
-        told.steps([f"ses_a.dwi.a_step_of_a_long_name_{i}" for i in range(9)])
-        terminal.shows()
-        before = len(terminal.output)
+    with show_progress(1, log) as lines:
+        lines.start_participant("sub-01")
+        lines.set_steps([f"ses_a.dwi.a_step_of_a_long_name_{i}" for i in range(9)])
         terminal.resize(30)
-        told(node("ses_a.dwi.a_step_of_a_long_name_1"), "start")
+        lines(node("ses_a.dwi.a_step_of_a_long_name_1"), "start")
+        time.sleep(1.2)
         shown = terminal.shows()
-        erased = terminal.output[before:]
-    assert erased.startswith("\r\x1b[4A\x1b[J"), "two of the three lines were two rows each"
-    assert all(len(line) < 30 for line in shown[-3:])
+    assert shown[-1].startswith("running: ses-a dwi a-step")
+    assert all(len(line) <= 30 for line in shown[-3:])
 
 
 def test_no_color_and_an_old_encoding(terminal, monkeypatch):
-    """With NO_COLOR no letter is bold; where there is only ASCII, ASCII is drawn."""
+    """With NO_COLOR nothing is coloured; where there is only ASCII, ASCII is drawn."""
     monkeypatch.setenv("NO_COLOR", "1")
     old = Terminal(encoding="ascii")
     for window in (terminal, old):
-        with progress(1, log_to(window.stream)) as told:
-            told.participant("sub-01")
-            told.steps(STEPS)
-            assert "0 of 4 steps" in window.shows()[0]
-        assert not re.search(r"\x1b\[\d*m", window.output)
+        with show_progress(1, log_to(window.stream)) as lines:
+            lines.start_participant("sub-01")
+            lines.set_steps(STEPS)
+            lines(node(STEPS[0]), "start")
+            lines(node(STEPS[0]), "end")
+            time.sleep(1.2)
+            assert "1 of 4 steps" in window.shows()[0]
+        assert not re.search(r"\x1b\[[\d;]*3\d[\d;]*m", window.output)
     assert old.output.isascii()
     assert not terminal.output.isascii()
     old.close()
@@ -272,11 +281,11 @@ def test_without_a_moving_cursor_there_are_log_lines(terminal, monkeypatch, kind
     monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
     stream = terminal.stream if kind == "dumb" else io.StringIO()
     log = log_to(stream)
-    with progress(1, log) as told:
-        told.participant("sub-01")
-        told.steps(STEPS)
-        told(node(STEPS[0]), "start")
-        told(node(STEPS[0]), "exception")
+    with show_progress(1, log) as lines:
+        lines.start_participant("sub-01")
+        lines.set_steps(STEPS)
+        lines(node(STEPS[0]), "start")
+        lines(node(STEPS[0]), "exception")
     written = "\n".join(terminal.shows()) if kind == "dumb" else stream.getvalue()
     assert written.splitlines() == ["sub-01 (1 of 1)", "[1/4] sub-01 ses-a dwi fit: failed"]
 
@@ -296,7 +305,7 @@ def start(root, terminal, processes: int = 1, sessions: str = "a") -> subprocess
     """Run the participant level with this terminal, in a group of its own."""
     words = [str(data_set(root / "bids", sessions)), str(root / "out"), "participant"]
     words += ["--no-motion-correction", "--skip-bids-validation", "--nprocs", str(processes)]
-    command = [sys.executable, "-m", "bidsapp.cli.main", *words]
+    command = [sys.executable, "-m", "bidsapp", *words]
     return subprocess.Popen(command, stderr=terminal.slave, start_new_session=True)
 
 
@@ -305,7 +314,7 @@ def test_a_run_lives_on_a_terminal(tmp_path, terminal):
     terminal.resize(200)
     assert start(tmp_path, terminal).wait(120) == 0
     shown = terminal.shows()
-    assert len(shown) == 4
+    assert len(shown) == 3
     assert shown[0].endswith("1 of 1 participants without failure")
     assert shown[1].endswith("no failures and no warnings")
     assert shown[2].endswith(f"page: {tmp_path / 'out' / 'sub-01.html'}")
@@ -325,5 +334,5 @@ def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(60) == 130
     shown = terminal.shows()
-    assert len(shown) == 2
+    assert len(shown) == 1
     assert "stopped by SIGINT: what is finished is kept" in shown[0]

@@ -257,9 +257,9 @@ def test_the_baseline_session_takes_the_place_of_the_first(root, default):
 
 def test_every_field_that_decides_a_result_has_a_row(root):
     """A new option of `Config` needs a row, or a reason in `ELSEWHERE` why it changes no node."""
-    decisive = set(Config(**folders(root)).decisive())
-    assert {row["field"] for row in ROWS} | {"baseline_session"} == decisive
-    assert {field.name for field in dataclasses.fields(Config)} == decisive | set(ELSEWHERE)
+    names = set(Config(**folders(root)).result_options())
+    assert {row["field"] for row in ROWS} | {"baseline_session"} == names
+    assert {field.name for field in dataclasses.fields(Config)} == names | set(ELSEWHERE)
 
 
 ELSEWHERE: dict[str, tuple[Any, str]] = {

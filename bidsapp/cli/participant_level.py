@@ -56,13 +56,13 @@ def run_participant_level(config: Config, options: Namespace) -> int:
 
 def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:
     """Run the participants one after the other, and log what each run reports."""
-    from bidsapp.run.engine import progress
+    from bidsapp.run.engine import show_progress
     from bidsapp.run.participant import run_participant
 
     outcomes = []
-    with progress(len(participants), _LOG) as lines:
+    with show_progress(len(participants), _LOG) as lines:
         for participant in participants:
-            lines.participant(participant.id)
+            lines.start_participant(participant.id)
             outcomes.append(run_participant(participant, config, lines))
             for issue in outcomes[-1].issues:
                 if issue.level == "failed":

@@ -44,7 +44,7 @@ def provenance_key(participant: Participant, config: Config) -> dict[str, Any]:
     understood = json.dumps(_plain(participant, roots), sort_keys=True)
     return {
         "software": {"metperf": version(), "source": _source()},
-        "options": config.decisive(),
+        "options": config.result_options(),
         "inputs": {_name(path, roots): digest(path) for path in found},
         "understood": hashlib.sha256(understood.encode()).hexdigest(),
     }

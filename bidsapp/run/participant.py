@@ -25,11 +25,11 @@ from bidsapp.run.completion import (
     record_completion,
 )
 from bidsapp.run.crashes import read_crashes
-from bidsapp.run.engine import Lines
-from bidsapp.run.engine.locks import alone
-from bidsapp.run.engine.run_graph import configure, read_plugin, run, steps
+from bidsapp.run.engine import Progress
+from bidsapp.run.engine.locks import exclusive_lock
+from bidsapp.run.engine.run_graph import configure, read_plugin, run, step_names
 from bidsapp.run.engine.signals import check_stopped
-from bidsapp.run.engine.workers import workers_end
+from bidsapp.run.engine.workers import end_workers_with_run
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.status import stored_issues, write_status
@@ -50,7 +50,7 @@ class Outcome:
         return any(issue.level == "failed" for issue in self.issues)
 
 
-def run_participant(participant: Participant, config: Config, progress: Lines) -> Outcome:
+def run_participant(participant: Participant, config: Config, progress: Progress) -> Outcome:
     """Run one participant as far as its data allow.
 
     Parameters
@@ -69,13 +69,13 @@ def run_participant(participant: Participant, config: Config, progress: Lines) -
     """
     work = config.work_dir / version() / f"{participant.id}.lock"
     with (
-        alone(config.output_dir / participant.id / "log" / "lock", progress.report),
-        alone(work, progress.report),
+        exclusive_lock(config.output_dir / participant.id / "log" / "lock", progress.report),
+        exclusive_lock(work, progress.report),
     ):
         return _run_locked(participant, config, progress)
 
 
-def _run_locked(participant: Participant, config: Config, progress: Lines) -> Outcome:
+def _run_locked(participant: Participant, config: Config, progress: Progress) -> Outcome:
     """Run a participant that no other run is working on."""
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
@@ -133,14 +133,14 @@ def _begin(plan: Plan, config: Config) -> None:
         path.unlink(missing_ok=True)
 
 
-def _run_graph(plan: Plan, config: Config, log: Path, progress: Lines) -> Issue | None:
+def _run_graph(plan: Plan, config: Config, log: Path, progress: Progress) -> Issue | None:
     """Build and run the graph; return what stopped it, if not a node that left a crash file."""
     try:
         workflow = init_participant_wf(plan, config)
         configure(workflow, log, config)
         if workflow.list_node_names():
-            progress.steps(steps(workflow))
-            with workers_end():
+            progress.set_steps(step_names(workflow))
+            with end_workers_with_run():
                 run(workflow, config, progress)
     except Exception as error:
         check_stopped()

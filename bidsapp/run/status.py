@@ -53,7 +53,7 @@ def write_status(
     path = log.parent / "status.json"
     raw = config.bids_dir / plan.participant.id
     kept = {name: one for name, one in _sessions(path).items() if (raw / name).is_dir()}
-    settings = {"version": version(), "options": config.decisive()}
+    settings = {"version": version(), "options": config.result_options()}
     now = {}
     for one in plan.sessions:
         own = [issue for issue in issues if issue.session == one.session.id]

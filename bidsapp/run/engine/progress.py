@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -87,6 +87,15 @@ class _DrawnProgress(Progress):
 
     def _announce(self, line: str) -> None:
         """Report nothing: the drawing shows it."""
+
+
+class _TerminalConsole(Console):
+    """Console of the size of its own stream; rich's has that of the standard streams."""
+
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
+        columns, rows = os.get_terminal_size(self.file.fileno())
+        return ConsoleDimensions(columns or 80, rows or 24)
 
 
 class _AboveDrawing:
@@ -196,7 +205,7 @@ def show_progress(participants: int, log: logging.Logger) -> Iterator[Progress]:
         yield Progress(tally, log.info)
         return
     terminal = handler.stream
-    console = Console(file=terminal, force_terminal=True)
+    console = _TerminalConsole(file=terminal, force_terminal=True)
     progress = _DrawnProgress(tally, log.info)
     with Live(
         progress,

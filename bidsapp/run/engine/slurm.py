@@ -96,7 +96,9 @@ class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
         for node in _lost_nodes(graph):
             report_crash(
                 node,
-                worker_killed("its Slurm job ended without a result: killed, refused or out of time"),
+                worker_killed(
+                    "its Slurm job ended without a result: killed, refused or out of time"
+                ),
             )
 
 
@@ -155,7 +157,9 @@ def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
     except OSError as error:
-        raise UsageError(f"{words[0]} cannot be run ({error.strerror}): is Slurm installed?") from error
+        raise UsageError(
+            f"{words[0]} cannot be run ({error.strerror}): is Slurm installed?"
+        ) from error
 
 
 def _set_logname() -> None:
