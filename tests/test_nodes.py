@@ -430,7 +430,7 @@ def test_concentration_is_inverse_to_the_relaxivity(files, tmp_path):
 
 @pytest.mark.parametrize("haematocrit", [0.3, 0.42, 0.55])
 def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_path):
-    """In every source of the arterial input that is measured in blood."""
+    """In every source of the arterial input that is measured in blood; its time is in seconds."""
     for i, changed in enumerate(
         ({}, {"source": "table", "table": "@aif_blood"}, {"source": "parker2006"})
     ):
@@ -442,3 +442,4 @@ def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_
         blood, plasma = (read_column(path, name) for name in ("blood", "plasma"))
         assert blood.max() > 1
         np.testing.assert_allclose(plasma * (1 - haematocrit), blood, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES, atol=1e-6)

@@ -53,7 +53,7 @@ def session(root: Path, label: str) -> Session:
 
     dated = json.dumps({"AcquisitionTime": "12:34:56"})
     path("dwi.json").write_text(dated, encoding="utf-8")
-    lesions = (Lesion(1, "left"), Lesion(2, "right", excluded=True))
+    lesions = (Lesion(1, "left"), Lesion(2, "right", excluded=label == "a"))
     flips = tuple(path(f"flip-{n}_VFA.nii.gz") for n in (1, 2))
     return Session(
         "01",
@@ -253,6 +253,14 @@ def test_the_baseline_session_takes_the_place_of_the_first(root, default):
     found = built(root, baseline_session="b")
     assert found != default
     assert found == {exchange(k): exchange(v) for k, v in default.items()}
+
+
+def test_a_lesion_that_one_table_excludes_is_excluded_in_every_session(default):
+    """The tables of session a exclude lesion 2, those of b do not."""
+    nodes_with_lesions = ("rois.volumes", "dwi.lesions", "dwi.curves", "dce.lesions", "dce.curves")
+    for name in nodes_with_lesions:
+        for label in ("a", "b"):
+            assert default[f"ses_{label}.{name}.lesions"] == "[(1, False), (2, True)]"
 
 
 def test_every_field_that_decides_a_result_has_a_row(root):
