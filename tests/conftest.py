@@ -27,6 +27,25 @@ settings = HOME / ".nipype" / "nipype.cfg"  # crash files go where a node ran ot
 settings.parent.mkdir()
 settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 
+HEAVY = ["end_to_end", "faults", "phantom", "registration", "group", "pages", "hostile_study"]
+HEAVY += ["progress"]
+"""Test files that take longest, in the order in which they start; all their tests are slow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `HEAVY` files, and run them first: the last file to end is a short one."""
+    order = {f"test_{name}": place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    for item in items:
+        if item.path.stem in order:
+            item.add_marker("slow")
+
+
+@pytest.fixture
+def no_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty PDF files: drawing them takes more than half the time of the group level."""
+    monkeypatch.setattr("bidsapp.run.group.pdf_bytes", lambda figure: b"")
+
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from benchmarks.settings import Settings
 from bidsapp.models import fit
 from bidsapp.models.kinetics.convolution import convolve_exponential
 
+pytestmark = pytest.mark.benchmark
+
 TINY = Settings(scale=0.0001)
 
 

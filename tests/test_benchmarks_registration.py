@@ -20,6 +20,8 @@ from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 from bidsapp.phantom.acquisition import Grid, epi_displacement, sample_distorted
 
+pytestmark = pytest.mark.benchmark
+
 TINY = Settings(scale=0.0001, rough=True)
 
 

@@ -32,8 +32,6 @@ from bidsapp.errors import NotWritable
 from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.study.read import read_output
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):

@@ -79,13 +79,16 @@ def write_table(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Every page of ``NAMES`` on disk."""
+    """Every page of ``NAMES`` on disk; the PDF files of the group's figures are empty."""
     root = tmp_path_factory.mktemp("pages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bidsapp.run.group.pdf_bytes", lambda figure: b"")
+        group = write_group(root / "group")
     return {
         "participant": build_participant_page(write_derivatives(root), "01"),
         "troubled": write_troubled(root / "troubled"),
         "empty": build_participant_page(root / "empty", "01"),
-        "group": write_group(root / "group"),
+        "group": group,
         "table": write_table(root / "table"),
         "viewer": root / "sub-01/figures/sub-01_ses-1week_viewer.html",
     }
