@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.lesions import COLUMNS
+from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures import curves as figures
 from bidsapp.reports.figures import images
 from bidsapp.reports.figures.artery import ArterialInput, arterial_input
-from bidsapp.reports.figures.curves import DISPLAY, Curve, Motion, Series
+from bidsapp.reports.figures.curves import Curve, Motion, Series
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.group.page import SECTIONS as GROUP_SECTIONS
 from bidsapp.reports.page import render as page

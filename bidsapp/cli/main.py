@@ -30,7 +30,7 @@ from bidsapp.issues import Issue
 from bidsapp.run.engine.signals import stoppable
 
 if TYPE_CHECKING:
-    from bidsapp.study.tables import GroupResult
+    from bidsapp.study.tables import GroupResult, ParameterPair
 
 LEVELS = ("participant", "group")
 _LOG = logging.getLogger("metperf")
@@ -177,8 +177,17 @@ def _group_level(config: Config, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
+        pair=_regressed(options),
     )
     return _report_group(result, config.output_dir)
+
+
+def _regressed(options: Namespace) -> "ParameterPair":
+    """Return the pair of ``--regress Y X``."""
+    from bidsapp.study.tables import ParameterPair
+
+    y, x = options.regress
+    return ParameterPair(x, y)
 
 
 def _participants_table(config: Config, options: Namespace) -> Path | None:
@@ -201,6 +210,7 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
+        pair=_regressed(options),
     )
     return _report_group(result, options.output_dir)
 

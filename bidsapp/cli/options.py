@@ -279,6 +279,8 @@ def _add_behaviour(made: ArgumentParser) -> None:
 
 
 def _add_statistics(made: ArgumentParser) -> None:
+    from bidsapp.models.parameters import FOLLOWED
+
     group = made.add_argument_group("statistics of the group")
     group.add_argument(
         "--timepoints",
@@ -307,6 +309,15 @@ def _add_statistics(made: ArgumentParser) -> None:
         nargs=2,
         metavar="LABEL",
         help="two sessions between which nothing happened: they tell the noise of a lesion's value",
+    )
+    group.add_argument(
+        "--regress",
+        nargs=2,
+        default=["f", "vp"],
+        choices=FOLLOWED,
+        metavar=("Y", "X"),
+        help="two parameters that the group level compares with each other: regression of Y on X, "
+        "limits of agreement, early change by response (default: f vp)",
     )
     group.add_argument(
         "--random-seed",

@@ -46,8 +46,9 @@ from bidsapp.models.dipy_interface import (
     count_directions,
 )
 from bidsapp.models.fitting import fit, fit_masked
+from bidsapp.models.parameters import Parameter
 from bidsapp.models.result import Fit
-from bidsapp.models.solver.base import Model, Parameter, Status
+from bidsapp.models.solver.base import Model, Status
 from bidsapp.models.table import MODELS
 
 __all__ = [

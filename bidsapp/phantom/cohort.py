@@ -13,9 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bidsapp.errors import BadInput, UsageError
+from bidsapp.models.parameters import DISPLAY
 from bidsapp.study.read import STUDY_UNITS, load_study_table
+from bidsapp.study.tables import lesion_columns
 
-FACTORS = {"vp": 1e-2, "Ktrans": 1.0, "ve": 1e-2, "ADC": 1e-3, "f": 1.0}
+FACTORS = {name: 1 / DISPLAY[name].scale for name in ("vp", "Ktrans", "ve", "ADC", "f")}
 """From the units of the study table to ours."""
 RANGES = {"vp": (0, 100), "Ktrans": (0, 5), "ve": (0, 100), "ADC": (0.05, 5), "f": (0, 0.95)}
 MAX_LESIONS = 50
@@ -98,9 +100,10 @@ def read_cohort(path: Path, participants: int | None = None) -> list[Participant
         If it has fewer participants than asked for.
     """
     cohort = load_study_table(path)
-    if dict(cohort.units) != dict(STUDY_UNITS):
-        raise BadInput(f"{path}: must be in the units {dict(STUDY_UNITS)}, not {cohort.units}")
-    table = cohort.lesions
+    units = {name: STUDY_UNITS[name] for name in cohort.units}
+    if cohort.units != units:
+        raise BadInput(f"{path}: must be in the units {units}, not {cohort.units}")
+    table = cohort.lesions.reindex(columns=lesion_columns(FACTORS))
     for row in table.to_dict("records"):
         _check_row(row, f"{path}: {row['participant_id']} {row['session_id']}")
     labels = list(dict.fromkeys(table["participant_id"]))

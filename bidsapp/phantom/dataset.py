@@ -11,12 +11,12 @@ from typing import Any, Literal
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NotWritable, UsageError, WorkerKilled
 from bidsapp.phantom import sidecars
-from bidsapp.phantom.cohort import Participant, draw_cohort, read_cohort, study_rows
+from bidsapp.phantom.cohort import FACTORS, Participant, draw_cohort, read_cohort, study_rows
 from bidsapp.phantom.files import MASKS, TRUTH
 from bidsapp.phantom.participant import Settings, write_participant
 from bidsapp.phantom.series import PROTOCOLS
 from bidsapp.study.read import STUDY_UNITS
-from bidsapp.study.tables import COLUMNS
+from bidsapp.study.tables import lesion_columns
 
 DRAWN = 3
 """Participants of a cohort that is drawn, unless asked otherwise."""
@@ -167,7 +167,7 @@ def _write_tables(
     for person in people:
         _write_sessions(out, person)
     truth = [row for person in people for row in study_rows(person)]
-    write_bytes(out / TRUTH / "lesions.tsv", to_tsv(COLUMNS, truth))
+    write_bytes(out / TRUTH / "lesions.tsv", to_tsv(lesion_columns(FACTORS), truth))
     write_bytes(out / TRUTH / "lesions.json", to_json(_about_lesions(problems, settings, cohort)))
 
 
@@ -201,8 +201,8 @@ def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None)
         "excluded": "1 for a lesion with gross haemorrhage",
     }
     about: dict[str, Any] = {name: {"Description": text} for name, text in columns.items()}
-    for name, unit in STUDY_UNITS.items():
-        about[name]["Units"] = unit
+    for name in (*FACTORS, "volume_ml"):
+        about[name]["Units"] = STUDY_UNITS[name]
     about["Phantom"] = {
         "Resolution": settings.resolution,
         "Seed": settings.seed,

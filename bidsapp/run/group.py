@@ -1,6 +1,6 @@
 """The group level: tables of lesions in, the study's tables, figures and page out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +21,16 @@ from bidsapp.study.read import (
     read_traits,
 )
 from bidsapp.study.tables import (
-    COLUMNS,
-    ERRORS,
-    PARAMETERS,
+    PAIR,
     SEED,
     WARNINGS,
     Cohort,
     GroupResult,
+    ParameterPair,
     Statistics,
     analyse,
+    error_columns,
+    lesion_columns,
     session_labels,
     window,
 )
@@ -54,6 +55,7 @@ def run_group(
     traits: Path | None = None,
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
+    pair: ParameterPair = PAIR,
 ) -> GroupResult:
     """Make the group tables, figures and page from the tables of the participant level.
 
@@ -73,6 +75,8 @@ def run_group(
         Labels of two sessions between which nothing happened.
     seed : int
         Of the random draws.
+    pair : ParameterPair
+        The parameters of which it is asked whether they go together.
 
     Returns
     -------
@@ -88,7 +92,8 @@ def run_group(
     NothingSelected
         If no participant has a session that ``timepoints`` or ``repeats`` names.
     UsageError
-        If the time points are not two or more different sessions.
+        If the time points are not two or more different sessions, or the pair is not two parameters
+        that the tables hold.
     NotWritable
         If the folder cannot be written.
     """
@@ -96,7 +101,7 @@ def run_group(
     cohort = _with_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
     problems = (*found.problems, *unread)
-    result = _analysed(cohort, timepoints, repeats, seed, problems, found.notes)
+    result = _analysed(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality)
     _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
     if len(quality):
@@ -114,6 +119,7 @@ def run_stats(
     traits: Path | None = None,
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
+    pair: ParameterPair = PAIR,
 ) -> GroupResult:
     """Make the group tables, figures and page from a table of lesions that someone filled in.
 
@@ -123,7 +129,7 @@ def run_stats(
         See `load_study_table`.
     output_dir : pathlib.Path
         Where all is written.
-    timepoints, participants, traits, repeats, seed
+    timepoints, participants, traits, repeats, seed, pair
         See `run_group`.
 
     Returns
@@ -137,12 +143,13 @@ def run_stats(
     NothingSelected
         If no participant has a session that ``timepoints`` or ``repeats`` names.
     UsageError
-        If the time points are not two or more different sessions.
+        If the time points are not two or more different sessions, or the pair is not two parameters
+        that the tables hold.
     NotWritable
         If the folder cannot be written.
     """
     cohort = _with_traits(load_study_table(table), participants, traits)
-    result = _analysed(cohort, timepoints, repeats, seed)
+    result = _analysed(cohort, timepoints, repeats, seed, pair)
     write_result(output_dir, result)
     return result
 
@@ -163,6 +170,7 @@ def _analysed(
     timepoints: Mapping[str, str] | None,
     repeats: tuple[str, str] | None,
     seed: int,
+    pair: ParameterPair,
     problems: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> GroupResult:
@@ -180,7 +188,7 @@ def _analysed(
     if lacking:
         there = ", ".join(sorted(sessions))
         raise NothingSelected(f"No participant has {', '.join(lacking)}; there are {there}.")
-    statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed)
+    statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed, pair=pair)
     return GroupResult(
         cohort,
         statistics,
@@ -203,7 +211,7 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         If the folder cannot be written.
     """
     units = result.cohort.units
-    described = _lesion_columns()
+    described = _lesion_columns(result.cohort.parameters)
     lesions = result.cohort.lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
@@ -227,21 +235,24 @@ def _write_plot(folder: Path, plot: Plot) -> None:
     write_bytes(folder / f"{stem}.json", to_json(dictionary))
 
 
-def _lesion_columns() -> dict[str, str]:
+def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
     """Describe the columns of the wide table."""
     described = {
         **TABLES["excluded"],
-        **{name: f"Mean {name} in the enhancing ROI" for name in PARAMETERS},
+        **{name: f"Mean {name} in the enhancing ROI" for name in parameters},
         "session_id": "Session",
         "days_from_srs": "Days from treatment to the session, negative before it",
         "volume_ml": "Volume of the whole-lesion ROI; 0 when the lesion is gone",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
     }
-    errors = {name: f"Standard error of {of} by the fits" for name, of in ERRORS.items()}
+    errors = {
+        name: f"Standard error of {of} by the fits"
+        for name, of in error_columns(parameters).items()
+    }
     warnings = {
         WARNINGS: "What may mislead in the session, in words; n/a where nothing is known to"
     }
-    return {name: described[name] for name in COLUMNS} | errors | warnings
+    return {name: described[name] for name in lesion_columns(parameters)} | errors | warnings
 
 
 def _write_table(

@@ -5,13 +5,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.spgr import spgr_signal
-from bidsapp.models.solver.base import Array, Estimate, Model, Parameter, Prepared, Status, Values
+from bidsapp.models.parameters import M0, T1
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
 from bidsapp.models.solver.reduced_space import Axis, Family
 from bidsapp.models.solver.varpro import Solver
 
-_T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
-_M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
-_GRID = np.geomspace(1 / _T1.upper, 1 / _T1.lower, 100)
+_GRID = np.geomspace(1 / T1.upper, 1 / T1.lower, 100)
 _MAX_STEPS = 100
 _SETTLED = 1e-9  # change of E at which the weights of the straight line have converged
 _B1_RANGE = (0.3, 2.0)
@@ -82,7 +81,7 @@ def _prepare_vfa(
 def _solver(angles: Array, repetition_time: float) -> Solver:
     curves = Family(
         lambda rates: spgr_signal(rates[..., None], repetition_time, angles),
-        Axis(1 / _T1.upper, 1 / _T1.lower, 0.1),
+        Axis(1 / T1.upper, 1 / T1.lower, 0.1),
     )
     return Solver([curves], [len(_GRID)])
 
@@ -214,7 +213,7 @@ def _self_weighted_line(
     """Return slope and intercept of the lines that imply their own weights; NaN where none does."""
     # S / sin(a) = E (S cos(a) / sin(a)) + M0 (1 - E): a line with slope E. The first one has equal
     # weights, each further one those of the E before it, kept within the bounds of T1.
-    limits = np.exp(-repetition_time / np.array([_T1.lower, _T1.upper]))
+    limits = np.exp(-repetition_time / np.array([T1.lower, T1.upper]))
     y, x = signal / sine, signal * cosine / sine
     weight: Array = np.ones_like(y)
     slope: Array = np.zeros(len(signal))
@@ -264,7 +263,7 @@ def _make_estimate(
     """Return T1 and M0 with their errors and the status of every voxel."""
     found = (m0 > 0) & np.isfinite(r1)
     t1 = np.where(found, 1 / np.where(found, r1, 1.0), np.nan)
-    bound = (t1 <= _T1.lower * (1 + 1e-6)) | (t1 >= _T1.upper * (1 - 1e-6))
+    bound = (t1 <= T1.lower * (1 + 1e-6)) | (t1 >= T1.upper * (1 - 1e-6))
     status = np.where(bound, Status.AT_BOUND, Status.OK)
     status = np.where(found, status, Status.NOT_IDENTIFIABLE)
     if angles is not None:
@@ -290,7 +289,7 @@ VFA_T1 = Model(
     name="vfa-t1",
     label="vfa",
     title="T1 from variable flip angles, non-linear fit",
-    parameters=(_T1, _M0),
+    parameters=(T1, M0),
     free=2,
     design=("flip_angles", "repetition_time"),
     options=("b1",),
@@ -305,7 +304,7 @@ VFA_T1_LINEAR = Model(
     name="vfa-t1-linear",
     label="vfalinear",
     title="T1 from variable flip angles, weighted linear fit",
-    parameters=(_T1, _M0),
+    parameters=(T1, M0),
     free=2,
     design=("flip_angles", "repetition_time"),
     options=("b1",),

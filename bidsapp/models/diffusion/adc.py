@@ -11,17 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.diffusion import noise
 from bidsapp.models.diffusion.decay import (
-    ADC,
     B_ZERO,
-    S0,
-    D,
-    F,
     decay_curves,
     in_range,
     line_needs,
     noise_needs,
     require_zero,
 )
+from bidsapp.models.parameters import ADC, S0, D, F
 from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status, Values
 from bidsapp.models.solver.design import as_real_array
 from bidsapp.models.solver.matrices2x2 import dot

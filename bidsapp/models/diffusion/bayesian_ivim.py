@@ -25,17 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.diffusion import noise
 from bidsapp.models.diffusion.adc import DecayLine
-from bidsapp.models.diffusion.decay import (
-    DSTAR,
-    S0,
-    D,
-    F,
-    in_range,
-    line_needs,
-    mixture_needs,
-    noise_needs,
-)
+from bidsapp.models.diffusion.decay import in_range, line_needs, mixture_needs, noise_needs
 from bidsapp.models.diffusion.ivim import can_identify_dstar, predict_mixture
+from bidsapp.models.parameters import DSTAR, S0, D, F
 from bidsapp.models.solver.base import Array, Estimate, Model, Need, Prepared, Status
 
 _ROOT_F = np.linspace(0.01, 0.95, 28)  # the grid of f is finer where f is small

@@ -6,17 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.errors import FitError
-from bidsapp.models.solver.base import Array, Need, Parameter
+from bidsapp.models.parameters import Parameter
+from bidsapp.models.solver.base import Array, Need
 from bidsapp.models.solver.reduced_space import Axis, Family
 
 B_ZERO = 5.0
 """A b-value below this, in s/mm2, counts as zero."""
 
-S0 = Parameter("S0", "arbitrary", 0.0, np.inf, "signal without diffusion weighting")
-D = Parameter("D", "mm2/s", 1e-5, 5e-3, "diffusion coefficient of tissue water")
-F = Parameter("f", "1", 0.0, 1.0, "perfusion fraction")
-DSTAR = Parameter("Dstar", "mm2/s", 3e-3, 0.2, "pseudo-diffusion coefficient of blood")
-ADC = Parameter("ADC", "mm2/s", 0.0, 1e-2, "apparent diffusion coefficient")
 
 NOISE_LEVEL_SHELLS = 5
 """b-values from which the noise level can be estimated."""

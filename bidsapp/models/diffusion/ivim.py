@@ -11,22 +11,18 @@ from bidsapp.models.diffusion import noise
 from bidsapp.models.diffusion.adc import DecayLine, LogLine
 from bidsapp.models.diffusion.decay import (
     B_ZERO,
-    DSTAR,
-    S0,
-    D,
-    F,
     decay_curves,
     in_range,
     line_needs,
     mixture_needs,
     noise_needs,
 )
+from bidsapp.models.parameters import DSTAR, S0, D, F, Parameter
 from bidsapp.models.solver.base import (
     Array,
     Estimate,
     Model,
     Need,
-    Parameter,
     Prepared,
     Status,
     Values,

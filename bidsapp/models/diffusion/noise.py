@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import gammaincinv, gammaln, hyp1f1
 
 from bidsapp.errors import FitError
-from bidsapp.models.diffusion.decay import B_ZERO, DSTAR, NOISE_LEVEL_SHELLS, D, decay_curves
+from bidsapp.models.diffusion.decay import B_ZERO, NOISE_LEVEL_SHELLS, decay_curves
+from bidsapp.models.parameters import DSTAR, D
 from bidsapp.models.solver.base import Array, Estimate, Prepared
 from bidsapp.models.solver.varpro import Solver
 

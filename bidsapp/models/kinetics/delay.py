@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from bidsapp.models.parameters import DELAY
 from bidsapp.models.solver.base import (
     Array,
     Estimate,
     Model,
-    Parameter,
     Prepared,
     Status,
     Values,
     interval,
 )
 
-_DELAY = Parameter("delay", "min", -0.1, 0.3, "arrival of the bolus in tissue after the artery")
 _COARSE = 0.04  # min, between the delays of the first round
 _HALVINGS = 4
 
@@ -35,7 +34,7 @@ def with_delay(model: Model) -> Model:
     """
 
     def prepare(*, delay_range: tuple[float, float] | None = None, **design: Any) -> Prepared:
-        given = (_DELAY.lower, _DELAY.upper) if delay_range is None else delay_range
+        given = (DELAY.lower, DELAY.upper) if delay_range is None else delay_range
         low, high = interval("delay_range", given, "min")
         # The ladder: all delays of the finest step. Each is prepared when it is first tried, and
         # kept for all voxels and chunks.
@@ -58,7 +57,7 @@ def with_delay(model: Model) -> Model:
         name=f"{model.name}-delay",
         label=f"{model.label}delay",
         title=f"{model.title} with arrival delay",
-        parameters=(*model.parameters, _DELAY),
+        parameters=(*model.parameters, DELAY),
         free=model.free + 1,
         options=("delay_range", *(o for o in model.options if o != "delay")),
         numbers=tuple(n for n in model.numbers if n != "delay"),

@@ -5,13 +5,12 @@ from functools import reduce
 import numpy as np
 
 from bidsapp.models.kinetics.convolution import delayed_curves
-from bidsapp.models.kinetics.tofts import VE, VP, uptake_curves, used_frames
-from bidsapp.models.solver.base import Array, Estimate, Model, Parameter, Prepared, Status, Values
+from bidsapp.models.kinetics.tofts import uptake_curves, used_frames
+from bidsapp.models.parameters import FP, PS, VE, VP, Parameter
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
-_FP = Parameter("Fp", "1/min", 0.0, np.inf, "plasma flow")
-_PS = Parameter("PS", "1/min", 0.0, np.inf, "permeability surface area product")
 _SLOW = Parameter("slow rate", "1/min", 0.0, 10.0, "slower rate of the tissue's response")
 _FAST = Parameter("fast rate", "1/min", 0.5, 120.0, "faster rate of the tissue's response")
 _GRID = [24, 20]
@@ -198,7 +197,7 @@ TWO_COMPARTMENT_EXCHANGE = Model(
     name="two-compartment-exchange",
     label="2cxm",
     title="two-compartment exchange",
-    parameters=(_FP, _PS, VE, VP),
+    parameters=(FP, PS, VE, VP),
     free=4,
     design=("time", "plasma"),
     options=("delay", "weights"),
@@ -213,7 +212,7 @@ TWO_COMPARTMENT_UPTAKE = Model(
     name="two-compartment-uptake",
     label="2cum",
     title="two-compartment uptake",
-    parameters=(_FP, _PS, VP),
+    parameters=(FP, PS, VP),
     free=3,
     design=("time", "plasma"),
     options=("delay", "weights"),

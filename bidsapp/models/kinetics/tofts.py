@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.models.kinetics.convolution import delayed_curves
+from bidsapp.models.parameters import KEP, KTRANS, VE, VP, Parameter
 from bidsapp.models.solver.base import (
     Array,
     Estimate,
     Model,
-    Parameter,
     Prepared,
     Status,
     Values,
@@ -20,10 +20,6 @@ from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.reduced_space import Axis, Column, Family
 from bidsapp.models.solver.varpro import Solution, Solver
 
-KTRANS = Parameter("Ktrans", "1/min", 0.0, np.inf, "volume transfer constant")
-VE = Parameter("ve", "1", 0.0, 1.0, "extravascular extracellular volume fraction")
-VP = Parameter("vp", "1", 0.0, 1.0, "plasma volume fraction")
-KEP = Parameter("kep", "1/min", 0.0, 10.0, "rate constant from tissue to plasma, Ktrans / ve")
 _SCALE = 0.05
 _GRID = 48
 

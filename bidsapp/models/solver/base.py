@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.errors import FitError
+from bidsapp.models.parameters import Parameter
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]
@@ -24,17 +25,6 @@ class Status(IntEnum):
     """The data do not determine at least one parameter, which is NaN."""
     BAD_INPUT = 3
     """The signal cannot be fitted (not finite, or not positive where it must be): all NaN."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One named parameter of a model: its BIDS ``param-`` label, its unit and its range."""
-
-    name: str
-    unit: str
-    lower: float
-    upper: float
-    description: str
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,20 @@
 """Plotting functions: arrays -> Figure. They know no file, and keep no state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.page.style import DATA, FIT, GRID, INK, SOFT, styled
 
 Array = NDArray[np.float64]
 
 WIDTH = 10.0
 """Width of every figure, inches."""
-
-
-@dataclass(frozen=True)
-class Display:
-    """How a parameter is shown, everywhere: shown value = value * scale, in ``unit``."""
-
-    label: str
-    unit: str
-    scale: float
-    limits: tuple[float, float]
-    colormap: str
-    decimals: int
-    meaning: str
-
-    @property
-    def title(self) -> str:
-        """Label and unit, as an axis says it."""
-        return f"{self.label} ({self.unit})"
-
-    def text(self, value: float) -> str:
-        """Return a stored value as shown, without unit."""
-        return "n/a" if np.isnan(value) else f"{value * self.scale:.{self.decimals}f}"
-
-
-_DIFFUSIVITY = "10⁻³ mm²/s"
-DISPLAY: dict[str, Display] = {
-    "f": Display("f", "fraction", 1, (0, 0.2), "inferno", 3, "perfusion fraction"),
-    "D": Display("D", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "tissue diffusivity"),
-    "Dstar": Display("D*", _DIFFUSIVITY, 1e3, (0, 50), "viridis", 1, "pseudo-diffusivity"),
-    "ADC": Display(
-        "ADC", _DIFFUSIVITY, 1e3, (0, 2.5), "viridis", 2, "apparent diffusion coefficient"
-    ),
-    "Ktrans": Display("Ktrans", "1/min", 1, (0, 0.15), "inferno", 3, "volume transfer constant"),
-    "ve": Display("ve", "%", 100, (0, 30), "viridis", 1, "extravascular extracellular volume"),
-    "vp": Display("vp", "%", 100, (0, 10), "inferno", 1, "plasma volume"),
-    "kep": Display("kep", "1/min", 1, (0, 3), "viridis", 2, "rate constant back to plasma"),
-    "delay": Display("Delay", "s", 60, (0, 10), "viridis", 1, "arrival after the artery"),
-    "Fp": Display("Fp", "1/min", 1, (0, 1), "inferno", 2, "plasma flow"),
-    "PS": Display("PS", "1/min", 1, (0, 0.15), "inferno", 3, "permeability surface area product"),
-    "volume": Display("Volume", "ml", 1, (0, 30), "viridis", 2, "volume of the whole lesion"),
-}
-"""Label, unit, scale, limits and colour map of each parameter: the same in every figure and table,
-so that sessions, lesions and participants compare."""
-
-DISPLAY |= {
-    f"{name}_stderr": replace(
-        row,
-        label=f"SE of {row.label}",
-        limits=(0, row.limits[1] / 5),
-        colormap="cividis",
-        meaning=f"standard error of the {row.meaning}",
-    )
-    for name, row in DISPLAY.items()
-}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bidsapp.reports.figures.curves import DISPLAY, WIDTH, Array, with_legend
+from bidsapp.models.parameters import DISPLAY
+from bidsapp.reports.figures.curves import WIDTH, Array, with_legend
 from bidsapp.reports.page.style import CYCLE, styled
 
 BINS = 24

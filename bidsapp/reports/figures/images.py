@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bidsapp.reports.figures.curves import DISPLAY, WIDTH, Array, Display
+from bidsapp.models.parameters import DISPLAY, Display
+from bidsapp.reports.figures.curves import WIDTH, Array
 from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, styled
 
 Mask = NDArray[np.bool_]

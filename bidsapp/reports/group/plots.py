@@ -1,6 +1,6 @@
 """The group level's figures: result -> figures with their numbers, captions and alt texts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -8,15 +8,13 @@ from itertools import combinations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bidsapp.models.parameters import DISPLAY, PARAMETERS
 from bidsapp.reports.figures.agreement import effects, limits_of_agreement, roc_curves
 from bidsapp.reports.figures.courses import Course, regressions, spaced, time_courses
-from bidsapp.reports.figures.curves import DISPLAY
 from bidsapp.reports.page.numbers import Shown
 from bidsapp.reports.page.render import svg_bytes
-from bidsapp.study.tables import LESION, PARAMETERS, GroupResult, Statistics, measured, standardised
+from bidsapp.study.tables import LESION, GroupResult, Statistics, measured, standardise
 
-_PLAIN_UNITS = {"vp": "1", "Ktrans": "1/min", "ve": "1", "ADC": "mm2/s", "f": "1"}
-_DIGITS = {"vp": 1, "Ktrans": 3, "ve": 1, "ADC": 2, "f": 3}
 _LESIONS = {
     "participant_id": "Participant",
     "lesion": "Number of the lesion",
@@ -53,11 +51,12 @@ class Plot:
         return svg_bytes(self.figure)
 
 
-def shown(units: Mapping[str, str]) -> dict[str, Shown]:
+def shown(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, Shown]:
     """Say how each parameter is printed, from our units or from those a table came in.
 
     Parameters
     ----------
+    parameters : sequence of str
     units : mapping of str to str
 
     Returns
@@ -66,18 +65,18 @@ def shown(units: Mapping[str, str]) -> dict[str, Shown]:
 
     Examples
     --------
-    >>> shown({"vp": "1", "ADC": "um2/ms"})["vp"].unit
+    >>> shown(["vp"], {"vp": "1", "ADC": "um2/ms"})["vp"].unit
     '%'
     """
-    return {name: _shown(name, units.get(name, "n/a")) for name in PARAMETERS}
+    return {name: _shown(name, units.get(name, "n/a")) for name in parameters}
 
 
 def _shown(name: str, unit: str) -> Shown:
     display = DISPLAY[name]
-    if unit == _PLAIN_UNITS[name]:
-        return Shown(display.label, display.unit, display.scale, _DIGITS[name])
-    if unit.replace("1e-3 mm2/s", "10⁻³ mm²/s") == display.unit:
-        return Shown(display.label, display.unit, 1, _DIGITS[name])
+    if unit == PARAMETERS[name].unit:
+        return Shown(display.label, display.unit, display.scale, display.digits)
+    if unit in (display.unit, display.table_unit):
+        return Shown(display.label, display.unit, 1, display.digits)
     return Shown(display.label, unit, 1, 4)
 
 
@@ -93,12 +92,14 @@ def plots(result: GroupResult) -> list[Plot]:
     plots : list of Plot
         The study's Figures 2 (``timecourse``) and 3 (``regression``) first.
     """
-    statistics, forms = result.statistics, shown(result.cohort.units)
-    others = [name for name in PARAMETERS if name not in ("vp", "f")]
+    statistics = result.statistics
+    forms = shown((*result.cohort.parameters, *statistics.pair), result.cohort.units)
+    pair = statistics.pair
+    others = [name for name in result.cohort.parameters if name not in pair]
     return [
-        _courses("timecourse", ["vp", "f"], statistics, forms),
+        _courses("timecourse", list(pair), statistics, forms),
         _regression(statistics, forms),
-        _courses("timecourse_others", others, statistics, forms),
+        *([_courses("timecourse_others", others, statistics, forms)] if others else []),
         _effects(statistics),
         _changes(statistics, forms),
         _limits(statistics),
@@ -133,32 +134,35 @@ def _courses(
 
 
 def _regression(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
-    """Draw f against vp at each time point."""
+    """Draw the pair against each other at each time point."""
+    pair = statistics.pair
     x, y = (
         measured(statistics.lesions, name, statistics.timepoints) * forms[name].scale
-        for name in ("vp", "f")
+        for name in statistics.pair
     )
     return Plot(
         "regression",
-        regressions(x, y, forms["vp"].title, forms["f"].title),
+        regressions(x, y, forms[pair.x].title, forms[pair.y].title),
         _points(x, y),
         _LESIONS | _XY,
-        "f against vp, a point per lesion; line of least squares with its 95 % confidence band.",
-        "f against vp at each time point, with regression line",
+        f"{pair.y} against {pair.x}, a point per lesion; line of least squares with its 95 % "
+        "confidence band.",
+        f"{pair.y} against {pair.x} at each time point, with regression line",
     )
 
 
 def _changes(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
-    """Draw the change of f against that of vp."""
-    x, y = (_change(statistics, forms[name], name) for name in ("vp", "f"))
+    """Draw the changes of the pair against each other."""
+    pair = statistics.pair
+    x, y = (_change(statistics, forms[name], name) for name in statistics.pair)
     return Plot(
         "changes",
-        regressions(x, y, f"change of {forms['vp'].title}", f"change of {forms['f'].title}"),
+        regressions(x, y, f"change of {forms[pair.x].title}", f"change of {forms[pair.y].title}"),
         _points(x, y),
         _LESIONS | {"timepoint": "From which to which time point"} | _XY,
-        "Change of f against change of vp, a point per lesion: do both techniques see the same "
-        "lesions change?",
-        "Change of f against change of vp between time points, with regression line",
+        f"Change of {pair.y} against change of {pair.x}, a point per lesion: do both techniques "
+        "see the same lesions change?",
+        f"Change of {pair.y} against change of {pair.x} between time points, with regression line",
     )
 
 
@@ -192,19 +196,20 @@ def _effects(statistics: Statistics) -> Plot:
 
 
 def _limits(statistics: Statistics) -> Plot:
-    """Draw how f and vp differ, both in standard deviations."""
+    """Draw how the pair differ, both in standard deviations."""
+    pair = statistics.pair
     x, y = (
-        standardised(measured(statistics.lesions, name, statistics.timepoints))
-        for name in ("vp", "f")
+        standardise(measured(statistics.lesions, name, statistics.timepoints))
+        for name in statistics.pair
     )
     return Plot(
         "limits",
-        limits_of_agreement(x, y, statistics.limits, ("vp", "f")),
+        limits_of_agreement(x, y, statistics.limits, pair),
         _points(x, y),
-        _LESIONS | {"x": "vp in SDs of the first time point", "y": "f, likewise"},
-        "f minus vp against their mean, both in SDs from their means at the first time point: "
-        "bias (line) and 95 % limits of agreement (dashed).",
-        "Bland-Altman plot of standardised f and vp at each time point",
+        _LESIONS | {"x": f"{pair.x} in SDs of the first time point", "y": f"{pair.y}, likewise"},
+        f"{pair.y} minus {pair.x} against their mean, both in SDs from their means at the "
+        "first time point: bias (line) and 95 % limits of agreement (dashed).",
+        f"Bland-Altman plot of standardised {pair.y} and {pair.x} at each time point",
     )
 
 

@@ -129,7 +129,7 @@ def changes(view: GroupView) -> list[Block]:
         Words(list(_changes(paired, view.forms)), caveat),
         _table2(view),
         view.picture("timecourse"),
-        view.picture("timecourse_others"),
+        *view.pictures("timecourse_others"),
         every,
     ]
 
@@ -188,7 +188,7 @@ def _changes(paired: pd.DataFrame, forms: Mapping[str, Shown]) -> Iterator[str]:
     if quiet:
         yield f"{listed(quiet)}: no change was seen (every p ≥ {ALPHA})."
     counts = paired.groupby("parameter")["p"].count()
-    untested = [form.name for name, form in forms.items() if counts[name] == 0]
+    untested = [form.name for name, form in forms.items() if counts.get(name, 0) == 0]
     if untested:
         yield f"{listed(untested)}: too few lesions with two time points, so there is no test."
 
@@ -233,15 +233,16 @@ def _meaning(row: Mapping[Hashable, Any], forms: Mapping[str, Shown]) -> str:
 
 
 def correlation(view: GroupView) -> list[Block]:
-    """Give the study's regression of f on vp and its Figure 3."""
+    """Give the regression of the pair and the study's Figure 3."""
+    x, y = view.statistics.pair
     table = view.statistics.correlation.to_dict("records")
     found = [spaced(row["timepoint"]) for row in table if significance(row["p"])]
     if found:
-        words = f"f goes with vp at {listed(found)}."
+        words = f"{y} goes with {x} at {listed(found)}."
     elif any(not row["note"] for row in table):
-        words = "f and vp: no correlation was seen at any time point."
+        words = f"{y} and {x}: no correlation was seen at any time point."
     else:
-        words = "There are too few lesions with both f and vp, so there is no correlation."
+        words = f"There are too few lesions with both {y} and {x}, so there is no correlation."
     rows = [
         [
             spaced(row["timepoint"]),
@@ -255,7 +256,7 @@ def correlation(view: GroupView) -> list[Block]:
     ]
     columns = ["Time point", "n", "r", "95 % interval", "p", "Note"]
     shown = Table(
-        "f on vp, Pearson's r",
+        f"{y} on {x}, Pearson's r",
         columns,
         rows,
         text=frozenset({5}),

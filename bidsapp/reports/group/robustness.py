@@ -10,6 +10,7 @@ from bidsapp.reports.figures.courses import spaced
 from bidsapp.reports.group.view import ALPHA, GroupView, listed, many, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import interval, number, pvalue
+from bidsapp.study.tables import ParameterPair
 
 
 def patients(view: GroupView) -> list[Block]:
@@ -139,7 +140,9 @@ def _firm_words(paired: pd.DataFrame) -> list[str]:
 
 
 def agreement(view: GroupView) -> list[Block]:
-    """Correlate changes of f and vp, within lesions, and show the limits of agreement."""
+    """Correlate changes of the pair, within lesions, and show the limits of agreement."""
+    pair = view.statistics.pair
+    y_with_x, y_minus_x = f"{pair.y} with {pair.x}", f"{pair.y} minus {pair.x}"
     table = view.statistics.agreement
     rows = [
         [
@@ -154,16 +157,16 @@ def agreement(view: GroupView) -> list[Block]:
         ]
         for row in table.to_dict("records")
     ]
-    columns = ["f with vp", "n", "r", "95 % interval", "p", "Spearman", "95 % interval", "Note"]
+    columns = [y_with_x, "n", "r", "95 % interval", "p", "Spearman", "95 % interval", "Note"]
     correlations = Table(
-        "Correlation of f with vp: values, changes, within lesions",
+        f"Correlation of {y_with_x}: values, changes, within lesions",
         columns,
         rows,
         text=frozenset({7}),
         files=table_files("agreement"),
     )
     limits = Table(
-        "Bland and Altman: f minus vp, both in SDs from their means at the first time point",
+        f"Bland and Altman: {y_minus_x}, both in SDs from their means at the first time point",
         ["Time point", "n", "Bias", "95 % interval", "Limits of agreement", "Note"],
         [
             [
@@ -180,7 +183,7 @@ def agreement(view: GroupView) -> list[Block]:
         files=table_files("limits"),
     )
     words = Words(
-        _agreement_words(table),
+        _agreement_words(table, pair),
         "An interval that holds 0 leaves open whether there is any correlation at all.",
     )
     pictures = [view.picture("changes"), view.picture("limits")]
@@ -195,26 +198,26 @@ def _question(row: Mapping[Hashable, Any]) -> str:
     return "within lesions"
 
 
-def _agreement_words(table: pd.DataFrame) -> list[str]:
-    """Say whether changes of f and vp go together."""
+def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
+    """Say whether changes of the pair go together."""
     changes = table[(table["question"] == "change") & table["r"].notna()]
     texts = []
     if len(changes):
         found = changes[changes["p"] < ALPHA].to_dict("records")
         if found:
             parts = [f"{span(row)} (r = {number(row['r'], 2)})" for row in found]
-            texts.append(f"Changes of f and vp go together between {listed(parts)}.")
+            texts.append(f"Changes of {pair.y} and {pair.x} go together between {listed(parts)}.")
         else:
-            texts.append("No correlation was seen between the changes of f and of vp.")
+            texts.append(f"No correlation was seen between the changes of {pair.y} and {pair.x}.")
     within = table[table["question"] == "within lesions"].to_dict("records")[0]
     if np.isfinite(within["r"]):
         means = "rise and fall together" if within["r"] > 0 else "move against each other"
         seen = means if within["p"] < ALPHA else "show no common course"
         texts.append(
-            f"Within a lesion f and vp {seen} (repeated measures r = {number(within['r'], 2)}, "
-            f"{interval(within['r_low'], within['r_high'], 2)})."
+            f"Within a lesion {pair.y} and {pair.x} {seen} (repeated measures r = "
+            f"{number(within['r'], 2)}, {interval(within['r_low'], within['r_high'], 2)})."
         )
-    return texts or ["There are too few lesions with both f and vp."]
+    return texts or [f"There are too few lesions with both {pair.y} and {pair.x}."]
 
 
 def prediction(view: GroupView) -> list[Block]:

@@ -36,7 +36,9 @@ class GroupView:
     @cached_property
     def forms(self) -> dict[str, Shown]:
         """How each parameter is printed."""
-        return shown(self.result.cohort.units)
+        return shown(
+            (*self.result.cohort.parameters, *self.statistics.pair), self.result.cohort.units
+        )
 
     @property
     def timepoints(self) -> list[str]:
@@ -52,6 +54,10 @@ class GroupView:
         plot = self.plot(name)
         files = tuple(f"figures/group_{name}.{kind}" for kind in ("svg", "pdf", "tsv"))
         return Picture(name, plot.figure, plot.alt, plot.caption, files=files)
+
+    def pictures(self, name: str) -> list[Picture]:
+        """Return a figure that may not have been drawn, as no or one picture."""
+        return [self.picture(plot.name) for plot in self.plots if plot.name == name]
 
 
 def span(row: Mapping[Hashable, Any]) -> str:

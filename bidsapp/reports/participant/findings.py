@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bidsapp.models.parameters import FRACTIONS, expected_from
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -40,9 +41,6 @@ DISPLACEMENT = 1.0
 
 CONSISTENCY = 1.0
 """Distance between two ways to the baseline that draws a warning, mm."""
-
-FRACTIONS = {"vp", "ve", "f"}
-"""Parameters that are shares of a volume."""
 
 REGISTRATION = {
     "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
@@ -141,8 +139,8 @@ def _more_than_all(participant: Participant) -> Iterator[Finding]:
     fractions = table["parameter"].isin(FRACTIONS) & (table["mean"] > 1)
     for row in table[fractions].to_dict("records"):
         session = str(row["session_id"]).removeprefix("ses-")
-        text = f"mean {row['parameter']} of {row['mean']:.2g} is more than the whole: check T1, "
-        text += "relaxivity, arterial input and units"
+        text = f"mean {row['parameter']} of {row['mean']:.2g} exceeds 1, which is impossible: "
+        text += "check T1, relaxivity, arterial input and units"
         yield Finding("warning", f"{session}, lesion {row['lesion']}: {text}", "lesions")
 
 
@@ -154,7 +152,7 @@ def _small_lesions(participant: Participant) -> Iterator[Finding]:
         zooms = voxel_size(session, datatype)
         if zooms is None:
             continue
-        own = {"D", "f", "ADC"} if datatype == "dwi" else {"Ktrans", "ve", "vp"}
+        own = expected_from(datatype)
         rows = table[(table["session_id"] == session.label) & table["parameter"].isin(own)]
         for lesion, ml in rows.groupby("lesion")["measured_ml"].max().items():
             voxels = float(ml) * 1000 / math.prod(zooms)

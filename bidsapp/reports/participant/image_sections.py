@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bidsapp.reports.figures.curves import DISPLAY
+from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.participant.movement import flicker, in_words

@@ -8,6 +8,7 @@ import numpy as np
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
+from bidsapp.models.parameters import expected_from
 from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -32,8 +33,6 @@ COLUMNS: Mapping[str, str] = {
     "reason": "Why the registration is not good, and what could not be read",
 }
 """The columns of ``sub-*_quality.tsv``."""
-
-_PARAMETERS = {"dwi": {"D", "f", "ADC"}, "perf": {"Ktrans", "ve", "vp", "kep"}}
 
 
 def write_quality(participant: Participant) -> None:
@@ -138,6 +137,6 @@ def _failed(participant: Participant, session: Session, datatype: str) -> float 
     table = participant.statistics
     if table.empty:
         return None
-    own = table["parameter"].isin(_PARAMETERS[datatype]) & (table["session_id"] == session.label)
+    own = table["parameter"].isin(expected_from(datatype)) & (table["session_id"] == session.label)
     rows = table[own & (table["n_voxels"] > 0)]
     return None if rows.empty else float(100 * (rows["n_failed"] / rows["n_voxels"]).max())

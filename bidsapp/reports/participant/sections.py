@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models import MODELS, fit
+from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.curves import (
-    DISPLAY,
     Curve,
     Motion,
     Series,
@@ -37,7 +37,8 @@ from bidsapp.reports.participant.records import (
 )
 from bidsapp.reports.participant.viewer import viewers
 
-TIMELINE = ("f", "ADC", "vp", "Ktrans", "ve", "volume")
+TIMELINE = (*FOLLOWED, "volume")
+"""What is followed over the sessions of a participant."""
 
 
 def overview(participant: Participant) -> list[Block]:

@@ -12,7 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from bidsapp.reports.figures.curves import DISPLAY, Array
+from bidsapp.models.parameters import DISPLAY
+from bidsapp.reports.figures.curves import Array
 from bidsapp.reports.page.blocks import Page
 from bidsapp.reports.page.render import render, script
 from bidsapp.reports.participant.image_sections import MAPS
@@ -118,7 +119,7 @@ def _map_layer(name: str, values: Volume, box: tuple[slice, ...]) -> Layer:
     form = DISPLAY[name]
     shown = Volume(values.data * form.scale, values.affine)
     packed = _packed(shown, box, form.limits[1])
-    return Layer(name, form.title, form.colormap, *form.limits, form.decimals, packed)
+    return Layer(name, form.title, form.colormap, *form.limits, form.digits, packed)
 
 
 def _box(session: Session, anatomy: Volume) -> tuple[slice, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.status import (
     failures,
     issues,
@@ -19,7 +20,7 @@ from bidsapp.study.read.status import (
     unfinished,
 )
 from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
-from bidsapp.study.tables import COLUMNS, ERRORS, PARAMETERS, WARNINGS, Cohort
+from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 from bidsapp.study.tables.analysis_options import unlike_options
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
@@ -111,9 +112,7 @@ def _column(row: Row) -> str | None:
     """Column of the wide table that a row of a lesion table belongs to."""
     if (row["roi"], row["parameter"]) == ("whole", "volume"):
         return "volume_ml"
-    return (
-        row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in PARAMETERS else None
-    )
+    return row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in FOLLOWED else None
 
 
 def _lesions(
@@ -140,9 +139,12 @@ def _lesions(
         what = f"{column} of {key[0]} lesion {key[1]} in {key[2]}"
         problems.append(f"{what} has two values in the tables: neither is used.")
     _fill_gone(table)
+    parameters = [name for name in FOLLOWED if name in chosen]
+    columns = [*lesion_columns(parameters), *error_columns(parameters)]
+    keys = [*LESION, "session_id"]
     frame = pd.DataFrame(
-        [dict(zip(COLUMNS, key, strict=False)) | cells for key, cells in table.items()]
-    ).reindex(columns=[name for name in (*COLUMNS, *ERRORS) if name != "days_from_srs"])
+        [dict(zip(keys, key, strict=True)) | cells for key, cells in table.items()]
+    ).reindex(columns=[name for name in columns if name != "days_from_srs"])
     frame["excluded"] = [key in excluded for key in table]
     return frame, {column: unit for column, (_, unit) in chosen.items()}
 
@@ -228,4 +230,6 @@ def _in_order(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by participant, lesion and time."""
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
-    return placed.reset_index(drop=True)[[*COLUMNS, *ERRORS, WARNINGS]]
+    parameters = [name for name in FOLLOWED if name in placed]
+    columns = [*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    return placed.reset_index(drop=True)[columns]

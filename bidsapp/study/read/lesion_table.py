@@ -7,16 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from bidsapp.errors import BadInput
+from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.tsv import flag, lesion_key, number, read_table
-from bidsapp.study.tables import COLUMNS, ERRORS, WARNINGS, Cohort
+from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
-STUDY_UNITS: Mapping[str, str] = {
-    "vp": "%",
-    "Ktrans": "1/min",
-    "ve": "%",
-    "ADC": "1e-3 mm2/s",
-    "f": "1",
-    "volume_ml": "ml",
+STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
+    "volume_ml": DISPLAY["volume"].table_unit
 }
 """Units of a study table that has no JSON file beside it."""
 
@@ -27,10 +23,10 @@ def load_study_table(path: Path) -> Cohort:
     Parameters
     ----------
     path : pathlib.Path
-        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs vp Ktrans ve ADC f
-        volume_ml excluded warnings``, and standard errors as ``vp_se`` and so on; ``n/a`` for
-        missing. A participant's sessions stand in time order. Units are `STUDY_UNITS`, or those of
-        a JSON file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
+        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs volume_ml excluded
+        warnings``, the parameters of `FOLLOWED`, and their standard errors as ``vp_se`` and so on;
+        ``n/a`` for missing. A participant's sessions are in time order. Units are `STUDY_UNITS`, or
+        those of a JSON file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
 
     Returns
     -------
@@ -41,8 +37,11 @@ def load_study_table(path: Path) -> Cohort:
     BadInput
         If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
     """
-    rows = read_table(path, COLUMNS[:3], whole=False)
-    numbers = [name for name in (*COLUMNS[3:-1], *ERRORS) if name in rows[0]]
+    keys = [*LESION, "session_id"]
+    rows = read_table(path, keys, whole=False)
+    parameters = [name for name in FOLLOWED if name in rows[0]]
+    values_of = ["days_from_srs", *parameters, "volume_ml", *error_columns(parameters)]
+    numbers = [name for name in values_of if name in rows[0]]
     seen: set[tuple[str, int, str]] = set()
     table = []
     for line, row in enumerate(rows, start=2):
@@ -54,15 +53,18 @@ def load_study_table(path: Path) -> Cohort:
         excluded = flag(row.get("excluded", "0"), f"{path}: line {line}")
         told = row.get(WARNINGS, "n/a")
         words = {"excluded": excluded, WARNINGS: "" if told == "n/a" else told}
-        table.append(dict(zip(COLUMNS, key, strict=False)) | values | words)
-    lesions = pd.DataFrame(table).reindex(columns=[*COLUMNS, *ERRORS, WARNINGS])
+        table.append(dict(zip(keys, key, strict=True)) | values | words)
+    lesions = pd.DataFrame(table).reindex(
+        columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    )
     if (lesions["volume_ml"].astype(float) < 0).any():
         raise BadInput(f"{path}: a volume_ml is negative: correct it.")
     visits = lesions[["participant_id", "session_id", "days_from_srs"]]
     visits = visits.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
     visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
     visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
-    return Cohort(lesions, visits, {**STUDY_UNITS, **_sidecar_units(path.with_suffix(".json"))})
+    units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
+    return Cohort(lesions, visits, {**units, **_sidecar_units(path.with_suffix(".json"))})
 
 
 def _sidecar_units(path: Path) -> dict[str, str]:

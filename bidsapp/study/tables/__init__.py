@@ -5,32 +5,36 @@ The same code serves the lesions that metperf measured and a table that someone 
 
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
-    COLUMNS,
-    ERRORS,
     LESION,
-    PARAMETERS,
+    PAIR,
     WARNINGS,
     Cohort,
+    ParameterPair,
+    error_columns,
+    followed,
+    lesion_columns,
     measured,
 )
-from bidsapp.study.tables.robustness import ALPHA, standardised
+from bidsapp.study.tables.robustness import ALPHA, standardise
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [
     "ALPHA",
-    "COLUMNS",
-    "ERRORS",
     "LESION",
-    "PARAMETERS",
+    "PAIR",
     "SEED",
     "TIMEPOINTS",
     "WARNINGS",
     "Cohort",
     "GroupResult",
+    "ParameterPair",
     "Statistics",
     "analyse",
+    "error_columns",
+    "followed",
+    "lesion_columns",
     "measured",
     "session_labels",
-    "standardised",
+    "standardise",
     "window",
 ]

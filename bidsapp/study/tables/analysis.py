@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields
 
 import pandas as pd
 
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.tables import published as study
 from bidsapp.study.tables import robustness as beyond
-from bidsapp.study.tables.cohort import LESION, Cohort
+from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, ParameterPair
 from bidsapp.study.tables.response import characteristics, response_table
 from bidsapp.study.tables.timepoints import place
 
@@ -28,12 +28,15 @@ class Statistics:
         Those that entered, with their ``timepoint``.
     problems, notes : tuple of str
         Sessions that are in conflict; how time points were found.
+    pair : ParameterPair
+        Of which it is asked whether they go together.
     """
 
     timepoints: Mapping[str, str]
     lesions: pd.DataFrame
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    pair: ParameterPair
     characteristics: pd.DataFrame
     summary: pd.DataFrame
     paired: pd.DataFrame
@@ -53,7 +56,7 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Name -> frame of every table that is written."""
-        names = [f.name for f in fields(self)][4:]
+        names = [f.name for f in fields(self)][5:]
         return {name: getattr(self, name) for name in names}
 
 
@@ -86,6 +89,7 @@ def analyse(
     *,
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
+    pair: ParameterPair = PAIR,
 ) -> Statistics:
     """Make every table.
 
@@ -98,6 +102,8 @@ def analyse(
         Labels ``ses-...`` of two sessions between which nothing happened.
     seed : int
         Of sign flips and bootstrap.
+    pair : ParameterPair
+        Of which it is asked whether they go together.
 
     Returns
     -------
@@ -107,22 +113,23 @@ def analyse(
     Raises
     ------
     UsageError
-        If the time points cannot be compared.
+        If the time points cannot be compared, or a parameter of the pair is in no table of lesions.
     BadInput
         If every lesion is excluded.
 
     Examples
     --------
-    >>> from bidsapp.study.tables.cohort import COLUMNS
+    >>> from bidsapp.study.tables.cohort import lesion_columns
     >>> lesions = pd.DataFrame(
     ...     [["sub-01", 1, "ses-baseline", -5, 4.0, 0.1, 9.0, 1.1, 0.08, 2.0, False],
     ...      ["sub-01", 1, "ses-1month", 30, 2.0, 0.1, 9.0, 1.1, 0.10, 1.0, False]],
-    ...     columns=COLUMNS)
+    ...     columns=lesion_columns(["vp", "Ktrans", "ve", "ADC", "f"]))
     >>> sessions = lesions.rename(columns={"days_from_srs": "days"}).assign(position=[0, 1])
     >>> statistics = analyse(Cohort(lesions, sessions, {}))
     >>> print(*statistics.paired[["parameter", "timepoint_b", "note"]].iloc[1])
     vp 1month only 1 complete pair, a test needs 3: no test
     """
+    _check_pair(cohort, pair)
     placed = place(cohort, timepoints)
     labels, sessions = placed.timepoints, placed.sessions
     marked = placed.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
@@ -136,20 +143,33 @@ def analyse(
         lesions=kept,
         problems=placed.problems,
         notes=placed.notes,
+        pair=pair,
         characteristics=characteristics(cohort, response),
         summary=study.summary_table(kept, labels, cohort.units),
         paired=study.paired_table(kept, labels, seed),
         mixed=beyond.mixed_table(kept, labels),
         influence=study.influence_table(kept, labels),
         response=response,
-        responders=study.responders_table(kept, labels, response),
+        responders=study.responders_table(kept, labels, response, pair),
         prediction=prediction,
         roc=roc,
-        correlation=study.correlation_table(kept, labels),
-        agreement=beyond.agreement_table(kept, labels),
-        limits=beyond.limits_table(kept, labels),
+        correlation=study.correlation_table(kept, labels, pair),
+        agreement=beyond.agreement_table(kept, labels, pair),
+        limits=beyond.limits_table(kept, labels, pair),
         repeatability=beyond.repeatability_table(cohort, kept, labels, repeats),
         planning=beyond.planning_table(kept, labels),
         excluded=study.excluded_table(cohort.lesions),
         missing=study.missing_table(kept, sessions, labels),
     )
+
+
+def _check_pair(cohort: Cohort, pair: ParameterPair) -> None:
+    """Refuse a pair that was named and is not in the tables, or is one parameter twice."""
+    if pair.x == pair.y:
+        raise UsageError(f"--regress {pair.y} {pair.x}: name two different parameters.")
+    lacking = [name for name in pair if name not in cohort.parameters]
+    if lacking and pair != PAIR:
+        raise UsageError(
+            f"--regress {pair.y} {pair.x}: {' and '.join(lacking)} is in no table of lesions; "
+            f"there are {', '.join(cohort.parameters)}."
+        )

@@ -1,6 +1,6 @@
 """Lesions and sessions of a cohort, and how one parameter of them is laid out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
@@ -8,16 +8,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-PARAMETERS = ("vp", "Ktrans", "ve", "ADC", "f")
-"""What the study followed, in its order."""
+from bidsapp.models.parameters import FOLLOWED
 
 LESION = ["participant_id", "lesion"]
-COLUMNS = [*LESION, "session_id", "days_from_srs", *PARAMETERS, "volume_ml", "excluded"]
-
-ERRORS = {f"{name}_se": name for name in PARAMETERS}
-"""Column with the standard error of a parameter -> the parameter."""
 WARNINGS = "warnings"
 """Column with what may mislead in the session, in words."""
+
+
+class ParameterPair(NamedTuple):
+    """Two parameters of which the study asks whether they go together: y against x."""
+
+    x: str
+    y: str
+
+
+PAIR = ParameterPair("vp", "f")
+"""The plasma volume by DCE and the perfusion fraction by IVIM, unless others are named."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +33,8 @@ class Cohort:
     Attributes
     ----------
     lesions : pandas.DataFrame
-        A row per lesion and session, the columns `COLUMNS`; NaN for missing. There may be those of
-        `ERRORS`, and `WARNINGS`.
+        A row per lesion and session, the columns `lesion_columns`; NaN for missing. There may be
+        those of `error_columns`, and `WARNINGS`.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the place in time
         among the participant's sessions; NaN where unknown.
@@ -45,8 +51,13 @@ class Cohort:
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The followed parameters that the lesions have, in order."""
+        return followed(self.lesions)
 
-class Pair(NamedTuple):
+
+class TimepointPair(NamedTuple):
     """One parameter of every lesion at two time points."""
 
     parameter: str
@@ -70,6 +81,37 @@ class Pair(NamedTuple):
         return self.b - self.a
 
 
+def lesion_columns(parameters: Iterable[str]) -> list[str]:
+    """Return the columns that identify a lesion in a session, and its values."""
+    return [*LESION, "session_id", "days_from_srs", *parameters, "volume_ml", "excluded"]
+
+
+def error_columns(parameters: Iterable[str]) -> dict[str, str]:
+    """Map the column of each standard error to its parameter."""
+    return {f"{name}_se": name for name in parameters}
+
+
+def followed(lesions: pd.DataFrame) -> tuple[str, ...]:
+    """Return the parameters that the group level follows and a table has, in order.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        As in `Cohort`.
+
+    Returns
+    -------
+    parameters : tuple of str
+        `PAIR` where the table has none, so that every table says that values are missing.
+
+    Examples
+    --------
+    >>> followed(pd.DataFrame(columns=["f", "PS", "Fp", "volume_ml"]))
+    ('Fp', 'PS', 'f')
+    """
+    return tuple(name for name in FOLLOWED if name in lesions) or tuple(PAIR)
+
+
 def measured(lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]) -> pd.DataFrame:
     """Arrange one parameter with a row per lesion and a column per time point.
 
@@ -85,7 +127,7 @@ def measured(lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]) 
     Returns
     -------
     values : pandas.DataFrame
-        float64, indexed by participant and lesion; NaN where there is no value.
+        float64, indexed by participant and lesion; NaN where there is no value, or no such column.
 
     Examples
     --------
@@ -95,12 +137,16 @@ def measured(lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]) 
     array([[3.5, nan]])
     """
     everyone = pd.MultiIndex.from_frame(lesions[LESION].drop_duplicates())
+    if column not in lesions:
+        return pd.DataFrame(np.nan, index=everyone, columns=list(timepoints))
     placed = lesions[lesions["timepoint"].notna()]
     wide = placed.pivot(index=LESION, columns="timepoint", values=column)
     return wide.reindex(index=everyone, columns=list(timepoints)).astype(np.float64)
 
 
-def pairs(lesions: pd.DataFrame, timepoints: Mapping[str, str]) -> Iterator[Pair]:
+def timepoint_pairs(
+    lesions: pd.DataFrame, timepoints: Mapping[str, str]
+) -> Iterator[TimepointPair]:
     """Go through the parameters, and through every two time points of each.
 
     Parameters
@@ -112,19 +158,19 @@ def pairs(lesions: pd.DataFrame, timepoints: Mapping[str, str]) -> Iterator[Pair
 
     Yields
     ------
-    pair : Pair
+    pair : TimepointPair
 
     Examples
     --------
     >>> lesions = pd.DataFrame({"participant_id": ["sub-01"], "lesion": [1],
-    ...                         "timepoint": ["before"], **dict.fromkeys(PARAMETERS, 1.0)})
-    >>> [pair.parameter for pair in pairs(lesions, {"before": "", "after": ""})]
-    ['vp', 'Ktrans', 've', 'ADC', 'f']
+    ...                         "timepoint": ["before"], "ADC": [1e-3], "vp": [0.03]})
+    >>> [pair.parameter for pair in timepoint_pairs(lesions, {"before": "", "after": ""})]
+    ['vp', 'ADC']
     """
-    for parameter in PARAMETERS:
+    for parameter in followed(lesions):
         values = measured(lesions, parameter, timepoints)
         for before, after in combinations(timepoints, 2):
-            yield Pair(parameter, before, after, values[before], values[after])
+            yield TimepointPair(parameter, before, after, values[before], values[after])
 
 
 def patients(values: pd.Series | pd.DataFrame) -> np.ndarray:

@@ -20,7 +20,15 @@ from bidsapp.study.statistics import (
     summary,
     unpaired_test,
 )
-from bidsapp.study.tables.cohort import LESION, PARAMETERS, Pair, measured, pairs, patients
+from bidsapp.study.tables.cohort import (
+    LESION,
+    ParameterPair,
+    TimepointPair,
+    followed,
+    measured,
+    patients,
+    timepoint_pairs,
+)
 
 RESPONDERS = ("CR", "PR")
 OTHERS = ("SD", "PD")
@@ -31,7 +39,7 @@ def summary_table(
 ) -> pd.DataFrame:
     """Mean, SD and range of every parameter at every time point."""
     rows = []
-    for column in (*PARAMETERS, "volume_ml"):
+    for column in (*followed(lesions), "volume_ml"):
         values = measured(lesions, column, labels)
         for timepoint in labels:
             found = summary(values[timepoint])
@@ -55,7 +63,7 @@ def summary_table(
 
 def paired_table(lesions: pd.DataFrame, labels: Mapping[str, str], seed: int) -> pd.DataFrame:
     """Paired tests of every parameter between every two time points, later minus earlier."""
-    table = pd.DataFrame([_paired_row(pair, seed) for pair in pairs(lesions, labels)])
+    table = pd.DataFrame([_paired_row(pair, seed) for pair in timepoint_pairs(lesions, labels)])
     return corrected(table)
 
 
@@ -67,7 +75,7 @@ def corrected(table: pd.DataFrame) -> pd.DataFrame:
     return table[columns]
 
 
-def _paired_row(pair: Pair, seed: int) -> dict[str, Any]:
+def _paired_row(pair: TimepointPair, seed: int) -> dict[str, Any]:
     """All that is said of one parameter between two time points."""
     test = paired_test(pair.b, pair.a)
     lost = f"{test.n_missing} of {len(pair.a)} lesions lack a value at one of the two"
@@ -89,7 +97,7 @@ def _paired_row(pair: Pair, seed: int) -> dict[str, Any]:
     }
 
 
-def _beside_the_test(pair: Pair, seed: int) -> dict[str, Any]:
+def _beside_the_test(pair: TimepointPair, seed: int) -> dict[str, Any]:
     """Effect size, ranks, normality, patients as clusters, and patients left out."""
     effect, ranks = effect_size(pair.b, pair.a), signed_rank_test(pair.b, pair.a)
     clusters = cluster_test(pair.change, patients(pair.a), seed=seed)
@@ -117,7 +125,7 @@ def _beside_the_test(pair: Pair, seed: int) -> dict[str, Any]:
 def influence_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Every paired test without each participant in turn."""
     frames = []
-    for pair in pairs(lesions, labels):
+    for pair in timepoint_pairs(lesions, labels):
         found = leave_one_out(pair.change, patients(pair.a))
         columns = {
             "without": found.patients,
@@ -132,17 +140,18 @@ def influence_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.Data
     ]
 
 
-def correlation_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Regression of f on vp at every time point."""
-    x, y = measured(lesions, "vp", labels), measured(lesions, "f", labels)
+def correlation_table(
+    lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
+) -> pd.DataFrame:
+    """Regression of one parameter on another at every time point."""
+    x, y = (measured(lesions, name, labels) for name in pair)
     rows = []
     for timepoint in labels:
         line = regression(x[timepoint], y[timepoint])
         rows.append(
             {
                 "timepoint": timepoint,
-                "x": "vp",
-                "y": "f",
+                **pair._asdict(),
                 "n": line.n,
                 "r": line.r,
                 "p": line.pvalue,
@@ -172,11 +181,14 @@ def changes_by_response(
 
 
 def responders_table(
-    lesions: pd.DataFrame, labels: Mapping[str, str], response: pd.DataFrame
+    lesions: pd.DataFrame,
+    labels: Mapping[str, str],
+    response: pd.DataFrame,
+    pair: ParameterPair,
 ) -> pd.DataFrame:
-    """Early change in percent of vp and f, responders against the others."""
+    """Early change in percent of two parameters, responders compared with the others."""
     rows = []
-    for parameter in ("vp", "f"):
+    for parameter in pair:
         groups = changes_by_response(lesions, labels, response, parameter, list(labels)[-1])
         test = unpaired_test(*groups)
         rows.append(
@@ -223,11 +235,12 @@ def _missing(
 ) -> Iterator[list[object]]:
     placed = set(zip(sessions["participant_id"], sessions["timepoint"], strict=True))
     labelled = set(zip(sessions["participant_id"], sessions["session_id"], strict=True))
-    lacking = {name: measured(lesions, name, labels).isna() for name in PARAMETERS}
+    parameters = followed(lesions)
+    lacking = {name: measured(lesions, name, labels).isna() for name in parameters}
     for timepoint, label in labels.items():
-        table = pd.DataFrame({name: lacking[name][timepoint] for name in PARAMETERS})
+        table = pd.DataFrame({name: lacking[name][timepoint] for name in parameters})
         for here, row in zip(table.index, table.to_numpy(), strict=True):
-            names = " ".join(np.array(PARAMETERS)[row])
+            names = " ".join(np.array(parameters)[row])
             if not names:
                 continue
             reason = f"no {label}" if label.startswith("ses-") else f"no session of day {label}"

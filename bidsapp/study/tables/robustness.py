@@ -22,20 +22,24 @@ from bidsapp.study.statistics import (
     repeatability,
     repeated_correlation,
 )
-from bidsapp.study.tables.cohort import PARAMETERS, Cohort, measured, pairs, patients
+from bidsapp.study.tables.cohort import (
+    Cohort,
+    ParameterPair,
+    followed,
+    measured,
+    patients,
+    timepoint_pairs,
+)
 from bidsapp.study.tables.published import changes_by_response, corrected
 
 ALPHA = 0.05
 """A p value below it is called a finding."""
 
-X, Y = "vp", "f"
-"""The two measures of perfusion that the study held against each other."""
-
 
 def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Mixed model of every parameter: each contrast, beside the paired t test."""
     rows: list[dict[str, Any]] = []
-    for parameter in PARAMETERS:
+    for parameter in followed(lesions):
         values = measured(lesions, parameter, labels)
         rows += _mixed_rows(parameter, values, _model(values))
     return corrected(pd.DataFrame(rows))
@@ -94,17 +98,20 @@ def _agrees(p: float, other: float, product: float) -> float:
     return float(found == also and (not found or product > 0))
 
 
-def agreement_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Correlation of f with vp: at each time point, of their changes, and within lesions."""
-    x, y = measured(lesions, X, labels), measured(lesions, Y, labels)
-    rows = [_correlated("values", t, "", x[t], y[t]) for t in labels]
+def agreement_table(
+    lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
+) -> pd.DataFrame:
+    """Correlation of two parameters: at each time point, of their changes, and within lesions."""
+    x, y = (measured(lesions, name, labels) for name in pair)
+    rows = [_question("values", t, "", pair) | _correlate(x[t], y[t]) for t in labels]
     for a, b in combinations(labels, 2):
-        rows.append(_correlated("change", a, b, x[b] - x[a], y[b] - y[a]))
+        row = _question("change", a, b, pair)
+        rows.append(row | _correlate(x[b] - x[a], y[b] - y[a]))
     number = np.repeat(np.arange(len(x)), x.shape[1])
     within = repeated_correlation(x.to_numpy().ravel(), y.to_numpy().ravel(), number)
     rows.append(
         {
-            **_question("within lesions", "", ""),
+            **_question("within lesions", "", "", pair),
             "n": within.n,
             "r": within.r,
             "r_low": within.low,
@@ -118,17 +125,15 @@ def agreement_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.Data
     return table[[*(column for column in table if column != "note"), "note"]]
 
 
-def _question(question: str, before: str, after: str) -> dict[str, str]:
-    return {"question": question, "timepoint_a": before, "timepoint_b": after, "x": X, "y": Y}
+def _question(question: str, before: str, after: str, pair: ParameterPair) -> dict[str, Any]:
+    names = {"question": question, "timepoint_a": before, "timepoint_b": after}
+    return names | pair._asdict()
 
 
-def _correlated(
-    question: str, before: str, after: str, x: pd.Series, y: pd.Series
-) -> dict[str, Any]:
-    """Pearson's and Spearman's correlation of two measures of each lesion."""
+def _correlate(x: pd.Series, y: pd.Series) -> dict[str, Any]:
+    """Pearson's and Spearman's correlation of two values of each lesion."""
     line, ranks = regression(x, y), rank_correlation(x, y)
     return {
-        **_question(question, before, after),
         "n": line.n,
         "r": line.r,
         "r_low": line.r_low,
@@ -143,17 +148,18 @@ def _correlated(
     }
 
 
-def limits_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Bland and Altman's limits of f and vp, both in SDs of the first time point."""
-    x, y = (standardised(measured(lesions, name, labels)) for name in (X, Y))
+def limits_table(
+    lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
+) -> pd.DataFrame:
+    """Bland and Altman's limits of two parameters, both in SDs of the first time point."""
+    x, y = (standardise(measured(lesions, name, labels)) for name in pair)
     rows = []
     for timepoint in labels:
         found = limits_of_agreement(y[timepoint], x[timepoint])
         rows.append(
             {
                 "timepoint": timepoint,
-                "x": X,
-                "y": Y,
+                **pair._asdict(),
                 "n": found.n,
                 "bias": found.bias,
                 "bias_low": found.bias_low,
@@ -168,7 +174,7 @@ def limits_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def standardised(values: pd.DataFrame) -> pd.DataFrame:
+def standardise(values: pd.DataFrame) -> pd.DataFrame:
     """Express values in standard deviations from the mean of the first time point.
 
     Parameters
@@ -183,7 +189,7 @@ def standardised(values: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> standardised(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3.0, 3.0, 5.0]})).to_numpy()[:, 1]
+    >>> standardise(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3.0, 3.0, 5.0]})).to_numpy()[:, 1]
     array([1., 1., 3.])
     """
     first = values.iloc[:, 0]
@@ -197,7 +203,7 @@ def prediction_tables(
     """Does an early change of a parameter single out responders: areas, and the ROC curves."""
     first, *later = labels
     rows, curves = [], []
-    for parameter in PARAMETERS:
+    for parameter in followed(lesions):
         for after in later:
             groups = changes_by_response(lesions, labels, response, parameter, after)
             found = discrimination(*groups)
@@ -224,7 +230,7 @@ def prediction_tables(
 def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """How many lesions a next study needs to see each change again."""
     rows = []
-    for pair in pairs(lesions, labels):
+    for pair in timepoint_pairs(lesions, labels):
         effect = effect_size(pair.b, pair.a)
         cautious = 0.0 if effect.low <= 0 <= effect.high else min(effect.low, effect.high, key=abs)
         needed = {
@@ -257,7 +263,7 @@ def repeatability_table(
     """Smallest change of one lesion that is more than noise, and how many lesions exceed it."""
     first, last = next(iter(labels)), list(labels)[-1]
     rows = []
-    for parameter in PARAMETERS:
+    for parameter in followed(lesions):
         values = measured(lesions, parameter, labels)
         change = (values[last] - values[first]).abs().dropna()
         for source, found in _noise(lesions, parameter, repeats):

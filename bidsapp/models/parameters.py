@@ -1,0 +1,246 @@
+"""Every parameter of the models, one row each: unit, range, meaning, and how it is shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a parameter is shown in figures and on pages: shown value = value * scale, in ``unit``.
+
+    Attributes
+    ----------
+    label, unit : str
+    scale : float
+    digits : int
+        After the decimal point.
+    limits : (float, float)
+        Of colour scales, in ``unit``: the same everywhere, so that sessions, lesions and
+        participants can be compared.
+    colormap : str
+        Its name in matplotlib.
+    """
+
+    label: str
+    unit: str
+    scale: float
+    digits: int
+    limits: tuple[float, float]
+    colormap: str
+
+    @property
+    def title(self) -> str:
+        """Label and unit, as on an axis."""
+        return f"{self.label} ({self.unit})"
+
+    @property
+    def table_unit(self) -> str:
+        """The unit as it is spelt in a table: in ASCII, and 1 for a fraction."""
+        return self.unit.replace("10⁻³ mm²/s", "1e-3 mm2/s").replace("fraction", "1")
+
+    def text(self, value: float) -> str:
+        """Return a stored value as shown, without its unit."""
+        return "n/a" if np.isnan(value) else f"{value * self.scale:.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a model.
+
+    Attributes
+    ----------
+    name : str
+        Its BIDS ``param-`` label.
+    unit : str
+        Of maps and lesion tables.
+    lower, upper : float
+        Its range.
+    description : str
+    display : Display or None
+        None for what is neither shown on a page nor drawn.
+    datatype : str
+        ``dwi`` or ``perf``: the images that it is estimated from; ``anat`` for the rest.
+    expected : bool
+        Whether a voxel should have a value; D* and the delay are often not identifiable.
+    followed : bool
+        Whether the group level tabulates it and compares lesions in it between time points.
+    """
+
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    description: str
+    display: Display | None = None
+    datatype: str = "anat"
+    expected: bool = True
+    followed: bool = False
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether it is a fraction of a volume, which cannot exceed 1."""
+        return (self.unit, self.upper) == ("1", 1.0)
+
+
+_DIFFUSIVITY = "10⁻³ mm²/s"
+_RATE = "1/min"
+
+VP = Parameter(
+    "vp",
+    "1",
+    0.0,
+    1.0,
+    "plasma volume fraction",
+    Display("vp", "%", 100, 1, (0, 10), "inferno"),
+    "perf",
+    followed=True,
+)
+KTRANS = Parameter(
+    "Ktrans",
+    _RATE,
+    0.0,
+    np.inf,
+    "volume transfer constant",
+    Display("Ktrans", _RATE, 1, 3, (0, 0.15), "inferno"),
+    "perf",
+    followed=True,
+)
+FP = Parameter(
+    "Fp",
+    _RATE,
+    0.0,
+    np.inf,
+    "plasma flow",
+    Display("Fp", _RATE, 1, 2, (0, 1), "inferno"),
+    "perf",
+    followed=True,
+)
+PS = Parameter(
+    "PS",
+    _RATE,
+    0.0,
+    np.inf,
+    "permeability surface area product",
+    Display("PS", _RATE, 1, 3, (0, 0.15), "inferno"),
+    "perf",
+    followed=True,
+)
+VE = Parameter(
+    "ve",
+    "1",
+    0.0,
+    1.0,
+    "extravascular extracellular volume fraction",
+    Display("ve", "%", 100, 1, (0, 30), "viridis"),
+    "perf",
+    followed=True,
+)
+KEP = Parameter(
+    "kep",
+    _RATE,
+    0.0,
+    10.0,
+    "rate constant from tissue to plasma, Ktrans / ve",
+    Display("kep", _RATE, 1, 2, (0, 3), "viridis"),
+    "perf",
+)
+DELAY = Parameter(
+    "delay",
+    "min",
+    -0.1,
+    0.3,
+    "arrival of the bolus in tissue after the artery",
+    Display("Delay", "s", 60, 1, (0, 10), "viridis"),
+    "perf",
+    expected=False,
+)
+ADC = Parameter(
+    "ADC",
+    "mm2/s",
+    0.0,
+    1e-2,
+    "apparent diffusion coefficient",
+    Display("ADC", _DIFFUSIVITY, 1e3, 2, (0, 2.5), "viridis"),
+    "dwi",
+    followed=True,
+)
+F = Parameter(
+    "f",
+    "1",
+    0.0,
+    1.0,
+    "perfusion fraction",
+    Display("f", "fraction", 1, 3, (0, 0.2), "inferno"),
+    "dwi",
+    followed=True,
+)
+D = Parameter(
+    "D",
+    "mm2/s",
+    1e-5,
+    5e-3,
+    "diffusion coefficient of tissue water",
+    Display("D", _DIFFUSIVITY, 1e3, 2, (0, 2.5), "viridis"),
+    "dwi",
+)
+DSTAR = Parameter(
+    "Dstar",
+    "mm2/s",
+    3e-3,
+    0.2,
+    "pseudo-diffusion coefficient of blood",
+    Display("D*", _DIFFUSIVITY, 1e3, 1, (0, 50), "viridis"),
+    "dwi",
+    expected=False,
+)
+VOLUME = Parameter(
+    "volume",
+    "ml",
+    0.0,
+    np.inf,
+    "volume of the whole lesion",
+    Display("Volume", "ml", 1, 2, (0, 30), "viridis"),
+)
+S0 = Parameter("S0", "arbitrary", 0.0, np.inf, "signal without diffusion weighting")
+T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
+M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
+
+PARAMETERS: Mapping[str, Parameter] = {
+    row.name: row
+    for row in (VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, D, DSTAR, VOLUME, S0, T1, M0)
+}
+"""Every parameter by its name, in the order of all tables and figures.
+
+The group level follows those that describe perfusion and permeability, and the ADC. It does not
+follow kep (Ktrans / ve), D (close to the ADC), D* and the delay (auxiliary): each further row
+makes the correction for multiple tests stricter."""
+
+_SHOWN = {name: row.display for name, row in PARAMETERS.items() if row.display}
+
+DISPLAY: Mapping[str, Display] = _SHOWN | {
+    f"{name}_stderr": replace(
+        row, label=f"SE of {row.label}", limits=(0, row.limits[1] / 5), colormap="cividis"
+    )
+    for name, row in _SHOWN.items()
+}
+"""How each parameter, and its standard error, is shown."""
+
+FOLLOWED = tuple(name for name, row in PARAMETERS.items() if row.followed)
+"""The parameters that the group level follows where the lesion tables hold them."""
+
+FRACTIONS = tuple(name for name, row in PARAMETERS.items() if row.is_fraction)
+"""The parameters that are fractions of a volume."""
+
+
+def expected_from(datatype: str) -> tuple[str, ...]:
+    """Return the parameters of a BIDS data type that every voxel should have a value of.
+
+    Examples
+    --------
+    >>> expected_from("dwi")
+    ('ADC', 'f', 'D')
+    """
+    rows = (PARAMETERS[name] for name in _SHOWN)
+    return tuple(row.name for row in rows if row.expected and row.datatype == datatype)

@@ -1,0 +1,80 @@
+"""One table of parameters, from which models, displays and the group level take theirs."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from bidsapp.cli.main import main
+from bidsapp.models.parameters import DISPLAY, FOLLOWED, PARAMETERS
+from bidsapp.models.table import MODELS
+from bidsapp.run.group import load_study_table
+from bidsapp.study.tables import ParameterPair, analyse
+
+STUDY = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
+BY_PARAMETER = ["summary", "paired", "mixed", "influence", "prediction", "repeatability"]
+BY_PARAMETER += ["planning"]
+
+
+@pytest.fixture
+def exchange(tmp_path) -> Path:
+    """The study's table with Fp and PS in place of Ktrans, as of a two-compartment exchange."""
+    table = pd.read_csv(STUDY, sep="\t", dtype=str, keep_default_na=False)
+    table["PS"] = table["Ktrans"]
+    table = table.rename(columns={"Ktrans": "Fp"})
+    path = tmp_path / "lesions.tsv"
+    table.to_csv(path, sep="\t", index=False)
+    return path
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+def test_a_model_estimates_what_the_table_lists(model):
+    """Every parameter of a model is a row of the table, under its own name."""
+    assert all(PARAMETERS[row.name] is row for row in model.parameters)
+
+
+def test_what_is_shown_is_what_models_estimate():
+    """A display belongs to a parameter of a model, or to the volume; its colour map exists."""
+    names = {row.name for model in MODELS.values() for row in model.parameters}
+    shown = {name.removesuffix("_stderr") for name in DISPLAY}
+    assert shown == (names | {"volume"}) - {"S0", "M0", "T1"}
+    assert set(FOLLOWED) <= shown
+    assert {row.colormap for row in DISPLAY.values()} <= set(mpl.colormaps)
+
+
+def test_the_group_level_takes_the_parameters_of_the_tables(exchange):
+    """Fp and PS are in every table by parameter, and Ktrans, which no lesion has, is in none."""
+    cohort = load_study_table(exchange)
+    held = ["vp", "Fp", "PS", "ve", "ADC", "f"]
+    assert list(cohort.parameters) == held
+    tables = analyse(cohort).tables()
+    for name in BY_PARAMETER:
+        found = [p for p in tables[name]["parameter"].unique() if p != "volume"]
+        assert found == held, name
+
+
+def test_the_pair_of_the_study_is_a_setting(exchange):
+    """Regression, agreement, limits and early responses are of the pair that is named."""
+    tables = analyse(load_study_table(exchange), pair=ParameterPair("Fp", "ADC")).tables()
+    for name in ("correlation", "agreement", "limits"):
+        assert (set(tables[name]["x"]), set(tables[name]["y"])) == ({"Fp"}, {"ADC"}), name
+    assert list(tables["responders"]["parameter"]) == ["Fp", "ADC"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["f", "Ktrans"], "Ktrans is in no table of lesions; there are vp, Fp, PS, ve, ADC, f."),
+        (["f", "f"], "name two different parameters"),
+        (["f", "kep"], "invalid choice: 'kep'"),
+    ],
+)
+def test_a_pair_that_cannot_be_compared_is_refused(exchange, tmp_path, capsys, words, message):
+    """A pair that was named is either used or refused with the parameters that there are."""
+    try:
+        code = main(["stats", str(exchange), str(tmp_path / "out"), "--regress", *words])
+    except SystemExit as stop:
+        code = int(str(stop.code))
+    assert code == 2
+    assert message in capsys.readouterr().err
