@@ -255,6 +255,13 @@ def test_the_sample_size_is_the_smallest(effect, power):
     assert n <= 2 or reached(n - 1) < power
 
 
+def test_the_interval_of_the_detectable_change_has_a_degree_of_freedom_a_lesion():
+    """With three lesions, by the printed quantiles of chi-squared: 9.348 and 0.2158."""
+    found = repeatability([0.0, 0.0, 0.0], [1.0, 2.0, 4.0])
+    assert found.low == pytest.approx(found.detectable * np.sqrt(3 / 9.348), rel=1e-3)
+    assert found.high == pytest.approx(found.detectable * np.sqrt(3 / 0.2158), rel=1e-3)
+
+
 def test_repeatability_of_repeated_scans():
     """SD within a lesion is that of the differences over root 2; 1,000 intervals hold 95 %."""
     rng = np.random.default_rng(9)
