@@ -6,9 +6,14 @@ from typing import Any
 
 from bidsapp.reports.figures.courses import spaced
 from bidsapp.reports.group import published as study
-from bidsapp.reports.group import robustness as further
+from bidsapp.reports.group.agreement import agreement
+from bidsapp.reports.group.mixed_model import patients
+from bidsapp.reports.group.notes import left_out, reading
+from bidsapp.reports.group.planning import planning
 from bidsapp.reports.group.plots import Plot
+from bidsapp.reports.group.prediction import prediction
 from bidsapp.reports.group.quality import quality
+from bidsapp.reports.group.robustness import robustness
 from bidsapp.reports.group.view import GroupView, many
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.render import inline_svg, render, section_rows
@@ -19,14 +24,14 @@ SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
     "changes": study.changes,
     "responders": study.responders,
     "correlation": study.correlation,
-    "patients": further.patients,
-    "robustness": further.robustness,
-    "agreement": further.agreement,
-    "prediction": further.prediction,
-    "planning": further.planning,
+    "patients": patients,
+    "robustness": robustness,
+    "agreement": agreement,
+    "prediction": prediction,
+    "planning": planning,
     "quality": quality,
-    "left-out": further.left_out,
-    "reading": further.reading,
+    "left-out": left_out,
+    "reading": reading,
 }
 """Anchor of a section, as groupsections.toml names it -> what makes its blocks."""
 

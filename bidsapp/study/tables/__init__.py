@@ -3,6 +3,7 @@
 The same code serves the lesions that metperf measured and a table that someone else filled in.
 """
 
+from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
     LESION,
@@ -15,7 +16,7 @@ from bidsapp.study.tables.cohort import (
     lesion_columns,
     measured,
 )
-from bidsapp.study.tables.robustness import ALPHA, standardise
+from bidsapp.study.tables.mixed_model import ALPHA
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [

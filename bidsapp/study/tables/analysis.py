@@ -7,8 +7,12 @@ import pandas as pd
 
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.tables import published as study
-from bidsapp.study.tables import robustness as beyond
+from bidsapp.study.tables.agreement import agreement_table, limits_table
 from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, ParameterPair
+from bidsapp.study.tables.mixed_model import mixed_table
+from bidsapp.study.tables.planning import planning_table
+from bidsapp.study.tables.prediction import prediction_tables
+from bidsapp.study.tables.repeatability import repeatability_table
 from bidsapp.study.tables.response import characteristics, response_table
 from bidsapp.study.tables.timepoints import place
 
@@ -137,7 +141,7 @@ def analyse(
     if kept.empty:
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
-    prediction, roc = beyond.prediction_tables(kept, labels, response)
+    prediction, roc = prediction_tables(kept, labels, response)
     return Statistics(
         timepoints=labels,
         lesions=kept,
@@ -147,17 +151,17 @@ def analyse(
         characteristics=characteristics(cohort, response),
         summary=study.summary_table(kept, labels, cohort.units),
         paired=study.paired_table(kept, labels, seed),
-        mixed=beyond.mixed_table(kept, labels),
+        mixed=mixed_table(kept, labels),
         influence=study.influence_table(kept, labels),
         response=response,
         responders=study.responders_table(kept, labels, response, pair),
         prediction=prediction,
         roc=roc,
         correlation=study.correlation_table(kept, labels, pair),
-        agreement=beyond.agreement_table(kept, labels, pair),
-        limits=beyond.limits_table(kept, labels, pair),
-        repeatability=beyond.repeatability_table(cohort, kept, labels, repeats),
-        planning=beyond.planning_table(kept, labels),
+        agreement=agreement_table(kept, labels, pair),
+        limits=limits_table(kept, labels, pair),
+        repeatability=repeatability_table(cohort, kept, labels, repeats),
+        planning=planning_table(kept, labels),
         excluded=study.excluded_table(cohort.lesions),
         missing=study.missing_table(kept, sessions, labels),
     )

@@ -1,4 +1,4 @@
-"""Statistics beyond the study: published numbers, laws, simulated coverage, words."""
+"""Effect sizes, ranks, clusters, agreement, discrimination, planning: published numbers, laws."""
 
 import csv
 from pathlib import Path

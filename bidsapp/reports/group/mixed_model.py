@@ -1,0 +1,69 @@
+"""The section of the mixed model, which takes lesions of one patient as related."""
+
+import pandas as pd
+
+from bidsapp.reports.group.view import GroupView, listed, span, table_files
+from bidsapp.reports.page.blocks import Block, Table, Words
+from bidsapp.reports.page.numbers import interval, number, pvalue
+
+
+def patients(view: GroupView) -> list[Block]:
+    """Hold the mixed model against the paired t tests."""
+    mixed = view.statistics.mixed
+    rows = []
+    for row in mixed.to_dict("records"):
+        form = view.forms[row["parameter"]]
+        rows.append(
+            [
+                form.title,
+                span(row),
+                form.number(row["mean_difference"], sign=True),
+                interval(row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits),
+                number(row["df"], 1),
+                pvalue(row["p"]),
+                pvalue(row["p_holm"]),
+                pvalue(row["p_paired"]),
+                number(row["icc_participant"], 2),
+                number(row["icc_lesion"], 2),
+                row["note"],
+            ]
+        )
+    columns = ["Parameter", "Time points", "Change", "95 % interval", "df", "p", "p Holm"]
+    columns += ["p, t test", "ICC patient", "ICC lesion", "Note"]
+    table = Table(
+        "Linear mixed model, restricted maximum likelihood, Satterthwaite's degrees of freedom",
+        columns,
+        rows,
+        text=frozenset({1, 10}),
+        files=table_files("mixed"),
+    )
+    return [Words(_mixed_words(mixed), _icc_words(mixed)), table]
+
+
+def _mixed_words(mixed: pd.DataFrame) -> list[str]:
+    """Say where the mixed model and the t test disagree."""
+    tested = mixed[mixed["agrees"].notna()]
+    if tested.empty:
+        return ["There are too few values for a mixed model."]
+    apart = tested[tested["agrees"] == 0]
+    if apart.empty:
+        return [f"Mixed model and paired t test agree on all {len(tested)} comparisons."]
+    which = [
+        f"{row['parameter']} {span(row)} (mixed model p = {pvalue(row['p'])}, "
+        f"t test p = {pvalue(row['p_paired'])})"
+        for row in apart.to_dict("records")
+    ]
+    return [f"Mixed model and paired t test disagree on {listed(which)}.".replace("= <", "<")]
+
+
+def _icc_words(mixed: pd.DataFrame) -> str:
+    """Say how alike lesions of a patient are."""
+    known = mixed.drop_duplicates("parameter").dropna(subset="icc_participant")
+    if known.empty:
+        return "No patient has two lesions, so patients and lesions cannot be told apart."
+    parts = [f"{row['parameter']} {row['icc_participant']:.2f}" for row in known.to_dict("records")]
+    return (
+        "ICC: share of the variance that two lesions of a patient have in common "
+        f"({', '.join(parts)}), and two time points of a lesion. With few patients who have "
+        "several lesions the first is known roughly."
+    )

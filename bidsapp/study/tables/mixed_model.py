@@ -1,0 +1,85 @@
+"""Mixed model of lesions within patients: every change, beside its paired t test."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bidsapp.study.statistics import (
+    MixedModel,
+    mixed_model,
+    paired_test,
+)
+from bidsapp.study.tables.cohort import (
+    followed,
+    measured,
+    patients,
+)
+from bidsapp.study.tables.published import corrected
+
+ALPHA = 0.05
+"""A p value below it is called a finding."""
+
+
+def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Mixed model of every parameter: each contrast, beside the paired t test."""
+    rows: list[dict[str, Any]] = []
+    for parameter in followed(lesions):
+        values = measured(lesions, parameter, labels)
+        rows += _mixed_rows(parameter, values, _model(values))
+    return corrected(pd.DataFrame(rows))
+
+
+def _model(values: pd.DataFrame) -> MixedModel:
+    """Fit all occasions of one parameter."""
+    count, occasions = values.shape
+    return mixed_model(
+        values.to_numpy().ravel(),
+        np.tile(np.arange(occasions), count),
+        np.repeat(patients(values), occasions),
+        np.repeat(values.index.get_level_values("lesion").to_numpy(), occasions),
+    )
+
+
+def _mixed_rows(
+    parameter: str, values: pd.DataFrame, model: MixedModel
+) -> Iterator[dict[str, Any]]:
+    """One row per contrast of two occasions."""
+    for i, j in combinations(range(values.shape[1]), 2):
+        weights = np.zeros(values.shape[1])
+        weights[[i, j]] = -1, 1
+        found = model.contrast(weights)
+        paired = paired_test(values.iloc[:, j], values.iloc[:, i])
+        yield {
+            "parameter": parameter,
+            "timepoint_a": values.columns[i],
+            "timepoint_b": values.columns[j],
+            "n_participants": model.n_patients,
+            "n_lesions": model.n_lesions,
+            "n_values": model.n_values,
+            "mean_difference": found.estimate,
+            "standard_error": found.standard_error,
+            "ci_low": found.low,
+            "ci_high": found.high,
+            "t": found.statistic,
+            "df": found.df,
+            "p": found.pvalue,
+            "p_paired": paired.pvalue,
+            "agrees": _agrees(found.pvalue, paired.pvalue, found.estimate * paired.estimate),
+            "icc_participant": model.icc_patient,
+            "icc_lesion": model.icc_lesion,
+            "sd_participant": model.sd_patient,
+            "sd_lesion": model.sd_lesion,
+            "sd_residual": model.sd_residual,
+            "note": model.note,
+        }
+
+
+def _agrees(p: float, other: float, product: float) -> float:
+    """1 if both tests find the same, 0 if not, NaN where one is missing."""
+    if np.isnan(p) or np.isnan(other):
+        return np.nan
+    found, also = p < ALPHA, other < ALPHA
+    return float(found == also and (not found or product > 0))

@@ -1,0 +1,41 @@
+"""Planning of a next study: the number of lesions that it needs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from bidsapp.study.statistics import (
+    effect_size,
+    pairs_needed,
+)
+from bidsapp.study.tables.cohort import (
+    timepoint_pairs,
+)
+
+
+def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """How many lesions a next study needs to see each change again."""
+    rows = []
+    for pair in timepoint_pairs(lesions, labels):
+        effect = effect_size(pair.b, pair.a)
+        cautious = 0.0 if effect.low <= 0 <= effect.high else min(effect.low, effect.high, key=abs)
+        needed = {
+            "n_power80": pairs_needed(effect.cohens_dz, 0.8),
+            "n_power90": pairs_needed(effect.cohens_dz, 0.9),
+            "n_power80_cautious": pairs_needed(np.nan if effect.note else cautious, 0.8),
+        }
+        endless = effect.low <= 0 <= effect.high
+        note = "the interval of dz holds 0: cautiously, no number is enough" if endless else ""
+        finite = {name: np.nan if np.isinf(n) else n for name, n in needed.items()}
+        rows.append(
+            {
+                **pair.names,
+                "n": effect.n,
+                "cohens_dz": effect.cohens_dz,
+                "dz_cautious": np.nan if effect.note else cautious,
+                **finite,
+                "note": effect.note or note,
+            }
+        )
+    return pd.DataFrame(rows)
