@@ -258,6 +258,7 @@ def test_the_sample_size_is_the_smallest(effect, power):
 def test_the_interval_of_the_detectable_change_has_a_degree_of_freedom_a_lesion():
     """With three lesions, by the printed quantiles of chi-squared: 9.348 and 0.2158."""
     found = repeatability([0.0, 0.0, 0.0], [1.0, 2.0, 4.0])
+    assert found.bias == pytest.approx(7 / 3), "second less first"
     assert found.low == pytest.approx(found.detectable * np.sqrt(3 / 9.348), rel=1e-3)
     assert found.high == pytest.approx(found.detectable * np.sqrt(3 / 0.2158), rel=1e-3)
 

@@ -12,6 +12,8 @@ from bidsapp.cli.main import main
 PERCENT = {"vp": 100, "ve": 100, "Ktrans": 1, "ADC": 1e3, "f": 1}
 """What brings our units to those of the study's table."""
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
@@ -39,14 +41,26 @@ def with_truth(study: Path, parameter: str) -> tuple[np.ndarray, np.ndarray]:
     return both[parameter].to_numpy(), both["mean"].to_numpy() * PERCENT[parameter]
 
 
+BIAS = {
+    "Ktrans": (-0.45, -0.25),
+    "ve": (-0.45, -0.25),
+    "vp": (-0.35, 0.90),
+    "ADC": (-0.05, 0.15),
+    "f": (-0.35, 0.05),
+}
+"""Median of measured over true, less 1: tissue beside the lesion in its voxels lowers Ktrans and
+ve and raises ADC; vp is a few per cent, near its noise."""
+
+
 @pytest.mark.parametrize(
     ("parameter", "least"), [("vp", 0.9), ("Ktrans", 0.9), ("ADC", 0.8), ("f", 0.6), ("ve", 0.4)]
 )
 def test_lesion_means_follow_the_truth(study, parameter, least):
-    """Over lesions and sessions the whole pipeline's means correlate with what was imaged."""
+    """Over lesions and sessions the means correlate with the truth, and have their known bias."""
     truth, found = with_truth(study, parameter)
     assert np.corrcoef(truth, found)[0, 1] > least
-    assert np.median(np.abs(found / truth - 1)) < 0.6
+    low, high = BIAS[parameter]
+    assert low < np.median(found / truth - 1) < high
 
 
 def test_every_test_of_the_study_is_there(study):

@@ -12,12 +12,13 @@ from nipype.interfaces.base import SimpleInterface
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.imaging.transforms import translation, write_itk
+from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.derivatives import AverageVolumes, MaskUnion
-from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
+from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
 from bidsapp.run.nodes.model_choice import CompareModels
@@ -443,3 +444,16 @@ def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_
         assert blood.max() > 1
         np.testing.assert_allclose(plasma * (1 - haematocrit), blood, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES, atol=1e-6)
+
+
+def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):
+    """Values, standard errors and measures are those of the model, in the order of map_names."""
+    inputs = {name: resolved(value, files) for name, value in _KINETICS.items()}
+    paths = FitKinetics(**inputs).run(cwd=str(tmp_path)).outputs.out_files
+    data = np.asarray(nib.load(files["concentration"]).dataobj, float)
+    plasma = read_column(files["aif"], "plasma")
+    found = fit_masked("patlak", data, None, time=TIMES, plasma=plasma)
+    expected = {**found.values, **{f"{k}_stderr": v for k, v in found.stderr.items()}}
+    saved = dict(zip(map_names(MODELS["patlak"]), paths, strict=True))
+    for name, values in (expected | {"rmse": found.rmse, "rsquared": found.rsquared}).items():
+        np.testing.assert_allclose(np.asarray(nib.load(saved[name]).dataobj), values, rtol=1e-4)
