@@ -4,7 +4,7 @@ ARG VERSION=0.1.0
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# The dependencies: a layer that only the lock files change.
+# The dependencies, in a layer that changes only with the lock files.
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/metperf \
  && /opt/metperf/bin/pip install --require-hashes -r requirements-build.lock \
@@ -15,9 +15,9 @@ RUN python -m venv /opt/metperf \
 COPY pyproject.toml version README.md LICENSE run.py ./
 COPY bidsapp bidsapp
 COPY scripts/sbom scripts/sbom
-# A tag that lies about the version ends the build. Nothing can be installed into the final image,
-# nor tested there: the libraries' own tests are a fifth of their size. The bill of materials is
-# made of what is left, and all of metperf is imported once to see that nothing is wanting.
+# A tag that contradicts the version ends the build. The final image has no pip and no test suites, which
+# are a fifth of the size of the libraries. The bill of materials lists what is left, and all modules of
+# metperf are imported once to check that nothing is missing.
 RUN umask 022 && test "$VERSION" = "$(cat version)" \
  && /opt/metperf/bin/pip install --no-build-isolation --no-deps . \
  && /opt/metperf/bin/pip uninstall --yes setuptools pip \
@@ -42,8 +42,8 @@ LABEL org.opencontainers.image.title="metperf" \
       org.opencontainers.image.vendor="The metperf maintainers" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
 
-# One thread a library: metperf runs one process a core. No bytecode, user packages or
-# telemetry; a home that any uid may write, for those who mount no other.
+# One thread per library, because metperf runs one process per core. No bytecode, user packages or
+# telemetry; a home folder that any uid can write to, unless another one is mounted.
 ENV PATH=/opt/metperf/bin:$PATH \
     METPERF_CONTAINER=metperf:$VERSION \
     HOME=/home/metperf \
@@ -59,6 +59,6 @@ ENV PATH=/opt/metperf/bin:$PATH \
 RUN mkdir -m 1777 /home/metperf
 COPY --from=build /opt/metperf /opt/metperf
 
-# The first process of a container does not end at SIGTERM unless it asks to; Python ends at SIGINT.
+# The first process of a container ignores SIGTERM by default; Python ends at SIGINT.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["/opt/metperf/run.py"]

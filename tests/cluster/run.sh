@@ -1,14 +1,14 @@
 #!/bin/bash
-# tests/cluster/run.sh [FOLDER]: "metperf slurm" and nipype's Slurm engines on a real Slurm.
+# tests/cluster/run.sh [FOLDER]: test "metperf slurm" and nipype's Slurm engines on a real Slurm.
 #
 # Six participants of the phantom as an array job, with a process of one killed and one task
 # cancelled midway; then only these two again; the tables must equal those of an undisturbed run on
-# this machine, byte for byte. Then one participant under nipype's SLURM and SLURMGraph engines.
-# All of it goes to FOLDER (build/cluster), which the nodes must share; the nodes must be this
-# machine, for the kill. The phantom and the undisturbed run are not made again if they are there.
-#   OPTIONS="..."      what every run is told (a quick look at one session)
+# the host, byte for byte. Then one participant with nipype's SLURM and SLURMGraph engines.
+# The output goes to FOLDER (build/cluster), which the nodes must share; the nodes must be on this
+# machine, for the kill. An existing phantom and undisturbed run are not made again.
+#   OPTIONS="..."      options of every run (default: a quick run of one session)
 #   IMAGE=FILE.sif     run the tasks in this Apptainer image
-# Without a Slurm it is skipped, exit status 77. Not part of scripts/test: it takes half an hour.
+# Without Slurm it is skipped with exit status 77. Not part of scripts/test: it takes half an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p "${1:-build/cluster}"
@@ -18,11 +18,11 @@ killed=02 cancelled=04 failures=0
 out=$folder/out scripts=$folder/out/logs/slurm
 
 step() { printf '\n== %s  (%s)\n' "$*" "$(date +%T)"; }
-check() { # PROMISE COMMAND...
-    local promise=$1; shift
-    if "$@"; then echo "ok: $promise"; else echo "FAILED: $promise"; failures=$((failures + 1)); fi
+check() { # REQUIREMENT COMMAND...
+    local requirement=$1; shift
+    if "$@"; then echo "ok: $requirement"; else echo "FAILED: $requirement"; failures=$((failures + 1)); fi
 }
-same_tables() { # REFERENCE OTHER PATTERN...: every table of one is in the other, byte for byte
+same_tables() { # REFERENCE OTHER PATTERN...: both have the same tables, byte for byte
     local a=$1 b=$2 tables; shift 2
     tables=$(cd "$a" && find . "$@" | sort)
     [ -n "$tables" ] || return 1
@@ -33,26 +33,26 @@ same_tables() { # REFERENCE OTHER PATTERN...: every table of one is in the other
 wait_for_jobs() { # until the jobs of the last submit.sh have left the queue
     while squeue --noheader --format=%A | grep -qFx -f "$scripts/jobs.txt"; do sleep 2; done
 }
-task_of() { # LABEL: the number of its task
+task_of() { # LABEL: number of its task
     echo $(($(grep -nx "$1" "$scripts/participants.txt" | cut -d: -f1) - 1))
 }
-runs_of() { # LABEL: the process of its run on this machine
+runs_of() { # LABEL: process of its run
     pgrep -f "metperf .*participant --participant-label $1 " | head -n 1
 }
 wait_until_busy() { # LABEL: until its first image has been written
     until [ -n "$(find "$out/sub-$1" -name '*.nii.gz' -print -quit 2>/dev/null)" ]; do sleep 0.5; done
 }
-runs_made() { # LABEL: how many runs it has had
+runs_made() { # LABEL: number of its runs
     find "$out/sub-$1/log" -mindepth 1 -maxdepth 1 -type d | wc -l
 }
 is() { [ "$1" = "$2" ] || { echo "   $1 instead of $2"; return 1; }; }
 
-{ command -v sbatch && sinfo --noheader; } >/dev/null 2>&1 || { echo "skipped: no Slurm answers"; exit 77; }
+{ command -v sbatch && sinfo --noheader; } >/dev/null 2>&1 || { echo "skipped: no Slurm is running"; exit 77; }
 sinfo
 scripts/bootstrap
 metperf=.venv/bin/metperf
 
-step "The phantom, and the undisturbed run on this machine"
+step "Phantom, and undisturbed run on the host"
 [ -d "$folder/bids" ] || $metperf phantom "$folder/bids" --participants 6 --seed 0
 if [ ! -e "$folder/host/group.html" ]; then
     $metperf "$folder/bids" "$folder/host" participant group --work-dir "$folder/work" "${options[@]}"
@@ -71,16 +71,16 @@ wait_until_busy $cancelled
 scancel "${array}_$(task_of $cancelled)"
 echo "   cancelled ${array}_$(task_of $cancelled)"
 wait_for_jobs
-step "What became of them"
+step "Outcome"
 tail -qn 1 "$scripts"/log/participant_*.txt
-check "four are marked as done" is "$(cd "$scripts/done" && echo sub-*)" "sub-01 sub-03 sub-05 sub-06"
-check "the group level ran with what there is" test -s "$out/group.html"
+check "four are done" is "$(cd "$scripts/done" && echo sub-*)" "sub-01 sub-03 sub-05 sub-06"
+check "the group level ran with the available results" test -s "$out/group.html"
 check "no intermediate file is left on the node" \
     is "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'metperf-sub-*' | wc -l)" 0
 
 step "Only these two again"
 "$scripts/submit.sh" --failed
-check "while they run, nothing is sent twice" test "$("$scripts/submit.sh" --failed 2>&1 | grep -c 'still in the queue')" = 1
+check "nothing is submitted twice while they run" test "$("$scripts/submit.sh" --failed 2>&1 | grep -c 'still in the queue')" = 1
 wait_for_jobs
 check "all six are done" is "$(find "$scripts/done" -name 'sub-*' | wc -l)" 6
 for label in 01 03 05 06; do check "sub-$label ran once" is "$(runs_made $label)" 1; done
@@ -89,16 +89,16 @@ check "tables equal those of the undisturbed run" \
     same_tables "$folder/host" "$out" -name '*_roistats.tsv' -o -name 'group_*.tsv'
 
 one=(participant --participant-label 01 --skip-bids-validation "${options[@]}" --session-label baseline)
-step "One session on this machine"
+step "One session on the host"
 [ -e "$folder/one/sub-01.html" ] || $metperf "$folder/bids" "$folder/one" "${one[@]}"
 for plugin in SLURM SLURMGraph; do
-    step "The same under nipype's $plugin"
+    step "The same with nipype's $plugin"
     printf 'plugin: %s\nplugin_args: {sbatch_args: "--mem=2500M"}\n' $plugin >"$folder/$plugin.yml"
     rm -rf "$folder/$plugin"
     begin=$SECONDS
     $metperf "$folder/bids" "$folder/$plugin" "${one[@]}" --use-plugin "$folder/$plugin.yml"
     echo "   $((SECONDS - begin)) s"
-    check "tables equal those of this machine" same_tables "$folder/one" "$folder/$plugin" -name '*_roistats.tsv'
+    check "tables equal those of the host" same_tables "$folder/one" "$folder/$plugin" -name '*_roistats.tsv'
 done
 
 step "A step of SLURM is cancelled"
@@ -112,5 +112,5 @@ wait $run || code=$?
 check "the run ends with 75" is $code 75
 
 printf '\n'
-[ "$failures" = 0 ] || { echo "$failures promises are not kept"; exit 1; }
-echo "all promises kept"
+[ "$failures" = 0 ] || { echo "$failures checks failed"; exit 1; }
+echo "all checks passed"

@@ -1,13 +1,13 @@
 #!/bin/bash
-# tests/container/run.sh [FOLDER]: the image as users run it, against a run on this machine.
+# tests/container/run.sh [FOLDER]: compare the image, as users run it, with a run on the host.
 #
-# Analyses a phantom here, in Docker (any uid, read-only, no network, no home, no capability) and
-# in Apptainer (--cleanenv --containall), and compares every table byte for byte. All of it goes to
-# FOLDER (build/container). What is there already, the image too, is not made again.
+# Analyses a phantom on the host, in Docker (any uid, read-only, no network, no home, no capability) and
+# in Apptainer (--cleanenv --containall), and compares all tables byte for byte. The output goes to
+# FOLDER (build/container). Existing results and an existing image are not made again.
 #   DOCKER=docker  APPTAINER=apptainer  IMAGE=metperf:VERSION  PARTICIPANTS=2  CONTAINER_UID=54321
-#   OPTIONS="..."      what every run is told, such as "--session-label baseline 1week"
-# Where the engine cannot be had its part is skipped, with the reason; without Docker the exit
-# status is 77. Not part of scripts/test: it takes a quarter of an hour and an engine.
+#   OPTIONS="..."      options of every run, such as "--session-label baseline 1week"
+# Without an engine its part is skipped, with the reason; without Docker the exit
+# status is 77. Not part of scripts/test: it needs an engine and takes a quarter of an hour.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=$(cat version)
@@ -20,33 +20,33 @@ folder=$(cd "${1:-build/container}" && pwd)
 failures=0
 
 step() { printf '\n== %s\n' "$*"; }
-check() { # PROMISE COMMAND...
-    local promise=$1; shift
-    if "$@"; then echo "ok: $promise"; else echo "FAILED: $promise"; failures=$((failures + 1)); fi
+check() { # REQUIREMENT COMMAND...
+    local requirement=$1; shift
+    if "$@"; then echo "ok: $requirement"; else echo "FAILED: $requirement"; failures=$((failures + 1)); fi
 }
-timed() { # COMMAND...: its seconds are in $seconds
+timed() { # COMMAND...: run it, set $seconds
     local begin; begin=$(date +%s.%N)
     "$@"
     seconds=$(awk -v a="$begin" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }')
 }
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a < b) }'; }
-same_tables() { # REFERENCE OTHER: every table of one is in the other, byte for byte
+same_tables() { # REFERENCE OTHER: both have the same tables, byte for byte
     local tables; tables=$(cd "$1" && find . -name '*_roistats.tsv' -o -name 'group_*.tsv' | sort)
     [ -n "$tables" ] || return 1
     [ "$tables" = "$(cd "$2" && find . -name '*_roistats.tsv' -o -name 'group_*.tsv' | sort)" ] || return 1
     local table; for table in $tables; do cmp "$1/$table" "$2/$table" || return 1; done
     echo "   $(wc -l <<<"$tables") tables"
 }
-all_of() { # FOLDER UID: everything below belongs to it
+all_of() { # FOLDER UID: everything in the folder belongs to it
     [ -z "$(find "$1" -mindepth 1 ! -uid "$2" -print -quit)" ]
 }
-says() { # FOLDER TEXT: the derivatives' description has it
+says() { # FOLDER TEXT: the description of the derivatives contains it
     tr -d '\n ' <"$1/dataset_description.json" | grep -qF "$2"
 }
 open_folder() { rm -rf "$1"; mkdir -p "$1"; chmod 777 "$1"; }
 
 command -v "${docker[0]}" >/dev/null || { echo "skipped: ${docker[0]} is not installed"; exit 77; }
-"${docker[@]}" version >/dev/null 2>&1 || { echo "skipped: no Docker engine answers"; exit 77; }
+"${docker[@]}" version >/dev/null 2>&1 || { echo "skipped: no Docker engine is running"; exit 77; }
 
 step "The image $image"
 "${docker[@]}" image inspect "$image" >/dev/null 2>&1 ||
@@ -56,18 +56,18 @@ echo "   $((size / 1000000)) MB unpacked"
 check "under 1.2 GB" below "$size" 1200000000
 inside() { "${docker[@]}" run --rm --network none --entrypoint sh "$image" -c "$1"; }
 check "no compiler, no test tool" inside '! command -v gcc cc make pytest && ! ls -d /opt/metperf/lib/*/site-packages/*/tests'
-check "its bill of materials is in it" inside 'test -s /opt/metperf/sbom.cdx.json'
-check "code that anyone may read" inside 'test -z "$(find /opt/metperf ! -perm -004 ! -type l)"'
-check "metperf works too" inside 'metperf --version'
-for _ in 1 2 3; do # the machine may be busy: the best of three
+check "bill of materials included" inside 'test -s /opt/metperf/sbom.cdx.json'
+check "code readable by every user" inside 'test -z "$(find /opt/metperf ! -perm -004 ! -type l)"'
+check "metperf command works" inside 'metperf --version'
+for _ in 1 2 3; do # the machine may be busy: median of three
     timed "${docker[@]}" run --rm --network none "$image" --version; v="${v-} $seconds"
     timed "${docker[@]}" run --rm --network none "$image" --help >/dev/null; h="${h-} $seconds"
 done
-echo "   --version:$v s; --help:$h s, start of the container included"
+echo "   --version:$v s; --help:$h s, including container start"
 check "--version in under 1 s" below "$(tr ' ' '\n' <<<"$v" | sort -g | sed -n 2p)" 1
 check "--help in under 2 s" below "$(tr ' ' '\n' <<<"$h" | sort -g | sed -n 2p)" 2
 
-step "The phantom, and the run on this machine"
+step "Phantom, and run on the host"
 scripts/bootstrap
 [ -d "$folder/bids" ] || .venv/bin/metperf phantom "$folder/bids" --participants "${PARTICIPANTS:-2}" --seed 0
 if [ ! -e "$folder/host/group.html" ]; then
@@ -84,7 +84,7 @@ for level in participant group; do
     timed env -u HOME "${docker[@]}" "${strict[@]}" "$image" /data /out "$level" "${options[@]}"
     echo "   $level: $seconds s"
 done
-check "tables equal those of this machine" same_tables "$folder/host" "$folder/docker"
+check "tables equal those of the host" same_tables "$folder/host" "$folder/docker"
 check "outputs belong to the caller" all_of "$folder/docker" "$uid"
 check "the tag is recorded" says "$folder/docker" "\"Tag\":\"metperf:$version\",\"Type\":\"docker\""
 
@@ -104,12 +104,12 @@ if "${apptainer[@]}" --version 2>/dev/null; then
             --bind "$folder/apptainer:/out" "$sif" /data /out "$level" "${options[@]}"
         echo "   $level: $seconds s"
     done
-    check "tables equal those of this machine" same_tables "$folder/host" "$folder/apptainer"
+    check "tables equal those of the host" same_tables "$folder/host" "$folder/apptainer"
     check "the tag is recorded" says "$folder/apptainer" "\"Tag\":\"metperf:$version\",\"Type\":\"apptainer\""
 else
-    echo "skipped: ${apptainer[*]} does not answer"
+    echo "skipped: ${apptainer[*]} does not run"
 fi
 
 printf '\n'
-[ "$failures" = 0 ] || { echo "$failures promises are not kept"; exit 1; }
-echo "all promises kept"
+[ "$failures" = 0 ] || { echo "$failures checks failed"; exit 1; }
+echo "all checks passed"
