@@ -1,9 +1,9 @@
-"""What can go wrong, and the exit code each tells.
+"""What can go wrong, and the exit code of each.
 
 ::
 
     MetperfError              1   a participant or a step failed
-    ├── UsageError            2   the command line asks for what cannot be
+    ├── UsageError            2   the command line cannot be satisfied
     ├── InvalidDataset       16   the data set is not valid BIDS
     ├── UnknownLevel         17   the analysis level does not exist
     ├── NothingSelected      18   labels or filters match nothing
@@ -12,7 +12,7 @@
     ├── WorkerKilled         75   a worker process was killed (out of memory)
     ├── BadInput              1   one file or its metadata cannot be used
     ├── FitError              1   a model cannot be fitted to such a design
-    └── RegistrationError     1   two images could not be brought together
+    └── RegistrationError     1   two images could not be registered
 """
 
 from typing import ClassVar
@@ -61,7 +61,7 @@ class NotWritable(MetperfError):
 
 
 class WorkerKilled(MetperfError):
-    """A worker process was killed, most likely for want of memory."""
+    """A worker process was killed, most likely because memory ran out."""
 
     exit_code = 75
 
@@ -75,4 +75,4 @@ class FitError(MetperfError):
 
 
 class RegistrationError(MetperfError):
-    """Two images could not be brought together."""
+    """Two images could not be registered."""

@@ -383,7 +383,7 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, no_pd
     assert (out / "sub-01/ses-b").is_dir()
     shutil.rmtree(root / "sub-01/ses-b")
     told = run(root, capsys)
-    assert "sub-01: ses-b is gone from the data set: so are its results" in told.err
+    assert "sub-01: ses-b is no longer in the data set: results removed" in told.err
     assert not (out / "sub-01/ses-b").exists()
     assert "ses-b" not in (out / "sub-01/sub-01_sessions.tsv").read_text()
     group(root, capsys)

@@ -351,7 +351,7 @@ ELSEWHERE = {
     "DistortionEffect": "test_distortion",
     "EstimateShift": "test_distortion",
     "MotionTable": "test_interfaces_niimath",
-    "PutBack": "test_spaces",
+    "EmbedInGrid": "test_spaces",
     "Register": "test_registration",
     "SaveDerivatives": "test_derivatives",
     "SeriesOnT1w": "test_spaces",

@@ -41,7 +41,7 @@ from bidsapp.run.graphs.series import Alignment
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import RoiStatistics
-from bidsapp.run.nodes.t1w_grid import PutBack, SeriesOnT1w
+from bidsapp.run.nodes.t1w_grid import EmbedInGrid, SeriesOnT1w
 from bidsapp.run.nodes.user_transform import TakeTransform
 from bidsapp.run.status import describe
 
@@ -228,7 +228,7 @@ def test_what_was_cut_out_is_put_back(tmp_path):
         str(write_image(tmp_path / "a.nii", part, there)),
         str(write_image(tmp_path / "b.nii", part.astype(np.int8), there)),
     ]
-    found = PutBack(in_files=files, reference=str(whole), outside=3).run(cwd=tmp_path).outputs
+    found = EmbedInGrid(in_files=files, reference=str(whole), outside=3).run(cwd=tmp_path).outputs
     a, b = (np.asanyarray(nib.load(f).dataobj) for f in found.out_files)
     for image in (a, b):
         np.testing.assert_array_equal(image[1:3, 2:4, 3:5], part)

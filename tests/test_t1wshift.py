@@ -109,8 +109,8 @@ def test_the_node_registers_first_and_blames_the_epi(anatomy, tmp_path):
     for matrix in (np.eye(4), moved):
         epi = write(tmp_path / "b0.nii", distorted(true_shift(), 5, 1), matrix @ WHERE[0])
         done = EstimateShift(in_file=epi, **options).run(cwd=tmp_path).outputs
-        assert done.told["method"] == "T1w"
-        assert done.told["cost_after"] < done.told["cost_before"]
+        assert done.estimate["method"] == "T1w"
+        assert done.estimate["cost_after"] < done.estimate["cost_before"]
         found.append(read_shift(done.shift).data)
     assert np.abs(found[0] - found[1])[brain()].mean() < 0.15
     rng = np.random.default_rng(0)

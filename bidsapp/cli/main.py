@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when all that was asked for is done; `bidsapp.errors` lists the others.
+        0 when all that was requested is done; `bidsapp.errors` lists the others.
     """
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # fits use threads of their own: --omp-nthreads
     words = list(sys.argv[1:] if argv is None else argv)
@@ -102,7 +102,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _study(parser: ArgumentParser, options: Namespace) -> int:
-    """Run the levels that were asked for, one after the other."""
+    """Run the requested levels, one after the other."""
     levels = options.analysis_level
     for level in levels:
         if level not in LEVELS:
@@ -122,7 +122,7 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
 def _config(parser: ArgumentParser, options: Namespace) -> Config:
     """Make the run's Config, checking what argparse cannot."""
     names = {f for f in Config.__dataclass_fields__ if hasattr(options, f)}
-    given = {n: getattr(options, n) for n in names}
+    settings = {n: getattr(options, n) for n in names}
     bids_dir, output_dir = options.bids_dir.resolve(), options.output_dir.resolve()
     work_dir = (options.work_dir or output_dir / ".work").resolve()
     if output_dir == bids_dir:
@@ -132,13 +132,13 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         )
     inside = output_dir.relative_to(bids_dir).parts if output_dir.is_relative_to(bids_dir) else ()
     if inside and inside[0].startswith("sub-"):
-        parser.error(f"output_dir {output_dir} lies among the raw data of {inside[0]}")
+        parser.error(f"output_dir {output_dir} is inside the raw data of {inside[0]}")
     check_models(parser, options)
     spaces = _output_spaces(parser, options)
     if options.work_dir and work_dir.is_relative_to(bids_dir):
-        parser.error(f"--work-dir {work_dir} lies inside bids_dir")
+        parser.error(f"--work-dir {work_dir} is inside bids_dir")
     derivatives = options.derivatives or [bids_dir / "derivatives" / "manual_masks"]
-    given |= {
+    settings |= {
         "bids_dir": bids_dir,
         "output_dir": output_dir,
         "work_dir": work_dir,
@@ -149,14 +149,14 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         "model_options": tuple(sorted(options.model_options.items())),
         "run_id": f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}",
     }
-    for folder in given["derivatives"]:
+    for folder in settings["derivatives"]:
         if not folder.is_dir():
-            parser.error(f"--derivatives {folder} is no folder")
-    return Config(**given)
+            parser.error(f"--derivatives {folder} is not a folder")
+    return Config(**settings)
 
 
 def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...]:
-    """Return where maps are written; refuse what would take a second interpolation."""
+    """Return where maps are written; refuse what would require a second interpolation."""
     if options.fit_space == "native":
         return tuple(options.output_spaces or Config.output_spaces)
     if options.roi_space == "native":
@@ -231,8 +231,8 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
         _LOG.info("Validating %s, so that no task has to", config.bids_dir)
         validate(config.bids_dir, config.participants)
     write_jobs(jobs, config)
-    _LOG.info("%d participants; each asks for %s", len(labels), jobs.participant)
-    _LOG.info("Look at the scripts, then start them with %s", jobs.folder / "submit.sh")
+    _LOG.info("%d participants; each requests %s", len(labels), jobs.participant)
+    _LOG.info("Check the scripts, then start them with %s", jobs.folder / "submit.sh")
     return 0
 
 

@@ -123,7 +123,7 @@ def _digests(output_dir: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or why it cannot be read: what needs it will say so too."""
+    """Return the SHA-256 of a file, or why it cannot be read; the step using it fails too."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -153,7 +153,7 @@ def _paths(value: Any) -> Iterator[Path]:
 
 
 def _plain(value: Any, roots: Iterable[Path]) -> Any:
-    """Return a record as JSON knows it, with paths as in the data set, wherever that lies."""
+    """Return a record in JSON types, with paths relative to the data set."""
     if isinstance(value, Path):
         return _name(value, roots)
     if isinstance(value, tuple):

@@ -156,8 +156,9 @@ def _first_session(participant: Participant) -> dict[str, str]:
 def _prune(participant: Participant, marker: Path, config: Config) -> None:
     """Remove what an earlier run left in the sessions of this one and this one did not write.
 
-    It is of other options or inputs, or its step failed now: no value outlives what it was made
-    of. The marker was written by the same file system when this run began; its results are younger.
+    It was made with other options or inputs, or its step failed now: no value outlives its
+    sources. The marker was written on the same file system when this run began; its results are
+    younger.
     """
     began = marker.stat().st_mtime_ns
     for session in participant.sessions:
@@ -168,11 +169,11 @@ def _prune(participant: Participant, marker: Path, config: Config) -> None:
 
 
 def _withdraw(participant: Participant, config: Config, report: Callable[[str], None]) -> None:
-    """Remove the results of sessions that the data set has no more."""
+    """Remove the results of sessions that are no longer in the data set."""
     raw = config.bids_dir / participant.id
     for folder in sorted((config.output_dir / participant.id).glob("ses-*")):
         if not (raw / folder.name).is_dir():
-            report(f"{participant.id}: {folder.name} is gone from the data set: so are its results")
+            report(f"{participant.id}: {folder.name} is no longer in the data set: results removed")
             shutil.rmtree(folder)
 
 

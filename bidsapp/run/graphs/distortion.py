@@ -68,6 +68,6 @@ def save_distortion(branch: Branch[Any], distortion: pe.Node, brain: Port) -> No
     }
     branch.connect(brain, effect, "mask")
     branch.connect((distortion, "shift"), effect, "shift")
-    branch.connect((distortion, "told"), effect, "told")
+    branch.connect((distortion, "estimate"), effect, "estimate")
     files = branch.merge("distortion_files", [(distortion, "shift"), (effect, "quality")])
     branch.save("save_distortion", files, paths, [sidecar, {}])

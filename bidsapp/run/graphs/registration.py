@@ -1,4 +1,4 @@
-"""Registration: here alone its engine is chosen."""
+"""Registration; only here is its engine chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def register_node(
     transform: Literal["affine", "rigid"],
     metric: Literal["lpc", "lpa", "lpp"],
 ) -> pe.Node:
-    """Return the node that brings an image to another, or takes the transform that was given.
+    """Return the node that registers an image to another, or uses the user's transform.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def register_node(
         Twelve parameters or six. Two sessions are registered rigidly, and from both sides.
     metric
         Local Pearson correlation: ``lpc`` where bright in one image is dark in the other, as a
-        b = 0 image and a T1w; ``lpp`` where contrasts are alike; ``lpa`` for either.
+        b = 0 image and a T1w; ``lpp`` where contrasts are similar; ``lpa`` for either.
 
     Returns
     -------

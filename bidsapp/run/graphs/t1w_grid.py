@@ -9,7 +9,7 @@ from bidsapp.models import Status
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.motion import MotionCorrected
 from bidsapp.run.graphs.series import Alignment, Grid
-from bidsapp.run.nodes.t1w_grid import PutBack, SeriesOnT1w
+from bidsapp.run.nodes.t1w_grid import EmbedInGrid, SeriesOnT1w
 
 
 def connect_fit_grid(
@@ -42,7 +42,7 @@ def embed_in_grid(
     """Return images on the whole grid of the T1w, if they were made on a part of it; else as is."""
     if not grid.on_t1w:
         return images
-    node = pe.Node(PutBack(outside=outside), name=name)
+    node = pe.Node(EmbedInGrid(outside=outside), name=name)
     node.inputs.reference = str(branch.session.t1w)
     branch.connect(images, node, "in_files")
     return node, "out_files"

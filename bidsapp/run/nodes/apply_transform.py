@@ -1,4 +1,4 @@
-"""Nodes around registration: what the engine is given, what comes of it, images on other grids."""
+"""The node that resamples images on other grids."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nodes around EPI distortion: the shift that the data tell, and its effect in the brain."""
+"""Nodes for EPI distortion: the shift estimated from the data, and its effect in the brain."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.run.nodes.files import load, load_mask, save
 
 METHODS = {"fieldmap": "field map", "epi": "reversed phase-encode pair", "T1w": "T1w"}
-"""What tells a shift, by its kind."""
+"""What a shift is estimated from, by its kind."""
 
 
 class _EstimateShiftInput(BaseInterfaceInputSpec):
@@ -35,7 +35,7 @@ class _EstimateShiftInput(BaseInterfaceInputSpec):
     axis = traits.Range(low=0, high=2, mandatory=True, desc="of the phase encoding")
     scale = traits.Float(mandatory=True, desc="mm per unit of the field; or how much farther")
     mask = File(exists=True, desc="brain, on the grid of a T1w")
-    transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the way to a T1w")
+    transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the registration to a T1w")
     named = traits.Str("", usedefault=True, nohash=True, desc="the EPI, for messages")
 
 
@@ -43,11 +43,11 @@ class _EstimateShiftOutput(TraitedSpec):
     shift = File(exists=True, desc="mm; from undistorted points to where they appear")
     unshift = File(exists=True, desc="mm; back")
     out_file = File(exists=True, desc="the EPI corrected, its signal restored by the Jacobian")
-    told = traits.Dict(desc="what the estimate says of itself")
+    estimate = traits.Dict(desc="method and quality of the estimate")
 
 
 class EstimateShift(SimpleInterface):
-    """Tell the distortion of an EPI by a field map, a reversed pair or the T1w, and correct it."""
+    """Estimate the distortion of an EPI by a field map, a reversed pair or the T1w; correct it."""
 
     input_spec = _EstimateShiftInput
     output_spec = _EstimateShiftOutput
@@ -55,7 +55,7 @@ class EstimateShift(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
         try:
-            shift, told = self._estimate(nib.Nifti1Image(data, image.affine))
+            shift, estimate = self._estimate(nib.Nifti1Image(data, image.affine))
         except (BadInput, RegistrationError) as error:
             raise type(error)(f"{self._subject()}: {error}") from error
         folder = Path(runtime.cwd)
@@ -63,36 +63,39 @@ class EstimateShift(SimpleInterface):
             "shift": write_shift(shift, folder / "shift.nii"),
             "unshift": write_shift(shift.inverse(), folder / "unshift.nii"),
             "out_file": save(corrected(data, shift), image, folder / "corrected.nii"),
-            "told": {"source": Path(self.inputs.source).name} | told,
+            "estimate": {"source": Path(self.inputs.source).name} | estimate,
         }
         return runtime
 
     def _subject(self) -> str:
-        """Return what failed if something did: a T1w is not to blame for the EPI."""
-        given = self.inputs
-        if given.kind != "T1w":
-            return str(given.source)
-        epi = given.named or Path(given.in_file).name
-        return f"{epi} on {Path(given.source).name}, for its distortion"
+        """Return what an error message names: a T1w is not to blame for the EPI."""
+        inputs = self.inputs
+        if inputs.kind != "T1w":
+            return str(inputs.source)
+        epi = inputs.named or Path(inputs.in_file).name
+        return f"{epi} on {Path(inputs.source).name}, for its distortion"
 
     def _estimate(self, image: nib.Nifti1Image) -> tuple[Shift, dict[str, Any]]:
-        """Return the shift, and what is told of it."""
-        given = self.inputs
-        told = {"method": METHODS[given.kind]}
-        data, like = load(given.source)
+        """Return the shift, and the method and quality of its estimate."""
+        inputs = self.inputs
+        estimate = {"method": METHODS[inputs.kind]}
+        data, like = load(inputs.source)
         source = nib.Nifti1Image(data if data.ndim == 3 else data.mean(axis=-1), like.affine)
-        if given.kind == "fieldmap":
-            return field_shift(source, image, given.axis, given.scale), told
-        if given.kind == "epi":
-            found, name = pair_shift(image, source, given.axis, given.scale), "difference"
+        if inputs.kind == "fieldmap":
+            return field_shift(source, image, inputs.axis, inputs.scale), estimate
+        if inputs.kind == "epi":
+            found, name = pair_shift(image, source, inputs.axis, inputs.scale), "difference"
         else:
-            found, name = self._by_t1w(image, source), "cost"
-        return found.shift, told | {f"{name}_before": found.before, f"{name}_after": found.after}
+            found, name = self._shift_from_t1w(image, source), "cost"
+        return found.shift, estimate | {
+            f"{name}_before": found.before,
+            f"{name}_after": found.after,
+        }
 
-    def _by_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
-        """Tell the shift by the T1w, once the distorted EPI has been registered to it.
+    def _shift_from_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
+        """Estimate the shift from the T1w, once the distorted EPI is registered to it.
 
-        By our own registration in any case: an error of another's would pass for distortion.
+        Always by our own registration: an error of another would be taken for distortion.
         """
         data, like = load(self.inputs.mask)
         mask = nib.Nifti1Image(data, like.affine)
@@ -105,7 +108,7 @@ class EstimateShift(SimpleInterface):
 class _DistortionEffectInput(BaseInterfaceInputSpec):
     shift = File(exists=True, mandatory=True)
     mask = File(exists=True, mandatory=True, desc="brain, on the grid of the shift")
-    told = traits.Dict(desc="what else the JSON says")
+    estimate = traits.Dict(desc="method and quality of the estimate, for the JSON")
 
 
 class _DistortionEffectOutput(TraitedSpec):
@@ -131,6 +134,6 @@ class DistortionEffect(SimpleInterface):
             "largest_jacobian": float(stretch.max()),
         }
         path = Path(runtime.cwd) / "quality.json"
-        path.write_bytes(to_json({**(self.inputs.told or {}), **effect}))
+        path.write_bytes(to_json({**(self.inputs.estimate or {}), **effect}))
         self._results["quality"] = str(path)
         return runtime

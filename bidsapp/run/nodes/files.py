@@ -1,4 +1,4 @@
-"""What every node does with files: load an image, save an array beside its affine."""
+"""Files of the nodes: load an image, save an array with its affine."""
 
 import math
 import os
@@ -32,12 +32,12 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
 
 
 def as_list(paths: Any) -> list[str]:
-    """Return the paths of an input that takes several, in order; none if it was not given."""
+    """Return the paths of an input that takes several, in order; none if it is not set."""
     return list(paths) if isdefined(paths) else []
 
 
 def load_mask(path: str | None) -> Mask | None:
-    """Return where an image is not zero, or None without one."""
+    """Return where an image is above zero, or None without one."""
     return load(path)[0] > 0 if path else None
 
 
@@ -64,7 +64,7 @@ def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
 
 
 def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:
-    """Create an image on disk, to be filled part by part: one too large to be held in memory.
+    """Create an image on disk, to be filled part by part: for one that is too large for memory.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:
     header.set_data_offset(header.single_vox_offset)
     with path.open("wb") as stream:
         header.write_to(stream)
-        stream.flush()  # room is taken now: a disk that fills up later would kill the process
+        stream.flush()  # reserves the space: a disk that fills up later would kill the process
         os.posix_fallocate(stream.fileno(), 0, header.single_vox_offset + 4 * math.prod(shape))
     return np.memmap(path, np.float32, "r+", header.single_vox_offset, tuple(shape), order="F")
 
@@ -103,7 +103,7 @@ def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Imag
     Raises
     ------
     BadInput
-        If its labels are not whole numbers, or its grid is not the other image's.
+        If its labels are not integers, or its grid is not the other image's.
     """
     data, image = load(path)
     if like is not None:

@@ -23,13 +23,13 @@ from bidsapp.errors import BadInput
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
 from bidsapp.run.nodes.files import load, load_labels, load_mask, save
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 GOODNESS = ("rsquared", "rmse", "status")
 
 
 def map_names(model: Model, *, aicc: bool = False) -> list[str]:
-    """Return the names of a model's maps in the order in which the nodes give them.
+    """Return the names of a model's maps in the order in which the nodes return them.
 
     Akaike's criterion is among them where models are compared.
 
@@ -55,13 +55,13 @@ class _FitInput(BaseInterfaceInputSpec):
     motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
     model = traits.Str(mandatory=True, desc="name of the model")
     options = traits.Dict(desc="options of the model")
-    aicc = traits.Bool(False, usedefault=True, desc="give a map of Akaike's criterion too")
+    aicc = traits.Bool(False, usedefault=True, desc="also return a map of Akaike's criterion")
     n_jobs = traits.Int(1, usedefault=True, nohash=True, desc="processes")
 
 
 class _FitOutput(TraitedSpec):
     out_files = OutputMultiObject(File(exists=True), desc="maps, in the order of map_names")
-    learnt = File(exists=True, desc="JSON {model: {option: value}}, what all voxels together told")
+    learnt = File(exists=True, desc="JSON {model: {option: value}}, from all voxels together")
 
 
 def save_fit(
@@ -77,30 +77,30 @@ def save_fit(
 
 def _learnt(found: Fit) -> dict[str, Any]:
     """Return the noise level and the priors of a fit that has any."""
-    told = {k: float(found.design[k]) for k in ("sigma",) if found.design.get(k) is not None}
+    learnt = {k: float(found.design[k]) for k in ("sigma",) if found.design.get(k) is not None}
     priors: dict[int, Prior] = found.design.get("prior") or {}
     if not priors:
-        return told
+        return learnt
     shown = {
         str(k): {"mean": p.mean.tolist(), "covariance": p.covariance.tolist()}
         for k, p in priors.items()
     }
-    return told | {"prior": shown}
+    return learnt | {"prior": shown}
 
 
 def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
-    """Return what a fit learnt as options for one more course, of a lesion.
+    """Return what a fit learnt, as options for the mean course of a lesion.
 
     A lesion without a voxel in the fit takes the prior of the brain.
     """
     if not path:
         return {}
-    told = json.loads(Path(path).read_text(encoding="utf-8"))[model]
-    priors = told.pop("prior", None)
+    learnt = json.loads(Path(path).read_text(encoding="utf-8"))[model]
+    priors = learnt.pop("prior", None)
     if priors:
         own = priors[str(lesion) if str(lesion) in priors else "0"]
-        told["prior"] = {0: Prior(np.array(own["mean"]), np.array(own["covariance"]))}
-    return dict(told)
+        learnt["prior"] = {0: Prior(np.array(own["mean"]), np.array(own["covariance"]))}
+    return dict(learnt)
 
 
 class _FitDiffusionInput(_FitInput):
@@ -119,7 +119,7 @@ class FitDiffusion(SimpleInterface):
         data, image = load(self.inputs.in_file)
         gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
         if self.inputs.motion:
-            kept = believed(self.inputs.motion, data.shape[3])
+            kept = inlier_volumes(self.inputs.motion, data.shape[3])
             data, gtab = data[..., kept], GradientTable(gtab.gradients[kept])
         options = dict(self.inputs.options or {})
         if self.inputs.regions:
@@ -178,7 +178,9 @@ class FitKinetics(SimpleInterface):
 
     def _weights(self, count: int) -> Any:
         """Return 0 for outliers and 1 for the rest, or None where all count."""
-        return believed(self.inputs.motion, count).astype(float) if self.inputs.motion else None
+        return (
+            inlier_volumes(self.inputs.motion, count).astype(float) if self.inputs.motion else None
+        )
 
 
 def read_column(path: str, column: str) -> Any:

@@ -31,11 +31,11 @@ class _LesionFractionsInput(BaseInterfaceInputSpec):
 
 
 class _LesionFractionsOutput(TraitedSpec):
-    out_file = File(exists=True, desc="4D: how much of each voxel lies in each lesion, 0 to 1")
+    out_file = File(exists=True, desc="4D: fraction of each voxel that is in each lesion, 0 to 1")
 
 
 class LesionFractions(SimpleInterface):
-    """Measure how much of each voxel of a grid lies inside each lesion."""
+    """Measure the fraction of each voxel of a grid that is in each lesion."""
 
     input_spec = _LesionFractionsInput
     output_spec = _LesionFractionsOutput

@@ -32,11 +32,11 @@ from bidsapp.lesions import (
 from bidsapp.models import combine_for, fit
 from bidsapp.run.nodes.files import Float, as_list, load, load_labels
 from bidsapp.run.nodes.fitting import read_column, read_learnt
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 
 def read_fractions(path: str) -> Float:
-    """Return how much of each voxel lies in each lesion, (X, Y, Z, L), also of one lesion."""
+    """Return the fraction of each voxel in each lesion, (X, Y, Z, L), also of one lesion."""
     fractions, _ = load(path)
     return fractions if fractions.ndim == 4 else fractions[..., None]
 
@@ -44,7 +44,7 @@ def read_fractions(path: str) -> Float:
 class _LesionInput(BaseInterfaceInputSpec):
     rois = File(exists=True, desc="label image")
     fractions = File(
-        exists=True, xor=["rois"], desc="4D: how much of each voxel is in each of the lesions"
+        exists=True, xor=["rois"], desc="4D: fraction of each voxel that is in each lesion"
     )
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
 
@@ -61,7 +61,7 @@ class _RoiStatisticsInput(_LesionInput):
 
 class _RoiStatisticsOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV table")
-    dictionary = File(exists=True, desc="JSON that says what the columns are")
+    dictionary = File(exists=True, desc="JSON that describes the columns")
 
 
 class RoiStatistics(SimpleInterface):
@@ -168,7 +168,7 @@ class LesionCurves(SimpleInterface):
         return runtime
 
     def _courses(self, data: Any, affine: Array) -> dict[int, Array]:
-        """Return the mean course of each lesion that there is."""
+        """Return the mean course of each lesion that is present."""
         if self.inputs.fractions:
             fractions = read_fractions(self.inputs.fractions)
             present = [
@@ -183,7 +183,7 @@ class LesionCurves(SimpleInterface):
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""
         motion, options = self.inputs.motion, self.inputs.options or {}
-        kept = believed(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
+        kept = inlier_volumes(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
         if self.inputs.arterial:
             seconds = read_column(self.inputs.arterial, "time")
             plasma = read_column(self.inputs.arterial, "plasma")

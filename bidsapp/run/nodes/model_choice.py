@@ -1,4 +1,4 @@
-"""The node that tells which of several models the data support."""
+"""The node that finds which of several models the data support."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +49,7 @@ class _CompareModelsInput(BaseInterfaceInputSpec):
 class _CompareModelsOutput(TraitedSpec):
     best = File(exists=True, desc="place of the best model in the list, from 1; NaN elsewhere")
     out_file = File(exists=True, desc="TSV, a row a lesion and model")
-    dictionary = File(exists=True, desc="JSON that says what the columns are")
+    dictionary = File(exists=True, desc="JSON that describes the columns")
 
 
 class CompareModels(SimpleInterface):

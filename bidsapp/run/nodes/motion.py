@@ -1,4 +1,4 @@
-"""Nodes of motion inside a series: correct it, tell it, know its outliers."""
+"""Nodes for motion within a series: correct it, tabulate it, find its outliers."""
 
 import csv
 from pathlib import Path
@@ -58,20 +58,20 @@ class CorrectMotion(SimpleInterface):
     output_spec = _CorrectMotionOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        given, folder = self.inputs, Path(runtime.cwd)
-        data, image = load(given.in_file)
-        options = {"n_jobs": given.n_jobs}
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        data, image = load(inputs.in_file)
+        options = {"n_jobs": inputs.n_jobs}
         try:
-            if isdefined(given.bvalues) and given.bvalues:
-                axis = given.phase_axis if isdefined(given.phase_axis) else None
+            if isdefined(inputs.bvalues) and inputs.bvalues:
+                axis = inputs.phase_axis if isdefined(inputs.phase_axis) else None
                 found = correct_diffusion(
-                    data, image.affine, given.bvalues, phase_axis=axis, **options
+                    data, image.affine, inputs.bvalues, phase_axis=axis, **options
                 )
             else:
-                found = correct_motion(data, image.affine, reference=given.reference, **options)
+                found = correct_motion(data, image.affine, reference=inputs.reference, **options)
         except BadInput as error:
-            raise BadInput(f"{given.in_file}: {error}") from error
-        moved = resample_series(data, image.affine, found.matrices, n_jobs=given.n_jobs)
+            raise BadInput(f"{inputs.in_file}: {error}") from error
+        moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
         self._results["out_file"] = save(moved, image, folder / "corrected.nii")
         self._results["motion_tsv"] = _write_motion(
             folder, found.parameters, found.framewise_displacement, found.outliers
@@ -90,7 +90,7 @@ class _MotionTableOutput(TraitedSpec):
 
 
 class MotionTable(SimpleInterface):
-    """Write a series' motion, as niimath tells it, as a table."""
+    """Write the motion of a series that niimath reports as a table."""
 
     input_spec = _MotionTableInput
     output_spec = _MotionTableOutput
@@ -115,8 +115,8 @@ def _write_motion(folder: Path, parameters: Any, displacement: Any, outliers: An
     return str(target)
 
 
-def believed(path: str, count: int) -> NDArray[np.bool_]:
-    """Return which of so many volumes a motion table does not mark as outliers.
+def inlier_volumes(path: str, count: int) -> NDArray[np.bool_]:
+    """Return which volumes of a series a motion table does not mark as outliers.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def believed(path: str, count: int) -> NDArray[np.bool_]:
     with Path(path).open(encoding="utf-8", newline="") as stream:
         marks = [row["outlier"] for row in csv.DictReader(stream, delimiter="\t")]
     if len(marks) != count:
-        raise BadInput(f"{path}: tells the motion of {len(marks)} volumes, the series has {count}")
+        raise BadInput(f"{path}: has {len(marks)} volumes, but the series has {count}")
     kept = np.array([mark != "1" for mark in marks])
     if not kept.any():
         raise BadInput(f"{path}: every volume is an outlier; run without --drop-outliers")

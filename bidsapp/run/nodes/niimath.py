@@ -44,7 +44,7 @@ class _Niimath(CommandLine):
     _cmd = niimath.bin
 
     def _run_interface(self, runtime: Any, correct_return_codes: tuple[int, ...] = (0,)) -> Any:
-        done = subprocess.run(  # noqa: S603 (nipype would ask a shell)
+        done = subprocess.run(  # noqa: S603 (nipype would use a shell)
             shlex.split(self.cmdline),
             cwd=runtime.cwd,
             env={**os.environ, "OMP_NUM_THREADS": str(self.inputs.num_threads)},

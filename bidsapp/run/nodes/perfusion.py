@@ -31,7 +31,7 @@ from bidsapp.models.contrast.enhancement import (
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
 _LEVELS = {
@@ -54,7 +54,7 @@ def _spgr(inputs: Any) -> Spgr:
     return Spgr(inputs.repetition_time, inputs.flip_angle, inputs.relaxivity)
 
 
-def _corrected(spgr: Spgr, b1: Any) -> Spgr:
+def _scale_flip_angles(spgr: Spgr, b1: Any) -> Spgr:
     """Return the acquisition with the actual flip angles."""
     return spgr if b1 is None else replace(spgr, flip_angle=spgr.flip_angle * b1)
 
@@ -76,14 +76,14 @@ class _FindArterialInputInput(_AcquisitionInput):
 
 class _FindArterialInputOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
-    quality = File(exists=True, desc="JSON: what is odd about a measured input, in words")
+    quality = File(exists=True, desc="JSON: what is odd about a measured input")
     baseline_frames = traits.Int()
     mask = File(desc="voxels that were averaged, for roi and auto")
     voxels = File(desc="TSV: time (s) and the blood's concentration (mM) in each of them")
 
 
 class FindArterialInput(SimpleInterface):
-    """Bring the arterial input from an artery, a table or a population function."""
+    """Obtain the arterial input from an artery, a table or a population function."""
 
     input_spec = _FindArterialInputInput
     output_spec = _FindArterialInputOutput
@@ -104,7 +104,7 @@ class FindArterialInput(SimpleInterface):
         return runtime
 
     def _judge(self, found: ArterialInput) -> dict[str, Any]:
-        """Say what is odd about a measured input; a population's is as published."""
+        """Describe what is odd about a measured input; a population's is as published."""
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
             tissue = head_course(load(self.inputs.in_file)[0])
@@ -127,8 +127,8 @@ class FindArterialInput(SimpleInterface):
         blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
         if self.inputs.source in ("roi", "auto"):
             taken = self._choose(data, time, blood)
-            spgr = _corrected(_spgr(self.inputs), self._artery_b1(taken))
-            signal = self._bridged(data[taken].mean(axis=0), time)
+            spgr = _scale_flip_angles(_spgr(self.inputs), self._artery_b1(taken))
+            signal = self._bridge_outliers(data[taken].mean(axis=0), time)
             found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
             self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
@@ -138,11 +138,11 @@ class FindArterialInput(SimpleInterface):
             return _from_table(Path(self.inputs.table), time, **common)
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
 
-    def _bridged(self, signal: Any, time: Any) -> Any:
-        """Return the artery's signal, with outliers read off the line between their neighbours."""
+    def _bridge_outliers(self, signal: Any, time: Any) -> Any:
+        """Return the artery's signal, with outliers interpolated between their neighbours."""
         if not self.inputs.motion:
             return signal
-        kept = believed(self.inputs.motion, len(time))
+        kept = inlier_volumes(self.inputs.motion, len(time))
         return np.interp(time, time[kept], signal[kept])
 
     def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
@@ -249,7 +249,7 @@ class SignalToConcentration(SimpleInterface):
         missing = 0
         for z in range(data.shape[2]):  # all at once would take several times the series' memory
             here = inside[..., z]
-            spgr = _corrected(_spgr(self.inputs), None if b1 is None else b1[..., z][here])
+            spgr = _scale_flip_angles(_spgr(self.inputs), None if b1 is None else b1[..., z][here])
             found = to_concentration(
                 data[:, :, z][here], self.inputs.baseline_frames, tissue[..., z][here], spgr
             )
@@ -265,7 +265,7 @@ class SignalToConcentration(SimpleInterface):
 
 
 def _counts(status: Any, missing: int) -> dict[str, Any]:
-    """Count voxels and frames of which no concentration explains the signal."""
+    """Count voxels and frames whose signal no concentration explains."""
     return {
         "Description": "Whether a concentration explains the signal of each voxel",
         "Levels": _LEVELS,

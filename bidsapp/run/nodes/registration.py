@@ -1,4 +1,4 @@
-"""The node that brings one image to another, whichever engine does it, and says how sure it is."""
+"""The node that registers one image to another with either engine, and reports the quality."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +30,9 @@ from bidsapp.run.nodes.niimath import ENGINE, allineate
 
 OWN = f"metperf {version()}"
 LESION_MARGIN = 3.0
-"""By which lesions that are left out are grown, mm."""
+"""Width by which lesions are grown before they are left out, mm."""
 LOST_MM = 8.0
-"""Expected error of the template on a T1w from which on there is no head to be seen."""
+"""Expected error of the template on a T1w from which on no head is visible, mm."""
 
 
 class _RegisterInput(BaseInterfaceInputSpec):
@@ -45,7 +45,7 @@ class _RegisterInput(BaseInterfaceInputSpec):
     metric = traits.Enum(*METRICS, usedefault=True)
     symmetric = traits.Bool(False, usedefault=True, desc="privilege neither image")
     engine = traits.Enum(*ENGINES, usedefault=True)
-    second_opinion = traits.Bool(True, usedefault=True, desc="ask niimath where in doubt")
+    second_opinion = traits.Bool(True, usedefault=True, desc="run niimath where in doubt")
     named = traits.Str("", usedefault=True, nohash=True, desc="the moving image, for messages")
     num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc="of niimath")
 
@@ -57,91 +57,91 @@ class _RegisterOutput(TraitedSpec):
 
 
 class Register(SimpleInterface):
-    """Bring one image to another; refuse what cannot be right.
+    """Register one image to another; refuse a result that cannot be right.
 
-    Where the own engine's answer is doubtful, niimath is asked as well.
+    Where the result of our own engine is doubtful, niimath is run as well.
     """
 
     input_spec = _RegisterInput
     output_spec = _RegisterOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        given = self.inputs
-        own = given.engine == "metperf"
-        matrix, quality, told = self._own() if own else self._niimath(Path(runtime.cwd))
-        if given.second_opinion and not quality.impossible():
+        inputs = self.inputs
+        own = inputs.engine == "metperf"
+        matrix, quality, source = self._own() if own else self._niimath(Path(runtime.cwd))
+        if inputs.second_opinion and not quality.impossible():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
         accept(quality, self._pair())
         self._results |= write_alignment(
-            Path(runtime.cwd), matrix, quality.as_dict() | {"metric": given.metric} | told
+            Path(runtime.cwd), matrix, quality.as_dict() | {"metric": inputs.metric} | source
         )
         return runtime
 
     def _pair(self) -> str:
         """Return the names of the two images."""
-        given = self.inputs
-        return f"{given.named or Path(given.moving).name} on {Path(given.fixed).name}"
+        inputs = self.inputs
+        return f"{inputs.named or Path(inputs.moving).name} on {Path(inputs.fixed).name}"
 
     def _own(self) -> tuple[Matrix, Quality, dict[str, Any]]:
-        """Register with the local Pearson correlation of our own."""
-        given = self.inputs
+        """Register with our own engine, by the local Pearson correlation."""
+        inputs = self.inputs
         try:
             found = register(
-                _image(given.moving),
-                _image(given.fixed),
-                transform=given.transform,
-                metric=given.metric,
-                fixed_mask=_without(given.fixed_mask, given.fixed_lesions),
-                moving_mask=_without(given.moving, given.moving_lesions, everything=True),
-                symmetric=given.symmetric,
+                _image(inputs.moving),
+                _image(inputs.fixed),
+                transform=inputs.transform,
+                metric=inputs.metric,
+                fixed_mask=_without(inputs.fixed_mask, inputs.fixed_lesions),
+                moving_mask=_without(inputs.moving, inputs.moving_lesions, everything=True),
+                symmetric=inputs.symmetric,
             )
         except BadInput as error:
             raise BadInput(f"{self._pair()}: {error}") from error
         return found.matrix, found.quality, {"engine": OWN, "cost": found.cost}
 
     def _niimath(self, folder: Path) -> tuple[Matrix, Quality, dict[str, Any]]:
-        """Register with AFNI's code; it knows no signed correlation of like contrasts."""
-        given = self.inputs
+        """Register with AFNI's code, which has no signed correlation for similar contrasts."""
+        inputs = self.inputs
         matrix, cost = allineate(
-            given.moving,
-            given.fixed,
-            given.fixed_mask,
-            cost="lpc" if given.metric == "lpc" else "lpa",
-            transform=given.transform,
-            num_threads=given.num_threads,
+            inputs.moving,
+            inputs.fixed,
+            inputs.fixed_mask,
+            cost="lpc" if inputs.metric == "lpc" else "lpa",
+            transform=inputs.transform,
+            num_threads=inputs.num_threads,
             folder=folder,
         )
-        mask, fixed = load(given.fixed_mask)
-        moving = nib.load(given.moving)
+        mask, fixed = load(inputs.fixed_mask)
+        moving = nib.load(inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
         return matrix, quality, {"engine": ENGINE, "cost": cost}
 
     def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
-        """Return the quality with how far the other engine's answer is from this one's.
+        """Return the quality with the distance between the results of both engines.
 
-        Ours says itself when it is in doubt; niimath does not, and is always held against ours.
+        Our own reports when it is in doubt; niimath does not, and is always compared with ours.
         """
         if self.inputs.engine == "niimath":
-            return held_against(matrix, quality, self.inputs)
+            return compare_with_own_registration(matrix, quality, self.inputs)
         if quality.verdict is Verdict.GOOD:
             return quality
         apart = distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
         return replace(quality, disagreement_mm=apart)
 
 
-def held_against(matrix: Matrix, quality: Quality, given: Any) -> Quality:
-    """Return the quality of a matrix with what our own registration says of it."""
+def compare_with_own_registration(matrix: Matrix, quality: Quality, inputs: Any) -> Quality:
+    """Return the quality of a matrix with its distance from our own registration."""
     own = register(
-        _image(given.moving),
-        _image(given.fixed),
-        transform=given.transform,
-        metric=given.metric,
-        fixed_mask=_image(given.fixed_mask),
+        _image(inputs.moving),
+        _image(inputs.fixed),
+        transform=inputs.transform,
+        metric=inputs.metric,
+        fixed_mask=_image(inputs.fixed_mask),
     )
     return replace(
         quality,
         expected_error_mm=own.quality.expected_error_mm,
-        disagreement_mm=distance(matrix, own.matrix, _points(given.fixed_mask)),
+        disagreement_mm=distance(matrix, own.matrix, _points(inputs.fixed_mask)),
     )
 
 
@@ -181,22 +181,22 @@ class _CheckConsistencyOutput(TraitedSpec):
 
 
 class CheckConsistency(SimpleInterface):
-    """Register a series to the baseline directly too, and tell how far that is from the chain."""
+    """Register a series to the baseline directly too, and write the distance from the chain."""
 
     input_spec = _CheckConsistencyInput
     output_spec = _CheckConsistencyOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        given = self.inputs
-        chain = compose(read_itk(given.to_fixed), read_itk(given.to_t1w))
+        inputs = self.inputs
+        chain = compose(read_itk(inputs.to_fixed), read_itk(inputs.to_t1w))
         direct = register(
-            _image(given.moving),
-            _image(given.fixed),
-            metric=given.metric,
-            fixed_mask=_image(given.fixed_mask),
+            _image(inputs.moving),
+            _image(inputs.fixed),
+            metric=inputs.metric,
+            fixed_mask=_image(inputs.fixed_mask),
         )
-        apart = distance(chain, direct.matrix, _points(given.fixed_mask))
-        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": given.metric}
+        apart = distance(chain, direct.matrix, _points(inputs.fixed_mask))
+        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": inputs.metric}
         path = Path(runtime.cwd) / "quality.json"
         path.write_bytes(to_json(content | {"engine": OWN}))
         self._results["quality"] = str(path)
@@ -225,7 +225,7 @@ class _BrainMaskOutput(TraitedSpec):
 
 
 class BrainMask(SimpleInterface):
-    """Bring the ICBM152 template to a T1w, and its brain with it."""
+    """Register the ICBM152 template to a T1w, and take its brain mask there."""
 
     input_spec = _BrainMaskInput
     output_spec = _BrainMaskOutput
@@ -241,7 +241,7 @@ class BrainMask(SimpleInterface):
             lost = found.quality.expected_error_mm
             if not lost < LOST_MM:
                 raise RegistrationError(
-                    f"no brain found: the template lies on it to {lost:.0f} mm, not to "
+                    f"no brain found: the template matches to {lost:.0f} mm only, not to "
                     f"{LOST_MM:g}; check the T1w and its header"
                 )
             mask = brain_mask(brain, affine, found.matrix, *grid, margin=self.inputs.margin)

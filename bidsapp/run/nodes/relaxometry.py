@@ -1,4 +1,4 @@
-"""Nodes that bring T1 and B1 maps."""
+"""Nodes that make T1 and B1 maps."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class _ReadB1Output(TraitedSpec):
 
 
 class ReadB1(SimpleInterface):
-    """Bring a transmit field map to the actual over the nominal flip angle."""
+    """Convert a transmit field map to the actual over the nominal flip angle."""
 
     input_spec = _ReadB1Input
     output_spec = _ReadB1Output
@@ -71,7 +71,7 @@ class FitT1(SimpleInterface):
         return runtime
 
     def _t1(self, signal: Any, b1: Any) -> Any:
-        """Return T1; with a B1 map each voxel has flip angles of its own."""
+        """Return T1; with a B1 map each voxel has its own flip angles."""
         inside = (signal > 0).all(axis=-1)
         design = {
             "flip_angles": np.array(self.inputs.flip_angles),

@@ -1,4 +1,4 @@
-"""Nodes for fits on the T1w's grid: a series there, resampled once, and maps in the whole of it."""
+"""Nodes for fits on the T1w's grid: the series resampled there once, maps embedded in all of it."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class SeriesOnT1w(SimpleInterface):
         return runtime
 
     def _mappings(self, volumes: int) -> list[Mapping]:
-        """Return what takes points of the T1w to points of each volume."""
+        """Return the mapping from points of the T1w to points of each volume."""
         to_series = read_mapping(self.inputs.transform)
         if not isdefined(self.inputs.motion):
             return [to_series] * volumes
@@ -75,21 +75,21 @@ class SeriesOnT1w(SimpleInterface):
         return [chain(to_series, m) for m in motion]
 
 
-class _PutBackInput(BaseInterfaceInputSpec):
+class _EmbedInGridInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="3D, cut out of a grid")
     reference = File(exists=True, mandatory=True, desc="gives the whole grid")
-    outside = traits.Int(0, usedefault=True, desc="for whole numbers; others are NaN there")
+    outside = traits.Int(0, usedefault=True, desc="value there of integer maps; others are NaN")
 
 
-class _PutBackOutput(TraitedSpec):
+class _EmbedInGridOutput(TraitedSpec):
     out_files = OutputMultiObject(File(exists=True))
 
 
-class PutBack(SimpleInterface):
-    """Put images that were cut out of a grid back into the whole of it."""
+class EmbedInGrid(SimpleInterface):
+    """Embed images that were cut out of a grid in the whole grid."""
 
-    input_spec = _PutBackInput
-    output_spec = _PutBackOutput
+    input_spec = _EmbedInGridInput
+    output_spec = _EmbedInGridOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         whole = nib.load(self.inputs.reference)

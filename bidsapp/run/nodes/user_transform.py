@@ -1,4 +1,4 @@
-"""The node that takes a user's transform in place of a registration."""
+"""The node that uses the user's transform in place of a registration."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bidsapp.imaging.registration.quality import Quality, Verdict, accept, asses
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.run.nodes.files import load
-from bidsapp.run.nodes.registration import held_against, write_alignment
+from bidsapp.run.nodes.registration import compare_with_own_registration, write_alignment
 
 
 class _TakeTransformInput(BaseInterfaceInputSpec):
@@ -30,7 +30,7 @@ class _TakeTransformInput(BaseInterfaceInputSpec):
     fixed_mask = File(exists=True, mandatory=True, desc="brain")
     transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the registration")
     metric = traits.Enum(*METRICS, usedefault=True, desc="of the registration")
-    second_opinion = traits.Bool(True, usedefault=True, desc="hold it against a registration")
+    second_opinion = traits.Bool(True, usedefault=True, desc="compare it with a registration")
     source = traits.Str(mandatory=True, desc="what the quality names as the transform's source")
 
 
@@ -41,9 +41,9 @@ class _TakeTransformOutput(TraitedSpec):
 
 
 class TakeTransform(SimpleInterface):
-    """Check a transform that was given, and hand it on as a registration would.
+    """Check the user's transform, and return it as a registration would.
 
-    Only what cannot be is refused; how far our own registration ends from it is told.
+    Only an impossible one is refused; its distance from our own registration is reported.
     """
 
     input_spec = _TakeTransformInput
@@ -61,20 +61,22 @@ class TakeTransform(SimpleInterface):
         mask, fixed = load(self.inputs.fixed_mask)
         moving = nib.load(self.inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
-        accept(quality, f"{path}, the transform that was given")
-        told = {"engine": "given", "source": self.inputs.source}
-        told |= self._judged(matrix, quality) if self.inputs.second_opinion else quality.as_dict()
-        self._results |= write_alignment(Path(runtime.cwd), matrix, told)
+        accept(quality, f"{path}, the transform given")
+        record = {"engine": "given", "source": self.inputs.source}
+        record |= (
+            self._compare(matrix, quality) if self.inputs.second_opinion else quality.as_dict()
+        )
+        self._results |= write_alignment(Path(runtime.cwd), matrix, record)
         return runtime
 
-    def _judged(self, matrix: Matrix, quality: Quality) -> dict[str, Any]:
-        """Return what our own registration says of it; the user's word stands, doubt is told."""
+    def _compare(self, matrix: Matrix, quality: Quality) -> dict[str, Any]:
+        """Return its quality against our own registration; a doubtful transform is still used."""
         try:
-            quality = held_against(matrix, quality, self.inputs)
+            quality = compare_with_own_registration(matrix, quality, self.inputs)
         except MetperfError as error:
-            doubt = f"it could not be held against a registration of our own: {error}"
+            doubt = f"it could not be compared with our own registration: {error}"
             return quality.as_dict() | {"verdict": Verdict.DOUBTFUL.value, "reason": doubt}
-        told = quality.as_dict()
+        record = quality.as_dict()
         if quality.verdict is Verdict.FAILED:
-            told["verdict"] = Verdict.DOUBTFUL.value
-        return told
+            record["verdict"] = Verdict.DOUBTFUL.value
+        return record
