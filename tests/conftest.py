@@ -28,7 +28,8 @@ settings.parent.mkdir()
 settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 
 HEAVY = ["end_to_end", "faults", "phantom", "registration", "group", "pages", "hostile_study"]
-HEAVY += ["progress"]
+HEAVY += ["hostile_sidecars", "hostile_files", "hostile_dce", "spaces", "distortion", "progress"]
+HEAVY += ["phantom_parts", "imaging_matching", "fuzz"]
 """Test files that take longest, in the order in which they start; all their tests are slow."""
 
 
@@ -45,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write empty PDF files: drawing them takes more than half the time of the group level."""
     monkeypatch.setattr("bidsapp.run.group.pdf_bytes", lambda figure: b"")
+
+
+@pytest.fixture
+def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the group level write its tables, but draw no figure and leave its page empty."""
+    monkeypatch.setattr("bidsapp.run.group.plots", lambda result: [])
+    monkeypatch.setattr("bidsapp.run.group.build_group_page", lambda *_: "")
 
 
 @pytest.fixture(autouse=True)

@@ -270,7 +270,7 @@ def test_the_wide_table_can_be_analysed_as_a_study_table(written, from_table):
     np.testing.assert_allclose(analyse(cohort).paired["p"], from_table.paired["p"], rtol=1e-5)
 
 
-def test_what_may_mislead_stands_in_the_table_of_lesions(tmp_path, no_pdf):
+def test_what_may_mislead_stands_in_the_table_of_lesions(tmp_path, tables_only):
     """The session's warnings, of the last run, in each row of it; read back as they are."""
     folder = write_outputs(tmp_path, study_rows())
     told = {"warnings": ["dwi: a b-value is odd", "no bolus"]}
@@ -492,7 +492,7 @@ def test_without_a_sessions_table_nothing_is_guessed(outputs):
     assert set(result.statistics.paired["n"]) == {20}
 
 
-def test_sessions_of_other_names_are_named_not_mispaired(tmp_path, no_pdf):
+def test_sessions_of_other_names_are_named_not_mispaired(tmp_path, tables_only):
     """ses-1Week is not ses-1week: no pair is made of it, and the reader is told."""
     rows = study_rows()
     for row in rows:
@@ -510,7 +510,7 @@ def test_two_sessions_of_one_day_are_pointed_out(outputs):
     assert any("2 sessions are of day 7" in note for note in tables(outputs).notes)
 
 
-def test_time_points_may_have_other_labels(tmp_path, from_table, no_pdf):
+def test_time_points_may_have_other_labels(tmp_path, from_table, tables_only):
     """Named by the user, with or without ses-, two or more of them."""
     rows = study_rows()
     labels = {"ses-baseline": "ses-01", "ses-1week": "ses-02", "ses-1month": "ses-03"}

@@ -340,7 +340,9 @@ def lesions(root):
     return list(csv.DictReader(text.splitlines(), delimiter="\t"))
 
 
-def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(root, capsys, monkeypatch, no_pdf):
+def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(
+    root, capsys, monkeypatch, tables_only
+):
     """Its maps and lesions are gone, the other series stays, and the group level says why."""
     assert run(root, capsys).code == 0
     folder = root.parent / "out/sub-01/ses-a"
@@ -361,7 +363,7 @@ def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(root, capsys, monke
     assert "not done: dce aif" in row["warnings"]
 
 
-def test_sessions_of_different_options_are_named(root, capsys, no_pdf):
+def test_sessions_of_different_options_are_named(root, capsys, tables_only):
     """By the group level, with exit 1, and on the page; options that change no value are not."""
     assert run(root, capsys, "--session-label", "a", "--keep-dates").code == 0
     assert run(root, capsys, "--session-label", "b").code == 0
@@ -375,7 +377,7 @@ def test_sessions_of_different_options_are_named(root, capsys, no_pdf):
     assert "haematocrit 0.42 in a; 0.3 in b. The methods tell those of the last run." in page
 
 
-def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, no_pdf):
+def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, tables_only):
     """Said on the screen; its rows are gone from all tables. A session not selected stays."""
     assert run(root, capsys).code == 0
     out = root.parent / "out"
