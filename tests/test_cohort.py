@@ -261,7 +261,7 @@ def test_an_option_of_the_group_changes_its_tables_and_no_others(
     assert differing(statistics, change(cohort)) == tables
 
 
-def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys):
+def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
     """Table 1 with age, dose and response; Table 2; the page; exit code 0."""
     out = tmp_path / "out"
     words = ["stats", str(REFERENCE / "lesions.tsv"), str(out)]

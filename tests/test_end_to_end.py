@@ -12,8 +12,6 @@ from bidsapp.cli.main import main
 PERCENT = {"vp": 100, "ve": 100, "Ktrans": 1, "ADC": 1e3, "f": 1}
 """What brings our units to those of the study's table."""
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
