@@ -295,7 +295,7 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
     assert "Mixed model and paired t test agree on all 15 comparisons." in page
     assert "no correlation was seen between the changes" in page.lower()
     assert 'href="sub-01.html"' not in page
-    assert f"The group report is {out}/group.html" in capsys.readouterr().err
+    assert f"page: {out}/group.html" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from bidsapp.cli.main import main
+from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED, PARAMETERS
 from bidsapp.models.table import MODELS
 from bidsapp.run.group import load_study_table
+from bidsapp.study.read import read_output
 from bidsapp.study.tables import ParameterPair, analyse
 
 STUDY = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
@@ -52,6 +54,38 @@ def test_the_group_level_takes_the_parameters_of_the_tables(exchange):
     for name in BY_PARAMETER:
         found = [p for p in tables[name]["parameter"].unique() if p != "volume"]
         assert found == held, name
+
+
+def test_the_group_level_reads_the_parameters_of_another_kinetic_model(tmp_path):
+    """Fp and PS of the participants are in every group table by parameter; Ktrans is in none."""
+    for participant in ("sub-01", "sub-02"):
+        for session, factor in (("ses-baseline", 1.0), ("ses-1month", 0.8)):
+            rows = []
+            for number, (name, unit) in enumerate({"Fp": "1/min", "PS": "1/min"}.items(), start=1):
+                cells = dict.fromkeys(ROISTATS, "n/a") | {
+                    "participant_id": participant,
+                    "session_id": session,
+                    "lesion": "1",
+                    "roi": "enhancing",
+                    "model": "2cxm",
+                    "parameter": name,
+                    "unit": unit,
+                    "mean": str(0.1 * number * factor),
+                    "excluded": "0",
+                }
+                rows.append("\t".join(cells.values()))
+            folder = tmp_path / participant / session / "perf"
+            folder.mkdir(parents=True)
+            path = folder / f"{participant}_{session}_seg-enhancing_model-2cxm_roistats.tsv"
+            path.write_text("\n".join(["\t".join(ROISTATS), *rows]) + "\n")
+    cohort = read_output(tmp_path).cohort
+    assert cohort.parameters == ("Fp", "PS")
+    assert {"Ktrans", "Ktrans_se"}.isdisjoint(cohort.lesions)
+    tables = analyse(cohort).tables()
+    for name in BY_PARAMETER:
+        assert set(tables[name]["parameter"]) - {"volume"} == {"Fp", "PS"}, name
+    means = tables["summary"].set_index(["parameter", "timepoint"])["mean"]
+    assert means["PS", "1month"] == pytest.approx(0.16)
 
 
 def test_the_pair_of_the_study_is_a_setting(exchange):
