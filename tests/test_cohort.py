@@ -13,7 +13,7 @@ from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.read import load_study_table, read_participants, read_traits
 from bidsapp.study.tables import Cohort, analyse, session_labels
 from bidsapp.study.tables.dictionary import TABLES
-from bidsapp.study.tables.timepoints import place
+from bidsapp.study.tables.timepoints import assign_timepoints
 
 REFERENCE = Path(__file__).parent / "data" / "reference_cohort"
 
@@ -104,7 +104,7 @@ def test_days_that_cannot_be_told_apart_are_refused(timepoints, words):
 def test_a_cohort_is_not_changed_by_being_placed(cohort):
     """Placing works on copies."""
     before = cohort.sessions.copy()
-    place(cohort)
+    assign_timepoints(cohort)
     pd.testing.assert_frame_equal(cohort.sessions, before)
     assert "timepoint" not in cohort.lesions
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_reports import write_derivatives
 
-from bidsapp.reports.group.quality import standing_out
+from bidsapp.reports.group.quality import find_outlying
 from bidsapp.reports.participant.quality_table import COLUMNS, quality_rows, write_quality
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.study.read import read_quality
@@ -77,7 +77,7 @@ def rows(**columns: list[object]) -> pd.DataFrame:
 
 def test_nothing_stands_out_of_what_is_alike():
     """Ordinary scatter draws no flag."""
-    assert standing_out(rows()) == [[]] * 10
+    assert find_outlying(rows()) == [[]] * 10
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_what_is_bad_stands_out_and_nothing_else(column, value):
     """A number beyond its limit or far on the bad side, or a registration in doubt."""
     table = rows()
     table.loc[3, column] = value
-    assert standing_out(table) == [[]] * 3 + [[column]] + [[]] * 6
+    assert find_outlying(table) == [[]] * 3 + [[column]] + [[]] * 6
 
 
 def test_far_on_the_good_side_does_not_stand_out():
     """Less motion or more signal than the others is no reason to look."""
     table = rows()
     table.loc[3, ["max_displacement_mm", "signal_to_noise"]] = [0.0, 90.0]
-    assert standing_out(table) == [[]] * 10
+    assert find_outlying(table) == [[]] * 10
 
 
 def test_each_series_is_held_against_its_own_kind():
@@ -110,4 +110,4 @@ def test_each_series_is_held_against_its_own_kind():
     table = rows()
     table.loc[5:, "series"] = "DCE"
     table.loc[5:, "expected_error_mm"] = [0.5, 0.51, 0.49, 0.52, 0.5]
-    assert standing_out(table) == [[]] * 10
+    assert find_outlying(table) == [[]] * 10

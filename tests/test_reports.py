@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.lesions import COLUMNS
 from bidsapp.models.parameters import DISPLAY
-from bidsapp.reports.figures import curves as figures
 from bidsapp.reports.figures import images
 from bidsapp.reports.figures.artery import ArterialInput, arterial_input
-from bidsapp.reports.figures.curves import Curve, Motion, Series
 from bidsapp.reports.figures.images import Panel
+from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
+from bidsapp.reports.figures.motion import Motion, motion_traces
+from bidsapp.reports.figures.timelines import Series, lesion_timeline
 from bidsapp.reports.group.page import SECTIONS as GROUP_SECTIONS
 from bidsapp.reports.page import render as page
 from bidsapp.reports.page.render import script_hash, section_rows
@@ -541,12 +542,12 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 @pytest.mark.parametrize(
     ("figure", "labels"),
     [
-        (figures.concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
-        (figures.diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
+        (concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
+        (diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
         (arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
-        (figures.motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
+        (motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
-            figures.lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
+            lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
             {"(fraction)", "(10⁻³ mm²/s)", "days"},
         ),
         (
@@ -576,7 +577,7 @@ def test_the_asymptote_shows_the_perfusion_fraction():
     """The broken line of an asymptotic fit meets b = 0 at 1 - f."""
     b = np.array([0.0, 200, 600, 1000])
     fitted = np.where(b > 0, 0.9, 1.0) * np.exp(-b * 1e-3)
-    figure = figures.diffusion_decay([[Curve(b, fitted, fitted)]], ["1"], ["baseline"])
+    figure = diffusion_decay([[Curve(b, fitted, fitted)]], ["1"], ["baseline"])
     line = figure.axes[0].lines[-1]
     np.testing.assert_allclose(line.get_xydata(), [[0, 0.9], [1000, 0.9 * np.exp(-1)]])
 

@@ -101,7 +101,7 @@ def run_group(
     cohort = _with_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
     problems = (*found.problems, *unread)
-    result = _analysed(cohort, timepoints, repeats, seed, pair, problems, found.notes)
+    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality)
     _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
     if len(quality):
@@ -149,7 +149,7 @@ def run_stats(
         If the folder cannot be written.
     """
     cohort = _with_traits(load_study_table(table), participants, traits)
-    result = _analysed(cohort, timepoints, repeats, seed, pair)
+    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair)
     write_result(output_dir, result)
     return result
 
@@ -165,7 +165,7 @@ def _with_traits(cohort: Cohort, participants: Path | None, traits: Path | None)
     )
 
 
-def _analysed(
+def _analyse_cohort(
     cohort: Cohort,
     timepoints: Mapping[str, str] | None,
     repeats: tuple[str, str] | None,

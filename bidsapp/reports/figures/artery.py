@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bidsapp.reports.figures.curves import WIDTH, Array, with_legend
 from bidsapp.reports.figures.images import Panel, draw_panel, empty, image_axes
+from bidsapp.reports.figures.layout import WIDTH, Array, mark_unavailable, with_legend
 from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, styled
 
 
@@ -61,7 +61,7 @@ def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]
     for axes, found, label in zip(row, inputs, labels, strict=True):
         axes.set_xlabel("time (min)")
         if found is None:
-            axes.text(0.5, 0.5, "not available", transform=axes.transAxes, ha="center", color=SOFT)
+            mark_unavailable(axes)
         else:
             _draw_curves(axes, found)
         if not pictured:
@@ -73,11 +73,11 @@ def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]
             _draw_images(grid[2 * n : 2 * n + 2], found)
             grid[2 * n].set_title(label)
             if found is not None and found.detail is not None:
-                grid[2 * n + 1].set_title(_counted(found), fontweight="normal")
+                grid[2 * n + 1].set_title(_count_shown_voxels(found), fontweight="normal")
     return with_legend(figure)
 
 
-def _counted(found: ArterialInput) -> str:
+def _count_shown_voxels(found: ArterialInput) -> str:
     """Say how many of the voxels the detail shows."""
     shown = (
         0 if found.detail is None or found.detail.outline is None else found.detail.outline.sum()

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.models.parameters import DISPLAY
-from bidsapp.reports.figures.curves import WIDTH, Array, with_legend
+from bidsapp.reports.figures.layout import WIDTH, Array, with_legend
 from bidsapp.reports.page.style import CYCLE, styled
 
 BINS = 24

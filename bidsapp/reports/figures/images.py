@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bidsapp.models.parameters import DISPLAY, Display
-from bidsapp.reports.figures.curves import WIDTH, Array
+from bidsapp.reports.figures.layout import WIDTH, Array
 from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, styled
 
 Mask = NDArray[np.bool_]

@@ -6,11 +6,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bidsapp.reports.figures.courses import spaced
-from bidsapp.reports.group.view import ALPHA, GroupView, listed, span, table_files
+from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import interval, number, pvalue
+from bidsapp.reports.page.numbers import interval, number, pvalue, significance, timepoint_label
 from bidsapp.study.tables import ParameterPair
+
+
+def correlation(view: GroupView) -> list[Block]:
+    """Give the regression of the pair and the study's Figure 3."""
+    x, y = view.statistics.pair
+    table = view.statistics.correlation.to_dict("records")
+    found = [timepoint_label(row["timepoint"]) for row in table if significance(row["p"])]
+    if found:
+        words = f"{y} goes with {x} at {join_words(found)}."
+    elif any(not row["note"] for row in table):
+        words = f"{y} and {x}: no correlation was seen at any time point."
+    else:
+        words = f"There are too few lesions with both {y} and {x}, so there is no correlation."
+    rows = [
+        [
+            timepoint_label(row["timepoint"]),
+            str(row["n"]),
+            number(row["r"], 2),
+            f"{number(row['r_low'], 2)} to {number(row['r_high'], 2)}",
+            pvalue(row["p"]),
+            row["note"],
+        ]
+        for row in table
+    ]
+    columns = ["Time point", "n", "r", "95 % interval", "p", "Note"]
+    lines = Table(
+        f"{y} on {x}, Pearson's r",
+        columns,
+        rows,
+        text=frozenset({5}),
+        files=table_files("correlation"),
+    )
+    return [Words([words]), lines, view.picture("regression")]
 
 
 def agreement(view: GroupView) -> list[Block]:
@@ -44,7 +76,7 @@ def agreement(view: GroupView) -> list[Block]:
         ["Time point", "n", "Bias", "95 % interval", "Limits of agreement", "Note"],
         [
             [
-                spaced(row["timepoint"]),
+                timepoint_label(row["timepoint"]),
                 str(row["n"]),
                 number(row["bias"], 2),
                 interval(row["bias_low"], row["bias_high"], 2),
@@ -66,9 +98,9 @@ def agreement(view: GroupView) -> list[Block]:
 
 def _question(row: Mapping[Hashable, Any]) -> str:
     if row["question"] == "values":
-        return f"at {spaced(row['timepoint_a'])}"
+        return f"at {timepoint_label(row['timepoint_a'])}"
     if row["question"] == "change":
-        return f"change {spaced(row['timepoint_a'])} – {spaced(row['timepoint_b'])}"
+        return f"change {span(row)}"
     return "within lesions"
 
 
@@ -80,7 +112,9 @@ def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
         found = changes[changes["p"] < ALPHA].to_dict("records")
         if found:
             parts = [f"{span(row)} (r = {number(row['r'], 2)})" for row in found]
-            texts.append(f"Changes of {pair.y} and {pair.x} go together between {listed(parts)}.")
+            texts.append(
+                f"Changes of {pair.y} and {pair.x} go together between {join_words(parts)}."
+            )
         else:
             texts.append(f"No correlation was seen between the changes of {pair.y} and {pair.x}.")
     within = table[table["question"] == "within lesions"].to_dict("records")[0]

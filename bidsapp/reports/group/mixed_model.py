@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bidsapp.reports.group.view import GroupView, listed, span, table_files
+from bidsapp.reports.group.view import GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import interval, number, pvalue
 
@@ -53,7 +53,7 @@ def _mixed_words(mixed: pd.DataFrame) -> list[str]:
         f"t test p = {pvalue(row['p_paired'])})"
         for row in apart.to_dict("records")
     ]
-    return [f"Mixed model and paired t test disagree on {listed(which)}.".replace("= <", "<")]
+    return [f"Mixed model and paired t test disagree on {join_words(which)}.".replace("= <", "<")]
 
 
 def _icc_words(mixed: pd.DataFrame) -> str:

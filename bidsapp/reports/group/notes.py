@@ -1,8 +1,8 @@
 """The sections of what was left out, and of how to read the page."""
 
-from bidsapp.reports.figures.courses import spaced
-from bidsapp.reports.group.view import GroupView, many, table_files
+from bidsapp.reports.group.view import GroupView, count_of, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
+from bidsapp.reports.page.numbers import timepoint_label
 
 
 def left_out(view: GroupView) -> list[Block]:
@@ -11,12 +11,12 @@ def left_out(view: GroupView) -> list[Block]:
     count = len(excluded)
     verb = "is" if count == 1 else "are"
     texts = [
-        f"{many(count, 'lesion')} {verb} marked as excluded in the ROI tables and left out of "
+        f"{count_of(count, 'lesion')} {verb} marked as excluded in the ROI tables and left out of "
         "every number above."
         if count
         else "No lesion is marked as excluded.",
-        f"{many(len(missing), 'time point')} of a lesion lack a value; each test uses the lesions "
-        "that have both of its time points, the mixed model all."
+        f"{count_of(len(missing), 'time point')} of a lesion lack a value. Each paired test uses "
+        "the lesions with a value at both time points; the mixed model uses all lesions."
         if len(missing)
         else "Every lesion has every parameter at every time point.",
     ]
@@ -31,7 +31,7 @@ def left_out(view: GroupView) -> list[Block]:
             [
                 row["participant_id"],
                 str(row["lesion"]),
-                spaced(row["timepoint"]),
+                timepoint_label(row["timepoint"]),
                 row["parameters"],
                 row["reason"],
             ]

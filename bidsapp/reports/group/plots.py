@@ -9,11 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bidsapp.models.parameters import DISPLAY, PARAMETERS
-from bidsapp.reports.figures.agreement import effects, limits_of_agreement, roc_curves
-from bidsapp.reports.figures.courses import Course, regressions, spaced, time_courses
-from bidsapp.reports.page.numbers import Shown
+from bidsapp.reports.figures.effects import effects
+from bidsapp.reports.figures.limits_of_agreement import limits_of_agreement
+from bidsapp.reports.figures.regression import regressions
+from bidsapp.reports.figures.roc import roc_curves
+from bidsapp.reports.figures.time_courses import Course, time_courses
+from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
 from bidsapp.reports.page.render import svg_bytes
-from bidsapp.study.tables import LESION, GroupResult, Statistics, measured, standardise
+from bidsapp.study.tables import LESION, GroupResult, Statistics, standardise, values_by_timepoint
 
 _LESIONS = {
     "participant_id": "Participant",
@@ -51,7 +54,7 @@ class Plot:
         return svg_bytes(self.figure)
 
 
-def shown(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, Shown]:
+def number_formats(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, NumberFormat]:
     """Say how each parameter is printed, from our units or from those a table came in.
 
     Parameters
@@ -61,23 +64,23 @@ def shown(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, Show
 
     Returns
     -------
-    shown : dict of str to Shown
+    shown : dict of str to NumberFormat
 
     Examples
     --------
-    >>> shown(["vp"], {"vp": "1", "ADC": "um2/ms"})["vp"].unit
+    >>> number_formats(["vp"], {"vp": "1", "ADC": "um2/ms"})["vp"].unit
     '%'
     """
-    return {name: _shown(name, units.get(name, "n/a")) for name in parameters}
+    return {name: _number_format(name, units.get(name, "n/a")) for name in parameters}
 
 
-def _shown(name: str, unit: str) -> Shown:
+def _number_format(name: str, unit: str) -> NumberFormat:
     display = DISPLAY[name]
     if unit == PARAMETERS[name].unit:
-        return Shown(display.label, display.unit, display.scale, display.digits)
+        return NumberFormat(display.label, display.unit, display.scale, display.digits)
     if unit in (display.unit, display.table_unit):
-        return Shown(display.label, display.unit, 1, display.digits)
-    return Shown(display.label, unit, 1, 4)
+        return NumberFormat(display.label, display.unit, 1, display.digits)
+    return NumberFormat(display.label, unit, 1, 4)
 
 
 def plots(result: GroupResult) -> list[Plot]:
@@ -93,7 +96,7 @@ def plots(result: GroupResult) -> list[Plot]:
         The study's Figures 2 (``timecourse``) and 3 (``regression``) first.
     """
     statistics = result.statistics
-    forms = shown((*result.cohort.parameters, *statistics.pair), result.cohort.units)
+    forms = number_formats((*result.cohort.parameters, *statistics.pair), result.cohort.units)
     pair = statistics.pair
     others = [name for name in result.cohort.parameters if name not in pair]
     return [
@@ -108,7 +111,7 @@ def plots(result: GroupResult) -> list[Plot]:
 
 
 def _courses(
-    name: str, parameters: list[str], statistics: Statistics, forms: Mapping[str, Shown]
+    name: str, parameters: list[str], statistics: Statistics, forms: Mapping[str, NumberFormat]
 ) -> Plot:
     """Draw parameters over time."""
     courses, frames = [], []
@@ -117,7 +120,8 @@ def _courses(
         tests = statistics.paired[statistics.paired["parameter"] == parameter]
         spans = zip(tests["timepoint_a"], tests["timepoint_b"], strict=True)
         pvalues = dict(zip(spans, tests["p"], strict=True))
-        values = measured(statistics.lesions, parameter, statistics.timepoints) * form.scale
+        values = values_by_timepoint(statistics.lesions, parameter, statistics.timepoints)
+        values *= form.scale
         courses.append(Course(form.title, values, pvalues))
         frames.append(_long(values).assign(parameter=parameter, unit=form.unit))
     what = {"parameter": "The parameter", "unit": "Unit of the value", "value": "Mean in the ROI"}
@@ -133,11 +137,11 @@ def _courses(
     )
 
 
-def _regression(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
+def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
     """Draw the pair against each other at each time point."""
     pair = statistics.pair
     x, y = (
-        measured(statistics.lesions, name, statistics.timepoints) * forms[name].scale
+        values_by_timepoint(statistics.lesions, name, statistics.timepoints) * forms[name].scale
         for name in statistics.pair
     )
     return Plot(
@@ -151,7 +155,7 @@ def _regression(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
     )
 
 
-def _changes(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
+def _changes(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
     """Draw the changes of the pair against each other."""
     pair = statistics.pair
     x, y = (_change(statistics, forms[name], name) for name in statistics.pair)
@@ -166,11 +170,13 @@ def _changes(statistics: Statistics, forms: Mapping[str, Shown]) -> Plot:
     )
 
 
-def _change(statistics: Statistics, form: Shown, name: str) -> pd.DataFrame:
+def _change(statistics: Statistics, form: NumberFormat, name: str) -> pd.DataFrame:
     """Change of one parameter, a column for every two time points."""
-    wide = measured(statistics.lesions, name, statistics.timepoints) * form.scale
+    wide = values_by_timepoint(statistics.lesions, name, statistics.timepoints) * form.scale
     spans = combinations(statistics.timepoints, 2)
-    return pd.DataFrame({f"{spaced(a)} – {spaced(b)}": wide[b] - wide[a] for a, b in spans})
+    return pd.DataFrame(
+        {f"{timepoint_label(a)} – {timepoint_label(b)}": wide[b] - wide[a] for a, b in spans}
+    )
 
 
 def _effects(statistics: Statistics) -> Plot:
@@ -199,7 +205,7 @@ def _limits(statistics: Statistics) -> Plot:
     """Draw how the pair differ, both in standard deviations."""
     pair = statistics.pair
     x, y = (
-        standardise(measured(statistics.lesions, name, statistics.timepoints))
+        standardise(values_by_timepoint(statistics.lesions, name, statistics.timepoints))
         for name in statistics.pair
     )
     return Plot(

@@ -41,7 +41,7 @@ def quality(view: GroupView) -> list[Block]:
     table = view.result.quality
     if table.empty:
         return []
-    flags = standing_out(table)
+    flags = find_outlying(table)
     order = sorted(range(len(table)), key=lambda i: (-len(flags[i]), i))
     rows, bold = [], set()
     for place, index in enumerate(order):
@@ -88,7 +88,7 @@ def _row(row: dict[Any, Any], flags: list[str]) -> list[str]:
     return [row["participant_id"], session, row["series"], verdict, *numbers, ", ".join(named)]
 
 
-def standing_out(table: pd.DataFrame) -> list[list[str]]:
+def find_outlying(table: pd.DataFrame) -> list[list[str]]:
     """Name the columns by which each row stands out.
 
     Parameters
@@ -105,7 +105,7 @@ def standing_out(table: pd.DataFrame) -> list[list[str]]:
     --------
     >>> rows = [{"series": "DWI", "verdict": "good", "max_displacement_mm": 0.2}] * 5
     >>> rows += [{"series": "DWI", "verdict": "doubtful", "max_displacement_mm": 3.0}]
-    >>> standing_out(pd.DataFrame(rows))[-1]
+    >>> find_outlying(pd.DataFrame(rows))[-1]
     ['verdict', 'max_displacement_mm']
     """
     flags: list[list[str]] = [[] for _ in range(len(table))]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bidsapp.reports.group.view import ALPHA, GroupView, listed, span, table_files
+from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import interval, number, pvalue
 
@@ -54,7 +54,7 @@ def _firm_words(paired: pd.DataFrame) -> list[str]:
     loose = found.drop(firm.index)
     texts = []
     if len(firm):
-        names = listed([f"{row['parameter']} {span(row)}" for row in firm.to_dict("records")])
+        names = join_words([f"{row['parameter']} {span(row)}" for row in firm.to_dict("records")])
         texts.append(
             "Firm (below 0.05 also after Holm's correction, by ranks, with whole patients, and "
             f"without any one patient): {names}."
@@ -67,5 +67,5 @@ def _firm_words(paired: pd.DataFrame) -> list[str]:
     }
     for row in loose.to_dict("records"):
         lost = [text for name, text in reasons.items() if not row[name] < ALPHA]
-        texts.append(f"{row['parameter']} {span(row)} is not below 0.05 {listed(lost)}.")
+        texts.append(f"{row['parameter']} {span(row)} is not below 0.05 {join_words(lost)}.")
     return texts

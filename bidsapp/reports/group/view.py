@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bidsapp.reports.figures.courses import spaced
-from bidsapp.reports.group.plots import Plot, shown
+from bidsapp.reports.group.plots import Plot, number_formats
 from bidsapp.reports.page.blocks import Picture
-from bidsapp.reports.page.numbers import Shown
+from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
 from bidsapp.study.tables import ALPHA, GroupResult, Statistics
 
 
@@ -34,16 +33,16 @@ class GroupView:
         return self.result.statistics
 
     @cached_property
-    def forms(self) -> dict[str, Shown]:
+    def forms(self) -> dict[str, NumberFormat]:
         """How each parameter is printed."""
-        return shown(
+        return number_formats(
             (*self.result.cohort.parameters, *self.statistics.pair), self.result.cohort.units
         )
 
     @property
     def timepoints(self) -> list[str]:
         """Their names, as read."""
-        return [spaced(name) for name in self.statistics.timepoints]
+        return [timepoint_label(name) for name in self.statistics.timepoints]
 
     def plot(self, name: str) -> Plot:
         """Return a figure by its name."""
@@ -62,26 +61,26 @@ class GroupView:
 
 def span(row: Mapping[Hashable, Any]) -> str:
     """Name the two time points of a row."""
-    return f"{spaced(row['timepoint_a'])} – {spaced(row['timepoint_b'])}"
+    return f"{timepoint_label(row['timepoint_a'])} – {timepoint_label(row['timepoint_b'])}"
 
 
-def listed(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Join words as a sentence does.
 
     Examples
     --------
-    >>> listed(["vp", "ve", "f"]), listed(["vp"])
+    >>> join_words(["vp", "ve", "f"]), join_words(["vp"])
     ('vp, ve and f', 'vp')
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def many(count: int, thing: str) -> str:
+def count_of(count: int, thing: str) -> str:
     """Count things.
 
     Examples
     --------
-    >>> many(1, "lesion"), many(2, "lesion")
+    >>> count_of(1, "lesion"), count_of(2, "lesion")
     ('1 lesion', '2 lesions')
     """
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
@@ -92,4 +91,4 @@ def table_files(name: str) -> tuple[str, ...]:
     return (f"group_{name}.tsv", f"group_{name}.json")
 
 
-__all__ = ["ALPHA", "GroupView", "listed", "many", "span", "table_files"]
+__all__ = ["ALPHA", "GroupView", "count_of", "join_words", "span", "table_files"]

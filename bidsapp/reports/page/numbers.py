@@ -1,11 +1,15 @@
 """Numbers as people read them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+SIGNIFICANCE: Sequence[tuple[float, str]] = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+"""A p value below the number earns the mark."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class NumberFormat:
     """How the values of one parameter are printed: times ``scale``, in ``unit``."""
 
     name: str
@@ -112,3 +116,44 @@ def interval(low: float, high: float, digits: int) -> str:
     if math.isnan(low) and math.isnan(high):
         return "–"
     return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def significance(pvalue: float) -> str:
+    """Give the mark of a p value, as figures print it.
+
+    Parameters
+    ----------
+    pvalue : float
+        NaN for no test.
+
+    Returns
+    -------
+    mark : {"***", "**", "*", ""}
+        Below 0.001, 0.01, 0.05, or none.
+
+    Examples
+    --------
+    >>> [significance(p) for p in (0.0002, 0.002, 0.03, 0.05, float("nan"))]
+    ['***', '**', '*', '', '']
+    """
+    return next((mark for limit, mark in SIGNIFICANCE if pvalue < limit), "")
+
+
+def timepoint_label(name: str) -> str:
+    """Part a number from its unit: ``1week`` reads ``1 week``.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    name : str
+
+    Examples
+    --------
+    >>> timepoint_label("1week"), timepoint_label("baseline")
+    ('1 week', 'baseline')
+    """
+    digits = len(name) - len(name.lstrip("0123456789"))
+    return f"{name[:digits]} {name[digits:]}" if 0 < digits < len(name) else name

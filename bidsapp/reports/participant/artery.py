@@ -8,8 +8,8 @@ import numpy as np
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import arrival_time
 from bidsapp.reports.figures.artery import ArterialInput, arterial_input
-from bidsapp.reports.figures.curves import Array
 from bidsapp.reports.figures.images import Panel
+from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Block, Picture
 from bidsapp.reports.participant.records import (
     Participant,

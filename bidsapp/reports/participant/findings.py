@@ -17,7 +17,7 @@ from bidsapp.reports.participant.records import (
     read_json,
     read_table,
 )
-from bidsapp.study.tables.analysis_options import unlike_options
+from bidsapp.study.tables.analysis_options import option_differences
 
 Level = Literal["failed", "warning", "missing"]
 
@@ -127,7 +127,7 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
 
 
 def _options(participant: Participant) -> Iterator[Finding]:
-    for text in unlike_options({participant.label: {"sessions": participant.status}}):
+    for text in option_differences({participant.label: {"sessions": participant.status}}):
         told = text.replace(f"{participant.label} ses-", "")
         yield Finding("warning", f"{told} The methods tell those of the last run.", "provenance")
 

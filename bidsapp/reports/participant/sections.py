@@ -12,16 +12,10 @@ from matplotlib.figure import Figure
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models import MODELS, fit
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.reports.figures.curves import (
-    Curve,
-    Motion,
-    Series,
-    concentration_curves,
-    diffusion_decay,
-    lesion_timeline,
-    motion_traces,
-)
 from bidsapp.reports.figures.histograms import histograms
+from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
+from bidsapp.reports.figures.motion import Motion, motion_traces
+from bidsapp.reports.figures.timelines import Series, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.participant.artery import arterial
 from bidsapp.reports.participant.findings import DISPLACEMENT

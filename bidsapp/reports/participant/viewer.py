@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bidsapp.models.parameters import DISPLAY
-from bidsapp.reports.figures.curves import Array
+from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Page
 from bidsapp.reports.page.render import render, script
 from bidsapp.reports.participant.image_sections import MAPS

@@ -21,7 +21,7 @@ from bidsapp.study.read.status import (
 )
 from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
-from bidsapp.study.tables.analysis_options import unlike_options
+from bidsapp.study.tables.analysis_options import option_differences
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
@@ -58,7 +58,7 @@ def read_output(output_dir: Path) -> Found:
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
     statuses = read_statuses(output_dir)
-    problems += [*unfinished(statuses), *unlike_options(statuses)]
+    problems += [*unfinished(statuses), *option_differences(statuses)]
     reported = issues(statuses)
     notes += failures(reported)
     if not rows:

@@ -73,6 +73,7 @@ def _sidecar_units(path: Path) -> dict[str, str]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name]["Units"] for name in STUDY_UNITS if "Units" in content[name]}
-    except (ValueError, KeyError, TypeError) as error:
+        described = {name: content[name] for name in content.keys() & STUDY_UNITS.keys()}
+        return {name: row["Units"] for name, row in described.items() if "Units" in row}
+    except (ValueError, AttributeError, TypeError) as error:
         raise BadInput(f"{path}: is not a data dictionary of the table beside it.") from error

@@ -12,9 +12,9 @@ from bidsapp.study.tables.cohort import (
     Cohort,
     ParameterPair,
     error_columns,
-    followed,
+    followed_parameters,
     lesion_columns,
-    measured,
+    values_by_timepoint,
 )
 from bidsapp.study.tables.mixed_model import ALPHA
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
@@ -32,10 +32,10 @@ __all__ = [
     "Statistics",
     "analyse",
     "error_columns",
-    "followed",
+    "followed_parameters",
     "lesion_columns",
-    "measured",
     "session_labels",
     "standardise",
+    "values_by_timepoint",
     "window",
 ]

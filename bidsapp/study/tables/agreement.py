@@ -15,15 +15,40 @@ from bidsapp.study.statistics import (
 )
 from bidsapp.study.tables.cohort import (
     ParameterPair,
-    measured,
+    values_by_timepoint,
 )
+
+
+def correlation_table(
+    lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
+) -> pd.DataFrame:
+    """Regression of one parameter on another at every time point."""
+    x, y = (values_by_timepoint(lesions, name, labels) for name in pair)
+    rows = []
+    for timepoint in labels:
+        line = regression(x[timepoint], y[timepoint])
+        rows.append(
+            {
+                "timepoint": timepoint,
+                **pair._asdict(),
+                "n": line.n,
+                "r": line.r,
+                "p": line.pvalue,
+                "slope": line.slope,
+                "intercept": line.intercept,
+                "r_low": line.r_low,
+                "r_high": line.r_high,
+                "note": line.note,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def agreement_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
 ) -> pd.DataFrame:
     """Correlation of two parameters: at each time point, of their changes, and within lesions."""
-    x, y = (measured(lesions, name, labels) for name in pair)
+    x, y = (values_by_timepoint(lesions, name, labels) for name in pair)
     rows = [_question("values", t, "", pair) | _correlate(x[t], y[t]) for t in labels]
     for a, b in combinations(labels, 2):
         row = _question("change", a, b, pair)
@@ -73,7 +98,7 @@ def limits_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
 ) -> pd.DataFrame:
     """Bland and Altman's limits of two parameters, both in SDs of the first time point."""
-    x, y = (standardise(measured(lesions, name, labels)) for name in pair)
+    x, y = (standardise(values_by_timepoint(lesions, name, labels)) for name in pair)
     rows = []
     for timepoint in labels:
         found = limits_of_agreement(y[timepoint], x[timepoint])
@@ -101,7 +126,7 @@ def standardise(values: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     values : pandas.DataFrame
-        See `measured`.
+        See `values_by_timepoint`.
 
     Returns
     -------

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field, fields
 import pandas as pd
 
 from bidsapp.errors import BadInput, UsageError
-from bidsapp.study.tables import published as study
-from bidsapp.study.tables.agreement import agreement_table, limits_table
+from bidsapp.study.tables.agreement import agreement_table, correlation_table, limits_table
 from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, ParameterPair
+from bidsapp.study.tables.missing import excluded_table, missing_table
 from bidsapp.study.tables.mixed_model import mixed_table
+from bidsapp.study.tables.paired_tests import influence_table, paired_table
 from bidsapp.study.tables.planning import planning_table
-from bidsapp.study.tables.prediction import prediction_tables
 from bidsapp.study.tables.repeatability import repeatability_table
+from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
-from bidsapp.study.tables.timepoints import place
+from bidsapp.study.tables.summary import summary_table
+from bidsapp.study.tables.timepoints import assign_timepoints
 
 SEED = 0
 """Seed of the random draws, unless another is given."""
@@ -134,10 +136,10 @@ def analyse(
     vp 1month only 1 complete pair, a test needs 3: no test
     """
     _check_pair(cohort, pair)
-    placed = place(cohort, timepoints)
-    labels, sessions = placed.timepoints, placed.sessions
-    marked = placed.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
-    kept = placed.lesions[~marked]
+    assigned = assign_timepoints(cohort, timepoints)
+    labels, sessions = assigned.timepoints, assigned.sessions
+    marked = assigned.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
+    kept = assigned.lesions[~marked]
     if kept.empty:
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
@@ -145,25 +147,25 @@ def analyse(
     return Statistics(
         timepoints=labels,
         lesions=kept,
-        problems=placed.problems,
-        notes=placed.notes,
+        problems=assigned.problems,
+        notes=assigned.notes,
         pair=pair,
         characteristics=characteristics(cohort, response),
-        summary=study.summary_table(kept, labels, cohort.units),
-        paired=study.paired_table(kept, labels, seed),
+        summary=summary_table(kept, labels, cohort.units),
+        paired=paired_table(kept, labels, seed),
         mixed=mixed_table(kept, labels),
-        influence=study.influence_table(kept, labels),
+        influence=influence_table(kept, labels),
         response=response,
-        responders=study.responders_table(kept, labels, response, pair),
+        responders=responders_table(kept, labels, response, pair),
         prediction=prediction,
         roc=roc,
-        correlation=study.correlation_table(kept, labels, pair),
+        correlation=correlation_table(kept, labels, pair),
         agreement=agreement_table(kept, labels, pair),
         limits=limits_table(kept, labels, pair),
         repeatability=repeatability_table(cohort, kept, labels, repeats),
         planning=planning_table(kept, labels),
-        excluded=study.excluded_table(cohort.lesions),
-        missing=study.missing_table(kept, sessions, labels),
+        excluded=excluded_table(cohort.lesions),
+        missing=missing_table(kept, sessions, labels),
     )
 
 

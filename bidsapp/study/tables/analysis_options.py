@@ -11,13 +11,13 @@ _NO_VALUE = {"output_spaces", "keep_dates"}
 """Options that change no value of a lesion."""
 
 
-def unlike_options(statuses: Statuses) -> list[str]:
+def option_differences(statuses: Statuses) -> list[str]:
     """Return which options, or versions, the sessions were not analysed with alike.
 
     Examples
     --------
     >>> steps = {"ses-a": {"options": {"b_max": 800}}, "ses-b": {"options": {"b_max": 1000}}}
-    >>> unlike_options({"sub-01": {"sessions": steps}})[0].split(": ")[1]
+    >>> option_differences({"sub-01": {"sessions": steps}})[0].split(": ")[1]
     'b_max 800 in sub-01 ses-a; 1000 in sub-01 ses-b.'
     """
     used: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

@@ -54,7 +54,7 @@ class Cohort:
     @property
     def parameters(self) -> tuple[str, ...]:
         """The followed parameters that the lesions have, in order."""
-        return followed(self.lesions)
+        return followed_parameters(self.lesions)
 
 
 class TimepointPair(NamedTuple):
@@ -91,7 +91,7 @@ def error_columns(parameters: Iterable[str]) -> dict[str, str]:
     return {f"{name}_se": name for name in parameters}
 
 
-def followed(lesions: pd.DataFrame) -> tuple[str, ...]:
+def followed_parameters(lesions: pd.DataFrame) -> tuple[str, ...]:
     """Return the parameters that the group level follows and a table has, in order.
 
     Parameters
@@ -106,13 +106,15 @@ def followed(lesions: pd.DataFrame) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> followed(pd.DataFrame(columns=["f", "PS", "Fp", "volume_ml"]))
+    >>> followed_parameters(pd.DataFrame(columns=["f", "PS", "Fp", "volume_ml"]))
     ('Fp', 'PS', 'f')
     """
     return tuple(name for name in FOLLOWED if name in lesions) or tuple(PAIR)
 
 
-def measured(lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]) -> pd.DataFrame:
+def values_by_timepoint(
+    lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]
+) -> pd.DataFrame:
     """Arrange one parameter with a row per lesion and a column per time point.
 
     Parameters
@@ -133,7 +135,7 @@ def measured(lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]) 
     --------
     >>> lesions = pd.DataFrame({"participant_id": ["sub-01"], "lesion": [1],
     ...                         "timepoint": ["before"], "vp": [3.5]})
-    >>> measured(lesions, "vp", {"before": "ses-01", "after": "ses-02"}).to_numpy()
+    >>> values_by_timepoint(lesions, "vp", {"before": "ses-01", "after": "ses-02"}).to_numpy()
     array([[3.5, nan]])
     """
     everyone = pd.MultiIndex.from_frame(lesions[LESION].drop_duplicates())
@@ -152,7 +154,7 @@ def timepoint_pairs(
     Parameters
     ----------
     lesions : pandas.DataFrame
-        As for `measured`.
+        As for `values_by_timepoint`.
     timepoints : mapping
         Its keys are the time points, in order.
 
@@ -167,12 +169,12 @@ def timepoint_pairs(
     >>> [pair.parameter for pair in timepoint_pairs(lesions, {"before": "", "after": ""})]
     ['vp', 'ADC']
     """
-    for parameter in followed(lesions):
-        values = measured(lesions, parameter, timepoints)
+    for parameter in followed_parameters(lesions):
+        values = values_by_timepoint(lesions, parameter, timepoints)
         for before, after in combinations(timepoints, 2):
             yield TimepointPair(parameter, before, after, values[before], values[after])
 
 
 def patients(values: pd.Series | pd.DataFrame) -> np.ndarray:
-    """Participant of each row of what `measured` gives."""
+    """Participant of each row of what `values_by_timepoint` gives."""
     return values.index.get_level_values("participant_id").to_numpy()

@@ -13,11 +13,11 @@ from bidsapp.study.statistics import (
     paired_test,
 )
 from bidsapp.study.tables.cohort import (
-    followed,
-    measured,
+    followed_parameters,
     patients,
+    values_by_timepoint,
 )
-from bidsapp.study.tables.published import corrected
+from bidsapp.study.tables.paired_tests import insert_adjusted_p
 
 ALPHA = 0.05
 """A p value below it is called a finding."""
@@ -26,10 +26,10 @@ ALPHA = 0.05
 def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Mixed model of every parameter: each contrast, beside the paired t test."""
     rows: list[dict[str, Any]] = []
-    for parameter in followed(lesions):
-        values = measured(lesions, parameter, labels)
+    for parameter in followed_parameters(lesions):
+        values = values_by_timepoint(lesions, parameter, labels)
         rows += _mixed_rows(parameter, values, _model(values))
-    return corrected(pd.DataFrame(rows))
+    return insert_adjusted_p(pd.DataFrame(rows))
 
 
 def _model(values: pd.DataFrame) -> MixedModel:

@@ -12,8 +12,8 @@ from bidsapp.study.statistics import (
 )
 from bidsapp.study.tables.cohort import (
     Cohort,
-    followed,
-    measured,
+    followed_parameters,
+    values_by_timepoint,
 )
 
 
@@ -26,8 +26,8 @@ def repeatability_table(
     """Smallest change of one lesion that is more than noise, and how many lesions exceed it."""
     first, last = next(iter(labels)), list(labels)[-1]
     rows = []
-    for parameter in followed(lesions):
-        values = measured(lesions, parameter, labels)
+    for parameter in followed_parameters(lesions):
+        values = values_by_timepoint(lesions, parameter, labels)
         change = (values[last] - values[first]).abs().dropna()
         for source, found in _noise(lesions, parameter, repeats):
             rows.append(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.lesions.response import relative_change, response_category
-from bidsapp.study.tables.cohort import LESION, Cohort, measured
+from bidsapp.study.tables.cohort import LESION, Cohort, values_by_timepoint
 from bidsapp.study.tables.timepoints import window
 
 
@@ -27,7 +27,7 @@ def response_table(
     response : pandas.DataFrame
         A row per lesion: category, change of volume, follow-up, and why there is none.
     """
-    before = measured(lesions, "volume_ml", labels).iloc[:, 0]
+    before = values_by_timepoint(lesions, "volume_ml", labels).iloc[:, 0]
     with_volume = lesions.loc[lesions["volume_ml"].notna(), ["participant_id", "session_id"]]
     followup = _followups(with_volume.drop_duplicates(), sessions, labels)
     table = before.index.to_frame(index=False).merge(followup, how="left", on="participant_id")

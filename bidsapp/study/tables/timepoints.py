@@ -20,7 +20,7 @@ _WINDOW = re.compile(r"(-?\d+(?:\.\d+)?):(-?\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
-class Placed:
+class Assignment:
     """Lesions and sessions with a column ``timepoint``, and what could not be placed or why."""
 
     lesions: pd.DataFrame
@@ -92,7 +92,7 @@ def window(label: str) -> tuple[float, float] | None:
     return (float(found[1]), float(found[2])) if found else None
 
 
-def place(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Placed:
+def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Assignment:
     """Find each participant's session of each time point.
 
     Parameters
@@ -104,7 +104,7 @@ def place(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Placed
 
     Returns
     -------
-    placed : Placed
+    placed : Assignment
         Of a participant with two sessions for a time point, neither is placed; of one whose days
         are not in the order of the time points, none is.
 
@@ -131,7 +131,7 @@ def place(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Placed
     keys = ["participant_id", "session_id"]
     lesions = cohort.lesions.merge(sessions[[*keys, "timepoint"]], how="left", on=keys)
     lesions.index = cohort.lesions.index
-    return Placed(lesions, sessions, labels, tuple(problems), tuple(notes))
+    return Assignment(lesions, sessions, labels, tuple(problems), tuple(notes))
 
 
 def _widest(windows: Mapping[str, str]) -> tuple[float, float]:

@@ -1,0 +1,101 @@
+"""Parameters of each lesion of a participant over the sessions: arrays -> Figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from bidsapp.models.parameters import DISPLAY
+from bidsapp.reports.figures.layout import WIDTH, Array
+from bidsapp.reports.page.style import DATA, INK, styled
+
+
+@dataclass(frozen=True)
+class Series:
+    """One parameter of one lesion over the sessions, as stored; NaN where missing.
+
+    ``low`` to ``high`` is the middle half of its voxels, ``error`` the standard error of the mean.
+    """
+
+    mean: Array
+    low: Array
+    high: Array
+    error: Array
+
+
+@styled
+def lesion_timeline(
+    series: Sequence[Sequence[Series | None]],
+    row_labels: Sequence[str],
+    parameters: Sequence[str],
+    ticks: Sequence[str],
+    xlabel: str,
+) -> Figure:
+    """Plot each parameter of each lesion over the sessions; a column shares its scale.
+
+    Parameters
+    ----------
+    series : sequence of sequence of Series or None
+        Lesions by parameters.
+    row_labels : sequence of str
+        Lesions.
+    parameters : sequence of str
+        Keys of `DISPLAY`.
+    ticks : sequence of str
+        What to call each session on the axis.
+    xlabel : str
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> values = Series(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
+    >>> lesion_timeline([[values]], ["1"], ["f"], ["-5", "7"], "days").axes[0].get_title("left")
+    'f (fraction)'
+    """
+    figure = Figure(figsize=(WIDTH, 1.25 * len(row_labels) + 0.6), layout="constrained")
+    shape = len(row_labels), len(parameters)
+    grid = figure.subplots(*shape, sharex=True, sharey="col", squeeze=False)
+    positions = np.arange(len(ticks))
+    for row, lesion, label in zip(grid, series, row_labels, strict=True):
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontweight="bold")
+        for axes, name, values in zip(row, parameters, lesion, strict=True):
+            if values is not None and np.isfinite(values.mean).any():
+                _draw_series(axes, positions, values, DISPLAY[name].scale)
+    for axes, column, name in zip(grid[0], grid.T, parameters, strict=True):
+        axes.set_title(DISPLAY[name].title, fontsize=7.5)
+        axes.set_ylim(0, _top(column))
+        axes.set_xlim(-0.35, len(ticks) - 0.65)
+        axes.set_xticks(positions, ticks)
+    for axes in grid[-1]:
+        axes.tick_params(axis="x", labelsize=6.5)
+    figure.supxlabel(xlabel, fontsize=7.5)
+    return figure
+
+
+def _top(column: NDArray[np.object_]) -> float:
+    """Return the upper limit that holds all that was drawn in a column."""
+    highest = [float(axes.dataLim.y1) for axes in column if np.isfinite(axes.dataLim.y1)]
+    return 1.08 * max(highest, default=0.0) or 1.0
+
+
+def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:
+    """Draw the means, joined over missing sessions, their errors and the voxels' middle half."""
+    found = np.isfinite(values.mean)
+    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)
+    known = found & np.isfinite(values.error)
+    axes.errorbar(
+        positions[known],
+        values.mean[known] * scale,
+        yerr=values.error[known] * scale,
+        fmt="none",
+        color=INK,
+        elinewidth=1,
+        capsize=2.5,
+    )
+    axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

@@ -1,0 +1,110 @@
+"""The section of changes over time: the study's Table 2 and Figure 2, and every paired test."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
+from bidsapp.reports.page.blocks import Block, Cell, Table, Words
+from bidsapp.reports.page.numbers import (
+    NumberFormat,
+    number,
+    pvalue,
+    timepoint_label,
+)
+
+_TEST_COLUMNS = ["Parameter", "Time points", "n", "Change", "95 % interval", "t", "df", "p"]
+_TEST_COLUMNS += ["p Holm", "p FDR", "Note"]
+
+
+def changes(view: GroupView) -> list[Block]:
+    """Give the study's Table 2 and Figure 2, and every test in full."""
+    paired = view.statistics.paired
+    caveat = (
+        f"{int(paired['p'].notna().sum())} paired tests were made; by chance alone about one in "
+        "twenty falls below 0.05. p after Holm's correction is in the full table."
+    )
+    every = Table(
+        "Every paired t test",
+        _TEST_COLUMNS,
+        list(_tests(paired, view.forms)),
+        text=frozenset({1, 10}),
+        files=table_files("paired"),
+        summary="Every test: n, mean difference, 95 % interval, t, corrected p",
+    )
+    return [
+        Words(list(_changes(paired, view.forms)), caveat),
+        _table2(view),
+        view.picture("timecourse"),
+        *view.pictures("timecourse_others"),
+        every,
+    ]
+
+
+def _table2(view: GroupView) -> Table:
+    """The study's Table 2: mean and SD at every time point, p of every pair."""
+    statistics = view.statistics
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    for name, form in view.forms.items():
+        means = statistics.summary[statistics.summary["parameter"] == name]
+        tests = statistics.paired[statistics.paired["parameter"] == name]
+        cells = [
+            f"{form.number(m)} ± {form.number(s)}" for m, s in means[["mean", "sd"]].to_numpy()
+        ]
+        cells = ["–" if cell == "– ± –" else cell for cell in cells]
+        first = 1 + len(cells)
+        bold |= {(len(rows), first + i) for i, p in enumerate(tests["p"]) if p < ALPHA}
+        rows.append([form.title, *cells, *(pvalue(p) for p in tests["p"])])
+    spans = statistics.paired[["timepoint_a", "timepoint_b"]].drop_duplicates()
+    columns: list[Cell] = ["Parameter", *view.timepoints]
+    columns += [("p", span(row)) for row in spans.to_dict("records")]
+    caption = "Mean ± SD of the lesions, and p of the paired t tests"
+    files = table_files("summary")
+    return Table(caption, columns, rows, bold=frozenset(bold), files=files)
+
+
+def _tests(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[list[str]]:
+    """Rows of all that a paired test says."""
+    for row in paired.to_dict("records"):
+        form = forms[row["parameter"]]
+        yield [
+            form.title,
+            span(row),
+            str(row["n"]),
+            form.number(row["mean_difference"], sign=True),
+            f"{form.number(row['ci_low'])} to {form.number(row['ci_high'])}",
+            number(row["t"], 2),
+            number(row["df"], 0),
+            *(pvalue(row[name]) for name in ("p", "p_holm", "p_fdr")),
+            row["note"],
+        ]
+
+
+def _changes(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[str]:
+    """One sentence per parameter: what changed between which time points."""
+    quiet = []
+    for name, form in forms.items():
+        tests = paired[paired["parameter"] == name]
+        found = tests[tests["p"] < ALPHA]
+        if tests["p"].notna().any() and found.empty:
+            quiet.append(form.name)
+        if not found.empty:
+            parts = [_change(row, form) for row in found.to_dict("records")]
+            yield f"{form.name} {'; '.join(parts)}."
+    if quiet:
+        yield f"{join_words(quiet)}: no change was seen (every p ≥ {ALPHA})."
+    counts = paired.groupby("parameter")["p"].count()
+    untested = [form.name for name, form in forms.items() if counts.get(name, 0) == 0]
+    if untested:
+        yield f"{join_words(untested)}: too few lesions with two time points, so there is no test."
+
+
+def _change(row: Mapping[Hashable, Any], form: NumberFormat) -> str:
+    """One change in words."""
+    verb = "rose" if row["mean_difference"] > 0 else "fell"
+    unit = "" if form.unit == "fraction" else f" {form.unit}"
+    values = f"from {form.number(row['mean_a'])} to {form.number(row['mean_b'])}{unit}"
+    times = " and ".join(timepoint_label(row[name]) for name in ("timepoint_a", "timepoint_b"))
+    return f"{verb} {values} between {times} (p = {pvalue(row['p'])})".replace("= <", "<")

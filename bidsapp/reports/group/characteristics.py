@@ -1,0 +1,106 @@
+"""The section of lesions and response: the study's Table 1."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from bidsapp.lesions.response import RESPONSES
+from bidsapp.reports.group.view import GroupView, count_of, table_files
+from bidsapp.reports.page.blocks import Block, Table, Words
+from bidsapp.reports.page.numbers import number
+
+_MEANING = {
+    "CR": "complete response: gone",
+    "PR": "partial response: smaller by 58.5 % or more",
+    "SD": "stable disease: between",
+    "PD": "progressive disease: larger by 71.5 % or more",
+    "n/a": "unknown: no volume at a follow-up",
+}
+_HEADINGS = {
+    "participant_id": "Participant",
+    "lesion": "Lesion",
+    "age": "Age",
+    "sex": "Sex",
+    "primary": "Primary tumour",
+    "location": "Location",
+    "dose_cgy": "Dose (cGy)",
+    "followup_days": "Follow-up (days)",
+    "volume_change_percent": "Volume change (%)",
+    "response": "Response",
+}
+
+
+def characteristics(view: GroupView) -> list[Block]:
+    """Give the study's Table 1, and the responses in short."""
+    response, table = view.statistics.response, view.statistics.characteristics
+    early = view.timepoints
+    sentences = [
+        _response_words(response),
+        f"Response is that of the whole-lesion volume at the last follow-up after {early[-1]}, "
+        f"against {early[0]}. {_followup(response)}".strip(),
+    ]
+    shares = Table(
+        "Response of the lesions",
+        ["Response", "Meaning", "Lesions", "Volume change"],
+        list(_responses(response)),
+        text=frozenset({1}),
+    )
+    names = [str(column) for column in table]
+    every = Table(
+        "Every lesion",
+        [_HEADINGS.get(name, name.replace("_", " ")) for name in names],
+        [[_cell(name, row[name]) for name in names] for row in table.to_dict("records")],
+        text=frozenset(i for i, name in enumerate(names) if _is_text(table[name])),
+        files=table_files("characteristics") + table_files("response"),
+        summary="" if len(table) <= 30 else f"All {len(table)} lesions",
+        hrefs={p: f"{p}.html" for p in table["participant_id"].unique() if p in view.pages},
+    )
+    return [Words(sentences), shares, every]
+
+
+def _is_text(column: pd.Series) -> bool:
+    """Whether a column holds anything but numbers."""
+    given = column[column != ""]
+    return bool(pd.to_numeric(given, errors="coerce").isna().ne(given.isna()).any())
+
+
+def _cell(name: str, value: Any) -> str:
+    """Print one cell of Table 1."""
+    if name == "volume_change_percent":
+        return number(value, 1, sign=True)
+    if isinstance(value, float):
+        return number(value, 0)
+    return str(value) if value != "" else "–"
+
+
+def _responses(response: pd.DataFrame) -> Iterator[list[str]]:
+    """Rows of the response categories: how many lesions, and how their volume changed."""
+    for category in (*RESPONSES, "n/a"):
+        changes = response.loc[response["response"] == category, "volume_change_percent"]
+        mean, sd = changes.mean(), changes.std()
+        text = (
+            f"{number(mean, 1, sign=True)} % (SD {number(sd, 1)})" if changes.notna().any() else "–"
+        )
+        yield [category, _MEANING[category], str(len(changes)), text.replace(" (SD –)", "")]
+
+
+def _response_words(response: pd.DataFrame) -> str:
+    """Say how many lesions responded, stayed or progressed."""
+    counts = response["response"].value_counts()
+    cr, pr, sd, pd_ = (int(counts.get(category, 0)) for category in RESPONSES)
+    followed = cr + pr + sd + pd_
+    words = f"Of {len(response)} lesions, {followed} have a volume at baseline and at a follow-up"
+    if not followed:
+        return f"{words}."
+    return f"{words}: {cr + pr} responded ({cr} are gone), {sd} stayed stable, {pd_} progressed."
+
+
+def _followup(response: pd.DataFrame) -> str:
+    """How long the follow-up was, over participants."""
+    known = response[response["response"] != "n/a"]
+    days = known.drop_duplicates("participant_id")["followup_days"].dropna()
+    if days.empty:
+        return ""
+    spread = f"{days.min():.0f} to {days.max():.0f}; {count_of(len(days), 'participant')}"
+    return f"Follow-up was after {days.mean():.0f} days in the mean ({spread})."

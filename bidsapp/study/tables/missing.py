@@ -1,0 +1,52 @@
+"""Lesions that are excluded, and values that are missing."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from bidsapp.study.tables.cohort import (
+    LESION,
+    followed_parameters,
+    values_by_timepoint,
+)
+
+
+def excluded_table(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Lesions marked as excluded, with the sessions whose ROI table says so."""
+    marked = lesions[lesions["excluded"].astype(bool)]
+    rows = [
+        {"participant_id": participant, "lesion": lesion, "sessions": " ".join(group["session_id"])}
+        for (participant, lesion), group in marked.groupby(LESION)
+    ]
+    return pd.DataFrame(rows, columns=[*LESION, "sessions"])
+
+
+def missing_table(
+    lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """What each lesion lacks at each time point, and why."""
+    rows = list(_missing(lesions, sessions, labels))
+    table = pd.DataFrame(rows, columns=[*LESION, "timepoint", "parameters", "reason"])
+    return table.sort_values(LESION, kind="stable", ignore_index=True)
+
+
+def _missing(
+    lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
+) -> Iterator[list[object]]:
+    placed = set(zip(sessions["participant_id"], sessions["timepoint"], strict=True))
+    labelled = set(zip(sessions["participant_id"], sessions["session_id"], strict=True))
+    parameters = followed_parameters(lesions)
+    lacking = {name: values_by_timepoint(lesions, name, labels).isna() for name in parameters}
+    for timepoint, label in labels.items():
+        table = pd.DataFrame({name: lacking[name][timepoint] for name in parameters})
+        for here, row in zip(table.index, table.to_numpy(), strict=True):
+            names = " ".join(np.array(parameters)[row])
+            if not names:
+                continue
+            reason = f"no {label}" if label.startswith("ses-") else f"no session of day {label}"
+            if (here[0], timepoint) in placed:
+                reason = "no value"
+            elif (here[0], label) in labelled:
+                reason = f"{label} is in conflict: see the problems"
+            yield [*here, timepoint, names, reason]
