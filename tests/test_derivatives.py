@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from datasets import write_image
 
+from bidsapp.bids import outputs
 from bidsapp.bids.derivatives import (
-    Namer,
     compress_image,
     describe_dataset,
     to_json,
@@ -19,7 +19,7 @@ from bidsapp.bids.records import Session
 from bidsapp.config import Config
 from bidsapp.errors import NotWritable
 from bidsapp.models import MODELS
-from bidsapp.run.graphs.outputs import map_path, map_sidecar
+from bidsapp.run.graphs.sidecars import map_sidecar
 from bidsapp.run.nodes.fitting import map_names
 
 
@@ -61,8 +61,8 @@ def test_tsv_says_na():
 
 def test_unknown_entities_are_refused():
     """A misspelt entity cannot vanish from a name."""
-    with pytest.raises(ValueError, match="no entity is named sapce"):
-        Namer("01", None).path("dwi", "dwi", sapce="T1w")
+    with pytest.raises(ValueError, match="dwimap has no entity sapce"):
+        outputs.DWI_MAP.path(Session("01", ""), sapce="T1w")
 
 
 @pytest.mark.parametrize("name", ["adc", "ivim-asymptotic", "ivim-biexponential", *MODELS])
@@ -70,7 +70,8 @@ def test_every_map_has_a_name_and_a_sidecar(name):
     """Each map of each model has a path of its own, a unit, a model and its source."""
     model, config = MODELS[name], Config(Path("/b"), Path("/o"), Path("/w"), "run")
     names = map_names(model)
-    paths = {map_path(Session("01", "a"), "dwi", model, n) for n in names}
+    maps = [outputs.parameter_map("dwi", n, model.label) for n in names]
+    paths = {each.path(Session("01", "a")) for each in maps}
     assert len(paths) == len(names)
     for n in names:
         sidecar = map_sidecar(model, n, Path("/b/sub-01/x.nii.gz"), config, {"b_min": 200}, "T1w")
@@ -91,3 +92,22 @@ def test_description_is_the_same_from_every_run(tmp_path):
     assert roots[0] == roots[1]
     description = json.loads((root / "dataset_description.json").read_bytes())
     assert description["DatasetLinks"] == {"raw": "../.."}
+
+
+@pytest.mark.parametrize("kind", outputs.OUTPUTS, ids=lambda kind: kind.suffix)
+def test_every_output_is_found_under_its_own_name(tmp_path, kind):
+    """A file written under the name of an output is found as that output, and as no other."""
+    session = Session("01", "a")
+    values = dict.fromkeys(kind.free, "x")
+    for datatype in kind.datatypes:
+        path = tmp_path / kind.path(session, datatype, **values)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        folder = tmp_path / "sub-01" / "ses-a"
+        assert kind.find(folder, datatype) == [path]
+        assert kind.find(folder, datatype, **values) == [path]
+        assert kind.find(folder, datatype, **dict.fromkeys(kind.free, "y")) == [] or not kind.free
+        assert kind.find(folder, datatype, kind.extensions[0] + "x") == []
+        others = [outputs.DCE_MAP] if kind == outputs.BEST_MODEL_MAP else []
+        found = [other for other in outputs.OUTPUTS if other.matches(path.name, kind.extensions[0])]
+        assert [other for other in found if other != kind and other not in others] == []

@@ -12,8 +12,10 @@ import pytest
 from datasets import write_image, write_json
 from hostile import dry, edit_json, raw, roi, run, write_study
 
-from bidsapp.bids.derivatives import Namer, compress_image
+from bidsapp.bids import outputs
+from bidsapp.bids.derivatives import compress_image
 from bidsapp.bids.query import Query
+from bidsapp.bids.records import Session
 from bidsapp.run.nodes.niimath import Allineate
 
 SOURCES = sorted((Path(__file__).parent.parent / "bidsapp").rglob("*.py"))
@@ -86,8 +88,8 @@ def test_a_label_that_is_none_selects_nothing(root, capsys, label):
 
 def test_output_names_know_their_entities():
     """An entity that is none of ours never becomes part of a name."""
-    with pytest.raises(ValueError, match="no entity is named evil"):
-        Namer("01", "a").path("dwi", "dwimap", evil="x")
+    with pytest.raises(ValueError, match="dwimap has no entity evil"):
+        outputs.DWI_MAP.path(Session("01", "a"), evil="x")
 
 
 def test_nothing_personal_comes_out(root, capsys):

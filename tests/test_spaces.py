@@ -35,9 +35,9 @@ from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.motion import MotionCorrected
-from bidsapp.run.graphs.outputs import lesion_rois
 from bidsapp.run.graphs.plan import SessionPlan, plan_participant, plan_session
 from bidsapp.run.graphs.series import Alignment
+from bidsapp.run.graphs.sidecars import lesion_rois
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import RoiStatistics

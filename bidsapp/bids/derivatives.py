@@ -1,4 +1,4 @@
-"""Derivatives out: names, sidecars, the data set's description; every file written whole."""
+"""Writing derivatives: tables, sidecars, images, the description of the data set; atomically."""
 
 import csv
 import gzip
@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from bidsapp.errors import NotWritable
 
 PART = ".part-"
 """How the name of a file begins that is being written."""
-_ORDER = ("ce", "space", "from", "to", "mode", "seg", "label", "model", "param", "desc")
 _TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
 """Fields of a NIfTI header that hold words."""
 _IGNORE = """\
@@ -43,37 +41,6 @@ log
 **/perf/*_probseg.*
 group_*
 """
-
-
-@dataclass(frozen=True)
-class Namer:
-    """Names the files of one session of one participant.
-
-    Examples
-    --------
-    >>> namer = Namer("01", "baseline")
-    >>> str(namer.path("perf", "dcemap", model="etofts", param="vp", space="T1w"))
-    'sub-01/ses-baseline/perf/sub-01_ses-baseline_space-T1w_model-etofts_param-vp_dcemap.nii.gz'
-    """
-
-    participant: str
-    session: str | None
-
-    def path(
-        self, datatype: str, suffix: str, extension: str = ".nii.gz", **entities: str | None
-    ) -> Path:
-        """Return a path relative to the derivatives; entities that are None are left out."""
-        folder = Path(f"sub-{self.participant}")
-        stem = [f"sub-{self.participant}"]
-        if self.session:
-            folder /= f"ses-{self.session}"
-            stem.append(f"ses-{self.session}")
-        given = {k.rstrip("_"): v for k, v in entities.items() if v}
-        stem += [f"{key}-{given[key]}" for key in _ORDER if key in given]
-        unknown = given.keys() - set(_ORDER)
-        if unknown:
-            raise ValueError(f"no entity is named {', '.join(sorted(unknown))}")
-        return folder / datatype / ("_".join([*stem, suffix]) + extension)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
-from bidsapp.run.graphs.branch import DATATYPES, Port
-from bidsapp.run.graphs.outputs import identity, lesion_list, namer, save, source_uri, spatial
+from bidsapp.run.graphs.branch import Port
 from bidsapp.run.graphs.registration import register_node
+from bidsapp.run.graphs.sidecars import identity, lesion_list, save, source_uri, spatial
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.lesions import RoiStatistics
 from bidsapp.run.nodes.registration import BrainMask
-
-_CONTRAST = "gadolinium"
 
 
 def init_anat_wf(session: Session, config: Config, reference: Session | None) -> pe.Workflow:
@@ -50,17 +49,13 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
 def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, config: Config) -> None:
     """Write the T1w and its brain mask."""
     assert session.t1w is not None
-    names = namer(session)
     origin = {"Sources": [source_uri(session.t1w, config)]}
     files = pe.Node(niu.Merge(2), name="anatomy_files")
     files.inputs.in1 = str(session.t1w)
     writer = save(
         "save_anatomy",
         config,
-        [
-            names.path("anat", "T1w", ce=_CONTRAST, desc="preproc"),
-            names.path("anat", "mask", ce=_CONTRAST, desc="brain"),
-        ],
+        [outputs.T1W.path(session), outputs.BRAIN_MASK.path(session)],
         [origin | {"SkullStripped": False}, origin | {"Type": "Brain"}],
     )
     workflow.connect(brain, "mask", files, "in2")
@@ -75,7 +70,6 @@ def _connect_reference(
     config: Config,
 ) -> Port:
     """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
-    names = namer(session)
     assert reference.t1w is not None
     given = session.given("T1w")
     register = register_node(
@@ -93,10 +87,10 @@ def _connect_reference(
         "save_baseline",
         config,
         [
-            names.path("anat", "xfm", ".txt", from_="T1w", to="individual", mode="image"),
-            names.path("anat", "xfm", ".txt", from_="individual", to="T1w", mode="image"),
-            names.path("anat", "quality", ".json", desc="longitudinal"),
-            names.path("anat", "T1w", ce=_CONTRAST, space="individual", desc="preproc"),
+            outputs.TO_BASELINE.path(session, from_="T1w", to="individual"),
+            outputs.TO_BASELINE.path(session, from_="individual", to="T1w"),
+            outputs.TO_BASELINE_QUALITY.path(session),
+            outputs.T1W.path(session, space="individual"),
         ],
         [{}, {}, {}, {"SkullStripped": False} | spatial("individual")],
     )
@@ -144,9 +138,8 @@ def _save_rois(
     workflow: pe.Workflow, rois: Rois, kind: str, session: Session, config: Config
 ) -> None:
     """Copy one ROI image with its table."""
-    names = namer(session)
-    datatype = DATATYPES[rois.space]
-    ce = _CONTRAST if rois.space == "T1w" else None
+    datatype = outputs.DATATYPES[rois.space]
+    ce = outputs.CONTRAST if rois.space == "T1w" else ""
     table = rois.image.with_name(rois.image.name.split(".nii")[0] + ".tsv")
     sources = [rois.image, table] if table.exists() else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
@@ -154,7 +147,7 @@ def _save_rois(
     writer = save(
         f"save_{kind}_{rois.space}",
         config,
-        [names.path(datatype, "dseg", e, ce=ce, seg=kind, desc="manual") for e in endings],
+        [outputs.ROIS.path(session, datatype, e, ce=ce, seg=kind) for e in endings],
         [sidecar, {}][: len(sources)],
     )
     writer.inputs.in_files = [str(s) for s in sources]
@@ -171,8 +164,7 @@ def _connect_volumes(
     known = {n for n, _ in lesion_list(rois, excluded)} | lesions.keys()
     volumes.inputs.lesions = [(n, n in excluded) for n in sorted(known)]
     volumes.inputs.identity = identity(session, "whole", rois.space)
-    names = namer(session)
-    paths = [names.path("anat", "roistats", e, seg="whole") for e in (".tsv", ".json")]
+    paths = [outputs.VOLUMES.path(session, extension=e) for e in outputs.VOLUMES.extensions]
     files = pe.Node(niu.Merge(2), name="volume_files")
     writer = save("save_volumes", config, paths)
     workflow.connect(

@@ -8,19 +8,16 @@ from typing import Any, Generic, TypeVar
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.derivatives import Namer
+from bidsapp.bids.outputs import DATATYPES, Output
 from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
 from bidsapp.config import Config
-from bidsapp.run.graphs.outputs import analysis_space, lesion_rois, namer, save
 from bidsapp.run.graphs.plan import SessionPlan
+from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save
 
 Port = tuple[pe.Node, str]
 """A node and the name of one of its outputs."""
 
 Series = TypeVar("Series", Diffusion, Dynamic)
-
-DATATYPES: Mapping[Space, str] = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}
-"""The BIDS data type of each image."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,6 @@ class Branch(Generic[Series]):
         return DATATYPES[self.space]
 
     @property
-    def names(self) -> Namer:
-        """What names the files of the session."""
-        return namer(self.session)
-
-    @property
     def rois(self) -> Rois | None:
         """The ROIs of the enhancing part that the series is measured in."""
         return lesion_rois(self.session, self.space, self.config)
@@ -80,6 +72,11 @@ class Branch(Generic[Series]):
     def analysis_space(self) -> Space:
         """Where lesions are measured."""
         return analysis_space(self.session, self.space, self.config)
+
+    def path(self, output: Output, extension: str = "", **entities: str) -> Path:
+        """Return the path of a file of the session, relative to the derivatives."""
+        datatype = self.datatype if self.datatype in output.datatypes else ""
+        return output.path(self.session, datatype, extension, **entities)
 
     def connect(self, source: Port, node: pe.Node, field: str) -> None:
         """Connect an output to the input `field` of a node."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Dynamic
 from bidsapp.config import Config
 from bidsapp.models import Model
@@ -20,10 +21,10 @@ from bidsapp.run.graphs.motion import (
     dropped_volumes,
     motion_sidecar,
 )
-from bidsapp.run.graphs.outputs import source_uri
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
 from bidsapp.run.graphs.series import Alignment, Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitKinetics
@@ -90,7 +91,7 @@ def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
         reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
         reference.inputs.in_file = str(branch.series.image)
         reference.inputs.baseline_frames = branch.config.baseline_frames
-        path = branch.names.path("perf", "timeseries", ".tsv", desc="motion")
+        path = branch.path(outputs.MOTION)
         branch.connect((reference, "frame"), motion, "inputnode.reference")
         branch.save("save_motion", moved.table, [path], [motion_sidecar(branch.config)])
     return moved
@@ -122,9 +123,8 @@ def _connect_arterial_input(
 
 def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
     """Write the concentrations in blood and plasma, and the quality of the arterial input."""
-    config, names = branch.config, branch.names
-    path = names.path("perf", "timeseries", ".tsv", label="AIF")
-    quality = names.path("perf", "quality", ".json", label="AIF")
+    config = branch.config
+    paths = [branch.path(outputs.ARTERIAL_INPUT), branch.path(outputs.ARTERIAL_QUALITY)]
     sidecar = {
         "time": {"Units": "s"},
         "blood": {"Units": "mmol/l"},
@@ -137,7 +137,7 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
     if config.aif == "roi":
         sidecar |= b1_sidecar(branch.session, config)
     files = branch.merge("aif_files", [(node, "out_file"), (node, "quality")])
-    branch.save("save_aif", files, [path, quality], [sidecar, {}])
+    branch.save("save_aif", files, paths, [sidecar, {}])
 
 
 def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> None:
@@ -145,13 +145,12 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
 
     Where there is a T1w, that image is written with its alignment.
     """
-    config, names, session = branch.config, branch.names, branch.session
+    config, session = branch.config, branch.session
     source = source_uri(branch.series.image, config)
-    entities = {"space": "dce", "label": "AIF", "desc": config.aif}
     paths = [
-        names.path("perf", "mask", **entities),
-        names.path("perf", "timeseries", ".tsv", **entities),
-        None if session.t1w else names.path("perf", "dceref", desc="mean"),
+        branch.path(outputs.ARTERIAL_VOXELS, desc=config.aif),
+        branch.path(outputs.ARTERIAL_CURVES, desc=config.aif),
+        None if session.t1w else branch.path(outputs.MEAN_IMAGE["perf"]),
     ]
     sources = [source]
     if config.aif == "roi" and session.artery:
@@ -189,21 +188,21 @@ def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> N
 
     On the T1w's grid the concentrations would take a gigabyte: they are not written there.
     """
-    names, space = branch.names, grid.entity
+    space = grid.entity
     sidecar: dict[str, Any] = {
         "Units": "mmol/l",
         "Sources": [source_uri(branch.series.image, branch.config)],
         "SkullStripped": False,
     }
     paths = [
-        None if space else names.path("perf", "dce", desc="concentration"),
-        names.path("perf", "quality", space=space, desc="concentration"),
-        names.path("perf", "quality", ".json", space=space, desc="concentration"),
+        None if space else branch.path(outputs.CONCENTRATION),
+        branch.path(outputs.UNEXPLAINED, space=space),
+        branch.path(outputs.UNEXPLAINED, ".json", space=space),
     ]
     sidecars = [sidecar | b1_sidecar(branch.session, branch.config), {}, {}]
     status = embed_in_grid(branch, (node, "status"), grid, "whole_status", outside=NOT_CONVERTED)
-    outputs = [(node, "out_file"), status, (node, "counts")]
-    files = branch.merge("concentration_files", outputs)
+    results = [(node, "out_file"), status, (node, "counts")]
+    files = branch.merge("concentration_files", results)
     branch.save("save_concentration", files, paths, sidecars)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Diffusion
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.outputs import source_uri
+from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.distortion import METHODS, DistortionEffect, EstimateShift
 
 
@@ -50,13 +51,10 @@ def connect_shift(
 
 def save_distortion(branch: Branch[Any], distortion: pe.Node, brain: Port) -> None:
     """Write the shift, and its size in the brain."""
-    names, source = branch.names, branch.plan.field_source
+    source = branch.plan.field_source
     assert source is not None
     effect = pe.Node(DistortionEffect(), name="distortion_effect")
-    paths = [
-        names.path("dwi", "shift", desc="distortion"),
-        names.path("dwi", "quality", ".json", desc="distortion"),
-    ]
+    paths = [branch.path(outputs.SHIFT), branch.path(outputs.SHIFT_SUMMARY)]
     sidecar: dict[str, Any] = {
         "Description": "How far along the phase-encode axis of the DWI, towards higher voxels, the "
         "signal of each undistorted point appears in the images acquired",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Diffusion
 from bidsapp.config import Config
 from bidsapp.models import Model
@@ -18,9 +19,9 @@ from bidsapp.run.graphs.motion import (
     dropped_volumes,
     motion_sidecar,
 )
-from bidsapp.run.graphs.outputs import save, source_uri
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.graphs.series import Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.sidecars import save, source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
@@ -70,7 +71,7 @@ def _b_zero_volumes(series: Diffusion) -> list[int]:
 
 def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
     """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
-    series, config, names = branch.series, branch.config, branch.names
+    series, config = branch.series, branch.config
     motion, moved = connect_motion(branch)
     if not motion or not moved.table:
         return moved
@@ -79,10 +80,7 @@ def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
     if series.phase_axis is not None:
         motion.inputs.inputnode.phase_axis = series.phase_axis
     sidecar = {"Sources": [source_uri(series.image, config)], "SkullStripped": False}
-    paths = [
-        names.path("dwi", "dwi", desc="preproc"),
-        names.path("dwi", "timeseries", ".tsv", desc="motion"),
-    ]
+    paths = [branch.path(outputs.CORRECTED_DWI), branch.path(outputs.MOTION)]
     files = branch.merge("motion_files", [moved.series, moved.table])
     branch.save("save_motion", files, paths, [sidecar, motion_sidecar(config, series.phase_axis)])
     _save_gradients(branch)
@@ -95,7 +93,7 @@ def _save_gradients(branch: Branch[Diffusion]) -> None:
     bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
     files = {".bval": bval, ".bvec": series.bvectors}
     present = {k: v for k, v in files.items() if v is not None and v.exists()}
-    paths = [branch.names.path("dwi", "dwi", extension, desc="preproc") for extension in present]
+    paths = [branch.path(outputs.CORRECTED_DWI, extension) for extension in present]
     writer = save("save_gradients", branch.config, paths)
     writer.inputs.in_files = [str(v) for v in present.values()]
     branch.workflow.add_nodes([writer])

@@ -8,11 +8,12 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois
 from bidsapp.models import Model
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.outputs import identity, lesion_list, map_path, map_sidecar, source_uri
 from bidsapp.run.graphs.series import Grid
+from bidsapp.run.graphs.sidecars import identity, lesion_list, map_sidecar, source_uri
 from bidsapp.run.graphs.t1w_grid import embed_maps
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.fitting import map_names
@@ -73,7 +74,8 @@ def _map_files(
     branch: Branch[Any], maps: Sequence[tuple[Fitted, str]], space: str
 ) -> tuple[list[Path], list[dict[str, Any]]]:
     """Return the paths and the sidecars of maps in a space."""
-    paths = [map_path(branch.session, branch.datatype, f.model, n, space) for f, n in maps]
+    kinds = [outputs.parameter_map(branch.datatype, n, f.model.label) for f, n in maps]
+    paths = [branch.path(kind, space=space) for kind in kinds]
     image, config = branch.series.image, branch.config
     return paths, [map_sidecar(f.model, n, image, config, f.options, space) for f, n in maps]
 
@@ -170,8 +172,8 @@ def _connect_lesions(
     _connect_tabulated(branch, fits, statistics, resampled)
     branch.connect(grid.image, statistics, "series")
     paths = [
-        branch.names.path(branch.datatype, "roistats", e, seg="enhancing", model=main.model.label)
-        for e in (".tsv", ".json")
+        branch.path(outputs.LESION_VALUES, extension, model=main.model.label)
+        for extension in outputs.LESION_VALUES.extensions
     ]
     files = branch.merge("lesion_files", [(statistics, "out_file"), (statistics, "dictionary")])
     branch.save("save_lesions", files, paths)
@@ -216,7 +218,7 @@ def _connect_regions(branch: Branch[Any], grid: Grid, rois: Rois, nodes: Sequenc
         "LabelMap": [lesion.name for lesion in rois.lesions],
         "Sources": [source_uri(rois.image, branch.config)],
     }
-    path = branch.names.path(branch.datatype, "probseg", seg="enhancing")
+    path = branch.path(outputs.LESION_FRACTIONS)
     branch.save("save_fractions", (fractions, "out_file"), [path], [sidecar])
 
 
@@ -234,7 +236,6 @@ def _connect_curves(branch: Branch[Any], grid: Grid, fitted: Fitted, data: Port)
     branch.connect(data, curves, "series")
     if grid.to_t1w and branch.analysis_space == "T1w":
         branch.connect(grid.to_t1w, curves, "to_series")
-    desc = "concentration" if arterial else "signal"
-    path = branch.names.path(branch.datatype, "timeseries", ".tsv", seg="enhancing", desc=desc)
+    path = branch.path(outputs.LESION_CURVES[branch.datatype])
     branch.save("save_curves", (curves, "out_file"), [path])
     return curves

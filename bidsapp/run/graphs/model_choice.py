@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Dynamic
 from bidsapp.run.graphs.branch import Branch
 from bidsapp.run.graphs.maps import Fitted, select_files
-from bidsapp.run.graphs.outputs import identity, lesion_list, source_uri, spatial
 from bidsapp.run.graphs.series import Grid, connect_labels
+from bidsapp.run.graphs.sidecars import identity, lesion_list, source_uri, spatial
 from bidsapp.run.graphs.t1w_grid import embed_in_grid
 from bidsapp.run.nodes.model_choice import CompareModels
 
@@ -25,17 +26,16 @@ def connect_model_comparison(branch: Branch[Dynamic], grid: Grid, fits: Sequence
         for f in fits
     ]
     branch.connect(branch.merge("criteria", criteria), node, "maps")
-    names = branch.names
-    outputs = [embed_in_grid(branch, (node, "best"), grid, "whole_choice")]
-    paths = [names.path("perf", "dcemap", space=grid.entity, desc="modelchoice")]
+    results = [embed_in_grid(branch, (node, "best"), grid, "whole_choice")]
+    paths = [branch.path(outputs.BEST_MODEL_MAP, space=grid.entity)]
     if rois := branch.rois:
         node.inputs.lesions = lesion_list(rois, branch.excluded)
         node.inputs.identity = identity(branch.session, "enhancing", branch.space)
         connect_labels(branch, grid, rois, node, "rois")
-        outputs += [(node, "out_file"), (node, "dictionary")]
+        results += [(node, "out_file"), (node, "dictionary")]
         paths += [
-            names.path("perf", "roistats", e, seg="enhancing", desc="modelchoice")
-            for e in (".tsv", ".json")
+            branch.path(outputs.BEST_MODEL_TABLE, extension)
+            for extension in outputs.BEST_MODEL_TABLE.extensions
         ]
     sidecar = {
         "Description": "The model with the lowest Akaike criterion for small samples",
@@ -43,5 +43,5 @@ def connect_model_comparison(branch: Branch[Dynamic], grid: Grid, fits: Sequence
         "Sources": [source_uri(branch.series.image, branch.config)],
         "SkullStripped": False,
     } | spatial(grid.entity)
-    files = branch.merge("choice_files", outputs)
+    files = branch.merge("choice_files", results)
     branch.save("save_choice", files, paths, [sidecar, {}, {}][: len(paths)])

@@ -15,7 +15,7 @@ from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
 from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.table import ivim_row, kinetic_rows
-from bidsapp.run.graphs.outputs import analysis_space, lesion_rois
+from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from typing import Any
 
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
 from bidsapp.config import Config
 from bidsapp.models import MODELS
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.outputs import source_uri
 from bidsapp.run.graphs.series import Grid
+from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
 
@@ -71,7 +72,7 @@ def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: Grid) -> 
         "Description": f"{model.title}: {model.formula}",
         "URL": f"https://doi.org/{model.doi}",
     }
-    path = branch.names.path("anat", "T1map", desc="vfa")
+    path = branch.path(outputs.T1_MAP)
     fitted = (fit, "out_file")
     branch.save("save_t1", fitted, [path], [sidecar | b1_sidecar(branch.session, config)])
     branch.connect(fitted, onto, "in_files")

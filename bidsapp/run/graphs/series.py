@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois, Space
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.distortion import connect_shift, save_distortion
-from bidsapp.run.graphs.outputs import spatial
 from bidsapp.run.graphs.registration import register_node
+from bidsapp.run.graphs.sidecars import spatial
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.registration import CheckConsistency
 
@@ -127,7 +128,7 @@ def _connect_consistency(branch: Branch[Any], image: Port, matrix: Port) -> None
     check = pe.Node(
         CheckConsistency(fixed=str(reference), metric=METRICS[branch.space]), name="consistency"
     )
-    path = branch.names.path(branch.datatype, "quality", ".json", desc="consistency")
+    path = branch.path(outputs.CONSISTENCY)
     branch.connect(image, check, "moving")
     branch.connect(matrix, check, "to_t1w")
     branch.connect((inputnode, "to_individual"), check, "to_fixed")
@@ -153,15 +154,13 @@ def connect_labels(
 
 def _save_alignment(branch: Branch[Any], aligned: Alignment, register: pe.Node) -> None:
     """Write the transforms, their quality, and the average on both grids."""
-    names, datatype, series = branch.names, branch.datatype, branch.space
-    there = {"mode": "image", "desc": "coreg"}
-    desc = "b0" if series == "dwi" else "mean"
+    mean = outputs.MEAN_IMAGE[branch.datatype]
     paths = [
-        names.path(datatype, "xfm", ".txt", from_=series, to="T1w", **there),
-        names.path(datatype, "xfm", ".txt", from_="T1w", to=series, **there),
-        names.path(datatype, "quality", ".json", desc="coreg"),
-        names.path(datatype, f"{series}ref", desc=desc),
-        names.path(datatype, f"{series}ref", space="T1w", desc=desc),
+        branch.path(outputs.TO_T1W, from_=branch.space, to="T1w"),
+        branch.path(outputs.TO_T1W, from_="T1w", to=branch.space),
+        branch.path(outputs.TO_T1W_QUALITY),
+        branch.path(mean),
+        branch.path(mean, space="T1w"),
     ]
     image = {"SkullStripped": False}
     onto = pe.Node(ApplyTransform(), name="average_to_t1w")

@@ -1,4 +1,4 @@
-"""Names and sidecars of what the graphs write, and the node that writes it."""
+"""Sidecars of what the graphs write, and the node that writes it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.derivatives import Namer
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.config import Config
@@ -24,33 +23,6 @@ _REFERENCE: Mapping[str, str] = {
     "individual": "the participant's baseline T1w image",
 }
 _DATES = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
-
-
-def namer(session: Session) -> Namer:
-    """Return what names the files of a session."""
-    return Namer(session.participant, session.label)
-
-
-def map_path(
-    session: Session, datatype: str, model: Model, name: str, space: str | None = None
-) -> Path:
-    """Return the relative path of one map of a model.
-
-    Examples
-    --------
-    >>> from bidsapp.models import MODELS
-    >>> map_path(Session("01", "1week"), "perf", MODELS["patlak"], "vp_stderr").name
-    'sub-01_ses-1week_model-patlak_param-vp_desc-stderr_dcemap.nii.gz'
-    >>> map_path(Session("01", "1week"), "dwi", MODELS["adc"], "ADC", "T1w").name
-    'sub-01_ses-1week_space-T1w_desc-monoexp_ADC.nii.gz'
-    """
-    if (model.name, name) == ("adc", "ADC"):
-        return namer(session).path("dwi", "ADC", space=space, desc=model.label)
-    suffix = "dwimap" if datatype == "dwi" else "dcemap"
-    param, _, kind = name.partition("_")
-    return namer(session).path(
-        datatype, suffix, space=space, model=model.label, param=param, desc=kind or None
-    )
 
 
 def map_sidecar(

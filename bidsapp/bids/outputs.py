@@ -1,0 +1,372 @@
+"""The files that metperf writes for a session: their names, folders and content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bidsapp.bids.records import Session, Space
+
+DATATYPES: Mapping[Space, str] = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}
+"""The BIDS data type of each image."""
+
+CONTRAST = "gadolinium"
+"""The contrast agent in the names of the T1w and of what is drawn on it."""
+
+_ORDER = ("ce", "space", "from", "to", "mode", "seg", "label", "model", "param", "desc")
+_IMAGE = (".nii.gz", ".json")
+_TABLE = (".tsv", ".json")
+_SERIES = ("dwi", "perf")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A kind of file of one session.
+
+    Attributes
+    ----------
+    datatypes
+        Folders in which there may be such a file.
+    suffix
+        Last part of the name before the extension.
+    description
+        Content of the file.
+    extensions
+        Extension of the file itself, then those of the files that accompany it.
+    fixed
+        Entities with the same value in all such files.
+    free
+        Entities whose value varies, or which may be absent.
+
+    Examples
+    --------
+    >>> LESION_VALUES.path(Session("01", "1week"), "perf", model="etofts").as_posix()
+    'sub-01/ses-1week/perf/sub-01_ses-1week_seg-enhancing_model-etofts_roistats.tsv'
+    >>> LESION_VALUES.matches("sub-01_ses-1week_seg-enhancing_model-etofts_roistats.tsv")
+    True
+    """
+
+    datatypes: tuple[str, ...]
+    suffix: str
+    description: str
+    extensions: tuple[str, ...] = _IMAGE
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
+
+    def path(
+        self, session: Session, datatype: str = "", extension: str = "", **entities: str
+    ) -> Path:
+        """Return the path of the file of a session, relative to the derivatives.
+
+        Parameters
+        ----------
+        session
+            The session.
+        datatype
+            Folder; may be omitted if there is only one.
+        extension
+            Default: the first of `extensions`.
+        **entities
+            Values of free entities; empty ones are omitted. ``from_`` stands for ``from``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file: unknown entity, extension or folder.
+        """
+        datatype = datatype or self.datatypes[0]
+        extension = extension or self.extensions[0]
+        if datatype not in self.datatypes or extension not in self.extensions:
+            raise ValueError(f"no {self.suffix}{extension} is written in {datatype}")
+        values = {name.rstrip("_"): value for name, value in entities.items() if value}
+        if unknown := values.keys() - set(self.free):
+            raise ValueError(f"{self.suffix} has no entity {', '.join(sorted(unknown))}")
+        values |= self.fixed
+        folder, stem = Path(f"sub-{session.participant}"), f"sub-{session.participant}"
+        if session.label:
+            folder, stem = folder / session.id, f"{stem}_{session.id}"
+        parts = [stem, *(f"{key}-{values[key]}" for key in _ORDER if key in values), self.suffix]
+        return folder / datatype / ("_".join(parts) + extension)
+
+    def matches(self, name: str, extension: str = "", **entities: str) -> bool:
+        """Return whether a file name is of this kind.
+
+        Parameters
+        ----------
+        name
+            File name without its folder.
+        extension
+            Default: the first of `extensions`.
+        **entities
+            Required values; an empty one means that the entity must be absent.
+        """
+        stem, dot, ending = name.partition(".")
+        *parts, suffix = stem.split("_")
+        if (suffix, dot + ending) != (self.suffix, extension or self.extensions[0]):
+            return False
+        found = dict(part.split("-", 1) for part in parts if "-" in part)
+        required = {**self.fixed, **{key.rstrip("_"): value for key, value in entities.items()}}
+        others = found.keys() - required.keys() - {"sub", "ses"} - set(self.free)
+        return not others and all(found.get(key, "") == value for key, value in required.items())
+
+    def find(
+        self, folder: Path, datatype: str = "", extension: str = "", **entities: str
+    ) -> list[Path]:
+        """Return the files of this kind in the folder of a session, sorted by name.
+
+        Parameters
+        ----------
+        folder
+            The folder of the session.
+        datatype
+            The folder in it; all of `datatypes` if empty.
+        extension, **entities
+            As for `matches`.
+        """
+        return [
+            path
+            for name in ((datatype,) if datatype else self.datatypes)
+            if (folder / name).is_dir()
+            for path in sorted((folder / name).iterdir())
+            if self.matches(path.name, extension, **entities)
+        ]
+
+    def with_fixed(self, **entities: str) -> "Output":
+        """Return the files of this kind with these values of free entities."""
+        free = tuple(name for name in self.free if name not in entities)
+        fixed = {**self.fixed, **{key: value for key, value in entities.items() if value}}
+        return replace(self, fixed=fixed, free=free)
+
+
+T1W = Output(
+    ("anat",),
+    "T1w",
+    "Post-contrast T1w; with `space-individual`, on the grid of the baseline T1w",
+    fixed={"ce": CONTRAST, "desc": "preproc"},
+    free=("space",),
+)
+BRAIN_MASK = Output(("anat",), "mask", "Brain mask", fixed={"ce": CONTRAST, "desc": "brain"})
+T1_MAP = Output(("anat",), "T1map", "T1 from variable flip angles, s", fixed={"desc": "vfa"})
+ROIS = Output(
+    ("anat", *_SERIES),
+    "dseg",
+    "Lesion ROIs as drawn, with the table of their names",
+    (*_IMAGE, ".tsv"),
+    {"desc": "manual"},
+    ("ce", "seg"),
+)
+VOLUMES = Output(("anat",), "roistats", "Volume of each whole lesion", _TABLE, {"seg": "whole"})
+TO_BASELINE = Output(
+    ("anat",),
+    "xfm",
+    "ITK transform between the T1w of a session and that of the baseline",
+    (".txt",),
+    {"mode": "image"},
+    ("from", "to"),
+)
+TO_BASELINE_QUALITY = Output(
+    ("anat",),
+    "quality",
+    "Quality of the registration to the baseline T1w",
+    (".json",),
+    {"desc": "longitudinal"},
+)
+CORRECTED_DWI = Output(
+    ("dwi",),
+    "dwi",
+    "Diffusion series after motion correction",
+    (*_IMAGE, ".bval", ".bvec"),
+    {"desc": "preproc"},
+)
+MOTION = Output(
+    _SERIES,
+    "timeseries",
+    "Motion parameters and framewise displacement of each volume, and outliers",
+    _TABLE,
+    {"desc": "motion"},
+)
+MEAN_IMAGE: Mapping[str, Output] = {
+    "dwi": Output(
+        ("dwi",),
+        "dwiref",
+        "Mean b = 0 image, which is registered",
+        fixed={"desc": "b0"},
+        free=("space",),
+    ),
+    "perf": Output(
+        ("perf",),
+        "dceref",
+        "Mean dynamic image, which is registered",
+        fixed={"desc": "mean"},
+        free=("space",),
+    ),
+}
+"""The mean image of each series, by its folder."""
+TO_T1W = Output(
+    _SERIES,
+    "xfm",
+    "ITK transform between a series and the T1w of its session",
+    (".txt",),
+    {"mode": "image", "desc": "coreg"},
+    ("from", "to"),
+)
+TO_T1W_QUALITY = Output(
+    _SERIES, "quality", "Quality of the registration to the T1w", (".json",), {"desc": "coreg"}
+)
+CONSISTENCY = Output(
+    _SERIES,
+    "quality",
+    "Distance between the direct registration to the baseline T1w and that by way of the "
+    "session's T1w",
+    (".json",),
+    {"desc": "consistency"},
+)
+SHIFT = Output(
+    ("dwi",),
+    "shift",
+    "Displacement along the phase-encode axis by EPI distortion, mm",
+    fixed={"desc": "distortion"},
+)
+SHIFT_SUMMARY = Output(
+    ("dwi",),
+    "quality",
+    "Summary of the displacement in the brain",
+    (".json",),
+    {"desc": "distortion"},
+)
+DWI_MAP = Output(
+    ("dwi",),
+    "dwimap",
+    "Map of a diffusion model; `desc-stderr`: its standard error; `param-rsquared`, `-rmse`, "
+    "`-aicc`, `-status`: quality of the fit",
+    free=("space", "model", "param", "desc"),
+)
+ADC_MAP = Output(
+    ("dwi",),
+    "ADC",
+    "Apparent diffusion coefficient, mm2/s",
+    fixed={"desc": "monoexp"},
+    free=("space",),
+)
+DCE_MAP = Output(
+    ("perf",),
+    "dcemap",
+    "Map of a kinetic model; the same entities",
+    free=("space", "model", "param", "desc"),
+)
+BEST_MODEL_MAP = Output(
+    ("perf",),
+    "dcemap",
+    "Best kinetic model of each voxel, with `--dce-model auto`",
+    fixed={"desc": "modelchoice"},
+    free=("space",),
+)
+BEST_MODEL_TABLE = Output(
+    ("perf",),
+    "roistats",
+    "Best kinetic model of each lesion, with `--dce-model auto`",
+    _TABLE,
+    {"seg": "enhancing", "desc": "modelchoice"},
+)
+LESION_VALUES = Output(
+    _SERIES,
+    "roistats",
+    "Statistics of each parameter over each lesion",
+    _TABLE,
+    {"seg": "enhancing"},
+    ("model",),
+)
+LESION_FRACTIONS = Output(
+    _SERIES,
+    "probseg",
+    "Fraction of each voxel inside each lesion, with `--roi-space native`",
+    fixed={"seg": "enhancing"},
+)
+LESION_CURVES: Mapping[str, Output] = {
+    "dwi": Output(
+        ("dwi",),
+        "timeseries",
+        "Mean signal of each lesion at each b-value, and its fit",
+        (".tsv",),
+        {"seg": "enhancing", "desc": "signal"},
+    ),
+    "perf": Output(
+        ("perf",),
+        "timeseries",
+        "Mean concentration of each lesion over time, and its fit",
+        (".tsv",),
+        {"seg": "enhancing", "desc": "concentration"},
+    ),
+}
+"""The mean curves of the lesions, by the folder of the series."""
+ARTERIAL_INPUT = Output(
+    ("perf",),
+    "timeseries",
+    "Arterial input: concentration in blood and plasma",
+    _TABLE,
+    {"label": "AIF"},
+)
+ARTERIAL_QUALITY = Output(
+    ("perf",), "quality", "Checks of the arterial input", (".json",), {"label": "AIF"}
+)
+ARTERIAL_VOXELS = Output(
+    ("perf",),
+    "mask",
+    "Voxels over which the arterial input is averaged",
+    fixed={"space": "dce", "label": "AIF"},
+    free=("desc",),
+)
+ARTERIAL_CURVES = Output(
+    ("perf",),
+    "timeseries",
+    "Concentration in each arterial voxel",
+    _TABLE,
+    {"space": "dce", "label": "AIF"},
+    ("desc",),
+)
+CONCENTRATION = Output(
+    ("perf",), "dce", "Concentration of contrast agent, mmol/l", fixed={"desc": "concentration"}
+)
+UNEXPLAINED = Output(
+    ("perf",),
+    "quality",
+    "Where, and in how many voxels, no concentration explains the signal",
+    _IMAGE,
+    {"desc": "concentration"},
+    ("space",),
+)
+
+OUTPUTS: tuple[Output, ...] = (
+    T1W, BRAIN_MASK, T1_MAP, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
+    CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
+    SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
+    LESION_VALUES, LESION_FRACTIONS, *LESION_CURVES.values(),
+    ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, CONCENTRATION, UNEXPLAINED,
+)  # fmt: skip
+"""All files of a session."""
+
+
+def parameter_map(datatype: str, name: str, model: str = "") -> Output:
+    """Return the map of a parameter, of its standard error, or of the quality of a fit.
+
+    Parameters
+    ----------
+    datatype
+        ``dwi`` or ``perf``.
+    name
+        Name of the parameter; with ``_stderr``, its standard error.
+    model
+        Label of the model; any model if empty.
+
+    Examples
+    --------
+    >>> session = Session("01", "1week")
+    >>> parameter_map("perf", "vp_stderr", "patlak").path(session).name
+    'sub-01_ses-1week_model-patlak_param-vp_desc-stderr_dcemap.nii.gz'
+    >>> parameter_map("dwi", "ADC", "monoexp").path(session, space="T1w").name
+    'sub-01_ses-1week_space-T1w_desc-monoexp_ADC.nii.gz'
+    """
+    if (datatype, name) == ("dwi", "ADC"):
+        return ADC_MAP
+    param, _, desc = name.partition("_")
+    output = (DWI_MAP if datatype == "dwi" else DCE_MAP).with_fixed(param=param, desc=desc)
+    return output.with_fixed(model=model) if model else output
