@@ -349,8 +349,8 @@ def test_auto_tells_which_model_each_lesion_supports(tmp_path):
     assert reported in table.with_suffix(".json").read_text()
     assert {row["model"] for row in read_output(tmp_path / "out").rows} == {"etofts"}
     (session,) = read_participant(tmp_path / "out", "01").sessions
-    assert "_model-etofts_" in session.image("perf", "param-vp_dcemap.nii.gz").name
-    assert session.image("perf", "param-Fp_dcemap.nii.gz") is None
+    assert "_model-etofts_" in session.map("perf", "vp").name
+    assert session.map("perf", "Fp") is None
     page = (tmp_path / "out/sub-01.html").read_text()
     assert "Which kinetic model" in page
     assert "two-compartment exchange" in page

@@ -132,8 +132,9 @@ class Output:
 
     def with_fixed(self, **entities: str) -> "Output":
         """Return the files of this kind with these values of free entities."""
-        free = tuple(name for name in self.free if name not in entities)
-        fixed = {**self.fixed, **{key: value for key, value in entities.items() if value}}
+        values = {name.rstrip("_"): value for name, value in entities.items()}
+        free = tuple(name for name in self.free if name not in values)
+        fixed = {**self.fixed, **{name: value for name, value in values.items() if value}}
         return replace(self, fixed=fixed, free=free)
 
 

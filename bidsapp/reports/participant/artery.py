@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids import outputs
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import arrival_time
 from bidsapp.reports.figures.artery import ArterialInput, arterial_input
@@ -12,8 +13,8 @@ from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Block, Picture
 from bidsapp.reports.participant.records import (
-    Participant,
-    Session,
+    ParticipantOutputs,
+    SessionOutputs,
     load_volume,
     read_json,
     read_table,
@@ -31,10 +32,9 @@ DETAIL = 36.0
 """Side of the square shown around the voxels, mm."""
 
 
-def arterial(participant: Participant) -> list[Block]:
+def arterial(participant: ParticipantOutputs) -> list[Block]:
     """Show the arterial input of every session that has one."""
-    ending = "label-AIF_timeseries.tsv"
-    paths = {session: session.find("perf", ending) for session in participant.sessions}
+    paths = {session: session.find(outputs.ARTERIAL_INPUT) for session in participant.sessions}
     inputs = {session: _arterial(session, path) for session, path in paths.items() if path}
     if not inputs:
         return []
@@ -58,7 +58,7 @@ def _told(curve: ArterialInput) -> str:
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
 
 
-def _arterial(session: Session, path: Path) -> ArterialInput:
+def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
     table = read_table(path)
     time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
     try:
@@ -77,18 +77,18 @@ def _source(path: Path) -> str:
     return str(read_json(sidecar).get("Source", "")) if sidecar.exists() else ""
 
 
-def _voxels(session: Session, source: str) -> Array:
+def _voxels(session: SessionOutputs, source: str) -> Array:
     """Return the concentration in each voxel of the artery, (V, N)."""
-    path = session.find("perf", f"label-AIF_desc-{source}_timeseries.tsv", "dce")
+    path = session.find(outputs.ARTERIAL_CURVES.with_fixed(desc=source))
     if path is None:
         return np.empty((0, 0))
     return read_table(path).drop(columns="time").to_numpy(float).T
 
 
-def _pictures(session: Session, source: str) -> tuple[Panel, Panel] | None:
+def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | None:
     """Cut the slice with most of the artery's voxels, and the detail around them."""
-    path = session.find("perf", f"label-AIF_desc-{source}_mask.nii.gz", "dce")
-    image = session.find("perf", "desc-mean_dceref.nii.gz")
+    path = session.find(outputs.ARTERIAL_VOXELS.with_fixed(desc=source))
+    image = session.find(outputs.MEAN_IMAGE["perf"])
     if path is None or image is None:
         return None
     mask, background = load_volume(path), load_volume(image)

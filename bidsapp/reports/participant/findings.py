@@ -8,12 +8,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bidsapp.bids import outputs
 from bidsapp.models.parameters import FRACTIONS, expected_from
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
     DATATYPES,
-    Participant,
-    Session,
+    ParticipantOutputs,
+    SessionOutputs,
     read_json,
     read_table,
 )
@@ -59,7 +60,7 @@ class Finding:
     anchor: str
 
 
-def _unfinished(participant: Participant) -> Iterator[Finding]:
+def _unfinished(participant: ParticipantOutputs) -> Iterator[Finding]:
     if participant.problem:
         yield Finding("warning", participant.problem, "provenance")
     if not participant.sessions:
@@ -70,14 +71,14 @@ def _unfinished(participant: Participant) -> Iterator[Finding]:
         yield Finding("failed", "The last run wrote no status: it did not finish.", "provenance")
 
 
-def _crashes(participant: Participant) -> Iterator[Finding]:
+def _crashes(participant: ParticipantOutputs) -> Iterator[Finding]:
     reported = " ".join(issue.text for issue in participant.issues)
     for path in participant.crashes:
         if path.name not in reported and path.parent == participant.last_run:
             yield Finding("failed", f"A step crashed: {path.name}", "crashes")
 
 
-def _status(participant: Participant) -> Iterator[Finding]:
+def _status(participant: ParticipantOutputs) -> Iterator[Finding]:
     order = {session.label: number for number, session in enumerate(participant.sessions)}
     for issue in sorted(participant.issues, key=lambda issue: order.get(issue.session, -1)):
         name = issue.session.removeprefix("ses-")
@@ -85,7 +86,7 @@ def _status(participant: Participant) -> Iterator[Finding]:
             yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
 
 
-def _absent(participant: Participant) -> Iterator[Finding]:
+def _absent(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
         reported = [
             i.text
@@ -97,11 +98,11 @@ def _absent(participant: Participant) -> Iterator[Finding]:
                 yield Finding("missing", f"{session.name}: {lacking}{rest}", anchor)
 
 
-def _gaps(session: Session) -> Iterator[tuple[str, str, str]]:
+def _gaps(session: SessionOutputs) -> Iterator[tuple[str, str, str]]:
     """Find what a session lacks: what, what follows from it, where to look."""
     if session.t1w is None:
         yield "no T1w", ": maps in native space", "maps"
-    if not any(session.files(folder, "dseg.nii.gz") for folder in ("anat", *DATATYPES)):
+    if not session.files(outputs.ROIS):
         yield "no ROI", ": no lesion values", "lesions"
     for datatype, name in DATATYPES.items():
         if not session.ran(datatype):
@@ -110,7 +111,7 @@ def _gaps(session: Session) -> Iterator[tuple[str, str, str]]:
             yield f"no maps of {name} on the T1w", ": none are shown", "maps"
 
 
-def _failed_voxels(participant: Participant) -> Iterator[Finding]:
+def _failed_voxels(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
@@ -126,13 +127,13 @@ def _failed_voxels(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
 
 
-def _options(participant: Participant) -> Iterator[Finding]:
+def _options(participant: ParticipantOutputs) -> Iterator[Finding]:
     for text in option_differences({participant.label: {"sessions": participant.status}}):
         told = text.replace(f"{participant.label} ses-", "")
         yield Finding("warning", f"{told} The methods tell those of the last run.", "provenance")
 
 
-def _more_than_all(participant: Participant) -> Iterator[Finding]:
+def _more_than_all(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
@@ -144,7 +145,7 @@ def _more_than_all(participant: Participant) -> Iterator[Finding]:
         yield Finding("warning", f"{session}, lesion {row['lesion']}: {text}", "lesions")
 
 
-def _small_lesions(participant: Participant) -> Iterator[Finding]:
+def _small_lesions(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty or "measured_ml" not in table:
         return
@@ -163,7 +164,7 @@ def _small_lesions(participant: Participant) -> Iterator[Finding]:
                 yield Finding("warning", f"{name}: {text}", "lesions")
 
 
-def _noise(participant: Participant) -> Iterator[Finding]:
+def _noise(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
         snr = signal_to_noise(session)
         if snr is not None and snr < LOW_SNR:
@@ -171,13 +172,12 @@ def _noise(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", text, "diffusion")
 
 
-def _conversion(participant: Participant) -> Iterator[Finding]:
+def _conversion(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
-        name = "desc-concentration_quality.json"
-        path = session.find("perf", name) or session.find("perf", name, "T1w")
-        if path is None:
+        paths = session.files(outputs.UNEXPLAINED, extension=".json")
+        if not paths:
             continue
-        counts = read_json(path)
+        counts = read_json(paths[0])
         for key, say in CONVERSION.items():
             share = counts[key] / max(counts["Voxels"], 1)
             if share > FAILED_SHARE:
@@ -185,16 +185,16 @@ def _conversion(participant: Participant) -> Iterator[Finding]:
                 yield Finding("warning", text, "lesions")
 
 
-def _artery(participant: Participant) -> Iterator[Finding]:
+def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
-        path = session.find("perf", "label-AIF_quality.json")
+        path = session.find(outputs.ARTERIAL_QUALITY)
         for text in read_json(path).get("Warnings", []) if path else ():
             yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
 
 
-def _motion(participant: Participant) -> Iterator[Finding]:
+def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session, datatype in _series(participant):
-        path = session.find(datatype, "desc-motion_timeseries.tsv")
+        path = session.find(outputs.MOTION, datatype)
         if path is None:
             continue
         table = read_table(path)
@@ -208,7 +208,7 @@ def _motion(participant: Participant) -> Iterator[Finding]:
             )
         bad = int(table["outlier"].sum()) if "outlier" in table else 0
         if bad:
-            told = session.find(datatype, "desc-motion_timeseries.json")
+            told = session.find(outputs.MOTION, datatype, ".json")
             out = bool(told and read_json(told).get("OutliersLeftOut"))
             done = "are left out of the fits" if out else "are in the fits (--drop-outliers)"
             texts.append(f"{bad} of {len(moved)} volumes are outliers, which {done}")
@@ -216,9 +216,9 @@ def _motion(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
 
 
-def _registration(participant: Participant) -> Iterator[Finding]:
+def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session, datatype in _series(participant):
-        path = session.find(datatype, "desc-coreg_quality.json")
+        path = session.find(outputs.TO_T1W_QUALITY, datatype)
         if path is None:
             if session.t1w is not None and session.ran(datatype):
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
@@ -226,7 +226,7 @@ def _registration(participant: Participant) -> Iterator[Finding]:
             continue
         yield from _beyond(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
     for session in participant.sessions:
-        path = session.find("anat", "desc-longitudinal_quality.json")
+        path = session.find(outputs.TO_BASELINE_QUALITY)
         if path is not None:
             yield from _beyond(path, f"{session.name}, T1w on that of the baseline")
 
@@ -242,9 +242,9 @@ def _beyond(path: Path, what: str) -> Iterator[Finding]:
             yield Finding("warning", f"{what}: {say.format(float(value))}", "registration")
 
 
-def _consistency(participant: Participant) -> Iterator[Finding]:
+def _consistency(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session, datatype in _series(participant):
-        path = session.find(datatype, "desc-consistency_quality.json")
+        path = session.find(outputs.CONSISTENCY, datatype)
         apart = float(read_json(path)["consistency_mm"]) if path else 0.0
         if apart > CONSISTENCY:
             text = (
@@ -253,13 +253,13 @@ def _consistency(participant: Participant) -> Iterator[Finding]:
             yield Finding("warning", f"{text}{apart:.1f} mm from the one over T1w", "registration")
 
 
-def _series(participant: Participant) -> Iterator[tuple[Session, str]]:
+def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, str]]:
     for session in participant.sessions:
         for datatype in DATATYPES:
             yield session, datatype
 
 
-RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
+RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
     _unfinished,
     _crashes,
     _status,
@@ -278,14 +278,14 @@ RULES: tuple[Callable[[Participant], Iterator[Finding]], ...] = (
 """Every check; a new one is a function and a name here."""
 
 
-def findings(participant: Participant) -> list[Finding]:
+def findings(participant: ParticipantOutputs) -> list[Finding]:
     """Check a participant, and rank what is found.
 
     A check that cannot read its evidence is itself a finding.
 
     Parameters
     ----------
-    participant : Participant
+    participant : ParticipantOutputs
 
     Returns
     -------

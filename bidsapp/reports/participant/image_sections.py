@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.participant.movement import flicker, in_words
 from bidsapp.reports.participant.records import (
     DATATYPES,
-    Participant,
-    Session,
+    ParticipantOutputs,
+    SessionOutputs,
     Volume,
     load_volume,
     read_json,
@@ -29,35 +30,21 @@ from bidsapp.reports.participant.slices import (
     turn,
 )
 
-MAPS: Mapping[str, tuple[str, str]] = {
-    "f": ("dwi", "param-f_dwimap.nii.gz"),
-    "D": ("dwi", "param-D_dwimap.nii.gz"),
-    "ADC": ("dwi", "ADC.nii.gz"),
-    "Ktrans": ("perf", "param-Ktrans_dcemap.nii.gz"),
-    "ve": ("perf", "param-ve_dcemap.nii.gz"),
-    "vp": ("perf", "param-vp_dcemap.nii.gz"),
-    "Fp": ("perf", "param-Fp_dcemap.nii.gz"),
-    "PS": ("perf", "param-PS_dcemap.nii.gz"),
-    "delay": ("perf", "param-delay_dcemap.nii.gz"),
+MAPS: Mapping[str, str] = {
+    "f": "dwi",
+    "D": "dwi",
+    "ADC": "dwi",
+    "Ktrans": "perf",
+    "ve": "perf",
+    "vp": "perf",
+    "Fp": "perf",
+    "PS": "perf",
+    "delay": "perf",
 }
-"""Where each map of the mosaic is."""
+"""The maps of the mosaic, with the folder of each."""
 
-ERRORS = {
-    f"{name}_stderr": (
-        folder,
-        "model-monoexp_param-ADC_desc-stderr_dwimap.nii.gz"
-        if name == "ADC"
-        else ending.replace(f"{name}_", f"{name}_desc-stderr_"),
-    )
-    for name, (folder, ending) in MAPS.items()
-}
-"""Where the standard error of each is."""
-
-Places = Mapping[str, tuple[str, str]]
-"""Name of a map -> its datatype and the end of its file's name."""
-
-REFERENCES = {"dwi": "desc-b0_dwiref.nii.gz", "perf": "desc-mean_dceref.nii.gz"}
-"""The average image of each series."""
+ERRORS: Mapping[str, str] = {f"{name}_stderr": datatype for name, datatype in MAPS.items()}
+"""Their standard errors."""
 
 
 _QUALITY: dict[Cell, tuple[str, int]] = {
@@ -85,7 +72,7 @@ _HEADINGS = {"T1w": "anatomy"}
 class Onto:
     """An image that was brought onto another, and the file that says how well."""
 
-    session: Session
+    session: SessionOutputs
     name: str
     image: Path
     quality: Path | None
@@ -93,7 +80,7 @@ class Onto:
     transform: Path | None = None
 
 
-def registration(participant: Participant) -> list[Block]:
+def registration(participant: ParticipantOutputs) -> list[Block]:
     """Show every image that was brought onto another, with the edges of that other."""
     reference = _reference(participant)
     if reference is None:
@@ -113,46 +100,48 @@ def registration(participant: Participant) -> list[Block]:
     return blocks
 
 
-def _series_onto(session: Session) -> list[Onto]:
+def _series_onto(session: SessionOutputs) -> list[Onto]:
     """Return the series on the session's T1w."""
     found = []
     for datatype, name in DATATYPES.items():
-        path = session.find(datatype, REFERENCES[datatype], "T1w") if session.t1w else None
+        image = outputs.MEAN_IMAGE[datatype]
+        path = session.find(image, space="T1w") if session.t1w else None
         if path:
-            quality = session.find(datatype, "desc-coreg_quality.json")
-            acquired = session.find(datatype, REFERENCES[datatype])
+            quality = session.find(outputs.TO_T1W_QUALITY, datatype)
+            acquired = session.find(image)
             kind = "dwi" if datatype == "dwi" else "dce"
-            moved = session.find(datatype, f"from-{kind}_to-T1w_mode-image_desc-coreg_xfm.txt")
+            transform = outputs.TO_T1W.with_fixed(from_=kind, to="T1w")
+            moved = session.find(transform, datatype)
             found.append(Onto(session, name, path, quality, acquired, moved))
     return found
 
 
-def _sessions_onto(participant: Participant) -> list[Onto]:
+def _sessions_onto(participant: ParticipantOutputs) -> list[Onto]:
     """Return the sessions' T1w on the reference."""
     found = []
     for session in participant.sessions:
-        path = session.find("anat", "desc-preproc_T1w.nii.gz", "individual")
+        path = session.find(outputs.T1W, space="individual")
         if path:
-            quality = session.find("anat", "desc-longitudinal_quality.json")
-            moved = session.find("anat", "from-T1w_to-individual_mode-image_xfm.txt")
+            quality = session.find(outputs.TO_BASELINE_QUALITY)
+            moved = session.find(outputs.TO_BASELINE.with_fixed(from_="T1w", to="individual"))
             found.append(Onto(session, "T1w", path, quality, session.t1w, moved))
     return found
 
 
-def _reference(participant: Participant) -> Session | None:
+def _reference(participant: ParticipantOutputs) -> SessionOutputs | None:
     """Return the session that the others are registered to: the one that is not itself moved."""
     for session in participant.sessions:
-        if session.t1w and not session.find("anat", "desc-preproc_T1w.nii.gz", "individual"):
+        if session.t1w and not session.find(outputs.T1W, space="individual"):
             return session
     return None
 
 
-def _mask(session: Session) -> Volume | None:
-    path = session.find("anat", "desc-brain_mask.nii.gz")
+def _mask(session: SessionOutputs) -> Volume | None:
+    path = session.find(outputs.BRAIN_MASK)
     return load_volume(path) if path else None
 
 
-def _overlay(fixed: Session, moving: list[Onto]) -> list[Block]:
+def _overlay(fixed: SessionOutputs, moving: list[Onto]) -> list[Block]:
     """Show images on the T1w of a session: with its edges, and in turn with it."""
     assert fixed.t1w is not None
     grid, mask = load_volume(fixed.t1w), _mask(fixed)
@@ -217,7 +206,7 @@ def _quality_table(moving: list[Onto]) -> Table:
     return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
 
 
-def _words_table(groups: list[tuple[Session, list[Onto]]]) -> Table:
+def _words_table(groups: list[tuple[SessionOutputs, list[Onto]]]) -> Table:
     """Say in words how each image was moved."""
     rows: list[list[Cell]] = []
     for fixed, moving in groups:
@@ -233,11 +222,11 @@ def _words_table(groups: list[tuple[Session, list[Onto]]]) -> Table:
     return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
 
 
-def _distortion_table(participant: Participant) -> list[Table]:
+def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
     """Say how far EPI distortion displaced the brain, where it was corrected."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:
-        path = session.find("dwi", "desc-distortion_quality.json")
+        path = session.find(outputs.SHIFT_SUMMARY)
         told = read_json(path) if path else {}
         if told:
             numbers = [f"{float(told[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
@@ -247,26 +236,26 @@ def _distortion_table(participant: Participant) -> list[Table]:
     return [Table(caption, ["Session", *_DISTORTION, "Told by"], rows, text=text)] if rows else []
 
 
-def maps(participant: Participant) -> list[Block]:
+def maps(participant: ParticipantOutputs) -> list[Block]:
     """Show each lesion's maps, a row per session."""
     return [*_mosaics(participant, MAPS, "maps")]
 
 
-def errors(participant: Participant) -> list[Block]:
+def errors(participant: ParticipantOutputs) -> list[Block]:
     """Show the standard errors of each lesion's maps, where they are asked for."""
     blocks = _mosaics(participant, ERRORS, "errors")
     return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
 
 
-def _mosaics(participant: Participant, places: Places, name: str) -> list[Picture]:
+def _mosaics(participant: ParticipantOutputs, maps: Mapping[str, str], name: str) -> list[Picture]:
     """Show maps of each lesion, a row per session; none of a lesion without any."""
-    rows = {session: _session_panels(session, places) for session in participant.sessions}
+    rows = {session: _session_panels(session, maps) for session in participant.sessions}
     blocks = []
     for lesion in participant.lesion_names:
         seen = {session: panels[lesion] for session, panels in rows.items() if lesion in panels}
-        columns = ["slice", "T1w", *places]
+        columns = ["slice", "T1w", *maps]
         columns = [c for c in columns if any(c in panels for panels in seen.values())]
-        if not seen or (places is ERRORS and len(columns) == 2):
+        if not seen or (maps is ERRORS and len(columns) == 2):
             continue
         figure = lesion_maps(
             [[panels.get(c) for c in columns] for panels in seen.values()],
@@ -283,12 +272,12 @@ def _mosaics(participant: Participant, places: Places, name: str) -> list[Pictur
     return blocks
 
 
-def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.ndarray]:
+def lesion_values(participant: ParticipantOutputs) -> dict[tuple[str, int, str], np.ndarray]:
     """Return the values of each map on the T1w in the voxels of each lesion.
 
     Parameters
     ----------
-    participant : Participant
+    participant : ParticipantOutputs
 
     Returns
     -------
@@ -301,8 +290,8 @@ def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.nda
         labels = session.lesions(anatomy, "anat") if anatomy else None
         if anatomy is None or labels is None:
             continue
-        for name, place in MAPS.items():
-            path = session.image(*place)
+        for name, datatype in MAPS.items():
+            path = session.map(datatype, name)
             volume = load_volume(path) if path else None
             if volume is None or not volume.same_grid(anatomy):
                 continue
@@ -312,15 +301,16 @@ def lesion_values(participant: Participant) -> dict[tuple[str, int, str], np.nda
     return found
 
 
-def _session_panels(session: Session, places: Places) -> dict[int, dict[str, Panel]]:
+def _session_panels(
+    session: SessionOutputs, maps: Mapping[str, str]
+) -> dict[int, dict[str, Panel]]:
     """Cut the panels of every lesion in a session; each map is loaded once."""
     if session.t1w is not None:
-        return _grid_panels(session, session.t1w, places, "anat")
+        return _grid_panels(session, session.t1w, maps, "anat")
     panels: dict[int, dict[str, Panel]] = {}
-    for datatype, reference in REFERENCES.items():
-        own = {name: place for name, place in places.items() if place[0] == datatype}
-        first = next(iter(own.values()))[1]
-        path = session.find(datatype, reference) or session.find(datatype, first)
+    for datatype, mean_image in outputs.MEAN_IMAGE.items():
+        own = {name: folder for name, folder in maps.items() if folder == datatype}
+        path = session.find(mean_image) or session.map(datatype, next(iter(own)))
         if path is not None:
             for lesion, found in _grid_panels(session, path, own, datatype).items():
                 panels[lesion] = found | panels.get(lesion, {})
@@ -328,7 +318,7 @@ def _session_panels(session: Session, places: Places) -> dict[int, dict[str, Pan
 
 
 def _grid_panels(
-    session: Session, anatomy: Path, places: Places, datatype: str
+    session: SessionOutputs, anatomy: Path, maps: Mapping[str, str], datatype: str
 ) -> dict[int, dict[str, Panel]]:
     """Cut the lesions drawn on one grid out of its anatomy and its maps."""
     background = load_volume(anatomy)
@@ -345,8 +335,8 @@ def _grid_panels(
         box = detail_box(outline, whole.spacing)
         panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop(whole, box)}
         frames[lesion] = whole, cut, box
-    for name, place in places.items():
-        path = session.image(*place)
+    for name, folder in maps.items():
+        path = session.map(folder, name)
         values = load_volume(path) if path else None
         if values is None or not values.same_grid(background):
             continue

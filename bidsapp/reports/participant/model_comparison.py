@@ -2,14 +2,15 @@
 
 import pandas as pd
 
+from bidsapp.bids import outputs
 from bidsapp.models import MODELS
 from bidsapp.reports.page.blocks import Block, Cell, Table
-from bidsapp.reports.participant.records import Participant, read_json
+from bidsapp.reports.participant.records import ParticipantOutputs, read_json
 
 _TITLES = {row.label: row.title for row in MODELS.values()}
 
 
-def modelchoice(participant: Participant) -> list[Block]:
+def modelchoice(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate how well the data of each lesion support each kinetic model."""
     table = participant.choices
     if table.empty:
@@ -18,7 +19,7 @@ def modelchoice(participant: Participant) -> list[Block]:
     return [_choice_table(participant, n, table[table["lesion"] == n]) for n in lesions]
 
 
-def _choice_table(participant: Participant, lesion: int, table: pd.DataFrame) -> Table:
+def _choice_table(participant: ParticipantOutputs, lesion: int, table: pd.DataFrame) -> Table:
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         for row in table[table["session_id"] == session.label].to_dict("records"):
@@ -32,13 +33,13 @@ def _choice_table(participant: Participant, lesion: int, table: pd.DataFrame) ->
     return Table(participant.title(lesion), columns, rows, text=frozenset({1, 5}))
 
 
-def noise_levels(participant: Participant) -> list[Block]:
+def noise_levels(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate the noise level that each diffusion fit found, where it needed one."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         for row in MODELS.values():
-            ending = f"model-{row.label}_param-{row.parameters[-1].name}_dwimap.json"
-            paths = session.files("dwi", ending)
+            last = outputs.parameter_map("dwi", row.parameters[-1].name, row.label)
+            paths = session.files(last, extension=".json")
             sigma = read_json(paths[0])["Model"]["Parameters"].get("sigma") if paths else None
             if sigma is not None:
                 rows.append([session.name, row.title, f"{float(sigma):.3g}"])

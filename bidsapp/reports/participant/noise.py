@@ -3,42 +3,42 @@
 import nibabel as nib
 import numpy as np
 
+from bidsapp.bids import outputs
+from bidsapp.models import MODELS
 from bidsapp.reports.page.blocks import Block, Cell, Table
-from bidsapp.reports.participant.records import Participant, Session, load_volume
+from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutputs, load_volume
 
 
-def voxel_size(session: Session, datatype: str) -> tuple[float, ...] | None:
+def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | None:
     """Return the size of a series' voxels, mm; None where its maps are on another grid.
 
     Parameters
     ----------
-    session : Session
+    session : SessionOutputs
     datatype : {"dwi", "perf"}
 
     Returns
     -------
     size : (float, float, float) or None
     """
-    ending = "param-rmse_dwimap.nii.gz" if datatype == "dwi" else "param-rmse_dcemap.nii.gz"
-    path = session.find(datatype, ending)
+    path = session.find(outputs.parameter_map(datatype, "rmse"))
     return tuple(float(z) for z in nib.load(path).header.get_zooms()[:3]) if path else None
 
 
-def signal_to_noise(session: Session) -> float | None:
+def signal_to_noise(session: SessionOutputs) -> float | None:
     """Return the median over the brain of the signal at b = 0 over the residual of the ADC's fit.
 
     Parameters
     ----------
-    session : Session
+    session : SessionOutputs
 
     Returns
     -------
     snr : float or None
         None where there is no such map.
     """
-    paths = [
-        session.find("dwi", f"model-monoexp_param-{name}_dwimap.nii.gz") for name in ("S0", "rmse")
-    ]
+    model = MODELS["adc"].label
+    paths = [session.find(outputs.parameter_map("dwi", n, model)) for n in ("S0", "rmse")]
     if not all(paths):
         return None
     signal, noise = (load_volume(path).data for path in paths if path)
@@ -48,7 +48,7 @@ def signal_to_noise(session: Session) -> float | None:
     return float(np.median(signal[inside] / noise[inside])) if inside.any() else None
 
 
-def noise_table(participant: Participant) -> list[Block]:
+def noise_table(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate the signal to noise ratio of each session's DWI."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:

@@ -20,7 +20,7 @@ from bidsapp.reports.page.render import (
 )
 from bidsapp.reports.participant.findings import Finding, findings
 from bidsapp.reports.participant.quality_table import write_quality
-from bidsapp.reports.participant.records import DATATYPES, Participant, read_participant
+from bidsapp.reports.participant.records import DATATYPES, ParticipantOutputs, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
 
 
@@ -78,7 +78,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
     return page
 
 
-def _blocks(participant: Participant, section: str) -> tuple[list[dict[str, Any]], str]:
+def _blocks(participant: ParticipantOutputs, section: str) -> tuple[list[dict[str, Any]], str]:
     """Make and draw the blocks of a section, or say why they cannot be made."""
     try:
         blocks = SECTIONS[section](participant)
@@ -108,7 +108,7 @@ def _drawn(block: Block, folder: Path) -> dict[str, Any]:
     return {"kind": "Picture", "block": block, "image": inline(data, block.alt)}
 
 
-def _counts(participant: Participant) -> list[str]:
+def _counts(participant: ParticipantOutputs) -> list[str]:
     """Say how much there is."""
     sessions = participant.sessions
     try:

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from bidsapp.bids import outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import expected_from
 from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.records import (
     DATATYPES,
-    Participant,
-    Session,
+    ParticipantOutputs,
+    SessionOutputs,
     read_json,
     read_table,
 )
@@ -35,12 +36,12 @@ COLUMNS: Mapping[str, str] = {
 """The columns of ``sub-*_quality.tsv``."""
 
 
-def write_quality(participant: Participant) -> None:
+def write_quality(participant: ParticipantOutputs) -> None:
     """Write ``sub-<label>_quality.tsv`` and what its columns mean; none where no series ran.
 
     Parameters
     ----------
-    participant : Participant
+    participant : ParticipantOutputs
 
     Raises
     ------
@@ -58,12 +59,12 @@ def write_quality(participant: Participant) -> None:
     write_bytes(stem.with_suffix(".json"), to_json(dictionary))
 
 
-def quality_rows(participant: Participant) -> list[dict[str, Any]]:
+def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
     """Gather the quality of each series of each session.
 
     Parameters
     ----------
-    participant : Participant
+    participant : ParticipantOutputs
 
     Returns
     -------
@@ -73,7 +74,7 @@ def quality_rows(participant: Participant) -> list[dict[str, Any]]:
     rows = []
     for session in participant.sessions:
         named = {"participant_id": participant.label, "session_id": session.label}
-        path = session.find("anat", "desc-longitudinal_quality.json")
+        path = session.find(outputs.TO_BASELINE_QUALITY)
         if path:
             rows.append({**named, "series": "T1w", **_registered(path)})
         for datatype, name in DATATYPES.items():
@@ -91,9 +92,11 @@ def _registered(path: Path | None) -> dict[str, Any]:
     return {key: told.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
 
 
-def _series(participant: Participant, session: Session, datatype: str) -> dict[str, Any]:
+def _series(
+    participant: ParticipantOutputs, session: SessionOutputs, datatype: str
+) -> dict[str, Any]:
     """What is known of one series; what cannot be read is told as a reason."""
-    row = _registered(session.find(datatype, "desc-coreg_quality.json"))
+    row = _registered(session.find(outputs.TO_T1W_QUALITY, datatype))
     known: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: _consistency(session, datatype),
         lambda: _motion(session, datatype),
@@ -108,20 +111,20 @@ def _series(participant: Participant, session: Session, datatype: str) -> dict[s
     return row
 
 
-def _noise(session: Session, datatype: str) -> dict[str, Any]:
+def _noise(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     """How noisy a diffusion series is."""
     return {"signal_to_noise": signal_to_noise(session)} if datatype == "dwi" else {}
 
 
-def _consistency(session: Session, datatype: str) -> dict[str, Any]:
+def _consistency(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     """How far the two ways to the baseline's T1w are apart."""
-    path = session.find(datatype, "desc-consistency_quality.json")
+    path = session.find(outputs.CONSISTENCY, datatype)
     return {"consistency_mm": read_json(path).get("consistency_mm")} if path else {}
 
 
-def _motion(session: Session, datatype: str) -> dict[str, Any]:
+def _motion(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     """How far the head moved, and how many volumes are outliers."""
-    path = session.find(datatype, "desc-motion_timeseries.tsv")
+    path = session.find(outputs.MOTION, datatype)
     if not path:
         return {}
     table = read_table(path)
@@ -132,7 +135,9 @@ def _motion(session: Session, datatype: str) -> dict[str, Any]:
     }
 
 
-def _failed(participant: Participant, session: Session, datatype: str) -> float | None:
+def _failed(
+    participant: ParticipantOutputs, session: SessionOutputs, datatype: str
+) -> float | None:
     """Largest share of failed voxels of any parameter in any lesion, percent."""
     table = participant.statistics
     if table.empty:

@@ -1,7 +1,6 @@
 """The derivatives of a participant, as the report reads them: names to files, files to arrays."""
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +13,11 @@ from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from bidsapp.bids import outputs
+from bidsapp.bids.outputs import Output
 from bidsapp.errors import BadInput
 from bidsapp.issues import Issue, read_issues
+from bidsapp.models import MODELS
 
 DATATYPES = {"dwi": "DWI", "perf": "DCE"}
 """The series that are analysed, and what people call them."""
@@ -124,7 +126,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Session:
+class SessionOutputs:
     """One session of a participant; ``label`` is such as ``ses-1week``, or empty."""
 
     folder: Path
@@ -147,51 +149,46 @@ class Session:
         """Days since treatment, with their sign."""
         return "n/a" if np.isnan(self.days) else f"{self.days:+g}".replace("-", "−")
 
-    def files(self, datatype: str, ending: str) -> list[Path]:
-        """Return the files ``<stem>_..._<ending>`` of a datatype, sorted by name."""
-        folder = self.folder / datatype
-        names = folder.iterdir() if folder.is_dir() else []
-        start = f"{self.stem}_"
-        return sorted(
-            p for p in names if p.name.startswith(start) and p.name.endswith(f"_{ending}")
-        )
+    def files(
+        self, output: Output, datatype: str = "", extension: str = "", **entities: str
+    ) -> list[Path]:
+        """Return the files of a kind, sorted by name; see `Output.find`."""
+        return output.find(self.folder, datatype, extension, **entities)
 
-    def find(self, datatype: str, ending: str, space: str | None = None) -> Path | None:
-        """Return the first file ``<stem>_..._<ending>`` in a space; None is its own space."""
-        entity = f"space-{space}" if space else ""
-        for path in self.files(datatype, ending):
-            if entity == next((e for e in path.name.split("_") if e.startswith("space-")), ""):
-                return path
-        return None
+    def find(
+        self, output: Output, datatype: str = "", extension: str = "", *, space: str = ""
+    ) -> Path | None:
+        """Return the first file of a kind, without ``space-`` or in that space."""
+        entities = {"space": space} if "space" in output.free else {}
+        return next(iter(self.files(output, datatype, extension, **entities)), None)
 
-    def image(self, datatype: str, ending: str) -> Path | None:
-        """Return an image on the T1w grid, or where there is no T1w, on its own.
+    def map(self, datatype: str, name: str) -> Path | None:
+        """Return the map of a parameter on the T1w grid, or without a T1w on its own.
 
-        Of the maps of several models only those of the model in the lesion table count.
+        If several models were fitted, the map of the model in the lesion table is returned.
         """
-        space = "T1w" if self.t1w else None
-        parts = [part for p in self.files(datatype, "roistats.tsv") for part in p.name.split("_")]
-        tabulated = [part for part in parts if part.startswith("model-")]
-        if not tabulated or not ending.startswith("param-"):
-            return self.find(datatype, ending, space)
-        found = (self.find(datatype, f"{model}_{ending}", space) for model in tabulated)
-        return next((path for path in found if path), None)
+        space = "T1w" if self.t1w else ""
+        labels = [model_label(table) for table in self.files(outputs.LESION_VALUES, datatype)]
+        if name.startswith("ADC"):
+            labels = [MODELS["adc"].label]
+        kinds = [outputs.parameter_map(datatype, name, label) for label in labels or [""]]
+        return next(filter(None, (self.find(kind, space=space) for kind in kinds)), None)
 
     @cached_property
     def t1w(self) -> Path | None:
         """The preprocessed T1w."""
-        return self.find("anat", "desc-preproc_T1w.nii.gz")
+        return self.find(outputs.T1W)
 
     def ran(self, datatype: str, space: str | None = None) -> bool:
-        """Whether a series gave any map; or any map in a space."""
-        paths = self.files(datatype, f"{'dwi' if datatype == 'dwi' else 'dce'}map.nii.gz")
-        return any(space is None or f"_space-{space}_" in path.name for path in paths)
+        """Return whether a series gave any map, or any map in a space."""
+        maps = outputs.DWI_MAP if datatype == "dwi" else outputs.DCE_MAP
+        return bool(self.files(maps, **({} if space is None else {"space": space})))
 
     def lesions(self, grid: Volume, datatype: str) -> NDArray[np.int64] | None:
-        """Return the lesions' labels on a grid, enhancing before whole; None if there are none."""
+        """Return the labels of the lesions on a grid, enhancing before whole, or None."""
         for kind in ("enhancing", "whole"):
-            for path in [p for d in ("anat", datatype) for p in self.files(d, "dseg.nii.gz")]:
-                if f"_seg-{kind}_" in path.name:
+            for folder in dict.fromkeys(("anat", datatype)):
+                for path in self.files(outputs.ROIS, folder, seg=kind):
                     labels = load_volume(path)
                     if labels.same_grid(grid):
                         return np.nan_to_num(labels.data).astype(np.int64)
@@ -199,12 +196,12 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Participant:
+class ParticipantOutputs:
     """What the output folder holds of one participant."""
 
     output_dir: Path
     label: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[SessionOutputs, ...]
     problem: str = ""
 
     @property
@@ -236,22 +233,24 @@ class Participant:
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """All tables of lesion statistics, one below the other."""
-        return self._tables(lambda name: "_desc-" not in name)
+        return self._tables(outputs.VOLUMES, outputs.LESION_VALUES)
 
     @cached_property
     def choices(self) -> pd.DataFrame:
         """All tables that compare models in lesions, one below the other."""
-        return self._tables(lambda name: "_desc-modelchoice_" in name)
+        return self._tables(outputs.BEST_MODEL_TABLE)
 
-    def _tables(self, wanted: Callable[[str], bool]) -> pd.DataFrame:
-        tables = [read_table(p) for p in self._files("roistats.tsv") if wanted(p.name)]
+    def _tables(self, *kinds: Output) -> pd.DataFrame:
+        paths = [p for s in self.sessions for kind in kinds for p in s.files(kind)]
+        tables = [read_table(path) for path in paths]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property
     def lesion_names(self) -> dict[int, str]:
         """Every lesion by its number, with the name it was given."""
         names: dict[int, str] = {}
-        for path in self._files("dseg.tsv"):
+        paths = [p for s in self.sessions for p in s.files(outputs.ROIS, extension=".tsv")]
+        for path in paths:
             for row in read_table(path).to_dict("records"):
                 names.setdefault(int(row["index"]), str(row.get("name", row["index"])))
         if not self.statistics.empty:
@@ -265,13 +264,14 @@ class Participant:
         plain = name.strip().lower() in {"", "nan", *(f"{a}{lesion}" for a in _PLAIN_NAMES)}
         return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
 
-    def _files(self, ending: str) -> Iterator[Path]:
-        for session in self.sessions:
-            for datatype in ("anat", *DATATYPES):
-                yield from session.files(datatype, ending)
+
+def model_label(path: Path) -> str:
+    """Return the ``model-`` label in a file name; empty if there is none."""
+    labels = [part for part in path.name.split("_") if part.startswith("model-")]
+    return labels[0].removeprefix("model-") if labels else ""
 
 
-def read_participant(output_dir: Path, label: str) -> Participant:
+def read_participant(output_dir: Path, label: str) -> ParticipantOutputs:
     """Find the sessions of a participant, in the order of time.
 
     Parameters
@@ -283,7 +283,7 @@ def read_participant(output_dir: Path, label: str) -> Participant:
 
     Returns
     -------
-    participant : Participant
+    participant : ParticipantOutputs
         Without sessions if there is nothing of this participant.
     """
     label = f"sub-{label.removeprefix('sub-')}"
@@ -292,11 +292,12 @@ def read_participant(output_dir: Path, label: str) -> Participant:
     found = [path.name for path in sorted(folder.glob("ses-*")) if path.is_dir()]
     names = [*days, *(name for name in found if name not in days)]
     sessions = [
-        Session(folder / name, f"{label}_{name}", name, days.get(name, np.nan)) for name in names
+        SessionOutputs(folder / name, f"{label}_{name}", name, days.get(name, np.nan))
+        for name in names
     ]
     if not sessions and any((folder / datatype).is_dir() for datatype in ("anat", *DATATYPES)):
-        sessions = [Session(folder, label, "")]
-    return Participant(output_dir, label, tuple(sessions), problem)
+        sessions = [SessionOutputs(folder, label, "")]
+    return ParticipantOutputs(output_dir, label, tuple(sessions), problem)
 
 
 def _read_days(path: Path) -> tuple[dict[str, float], str]:

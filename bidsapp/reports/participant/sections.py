@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bidsapp.bids import outputs
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models import MODELS, fit
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
@@ -24,8 +25,8 @@ from bidsapp.reports.participant.model_comparison import modelchoice, noise_leve
 from bidsapp.reports.participant.noise import noise_table
 from bidsapp.reports.participant.records import (
     DATATYPES,
-    Participant,
-    Session,
+    ParticipantOutputs,
+    SessionOutputs,
     read_json,
     read_table,
 )
@@ -35,7 +36,7 @@ TIMELINE = (*FOLLOWED, "volume")
 """What is followed over the sessions of a participant."""
 
 
-def overview(participant: Participant) -> list[Block]:
+def overview(participant: ParticipantOutputs) -> list[Block]:
     """List the sessions, and what there is in each."""
     rows = []
     for session in participant.sessions:
@@ -54,17 +55,17 @@ def overview(participant: Participant) -> list[Block]:
     return [Table(caption, columns, rows, text=frozenset({2, 3, 4}))] if rows else []
 
 
-def _lesions_of(participant: Participant, session: Session) -> list[int]:
+def _lesions_of(participant: ParticipantOutputs, session: SessionOutputs) -> list[int]:
     table = participant.statistics
     return [] if table.empty else sorted(set(_of_session(table, session)["lesion"]))
 
 
-def _of_session(table: pd.DataFrame, session: Session) -> pd.DataFrame:
+def _of_session(table: pd.DataFrame, session: SessionOutputs) -> pd.DataFrame:
     return table[table["session_id"].fillna("").astype(str) == session.label]
 
 
 def _row(
-    participant: Participant, session: Session, lesion: int, parameter: str
+    participant: ParticipantOutputs, session: SessionOutputs, lesion: int, parameter: str
 ) -> Mapping[str, float] | None:
     """Return the statistics of a parameter of a lesion in a session, if there are any."""
     table = participant.statistics
@@ -75,14 +76,14 @@ def _row(
     return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
 
 
-def lesions(participant: Participant) -> list[Block]:
+def lesions(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate every parameter of each lesion, sessions side by side."""
     if participant.statistics.empty:
         return []
     return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
 
 
-def _lesion_table(participant: Participant, lesion: int) -> Table:
+def _lesion_table(participant: ParticipantOutputs, lesion: int) -> Table:
     sessions = participant.sessions
     found = {(s, p): _row(participant, s, lesion, p) for s in sessions for p in DISPLAY}
     shown = [p for p in DISPLAY if any(found[session, p] for session in sessions)]
@@ -95,7 +96,7 @@ def _lesion_table(participant: Participant, lesion: int) -> Table:
     return Table(participant.title(lesion), columns, rows, badge=badge)
 
 
-def _when(session: Session) -> Cell:
+def _when(session: SessionOutputs) -> Cell:
     return session.name if np.isnan(session.days) else (session.name, f"day {session.day}")
 
 
@@ -111,7 +112,7 @@ def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
     return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
 
 
-def timeline(participant: Participant) -> list[Block]:
+def timeline(participant: ParticipantOutputs) -> list[Block]:
     """Follow each lesion over the sessions."""
     names, sessions = participant.lesion_names, participant.sessions
     if participant.statistics.empty or len(sessions) < 2:
@@ -128,31 +129,30 @@ def timeline(participant: Participant) -> list[Block]:
     return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
 
 
-def _series(participant: Participant, lesion: int, parameter: str) -> Series:
+def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> Series:
     rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
     keys = ("mean", "p25", "p75", "standard_error")
     values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
     return Series(*(np.array(v) for v in values))
 
 
-def enhancement(participant: Participant) -> list[Block]:
+def enhancement(participant: ParticipantOutputs) -> list[Block]:
     """Plot what each lesion took up."""
-    ending = "seg-enhancing_desc-concentration_timeseries.tsv"
-    return _curve_blocks(participant, "perf", ending, "time", concentration_curves)
+    return _curve_blocks(participant, "perf", "time", concentration_curves)
 
 
-def diffusion(participant: Participant) -> list[Block]:
+def diffusion(participant: ParticipantOutputs) -> list[Block]:
     """Plot how each lesion's signal decays."""
-    ending = "seg-enhancing_desc-signal_timeseries.tsv"
-    blocks = _curve_blocks(participant, "dwi", ending, "bvalue", diffusion_decay)
+    blocks = _curve_blocks(participant, "dwi", "bvalue", diffusion_decay)
     return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
 
 
 def _curve_blocks(
-    participant: Participant, datatype: str, ending: str, x: str, plot: Callable[..., Figure]
+    participant: ParticipantOutputs, datatype: str, x: str, plot: Callable[..., Figure]
 ) -> list[Block]:
     """Return the grid of lesion curves, lesions by those sessions that have any."""
-    paths = {session: session.find(datatype, ending) for session in participant.sessions}
+    curves_file = outputs.LESION_CURVES[datatype]
+    paths = {session: session.find(curves_file) for session in participant.sessions}
     tables = {session: read_table(path) for session, path in paths.items() if path}
     names = [
         n for n in participant.lesion_names if any(f"lesion-{n}" in t for t in tables.values())
@@ -191,7 +191,7 @@ def _biexponential(b: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.nd
     return fine, found.predict(bvalues=fine)
 
 
-def distribution(participant: Participant) -> list[Block]:
+def distribution(participant: ParticipantOutputs) -> list[Block]:
     """Show how each parameter is distributed over the voxels of each lesion, by session."""
     values = lesion_values(participant)
     names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
@@ -205,12 +205,11 @@ def distribution(participant: Participant) -> list[Block]:
     return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
 
 
-def motion(participant: Participant) -> list[Block]:
+def motion(participant: ParticipantOutputs) -> list[Block]:
     """Plot the motion of every series."""
     blocks: list[Block] = []
     for datatype, name in DATATYPES.items():
-        ending = "desc-motion_timeseries.tsv"
-        paths = {session: session.find(datatype, ending) for session in participant.sessions}
+        paths = {s: s.find(outputs.MOTION, datatype) for s in participant.sessions}
         traces = {session: _motion(path) for session, path in paths.items() if path}
         if traces:
             figure = motion_traces(
@@ -235,18 +234,18 @@ def _motion(path: Path) -> Motion:
     return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
 
 
-def viewer(participant: Participant) -> list[Block]:
+def viewer(participant: ParticipantOutputs) -> list[Block]:
     """Link to the viewer of every session."""
     return [*viewers(participant)]
 
 
-def methods(participant: Participant) -> list[Block]:
+def methods(participant: ParticipantOutputs) -> list[Block]:
     """Return the methods text."""
     path = participant.output_dir / "logs" / "CITATION.md"
     return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
 
 
-def crashes(participant: Participant) -> list[Block]:
+def crashes(participant: ParticipantOutputs) -> list[Block]:
     """Return the end of each crash file."""
     return [
         Text(
@@ -259,7 +258,7 @@ def crashes(participant: Participant) -> list[Block]:
     ]
 
 
-def provenance(participant: Participant) -> list[Block]:
+def provenance(participant: ParticipantOutputs) -> list[Block]:
     """Say what made these results, out of what, with which settings."""
     blocks: list[Block] = []
     description = participant.output_dir / "dataset_description.json"
@@ -281,13 +280,13 @@ def provenance(participant: Participant) -> list[Block]:
     return blocks
 
 
-def _sidecars(sessions: Sequence[Session]) -> list[Path]:
+def _sidecars(sessions: Sequence[SessionOutputs]) -> list[Path]:
     """Return the description of one map of each model, of the first session that has it."""
     found = []
     for row in MODELS.values():
-        start = f"model-{row.label}_param-{row.parameters[0].name}"
-        endings = {"perf": f"{start}_dcemap.json", "dwi": f"{start}_dwimap.json"}
-        paths = [p for s in sessions for d, ending in endings.items() for p in s.files(d, ending)]
+        first = {"model": row.label, "param": row.parameters[0].name, "desc": ""}
+        maps = (outputs.DCE_MAP, outputs.DWI_MAP)
+        paths = [p for s in sessions for m in maps for p in s.files(m, extension=".json", **first)]
         found.extend(paths[:1])
     return found
 
@@ -298,7 +297,7 @@ def _readable(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-SECTIONS: Mapping[str, Callable[[Participant], list[Block]]] = {
+SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     function.__name__: function
     for function in (
         overview,

@@ -12,12 +12,18 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Page
 from bidsapp.reports.page.render import render, script
 from bidsapp.reports.participant.image_sections import MAPS
-from bidsapp.reports.participant.records import Participant, Session, Volume, load_volume
+from bidsapp.reports.participant.records import (
+    ParticipantOutputs,
+    SessionOutputs,
+    Volume,
+    load_volume,
+)
 from bidsapp.reports.participant.slices import grey_window
 
 LEVELS = 250
@@ -40,12 +46,12 @@ class Layer:
     data: str
 
 
-def viewers(participant: Participant) -> list[Page]:
+def viewers(participant: ParticipantOutputs) -> list[Page]:
     """Make a viewer of every session that has maps on its T1w.
 
     Parameters
     ----------
-    participant : Participant
+    participant : ParticipantOutputs
 
     Returns
     -------
@@ -60,17 +66,17 @@ def viewers(participant: Participant) -> list[Page]:
             "maps on the T1w in three planes, with the value under the cross-hair",
         )
         for session in participant.sessions
-        if session.t1w and any(session.image(*place) for place in MAPS.values())
+        if session.t1w and any(session.map(folder, name) for name, folder in MAPS.items())
     ]
 
 
-def viewer(participant: Participant, session: Session) -> str:
+def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     """Write the viewer of a session.
 
     Parameters
     ----------
-    participant : Participant
-    session : Session
+    participant : ParticipantOutputs
+    session : SessionOutputs
         With a T1w.
 
     Returns
@@ -84,8 +90,8 @@ def viewer(participant: Participant, session: Session) -> str:
     box = _box(session, anatomy)
     low, high = grey_window(anatomy)
     layers = [Layer("T1w", "T1w", "gray", low, high, 0, _packed(anatomy, box, high))]
-    for name, place in MAPS.items():
-        path = session.image(*place)
+    for name, datatype in MAPS.items():
+        path = session.map(datatype, name)
         values = load_volume(path) if path else None
         if values is not None and values.same_grid(anatomy):
             layers.append(_map_layer(name, values, box))
@@ -122,9 +128,9 @@ def _map_layer(name: str, values: Volume, box: tuple[slice, ...]) -> Layer:
     return Layer(name, form.title, form.colormap, *form.limits, form.digits, packed)
 
 
-def _box(session: Session, anatomy: Volume) -> tuple[slice, ...]:
+def _box(session: SessionOutputs, anatomy: Volume) -> tuple[slice, ...]:
     """Frame the brain with a margin; all where there is no mask."""
-    path = session.find("anat", "desc-brain_mask.nii.gz")
+    path = session.find(outputs.BRAIN_MASK)
     mask = load_volume(path) if path else None
     if mask is None or not mask.same_grid(anatomy) or not mask.data.any():
         return tuple(slice(0, n) for n in anatomy.data.shape)
