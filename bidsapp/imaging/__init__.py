@@ -1,4 +1,4 @@
-"""Images and where they lie: images and affines in, images and matrices out."""
+"""Image registration, motion and distortion: images and affines in, images and matrices out."""
 
 from bidsapp.imaging.registration.register import Registration, register
 

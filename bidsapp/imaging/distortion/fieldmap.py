@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.distortion.splines import Cost, smoothest, splines_on
+from bidsapp.imaging.distortion.splines import Cost, fit_smooth_shift, make_splines
 from bidsapp.imaging.registration.sampling import Image, Values, as_image, at_resolution
-from bidsapp.imaging.registration.starts import foreground
+from bidsapp.imaging.registration.starts import foreground_mask
 from bidsapp.imaging.resample import nearest_valid, resample
 from bidsapp.imaging.warps import Shift
 
@@ -101,20 +101,20 @@ def pair_shift(
     4
     """
     one = as_image(np.asanyarray(image.dataobj), image.affine)
-    other = _beside(reversed_image, one)
+    other = _match_grid_and_signal(reversed_image, one)
     extent = (np.array(one.data.shape) - 1) * one.zooms
     found = np.zeros(0)
     before = after = 0.0
     for width in LEVELS:
         coarse, against = at_resolution(one, width), at_resolution(other, width)
-        splines = splines_on(coarse, extent, KNOTS, axis)
+        splines = make_splines(coarse, extent, KNOTS, axis)
         cost = pair_cost(coarse, against, ratio, axis)
         found = found if found.size else np.zeros(int(np.prod(splines.shape)))
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
-        found = smoothest(splines, cost, found, STIFFNESS, STEPS)
+        found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
-    data = splines_on(one, extent, KNOTS, axis).values(found)
-    shift = unfolded(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
+    data = make_splines(one, extent, KNOTS, axis).values(found)
+    shift = require_no_folding(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
     if after >= before:
         raise RegistrationError(
             f"the reversed pair differs by {after**0.5:.2f} of its signal after the correction "
@@ -173,10 +173,10 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
     found = nearest_valid(found, valid) if valid.any() else np.nan_to_num(found)
     shift = Shift(found * np.float32(scale), image.affine, axis)
     one = Image(np.nan_to_num(np.asanyarray(image.dataobj, np.float32)), shift.affine)
-    return unfolded(shift, one, "the field map")
+    return require_no_folding(shift, one, "the field map")
 
 
-def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
+def correct_distortion(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
     """Return an image without its distortion, its signal restored by the Jacobian.
 
     Parameters
@@ -189,7 +189,7 @@ def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
     -------
     (X, Y, Z) array
     """
-    read, _ = shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
+    read, _ = sample_shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
     return read * shift.jacobian()
 
 
@@ -199,8 +199,8 @@ def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
     scale = float((one.data**2).mean())
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
-        mine, by_mine = shifted(one.data, shift / step, axis)
-        theirs, by_theirs = shifted(other.data, -more * shift / step, axis)
+        mine, by_mine = sample_shifted(one.data, shift / step, axis)
+        theirs, by_theirs = sample_shifted(other.data, -more * shift / step, axis)
         rest = mine * (1 + slope) - theirs * (1 - more * slope)
         factor = rest * np.float32(2 / (scale * rest.size))
         by_shift = by_mine * (1 + slope) + more * by_theirs * (1 - more * slope)
@@ -211,7 +211,9 @@ def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
     return cost
 
 
-def shifted(data: Values, voxels: Values, axis: int, every: int = 1) -> tuple[Values, Values]:
+def sample_shifted(
+    data: Values, voxels: Values, axis: int, every: int = 1
+) -> tuple[Values, Values]:
     """Return an image read at each voxel moved along an axis, and its slope there by voxel.
 
     Parameters
@@ -237,7 +239,7 @@ def shifted(data: Values, voxels: Values, axis: int, every: int = 1) -> tuple[Va
     return near + (place - low) * slope, slope
 
 
-def _beside(image: nib.Nifti1Image, one: Image) -> Image:
+def _match_grid_and_signal(image: nib.Nifti1Image, one: Image) -> Image:
     """Return an image on the grid of another, with as much signal."""
     data = as_image(np.asanyarray(image.dataobj), image.affine)
     found = resample(data.data, data.affine, np.eye(4), one.data.shape, one.affine)
@@ -251,7 +253,7 @@ def _beside(image: nib.Nifti1Image, one: Image) -> Image:
     return Image(np.where(seen, found * np.float32(gain), one.data), one.affine)
 
 
-def unfolded(shift: Shift, image: Image, source: str) -> Shift:
+def require_no_folding(shift: Shift, image: Image, source: str) -> Shift:
     """Return a shift that keeps places of the head apart; refuse one that does not.
 
     Parameters
@@ -271,7 +273,7 @@ def unfolded(shift: Shift, image: Image, source: str) -> Shift:
     RegistrationError
         If the image is folded by it.
     """
-    least = float(shift.jacobian()[foreground(image)].min())
+    least = float(shift.jacobian()[foreground_mask(image)].min())
     if least < FOLD:
         raise RegistrationError(
             f"the distortion by {source} folds the image (Jacobian {least:.2f}): check the "

@@ -57,7 +57,7 @@ class Splines:
         return [slope if i == axis else basis for i, (basis, slope) in enumerate(pairs)]
 
 
-def splines_on(image: Image, extent: NDArray[np.float64], spacing: float, axis: int) -> Splines:
+def make_splines(image: Image, extent: NDArray[np.float64], spacing: float, axis: int) -> Splines:
     """Return the splines of a box, at the voxels of an image whose first voxel is the box's corner.
 
     Parameters
@@ -77,20 +77,22 @@ def splines_on(image: Image, extent: NDArray[np.float64], spacing: float, axis: 
     for n, zoom, length in zip(image.data.shape, image.zooms, extent, strict=True):
         knots = np.arange(-1, np.ceil(length / spacing) + 2)
         far = np.arange(n)[:, None] * zoom / spacing - knots
-        bases.append(_cubic(far).astype(np.float32))
+        bases.append(_cubic_bspline(far).astype(np.float32))
         slopes.append(
-            ((_cubic(far + 1e-3) - _cubic(far - 1e-3)) / (2e-3 * spacing)).astype(np.float32)
+            ((_cubic_bspline(far + 1e-3) - _cubic_bspline(far - 1e-3)) / (2e-3 * spacing)).astype(
+                np.float32
+            )
         )
     return Splines((bases[0], bases[1], bases[2]), (slopes[0], slopes[1], slopes[2]), axis)
 
 
-def _cubic(far: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cubic_bspline(far: NDArray[np.float64]) -> NDArray[np.float64]:
     near = np.abs(far)
     inner, outer = 2 / 3 - near**2 + near**3 / 2, np.maximum(2 - near, 0) ** 3 / 6
     return np.where(near < 1, inner, outer)
 
 
-def smoothest(
+def fit_smooth_shift(
     splines: Splines, cost: Cost, start: Coefficients, stiffness: float, steps: int
 ) -> Coefficients:
     """Go down a cost and the mean squared gradient of the shift, from a start.

@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.distortion.fieldmap import ShiftFit, shifted, unfolded
-from bidsapp.imaging.distortion.splines import Cost, smoothest, splines_on
-from bidsapp.imaging.registration.prepare import core
+from bidsapp.imaging.distortion.fieldmap import ShiftFit, require_no_folding, sample_shifted
+from bidsapp.imaging.distortion.splines import Cost, fit_smooth_shift, make_splines
+from bidsapp.imaging.registration.prepare import inner_mask
 from bidsapp.imaging.registration.sampling import (
     Image,
     Values,
     as_image,
     at_resolution,
-    like_voxels_of,
+    blur_to_voxels_of,
 )
-from bidsapp.imaging.registration.similarity import LocalPearson, block_of
+from bidsapp.imaging.registration.similarity import LocalPearson, assign_blocks
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import Matrix, apply, as_affine, invert
 from bidsapp.imaging.warps import Shift
@@ -106,7 +106,7 @@ def t1w_shift(
     one = as_image(np.asanyarray(image.dataobj), image.affine)
     anatomy = _Anatomy(
         as_image(np.asanyarray(t1w.dataobj), t1w.affine, "T1w"),
-        core(Image(np.asarray(mask.dataobj, np.float32), np.asarray(mask.affine))),
+        inner_mask(Image(np.asarray(mask.dataobj, np.float32), np.asarray(mask.affine))),
         as_affine(matrix),
     )
     extent = (np.array(one.data.shape) - 1) * one.zooms
@@ -114,14 +114,14 @@ def t1w_shift(
     before = after = 0.0
     for width in LEVELS:
         coarse = at_resolution(one, width)
-        splines = splines_on(coarse, extent, KNOTS, axis)
+        splines = make_splines(coarse, extent, KNOTS, axis)
         cost = t1w_cost(coarse, *anatomy.seen_by(coarse, one, width, axis), axis)
         found = found if found.size else np.zeros(int(np.prod(splines.shape)))
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
-        found = smoothest(splines, cost, found, STIFFNESS, STEPS)
+        found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
-    back = Shift(splines_on(one, extent, KNOTS, axis).values(found), one.affine, axis)
-    return ShiftFit(unfolded(back.inverse(), one, "the T1w"), before, after)
+    back = Shift(make_splines(one, extent, KNOTS, axis).values(found), one.affine, axis)
+    return ShiftFit(require_no_folding(back.inverse(), one, "the T1w"), before, after)
 
 
 def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -> Cost:
@@ -144,7 +144,7 @@ def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -
         Of the shift from where signal appears to where it belongs.
     """
     voxels = np.argwhere(inside)
-    blocks = block_of(apply(image.affine, voxels), BLOCK)
+    blocks = assign_blocks(apply(image.affine, voxels), BLOCK)
     order = np.argsort(blocks, kind="stable")
     places = np.ravel_multi_index(tuple(voxels[order].T), inside.shape)
     starts = np.flatnonzero(np.diff(blocks[order], prepend=-1)).astype(np.intp)
@@ -153,7 +153,7 @@ def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -
     every = round(float(image.zooms[axis] / step))
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
-        values, by_voxel = shifted(other.data, shift / step, axis, every)
+        values, by_voxel = sample_shifted(other.data, shift / step, axis, every)
         found = compare(values.ravel()[places], all_count)
         by_value = np.zeros(inside.shape, np.float32)
         by_value.ravel()[places] = found.slope
@@ -174,7 +174,7 @@ class _Anatomy:
         self, coarse: Image, epi: Image, width: float, axis: int
     ) -> tuple[Image, NDArray[np.bool_]]:
         """Return the T1w on the grid of a coarse EPI, finer along an axis, and where brain is."""
-        fixed = like_voxels_of(at_resolution(self.t1w, width), epi, self.matrix)
+        fixed = blur_to_voxels_of(at_resolution(self.t1w, width), epi, self.matrix)
         every = np.ones(3, int)
         every[axis] = np.ceil(coarse.zooms[axis] / FINE)
         grid = coarse.affine @ np.diag([*(1 / every), 1.0])

@@ -13,11 +13,11 @@ Float = NDArray[np.float64]
 TUKEY = 2.5
 """Residuals beyond so many robust standard deviations have no say (4.7 is usual: here what is new
 in a frame, such as a vessel with the bolus, must not pull)."""
-FARTHEST = 60.0
+MAX_STEP = 60.0
 """mm; a step that ends farther away than this is no motion of a head."""
-WORSE = 1.2
+MAX_MISFIT_RATIO = 1.2
 """Times the misfit at the start: an alignment that ends above is none."""
-STRETCH = 0.06
+MAX_VOLUME_CHANGE = 0.06
 """Change of volume that no eddy current makes."""
 SETTLED = 0.1
 """mm; a step of least squares below which robust weights begin."""
@@ -38,7 +38,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Place:
+class FramePose:
     """Where a frame lies.
 
     Attributes
@@ -53,7 +53,9 @@ class Place:
     misfit: float
 
 
-def align(blocks: Blocks, frame: Values, target: Target, start: Matrix, search: Search) -> Place:
+def align(
+    blocks: Blocks, frame: Values, target: Target, start: Matrix, search: Search
+) -> FramePose:
     r"""Bring a frame to a target.
 
     Parameters
@@ -89,23 +91,26 @@ def align(blocks: Blocks, frame: Values, target: Target, start: Matrix, search: 
     for count in range(search.steps):
         values, inside = blocks.sample(frame, matrix)
         if inside.mean() < 0.3:
-            return Place(start, np.inf)
+            return FramePose(start, np.inf)
         rest, slopes = local_residual(values, weights * inside, target)
         before = robust_scale(rest[inside]) if not count else before
         limit = np.inf if count < plain else TUKEY
         step, weights, misfit = _robust_step(rest, slopes, inside, limit)
         matrix = compose(step_matrix(step, blocks.centre, blocks.phase), matrix)
-        if not np.linalg.norm(step) < FARTHEST:
-            return Place(start, np.inf)
+        if not np.linalg.norm(step) < MAX_STEP:
+            return FramePose(start, np.inf)
         largest = float(np.abs(step).max())
         if count < plain and largest < SETTLED:
             plain = count + 1
         elif count >= plain and largest < search.tolerance:
             break
     noticed = max(before, 1e-3 * float(np.abs(target.values).mean()))
-    if misfit > WORSE * noticed or abs(np.linalg.det(matrix[:3, :3]) - 1) > STRETCH:
-        return Place(start, np.inf)
-    return Place(matrix, misfit)
+    if (
+        misfit > MAX_MISFIT_RATIO * noticed
+        or abs(np.linalg.det(matrix[:3, :3]) - 1) > MAX_VOLUME_CHANGE
+    ):
+        return FramePose(start, np.inf)
+    return FramePose(matrix, misfit)
 
 
 def local_residual(values: Values, weights: Values, target: Target) -> tuple[Values, Values]:

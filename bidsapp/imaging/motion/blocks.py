@@ -26,9 +26,9 @@ FWHM = 3.0
 """mm; of the smoothing along axes with finer voxels. More smears what enhances over its edges."""
 BLOCK = 10.0
 """mm; edge of a block: smaller than what enhances, larger than what an edge is smeared by."""
-MOST = 2000
+MAX_BLOCKS = 2000
 """Blocks that are looked at; more cost time and bring nothing."""
-FEWEST = 30
+MIN_BLOCKS = 30
 """Blocks without which there is nothing to go by."""
 FILLED = 0.6
 """Share of a block inside the mask."""
@@ -115,24 +115,24 @@ def cut_blocks(
     BadInput
         If there are hardly any blocks.
     """
-    coarse, grid = _coarsened(series, affine)
+    coarse, grid = _average_voxels(series, affine)
     if mask is None:
-        inside = _foreground(coarse.mean(axis=-1))
+        inside = _head_mask(coarse.mean(axis=-1))
         if phase_axis is not None:
-            inside = _inner(inside, grid)
+            inside = _without_rim(inside, grid)
     else:
-        inside = _coarsened(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
+        inside = _average_voxels(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
     voxels = _block_voxels(inside, grid)
-    if len(voxels) < FEWEST:
+    if len(voxels) < MIN_BLOCKS:
         raise BadInput(
             f"motion: {len(voxels)} blocks of {BLOCK:g} mm hold anything, too few to align the "
             "frames by; look at the series, or take --no-motion-correction"
         )
-    chosen = np.random.default_rng(0).permutation(len(voxels))[:MOST]
+    chosen = np.random.default_rng(0).permutation(len(voxels))[:MAX_BLOCKS]
     points = apply(grid, voxels[chosen])
     zooms = voxel_sizes(grid)
     sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
-    frames = [_spline(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
+    frames = [_spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
     phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
     return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
 
@@ -183,7 +183,7 @@ def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Ma
     return compose(translation(-centre), moved, translation(centre + step[:3]))
 
 
-def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
+def _average_voxels(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
     """Return the means of neighbours along axes with fine voxels."""
     factor = np.maximum(1, np.round(STEP / voxel_sizes(affine))).astype(int)
     a, b, c = (int(f) for f in factor)
@@ -194,7 +194,7 @@ def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
     return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
 
 
-def _foreground(image: Values) -> Mask:
+def _head_mask(image: Values) -> Mask:
     """Return what is bright (by Otsu's threshold), the largest piece, and what it encloses."""
     counts, edges = np.histogram(image, 256)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -212,7 +212,7 @@ def _foreground(image: Values) -> Mask:
     return np.asarray(ndimage.binary_dilation(pieces == largest))
 
 
-def _inner(inside: Mask, affine: Matrix) -> Mask:
+def _without_rim(inside: Mask, affine: Matrix) -> Mask:
     """Leave out the rim, whose three tissues with air change sides: stretch is read off it."""
     depth = ndimage.distance_transform_edt(inside, sampling=voxel_sizes(affine))
     return np.asarray(depth > RIM)
@@ -231,7 +231,7 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     return chosen
 
 
-def _spline(frame: Values, sigma: Sequence[float] | Vector) -> Values:
+def _spline_coefficients(frame: Values, sigma: Sequence[float] | Vector) -> Values:
     smooth = ndimage.gaussian_filter(frame, sigma)
     coefficients = np.empty(frame.shape, np.float32)
     options: Any = {"order": _ORDER, "mode": "mirror"}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.alignment import Place, Search, align
+from bidsapp.imaging.motion.alignment import FramePose, Search, align
 from bidsapp.imaging.motion.blocks import Blocks, Target, Values, cut_blocks, make_target
-from bidsapp.imaging.motion.outliers import spoilt_frames
+from bidsapp.imaging.motion.outliers import flag_spoilt_frames
 from bidsapp.imaging.motion.parameters import Motion, framewise_displacement, rigid_parameters
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert
 
@@ -23,7 +23,7 @@ DISPLACEMENT = 1.0
 _CHAIN = Search(steps=20, tolerance=0.02, plain=12)
 _BY_B = Search(steps=20, tolerance=0.02, plain=2)
 _REFINE = Search(steps=10, tolerance=0.004)
-_FEW = 700
+_TRACKING_BLOCKS = 700
 _SWEEPS = 2
 
 
@@ -87,17 +87,17 @@ def correct_motion(
     >>> [round(shift) for shift in found.parameters[:, 1]]
     [0, 2, -1]
     """
-    data, grid = _checked(series, affine, reference)
+    data, grid = _check_series(series, affine, reference)
     blocks, count = cut_blocks(data, grid, mask), data.shape[3]
     chains = [range(reference, count), range(reference, -1, -1)]
-    places = _followed(blocks, reference, chains, _CHAIN)
-    slopes = _target(blocks, reference).slopes
+    places = _track_frames(blocks, reference, chains, _CHAIN)
+    slopes = _reference_target(blocks, reference).slopes
     for _ in range(_SWEEPS):
-        seen = _each(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
+        seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
         total = np.sum(seen, axis=0)
-        targets = partial(_target_without, seen, total, slopes)
-        places = _each(partial(_again, blocks, targets), blocks, places, n_jobs)
-    return _told(blocks, places, reference, range(count), True, data.shape, grid)
+        targets = partial(_leave_one_out_target, seen, total, slopes)
+        places = _map_frames(partial(_refine_frame, blocks, targets), blocks, places, n_jobs)
+    return _summarise_motion(blocks, places, reference, range(count), True, data.shape, grid)
 
 
 def correct_diffusion(
@@ -164,17 +164,17 @@ def correct_diffusion(
     b = np.asarray(bvalues, float).ravel()
     order = np.argsort(b, kind="stable")
     reference = int(order[0]) if b.size else 0
-    data, grid = _checked(series, affine, reference)
+    data, grid = _check_series(series, affine, reference)
     if len(b) != data.shape[3]:
         raise BadInput(f"motion: {len(b)} b-values for {data.shape[3]} volumes")
     blocks = cut_blocks(data, grid, mask, phase_axis)
-    places = _followed(blocks, reference, [order], _BY_B)
-    target = _target(blocks, reference)
-    places = _each(partial(_again, blocks, lambda _: target), blocks, places, n_jobs)
-    return _told(blocks, places, reference, order, False, data.shape, grid)
+    places = _track_frames(blocks, reference, [order], _BY_B)
+    target = _reference_target(blocks, reference)
+    places = _map_frames(partial(_refine_frame, blocks, lambda _: target), blocks, places, n_jobs)
+    return _summarise_motion(blocks, places, reference, order, False, data.shape, grid)
 
 
-def _checked(
+def _check_series(
     series: NDArray[Any], affine: ArrayLike, reference: int
 ) -> tuple[NDArray[np.float32], Matrix]:
     data = np.asarray(series, np.float32)
@@ -186,18 +186,18 @@ def _checked(
     return np.nan_to_num(data, posinf=0.0, neginf=0.0), np.array(affine, float)
 
 
-def _target(blocks: Blocks, reference: int) -> Target:
+def _reference_target(blocks: Blocks, reference: int) -> Target:
     frame, here = blocks.frames[reference], np.eye(4)
     return make_target(blocks, blocks.sample(frame, here)[0], frame, here)
 
 
-def _followed(
+def _track_frames(
     blocks: Blocks, reference: int, chains: Iterable[Iterable[int]], search: Search
-) -> list[Place]:
+) -> list[FramePose]:
     """Follow the frames from the reference on: each begins where the one before it lies."""
-    coarse = blocks.few(_FEW)
-    target = _target(coarse, reference)
-    places = {reference: Place(np.eye(4), 0.0)}
+    coarse = blocks.few(_TRACKING_BLOCKS)
+    target = _reference_target(coarse, reference)
+    places = {reference: FramePose(np.eye(4), 0.0)}
     for chain in chains:
         before = places[reference].matrix
         for n in chain:
@@ -207,29 +207,32 @@ def _followed(
     return [places[n] for n in range(len(blocks.frames))]
 
 
-def _target_without(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
+def _leave_one_out_target(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
     """Return the mean of all frames but one, which would be drawn to where it is."""
     others: Values = (total - seen[n]) / np.float32(max(len(seen) - 1, 1))
     return Target(others, slopes)
 
 
-def _again(
-    blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: Place
-) -> Place:
+def _refine_frame(
+    blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: FramePose
+) -> FramePose:
     return align(blocks, frame, target(n), place.matrix, _REFINE)
 
 
-def _each(
-    work: Callable[[int, Values, Place], T], blocks: Blocks, places: list[Place], n_jobs: int
+def _map_frames(
+    work: Callable[[int, Values, FramePose], T],
+    blocks: Blocks,
+    places: list[FramePose],
+    n_jobs: int,
 ) -> list[T]:
     """Do the same for every frame, in threads."""
     with ThreadPoolExecutor(n_jobs) as pool:
         return list(pool.map(work, range(len(places)), blocks.frames, places))
 
 
-def _told(
+def _summarise_motion(
     blocks: Blocks,
-    places: list[Place],
+    places: list[FramePose],
     reference: int,
     alike: Iterable[int],
     judged: bool,
@@ -247,7 +250,7 @@ def _told(
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
-    rest, bad = spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
     residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
     if not judged:
         spoilt = lost

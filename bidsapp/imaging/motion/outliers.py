@@ -21,7 +21,7 @@ CONTRAST = 0.2
 """Residual within blocks that a change of their brightness explains: contrast agent arrives."""
 
 
-def spoilt_frames(
+def flag_spoilt_frames(
     blocks: Blocks, matrices: Sequence[Matrix], lost: NDArray[np.bool_]
 ) -> tuple[Float, NDArray[np.bool_]]:
     r"""Return what sets each frame apart from all around it, and whether it is too much.
@@ -56,7 +56,9 @@ def spoilt_frames(
     1993 (the score).
     """
     seen = [blocks.sample(f, m)[0] for f, m in zip(blocks.frames, matrices, strict=True)]
-    rest, change = np.array([_beside(seen, n, lost) for n in range(len(seen))]).reshape(-1, 2).T
+    rest, change = (
+        np.array([_nearest_residual(seen, n, lost) for n in range(len(seen))]).reshape(-1, 2).T
+    )
     known = np.isfinite(rest) & ~lost
     if known.sum() < 2:
         return np.where(lost, np.inf, 1.0), lost.copy()
@@ -70,7 +72,9 @@ def spoilt_frames(
     return ratio, lost | (ratio > max(EXCESS, 1 + SCORE * spread))
 
 
-def _beside(seen: Sequence[Values], n: int, lost: NDArray[np.bool_]) -> tuple[float, float]:
+def _nearest_residual(
+    seen: Sequence[Values], n: int, lost: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Return residual and change of brightness against the most similar frame around."""
     others = [n + k for k in AROUND if 0 <= n + k < len(seen) and not lost[n + k]]
     return min((_difference(seen[n], seen[m]) for m in others), default=(np.inf, 0.0))
