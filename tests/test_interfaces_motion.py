@@ -11,7 +11,7 @@ from bidsapp.models import MODELS
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
 from bidsapp.run.nodes.lesions import LesionCurves
-from bidsapp.run.nodes.motion import CorrectMotion, believed
+from bidsapp.run.nodes.motion import CorrectMotion, inlier_volumes
 from bidsapp.run.nodes.perfusion import FindArterialInput
 
 
@@ -123,9 +123,9 @@ def test_the_fit_of_a_lesions_course_without_outliers(tmp_path, kind):
 def test_tables_that_cannot_be_used(tmp_path):
     """Of another length, or with nothing but outliers."""
     with pytest.raises(BadInput, match="motion of 2 volumes, the series has 3"):
-        believed(marks(tmp_path, [0, 1]), 3)
+        inlier_volumes(marks(tmp_path, [0, 1]), 3)
     with pytest.raises(BadInput, match="every volume is an outlier"):
-        believed(marks(tmp_path, [1, 1]), 2)
+        inlier_volumes(marks(tmp_path, [1, 1]), 2)
 
 
 def test_a_series_that_cannot_be_corrected_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Motion within a series found: contrast agent and diffusion weighting are not taken for it."""
+"""Estimation of motion within dynamic and diffusion series, robust to changes of contrast."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from bidsapp.imaging.transforms import Matrix, apply, compose, invert
 T = TypeVar("T")
 
 DISPLACEMENT = 1.0
-"""mm; a frame before which the head moved farther is an outlier: about a voxel in the plane."""
+"""mm; a frame after a larger displacement is an outlier: about one voxel in the plane."""
 _CHAIN = Search(steps=20, tolerance=0.02, plain=12)
 _BY_B = Search(steps=20, tolerance=0.02, plain=2)
 _REFINE = Search(steps=10, tolerance=0.004)
@@ -35,7 +35,7 @@ def correct_motion(
     mask: NDArray[Any] | None = None,
     n_jobs: int = 1,
 ) -> Motion:
-    r"""Find how the head moved within a dynamic series, whose contrast changes, too.
+    r"""Estimate the motion of the head within a dynamic series, whose contrast also changes.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def correct_motion(
     reference : int
         The frame to which the others are compared.
     mask : (X, Y, Z) array, optional
-        Where to look; by default the head.
+        Region to use; by default the head.
     n_jobs : int
         Threads; the result does not depend on their number.
 
@@ -58,16 +58,17 @@ def correct_motion(
     Raises
     ------
     BadInput
-        If the series is not 4D, has no such reference, or nothing to go by.
+        If the series is not 4D, does not contain the reference, or has too little
+        signal.
 
     Notes
     -----
     A frame is compared with a target in blocks of 10 mm and one or two slices; in each, the frame
-    is a factor times the target, plus an offset, plus motion (see `alignment.align`). So uptake,
-    which brightens whole tissues, is not taken for motion, and what is new in a block, such as a
-    vessel with the bolus, is an outlier to robust weights. Frames are first followed from one to
-    the next away from the reference, with the reference as target. Then the target is the mean of
-    all other frames where they are now: it has the noise and the slice positions of many frames.
+    is a factor times the target, plus an offset, plus motion (see `alignment.align`). Uptake,
+    which brightens whole tissues, is therefore not taken for motion, and new structures in a block,
+    such as a vessel with the bolus, are outliers of the robust fit. Frames are first tracked from
+    one to the next away from the reference, with the reference as target. Then the target is the
+    mean of all other frames in their current poses, which averages noise and slice positions.
 
     References
     ----------
@@ -91,6 +92,7 @@ def correct_motion(
     blocks, count = cut_blocks(data, grid, mask), data.shape[3]
     chains = [range(reference, count), range(reference, -1, -1)]
     places = _track_frames(blocks, reference, chains, _CHAIN)
+    # Gradients come from the reference, which is sharp; values from the mean, which has less noise.
     slopes = _reference_target(blocks, reference).slopes
     for _ in range(_SWEEPS):
         seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
@@ -109,7 +111,7 @@ def correct_diffusion(
     mask: NDArray[Any] | None = None,
     n_jobs: int = 1,
 ) -> Motion:
-    r"""Find how the head moved within a diffusion series, and what eddy currents did to it.
+    r"""Estimate motion and eddy-current distortion within a diffusion series.
 
     Parameters
     ----------
@@ -120,10 +122,10 @@ def correct_diffusion(
     bvalues : (N,) array, s/mm2
         The first volume at the lowest one is the reference.
     phase_axis : int, optional
-        Of the voxels, along which the phase is encoded. With it, a volume may also be sheared and
-        stretched along it, as eddy currents do; without it, motion is rigid.
+        Voxel axis of the phase encoding. If given, volumes may also be sheared and stretched along
+        it, as by eddy currents; otherwise motion is rigid.
     mask : (X, Y, Z) array, optional
-        Where to look; by default all that is bright.
+        Region to use; by default the bright voxels.
     n_jobs : int
         Threads; the result does not depend on their number.
 
@@ -134,16 +136,16 @@ def correct_diffusion(
     Raises
     ------
     BadInput
-        If the series is not 4D, has not as many volumes as b-values, or nothing to go by.
+        If the series is not 4D, has not as many volumes as b-values, or too little
+        signal.
 
     Notes
     -----
-    As `correct_motion`, but every volume is compared with the reference, and they are followed
-    from low to high b; stretch and shear are read off the inner part of the head. Contrast differs
-    too much from volume to volume to tell a spoilt one by its residual: outliers are jumps of the
-    head, and volumes that could not be aligned. All twelve parameters of an affine matrix would be
-    worse: fluid, the brightest at b = 0 and the darkest at high b, makes a brain look larger by
-    half a percent.
+    As `correct_motion`, but every volume is compared with the reference, and volumes are tracked
+    from low to high b; stretch and shear are estimated in the inner part of the head. Contrast
+    differs too much between volumes to detect spoilt ones by their residual: outliers are jumps of
+    the head, and volumes that could not be aligned. A full affine matrix would be worse: fluid, the
+    brightest at b = 0 and the darkest at high b, makes a brain appear half a percent larger.
 
     References
     ----------
@@ -194,8 +196,8 @@ def _reference_target(blocks: Blocks, reference: int) -> Target:
 def _track_frames(
     blocks: Blocks, reference: int, chains: Iterable[Iterable[int]], search: Search
 ) -> list[FramePose]:
-    """Follow the frames from the reference on: each begins where the one before it lies."""
-    coarse = blocks.few(_TRACKING_BLOCKS)
+    """Track the frames away from the reference: each starts in the pose of the one before."""
+    coarse = blocks.subset(_TRACKING_BLOCKS)
     target = _reference_target(coarse, reference)
     places = {reference: FramePose(np.eye(4), 0.0)}
     for chain in chains:
@@ -208,7 +210,7 @@ def _track_frames(
 
 
 def _leave_one_out_target(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
-    """Return the mean of all frames but one, which would be drawn to where it is."""
+    """Return the mean of all frames but one; including it would bias it to its current pose."""
     others: Values = (total - seen[n]) / np.float32(max(len(seen) - 1, 1))
     return Target(others, slopes)
 
@@ -225,7 +227,7 @@ def _map_frames(
     places: list[FramePose],
     n_jobs: int,
 ) -> list[T]:
-    """Do the same for every frame, in threads."""
+    """Apply a function to every frame, in threads."""
     with ThreadPoolExecutor(n_jobs) as pool:
         return list(pool.map(work, range(len(places)), blocks.frames, places))
 
@@ -234,16 +236,17 @@ def _summarise_motion(
     blocks: Blocks,
     places: list[FramePose],
     reference: int,
-    alike: Iterable[int],
-    judged: bool,
+    by_contrast: Iterable[int],
+    use_residual: bool,
     shape: tuple[int, ...],
     grid: Matrix,
 ) -> Motion:
-    """Return the motion against the reference; `alike` puts frames of like contrast together.
+    """Return the motion relative to the reference; `by_contrast` orders frames of equal contrast.
 
-    Frames are `judged` by their residual where contrast hardly changes from one to the next.
+    With `use_residual`, for contrast that hardly changes between frames, frames of large residual
+    are outliers.
     """
-    order = np.array(list(alike))
+    order = np.array(list(by_contrast))
     back = invert(places[reference].matrix)
     matrices = np.array([compose(back, place.matrix) for place in places])
     parameters = rigid_parameters(matrices, apply(grid, (np.array(shape[:3]) - 1) / 2))
@@ -252,7 +255,7 @@ def _summarise_motion(
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
     rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
     residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
-    if not judged:
+    if not use_residual:
         spoilt = lost
     jumped = np.nan_to_num(displacement) > DISPLACEMENT
     return Motion(matrices, parameters, displacement, residual, spoilt | jumped)

@@ -344,7 +344,7 @@ def halfway_matrix(one: ArrayLike, other: ArrayLike) -> Matrix:
 
     Examples
     --------
-    >>> halfway(np.eye(4), np.diag([1.21, 1, 1, 1])).diagonal().round(6).tolist()
+    >>> halfway_matrix(np.eye(4), np.diag([1.21, 1, 1, 1])).diagonal().round(6).tolist()
     [1.1, 1.0, 1.0, 1.0]
     """
     first = np.asarray(one, float)

@@ -113,7 +113,7 @@ def interpolate(image: Image, voxels: Points) -> Reading:
     Examples
     --------
     >>> ramp = Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
-    >>> found = read(ramp, np.array([[0.5], [0.0], [0.5]]))
+    >>> found = interpolate(ramp, np.array([[0.5], [0.0], [0.5]]))
     >>> found.values.tolist(), found.slopes.ravel().tolist()
     ([2.5], [4.0, 2.0, 1.0])
     """

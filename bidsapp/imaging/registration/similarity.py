@@ -56,7 +56,7 @@ def assign_blocks(points: ArrayLike, spacing: float) -> NDArray[np.intp]:
 
     Examples
     --------
-    >>> block_of([[0, 0, 0], [1, 1, 0], [5, 5, 5]], 10.0).tolist()
+    >>> assign_blocks([[0, 0, 0], [1, 1, 0], [5, 5, 5]], 10.0).tolist()
     [0, 0, 1]
     """
     # Lattice points are the corners and the centres of cubes; each point goes to the nearer one.

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
 from bidsapp.errors import BadInput
 from bidsapp.run.nodes.files import load, save
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 
 class _SaveInput(BaseInterfaceInputSpec):
@@ -89,7 +89,7 @@ class AverageVolumes(SimpleInterface):
         count = data.shape[3]
         volumes = np.array(self.inputs.volumes or range(count))
         if self.inputs.motion:
-            volumes = volumes[believed(self.inputs.motion, count)[volumes]]
+            volumes = volumes[inlier_volumes(self.inputs.motion, count)[volumes]]
         if not len(volumes):
             raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
         chosen = data[..., volumes]

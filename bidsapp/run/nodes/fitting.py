@@ -23,7 +23,7 @@ from bidsapp.errors import BadInput
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
 from bidsapp.run.nodes.files import load, load_labels, load_mask, save
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 GOODNESS = ("rsquared", "rmse", "status")
 
@@ -119,7 +119,7 @@ class FitDiffusion(SimpleInterface):
         data, image = load(self.inputs.in_file)
         gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
         if self.inputs.motion:
-            kept = believed(self.inputs.motion, data.shape[3])
+            kept = inlier_volumes(self.inputs.motion, data.shape[3])
             data, gtab = data[..., kept], GradientTable(gtab.gradients[kept])
         options = dict(self.inputs.options or {})
         if self.inputs.regions:
@@ -178,7 +178,9 @@ class FitKinetics(SimpleInterface):
 
     def _weights(self, count: int) -> Any:
         """Return 0 for outliers and 1 for the rest, or None where all count."""
-        return believed(self.inputs.motion, count).astype(float) if self.inputs.motion else None
+        return (
+            inlier_volumes(self.inputs.motion, count).astype(float) if self.inputs.motion else None
+        )
 
 
 def read_column(path: str, column: str) -> Any:

@@ -32,7 +32,7 @@ from bidsapp.lesions import (
 from bidsapp.models import combine_directions, count_directions, fit
 from bidsapp.run.nodes.files import Float, as_list, load, load_labels
 from bidsapp.run.nodes.fitting import read_column, read_learnt
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 
 def read_fractions(path: str) -> Float:
@@ -183,7 +183,7 @@ class LesionCurves(SimpleInterface):
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
         """Return the abscissa's name and values, the series, and the design of the fit."""
         motion, options = self.inputs.motion, self.inputs.options or {}
-        kept = believed(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
+        kept = inlier_volumes(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
         if self.inputs.arterial:
             seconds = read_column(self.inputs.arterial, "time")
             plasma = read_column(self.inputs.arterial, "plasma")

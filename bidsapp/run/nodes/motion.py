@@ -115,7 +115,7 @@ def _write_motion(folder: Path, parameters: Any, displacement: Any, outliers: An
     return str(target)
 
 
-def believed(path: str, count: int) -> NDArray[np.bool_]:
+def inlier_volumes(path: str, count: int) -> NDArray[np.bool_]:
     """Return which of so many volumes a motion table does not mark as outliers.
 
     Raises

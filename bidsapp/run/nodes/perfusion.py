@@ -31,7 +31,7 @@ from bidsapp.models.contrast.enhancement import (
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save
-from bidsapp.run.nodes.motion import believed
+from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
 _LEVELS = {
@@ -142,7 +142,7 @@ class FindArterialInput(SimpleInterface):
         """Return the artery's signal, with outliers read off the line between their neighbours."""
         if not self.inputs.motion:
             return signal
-        kept = believed(self.inputs.motion, len(time))
+        kept = inlier_volumes(self.inputs.motion, len(time))
         return np.interp(time, time[kept], signal[kept])
 
     def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:

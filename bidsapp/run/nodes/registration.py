@@ -122,14 +122,14 @@ class Register(SimpleInterface):
         Ours says itself when it is in doubt; niimath does not, and is always held against ours.
         """
         if self.inputs.engine == "niimath":
-            return held_against(matrix, quality, self.inputs)
+            return compare_with_own_registration(matrix, quality, self.inputs)
         if quality.verdict is Verdict.GOOD:
             return quality
         apart = mean_distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
         return replace(quality, disagreement_mm=apart)
 
 
-def held_against(matrix: Matrix, quality: Quality, given: Any) -> Quality:
+def compare_with_own_registration(matrix: Matrix, quality: Quality, given: Any) -> Quality:
     """Return the quality of a matrix with what our own registration says of it."""
     own = register(
         _image(given.moving),

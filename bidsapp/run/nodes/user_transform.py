@@ -18,7 +18,7 @@ from bidsapp.imaging.registration.quality import Quality, Verdict, accept, asses
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.run.nodes.files import load
-from bidsapp.run.nodes.registration import held_against, write_alignment
+from bidsapp.run.nodes.registration import compare_with_own_registration, write_alignment
 
 
 class _TakeTransformInput(BaseInterfaceInputSpec):
@@ -70,7 +70,7 @@ class TakeTransform(SimpleInterface):
     def _judged(self, matrix: Matrix, quality: Quality) -> dict[str, Any]:
         """Return what our own registration says of it; the user's word stands, doubt is told."""
         try:
-            quality = held_against(matrix, quality, self.inputs)
+            quality = compare_with_own_registration(matrix, quality, self.inputs)
         except MetperfError as error:
             doubt = f"it could not be held against a registration of our own: {error}"
             return quality.as_dict() | {"verdict": Verdict.DOUBTFUL.value, "reason": doubt}
