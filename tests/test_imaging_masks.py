@@ -120,7 +120,7 @@ def test_an_empty_mask_is_refused():
     """Without a brain there is no centre."""
     with pytest.raises(BadInput, match="brain mask of the fixed image is empty"):
         centroid(np.zeros((3, 3, 3)), np.eye(4))
-    with pytest.raises(BadInput, match="differ in grid"):
+    with pytest.raises(BadInput, match="are on different grids"):
         mask_fixed(np.ones((3, 3, 3)), np.ones((3, 3, 4)), np.eye(4), 0)
 
 

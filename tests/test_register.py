@@ -133,7 +133,7 @@ SERIES = nib.Nifti1Image(np.ones((4, 4, 4, 2), np.float32), np.eye(4))
         ({"fixed_mask": OTHER_GRID}, "the fixed image .* and its mask .* are on different grids"),
         ({"moving_mask": OTHER_GRID}, "the moving image .* and its mask .* are on different grids"),
         ({"fixed_mask": EMPTY}, "the mask of the fixed image is empty"),
-        ({"moving": FLAT}, "one value everywhere"),
+        ({"moving": FLAT}, "is constant: there is nothing to register"),
         ({"moving": SERIES}, "an image to register is 3D"),
         ({"initial": np.eye(3)}, "a transform is a finite 4x4 matrix"),
     ],
