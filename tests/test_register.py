@@ -202,4 +202,4 @@ def test_the_moving_image_is_resampled_to_the_fixed_grid(started):
 def test_a_saved_registration_is_read_back_in_the_documented_direction(started, tmp_path):
     """From points of the fixed image to points of the moving one; a text path will do."""
     path = started.save(str(tmp_path / "moved.txt"))
-    assert read_itk(path) == pytest.approx(started.matrix, abs=1e-6)
+    assert read_itk(path) == pytest.approx(started.matrix, abs=1e-5)
