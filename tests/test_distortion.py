@@ -23,7 +23,7 @@ from bidsapp.bids.records import (
 )
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.distortion.fieldmap import corrected, field_shift, pair_shift
+from bidsapp.imaging.distortion.fieldmap import correct_distortion, field_shift, pair_shift
 from bidsapp.imaging.transforms import apply, write_itk
 from bidsapp.imaging.warps import Shift, read_shift
 from bidsapp.phantom.acquisition import reversed_displacement
@@ -51,7 +51,7 @@ def distorted(shift, noise=0.0, seed=0):
     """Return the b = 0 image as EPI acquires it: each voxel's signal goes where the shift says."""
     clean = scan("b0", WHERE)
     back = shift.inverse()
-    data = corrected(clean, back)
+    data = correct_distortion(clean, back)
     rng = np.random.default_rng(seed)
     return np.abs(data + noise * rng.standard_normal(data.shape)).astype(np.float32)
 
@@ -101,7 +101,7 @@ def test_a_correction_restores_signal_and_place():
     """The image corrected is the undistorted one, better than the acquired one, all signal kept."""
     truth = true_shift()
     clean, acquired = scan("b0", WHERE), distorted(truth)
-    fixed = corrected(acquired, truth)
+    fixed = correct_distortion(acquired, truth)
     inside = brain()
     assert np.abs(fixed - clean)[inside].mean() < 0.6 * np.abs(acquired - clean)[inside].mean()
     assert fixed.sum() == pytest.approx(acquired.sum(), rel=5e-3)

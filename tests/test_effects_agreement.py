@@ -293,3 +293,11 @@ def test_without_a_test_there_are_words(call, words):
     found = call()
     assert words in found.note
     assert np.isnan([v for v in vars(found).values() if isinstance(v, float)]).all()
+
+
+def test_lesions_with_one_occasion_do_not_enter_the_correlation_within_lesions():
+    """Wherever they are in the order, also last: the result is that without them."""
+    x, y, lesions = [1.0, 2, 3, 5, 6, 7], [3.0, 4, 6, 1, 3, 3], [1, 1, 1, 2, 2, 2]
+    expected = repeated_correlation(x, y, lesions)
+    for single in (0, 3):
+        assert repeated_correlation([*x, 9.0], [*y, 9.0], [*lesions, single]) == expected

@@ -100,10 +100,10 @@ def test_quality_holds_the_motion_of_the_brain():
 @pytest.mark.parametrize(
     ("quality", "message"),
     [
-        (Quality(1.3, 5, 5, 1), r"ratio of volumes 1\.300 \(believed: 0\.8 to 1\.25\)"),
+        (Quality(1.3, 5, 5, 1), r"ratio of volumes 1\.300 \(accepted: 0\.8 to 1\.25\)"),
         (Quality(-1.0, 5, 5, 1), r"ratio of volumes -1\.000"),
-        (Quality(1.0, 31, 5, 1), r"rotation of 31 degrees \(believed: up to 30\)"),
-        (Quality(1.0, 5, 5, 0.4), r"overlap of 40% \(believed: at least 60%\)"),
+        (Quality(1.0, 31, 5, 1), r"rotation of 31 degrees \(accepted: up to 30\)"),
+        (Quality(1.0, 5, 5, 0.4), r"overlap of 40% \(accepted: at least 60%\)"),
         (Quality(0.5, 90, 5, 0.1), r"volumes.*rotation.*overlap"),
         (Quality(float("nan"), 5, 5, 1), r"ratio of volumes nan"),
     ],
@@ -120,7 +120,7 @@ def test_an_empty_mask_is_refused():
     """Without a brain there is no centre."""
     with pytest.raises(BadInput, match="brain mask of the fixed image is empty"):
         centroid(np.zeros((3, 3, 3)), np.eye(4))
-    with pytest.raises(BadInput, match="differ in grid"):
+    with pytest.raises(BadInput, match="are on different grids"):
         mask_fixed(np.ones((3, 3, 3)), np.ones((3, 3, 4)), np.eye(4), 0)
 
 

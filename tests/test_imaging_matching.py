@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.registration.matching import Coordinates, descend, match, samples_of
+from bidsapp.imaging.registration.matching import Coordinates, descend, make_match, sort_samples
 from bidsapp.imaging.registration.sampling import (
     as_image,
     at_resolution,
-    blurred,
-    cropped,
-    like_voxels_of,
-    read,
-    thinned,
+    blur,
+    blur_to_voxels_of,
+    crop,
+    interpolate,
+    subsample,
 )
-from bidsapp.imaging.registration.similarity import METRICS, block_of, measure
+from bidsapp.imaging.registration.similarity import METRICS, assign_blocks, make_measure
 from bidsapp.imaging.registration.uncertainty import INFLATION, expected_error
 from bidsapp.imaging.transforms import apply, compose, translation
 
@@ -36,7 +36,7 @@ IMAGE = as_image(texture(), translation([-40, -40, -40]) @ np.diag([2.0, 2, 2, 1
 def test_reading_is_linear_interpolation(point):
     """Values are those of scipy's map_coordinates; slopes are differences of values."""
     where = np.array(point)[:, None]
-    found = read(IMAGE, where)
+    found = interpolate(IMAGE, where)
     expected = ndimage.map_coordinates(IMAGE.data, where, order=1)
     np.testing.assert_allclose(found.values, expected, rtol=1e-4)
     low = np.floor(where)
@@ -49,7 +49,7 @@ def test_reading_is_linear_interpolation(point):
 
 def test_what_lies_outside_is_told():
     """Points beyond the centres of the outermost voxels are not inside, and read as the edge."""
-    found = read(IMAGE, np.array([[-0.1, 0, 39, 39.1]] * 3))
+    found = interpolate(IMAGE, np.array([[-0.1, 0, 39, 39.1]] * 3))
     assert found.inside.tolist() == [False, True, True, False]
     assert found.values[0] == found.values[1]
 
@@ -61,7 +61,7 @@ def test_an_image_becomes_as_coarse_as_another():
     fine = as_image(point, translation([-20, -20, -20]))
     sagittal = np.array([[0, 0, 8.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
     coarse = as_image(texture((20, 20, 5)), sagittal)
-    spread = like_voxels_of(fine, coarse, np.eye(4)).data
+    spread = blur_to_voxels_of(fine, coarse, np.eye(4)).data
     places = np.indices(spread.shape) - 20
     variance = (places**2 * spread).sum(axis=(1, 2, 3)) / spread.sum()
     np.testing.assert_allclose(variance, [(8**2 - 1) / 12, 0, 0], rtol=0.06, atol=0.01)
@@ -72,18 +72,18 @@ def test_resolution_takes_the_voxel_into_account():
     thick = as_image(texture((30, 30, 8)), np.diag([1.0, 1, 8, 1]))
     found = at_resolution(thick, 6.0)
     np.testing.assert_allclose(found.zooms, [3, 3, 8])
-    np.testing.assert_array_equal(blurred(thick, [0, 0, 0.1]).data, thick.data)
-    part = cropped(IMAGE, np.zeros((1, 3)), 6.0)
+    np.testing.assert_array_equal(blur(thick, [0, 0, 0.1]).data, thick.data)
+    part = crop(IMAGE, np.zeros((1, 3)), 6.0)
     here = apply(np.linalg.inv(part.affine), np.zeros(3))
     there = apply(np.linalg.inv(IMAGE.affine), np.zeros(3))
     assert part.data[tuple(here.astype(int))] == IMAGE.data[tuple(there.astype(int))]
-    np.testing.assert_allclose(thinned(IMAGE, 6.0).zooms, 6)
+    np.testing.assert_allclose(subsample(IMAGE, 6.0).zooms, 6)
 
 
 def test_blocks_are_the_cells_of_a_centred_lattice():
     """Each point is in the block of the nearest lattice point; a block holds half a cube."""
     points = np.random.default_rng(0).uniform(-40, 40, (20_000, 3))
-    blocks = block_of(points, 16.0)
+    blocks = assign_blocks(points, 16.0)
     steps = np.arange(-4, 5) * 16.0
     corners = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     lattice = np.concatenate([corners, corners + 8.0])
@@ -102,7 +102,7 @@ def test_the_slope_is_the_slope_of_the_cost(metric):
     mine = rng.standard_normal(3000).astype(np.float32)
     theirs = 0.6 * mine + rng.standard_normal(3000)
     counts = rng.random(3000) < 0.9
-    compare = measure(metric, mine, blocks, theirs)
+    compare = make_measure(metric, mine, blocks, theirs)
     found = compare(theirs, counts)
     assert not found.slope[~counts].any()
     step = found.slope / np.abs(found.slope).max() * 1e-3
@@ -119,7 +119,9 @@ def test_the_local_pearson_correlation_is_the_papers(monkeypatch):
     blocks = np.repeat([0, 1], [200, 300])
     z = [np.arctanh(np.corrcoef(mine[blocks == k], theirs[blocks == k])[0, 1]) for k in (0, 1)]
     expected = (200 * z[0] * abs(z[0]) + 300 * z[1] * abs(z[1])) / 500
-    costs = {m: measure(m, mine, blocks, theirs)(theirs, np.ones(500, bool)).cost for m in METRICS}
+    costs = {
+        m: make_measure(m, mine, blocks, theirs)(theirs, np.ones(500, bool)).cost for m in METRICS
+    }
     assert costs["lpc"] == pytest.approx(expected, rel=1e-5)
     assert costs["lpp"] == -costs["lpc"]
     assert costs["lpa"] == pytest.approx(costs["lpc"]), "both blocks are anticorrelated"
@@ -132,7 +134,7 @@ def test_leaving_the_field_of_view_never_pays(metric):
     mine = rng.standard_normal(2000).astype(np.float32)
     sign = -1 if metric == "lpc" else 1
     theirs = (sign * mine + 0.3 * rng.standard_normal(2000)).astype(np.float32)
-    compare = measure(metric, mine, np.repeat(np.arange(10), 200), theirs)
+    compare = make_measure(metric, mine, np.repeat(np.arange(10), 200), theirs)
     every, half = np.ones(2000, bool), np.arange(2000) < 1000
     assert compare(theirs, every).cost < compare(theirs, half).cost < 0
 
@@ -145,7 +147,7 @@ def test_the_way_down_is_known_exactly(transform, seed):
     rng = np.random.default_rng(seed)
     points = rng.uniform(-25, 25, (4000, 3))
     values = ndimage.map_coordinates(IMAGE.data, (points.T + 40) / 2, order=1)
-    problem = match(samples_of(points, values, 18.0), blurred(IMAGE, 3.0), "lpa", stiffness=0.3)
+    problem = make_match(sort_samples(points, values, 18.0), blur(IMAGE, 3.0), "lpa", stiffness=0.3)
     origin = compose(
         translation(rng.uniform(-3, 3, 3)), np.eye(4) + 0.03 * np.eye(4, k=1) * [1, 1, 1, 0]
     )
@@ -164,7 +166,7 @@ def test_the_blocks_slopes_add_up():
     """The slopes of all blocks together are the slope of the cost."""
     points = np.random.default_rng(0).uniform(-25, 25, (3000, 3))
     values = ndimage.map_coordinates(IMAGE.data, (points.T + 40) / 2, order=1)
-    problem = match(samples_of(points, values, 18.0), IMAGE, "lpp")
+    problem = make_match(sort_samples(points, values, 18.0), IMAGE, "lpp")
     matrix = translation([1, 0.5, -0.7])
     total = problem.block_slopes(matrix).sum(axis=0)
     np.testing.assert_allclose(total, problem.slope(matrix)[1], rtol=1e-3, atol=1e-4)
@@ -178,7 +180,7 @@ def test_the_expected_error_is_the_error_s_size():
     ends, told = [], []
     for _ in range(30):
         noisy = clean + rng.standard_normal(len(clean)) * 0.8
-        problem = match(samples_of(points, noisy, 14.0), IMAGE, "lpp")
+        problem = make_match(sort_samples(points, noisy, 14.0), IMAGE, "lpp")
         ends.append(descend(problem, np.eye(4), "rigid", 40).matrix)
         told.append(expected_error(problem, ends[-1], "rigid", points))
     moved = np.stack([apply(m, points) for m in ends]) - points
@@ -191,11 +193,11 @@ def test_noise_has_no_error_bar():
     noise = as_image(np.random.default_rng(0).random((30, 30, 30)), np.diag([2.0, 2, 2, 1]))
     points = np.random.default_rng(1).uniform(10, 48, (3000, 3))
     values = np.random.default_rng(2).random(3000)
-    problem = match(samples_of(points, values, 14.0), noise, "lpp")
+    problem = make_match(sort_samples(points, values, 14.0), noise, "lpp")
     assert expected_error(problem, np.eye(4), "affine", points) > 5
 
 
 def test_too_few_samples_are_refused():
     """A mask of a few voxels is an error in words."""
     with pytest.raises(BadInput, match="only 5 voxels of the brain lie in both images"):
-        samples_of(np.zeros((5, 3)), np.zeros(5), 10.0)
+        sort_samples(np.zeros((5, 3)), np.zeros(5), 10.0)

@@ -1,5 +1,6 @@
 """`register`: what is asked is answered, or refused in words; options do what they say."""
 
+import pickle
 from dataclasses import replace
 
 import nibabel as nib
@@ -10,8 +11,8 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 from bidsapp.errors import BadInput
 from bidsapp.imaging import register
 from bidsapp.imaging.registration.quality import Verdict
-from bidsapp.imaging.registration.register import halfway
-from bidsapp.imaging.transforms import compose, invert, translation
+from bidsapp.imaging.registration.register import halfway_matrix
+from bidsapp.imaging.transforms import compose, invert, read_itk, translation
 
 T1W, DCE = grid((4, 4, 4)), grid((3, 3, 8), axes=(1, 2, 0))
 TRUTH = pose((5, -4, 6), (7, -5, 4))
@@ -93,7 +94,7 @@ def test_what_cannot_be_registered_is_told(spoilt):
         moving = MOVING.slicer[:, :, :2]
     found = register(moving, FIXED, fixed_mask=BRAIN, metric="lpa")
     assert found.quality.verdict is not Verdict.GOOD
-    assert "believed" in found.quality.reason
+    assert "accepted" in found.quality.reason
 
 
 def test_both_ways_meet_wherever_the_header_puts_the_head():
@@ -109,7 +110,7 @@ def test_both_ways_meet_wherever_the_header_puts_the_head():
 def test_halfway_is_as_far_from_both():
     """The middle of two rigid matrices is rigid, and as far from the one as from the other."""
     one, other = pose((3, 2, 1), (1, 2, 3)), pose((3.5, 1, 1), (2, 2, 2))
-    middle = halfway(one, other)
+    middle = halfway_matrix(one, other)
     np.testing.assert_allclose(middle[:3, :3] @ middle[:3, :3].T, np.eye(3), atol=1e-9)
     step = invert(one) @ middle
     np.testing.assert_allclose(middle @ step, other, atol=1e-9)
@@ -127,12 +128,12 @@ SERIES = nib.Nifti1Image(np.ones((4, 4, 4, 2), np.float32), np.eye(4))
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "ncc"}, "metric: 'ncc' is not known; take one of lpc, lpa, lpp, nmi"),
-        ({"transform": "bspline"}, "transform: 'bspline' is not known; take 'affine' or 'rigid'"),
+        ({"metric": "ncc"}, "metric: 'ncc' is unknown; use one of lpc, lpa, lpp, nmi"),
+        ({"transform": "bspline"}, "transform: 'bspline' is unknown; use 'affine' or 'rigid'"),
         ({"fixed_mask": OTHER_GRID}, "the fixed image .* and its mask .* are on different grids"),
         ({"moving_mask": OTHER_GRID}, "the moving image .* and its mask .* are on different grids"),
         ({"fixed_mask": EMPTY}, "the mask of the fixed image is empty"),
-        ({"moving": FLAT}, "one value everywhere"),
+        ({"moving": FLAT}, "is constant: there is nothing to register"),
         ({"moving": SERIES}, "an image to register is 3D"),
         ({"initial": np.eye(3)}, "a transform is a finite 4x4 matrix"),
     ],
@@ -167,3 +168,38 @@ def test_a_rigid_answer_is_rigid():
     start = compose(np.diag([1.1, 1, 1, 1]), TRUTH)
     found = register(MOVING, FIXED, fixed_mask=BRAIN, transform="rigid", initial=start)
     assert np.linalg.det(found.matrix[:3, :3]) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def started():
+    """A registration from a start near the solution: quick."""
+    near = compose(TRUTH, translation([1.5, -1, 1]))
+    return register(MOVING, FIXED, fixed_mask=BRAIN, metric="lpa", initial=near)
+
+
+def test_a_registration_compares_pickles_and_prints_in_one_line(started):
+    """Equal also after pickling, where NaN is another object; unequal if any attribute differs."""
+    assert pickle.loads(pickle.dumps(started)) == started  # noqa: S301
+    assert replace(started, cost=started.cost + 1) != started
+    assert replace(started, quality=replace(started.quality, mirror=0.5)) != started
+    assert started != "a registration"
+    assert repr(started).startswith("Registration(good: ")
+    assert len(repr(started)) < 80
+
+
+def test_the_moving_image_is_resampled_to_the_fixed_grid(started):
+    """The head then coincides with that of the fixed image; without the matrix it does not."""
+    found = started.resample(MOVING)
+    assert found.shape == FIXED.shape
+    assert np.array_equal(found.affine, FIXED.affine)
+    inside = (BRAIN.get_fdata() > 0) & np.isfinite(found.get_fdata())
+    unmoved = replace(started, matrix=np.eye(4)).resample(MOVING).get_fdata()
+    clean = image("dce").get_fdata()
+    r = [np.corrcoef(d[inside], clean[inside])[0, 1] for d in (found.get_fdata(), unmoved)]
+    assert r[0] > 0.9 > np.nan_to_num(r[1])
+
+
+def test_a_saved_registration_is_read_back_in_the_documented_direction(started, tmp_path):
+    """From points of the fixed image to points of the moving one; a text path will do."""
+    path = started.save(str(tmp_path / "moved.txt"))
+    assert read_itk(path) == pytest.approx(started.matrix, abs=1e-5)

@@ -184,17 +184,17 @@ def _share(
     steps = _steps(where)
     reach = np.floor(np.abs(steps).sum(axis=1) / 2).astype(int) + 1
     region, start = _cut_out(inside, 2 * reach + 1)
-    box = _box_of(where, region.shape, start, shape)
+    box = _target_box_of(where, region.shape, start, shape)
     size = tuple(s.stop - s.start for s in box)
     if 0 in (*size, *region.shape):
         return box, np.zeros(size, np.float32)
-    here = _cropped(where, start, box)
+    here = _crop_mapping(where, start, box)
     window = tuple(2 * reach + 1)
-    wholly = _at_centres(ndimage.minimum_filter(region, window), here, size)
-    partly = _at_centres(ndimage.maximum_filter(region, window), here, size) & ~wholly
+    wholly = _lookup_centres(ndimage.minimum_filter(region, window), here, size)
+    partly = _lookup_centres(ndimage.maximum_filter(region, window), here, size) & ~wholly
     share = wholly.astype(np.float32)
     voxels = np.argwhere(partly) + [s.start for s in box]
-    share[partly] = _sampled(region, start, to_voxel, voxels, steps)
+    share[partly] = _sample_share(region, start, to_voxel, voxels, steps)
     return box, share
 
 
@@ -209,7 +209,7 @@ def _steps(where: NDArray[Any]) -> NDArray[np.float64]:
     return steps
 
 
-def _box_of(
+def _target_box_of(
     where: NDArray[Any], source: Sequence[int], start: NDArray[np.int_], shape: Sequence[int]
 ) -> Box:
     """Return the part of the target grid whose voxels' centres may lie in a part of the labels."""
@@ -223,7 +223,7 @@ def _box_of(
     return bounding_box(inside) if inside.any() else (slice(0, 0),) * 3
 
 
-def _cropped(where: NDArray[Any], start: NDArray[np.int_], box: Box) -> NDArray[Any]:
+def _crop_mapping(where: NDArray[Any], start: NDArray[np.int_], box: Box) -> NDArray[Any]:
     """Return where a box of the target lies, in voxels of a part of the labels."""
     if where.ndim > 2:
         return np.asarray(where[(slice(None), *box)] - start[:, None, None, None])
@@ -252,7 +252,7 @@ def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _at_centres(
+def _lookup_centres(
     region: NDArray[np.bool_], where: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Return what the nearest voxel says at each centre of the target's voxels."""
@@ -264,7 +264,7 @@ def _at_centres(
     return np.asarray(found, bool)
 
 
-def _sampled(
+def _sample_share(
     region: NDArray[np.bool_],
     start: NDArray[np.int_],
     to_voxel: Mapping,

@@ -93,7 +93,7 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
     region = np.asarray(values, float)[np.asarray(inside, bool)]
     valid = region[np.isfinite(region)]
     if not len(valid):
-        return _nothing(len(region))
+        return _empty_summary(len(region))
     return Summary(
         n_voxels=len(region),
         n_valid=len(valid),
@@ -105,7 +105,7 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
     )
 
 
-def _nothing(n_voxels: int) -> Summary:
+def _empty_summary(n_voxels: int) -> Summary:
     """Return the summary of voxels of which none has a value."""
     return Summary(n_voxels, 0, 0.0, np.nan, np.nan, np.nan, (np.nan,) * len(PERCENTILES))
 
@@ -147,7 +147,7 @@ def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
     x, w = np.asarray(values, float)[share > 0], share[share > 0]
     valid = np.isfinite(x)
     if not valid.any():
-        return _nothing(len(x))
+        return _empty_summary(len(x))
     x, w = x[valid], w[valid]
     total, squares = float(w.sum()), float(np.square(w).sum())
     mean = float(w @ x) / total

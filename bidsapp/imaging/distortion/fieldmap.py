@@ -1,4 +1,4 @@
-"""EPI distortion as a shift along the phase-encode axis: out of a reversed pair, or a field map."""
+"""EPI distortion as a shift along the phase-encode axis, from a reversed pair or a field map."""
 
 from dataclasses import dataclass
 
@@ -7,33 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging.distortion.splines import Cost, smoothest, splines_on
+from bidsapp.imaging.distortion.splines import Cost, fit_smooth_shift, make_splines
 from bidsapp.imaging.registration.sampling import Image, Values, as_image, at_resolution
-from bidsapp.imaging.registration.starts import foreground
+from bidsapp.imaging.registration.starts import foreground_mask
 from bidsapp.imaging.resample import nearest_valid, resample
 from bidsapp.imaging.warps import Shift
 
 LEVELS = (8.0, 4.0)
-"""Widths to which a pair is blurred one after the other, mm."""
+"""mm; resolutions of a pair, one after the other."""
 KNOTS = 12.0
-"""Distance of the splines that make up the shift of a pair, mm."""
+"""mm; distance of the splines of the shift of a pair."""
 STIFFNESS = 0.1
-"""Price of the mean squared gradient of the shift, where the images' own mean square is 1."""
+"""Weight of the mean squared gradient of the shift, for images of mean square 1."""
 STEPS = 40
 FOLD = 0.05
-"""Jacobian below which the field is said to fold: signal of different places in one voxel."""
+"""Jacobian below which the field folds: signal of different positions in one voxel."""
 
 
 @dataclass(frozen=True)
 class ShiftFit:
-    """What another image tells of an EPI's distortion.
+    """The distortion of an EPI estimated from another image.
 
     Attributes
     ----------
     shift : Shift
-        From points of the undistorted image to where they appear in the EPI.
+        From points of the undistorted image to their positions in the EPI.
     before, after : float
-        How unlike the two images are, as acquired and corrected.
+        Dissimilarity of the two images as acquired and as corrected.
     """
 
     shift: Shift
@@ -44,31 +44,31 @@ class ShiftFit:
 def pair_shift(
     image: nib.Nifti1Image, reversed_image: nib.Nifti1Image, axis: int, ratio: float = 1.0
 ) -> ShiftFit:
-    r"""Estimate the distortion of an EPI from one whose phase encoding runs the other way.
+    r"""Estimate the distortion of an EPI from one with reversed phase encoding.
 
     Parameters
     ----------
     image : (X, Y, Z) Nifti1Image
-        The EPI that is to be corrected, such as the mean b = 0 image.
+        The EPI to correct, such as the mean b = 0 image.
     reversed_image : (I, J, K) Nifti1Image
         Of the same contrast, on any grid; the head has not moved in between.
     axis : int
         The phase-encode axis of the image.
     ratio : float
-        By how much the other image is distorted more, in mm: the ratio of their readout times and
+        Distortion of the other image relative to this one, in mm: the ratio of readout times and
         voxel sizes.
 
     Returns
     -------
     ShiftFit
-        `before` and `after` are root mean square differences over the images' own.
+        `before` and `after` are root mean square differences relative to the image.
 
     Raises
     ------
     BadInput
         If an image is not 3D or constant, or they do not overlap.
     RegistrationError
-        If the corrected images differ no less than those acquired, or the field folds.
+        If the correction does not reduce the difference of the images, or the field folds.
 
     Notes
     -----
@@ -78,11 +78,11 @@ def pair_shift(
               \right]^2 \right\rangle \big/ \left\langle I_1^2 \right\rangle
               + \lambda \left\langle |\nabla s|^2 \right\rangle
 
-    where :math:`x` runs along the phase-encode axis and :math:`'` is the slope along it: what piles
-    up in one image is spread in the other. :math:`s` is a sum of cubic B-splines 12 mm apart; it is
-    found at 8 mm and then at 4 mm by exact slopes. A shift of the head between the images along
-    the axis is taken for a field that is the same everywhere: the affine registration to the
-    T1w takes it back.
+    where :math:`x` runs along the phase-encode axis and :math:`'` is the derivative along it:
+    signal piled up in one image is spread out in the other. :math:`s` is a sum of cubic B-splines
+    12 mm apart, estimated at 8 mm and then at 4 mm with exact gradients. A shift of the
+    head between the images along the axis is taken for a uniform field; the affine registration to
+    the T1w undoes it.
 
     References
     ----------
@@ -101,20 +101,20 @@ def pair_shift(
     4
     """
     one = as_image(np.asanyarray(image.dataobj), image.affine)
-    other = _beside(reversed_image, one)
+    other = _match_grid_and_signal(reversed_image, one)
     extent = (np.array(one.data.shape) - 1) * one.zooms
     found = np.zeros(0)
     before = after = 0.0
     for width in LEVELS:
         coarse, against = at_resolution(one, width), at_resolution(other, width)
-        splines = splines_on(coarse, extent, KNOTS, axis)
+        splines = make_splines(coarse, extent, KNOTS, axis)
         cost = pair_cost(coarse, against, ratio, axis)
         found = found if found.size else np.zeros(int(np.prod(splines.shape)))
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
-        found = smoothest(splines, cost, found, STIFFNESS, STEPS)
+        found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
-    data = splines_on(one, extent, KNOTS, axis).values(found)
-    shift = unfolded(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
+    data = make_splines(one, extent, KNOTS, axis).values(found)
+    shift = require_no_folding(Shift(data, one.affine, axis), one, "the reversed phase-encode pair")
     if after >= before:
         raise RegistrationError(
             f"the reversed pair differs by {after**0.5:.2f} of its signal after the correction "
@@ -124,15 +124,15 @@ def pair_shift(
 
 
 def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale: float) -> Shift:
-    r"""Return the distortion of an EPI in a field that was measured.
+    r"""Return the distortion of an EPI in a measured field.
 
     Parameters
     ----------
     field : (I, J, K) Nifti1Image
-        On any grid; brought to the image by scanner coordinates. Where it is missing or zero, as
-        outside of a mask, it is that of the nearest voxel.
+        On any grid; resampled to the image by scanner coordinates. Missing and zero voxels, as
+        outside a mask, take the value of the nearest valid voxel.
     image : (X, Y, Z) Nifti1Image
-        The EPI that is to be corrected.
+        The EPI to correct.
     axis : int
         Its phase-encode axis.
     scale : float
@@ -143,12 +143,12 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
     Returns
     -------
     Shift
-        From points of the undistorted image to where they appear.
+        From points of the undistorted image to their positions in the EPI.
 
     Raises
     ------
     BadInput
-        If the field has no value where the image is.
+        If the field map does not cover the image.
     RegistrationError
         If the field folds.
 
@@ -169,15 +169,15 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
     found = resample(data.reshape(data.shape[:3]), field.affine, np.eye(4), *grid)
     valid = np.isfinite(found) & (found != 0)
     if not np.isfinite(found).any():
-        raise BadInput("the field map has no value where the diffusion series is")
+        raise BadInput("the field map does not cover the diffusion series; check its affine")
     found = nearest_valid(found, valid) if valid.any() else np.nan_to_num(found)
     shift = Shift(found * np.float32(scale), image.affine, axis)
     one = Image(np.nan_to_num(np.asanyarray(image.dataobj, np.float32)), shift.affine)
-    return unfolded(shift, one, "the field map")
+    return require_no_folding(shift, one, "the field map")
 
 
-def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
-    """Return an image without its distortion, its signal restored by the Jacobian.
+def correct_distortion(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
+    """Return an image corrected for distortion, with its signal multiplied by the Jacobian.
 
     Parameters
     ----------
@@ -189,18 +189,20 @@ def corrected(data: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
     -------
     (X, Y, Z) array
     """
-    read, _ = shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
+    read, _ = sample_shifted(data, shift.data / np.float32(shift.spacing), shift.axis)
     return read * shift.jacobian()
 
 
 def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
-    """Return the mean squared difference of a pair on one grid, once corrected, and its slopes."""
+    """Return the cost of a shift: the mean squared difference of a corrected pair on one grid."""
     step, more = np.float32(one.zooms[axis]), np.float32(ratio)
     scale = float((one.data**2).mean())
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
-        mine, by_mine = shifted(one.data, shift / step, axis)
-        theirs, by_theirs = shifted(other.data, -more * shift / step, axis)
+        mine, by_mine = sample_shifted(one.data, shift / step, axis)
+        theirs, by_theirs = sample_shifted(other.data, -more * shift / step, axis)
+        # r = I1(x + s)(1 + s') - I2(x - rho s)(1 - rho s'); its derivatives by s and by s' follow
+        # from the chain and product rules.
         rest = mine * (1 + slope) - theirs * (1 - more * slope)
         factor = rest * np.float32(2 / (scale * rest.size))
         by_shift = by_mine * (1 + slope) + more * by_theirs * (1 - more * slope)
@@ -211,18 +213,20 @@ def pair_cost(one: Image, other: Image, ratio: float, axis: int) -> Cost:
     return cost
 
 
-def shifted(data: Values, voxels: Values, axis: int, every: int = 1) -> tuple[Values, Values]:
-    """Return an image read at each voxel moved along an axis, and its slope there by voxel.
+def sample_shifted(
+    data: Values, voxels: Values, axis: int, every: int = 1
+) -> tuple[Values, Values]:
+    """Return an image at voxels shifted along an axis, and its derivative per voxel.
 
     Parameters
     ----------
     data : (X, Y, Z) array
         The image.
     voxels : (I, J, K) array
-        By how many of its voxels each place is moved.
+        Shift of each position, in voxels of the image.
     axis : int
     every : int
-        How many voxels of the image there are to a place, along the axis.
+        Number of voxels of the image per position along the axis.
 
     Returns
     -------
@@ -237,8 +241,8 @@ def shifted(data: Values, voxels: Values, axis: int, every: int = 1) -> tuple[Va
     return near + (place - low) * slope, slope
 
 
-def _beside(image: nib.Nifti1Image, one: Image) -> Image:
-    """Return an image on the grid of another, with as much signal."""
+def _match_grid_and_signal(image: nib.Nifti1Image, one: Image) -> Image:
+    """Return an image on the grid of another, scaled to the same total signal."""
     data = as_image(np.asanyarray(image.dataobj), image.affine)
     found = resample(data.data, data.affine, np.eye(4), one.data.shape, one.affine)
     seen = np.isfinite(found)
@@ -251,8 +255,8 @@ def _beside(image: nib.Nifti1Image, one: Image) -> Image:
     return Image(np.where(seen, found * np.float32(gain), one.data), one.affine)
 
 
-def unfolded(shift: Shift, image: Image, source: str) -> Shift:
-    """Return a shift that keeps places of the head apart; refuse one that does not.
+def require_no_folding(shift: Shift, image: Image, source: str) -> Shift:
+    """Return a shift unchanged if it does not fold the head; raise an error if it does.
 
     Parameters
     ----------
@@ -260,7 +264,7 @@ def unfolded(shift: Shift, image: Image, source: str) -> Shift:
     image : Image
         The EPI, on the grid of the shift.
     source : str
-        What told the shift, for the message.
+        Source of the shift, for the error message.
 
     Returns
     -------
@@ -269,12 +273,12 @@ def unfolded(shift: Shift, image: Image, source: str) -> Shift:
     Raises
     ------
     RegistrationError
-        If the image is folded by it.
+        If the shift folds the image.
     """
-    least = float(shift.jacobian()[foreground(image)].min())
+    least = float(shift.jacobian()[foreground_mask(image)].min())
     if least < FOLD:
         raise RegistrationError(
             f"the distortion by {source} folds the image (Jacobian {least:.2f}): check the "
-            "readout times, the unit of the field and what lies outside of the head in it"
+            "readout times, the unit of the field and its values outside the head"
         )
     return shift

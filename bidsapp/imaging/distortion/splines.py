@@ -1,4 +1,4 @@
-"""A smooth shift along an axis of a grid: a sum of cubic B-splines, and the way down its cost."""
+"""A smooth shift along an axis of a grid as a sum of cubic B-splines, and its optimisation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bidsapp.imaging.registration.sampling import Image, Values
 
 Coefficients = NDArray[np.float64]
 Cost = Callable[[Values, Values], tuple[float, Values, Values]]
-"""Shift in mm and its slope along the axis -> cost, and its slopes by both."""
+"""Shift in mm and its derivative along the axis -> cost, and its gradients by both."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Splines:
     Attributes
     ----------
     bases : three (N, K) arrays
-        Value of each spline at each voxel, along each axis of the grid.
+        Values of the splines at the voxels, along each axis of the grid.
     slopes : three (N, K) arrays
         Their slopes, 1/mm.
     axis : int
-        Along which the shift is.
+        Axis of the shift.
     """
 
     bases: tuple[Values, Values, Values]
@@ -34,19 +34,21 @@ class Splines:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """How many splines there are along each axis."""
+        """Number of splines along each axis."""
         i, j, k = (basis.shape[1] for basis in self.bases)
         return i, j, k
 
     def values(self, coefficients: Coefficients, axis: int | None = None) -> Values:
-        """Return the sum of the splines at each voxel, mm; or its slope along an axis."""
+        """Return the sum of the splines at each voxel, mm; or its derivative along an axis."""
+        # A tensor product is summed one axis at a time: three small matrix products instead of one
+        # with a row per voxel and a column per spline.
         found = np.asarray(coefficients, np.float32).reshape(self.shape)
         for i, basis in enumerate(self._along(axis)):
             found = np.moveaxis(np.tensordot(basis, found, (1, i)), 0, i)
         return found
 
-    def back(self, by_value: Values, axis: int | None = None) -> Coefficients:
-        """Return the slopes by the coefficients, of slopes by what `values` returns."""
+    def transpose(self, by_value: Values, axis: int | None = None) -> Coefficients:
+        """Return the gradient by the coefficients from the gradient by the result of `values`."""
         found = by_value
         for i, basis in enumerate(self._along(axis)):
             found = np.moveaxis(np.tensordot(basis, found, (0, i)), 0, i)
@@ -57,16 +59,16 @@ class Splines:
         return [slope if i == axis else basis for i, (basis, slope) in enumerate(pairs)]
 
 
-def splines_on(image: Image, extent: NDArray[np.float64], spacing: float, axis: int) -> Splines:
-    """Return the splines of a box, at the voxels of an image whose first voxel is the box's corner.
+def make_splines(image: Image, extent: NDArray[np.float64], spacing: float, axis: int) -> Splines:
+    """Return the splines of a box at the voxels of an image that starts at its corner.
 
     Parameters
     ----------
     image : Image
     extent : (3,) array, mm
-        Of the box.
+        Size of the box.
     spacing : float, mm
-        Between the splines.
+        Distance of the splines.
     axis : int
 
     Returns
@@ -77,23 +79,26 @@ def splines_on(image: Image, extent: NDArray[np.float64], spacing: float, axis: 
     for n, zoom, length in zip(image.data.shape, image.zooms, extent, strict=True):
         knots = np.arange(-1, np.ceil(length / spacing) + 2)
         far = np.arange(n)[:, None] * zoom / spacing - knots
-        bases.append(_cubic(far).astype(np.float32))
+        bases.append(_cubic_bspline(far).astype(np.float32))
         slopes.append(
-            ((_cubic(far + 1e-3) - _cubic(far - 1e-3)) / (2e-3 * spacing)).astype(np.float32)
+            ((_cubic_bspline(far + 1e-3) - _cubic_bspline(far - 1e-3)) / (2e-3 * spacing)).astype(
+                np.float32
+            )
         )
     return Splines((bases[0], bases[1], bases[2]), (slopes[0], slopes[1], slopes[2]), axis)
 
 
-def _cubic(far: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cubic_bspline(far: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Cubic B-spline with unit knots: 2/3 - t^2 + t^3/2 for t < 1, (2 - t)^3 / 6 for t < 2.
     near = np.abs(far)
     inner, outer = 2 / 3 - near**2 + near**3 / 2, np.maximum(2 - near, 0) ** 3 / 6
     return np.where(near < 1, inner, outer)
 
 
-def smoothest(
+def fit_smooth_shift(
     splines: Splines, cost: Cost, start: Coefficients, stiffness: float, steps: int
 ) -> Coefficients:
-    """Go down a cost and the mean squared gradient of the shift, from a start.
+    """Minimise a cost plus the weighted mean squared gradient of the shift.
 
     Parameters
     ----------
@@ -101,9 +106,9 @@ def smoothest(
     cost : Cost
     start : (K,) array
     stiffness : float
-        Price of the mean squared gradient.
+        Weight of the mean squared gradient.
     steps : int
-        At most.
+        Maximum number of iterations.
 
     Returns
     -------
@@ -114,10 +119,12 @@ def smoothest(
         shift = splines.values(coefficients)
         gradient = [splines.values(coefficients, i) for i in range(3)]
         found, by_shift, by_slope = cost(shift, gradient[splines.axis])
-        slope = splines.back(by_shift) + splines.back(by_slope, splines.axis)
+        # The cost depends on the coefficients through the shift and through its derivative
+        # (the Jacobian); both are linear, so their gradients are transposed products.
+        slope = splines.transpose(by_shift) + splines.transpose(by_slope, splines.axis)
         for i, part in enumerate(gradient):
             found += stiffness * float((part * part).mean())
-            slope += splines.back(part * np.float32(2 * stiffness / part.size), i)
+            slope += splines.transpose(part * np.float32(2 * stiffness / part.size), i)
         return found, slope
 
     found = optimize.minimize(

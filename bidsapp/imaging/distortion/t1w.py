@@ -1,4 +1,4 @@
-"""EPI distortion as the T1w tells it: a smooth shift along the phase-encode axis."""
+"""EPI distortion estimated from the T1w: a smooth shift along the phase-encode axis."""
 
 from dataclasses import dataclass
 
@@ -7,34 +7,34 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.distortion.fieldmap import ShiftFit, shifted, unfolded
-from bidsapp.imaging.distortion.splines import Cost, smoothest, splines_on
-from bidsapp.imaging.registration.prepare import core
+from bidsapp.imaging.distortion.fieldmap import ShiftFit, require_no_folding, sample_shifted
+from bidsapp.imaging.distortion.splines import Cost, fit_smooth_shift, make_splines
+from bidsapp.imaging.registration.prepare import inner_mask
 from bidsapp.imaging.registration.sampling import (
     Image,
     Values,
     as_image,
     at_resolution,
-    like_voxels_of,
+    blur_to_voxels_of,
 )
-from bidsapp.imaging.registration.similarity import LocalPearson, block_of
+from bidsapp.imaging.registration.similarity import LocalPearson, assign_blocks
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import Matrix, apply, as_affine, invert
 from bidsapp.imaging.warps import Shift
 
 LEVELS = (4.0, 2.0)
-"""Widths to which the images are brought one after the other, mm; voxels that are coarser stay."""
+"""mm; resolutions of the images, one after the other; coarser voxels are left unchanged."""
 KNOTS = 30.0
-"""Distance of the splines that make up the shift, mm."""
+"""mm; distance of the splines of the shift."""
 BLOCK = 10.0
-"""Edge of the cubes that hold two blocks of the local correlation, mm."""
+"""mm; edge of the cubes that contain two blocks of the local correlation."""
 STIFFNESS = 20.0
-"""Price of the mean squared gradient of the shift, where the correlation is Fisher's z squared."""
+"""Weight of the mean squared gradient of the shift, relative to Fisher's z squared."""
 STEPS = 60
 FINE = 1.0
-"""Steps along the phase-encode axis at which the T1w is held ready, mm at most."""
+"""mm; largest voxel size of the resampled T1w along the phase-encode axis."""
 LEAST_BRAIN = 50.0
-"""ml below which nothing is told."""
+"""ml; smallest volume of brain for an estimate."""
 
 
 def t1w_shift(
@@ -44,14 +44,14 @@ def t1w_shift(
     matrix: ArrayLike,
     axis: int,
 ) -> ShiftFit:
-    r"""Estimate the distortion of an EPI from the T1w that it was registered to.
+    r"""Estimate the distortion of an EPI from the T1w to which it was registered.
 
     Parameters
     ----------
     image : (X, Y, Z) Nifti1Image
-        The EPI that is to be corrected, such as the mean b = 0 image.
+        The EPI to correct, such as the mean b = 0 image.
     t1w : (I, J, K) Nifti1Image
-        Where the EPI is bright it is dark.
+        Of inverted contrast: dark where the EPI is bright.
     mask : (I, J, K) Nifti1Image
         The brain, on the T1w's grid.
     matrix : (4, 4) array
@@ -67,23 +67,24 @@ def t1w_shift(
     Raises
     ------
     BadInput
-        If hardly any brain is in the EPI.
+        If less than `LEAST_BRAIN` of the brain is in the EPI.
     RegistrationError
         If the field folds.
 
     Notes
     -----
-    With the EPI :math:`I` as it is and the T1w :math:`T`, blurred to its voxels, the shift back
+    With the EPI :math:`I` as it is and the T1w :math:`T`, blurred to its voxels, the inverse
+    shift
     :math:`u` (mm) along the phase-encode axis is the minimum of
 
     .. math:: C\left[ I(x),\; T(x + u) \right] + \lambda \left\langle |\nabla u|^2 \right\rangle
 
-    with the signed local Pearson correlation :math:`C` of `similarity.LocalPearson`; the answer is
-    its inverse. The EPI is not interpolated: half-way between two voxels its noise is less, and
-    that alone would draw the shift there. Far fewer and stiffer splines than for a reversed pair,
-    and small blocks without the brain's rim: contrasts between tissues, which differ between the
-    images, must not be taken for a shift. Signal that piles up changes slowly over a block, which
-    the correlation does not mind.
+    with the signed local Pearson correlation :math:`C` of `similarity.LocalPearson`; the result is
+    its inverse. The EPI is not interpolated: half-way between two voxels its noise is lower, and
+    that alone would attract the shift. Splines are far fewer and stiffer than for a reversed pair,
+    and blocks are small and exclude the rim of the brain, as contrasts between tissues, which
+    differ between the images, must not be taken for a shift. Piled-up signal varies slowly over a
+    block and hardly affects the correlation.
 
     References
     ----------
@@ -106,7 +107,7 @@ def t1w_shift(
     one = as_image(np.asanyarray(image.dataobj), image.affine)
     anatomy = _Anatomy(
         as_image(np.asanyarray(t1w.dataobj), t1w.affine, "T1w"),
-        core(Image(np.asarray(mask.dataobj, np.float32), np.asarray(mask.affine))),
+        inner_mask(Image(np.asarray(mask.dataobj, np.float32), np.asarray(mask.affine))),
         as_affine(matrix),
     )
     extent = (np.array(one.data.shape) - 1) * one.zooms
@@ -114,37 +115,38 @@ def t1w_shift(
     before = after = 0.0
     for width in LEVELS:
         coarse = at_resolution(one, width)
-        splines = splines_on(coarse, extent, KNOTS, axis)
-        cost = t1w_cost(coarse, *anatomy.seen_by(coarse, one, width, axis), axis)
+        splines = make_splines(coarse, extent, KNOTS, axis)
+        cost = t1w_cost(coarse, *anatomy.on_epi_grid(coarse, one, width, axis), axis)
         found = found if found.size else np.zeros(int(np.prod(splines.shape)))
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
-        found = smoothest(splines, cost, found, STIFFNESS, STEPS)
+        found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
-    back = Shift(splines_on(one, extent, KNOTS, axis).values(found), one.affine, axis)
-    return ShiftFit(unfolded(back.inverse(), one, "the T1w"), before, after)
+    back = Shift(make_splines(one, extent, KNOTS, axis).values(found), one.affine, axis)
+    return ShiftFit(require_no_folding(back.inverse(), one, "the T1w"), before, after)
 
 
 def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -> Cost:
-    """Return the local correlation of an EPI with the T1w moved by a shift.
+    """Return the cost of a shift: the local correlation of an EPI with the shifted T1w.
 
     Parameters
     ----------
     image : Image
         The EPI.
     other : Image
-        The T1w on its grid, finer along the axis by a whole factor.
+        The T1w on the grid of the EPI, finer along the axis by an integer factor.
     inside : (X, Y, Z) array of bool
-        Which voxels of the EPI are held against it.
+        Voxels of the EPI to compare.
     axis : int
         The phase-encode axis.
 
     Returns
     -------
     Cost
-        Of the shift from where signal appears to where it belongs.
+        Of the shift from the distorted to the true position of signal.
     """
+    # Block membership depends on the EPI grid alone, so it is computed once for all shifts.
     voxels = np.argwhere(inside)
-    blocks = block_of(apply(image.affine, voxels), BLOCK)
+    blocks = assign_blocks(apply(image.affine, voxels), BLOCK)
     order = np.argsort(blocks, kind="stable")
     places = np.ravel_multi_index(tuple(voxels[order].T), inside.shape)
     starts = np.flatnonzero(np.diff(blocks[order], prepend=-1)).astype(np.intp)
@@ -153,7 +155,7 @@ def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -
     every = round(float(image.zooms[axis] / step))
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
-        values, by_voxel = shifted(other.data, shift / step, axis, every)
+        values, by_voxel = sample_shifted(other.data, shift / step, axis, every)
         found = compare(values.ravel()[places], all_count)
         by_value = np.zeros(inside.shape, np.float32)
         by_value.ravel()[places] = found.slope
@@ -164,17 +166,17 @@ def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -
 
 @dataclass(frozen=True)
 class _Anatomy:
-    """T1w and weight of its brain, and the matrix from its points to those of the EPI."""
+    """T1w, its brain mask, and the matrix from its points to those of the EPI."""
 
     t1w: Image
     brain: Image
     matrix: Matrix
 
-    def seen_by(
+    def on_epi_grid(
         self, coarse: Image, epi: Image, width: float, axis: int
     ) -> tuple[Image, NDArray[np.bool_]]:
-        """Return the T1w on the grid of a coarse EPI, finer along an axis, and where brain is."""
-        fixed = like_voxels_of(at_resolution(self.t1w, width), epi, self.matrix)
+        """Return the T1w on the grid of a coarse EPI, finer along an axis, and the brain there."""
+        fixed = blur_to_voxels_of(at_resolution(self.t1w, width), epi, self.matrix)
         every = np.ones(3, int)
         every[axis] = np.ceil(coarse.zooms[axis] / FINE)
         grid = coarse.affine @ np.diag([*(1 / every), 1.0])
@@ -185,7 +187,7 @@ class _Anatomy:
         brain = resample(self.brain.data, self.brain.affine, back, *here) > 0.5
         if brain.sum() * np.prod(coarse.zooms) < 1000 * LEAST_BRAIN:
             raise BadInput(
-                "hardly any brain is in the diffusion series by its registration to the T1w: too "
-                "little to tell its distortion by"
+                f"less than {LEAST_BRAIN:g} ml of brain is in the diffusion series by its "
+                "registration to the T1w, too little to estimate the distortion; check both"
             )
         return Image(np.nan_to_num(found).astype(np.float32), grid), brain

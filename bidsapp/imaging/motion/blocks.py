@@ -1,7 +1,7 @@
 """Small blocks of a series, in each of which a frame is a linear function of the target.
 
-Contrast agent and diffusion weighting change the brightness of tissues, differently from place to
-place. In a block of a centimetre the change is a factor and an offset; what is left is motion.
+Contrast agent and diffusion weighting change the brightness of tissues differently across the head.
+Within a block of one centimetre the change is a factor and an offset; the rest is motion.
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,26 @@ Values = NDArray[np.float32]
 STEP = 2.0
 """mm; finer voxels are averaged to about this size."""
 FWHM = 3.0
-"""mm; of the smoothing along axes with finer voxels. More smears what enhances over its edges."""
+"""mm; full width of the smoothing along axes with finer voxels. More would blur enhancing tissue
+beyond its edges."""
 BLOCK = 10.0
-"""mm; edge of a block: smaller than what enhances, larger than what an edge is smeared by."""
-MOST = 2000
-"""Blocks that are looked at; more cost time and bring nothing."""
-FEWEST = 30
-"""Blocks without which there is nothing to go by."""
+"""mm; edge of a block: smaller than enhancing structures, larger than the blur of an edge."""
+MAX_BLOCKS = 2000
+"""Number of blocks used; more take time without improving accuracy."""
+MIN_BLOCKS = 30
+"""Smallest number of blocks for an alignment."""
 FILLED = 0.6
-"""Share of a block inside the mask."""
+"""Smallest fraction of a block inside the mask."""
 RIM = 8.0
-"""mm; edge of the head that says nothing reliable of stretch and shear."""
+"""mm; width of the edge of the head that is unreliable for stretch and shear."""
 RADIUS = 50.0
-"""mm; at which a rotation or a shear is measured as a displacement."""
+"""mm; distance at which a rotation or a shear is expressed as a displacement."""
 _ORDER = 3
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A series' smoothed frames, and where they are compared.
+    """The smoothed frames of a series, and the blocks in which they are compared.
 
     Attributes
     ----------
@@ -52,9 +53,9 @@ class Blocks:
     points : (B, P, 3) array, mm
         Of B blocks of P points.
     centre : (3,) array, mm
-        About which rotations are taken.
+        Centre of rotations.
     phase : (3,) array or None
-        Direction of the phase encoding, RAS: along it eddy currents shear and stretch.
+        Direction of the phase encoding, RAS: eddy currents shear and stretch along it.
     """
 
     frames: list[Values]
@@ -64,7 +65,7 @@ class Blocks:
     phase: Vector | None = None
 
     def sample(self, frame: Values, matrix: Matrix) -> tuple[Values, Mask]:
-        """Return a frame at the moved points, and which of them are in its field of view."""
+        """Return a frame at the mapped points, and which of them are in its field of view."""
         voxels = apply(compose(matrix, invert(self.affine)), self.points.reshape(-1, 3)).T
         values = np.empty(voxels.shape[1], np.float32)
         options: Any = {"order": _ORDER, "mode": "mirror", "prefilter": False}
@@ -74,17 +75,17 @@ class Blocks:
         shape = self.points.shape[:2]
         return values.reshape(shape), inside.reshape(shape)
 
-    def few(self, count: int) -> "Blocks":
-        """Return the same with fewer blocks, evenly taken."""
+    def subset(self, count: int) -> "Blocks":
+        """Return the same frames with fewer blocks, evenly chosen."""
         every = max(1, len(self.points) // count)
         return replace(self, points=self.points[::every])
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a frame is compared to: its values (B, P), and their change by each parameter, per mm.
+    """The target of an alignment: values (B, P), and their derivatives by each parameter, per mm.
 
-    A rotation or shear is measured in mm at `RADIUS`.
+    Rotations and shears are expressed in mm at `RADIUS`.
     """
 
     values: Values
@@ -94,7 +95,7 @@ class Target:
 def cut_blocks(
     series: NDArray[Any], affine: Matrix, mask: Mask | None, phase_axis: int | None = None
 ) -> Blocks:
-    """Smooth a series and choose the blocks.
+    """Smooth a series and choose its blocks.
 
     Parameters
     ----------
@@ -102,9 +103,9 @@ def cut_blocks(
     affine : (4, 4) array
         Its voxels to RAS mm.
     mask : (X, Y, Z) array of bool, or None
-        Where to look; without it, all that is bright and what it encloses.
+        Region to use; without it, the bright voxels and those enclosed by them.
     phase_axis : int, optional
-        Of the voxels, along which eddy currents act.
+        Voxel axis along which eddy currents act.
 
     Returns
     -------
@@ -113,32 +114,33 @@ def cut_blocks(
     Raises
     ------
     BadInput
-        If there are hardly any blocks.
+        If there are fewer than `MIN_BLOCKS` blocks.
     """
-    coarse, grid = _coarsened(series, affine)
+    coarse, grid = _average_voxels(series, affine)
     if mask is None:
-        inside = _foreground(coarse.mean(axis=-1))
+        inside = _head_mask(coarse.mean(axis=-1))
         if phase_axis is not None:
-            inside = _inner(inside, grid)
+            inside = _without_rim(inside, grid)
     else:
-        inside = _coarsened(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
+        inside = _average_voxels(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
     voxels = _block_voxels(inside, grid)
-    if len(voxels) < FEWEST:
+    if len(voxels) < MIN_BLOCKS:
         raise BadInput(
-            f"motion: {len(voxels)} blocks of {BLOCK:g} mm hold anything, too few to align the "
-            "frames by; look at the series, or take --no-motion-correction"
+            f"motion: {len(voxels)} blocks of {BLOCK:g} mm contain signal, too few to align "
+            "the frames; check the series, or use --no-motion-correction"
         )
-    chosen = np.random.default_rng(0).permutation(len(voxels))[:MOST]
+    # A random subset: consecutive blocks would all lie in one part of the head.
+    chosen = np.random.default_rng(0).permutation(len(voxels))[:MAX_BLOCKS]
     points = apply(grid, voxels[chosen])
     zooms = voxel_sizes(grid)
     sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
-    frames = [_spline(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
+    frames = [_spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
     phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
     return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
 
 
 def make_target(blocks: Blocks, values: Values, frame: Values, matrix: Matrix) -> Target:
-    """Return a target: given values, and slopes from one frame as it lies there."""
+    """Return a target from given values and the gradient of one frame in its pose."""
     axes = blocks.affine[:3, :3] / voxel_sizes(blocks.affine)
     along = []
     for axis, size in zip(axes.T, voxel_sizes(blocks.affine), strict=True):
@@ -147,6 +149,8 @@ def make_target(blocks: Blocks, values: Values, frame: Values, matrix: Matrix) -
             for sign in (1, -1)
         ]
         along.append((ends[0] - ends[1]) / size)
+    # Derivatives by the parameters: shift, g; rotation about the centre, arm x g; eddy currents,
+    # (g . phase) arm. Each arm is in units of RADIUS, so that all parameters are in mm.
     gradient = np.stack(along, axis=-1) @ axes.T
     arms = (blocks.points - blocks.centre) / RADIUS
     slopes = [gradient, np.cross(arms, gradient)]
@@ -161,11 +165,11 @@ def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Ma
     Parameters
     ----------
     step : (6,) or (9,) array, mm
-        Three shifts; three rotations and, with a direction, what eddy currents shift along it per
-        x, y and z, both as a displacement at `RADIUS`.
+        Three shifts; three rotations and, with a phase direction, three eddy-current terms: shifts
+        along it proportional to x, y and z. Both as displacements at `RADIUS`.
     centre : (3,) array, mm
     phase : (3,) array, optional
-        That direction.
+        Unit vector of the phase encoding.
 
     Returns
     -------
@@ -183,8 +187,8 @@ def step_matrix(step: Vector, centre: Vector, phase: Vector | None = None) -> Ma
     return compose(translation(-centre), moved, translation(centre + step[:3]))
 
 
-def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
-    """Return the means of neighbours along axes with fine voxels."""
+def _average_voxels(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
+    """Return the series averaged over neighbours along axes with fine voxels, and its affine."""
     factor = np.maximum(1, np.round(STEP / voxel_sizes(affine))).astype(int)
     a, b, c = (int(f) for f in factor)
     i, j, k = (n // f for n, f in zip(series.shape, (a, b, c), strict=False))
@@ -194,8 +198,10 @@ def _coarsened(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matrix]:
     return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
 
 
-def _foreground(image: Values) -> Mask:
-    """Return what is bright (by Otsu's threshold), the largest piece, and what it encloses."""
+def _head_mask(image: Values) -> Mask:
+    """Return the largest bright component (Otsu's threshold) with its holes filled."""
+    # Otsu: the threshold that maximises the variance between the two classes,
+    # (mu_total w(k) - mu(k))^2 / (w(k) (1 - w(k))), here with counts instead of probabilities.
     counts, edges = np.histogram(image, 256)
     middle = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1]
@@ -212,8 +218,8 @@ def _foreground(image: Values) -> Mask:
     return np.asarray(ndimage.binary_dilation(pieces == largest))
 
 
-def _inner(inside: Mask, affine: Matrix) -> Mask:
-    """Leave out the rim, whose three tissues with air change sides: stretch is read off it."""
+def _without_rim(inside: Mask, affine: Matrix) -> Mask:
+    """Remove the rim: its contrast with air depends on b and would be taken for stretch."""
     depth = ndimage.distance_transform_edt(inside, sampling=voxel_sizes(affine))
     return np.asarray(depth > RIM)
 
@@ -231,7 +237,7 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     return chosen
 
 
-def _spline(frame: Values, sigma: Sequence[float] | Vector) -> Values:
+def _spline_coefficients(frame: Values, sigma: Sequence[float] | Vector) -> Values:
     smooth = ndimage.gaussian_filter(frame, sigma)
     coefficients = np.empty(frame.shape, np.float32)
     options: Any = {"order": _ORDER, "mode": "mirror"}

@@ -1,4 +1,4 @@
-"""Motion within a series found: contrast agent and diffusion weighting are not taken for it."""
+"""Estimation of motion within dynamic and diffusion series, robust to changes of contrast."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.alignment import Place, Search, align
+from bidsapp.imaging.motion.alignment import FramePose, Search, align
 from bidsapp.imaging.motion.blocks import Blocks, Target, Values, cut_blocks, make_target
-from bidsapp.imaging.motion.outliers import spoilt_frames
+from bidsapp.imaging.motion.outliers import flag_spoilt_frames
 from bidsapp.imaging.motion.parameters import Motion, framewise_displacement, rigid_parameters
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert
 
 T = TypeVar("T")
 
 DISPLACEMENT = 1.0
-"""mm; a frame before which the head moved farther is an outlier: about a voxel in the plane."""
+"""mm; a frame after a larger displacement is an outlier: about one voxel in the plane."""
 _CHAIN = Search(steps=20, tolerance=0.02, plain=12)
 _BY_B = Search(steps=20, tolerance=0.02, plain=2)
 _REFINE = Search(steps=10, tolerance=0.004)
-_FEW = 700
+_TRACKING_BLOCKS = 700
 _SWEEPS = 2
 
 
@@ -35,7 +35,7 @@ def correct_motion(
     mask: NDArray[Any] | None = None,
     n_jobs: int = 1,
 ) -> Motion:
-    r"""Find how the head moved within a dynamic series, whose contrast changes, too.
+    r"""Estimate the motion of the head within a dynamic series, whose contrast also changes.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def correct_motion(
     reference : int
         The frame to which the others are compared.
     mask : (X, Y, Z) array, optional
-        Where to look; by default the head.
+        Region to use; by default the head.
     n_jobs : int
         Threads; the result does not depend on their number.
 
@@ -58,16 +58,17 @@ def correct_motion(
     Raises
     ------
     BadInput
-        If the series is not 4D, has no such reference, or nothing to go by.
+        If the series is not 4D, does not contain the reference, or has too little
+        signal.
 
     Notes
     -----
     A frame is compared with a target in blocks of 10 mm and one or two slices; in each, the frame
-    is a factor times the target, plus an offset, plus motion (see `alignment.align`). So uptake,
-    which brightens whole tissues, is not taken for motion, and what is new in a block, such as a
-    vessel with the bolus, is an outlier to robust weights. Frames are first followed from one to
-    the next away from the reference, with the reference as target. Then the target is the mean of
-    all other frames where they are now: it has the noise and the slice positions of many frames.
+    is a factor times the target, plus an offset, plus motion (see `alignment.align`). Uptake,
+    which brightens whole tissues, is therefore not taken for motion, and new structures in a block,
+    such as a vessel with the bolus, are outliers of the robust fit. Frames are first tracked from
+    one to the next away from the reference, with the reference as target. Then the target is the
+    mean of all other frames in their current poses, which averages noise and slice positions.
 
     References
     ----------
@@ -87,17 +88,18 @@ def correct_motion(
     >>> [round(shift) for shift in found.parameters[:, 1]]
     [0, 2, -1]
     """
-    data, grid = _checked(series, affine, reference)
+    data, grid = _check_series(series, affine, reference)
     blocks, count = cut_blocks(data, grid, mask), data.shape[3]
     chains = [range(reference, count), range(reference, -1, -1)]
-    places = _followed(blocks, reference, chains, _CHAIN)
-    slopes = _target(blocks, reference).slopes
+    places = _track_frames(blocks, reference, chains, _CHAIN)
+    # Gradients come from the reference, which is sharp; values from the mean, which has less noise.
+    slopes = _reference_target(blocks, reference).slopes
     for _ in range(_SWEEPS):
-        seen = _each(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
+        seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
         total = np.sum(seen, axis=0)
-        targets = partial(_target_without, seen, total, slopes)
-        places = _each(partial(_again, blocks, targets), blocks, places, n_jobs)
-    return _told(blocks, places, reference, range(count), True, data.shape, grid)
+        targets = partial(_leave_one_out_target, seen, total, slopes)
+        places = _map_frames(partial(_refine_frame, blocks, targets), blocks, places, n_jobs)
+    return _summarise_motion(blocks, places, reference, range(count), True, data.shape, grid)
 
 
 def correct_diffusion(
@@ -109,7 +111,7 @@ def correct_diffusion(
     mask: NDArray[Any] | None = None,
     n_jobs: int = 1,
 ) -> Motion:
-    r"""Find how the head moved within a diffusion series, and what eddy currents did to it.
+    r"""Estimate motion and eddy-current distortion within a diffusion series.
 
     Parameters
     ----------
@@ -120,10 +122,10 @@ def correct_diffusion(
     bvalues : (N,) array, s/mm2
         The first volume at the lowest one is the reference.
     phase_axis : int, optional
-        Of the voxels, along which the phase is encoded. With it, a volume may also be sheared and
-        stretched along it, as eddy currents do; without it, motion is rigid.
+        Voxel axis of the phase encoding. If given, volumes may also be sheared and stretched along
+        it, as by eddy currents; otherwise motion is rigid.
     mask : (X, Y, Z) array, optional
-        Where to look; by default all that is bright.
+        Region to use; by default the bright voxels.
     n_jobs : int
         Threads; the result does not depend on their number.
 
@@ -134,16 +136,16 @@ def correct_diffusion(
     Raises
     ------
     BadInput
-        If the series is not 4D, has not as many volumes as b-values, or nothing to go by.
+        If the series is not 4D, has not as many volumes as b-values, or too little
+        signal.
 
     Notes
     -----
-    As `correct_motion`, but every volume is compared with the reference, and they are followed
-    from low to high b; stretch and shear are read off the inner part of the head. Contrast differs
-    too much from volume to volume to tell a spoilt one by its residual: outliers are jumps of the
-    head, and volumes that could not be aligned. All twelve parameters of an affine matrix would be
-    worse: fluid, the brightest at b = 0 and the darkest at high b, makes a brain look larger by
-    half a percent.
+    As `correct_motion`, but every volume is compared with the reference, and volumes are tracked
+    from low to high b; stretch and shear are estimated in the inner part of the head. Contrast
+    differs too much between volumes to detect spoilt ones by their residual: outliers are jumps of
+    the head, and volumes that could not be aligned. A full affine matrix would be worse: fluid, the
+    brightest at b = 0 and the darkest at high b, makes a brain appear half a percent larger.
 
     References
     ----------
@@ -164,17 +166,17 @@ def correct_diffusion(
     b = np.asarray(bvalues, float).ravel()
     order = np.argsort(b, kind="stable")
     reference = int(order[0]) if b.size else 0
-    data, grid = _checked(series, affine, reference)
+    data, grid = _check_series(series, affine, reference)
     if len(b) != data.shape[3]:
         raise BadInput(f"motion: {len(b)} b-values for {data.shape[3]} volumes")
     blocks = cut_blocks(data, grid, mask, phase_axis)
-    places = _followed(blocks, reference, [order], _BY_B)
-    target = _target(blocks, reference)
-    places = _each(partial(_again, blocks, lambda _: target), blocks, places, n_jobs)
-    return _told(blocks, places, reference, order, False, data.shape, grid)
+    places = _track_frames(blocks, reference, [order], _BY_B)
+    target = _reference_target(blocks, reference)
+    places = _map_frames(partial(_refine_frame, blocks, lambda _: target), blocks, places, n_jobs)
+    return _summarise_motion(blocks, places, reference, order, False, data.shape, grid)
 
 
-def _checked(
+def _check_series(
     series: NDArray[Any], affine: ArrayLike, reference: int
 ) -> tuple[NDArray[np.float32], Matrix]:
     data = np.asarray(series, np.float32)
@@ -186,18 +188,18 @@ def _checked(
     return np.nan_to_num(data, posinf=0.0, neginf=0.0), np.array(affine, float)
 
 
-def _target(blocks: Blocks, reference: int) -> Target:
+def _reference_target(blocks: Blocks, reference: int) -> Target:
     frame, here = blocks.frames[reference], np.eye(4)
     return make_target(blocks, blocks.sample(frame, here)[0], frame, here)
 
 
-def _followed(
+def _track_frames(
     blocks: Blocks, reference: int, chains: Iterable[Iterable[int]], search: Search
-) -> list[Place]:
-    """Follow the frames from the reference on: each begins where the one before it lies."""
-    coarse = blocks.few(_FEW)
-    target = _target(coarse, reference)
-    places = {reference: Place(np.eye(4), 0.0)}
+) -> list[FramePose]:
+    """Track the frames away from the reference: each starts in the pose of the one before."""
+    coarse = blocks.subset(_TRACKING_BLOCKS)
+    target = _reference_target(coarse, reference)
+    places = {reference: FramePose(np.eye(4), 0.0)}
     for chain in chains:
         before = places[reference].matrix
         for n in chain:
@@ -207,49 +209,53 @@ def _followed(
     return [places[n] for n in range(len(blocks.frames))]
 
 
-def _target_without(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
-    """Return the mean of all frames but one, which would be drawn to where it is."""
+def _leave_one_out_target(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
+    """Return the mean of all frames but one; including it would bias it to its current pose."""
     others: Values = (total - seen[n]) / np.float32(max(len(seen) - 1, 1))
     return Target(others, slopes)
 
 
-def _again(
-    blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: Place
-) -> Place:
+def _refine_frame(
+    blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: FramePose
+) -> FramePose:
     return align(blocks, frame, target(n), place.matrix, _REFINE)
 
 
-def _each(
-    work: Callable[[int, Values, Place], T], blocks: Blocks, places: list[Place], n_jobs: int
+def _map_frames(
+    work: Callable[[int, Values, FramePose], T],
+    blocks: Blocks,
+    places: list[FramePose],
+    n_jobs: int,
 ) -> list[T]:
-    """Do the same for every frame, in threads."""
+    """Apply a function to every frame, in threads."""
     with ThreadPoolExecutor(n_jobs) as pool:
         return list(pool.map(work, range(len(places)), blocks.frames, places))
 
 
-def _told(
+def _summarise_motion(
     blocks: Blocks,
-    places: list[Place],
+    places: list[FramePose],
     reference: int,
-    alike: Iterable[int],
-    judged: bool,
+    by_contrast: Iterable[int],
+    use_residual: bool,
     shape: tuple[int, ...],
     grid: Matrix,
 ) -> Motion:
-    """Return the motion against the reference; `alike` puts frames of like contrast together.
+    """Return the motion relative to the reference; `by_contrast` orders frames of equal contrast.
 
-    Frames are `judged` by their residual where contrast hardly changes from one to the next.
+    With `use_residual`, for contrast that hardly changes between frames, frames of large residual
+    are outliers.
     """
-    order = np.array(list(alike))
+    order = np.array(list(by_contrast))
     back = invert(places[reference].matrix)
     matrices = np.array([compose(back, place.matrix) for place in places])
     parameters = rigid_parameters(matrices, apply(grid, (np.array(shape[:3]) - 1) / 2))
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
-    rest, bad = spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
     residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
-    if not judged:
+    if not use_residual:
         spoilt = lost
     jumped = np.nan_to_num(displacement) > DISPLACEMENT
     return Motion(matrices, parameters, displacement, residual, spoilt | jumped)

@@ -1,4 +1,4 @@
-"""Frames of a series that are unlike all frames around them."""
+"""Frames of a series that differ from all their neighbours."""
 
 from collections.abc import Sequence
 
@@ -12,25 +12,25 @@ from bidsapp.imaging.transforms import Matrix
 Float = NDArray[np.float64]
 
 AROUND = (-2, -1, 1, 2)
-"""Frames that are compared: a spoilt one is unlike all of them."""
+"""Neighbours with which a frame is compared; a spoilt one differs from all of them."""
 SCORE = 3.5
-"""Modified z-score from which a residual is out of the ordinary."""
+"""Modified z-score above which a residual is unusual."""
 EXCESS = 1.3
-"""Times the usual residual from which it also matters."""
+"""Ratio to the usual residual above which it is also relevant."""
 CONTRAST = 0.2
-"""Residual within blocks that a change of their brightness explains: contrast agent arrives."""
+"""Residual per change of the mean of the blocks that is expected from arriving contrast agent."""
 
 
-def spoilt_frames(
+def flag_spoilt_frames(
     blocks: Blocks, matrices: Sequence[Matrix], lost: NDArray[np.bool_]
 ) -> tuple[Float, NDArray[np.bool_]]:
-    r"""Return what sets each frame apart from all around it, and whether it is too much.
+    r"""Return the residual of each frame relative to its neighbours, and the spoilt frames.
 
     Parameters
     ----------
     blocks : Blocks
     matrices : N of (4, 4) array
-        Where the frames lie.
+        Poses of the frames.
     lost : (N,) array of bool
         Frames that could not be aligned.
 
@@ -43,24 +43,27 @@ def spoilt_frames(
     Notes
     -----
     The residual of frame n is the smallest, over the two frames before and after, of
-    :math:`\mathrm{MAD}(r) / \sqrt{s^2 + (0.2 c)^2}`: r is what remains when each block has been
-    fitted with a factor and an offset, s its usual size, and c the robust size of the change of
-    the blocks' means, which is large while contrast agent arrives and hardly changes with motion.
+    :math:`\mathrm{MAD}(r) / \sqrt{s^2 + (0.2 c)^2}`: r is the residual after fitting each block
+    with a factor and an offset, s its usual size, and c the robust size of the change of the block
+    means, which is large while contrast agent arrives and hardly depends on motion.
     A frame is spoilt if the residual is both 1.3 times the usual one and 3.5 robust standard
     deviations above it.
 
     References
     ----------
-    Afyouni and Nichols, NeuroImage 2018, doi:10.1016/j.neuroimage.2017.12.098 (out of the ordinary,
-    and by an amount that matters); Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC
+    Afyouni and Nichols, NeuroImage 2018, doi:10.1016/j.neuroimage.2017.12.098 (unusual,
+    and by a relevant amount); Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC
     1993 (the score).
     """
     seen = [blocks.sample(f, m)[0] for f, m in zip(blocks.frames, matrices, strict=True)]
-    rest, change = np.array([_beside(seen, n, lost) for n in range(len(seen))]).reshape(-1, 2).T
+    rest, change = (
+        np.array([_nearest_residual(seen, n, lost) for n in range(len(seen))]).reshape(-1, 2).T
+    )
     known = np.isfinite(rest) & ~lost
     if known.sum() < 2:
         return np.where(lost, np.inf, 1.0), lost.copy()
     usual = float(np.median(rest[known]))
+    # The floor avoids 0 / 0 in series without noise.
     floor = 1e-6 * max(float(np.abs(seen).max()), 1.0)
     ratio = np.where(
         known, np.maximum(rest, floor) / np.hypot(max(usual, floor), CONTRAST * change), np.inf
@@ -70,8 +73,10 @@ def spoilt_frames(
     return ratio, lost | (ratio > max(EXCESS, 1 + SCORE * spread))
 
 
-def _beside(seen: Sequence[Values], n: int, lost: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return residual and change of brightness against the most similar frame around."""
+def _nearest_residual(
+    seen: Sequence[Values], n: int, lost: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return residual and change of brightness relative to the most similar neighbour."""
     others = [n + k for k in AROUND if 0 <= n + k < len(seen) and not lost[n + k]]
     return min((_difference(seen[n], seen[m]) for m in others), default=(np.inf, 0.0))
 

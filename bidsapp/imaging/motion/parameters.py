@@ -1,4 +1,4 @@
-"""Motion within a series as numbers: parameters, framewise displacement."""
+"""Motion parameters of a series and framewise displacement."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ from bidsapp.imaging.transforms import apply, nearest_rigid
 Parameters = NDArray[np.float64]
 
 COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
-"""Translations in mm and rotations in rad of the head against the reference, axes RAS."""
+"""Translations in mm and rotations in rad of the head relative to the reference, axes RAS."""
 HEAD_RADIUS = 50.0
-"""mm; turns a rotation into a displacement (Power et al. 2012)."""
+"""mm; converts a rotation to a displacement (Power et al. 2012)."""
 
 
 def read_volreg(path: Path | str) -> Parameters:
-    r"""Read the motion that AFNI's 3dvolreg, or ``niimath -moco``, wrote.
+    r"""Read motion parameters written by AFNI's 3dvolreg or by ``niimath -moco``.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def read_volreg(path: Path | str) -> Parameters:
     Returns
     -------
     (N, 6) array
-        In the order of COLUMNS: how the head has moved since the reference, mm and rad, RAS, the
+        In the order of `COLUMNS`: motion of the head since the reference, mm and rad, RAS,
         rotations about the centre of the volume.
 
     Raises
@@ -39,8 +39,8 @@ def read_volreg(path: Path | str) -> Parameters:
 
     Notes
     -----
-    The file holds the movement that corrects, along S, L and P. The head moved the other way:
-    R by dL, A by dP, and I by dS.
+    The file contains the correction, along S, L and P. The head moved in the opposite direction:
+    to R by dL, to A by dP, and to I by dS.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def read_volreg(path: Path | str) -> Parameters:
 
 
 def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
-    r"""Return how far the head moved from one volume to the next.
+    r"""Return the displacement of the head from one volume to the next.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     (N,) array, mm
-        NaN for the first volume, which has none before it.
+        NaN for the first volume.
 
     Raises
     ------
@@ -101,22 +101,23 @@ def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Motion:
-    """How the head moved within a series.
+    """Motion of the head within a series.
 
     Attributes
     ----------
     matrices : (N, 4, 4) array
-        Points of the reference to points of each frame, RAS mm: what resamples the frame.
+        Points of the reference to points of each frame, RAS mm, as needed to
+        resample the frame.
     parameters : (N, 6) array, mm and rad
         In the order of COLUMNS, about the centre of the volume; of an affine matrix its nearest
         rigid one.
     framewise_displacement : (N,) array, mm
         NaN for the first.
     residual : (N,) array
-        Robust standard deviation of what a frame has beyond the most similar of its neighbours,
-        over that of all frames; infinite for a frame that could not be aligned.
+        Robust standard deviation of the difference between a frame and the most similar of its
+        neighbours, relative to that of all frames; infinite if the frame could not be aligned.
     outliers : (N,) array of bool
-        Frames that should not be believed.
+        Frames that should not be trusted.
     """
 
     matrices: NDArray[np.float64]
@@ -127,7 +128,7 @@ class Motion:
 
 
 def rigid_parameters(matrices: ArrayLike, centre: ArrayLike) -> Parameters:
-    """Return shifts of a point and rotations about it: of the nearest rigid matrices.
+    """Return the parameters of the nearest rigid matrices: shifts of a point, rotations about it.
 
     Parameters
     ----------

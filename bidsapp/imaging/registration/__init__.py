@@ -1,1 +1,1 @@
-"""One image registered to another, with the error that is to be expected."""
+"""Registration of one image to another, with its expected error."""

@@ -1,4 +1,4 @@
-"""An image matched to samples of another: the cost of a matrix, its slope, and the way down."""
+"""The cost of a matrix that maps samples of one image into another, its gradient and descent."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,23 +9,23 @@ from scipy import optimize
 from scipy.spatial.transform import Rotation
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.registration.sampling import Image, Points, Reading, Values, read
-from bidsapp.imaging.registration.similarity import Measure, Metric, block_of, measure
+from bidsapp.imaging.registration.sampling import Image, Points, Reading, Values, interpolate
+from bidsapp.imaging.registration.similarity import Measure, Metric, assign_blocks, make_measure
 from bidsapp.imaging.transforms import Matrix, Vector, invert
 
 Transform = Literal["affine", "rigid"]
 
 RADIUS = 60.0
-"""mm; a rotation or a stretch counts as what it moves at this distance from the centre."""
-WHOLE = 0.9
-"""Share of what is read at a point that must come from where the image counts."""
-FEWEST = 100
-"""Samples that a registration needs."""
+"""mm; converts a rotation or a stretch to the displacement at this distance from the centre."""
+MIN_MASK_WEIGHT = 0.9
+"""Smallest interpolated mask value at which a point is used."""
+MIN_SAMPLES = 100
+"""Smallest number of samples for a registration."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Values of one image at points, block after block.
+    """Values of one image at points, sorted by block.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Samples:
     blocks: NDArray[np.intp]
 
 
-def samples_of(points: Points, values: Values, spacing: float) -> Samples:
+def sort_samples(points: Points, values: Values, spacing: float) -> Samples:
     """Return samples sorted into blocks.
 
     Parameters
@@ -57,21 +57,22 @@ def samples_of(points: Points, values: Values, spacing: float) -> Samples:
     Raises
     ------
     BadInput
-        If there are fewer than a hundred.
+        If there are fewer than `MIN_SAMPLES`.
     """
-    if len(points) < FEWEST:
+    if len(points) < MIN_SAMPLES:
         raise BadInput(
             f"only {len(points)} voxels of the brain lie in both images, too few to register; "
             "check the mask, and that the headers agree on where the head is"
         )
-    blocks = block_of(points, spacing)
+    # A stable sort makes each block one slice, so that sums over blocks are a single reduceat.
+    blocks = assign_blocks(points, spacing)
     order = np.argsort(blocks, kind="stable")
     return Samples(points[order], np.asarray(values, np.float32)[order], blocks[order])
 
 
 @dataclass(frozen=True)
 class Match:
-    """Samples, the image that is read at them, and the measure of how alike they are.
+    """Samples, the image interpolated at them, and the similarity measure between both.
 
     Attributes
     ----------
@@ -79,10 +80,10 @@ class Match:
     image : Image
     measure : Measure
     mask : Image, optional
-        Where the image counts.
+        Where the image is used.
     stiffness : float
-        Price of a stretch or shear: so much times the squared strain. It decides only what the
-        images leave open, such as the height of a brain of which there is a slab.
+        Weight of the squared Green-Lagrange strain in the cost. It matters only for what the images
+        do not determine, such as the height of a brain of which only a slab was imaged.
     """
 
     samples: Samples
@@ -102,22 +103,25 @@ class Match:
         return self.slope(matrix)[0]
 
     def slope(self, matrix: Matrix) -> tuple[float, Matrix]:
-        """Return the cost, and its slope by the elements of the matrix about the centre, (3, 4).
+        """Return the cost and its gradient with respect to the matrix about the centre, (3, 4).
 
-        The fourth column is the slope by where the centre goes.
+        The fourth column is the gradient with respect to the position of the centre.
         """
         reading = self._read(matrix)
         found = self.measure(reading.values, reading.inside)
         by_point = self._by_point(reading, found.slope)
+        # Chain rule: a point is L (x - centre) + t, so dC/dL = sum of dC/dpoint (x - centre)^T
+        # and dC/dt = sum of dC/dpoint.
         offsets = self.samples.points - self.centre
         slope = np.column_stack([by_point @ offsets, by_point.sum(axis=1)])
+        # The strain E = (L^T L - 1) / 2 is zero for any rotation; the gradient of |E|^2 is 2 L E.
         linear = matrix[:3, :3]
         strain = (linear.T @ linear - np.eye(3)) / 2
         slope[:, :3] += 2 * self.stiffness * linear @ strain
         return found.cost + self.stiffness * float((strain**2).sum()), slope
 
     def block_slopes(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Return the slope of each block's cost by the elements of the matrix, (K, 3, 4)."""
+        """Return the gradient of each block's cost with respect to the matrix, (K, 3, 4)."""
         reading = self._read(matrix)
         by_point = self._by_point(reading, self.measure(reading.values, reading.inside).slope)
         offsets = np.column_stack([self.samples.points - self.centre, np.ones(len(reading.inside))])
@@ -127,25 +131,28 @@ class Match:
         return found
 
     def _read(self, matrix: Matrix) -> Reading:
-        found = read(self.image, self._voxels(self.image, matrix))
+        found = interpolate(self.image, self._voxels(self.image, matrix))
         if self.mask is None:
             return found
-        kept = read(self.mask, self._voxels(self.mask, matrix))
-        return replace(found, inside=found.inside & kept.inside & (kept.values >= WHOLE))
+        # Interpolation of the image mixes in voxels outside the mask unless nearly all of the
+        # weight is inside.
+        kept = interpolate(self.mask, self._voxels(self.mask, matrix))
+        return replace(found, inside=found.inside & kept.inside & (kept.values >= MIN_MASK_WEIGHT))
 
     def _voxels(self, image: Image, matrix: Matrix) -> Points:
-        """Return where the samples come to lie in an image, (3, N)."""
+        """Return the voxel coordinates of the samples in an image, (3, N)."""
         to_voxel = invert(image.affine) @ matrix
         return to_voxel[:3, :3] @ self.samples.points.T + to_voxel[:3, 3:]
 
     def _by_point(self, reading: Reading, slope: Values) -> Values:
-        """Return the slope of the cost by where each sample comes to lie, (3, N)."""
+        """Return the gradient of the cost with respect to each mapped sample, (3, N)."""
+        # The gradient is a covector: from voxels to mm it transforms with the transposed inverse.
         to_mm = invert(self.image.affine)[:3, :3].T.astype(np.float32)
         moved: Values = to_mm @ (reading.slopes * (slope * reading.inside))
         return moved
 
 
-def match(
+def make_match(
     samples: Samples,
     image: Image,
     metric: Metric,
@@ -153,7 +160,7 @@ def match(
     mask: Image | None = None,
     stiffness: float = 0.0,
 ) -> Match:
-    """Return the problem of bringing samples onto an image.
+    """Return the matching problem of samples and an image.
 
     Parameters
     ----------
@@ -161,28 +168,28 @@ def match(
     image : Image
     metric : str
     mask : Image, optional
-        Where the image counts.
+        Where the image is used.
     stiffness : float
-        Price of a stretch or shear.
+        Weight of stretches and shears in the cost.
 
     Returns
     -------
     Match
     """
-    given = measure(metric, samples.values, samples.blocks, image.data)
-    return Match(samples, image, given, mask, stiffness)
+    similarity = make_measure(metric, samples.values, samples.blocks, image.data)
+    return Match(samples, image, similarity, mask, stiffness)
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Matrices near one, as 12 or 6 numbers in mm.
+    """Coordinates of the matrices around an origin: 12 or 6 numbers in mm.
 
     Attributes
     ----------
     origin : (4, 4) array
         Where all numbers are zero.
     centre : (3,) array, mm
-        About which rotations and stretches are.
+        Centre of rotations and stretches.
     transform : str
     """
 
@@ -192,11 +199,11 @@ class Coordinates:
 
     @property
     def size(self) -> int:
-        """How many numbers."""
+        """Number of coordinates."""
         return 12 if self.transform == "affine" else 6
 
     def matrix(self, numbers: Vector) -> Matrix:
-        """Return the matrix of some numbers: shift first, then stretches or a rotation."""
+        """Return the matrix at given coordinates: shift, then stretches or rotation vector."""
         linear = self.origin[:3, :3]
         if self.transform == "affine":
             linear = linear + numbers[3:].reshape(3, 3) / RADIUS
@@ -204,27 +211,30 @@ class Coordinates:
             linear = Rotation.from_rotvec(numbers[3:] / RADIUS).as_matrix() @ linear
         result = np.eye(4)
         result[:3, :3] = linear
+        # The centre moves by the shift alone: shift and rotation are then nearly uncorrelated.
         middle = self.origin[:3, :3] @ self.centre + self.origin[:3, 3] + numbers[:3]
         result[:3, 3] = middle - linear @ self.centre
         return result
 
     def slopes(self, numbers: Vector, by_matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return slopes by the numbers, of slopes (..., 3, 4) by the elements of the matrix."""
+        """Return gradients by the coordinates from gradients (..., 3, 4) by the matrix."""
         shift, linear = by_matrix[..., 3], by_matrix[..., :3]
         if self.transform == "affine":
             turned = linear.reshape(*linear.shape[:-2], 9) / RADIUS
         else:
+            # Derivatives of R(w) by central differences: exact to 1e-9 at this step, and simpler
+            # than the closed form of the derivative of the exponential map.
             step = 1e-4
             ends = np.concatenate([np.eye(3) * step, -np.eye(3) * step]) + numbers[3:] / RADIUS
-            there, back = np.split(Rotation.from_rotvec(ends).as_matrix(), 2)
-            ways = (there - back) @ self.origin[:3, :3] / (2 * step * RADIUS)
-            turned = np.einsum("...ij,kij->...k", linear, ways)
+            ahead, behind = np.split(Rotation.from_rotvec(ends).as_matrix(), 2)
+            by_rotation = (ahead - behind) @ self.origin[:3, :3] / (2 * step * RADIUS)
+            turned = np.einsum("...ij,kij->...k", linear, by_rotation)
         return np.concatenate([shift, turned], axis=-1)
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Where an optimisation ended, at which cost, after how many readings of the image."""
+    """End of an optimisation: matrix, cost, and number of evaluations of the cost."""
 
     matrix: Matrix
     cost: float
@@ -232,7 +242,7 @@ class Descent:
 
 
 def descend(problem: Match, start: Matrix, transform: Transform, steps: int) -> Descent:
-    """Go down from a matrix to the nearest minimum of the cost.
+    """Minimise the cost from a starting matrix to the nearest local minimum.
 
     Parameters
     ----------
@@ -240,9 +250,9 @@ def descend(problem: Match, start: Matrix, transform: Transform, steps: int) -> 
     start : (4, 4) array
         Sample points to image points, RAS mm.
     transform : str
-        ``affine`` changes all twelve elements, ``rigid`` turns and shifts the start.
+        ``affine`` changes all twelve elements, ``rigid`` rotates and shifts the start.
     steps : int
-        At most.
+        Maximum number of iterations.
 
     Returns
     -------
@@ -254,6 +264,8 @@ def descend(problem: Match, start: Matrix, transform: Transform, steps: int) -> 
         cost, slope = problem.slope(coordinates.matrix(numbers))
         return cost, coordinates.slopes(numbers, slope)
 
+    # Quasi-Newton: the gradient is exact and costs little more than the value, and all coordinates
+    # are in mm and hence of similar scale. maxcor covers all 12 dimensions of an affine matrix.
     found = optimize.minimize(
         evaluate,
         np.zeros(coordinates.size),

@@ -1,4 +1,4 @@
-"""What is believed of a registration, and in which words it is refused."""
+"""Quality measures of a registration, the limits of acceptance, and the reasons of a refusal."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,25 +13,25 @@ from bidsapp.imaging.masks import centroid
 from bidsapp.imaging.transforms import Vector, apply, compose, decompose, invert
 
 DETERMINANT = (0.8, 1.25)
-"""Ratio of volumes that is believed: the scale of two scanners' gradients, not of two heads."""
+"""Accepted ratio of volumes: gradient calibration differs between scanners, heads do not."""
 ROTATION_DEGREES = 30.0
-"""Largest rotation that is believed."""
+"""Largest accepted rotation."""
 OVERLAP = 0.6
-"""Smallest share of the brain in the moving field of view that is believed."""
+"""Smallest accepted fraction of the brain in the moving field of view."""
 ERROR_MM = (0.6, 2.0)
-"""Expected error from which on a registration is doubtful, and from which on it has failed."""
+"""Expected error above which a registration is doubtful, and above which it has failed."""
 AMBIGUITY = (0.3, 0.5)
-"""Likewise, how close another answer comes."""
+"""Likewise for the relative cost of a different solution."""
 DISAGREEMENT_MM = (1.0, 2.0)
-"""Likewise, how far another answer to the same question is."""
+"""Likewise for the distance to an independent solution."""
 MIRROR = 1.0
-"""How close the answer with left and right exchanged may come. Heads give 0.2 to 0.6, and 2 to 6
-where one image is mirrored."""
+"""Largest accepted relative cost of the solution with left and right exchanged. Heads give 0.2 to
+0.6, and 2 to 6 if one image is mirrored."""
 _SAMPLE = 20_000
 
 
 class Verdict(StrEnum):
-    """Whether a registration is to be used."""
+    """Whether a registration may be used."""
 
     GOOD = "good"
     DOUBTFUL = "doubtful"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Quality:
-    """What is known of a registration.
+    """Quality measures of a registration; NaN if not measured.
 
     Attributes
     ----------
@@ -51,22 +51,22 @@ class Quality:
     translation_mm : float
         Displacement of the fixed brain's centroid.
     overlap : float
-        Share of the fixed brain inside the moving field of view, relative to the largest share
-        that a field of view of this size can hold: 1 for a slab that lies inside the brain.
+        Fraction of the fixed brain inside the moving field of view, relative to the largest
+        fraction that a field of view of this size can cover: 1 for a slab inside the brain.
     expected_error_mm : float
-        Standard error of where a point of the brain comes to lie, from how much the blocks of the
-        image disagree; NaN where the engine does not tell.
+        Standard error of the position of a point in the brain, from the disagreement between
+        blocks of the image; NaN if the engine does not estimate it.
     ambiguity : float
-        How close the best other answer comes: 0 no better than chance, 1 as good as this one; NaN
-        where none was sought.
+        Relative cost of the best different solution: 0 no better than chance, 1 as good as this
+        one; NaN without a global search.
     mirror : float
-        How close the answer comes in which left and right of the head are exchanged: above 1 it
-        is better than this one; NaN where it was not sought.
+        Relative cost of the solution with left and right of the head exchanged: above 1 it is
+        better than this one; NaN without a global search.
     round_trip_mm : float
-        Mean distance between the answer and the one from exchanged roles; NaN where only one was
-        sought.
+        Mean distance between the forward solution and the inverse of the backward one; NaN if only
+        one direction was registered.
     disagreement_mm : float
-        Mean distance from the answer of an independent engine; NaN where none was asked.
+        Mean distance to the solution of an independent engine; NaN if none was run.
     """
 
     determinant: float
@@ -81,44 +81,44 @@ class Quality:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it is to be used."""
+        """Whether the registration may be used."""
         if self._complaints(worse=True):
             return Verdict.FAILED
         return Verdict.DOUBTFUL if self._complaints(worse=False) else Verdict.GOOD
 
     @property
     def reason(self) -> str:
-        """Why it is not good, in words; empty where it is."""
+        """Why the verdict is not good, as text; empty if it is."""
         return ", ".join(self._complaints(worse=True) or self._complaints(worse=False))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers by name, None where not known or infinite, verdict and reason."""
+        """Return the measures by name (None if NaN or infinite), verdict and reason."""
         numbers = {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
         return numbers | {"verdict": self.verdict.value, "reason": self.reason}
 
     def _complaints(self, *, worse: bool) -> list[str]:
-        """Return what lies beyond the limits of failure, or of doubt."""
+        """Return the measures beyond the limits of failure (`worse`) or of doubt, as text."""
         doubts = self._doubts(worse=worse)
         if worse and self.disagreement_mm <= DISAGREEMENT_MM[0]:
-            doubts = []  # two engines, one answer
-        return self.impossible() + doubts
+            doubts = []  # two independent engines agree
+        return self.implausible() + doubts
 
-    def impossible(self) -> list[str]:
-        """Return what no head does between two scans."""
+    def implausible(self) -> list[str]:
+        """Return what cannot happen to a head between two scans, as text."""
         low, high = DETERMINANT
         turned = f"{self.rotation_degrees:.0f} degrees"
         checks = (
             (
                 low <= self.determinant <= high,
-                f"ratio of volumes {self.determinant:.3f} (believed: {low:g} to {high:g})",
+                f"ratio of volumes {self.determinant:.3f} (accepted: {low:g} to {high:g})",
             ),
             (
                 self.rotation_degrees <= ROTATION_DEGREES,
-                f"rotation of {turned} (believed: up to {ROTATION_DEGREES:g})",
+                f"rotation of {turned} (accepted: up to {ROTATION_DEGREES:g})",
             ),
             (
                 self.overlap >= OVERLAP,
-                f"overlap of {self.overlap:.0%} (believed: at least {OVERLAP:.0%})",
+                f"overlap of {self.overlap:.0%} (accepted: at least {OVERLAP:.0%})",
             ),
             (
                 not self.mirror > MIRROR,
@@ -129,18 +129,18 @@ class Quality:
         return [text for met, text in checks if not met]
 
     def _doubts(self, *, worse: bool) -> list[str]:
-        """Return what speaks against the answer; what is not known does not."""
+        """Return the measures beyond a limit, as text; NaN is never beyond one."""
         limits = {
-            "expected_error_mm": (ERROR_MM, "expected error of {:.1f} mm (believed: up to {:g})"),
+            "expected_error_mm": (ERROR_MM, "expected error of {:.1f} mm (accepted: up to {:g})"),
             "round_trip_mm": (
                 DISAGREEMENT_MM,
-                "{:.1f} mm from the way back (believed: up to {:g})",
+                "{:.1f} mm from the backward registration (accepted: up to {:g})",
             ),
             "disagreement_mm": (
                 DISAGREEMENT_MM,
-                "{:.1f} mm from the other engine (believed: up to {:g})",
+                "{:.1f} mm from the other engine (accepted: up to {:g})",
             ),
-            "ambiguity": (AMBIGUITY, "another answer {:.0%} as good (believed: up to {:.0%})"),
+            "ambiguity": (AMBIGUITY, "another solution {:.0%} as good (accepted: up to {:.0%})"),
         }
         return [
             text.format(getattr(self, name), limit[worse])
@@ -156,7 +156,7 @@ def overlap(
     moving_shape: Sequence[int],
     moving_affine: ArrayLike,
 ) -> float:
-    """Return how much of the fixed brain the moving field of view holds, of what it could hold.
+    """Return the fraction of the fixed brain in the moving field of view, of the largest possible.
 
     Parameters
     ----------
@@ -196,13 +196,16 @@ def overlap(
     voxels = voxels[:: max(1, len(voxels) // _SAMPLE)]
     found = apply(compose(affine, matrix, invert(moving_affine)), voxels)
     size = np.array(moving_shape[:3])
+    # A slab thinner than the brain can never hold all of it: normalise by the most that an interval
+    # of its extent along each voxel axis can hold.
     inside = ((found >= -0.5) & (found < size - 0.5)).all(axis=1).mean()
     possible = min(_largest_share(found[:, i], int(size[i])) for i in range(3))
     return float(min(inside / possible, 1.0))
 
 
 def _largest_share(positions: Vector, length: float) -> float:
-    """Return the largest share of positions that an interval of a length holds."""
+    """Return the largest fraction of positions within any interval of a given length."""
+    # It suffices to try the intervals that begin at a position.
     ordered = np.sort(positions)
     counts = np.searchsorted(ordered, ordered + length, side="left") - np.arange(len(ordered))
     return float(counts.max() / len(ordered))
@@ -214,9 +217,9 @@ def assess(
     affine: ArrayLike,
     moving_shape: Sequence[int],
     moving_affine: ArrayLike,
-    **told: float,
+    **measures: float,
 ) -> Quality:
-    """Return what a registration did, for the report and for `accept`.
+    """Return the quality of a registration.
 
     Parameters
     ----------
@@ -229,8 +232,8 @@ def assess(
     moving_shape : three ints
     moving_affine : (4, 4) array
         The moving voxels to RAS mm.
-    **told : float
-        Other attributes of `Quality`, as far as they are known.
+    **measures : float
+        Further attributes of `Quality`.
 
     Returns
     -------
@@ -254,23 +257,23 @@ def assess(
         rotation_degrees=parts.rotation_degrees,
         translation_mm=float(np.linalg.norm(parts.translation)),
         overlap=overlap(matrix, mask, affine, moving_shape, moving_affine),
-        **told,
+        **measures,
     )
 
 
 def accept(quality: Quality, what: str) -> None:
-    """Refuse a registration that cannot be right.
+    """Raise an error for a registration that failed.
 
     Parameters
     ----------
     quality : Quality
     what : str
-        The two images, for the message.
+        The two images, for the error message.
 
     Raises
     ------
     RegistrationError
-        If its verdict is that it failed.
+        If the verdict is ``failed``.
 
     Examples
     --------
@@ -281,6 +284,6 @@ def accept(quality: Quality, what: str) -> None:
     """
     if quality.verdict is Verdict.FAILED:
         raise RegistrationError(
-            f"{what}: the registration failed: {quality.reason}; look at both images, and check "
-            "that their headers agree on where the head is"
+            f"{what}: the registration failed: {quality.reason}; inspect both images, and check "
+            "that their headers agree on the position of the head"
         )

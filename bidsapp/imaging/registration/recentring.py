@@ -1,4 +1,4 @@
-"""Images moved to the origin for an engine whose rotations act about it, and brought back."""
+"""Recentring of images for a registration engine that rotates about the origin."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ def recentre(affine: ArrayLike, centre: ArrayLike) -> Matrix:
     Parameters
     ----------
     affine : (4, 4) array
-        Of the fixed or of the moving image; both get the same centre.
+        Of the fixed or the moving image; use the same centre for both.
     centre : (3,) array, mm
         The centroid of the fixed brain. An engine whose rotations and scales act about the origin
-        goes astray when the head is far from it.
+        fails when the head is far from it.
 
     Returns
     -------
@@ -34,14 +34,14 @@ def recentre(affine: ArrayLike, centre: ArrayLike) -> Matrix:
 
 
 def restore_centre(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
-    """Return the matrix between the images as they were, found between the recentred ones.
+    """Return the matrix between the original images from that between the recentred ones.
 
     Parameters
     ----------
     matrix : (4, 4) array
         Recentred fixed points to recentred moving points, RAS mm.
     centre : (3,) array, mm
-        That both were recentred on.
+        On which both were recentred.
 
     Returns
     -------
@@ -83,6 +83,9 @@ def mask_fixed(
     [1.0, 1.0, 0.0, 0.0]
     """
     if data.shape != mask.shape:
-        raise BadInput(f"the fixed image {data.shape} and its mask {mask.shape} differ in grid")
+        raise BadInput(
+            f"the fixed image {data.shape} and its mask {mask.shape} are on "
+            "different grids; resample the mask"
+        )
     kept = np.where(grow(mask, affine, margin), np.nan_to_num(data), 0)
     return kept.astype(np.float32)

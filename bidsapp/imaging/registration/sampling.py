@@ -1,4 +1,4 @@
-"""Images read between their voxels, with their slopes; and images blurred to a resolution."""
+"""Interpolation of images with gradients, and blurring to a given resolution."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,12 @@ Points = NDArray[np.float64]
 
 _FWHM = float(np.sqrt(8 * np.log(2)))
 _BOX = float(np.sqrt(12))
-"""A box of width w, such as a voxel, blurs as a Gaussian of standard deviation w / sqrt(12)."""
+"""A box of width w, such as a voxel, has the standard deviation w / sqrt(12)."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """Intensities and where they lie.
+    """Intensities on a grid.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Reading:
-    """An image read at points: values (N,), slopes (3, N) by voxel, and which points it holds."""
+    """An image at points: values (N,), gradient (3, N) per voxel, points in the field of view."""
 
     values: Values
     slopes: Values
@@ -49,22 +49,22 @@ class Reading:
 
 
 def as_image(data: NDArray[Any], affine: ArrayLike, name: str = "image") -> Image:
-    """Return an image to register: finite, of unit spread, without spikes.
+    """Return an image ready for registration: finite, of unit standard deviation, without spikes.
 
     Parameters
     ----------
     data : (X, Y, Z) or (X, Y, Z, 1) array
-        What is missing becomes zero.
+        Missing values become zero.
     affine : (4, 4) array
         Voxels to RAS mm.
     name : str
-        What it is, for messages.
+        Its name in error messages.
 
     Returns
     -------
     Image
-        Its unit does not matter. What lies farther beyond the 0.5th and 99.5th percentile than
-        these lie apart is brought there.
+        Its unit does not matter. Values beyond the 0.5th and 99.5th percentile are clipped at one
+        interpercentile range outside them.
 
     Raises
     ------
@@ -80,25 +80,25 @@ def as_image(data: NDArray[Any], affine: ArrayLike, name: str = "image") -> Imag
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     if values.ndim != 3 or min(values.shape) < 2:
         raise BadInput(
-            f"the {name} has the shape {values.shape}; an image to register is 3D, two voxels at "
-            "least along each axis: take one volume of a series, or its mean"
+            f"the {name} has the shape {values.shape}; an image to register is 3D, at least two "
+            "voxels along each axis: take one volume of a series, or its mean"
         )
-    low, high = np.percentile(values[_few(values)], [0.5, 99.5])
+    low, high = np.percentile(values[_sparse_slices(values)], [0.5, 99.5])
     values = np.clip(values, low - (high - low), high + (high - low)) if high > low else values
     scale = float(values.std())
     if not scale > 0:
-        raise BadInput(f"the {name} has one value everywhere: nothing can be matched")
+        raise BadInput(f"the {name} is constant: there is nothing to register; check the file")
     return Image((values / scale).astype(np.float32), np.asarray(affine, float))
 
 
-def _few(values: NDArray[np.float64]) -> tuple[slice, ...]:
-    """Return every n-th voxel: some hundred thousand at most, for percentiles."""
+def _sparse_slices(values: NDArray[np.float64]) -> tuple[slice, ...]:
+    """Return slices of about 200,000 voxels, enough for percentiles."""
     step = max(1, round((values.size / 200_000) ** (1 / 3)))
     return (slice(None, None, step),) * 3
 
 
-def read(image: Image, voxels: Points) -> Reading:
-    """Read an image at points, linearly.
+def interpolate(image: Image, voxels: Points) -> Reading:
+    """Interpolate an image linearly at points.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def read(image: Image, voxels: Points) -> Reading:
     Examples
     --------
     >>> ramp = Image(np.arange(8, dtype=np.float32).reshape(2, 2, 2), np.eye(4))
-    >>> found = read(ramp, np.array([[0.5], [0.0], [0.5]]))
+    >>> found = interpolate(ramp, np.array([[0.5], [0.0], [0.5]]))
     >>> found.values.tolist(), found.slopes.ravel().tolist()
     ([2.5], [4.0, 2.0, 1.0])
     """
@@ -122,10 +122,13 @@ def read(image: Image, voxels: Points) -> Reading:
     inside = np.asarray(((voxels >= 0) & (voxels <= top)).all(axis=0))
     held = np.clip(voxels, 0, top)
     low = np.minimum(held.astype(np.int32), (shape - 2)[:, None].astype(np.int32))
+    # Trilinear interpolation written out: one pass over the eight corners gives both the value and
+    # its exact gradient, which map_coordinates cannot; the optimiser needs them to agree.
     x, y, z = (held - low).astype(np.float32)
     step = (int(shape[1] * shape[2]), int(shape[2]), 1)
     first = low[0] * step[0] + low[1] * step[1] + low[2]
     flat = image.data.ravel()
+    # Along z: four lines; along y: two planes; along x: the value.
     near = [flat.take(first + a + b) for a in (0, step[0]) for b in (0, step[1])]
     along = [flat.take(first + a + b + 1) for a in (0, step[0]) for b in (0, step[1])]
     rise = [b - a for a, b in zip(near, along, strict=True)]
@@ -133,13 +136,14 @@ def read(image: Image, voxels: Points) -> Reading:
     ahead = [lines[1] - lines[0], lines[3] - lines[2]]
     planes = [lines[0] + y * ahead[0], lines[2] + y * ahead[1]]
     forward = planes[1] - planes[0]
+    # The y gradient interpolates in x, and the z gradient in y and x.
     right = ahead[0] + x * (ahead[1] - ahead[0])
     left, other = rise[0] + y * (rise[1] - rise[0]), rise[2] + y * (rise[3] - rise[2])
     slopes = np.stack([forward, right, left + x * (other - left)])
     return Reading(planes[0] + x * forward, slopes, inside)
 
 
-def blurred(image: Image, sigma: ArrayLike) -> Image:
+def blur(image: Image, sigma: ArrayLike) -> Image:
     """Return an image blurred by a Gaussian.
 
     Parameters
@@ -160,18 +164,18 @@ def blurred(image: Image, sigma: ArrayLike) -> Image:
 
 
 def at_resolution(image: Image, width: float) -> Image:
-    """Return an image blurred and thinned to a resolution; a coarser axis stays as it is.
+    """Return an image blurred and subsampled to a resolution; a coarser axis is left unchanged.
 
     Parameters
     ----------
     image : Image
     width : float, mm
-        Full width at half maximum of what a point becomes, the voxel included.
+        Full width at half maximum of the point spread function, voxel size included.
 
     Returns
     -------
     Image
-        Of voxels between a third and two thirds of the width, or coarser.
+        Its voxels are a third to two thirds of the width, or coarser.
 
     Examples
     --------
@@ -179,13 +183,14 @@ def at_resolution(image: Image, width: float) -> Image:
     >>> at_resolution(fine, 6.0).zooms.tolist()
     [3.0, 3.0, 6.0]
     """
+    # Variances add: the blur of the voxel itself is subtracted from that of the target width.
     own = image.zooms / _BOX
     extra = np.sqrt(np.maximum((width / _FWHM) ** 2 - own**2, 0))
-    return thinned(blurred(image, extra), width / 2)
+    return subsample(blur(image, extra), width / 2)
 
 
-def thinned(image: Image, spacing: float) -> Image:
-    """Return every n-th voxel along each axis, so that voxels are as large as a spacing, or less.
+def subsample(image: Image, spacing: float) -> Image:
+    """Return every n-th voxel along each axis, for voxels of about a given size.
 
     Parameters
     ----------
@@ -202,29 +207,31 @@ def thinned(image: Image, spacing: float) -> Image:
     return Image(np.ascontiguousarray(data), image.affine @ np.diag([*steps, 1.0]))
 
 
-def like_voxels_of(image: Image, other: Image, matrix: Matrix) -> Image:
-    """Return an image as coarse as another: blurred by what the other's voxels are larger.
+def blur_to_voxels_of(image: Image, other: Image, matrix: Matrix) -> Image:
+    """Return an image blurred to the voxel size of another, coarser image.
 
     Parameters
     ----------
     image : Image
     other : Image
     matrix : (4, 4) array
-        Points of the image to points of the other, RAS mm; it says how their axes lie.
+        Points of the image to points of the other, RAS mm; it relates their axes.
 
     Returns
     -------
     Image
         On its own grid.
     """
+    # The other voxel is a box whose edges are oblique to this grid: along each axis of this grid
+    # its variance is the sum of the squared projections of the edges, over 12.
     axes = np.linalg.inv(matrix[:3, :3]) @ other.affine[:3, :3]
     own = image.affine[:3, :3] / image.zooms
     boxes = (own.T @ axes) / _BOX
     variance = (boxes**2).sum(axis=1) - (image.zooms / _BOX) ** 2
-    return blurred(image, np.sqrt(np.maximum(variance, 0)))
+    return blur(image, np.sqrt(np.maximum(variance, 0)))
 
 
-def cropped(image: Image, points: Points, margin: float) -> Image:
+def crop(image: Image, points: Points, margin: float) -> Image:
     """Return the part of an image around points.
 
     Parameters

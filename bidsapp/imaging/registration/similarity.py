@@ -1,6 +1,6 @@
-"""How alike two sets of values are: the local Pearson correlation, and mutual information.
+"""Similarity of two sets of values: local Pearson correlation and mutual information.
 
-Both say the cost, which is lower the more alike the values are, and its slope by each value.
+Both return a cost, which is lower the more similar the values are, and its gradient.
 """
 
 from collections.abc import Callable
@@ -16,27 +16,27 @@ Metric = Literal["lpc", "lpa", "lpp", "nmi"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 BINS = 48
-"""Of the joint histogram, along each axis."""
+"""Bins of the joint histogram along each axis."""
 FLAT = 0.01
-"""Variance below which a block says little, as a share of the mean block's."""
-_LARGEST = 0.999
-"""Correlation from which on Fisher's z no longer grows."""
+"""Variance added to each block, as a fraction of the mean variance: flat blocks count less."""
+_MAX_CORRELATION = 0.999
+"""Correlation at which Fisher's z is clipped."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What a comparison found: the cost, and its slope by each of the N values."""
+class CostSlope:
+    """The cost, and its gradient (N,) with respect to the values."""
 
     cost: float
     slope: Values
 
 
-Measure = Callable[[Values, NDArray[np.bool_]], Comparison]
-"""Values (N,) and which of them count -> comparison with the values that it was made for."""
+Measure = Callable[[Values, NDArray[np.bool_]], CostSlope]
+"""Values (N,) and a mask of those used -> cost relative to the reference values, and gradient."""
 
 
-def block_of(points: ArrayLike, spacing: float) -> NDArray[np.intp]:
-    """Return which block each point belongs to: truncated octahedra that fill space.
+def assign_blocks(points: ArrayLike, spacing: float) -> NDArray[np.intp]:
+    """Return the block of each point, with truncated octahedra as space-filling blocks.
 
     Parameters
     ----------
@@ -47,18 +47,19 @@ def block_of(points: ArrayLike, spacing: float) -> NDArray[np.intp]:
     Returns
     -------
     (N,) array of int
-        From 0, without gaps.
+        Numbered from 0 without gaps.
 
     Notes
     -----
-    The cells of the body-centred cubic lattice, the roundest blocks that leave no gaps, as in
-    AFNI's 3dAllineate.
+    The blocks are the Voronoi cells of the body-centred cubic lattice, nearly spherical and without
+    gaps, as in AFNI's 3dAllineate.
 
     Examples
     --------
-    >>> block_of([[0, 0, 0], [1, 1, 0], [5, 5, 5]], 10.0).tolist()
+    >>> assign_blocks([[0, 0, 0], [1, 1, 0], [5, 5, 5]], 10.0).tolist()
     [0, 0, 1]
     """
+    # Lattice points are the corners and the centres of cubes; each point goes to the nearer one.
     scaled = np.asarray(points, float) / spacing
     corner = np.rint(scaled)
     centre = np.floor(scaled) + 0.5
@@ -73,23 +74,23 @@ def block_of(points: ArrayLike, spacing: float) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class LocalPearson:
-    r"""The local Pearson correlation with given values.
+    r"""The local Pearson correlation with reference values.
 
     Attributes
     ----------
     values : (N,) array
-        Block after block.
+        Reference values, sorted by block.
     starts : (K,) array of int
-        Where each block begins.
+        Index of the first value of each block.
     metric : str
-        ``lpc`` rewards opposite contrast, ``lpp`` like contrast, ``lpa`` either.
+        ``lpc`` rewards inverted contrast, ``lpp`` equal contrast, ``lpa`` either.
 
     Notes
     -----
-    With :math:`z_k = \mathrm{atanh}\, r_k` in block k, of which :math:`n_k` values count, the cost
+    With :math:`z_k = \mathrm{atanh}\, r_k` in block k, with :math:`n_k` values in use, the cost
     is :math:`\sum_k n_k z_k |z_k| / N` for ``lpc``, its negative for ``lpp`` and
-    :math:`-\sum_k n_k z_k^2 / N` for ``lpa``. :math:`N` is the number of all values, whether they
-    count at the moment or not, so that leaving the field of view never pays.
+    :math:`-\sum_k n_k z_k^2 / N` for ``lpa``. :math:`N` is the number of all values, in use or
+    not, so that leaving the field of view never lowers the cost.
 
     References
     ----------
@@ -100,29 +101,33 @@ class LocalPearson:
     starts: NDArray[np.intp]
     metric: Metric
 
-    def __call__(self, values: Values, counts: NDArray[np.bool_]) -> Comparison:
-        """Return the cost of other values, and its slope by each of them."""
+    def __call__(self, values: Values, counts: NDArray[np.bool_]) -> CostSlope:
+        """Return the cost of other values, and its gradient with respect to them."""
         weight = counts.astype(np.float32)
+        # Sums over blocks replace loops: each block is a slice of the sorted values.
         mass = np.maximum(self._total(weight), 1e-6)
         mine, my_variance = self._spread(self.values, weight, mass)
         theirs, their_variance = self._spread(values, weight, mass)
+        # The floor on the variance keeps r of a flat block near 0 instead of that of its noise.
         my_variance += FLAT * my_variance.mean() + 1e-12
         their_variance += FLAT * their_variance.mean() + 1e-12
         norm = np.sqrt(my_variance * their_variance)
         r = self._total(weight * mine * theirs) / mass / norm
-        r = np.clip(r, -_LARGEST, _LARGEST)
+        r = np.clip(r, -_MAX_CORRELATION, _MAX_CORRELATION)
         share = mass / len(values)
-        value, by_z = self._worth(np.arctanh(r))
+        # Chain rule: cost(z), z = artanh r with dz/dr = 1 / (1 - r^2), and
+        # dr/dy = (x / norm - r y / variance) / mass for centred values x, y.
+        value, by_z = self._cost_of_z(np.arctanh(r))
         by_r = share * by_z / (1 - r * r)
         by_variance = by_r * r / (2 * their_variance)
-        by_variance += FLAT * by_variance.mean()  # each variance also raises the floor of all
+        by_variance += FLAT * by_variance.mean()  # each block also enters the floor of all
         slope = self._each(by_r / norm / mass) * mine - self._each(2 * by_variance / mass) * theirs
-        return Comparison(float((share * value).sum()), weight * slope)
+        return CostSlope(float((share * value).sum()), weight * slope)
 
     def _spread(
         self, values: Values, weight: Values, mass: NDArray[np.float64]
     ) -> tuple[Values, NDArray[np.float64]]:
-        """Return the values less their block's mean, and the variance of each block."""
+        """Return the values minus the mean of their block, and the variance of each block."""
         centred = values - self._each(self._total(weight * values) / mass)
         return centred, self._total(weight * centred * centred) / mass
 
@@ -131,12 +136,12 @@ class LocalPearson:
         return np.add.reduceat(values, self.starts, dtype=np.float64)
 
     def _each(self, blocks: NDArray[np.float64]) -> Values:
-        """Return what belongs to a block for each of its values, (N,)."""
+        """Return the quantity of each block repeated for its values, (N,)."""
         size = np.diff(np.append(self.starts, len(self.values)))
         return np.repeat(blocks.astype(np.float32), size)
 
-    def _worth(self, z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the cost of Fisher's z, and its slope."""
+    def _cost_of_z(self, z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the cost as a function of Fisher's z, and its derivative."""
         if self.metric == "lpa":
             return -z * z, -2 * z
         sign = 1.0 if self.metric == "lpc" else -1.0
@@ -145,16 +150,17 @@ class LocalPearson:
 
 @dataclass(frozen=True)
 class MutualInformation:
-    """The normalised mutual information with given values, less one, negated.
+    """One minus the normalised mutual information with reference values.
 
-    It is times the share of the values that count, so that leaving the field of view never pays.
+    It is multiplied by the fraction of values used, so that leaving the field of view never lowers
+    the cost.
 
     Attributes
     ----------
     bins : (N,) array of int
-        Of the values.
+        Of the reference values.
     low, width : float
-        Where the other values' bins begin, and how wide they are.
+        Lower edge of the first bin of the other values, and the bin width.
 
     References
     ----------
@@ -165,8 +171,10 @@ class MutualInformation:
     low: float
     width: float
 
-    def __call__(self, values: Values, counts: NDArray[np.bool_]) -> Comparison:
-        """Return the cost of other values, and its slope by each of them."""
+    def __call__(self, values: Values, counts: NDArray[np.bool_]) -> CostSlope:
+        """Return the cost of other values, and its gradient with respect to them."""
+        # Each value is shared linearly between two bins (a first-order Parzen window): the joint
+        # histogram, and with it the cost, is then continuous with an exact gradient.
         place = np.clip((values - self.low) / self.width, 0, BINS - 1.001)
         lower = place.astype(np.intp)
         rest = place - lower
@@ -181,11 +189,13 @@ class MutualInformation:
         mine, theirs = table.sum(axis=1), table.sum(axis=0)
         single, double = _entropy(mine) + _entropy(theirs), _entropy(table)
         ratio = single / max(double, 1e-9)
+        # d(NMI)/dp of a cell of the joint histogram; a value moves mass from its lower to its
+        # upper cell, hence the difference of two neighbours below.
         log_joint, log_theirs = _log(table), np.broadcast_to(_log(theirs), table.shape)
         slope = ((ratio * log_joint - log_theirs) / max(double, 1e-9)).ravel()
         inner = (place > 0) & (place < BINS - 1.001)
         by_value = -share * weight * inner * (slope[cell + 1] - slope[cell]) / self.width
-        return Comparison(share * (1 - ratio), by_value.astype(np.float32))
+        return CostSlope(share * (1 - ratio), by_value.astype(np.float32))
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
@@ -196,18 +206,20 @@ def _log(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(np.maximum(shares, 1e-12))
 
 
-def measure(metric: Metric, values: Values, blocks: NDArray[np.intp], reference: Values) -> Measure:
-    """Return the comparison with given values.
+def make_measure(
+    metric: Metric, values: Values, blocks: NDArray[np.intp], reference: Values
+) -> Measure:
+    """Return the similarity measure with given reference values.
 
     Parameters
     ----------
     metric : str
     values : (N,) array
-        Of points that are sorted by block.
+        At points sorted by block.
     blocks : (N,) array of int
-        Which block each point belongs to, sorted.
+        Block of each point, sorted.
     reference : array
-        What the other image holds: its range sets the bins of ``nmi``.
+        All values of the other image: their range sets the bins of ``nmi``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where a registration begins: many poses of the head, of which the cheapest are followed."""
+"""Starting poses of a registration: many are scored, and the best ones are refined."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from bidsapp.imaging.transforms import Matrix, Vector, apply
 ROTATION_DEGREES, SHIFT_MM = 11.0, 18.0
 """Standard deviations of the random poses, about and along each axis."""
 FOREGROUND = 0.15
-"""Share of the way from dark to bright from which on a voxel is taken for the head."""
+"""Fraction of the range from dark to bright above which a voxel belongs to the head."""
 
 
-def foreground(image: Image) -> NDArray[np.bool_]:
-    """Return which voxels are bright enough to be the head.
+def foreground_mask(image: Image) -> NDArray[np.bool_]:
+    """Return the mask of voxels bright enough to belong to the head.
 
     Parameters
     ----------
@@ -35,30 +35,30 @@ def foreground(image: Image) -> NDArray[np.bool_]:
     return np.asarray(image.data >= low + FOREGROUND * (high - low))
 
 
-def middle(image: Image) -> Vector:
-    """Return the middle of the head in an image, mm."""
-    return apply(image.affine, np.argwhere(foreground(image)).mean(axis=0))
+def head_centre(image: Image) -> Vector:
+    """Return the centre of the head in an image, mm."""
+    return apply(image.affine, np.argwhere(foreground_mask(image)).mean(axis=0))
 
 
-def poses(fixed: Vector, moving: Vector, count: int, seed: int) -> list[Matrix]:
-    """Return poses of the head, fixed points to moving points: as headers say, centred, and random.
+def draw_poses(fixed: Vector, moving: Vector, count: int, seed: int) -> list[Matrix]:
+    """Return candidate poses, fixed to moving points: from the headers, centred, and random.
 
     Parameters
     ----------
     fixed, moving : (3,) array, mm
-        The middles of the two heads.
+        The centres of the two heads.
     count : int
-        A power of two of random poses, about each of the two guesses.
+        Number of random poses about each of the two guesses, a power of two.
     seed : int
 
     Returns
     -------
     list of (4, 4) arrays
-        The first trusts the headers, the second brings the middles together.
+        The first trusts the headers, the second aligns the centres.
 
     Notes
     -----
-    The numbers are quasi-random (Sobol), so that few cover six dimensions evenly.
+    The poses are quasi-random (Sobol), which cover six dimensions evenly with few points.
     """
     uniform = qmc.Sobol(6, seed=seed).random(count)
     numbers = np.vstack([np.zeros(6), ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))])
@@ -67,7 +67,7 @@ def poses(fixed: Vector, moving: Vector, count: int, seed: int) -> list[Matrix]:
 
 
 def _pose(numbers: Vector, centre: Vector, shift: Vector) -> Matrix:
-    """Return a rotation about a centre, and a shift."""
+    """Return the matrix of a rotation about a centre and a shift."""
     matrix = np.eye(4)
     turn = np.radians(ROTATION_DEGREES) * numbers[3:]
     matrix[:3, :3] = Rotation.from_rotvec(turn).as_matrix()
@@ -75,22 +75,24 @@ def _pose(numbers: Vector, centre: Vector, shift: Vector) -> Matrix:
     return matrix
 
 
-def distance(one: Matrix, other: Matrix, points: Points) -> float:
-    """Return the mean distance between where two matrices take points, mm."""
+def mean_distance(one: Matrix, other: Matrix, points: Points) -> float:
+    """Return the mean distance between the images of points under two matrices, mm."""
     difference = one - other
     moved = points @ difference[:3, :3].T + difference[:3, 3]
     return float(np.linalg.norm(moved, axis=1).mean())
 
 
-def distinct(found: Sequence[Descent], points: Points, apart: float, most: int) -> list[Descent]:
-    """Return the cheapest of those that differ.
+def keep_distinct(
+    found: Sequence[Descent], points: Points, apart: float, most: int
+) -> list[Descent]:
+    """Return the descents of lowest cost that differ from one another.
 
     Parameters
     ----------
     found : sequence of Descent
     points : (N, 3) array, mm
     apart : float, mm
-        Mean distance from which on two differ.
+        Mean distance above which two descents differ.
     most : int
 
     Returns
@@ -100,67 +102,68 @@ def distinct(found: Sequence[Descent], points: Points, apart: float, most: int) 
     """
     kept: list[Descent] = []
     for one in sorted(found, key=lambda d: d.cost):
-        if all(distance(one.matrix, k.matrix, points) > apart for k in kept):
+        if all(mean_distance(one.matrix, k.matrix, points) > apart for k in kept):
             kept.append(one)
         if len(kept) == most:
             break
     return kept
 
 
-def scored(problem: Match, starts: Sequence[Matrix]) -> list[Descent]:
+def score(problem: Match, starts: Sequence[Matrix]) -> list[Descent]:
     """Return the cost of each start."""
     return [Descent(m, problem.cost(m), 1) for m in starts]
 
 
-def followed(
+def descend_all(
     problem: Match, starts: Sequence[Descent], transform: Transform, steps: int
 ) -> list[Descent]:
-    """Return where descents from several starts end."""
+    """Return the ends of the descents from several starts."""
     return [descend(problem, d.matrix, transform, steps) for d in starts]
 
 
 def ambiguity(
     starts: Sequence[Descent], ends: Sequence[Descent], points: Points, apart: float
 ) -> float:
-    """Return how close the best other answer comes to the best one.
+    """Return how close the cost of the best different solution comes to that of the best.
 
     Parameters
     ----------
     starts : sequence of Descent
-        Random ones: their median cost is what chance gives.
+        Random ones; their median cost is that of chance.
     ends : sequence of Descent
-        Where the descents ended.
     points : (N, 3) array, mm
     apart : float, mm
-        Mean distance from which on an answer is another one.
+        Mean distance above which a solution is a different one.
 
     Returns
     -------
     float
-        0 where nothing else is better than chance, 1 where another answer is as good.
+        0 if no other solution is better than chance, 1 if another one is as good.
     """
     best = min(ends, key=lambda d: d.cost)
-    others = [d.cost for d in (*starts, *ends) if distance(d.matrix, best.matrix, points) > apart]
+    others = [
+        d.cost for d in (*starts, *ends) if mean_distance(d.matrix, best.matrix, points) > apart
+    ]
     if not others:
         return 1.0
-    return min(as_good(min(others), best.cost, starts), 1.0)
+    return min(relative_cost(min(others), best.cost, starts), 1.0)
 
 
-def as_good(cost: float, best: float, starts: Sequence[Descent]) -> float:
-    """Return how close a cost comes to that of the answer.
+def relative_cost(cost: float, best: float, starts: Sequence[Descent]) -> float:
+    """Return a cost relative to that of the best solution, on a scale from chance to best.
 
     Parameters
     ----------
     cost, best : float
-        Of another answer, and of the answer.
+        Of another solution, and of the best solution.
     starts : sequence of Descent
-        Random ones: their median cost is what chance gives.
+        Random ones; their median cost is that of chance.
 
     Returns
     -------
     float
-        0 where it is no better than chance, 1 where it is as good as the answer, more where it is
-        better; also 1 where the answer itself is no better than chance.
+        0 if no better than chance, 1 if as good as the best solution, above 1 if better; also 1 if
+        the best solution itself is no better than chance.
     """
     chance = float(np.median([d.cost for d in starts]))
     if best >= chance:
@@ -168,8 +171,8 @@ def as_good(cost: float, best: float, starts: Sequence[Descent]) -> float:
     return max((chance - cost) / (chance - best), 0.0)
 
 
-def exchanged(start: Matrix, points: Points) -> Matrix:
-    """Return a start with left and right of the fixed head exchanged first.
+def mirror_start(start: Matrix, points: Points) -> Matrix:
+    """Return a starting matrix preceded by a left-right reflection of the fixed head.
 
     Parameters
     ----------

@@ -16,7 +16,12 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging import register
-from bidsapp.imaging.distortion.fieldmap import ShiftFit, corrected, field_shift, pair_shift
+from bidsapp.imaging.distortion.fieldmap import (
+    ShiftFit,
+    correct_distortion,
+    field_shift,
+    pair_shift,
+)
 from bidsapp.imaging.distortion.t1w import t1w_shift
 from bidsapp.imaging.registration.quality import accept
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
@@ -62,7 +67,7 @@ class EstimateShift(SimpleInterface):
         self._results |= {
             "shift": write_shift(shift, folder / "shift.nii"),
             "unshift": write_shift(shift.inverse(), folder / "unshift.nii"),
-            "out_file": save(corrected(data, shift), image, folder / "corrected.nii"),
+            "out_file": save(correct_distortion(data, shift), image, folder / "corrected.nii"),
             "estimate": {"source": Path(self.inputs.source).name} | estimate,
         }
         return runtime

@@ -23,7 +23,7 @@ from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_pat
 from bidsapp.imaging.registration.quality import Quality, Verdict, accept, assess
 from bidsapp.imaging.registration.sampling import Points
 from bidsapp.imaging.registration.similarity import METRICS
-from bidsapp.imaging.registration.starts import distance
+from bidsapp.imaging.registration.starts import mean_distance
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert, read_itk, write_itk
 from bidsapp.run.nodes.files import load, load_labels, save
 from bidsapp.run.nodes.niimath import ENGINE, allineate
@@ -69,7 +69,7 @@ class Register(SimpleInterface):
         inputs = self.inputs
         own = inputs.engine == "metperf"
         matrix, quality, source = self._own() if own else self._niimath(Path(runtime.cwd))
-        if inputs.second_opinion and not quality.impossible():
+        if inputs.second_opinion and not quality.implausible():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
         accept(quality, self._pair())
         self._results |= write_alignment(
@@ -125,7 +125,7 @@ class Register(SimpleInterface):
             return compare_with_own_registration(matrix, quality, self.inputs)
         if quality.verdict is Verdict.GOOD:
             return quality
-        apart = distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
+        apart = mean_distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
         return replace(quality, disagreement_mm=apart)
 
 
@@ -141,7 +141,7 @@ def compare_with_own_registration(matrix: Matrix, quality: Quality, inputs: Any)
     return replace(
         quality,
         expected_error_mm=own.quality.expected_error_mm,
-        disagreement_mm=distance(matrix, own.matrix, _points(inputs.fixed_mask)),
+        disagreement_mm=mean_distance(matrix, own.matrix, _points(inputs.fixed_mask)),
     )
 
 
@@ -195,7 +195,7 @@ class CheckConsistency(SimpleInterface):
             metric=inputs.metric,
             fixed_mask=_image(inputs.fixed_mask),
         )
-        apart = distance(chain, direct.matrix, _points(inputs.fixed_mask))
+        apart = mean_distance(chain, direct.matrix, _points(inputs.fixed_mask))
         content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": inputs.metric}
         path = Path(runtime.cwd) / "quality.json"
         path.write_bytes(to_json(content | {"engine": OWN}))

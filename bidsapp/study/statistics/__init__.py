@@ -1,8 +1,8 @@
 """One function per statistical question: arrays in, a frozen result out.
 
-A value that is missing (NaN) or infinite is left out and counted, a pair with it. With fewer than
-`MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN and
-its ``note`` says why in words.
+Missing (NaN) and infinite values are excluded and counted, together with their pairs. With fewer
+than `MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN
+and its ``note`` gives the reason.
 """
 
 from bidsapp.study.statistics.agreement import (

@@ -1,4 +1,4 @@
-"""Two measures of the same lesions: do they go together, also within a lesion; how they differ."""
+"""Association and agreement of two measures of the same lesions, also within lesions."""
 
 from dataclasses import dataclass
 from math import nan
@@ -12,9 +12,9 @@ from bidsapp.study.statistics.values import (
     CONFIDENCE,
     FloatArray,
     complete_pairs,
-    constant,
+    is_constant,
     t_quantile,
-    too_few,
+    too_few_note,
 )
 
 
@@ -80,7 +80,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
     0.8
     """
     first, second, _ = complete_pairs(x, y)
-    note = _no_correlation(first, second)
+    note = _no_correlation_reason(first, second)
     if note:
         return Correlation(n=first.size, note=note)
     test = stats.spearmanr(first, second)
@@ -142,8 +142,12 @@ def repeated_correlation(x: ArrayLike, y: ArrayLike, lesions: ArrayLike) -> Corr
         return Correlation(
             n=first.size, note="too few lesions have two occasions: no correlation within lesions"
         )
-    a, b = (v - (np.bincount(number, v) / np.maximum(count, 1))[number] for v in (first, second))
-    if constant(a, np.abs(first)) or constant(b, np.abs(second)):
+    # Deviations from the mean of each lesion: parallel lines differ only in their intercepts.
+    a, b = (
+        v - (np.bincount(number, v, count.size) / np.maximum(count, 1))[number]
+        for v in (first, second)
+    )
+    if is_constant(a, np.abs(first)) or is_constant(b, np.abs(second)):
         return Correlation(n=first.size, note="a measure does not change: no correlation")
     r = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     low, high = _fisher_interval(r, float(1 / np.sqrt(df - 1)) if df > 1 else np.inf)
@@ -187,7 +191,7 @@ def limits_of_agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
     0.0, limits -1.13 to 1.13
     """
     first, second, _ = complete_pairs(x, y)
-    note = too_few(first.size, "complete pair")
+    note = too_few_note(first.size, "complete pair")
     if note:
         return Agreement(n=first.size, note=note)
     difference = first - second
@@ -206,16 +210,16 @@ def limits_of_agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
     )
 
 
-def _no_correlation(first: FloatArray, second: FloatArray) -> str:
-    """Why there is no correlation, or an empty text."""
-    note = too_few(first.size, "complete pair")
-    if not note and (constant(first, np.abs(first)) or constant(second, np.abs(second))):
+def _no_correlation_reason(first: FloatArray, second: FloatArray) -> str:
+    """Return why there is no correlation, or an empty text."""
+    note = too_few_note(first.size, "complete pair")
+    if not note and (is_constant(first, np.abs(first)) or is_constant(second, np.abs(second))):
         note = "a measure does not vary: no correlation"
     return note
 
 
 def _fisher_interval(r: float, spread: float) -> tuple[float, float]:
-    """Interval of a correlation whose inverse hyperbolic tangent has this standard error."""
+    """Return the interval of a correlation from the standard error of its Fisher transform."""
     if not np.isfinite(spread):
         return nan, nan
     if abs(r) >= 1:

@@ -1,8 +1,8 @@
-"""The study's own questions: summaries, t tests, a regression line.
+"""The statistics of the published study: summaries, t tests and a regression line.
 
-A value that is missing (NaN) or infinite is left out and counted, a pair with it. With fewer than
-`MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN and
-its ``note`` says why in words.
+Missing (NaN) and infinite values are excluded and counted, together with their pairs. With fewer
+than `MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN
+and its ``note`` gives the reason.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from bidsapp.errors import BadInput
 from bidsapp.study.statistics.values import (
     CONFIDENCE,
     FloatArray,
+    as_vector,
     complete_pairs,
-    constant,
+    is_constant,
     t_quantile,
     t_test_numbers,
-    too_few,
-    vector,
+    too_few_note,
 )
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What values look like: mean with its 95 % interval, SD with n - 1, median, range."""
+    """Descriptive statistics: mean with its 95 % interval, SD with n - 1, median, range."""
 
     n: int
     n_missing: int
@@ -45,7 +45,7 @@ class Comparison:
     """Mean of ``a`` minus mean of ``b``: 95 % interval, Student's t, two-sided p value.
 
     ``n`` counts pairs in a paired test and the values of both groups in an unpaired one; ``a`` and
-    ``b`` describe the values that entered. ``note`` says why there is no test, when there is none.
+    ``b`` describe the values used. If there is no test, ``note`` gives the reason.
     """
 
     a: Summary
@@ -65,7 +65,7 @@ class Comparison:
 class Regression:
     """The line y = intercept + slope x and Pearson's r, with 95 % intervals, t and p value.
 
-    ``note`` says why there is no line, when there is none.
+    If there is no line, ``note`` gives the reason.
     """
 
     n: int
@@ -94,7 +94,7 @@ def summary(values: ArrayLike) -> Summary:
     Returns
     -------
     summary : Summary
-        What needs more values than there are is NaN.
+        NaN where there are too few values.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def summary(values: ArrayLike) -> Summary:
     >>> result.n, result.n_missing, result.mean, result.sd
     (3, 1, 4.0, 2.0)
     """
-    everything = vector(values, "values")
+    everything = as_vector(values, "values")
     kept = everything[np.isfinite(everything)]
     counts = {"n": kept.size, "n_missing": everything.size - kept.size}
     if kept.size == 0:
@@ -160,8 +160,8 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> Comparison:
     """
     first, second, complete = complete_pairs(a, b)
     difference = first - second
-    note = too_few(first.size, "complete pair")
-    if not note and constant(difference, np.maximum(np.abs(first), np.abs(second))):
+    note = too_few_note(first.size, "complete pair")
+    if not note and is_constant(difference, np.maximum(np.abs(first), np.abs(second))):
         note = "every lesion changes by the same amount: no test"
     test = None if note else stats.ttest_rel(first, second)
     return Comparison(
@@ -209,11 +209,11 @@ def unpaired_test(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Co
     >>> print(f"{result.estimate:.1f}, t({result.df:.0f}) = {result.statistic:.3f}")
     4.0, t(4) = 4.899
     """
-    first, second = vector(a, "a"), vector(b, "b")
+    first, second = as_vector(a, "a"), as_vector(b, "b")
     n_missing = int(np.sum(~np.isfinite(first)) + np.sum(~np.isfinite(second)))
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    note = too_few(min(first.size, second.size), "value", " in one group")
-    if not note and constant(first, np.abs(first)) and constant(second, np.abs(second)):
+    note = too_few_note(min(first.size, second.size), "value", " in one group")
+    if not note and is_constant(first, np.abs(first)) and is_constant(second, np.abs(second)):
         note = "no value differs from its group's mean: no test"
     test = None if note else stats.ttest_ind(first, second, equal_var=equal_variance)
     return Comparison(
@@ -228,7 +228,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Co
 
 
 def regression(x: ArrayLike, y: ArrayLike) -> Regression:
-    r"""Draw a line through two measures of each lesion (least squares, Pearson's r).
+    r"""Fit a line to two measures of each lesion (least squares, Pearson's r).
 
     Parameters
     ----------
@@ -263,10 +263,10 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
     y = 0.05 + 1.98 x, r = 0.9995
     """
     first, second, complete = complete_pairs(x, y)
-    note = too_few(first.size, "complete pair")
-    if not note and constant(first, np.abs(first)):
+    note = too_few_note(first.size, "complete pair")
+    if not note and is_constant(first, np.abs(first)):
         note = "x does not vary: no line"
-    if not note and constant(second, np.abs(second)):
+    if not note and is_constant(second, np.abs(second)):
         note = "y does not vary: no correlation"
     if note:
         return Regression(n=first.size, n_missing=int(np.sum(~complete)), note=note)
@@ -291,14 +291,14 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
 
 
 def regression_band(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    r"""Give the 95 % confidence band of a regression line.
+    r"""Return the 95 % confidence band of a regression line.
 
     Parameters
     ----------
     x, y : (N,) array_like
         The points; NaN for missing. At least `MIN_N` complete ones, with different x.
     at : (M,) array_like
-        Where on the x axis the band is wanted.
+        Positions on the x axis.
 
     Returns
     -------
@@ -329,7 +329,7 @@ def regression_band(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[FloatArr
     if line.note:
         raise BadInput(f"There is no regression line to draw a band around: {line.note}.")
     first, second, _ = complete_pairs(x, y)
-    place = vector(at, "at")
+    place = as_vector(at, "at")
     residual = second - line.intercept - line.slope * first
     spread = first - first.mean()
     variance = np.sum(residual**2) / line.df

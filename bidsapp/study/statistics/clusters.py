@@ -1,4 +1,4 @@
-"""Lesions of one patient go together: sign flips, bootstrap and leave-one-out by patient."""
+"""Tests with patients as independent units: sign flips, bootstrap and leave-one-out."""
 
 from dataclasses import dataclass
 from math import nan
@@ -8,23 +8,29 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from bidsapp.errors import BadInput
-from bidsapp.study.statistics.values import CONFIDENCE, FloatArray, constant, too_few, vector
+from bidsapp.study.statistics.values import (
+    CONFIDENCE,
+    FloatArray,
+    as_vector,
+    is_constant,
+    too_few_note,
+)
 
 DRAWS = 9999
 """Random draws of a permutation test or bootstrap."""
 
 MANY = 200
-"""With more patients than this a fifth of the draws will do: means are nearly normal."""
+"""Number of patients above which a fifth of the draws suffices, as means are nearly normal."""
 
 _CHUNK = 2_000_000
-"""Random numbers held at a time."""
+"""Random numbers in memory at a time."""
 
 
 @dataclass(frozen=True)
 class ClusterTest:
     """A mean change by patient: sign-flip p value, bootstrap 95 % interval.
 
-    ``exact`` says whether all patterns were tried; ``n_patients`` carries the power, not ``n``.
+    ``exact`` is true if all patterns were enumerated; power depends on ``n_patients``, not ``n``.
     """
 
     n: int
@@ -50,18 +56,18 @@ class Influence:
 def cluster_test(
     difference: ArrayLike, patients: ArrayLike, *, seed: int, draws: int = DRAWS
 ) -> ClusterTest:
-    r"""Test a mean change with patients, not lesions, as what was drawn independently.
+    r"""Test a mean change with patients, not lesions, as independent units.
 
     Parameters
     ----------
     difference : (N,) array_like
         Change of each lesion; NaN for missing.
     patients : (N,) array_like
-        Whose lesion it is.
+        Patient of each lesion.
     seed : int
-        Of the random draws.
+        Seed of the random draws.
     draws : int
-        How many; a fifth of it where there are more than `MANY` patients.
+        Number of draws; a fifth of it for more than `MANY` patients.
 
     Returns
     -------
@@ -74,10 +80,10 @@ def cluster_test(
 
     Notes
     -----
-    Under the null hypothesis a patient's changes are as likely as their opposites, all at once: the
-    p value is the share of sign patterns with a mean at least as far from zero (all patterns where
-    there are no more than ``draws``, else random ones). The interval is the studentised bootstrap
-    over patients, with
+    Under the null hypothesis all changes of a patient together are as likely as their negatives:
+    the p value is the fraction of sign patterns with a mean at least as far from zero (all patterns
+    if there are no more than ``draws``, else random ones). The interval is the studentised
+    bootstrap over patients, with
 
     .. math:: s^2 = \sum_p \left(\sum_{l \in p} (d_l - \bar d)\right)^2 / n^2
 
@@ -95,12 +101,13 @@ def cluster_test(
     >>> test.n, test.n_patients, test.exact, test.pvalue
     (6, 5, True, 0.0625)
     """
-    change, number, names = _clustered(difference, patients)
-    note = too_few(len(names), "patient")
-    if not note and constant(change, np.abs(change)):
+    change, number, names = _cluster_changes(difference, patients)
+    note = too_few_note(len(names), "patient")
+    if not note and is_constant(change, np.abs(change)):
         note = "every lesion changes by the same amount: no test"
     if note:
         return ClusterTest(n=change.size, n_patients=len(names), note=note)
+    # Flipping a patient flips the sum over its lesions, so sums by patient are all that is needed.
     sums = np.bincount(number, change).astype(np.float64)
     counts = np.bincount(number).astype(np.float64)
     draws = draws if len(names) <= MANY else draws // 5
@@ -118,11 +125,11 @@ def cluster_test(
     )
 
 
-def _clustered(
+def _cluster_changes(
     difference: ArrayLike, patients: ArrayLike
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.generic]]:
-    """Changes that are there, the number of each one's patient, the patients."""
-    change, who = vector(difference, "difference"), np.asarray(patients)
+    """Return the valid changes, the index of the patient of each, and the patients."""
+    change, who = as_vector(difference, "difference"), np.asarray(patients)
     if len(change) != len(who):
         raise BadInput(f"{len(change)} changes and {len(who)} patients: give one patient for each.")
     there = np.isfinite(change)
@@ -131,12 +138,14 @@ def _clustered(
 
 
 def _sign_flips(sums: FloatArray, draws: int, rng: np.random.Generator) -> tuple[float, bool]:
-    """Two-sided p value of the sum of ``sums`` when each may have either sign."""
+    """Return the two-sided p value of a sum over patients under random signs, and if exact."""
+    # Rounding must not exclude the observed pattern itself.
     bound = abs(sums.sum()) * (1 - 1e-12)
+    # Opposite patterns have the same absolute sum: half of them suffices, the last sign fixed.
     if 2 ** (sums.size - 1) <= draws + 1:
         patterns = np.arange(2 ** (sums.size - 1))[:, None] >> np.arange(sums.size) & 1
         return float(np.mean(np.abs((1.0 - 2.0 * patterns) @ sums) >= bound)), True
-    beyond = 1
+    beyond = 1  # the observed pattern counts, so that p is never 0
     for size in _chunks(draws, sums.size):
         signs = rng.integers(0, 2, (size, sums.size), dtype=np.int8) * 2.0 - 1.0
         beyond += int(np.sum(np.abs(signs @ sums) >= bound))
@@ -146,17 +155,18 @@ def _sign_flips(sums: FloatArray, draws: int, rng: np.random.Generator) -> tuple
 def _bootstrap(
     sums: FloatArray, counts: FloatArray, draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Studentised bootstrap interval of the mean over clusters."""
+    """Return the studentised bootstrap interval of the mean over clusters."""
     mean, error = _mean_and_error(np.ones((1, sums.size)), sums, counts)
     scores = []
     for size in _chunks(draws, sums.size):
+        # Drawing P patients with replacement is a multinomial count of each.
         weights = rng.multinomial(sums.size, np.full(sums.size, 1 / sums.size), size)
         drawn, its_error = _mean_and_error(weights.astype(np.float64), sums, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores.append((drawn - mean) / its_error)
     score = np.concatenate(scores)
     score = score[~np.isnan(score)]
-    with np.errstate(invalid="ignore"):  # draws of one patient alone score infinity: no interval
+    with np.errstate(invalid="ignore"):  # draws of a single patient have infinite scores
         tails = np.quantile(score, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
     return float(mean[0] - tails[1] * error[0]), float(mean[0] - tails[0] * error[0])
 
@@ -164,16 +174,17 @@ def _bootstrap(
 def _mean_and_error(
     weights: FloatArray, sums: FloatArray, counts: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean over lesions and its standard error by cluster, for each row of cluster weights."""
+    """Return mean and cluster-robust standard error for each row of cluster weights."""
     n = weights @ counts
     mean = weights @ sums / n
+    # sum over patients of w (S - m n)^2, expanded, with sums S and counts n of each patient.
     square = weights @ sums**2 - 2 * mean * (weights @ (sums * counts))
     square += mean**2 * (weights @ counts**2)
     return mean, np.sqrt(np.maximum(square, 0)) / n
 
 
 def _chunks(draws: int, width: int) -> list[int]:
-    """Split draws so that each chunk fits into memory."""
+    """Return sizes of chunks of draws that fit into memory."""
     size = max(1, _CHUNK // width)
     return [min(size, draws - start) for start in range(0, draws, size)]
 
@@ -186,12 +197,12 @@ def leave_one_out(difference: ArrayLike, patients: ArrayLike) -> Influence:
     difference : (N,) array_like
         Change of each lesion; NaN for missing.
     patients : (N,) array_like
-        Whose lesion it is.
+        Patient of each lesion.
 
     Returns
     -------
     influence : Influence
-        Only patients who have a change; NaN where fewer than `MIN_N` changes are left.
+        Only patients with a change; NaN if fewer than `MIN_N` changes remain.
 
     Raises
     ------
@@ -208,12 +219,13 @@ def leave_one_out(difference: ArrayLike, patients: ArrayLike) -> Influence:
     >>> found.estimate.round(2), found.statistic.round(2)
     (array([6.  , 4.25, 3.  , 4.  ]), array([3.93, 2.37, 3.29, 2.25]))
     """
-    change, number, names = _clustered(difference, patients)
+    change, number, names = _cluster_changes(difference, patients)
     count = change.size - np.bincount(number, minlength=len(names))
     total = change.sum() - np.bincount(number, change, len(names))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = total / count
         centred = change - (change.mean() if change.size else nan)
+        # Sums of squares without a patient, from the total by the parallel-axis theorem: no loop.
         square = np.sum(centred**2) - np.bincount(number, centred**2, len(names))
         square -= count * (mean - change.mean()) ** 2 if change.size else 0.0
         rounding = 1e-12 * np.sum(centred**2)

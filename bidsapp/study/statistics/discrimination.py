@@ -1,4 +1,4 @@
-"""Does an early change tell who will respond? ROC curve, exact test and interval of its area."""
+"""Prediction of response from an early change: ROC curve, exact test and interval of its area."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from bidsapp.study.statistics.values import CONFIDENCE, FloatArray, too_few, vector
+from bidsapp.study.statistics.values import CONFIDENCE, FloatArray, as_vector, too_few_note
 
 _EXACT_PAIRS = 900
-"""Up to so many pairs of a responder and another the distribution of the area is computed."""
+"""Largest number of pairs (responder, other) for the exact distribution of the area."""
 
 
 @dataclass(frozen=True)
 class Discrimination:
-    """Area under the ROC curve: the chance that a responder has the lower value.
+    """Area under the ROC curve: the probability that a responder has the lower value.
 
-    ``curve`` has, for each threshold from low to high, the threshold and the shares of the others
-    and of the responders at or below it; ``exact`` says whether p value and interval are.
+    ``curve`` has, for each threshold in ascending order, the threshold and the fractions of the
+    others and of the responders at or below it; ``exact`` is true if p value and interval are.
     """
 
     n_responders: int
@@ -34,7 +34,7 @@ class Discrimination:
 
 
 def discrimination(responders: ArrayLike, others: ArrayLike) -> Discrimination:
-    r"""Measure how well low values single out responders.
+    r"""Quantify how well low values identify responders.
 
     Parameters
     ----------
@@ -44,16 +44,16 @@ def discrimination(responders: ArrayLike, others: ArrayLike) -> Discrimination:
     Returns
     -------
     discrimination : Discrimination
-        An area below 0.5 says that responders have the higher values.
+        An area below 0.5 means that responders have the higher values.
 
     Notes
     -----
     .. math:: A = \frac{1}{n m} \sum_{i, j} [x_i < y_j] + \tfrac12 [x_i = y_j]
 
-    The p value is that of the Mann-Whitney test, over all arrangements of the values where there
-    are no more than 900 pairs. The interval is exact, too, for groups whose distribution functions
+    The p value is that of the Mann-Whitney test, over all arrangements of the values for up to
+    900 pairs. The interval is then also exact, for groups whose distribution functions
     or survival functions are powers of one another (Lehmann's alternatives; the wider of the two);
-    beyond, it is Newcombe's score interval.
+    for more pairs, it is Newcombe's score interval.
 
     References
     ----------
@@ -68,9 +68,11 @@ def discrimination(responders: ArrayLike, others: ArrayLike) -> Discrimination:
     >>> print(f"{found.area:.3f} ({found.low:.2f} to {found.high:.2f}), p = {found.pvalue:.2f}")
     0.875 (0.41 to 0.99), p = 0.11
     """
-    first, second = (v[np.isfinite(v)] for v in (vector(responders, "a"), vector(others, "b")))
+    first, second = (
+        v[np.isfinite(v)] for v in (as_vector(responders, "a"), as_vector(others, "b"))
+    )
     n, m = first.size, second.size
-    note = too_few(min(n, m), "value", " in one group")
+    note = too_few_note(min(n, m), "value", " in one group")
     if note:
         return Discrimination(n, m, note=note)
     wins = float(np.sum(first[:, None] < second) + np.sum(first[:, None] == second) / 2)
@@ -84,12 +86,12 @@ def discrimination(responders: ArrayLike, others: ArrayLike) -> Discrimination:
         high=high,
         pvalue=_pvalue(first, second, exact),
         exact=exact,
-        curve=_curve(first, second),
+        curve=_roc_curve(first, second),
     )
 
 
-def _curve(first: FloatArray, second: FloatArray) -> tuple[tuple[float, float, float], ...]:
-    """Threshold, share of the second and share of the first group at or below it."""
+def _roc_curve(first: FloatArray, second: FloatArray) -> tuple[tuple[float, float, float], ...]:
+    """Return thresholds, and the fractions of second and first group at or below them."""
     thresholds = np.unique(np.concatenate([first, second]))
     shares = [np.mean(group[:, None] <= thresholds, axis=0) for group in (second, first)]
     return tuple(
@@ -98,9 +100,11 @@ def _curve(first: FloatArray, second: FloatArray) -> tuple[tuple[float, float, f
 
 
 def _pvalue(first: FloatArray, second: FloatArray, exact: bool) -> float:
-    """Two-sided Mann-Whitney p value; ties by the distribution of their own ranks."""
+    """Return the two-sided Mann-Whitney p value, exact also with ties."""
     if not exact:
         return float(stats.mannwhitneyu(first, second, method="asymptotic").pvalue)
+    # Dynamic programming over midranks, doubled to be integers: ways[k, s] counts the subsets of k
+    # values with rank sum s. scipy's exact method has no ties.
     ranks = np.rint(2 * stats.rankdata(np.concatenate([first, second]))).astype(int)
     ways = np.zeros((first.size + 1, ranks.sum() + 1))
     ways[0, 0] = 1
@@ -113,35 +117,41 @@ def _pvalue(first: FloatArray, second: FloatArray, exact: bool) -> float:
 
 
 def _exact_interval(wins: float, n: int, m: int) -> tuple[float, float]:
-    """Interval whose ends leave half of the error on either side, under both alternatives."""
+    """Return the wider of the two equal-tailed Lehmann intervals of the area."""
     ends = [_lehmann_interval(wins, n, m), _lehmann_interval(wins, m, n)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _lehmann_interval(wins: float, n: int, m: int) -> tuple[float, float]:
-    """Areas that this many wins does not contradict, where one group is the other to a power."""
+    """Return the interval of the area if one distribution function is a power of the other.
+
+    Clopper and Pearson's construction: at either end the observed number of wins, or a more extreme
+    one, has a probability of 2.5 %.
+    """
     tail = 0.5 - CONFIDENCE / 2
     at_least, at_most = int(np.floor(wins)), int(np.ceil(wins))
 
+    # F_2 = F_1^odds gives the area odds / (1 + odds): solve for the logit of the area.
     def excess(logit: float, upper: bool) -> float:
         share = _wins_distribution(n, m, float(np.exp(logit)))
         return float(share[at_least:].sum() if upper else share[: at_most + 1].sum()) - tail
 
-    low = 0.0 if at_least == 0 else _area(optimize.brentq(excess, -12, 12, (True,)))
-    high = 1.0 if at_most == n * m else _area(optimize.brentq(excess, -12, 12, (False,)))
+    low = 0.0 if at_least == 0 else _area_of_logit(optimize.brentq(excess, -12, 12, (True,)))
+    high = 1.0 if at_most == n * m else _area_of_logit(optimize.brentq(excess, -12, 12, (False,)))
     return low, high
 
 
-def _area(logit: float) -> float:
+def _area_of_logit(logit: float) -> float:
     return float(1 / (1 + np.exp(-logit)))
 
 
 @cache
 def _wins_distribution(n: int, m: int, odds: float) -> FloatArray:
-    """Distribution of the wins when each largest value left is of the m with these odds.
+    """Return the distribution of the number of wins under Lehmann's alternative.
 
-    Seen from the top, the next value belongs to one of j left of the second group, each with weight
-    ``odds``, or to one of the i left of the first; a value of the second group wins against the i.
+    In descending order, the next value belongs to the second group with probability
+    odds j / (i + odds j), with i and j values of the two groups left; a value of the second group
+    then wins against the i left of the first.
     """
     table: list[list[FloatArray]] = []
     for i in range(n + 1):
@@ -160,7 +170,7 @@ def _wins_distribution(n: int, m: int, odds: float) -> FloatArray:
 
 
 def _score_interval(area: float, n: int, m: int) -> tuple[float, float]:
-    """Newcombe's fifth interval: areas whose own standard error reaches the one found."""
+    """Return Newcombe's interval (method 5): |A - a| = z SE(a), solved for a on both sides."""
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
     middle = (n + m) / 2 - 1
 

@@ -1,4 +1,4 @@
-"""Beside a paired t test: size of the effect, tests by ranks, normality, many tests at once."""
+"""Complements of a paired t test: effect size, rank test, normality, multiple comparisons."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from bidsapp.errors import BadInput
 from bidsapp.study.statistics.values import (
     CONFIDENCE,
     FloatArray,
+    as_vector,
     complete_pairs,
-    constant,
+    is_constant,
     noncentral_t_below,
-    too_few,
-    vector,
+    too_few_note,
 )
 
 _EXACT = 50
-"""Up to so many differences the signed-rank test and Shapiro's are quick and exact enough."""
+"""Largest number of differences for the exact distribution of the signed-rank test."""
 
 
 @dataclass(frozen=True)
 class EffectSize:
-    """Cohen's dz with its 95 % interval, and Hedges' correction of it for few pairs."""
+    """Cohen's dz with its 95 % interval, and Hedges' g with its small-sample correction."""
 
     n: int
     cohens_dz: float = nan
@@ -87,12 +87,13 @@ def effect_size(a: ArrayLike, b: ArrayLike) -> EffectSize:
     first, second, _ = complete_pairs(a, b)
     difference = first - second
     n = difference.size
-    note = too_few(n, "complete pair")
-    if not note and constant(difference, np.maximum(np.abs(first), np.abs(second))):
+    note = too_few_note(n, "complete pair")
+    if not note and is_constant(difference, np.maximum(np.abs(first), np.abs(second))):
         note = "every lesion changes by the same amount: no effect size"
     if note:
         return EffectSize(n=n, note=note)
     size = float(difference.mean() / difference.std(ddof=1))
+    # J(nu) through log gamma: the gamma function itself overflows from 172 on.
     log_gammas = special.gammaln((n - 1) / 2) - special.gammaln((n - 2) / 2)
     return EffectSize(
         n=n,
@@ -104,7 +105,8 @@ def effect_size(a: ArrayLike, b: ArrayLike) -> EffectSize:
 
 
 def _noncentrality(t: float, df: int, probability: float) -> float:
-    """Noncentrality under which a t so small or smaller has this probability."""
+    """Return the noncentrality at which P(T <= t) has a given probability."""
+    # The distribution function decreases with the noncentrality; 8 SD bracket any probability used.
     reach = 8 + abs(t)
     return float(
         optimize.brentq(lambda d: noncentral_t_below(t, df, d) - probability, t - reach, t + reach)
@@ -112,7 +114,7 @@ def _noncentrality(t: float, df: int, probability: float) -> float:
 
 
 def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
-    r"""Test whether lesions change, without a normal distribution (Wilcoxon's signed ranks).
+    r"""Test for a change of lesions without assuming normality (Wilcoxon's signed-rank test).
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
     Returns
     -------
     test : RankTest
-        Of ``a`` minus ``b``; pairs without a change are left out.
+        Of ``a`` minus ``b``; pairs without a change are excluded.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
     first, second, _ = complete_pairs(a, b)
     difference = first - second
     difference = difference[difference != 0]
-    note = too_few(difference.size, "change")
+    note = too_few_note(difference.size, "change")
     if note:
         return RankTest(n=difference.size, note=note)
     ranks = stats.rankdata(np.abs(difference))
@@ -162,7 +164,7 @@ def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
 
 
 def normality(values: ArrayLike) -> float:
-    r"""Test whether values could be normally distributed (Shapiro and Wilk).
+    r"""Test values for a normal distribution (Shapiro and Wilk).
 
     Parameters
     ----------
@@ -188,20 +190,20 @@ def normality(values: ArrayLike) -> float:
     >>> normality([1.0, 2.0, 3.0, 4.0, 100.0]) < 0.01
     True
     """
-    kept = vector(values, "values")
+    kept = as_vector(values, "values")
     kept = kept[np.isfinite(kept)]
-    if too_few(kept.size, "value") or constant(kept, np.abs(kept)):
+    if too_few_note(kept.size, "value") or is_constant(kept, np.abs(kept)):
         return nan
     return float(stats.shapiro(kept).pvalue)
 
 
 def holm(pvalues: ArrayLike) -> FloatArray:
-    r"""Adjust p values so that the chance of one false finding in the family stays below alpha.
+    r"""Adjust p values to control the family-wise error rate.
 
     Parameters
     ----------
     pvalues : (N,) array_like
-        One family; NaN where there was no test, which does not count.
+        One family; NaN without a test, which is not counted.
 
     Returns
     -------
@@ -220,16 +222,16 @@ def holm(pvalues: ArrayLike) -> FloatArray:
     >>> holm([0.01, 0.04, 0.03, float("nan")])
     array([0.03, 0.06, 0.06,  nan])
     """
-    return _adjusted(pvalues, _step_down)
+    return _adjust_known(pvalues, _step_down)
 
 
 def false_discovery_rate(pvalues: ArrayLike) -> FloatArray:
-    r"""Adjust p values so that among findings below alpha a share of alpha is false at most.
+    r"""Adjust p values to control the false discovery rate.
 
     Parameters
     ----------
     pvalues : (N,) array_like
-        One family; NaN where there was no test, which does not count.
+        One family; NaN without a test, which is not counted.
 
     Returns
     -------
@@ -251,20 +253,21 @@ def false_discovery_rate(pvalues: ArrayLike) -> FloatArray:
     >>> false_discovery_rate([0.01, 0.04, 0.03])
     array([0.03, 0.04, 0.04])
     """
-    return _adjusted(pvalues, lambda p: np.asarray(stats.false_discovery_control(p)))
+    return _adjust_known(pvalues, lambda p: np.asarray(stats.false_discovery_control(p)))
 
 
 def _step_down(p: FloatArray) -> FloatArray:
     order = np.argsort(p)
+    # A later p value may not become smaller than one before it: running maximum.
     stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
 
 
-def _adjusted(pvalues: ArrayLike, adjust: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """Adjust the p values that there are."""
-    p = vector(pvalues, "pvalues")
+def _adjust_known(pvalues: ArrayLike, adjust: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Adjust the p values that are not NaN."""
+    p = as_vector(pvalues, "pvalues")
     there = np.isfinite(p)
     if np.any((p[there] < 0) | (p[there] > 1)):
         raise BadInput(f"A p value lies outside 0 to 1: {p[there]}.")

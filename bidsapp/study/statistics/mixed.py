@@ -1,4 +1,4 @@
-"""Linear mixed model of lesions within patients: restricted maximum likelihood."""
+"""Linear mixed model of lesions within patients, by restricted maximum likelihood (REML)."""
 
 from dataclasses import dataclass, field, replace
 from math import nan
@@ -9,21 +9,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, optimize, stats
 
 from bidsapp.errors import BadInput
-from bidsapp.study.statistics.values import CONFIDENCE, MIN_N, FloatArray, constant, vector
+from bidsapp.study.statistics.values import CONFIDENCE, MIN_N, FloatArray, as_vector, is_constant
 
 _GRID = (0.0, 0.3, 1.0, 3.0)
-"""Standard deviations of the random effects over the residual's: the best is refined."""
+"""Starting ratios of the standard deviations of the random effects to that of the residual."""
 
 _GONE = 1e-6
-"""A variance below this share of the residual's is taken for zero."""
+"""Ratio to the residual variance below which a variance is set to zero."""
 
 _STEP = 1e-3
-"""Step of the numerical derivatives by the logarithm of a variance."""
+"""Step of the numerical derivatives with respect to the logarithm of a variance."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of occasions' means: 95 % interval, t, degrees of freedom, p value."""
+    """A weighted sum of the means of occasions: 95 % interval, t, degrees of freedom, p value."""
 
     estimate: float = nan
     standard_error: float = nan
@@ -36,7 +36,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class MixedModel:
-    """What `mixed_model` found; ``note`` says why there is no model, when there is none.
+    """The result of `mixed_model`; if no model was fitted, ``note`` gives the reason.
 
     Attributes
     ----------
@@ -45,12 +45,13 @@ class MixedModel:
     covariance : (T, T) float64 ndarray
         Of these means.
     sd_patient, sd_lesion, sd_residual : float
-        Standard deviations of patients, of lesions within a patient and of what is left. 0 where
-        the data show none; ``sd_patient`` is NaN where no patient has two lesions.
+        Standard deviations between patients, between lesions within a patient, and of the
+        residual. 0 if estimated at the boundary; ``sd_patient`` is NaN if no patient has two
+        lesions.
     criterion : float
         Minus twice the restricted log likelihood.
     n_values, n_lesions, n_patients, n_missing : int
-        What entered, and how many values were missing.
+        Numbers of values, lesions and patients in the model, and of missing values.
     """
 
     means: FloatArray
@@ -68,12 +69,12 @@ class MixedModel:
 
     @property
     def icc_patient(self) -> float:
-        """Share of the variance that two lesions of one patient have in common."""
+        """Fraction of the variance shared by two lesions of one patient."""
         return self._share(self.sd_patient)
 
     @property
     def icc_lesion(self) -> float:
-        """Share of the variance that two occasions of one lesion have in common."""
+        """Fraction of the variance shared by two occasions of one lesion."""
         return self._share(self.sd_lesion, self.sd_patient)
 
     def _share(self, *deviations: float) -> float:
@@ -82,19 +83,19 @@ class MixedModel:
         return float(np.sum(common) / every) if every > 0 and common.size else nan
 
     def contrast(self, weights: ArrayLike) -> Contrast:
-        """Test a weighted sum of the occasions' means against zero.
+        """Test a weighted sum of the means of the occasions against zero.
 
         Parameters
         ----------
         weights : (T,) array_like
-            Such as -1 for the earlier and 1 for the later occasion.
+            For example -1 for the earlier and 1 for the later occasion.
 
         Returns
         -------
         contrast : Contrast
-            NaN where there is no model.
+            NaN if there is no model.
         """
-        along = vector(weights, "weights")
+        along = as_vector(weights, "weights")
         if along.size != self.means.size:
             raise BadInput(f"{along.size} weights for {self.means.size} occasions: give one each.")
         if self._problem is None:
@@ -117,12 +118,16 @@ class MixedModel:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Sums that the likelihood needs: of the columns [occasions, values] of each lesion."""
+    """Sufficient statistics of the likelihood: sums of the columns [X, y] by lesion.
 
-    square: FloatArray  # (T + 1, T + 1): the columns' products over all values
-    sums: FloatArray  # (L, T + 1): the columns' sums in each lesion
-    counts: FloatArray  # (L,): values of each lesion
-    patients: NDArray[np.intp]  # (L,): patient of each lesion, rising
+    X holds an indicator of each occasion. All that the likelihood needs is X^T X, X^T y, y^T y and
+    the sums by lesion, so that one evaluation costs no more than a few sums over lesions.
+    """
+
+    square: FloatArray  # (T + 1, T + 1): products of the columns over all values
+    sums: FloatArray  # (L, T + 1): sums of the columns in each lesion
+    counts: FloatArray  # (L,): number of values of each lesion
+    patients: NDArray[np.intp]  # (L,): patient of each lesion, sorted
     firsts: NDArray[np.intp]  # (P,): the first lesion of each patient
 
     @property
@@ -141,14 +146,14 @@ def mixed_model(
     values : (N,) array_like
         Any unit; NaN for missing.
     occasions : (N,) array_like of int
-        Number of the time point, from 0.
+        Index of the time point, from 0.
     patients, lesions : (N,) array_like
-        Whose value it is; a lesion's name need only be unique within its patient.
+        Patient and lesion of each value; labels of lesions need be unique only within a patient.
 
     Returns
     -------
     model : MixedModel
-        Without estimates, and with the reason in ``note``, where there is nothing to fit.
+        With NaN estimates and the reason in ``note`` if no model can be fitted.
 
     Raises
     ------
@@ -159,10 +164,11 @@ def mixed_model(
     -----
     .. math:: y_{plt} = \mu_t + b_p + c_{pl} + e_{plt}
 
-    with independent normal :math:`b, c, e`. Both variance ratios maximise the restricted
-    likelihood, in closed form per patient; no variance is below zero. Degrees of freedom are
-    Satterthwaite's, from the observed curvature of the likelihood by the variances that are not
-    zero. All values enter, also of lesions that lack an occasion.
+    with independent normal :math:`b, c, e`. The restricted likelihood is maximised over
+    the two variance ratios, with a closed form per patient and the residual variance profiled out;
+    variances are not negative. Degrees of freedom follow Satterthwaite, with the observed
+    information of the positive variances. All values are used, also of lesions without some
+    occasions.
 
     References
     ----------
@@ -182,7 +188,7 @@ def mixed_model(
     >>> print(f"{change.estimate:.2f}, t({change.df:.0f}) = {change.statistic:.2f}")
     -1.00, t(3) = -4.90
     """
-    y, when = vector(values, "values"), np.asarray(occasions)
+    y, when = as_vector(values, "values"), np.asarray(occasions)
     who, which = np.asarray(patients), np.asarray(lesions)
     if not len(y) == len(when) == len(who) == len(which):
         raise BadInput(
@@ -195,38 +201,39 @@ def mixed_model(
     kept = np.isfinite(y)
     lost = int(np.sum(~kept))
     y, when, who, which = y[kept], when[kept], who[kept], which[kept]
-    note = _why_not(y, when, who, which, size)
+    note = _no_model_reason(y, when, who, which, size)
     if note:
         empty = np.full(size, nan)
         return MixedModel(empty, np.full((size, size), nan), n_missing=lost, note=note)
+    # Standardised values make starts and tolerances independent of the unit.
     scale, shift = float(y.std()), float(y.mean())
     problem = _sums((y - shift) / scale, when, who, which, size)
     return replace(_fit(problem, scale, shift), n_missing=lost)
 
 
-def _why_not(
+def _no_model_reason(
     y: FloatArray,
     when: NDArray[np.int64],
     who: NDArray[np.int64],
     which: NDArray[np.int64],
     size: int,
 ) -> str:
-    """Why there is no model, or an empty text."""
+    """Return why no model can be fitted, or an empty text."""
     fewest = np.bincount(when, minlength=size).min(initial=y.size) if size else 0
     if fewest < MIN_N:
         return f"an occasion has {fewest} values, a model needs {MIN_N}: no model"
-    _, number = np.unique(_pairs(who, which), return_inverse=True)
+    _, number = np.unique(_lesion_numbers(who, which), return_inverse=True)
     within = y - (np.bincount(number, y) / np.bincount(number))[number]
     if y.size - number.max() - 1 < MIN_N:
         return "too few lesions have values on two occasions: no model"
     means = np.bincount(when, within, size) / np.bincount(when, minlength=size)
-    if constant(y, np.abs(y)) or constant(within - means[when], np.abs(y)):
+    if is_constant(y, np.abs(y)) or is_constant(within - means[when], np.abs(y)):
         return "every lesion changes by the same amount: no model"
     return ""
 
 
-def _pairs(who: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One number per lesion of any patient, sorted by patient."""
+def _lesion_numbers(who: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each value that identifies patient and lesion, sorted by patient."""
     _, patient = np.unique(who, return_inverse=True)
     _, lesion = np.unique(which, return_inverse=True)
     return patient * (int(lesion.max()) + 1) + lesion
@@ -239,9 +246,11 @@ def _sums(
     which: NDArray[np.int64],
     size: int,
 ) -> _Problem:
-    """Sums of the columns [occasions, values] in every lesion, all that the fit needs."""
+    """Return the sufficient statistics of the columns [X, y] by lesion."""
     columns = np.column_stack([np.eye(size)[when], y])
-    _, first, lesion = np.unique(_pairs(who, which), return_index=True, return_inverse=True)
+    _, first, lesion = np.unique(
+        _lesion_numbers(who, which), return_index=True, return_inverse=True
+    )
     _, patient = np.unique(who, return_inverse=True)
     sums = np.column_stack([np.bincount(lesion, column) for column in columns.T]).astype(float)
     return _Problem(
@@ -253,20 +262,24 @@ def _sums(
     )
 
 
-def _whitened(
+def _whiten(
     problem: _Problem, residual: float, lesion: float, patient: float
 ) -> tuple[FloatArray, float]:
-    """Products of the columns under the inverse covariance, and the log determinant of it.
+    """Return [X, y]^T V^-1 [X, y] and log det V.
 
-    Values of a lesion share ``lesion``, those of a patient ``patient``: two rank-one terms, whose
-    inverses are known (Sherman and Morrison).
+    V of a patient is residual I + lesion (blocks of ones) + patient (ones): two nested rank-one
+    terms, each inverted in closed form (Sherman and Morrison; Woodbury).
     """
+    # Lesions first: (I + g 1 1^T)^-1 = I - g / (1 + n g) 1 1^T, det = 1 + n g, with n values in the
+    # lesion and g = lesion / residual.
     gain = lesion / residual
     shrunk = 1 / (1 + problem.counts * gain)
     shared = problem.sums * np.sqrt(gain * shrunk)[:, None]
     product = problem.square - shared.T @ shared
     logdet = float(-np.log(shrunk).sum()) + problem.square[:-1, :-1].sum() * np.log(residual)
     if patient > 0:
+        # Then patients, within the lesions already whitened: 1^T W 1 = sum of n / (1 + n g), W the
+        # inverse of the step before, takes the place of n.
         gain = patient / residual
         weight = np.bincount(problem.patients, problem.counts * shrunk)
         total = np.add.reduceat(problem.sums * shrunk[:, None], problem.firsts)
@@ -276,8 +289,12 @@ def _whitened(
     return product / residual, float(logdet)
 
 
-def _split(product: FloatArray) -> tuple[FloatArray, float, float]:
-    """Cholesky factor of the columns' part, its log determinant, the residual sum of squares."""
+def _solve_means(product: FloatArray) -> tuple[FloatArray, float, float]:
+    """Return the Cholesky factor of X^T V^-1 X, its log determinant, and r^T V^-1 r.
+
+    With L L^T = X^T V^-1 X the generalised least-squares residual r has
+    r^T V^-1 r = y^T V^-1 y - |L^-1 X^T V^-1 y|^2, without forming r.
+    """
     factor = linalg.cholesky(product[:-1, :-1], lower=True)
     explained = linalg.solve_triangular(factor, product[:-1, -1], lower=True)
     rest = float(product[-1, -1] - explained @ explained)
@@ -285,23 +302,31 @@ def _split(product: FloatArray) -> tuple[FloatArray, float, float]:
 
 
 def _criterion(problem: _Problem, variances: FloatArray) -> float:
-    """Minus twice the restricted log likelihood for the variances (residual, lesion, patient)."""
-    product, logdet = _whitened(problem, *variances)
-    _, logdet_means, rest = _split(product)
+    """Return minus twice the restricted log likelihood at (residual, lesion, patient) variances.
+
+    log det V + log det X^T V^-1 X + r^T V^-1 r + (N - T) log 2 pi (Laird and Ware 1982).
+    """
+    product, logdet = _whiten(problem, *variances)
+    _, logdet_means, rest = _solve_means(product)
     df = problem.counts.sum() - len(product) + 1
     return logdet + logdet_means + rest + float(df * np.log(2 * np.pi))
 
 
 def _profile(ratios: FloatArray, problem: _Problem) -> float:
-    """Criterion at the best residual variance, for standard deviations over the residual's."""
-    product, logdet = _whitened(problem, 1.0, *np.square(ratios))
-    _, logdet_means, rest = _split(product)
+    """Return the criterion at the optimal residual variance, up to a constant.
+
+    For given ratios the optimum is r^T V^-1 r / (N - T). Profiling it out leaves a search in two
+    bounded dimensions, in which the criterion is smooth and Nelder-Mead is reliable.
+    """
+    product, logdet = _whiten(problem, 1.0, *np.square(ratios))
+    _, logdet_means, rest = _solve_means(product)
     df = float(problem.counts.sum()) - len(product) + 1
     return float(df * np.log(max(rest, np.finfo(float).tiny)) + logdet + logdet_means)
 
 
 def _fit(problem: _Problem, scale: float, shift: float) -> MixedModel:
-    """Find the variances; give all in the values' unit."""
+    """Estimate the variances, then the means, in the unit of the values."""
+    # The grid avoids the flat region around zero, where a descent would stop.
     second = _GRID if problem.nested else (0.0,)
     starts = [np.array([a, b]) for a in _GRID for b in second]
     best = min(starts, key=lambda start: _profile(start, problem))
@@ -315,12 +340,13 @@ def _fit(problem: _Problem, scale: float, shift: float) -> MixedModel:
         cost, best[:count], method="Nelder-Mead", bounds=[(0, None)] * count, options=options
     )
     ratios = np.square(np.append(found.x, np.zeros(2 - count)))
+    # On the boundary: zero, so that Satterthwaite's method leaves this variance out.
     ratios[ratios < _GONE] = 0.0
-    factor, _, rest = _split(_whitened(problem, 1.0, *ratios)[0])
+    factor, _, rest = _solve_means(_whiten(problem, 1.0, *ratios)[0])
     df = problem.counts.sum() - len(factor)
     residual = rest / df
-    product, _ = _whitened(problem, residual, *(ratios * residual))
-    factor, _, _ = _split(product)
+    product, _ = _whiten(problem, residual, *(ratios * residual))
+    factor, _, _ = _solve_means(product)
     lesion, patient = np.sqrt(ratios * residual) * scale
     variances = np.array([residual, *(ratios * residual)])
     return MixedModel(
@@ -329,16 +355,17 @@ def _fit(problem: _Problem, scale: float, shift: float) -> MixedModel:
         sd_patient=float(patient) if problem.nested else nan,
         sd_lesion=float(lesion),
         sd_residual=float(np.sqrt(residual)) * scale,
+        # Back to the unit of the values: each of the N - T contrasts scales by the same factor.
         criterion=float(_criterion(problem, variances) + float(df) * 2 * np.log(scale)),
         n_values=int(problem.counts.sum()),
         n_lesions=len(problem.counts),
         n_patients=int(problem.patients.max()) + 1,
-        _problem=_rescaled(problem, scale),
+        _problem=_rescale(problem, scale),
     )
 
 
-def _rescaled(problem: _Problem, scale: float) -> _Problem:
-    """Bring the sums back into the values' unit, but for the shift, which no contrast sees."""
+def _rescale(problem: _Problem, scale: float) -> _Problem:
+    """Return the sums in the unit of the values, without the shift, which cancels in contrasts."""
     unit = np.append(np.ones(len(problem.square) - 1), scale)
     return _Problem(
         problem.square * np.outer(unit, unit),
@@ -350,7 +377,12 @@ def _rescaled(problem: _Problem, scale: float) -> _Problem:
 
 
 def _satterthwaite(problem: _Problem, variances: FloatArray, along: FloatArray) -> float:
-    """Degrees of freedom of a contrast: how well its variance is known."""
+    """Return Satterthwaite's degrees of freedom of a contrast c.
+
+    df = 2 v^2 / (g^T A g), with v = c^T (X^T V^-1 X)^-1 c, its gradient g, and the covariance A of
+    the variance estimates: the inverse of half the Hessian of the criterion (Kuznetsova et
+    al. 2017). Logarithms of the variances make the finite differences independent of the unit.
+    """
     active = np.flatnonzero(variances > 0)
     centre = np.log(variances[active])
 
@@ -360,7 +392,7 @@ def _satterthwaite(problem: _Problem, variances: FloatArray, along: FloatArray) 
         return full
 
     def variance(logs: FloatArray) -> float:
-        factor, _, _ = _split(_whitened(problem, *at(logs))[0])
+        factor, _, _ = _solve_means(_whiten(problem, *at(logs))[0])
         half = linalg.solve_triangular(factor, along, lower=True)
         return float(half @ half)
 
@@ -372,6 +404,7 @@ def _satterthwaite(problem: _Problem, variances: FloatArray, along: FloatArray) 
             corners = [(a + b, 1), (a - b, -1), (b - a, -1), (-a - b, 1)]
             total = sum(sign * _criterion(problem, at(centre + to)) for to, sign in corners)
             curvature[i, j] = total / (4 * _STEP**2)
+    # Directions that the data do not determine have curvature near zero and would make A infinite.
     known, directions = np.linalg.eigh(curvature / 2)
     sure = known > 1e-6 * known.max()
     spread = np.sum((directions.T @ slope)[sure] ** 2 / known[sure])

@@ -1,4 +1,4 @@
-"""The next study: how many lesions it needs, and which change of one lesion is more than noise."""
+"""Planning of a study: sample size, and the smallest detectable change of one lesion."""
 
 from dataclasses import dataclass
 from math import ceil, inf, nan
@@ -8,15 +8,20 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from bidsapp.errors import BadInput
-from bidsapp.study.statistics.values import CONFIDENCE, complete_pairs, noncentral_t_below, too_few
+from bidsapp.study.statistics.values import (
+    CONFIDENCE,
+    complete_pairs,
+    noncentral_t_below,
+    too_few_note,
+)
 
 MOST = 100_000
-"""Larger studies are not worth counting."""
+"""Largest number of pairs considered."""
 
 
 @dataclass(frozen=True)
 class Repeatability:
-    """Scan and rescan: SD within a lesion, smallest detectable change, 95 % interval of it."""
+    """Repeatability: SD within a lesion, smallest detectable change and its 95 % interval."""
 
     n: int
     bias: float = nan
@@ -28,14 +33,14 @@ class Repeatability:
 
 
 def pairs_needed(effect: float, power: float, alpha: float = 0.05) -> float:
-    r"""Count the pairs with which a paired t test finds an effect.
+    r"""Return the number of pairs for a paired t test to detect an effect.
 
     Parameters
     ----------
     effect : float
-        Cohen's dz that is expected; NaN for unknown.
+        Expected Cohen's dz; NaN for unknown.
     power : float
-        Chance to find it, such as 0.8.
+        Probability of detection, such as 0.8.
     alpha : float
         Two-sided size of the test.
 
@@ -74,6 +79,7 @@ def pairs_needed(effect: float, power: float, alpha: float = 0.05) -> float:
 
     if not abs(effect) > 0:
         return inf
+    # Power grows with n: bracket by doubling, then find the root.
     few, many = 2.0, 4.0
     while many < MOST and _power(effect, many, alpha) < power:
         few, many = many, 2 * many
@@ -86,15 +92,16 @@ def pairs_needed(effect: float, power: float, alpha: float = 0.05) -> float:
 
 
 def _power(effect: float, n: float, alpha: float) -> float:
-    """Chance that n pairs find an effect."""
+    """Return the power of n pairs."""
     limit = float(stats.t.ppf(1 - alpha / 2, n - 1))
     shift = abs(effect) * float(np.sqrt(n))
+    # Two-sided: both tails of the noncentral t beyond the critical value.
     below = noncentral_t_below(limit, n - 1, shift)
     return 1 - below + noncentral_t_below(-limit, n - 1, shift)
 
 
 def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
-    r"""Measure how much a lesion differs when nothing has happened between two scans.
+    r"""Estimate the repeatability of a measure from two scans without a change in between.
 
     Parameters
     ----------
@@ -129,7 +136,7 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
     0.100, detectable 0.28
     """
     a, b, _ = complete_pairs(first, second)
-    note = too_few(a.size, "repeated lesion")
+    note = too_few_note(a.size, "repeated lesion")
     if note:
         return Repeatability(n=a.size, note=note)
     variance = float(np.mean((b - a) ** 2) / 2)
@@ -144,12 +151,12 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
 
 
 def _variance_end(variance: float, n: int, side: int) -> float:
-    """End of the interval of a variance with n degrees of freedom."""
+    """Return one end of the interval of a variance with n degrees of freedom (chi-squared)."""
     return float(n * variance / stats.chi2.ppf(0.5 + side * CONFIDENCE / 2, n))
 
 
 def detectable_change(within_sd: float) -> float:
-    r"""Give the change of one lesion that noise exceeds in one of twenty cases.
+    r"""Return the change of one lesion that noise alone exceeds in 5 % of cases.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all statistics share: checked vectors, complete pairs, and why there is no test."""
+"""Shared by all statistics: checked vectors, complete pairs, and reasons for no test."""
 
 from math import nan
 from typing import Any
@@ -12,20 +12,20 @@ from bidsapp.errors import BadInput
 FloatArray = NDArray[np.float64]
 
 MIN_N = 3
-"""Fewest values (pairs, points, members of a group) that a test is made from."""
+"""Smallest number of values (pairs, points, members of a group) for a test."""
 
 CONFIDENCE = 0.95
 """Coverage of every interval."""
 
 
-def vector(values: ArrayLike, name: str) -> FloatArray:
+def as_vector(values: ArrayLike, name: str) -> FloatArray:
     """Copy values to a one-dimensional float64 array.
 
     Parameters
     ----------
     values : (N,) array_like
     name : str
-        For the error.
+        Its name in the error message.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def vector(values: ArrayLike, name: str) -> FloatArray:
 
     Examples
     --------
-    >>> vector([1, 2], "values")
+    >>> as_vector([1, 2], "values")
     array([1., 2.])
     """
     copied = np.array(values, dtype=np.float64)
@@ -71,7 +71,7 @@ def complete_pairs(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray, 
     >>> complete_pairs([1, 2], [np.nan, 3])[:2]
     (array([2.]), array([3.]))
     """
-    first, second = vector(a, "a"), vector(b, "b")
+    first, second = as_vector(a, "a"), as_vector(b, "b")
     if first.size != second.size:
         raise BadInput(f"{first.size} values cannot pair with {second.size}: give one of each.")
     complete = np.isfinite(first) & np.isfinite(second)
@@ -79,7 +79,7 @@ def complete_pairs(a: ArrayLike, b: ArrayLike) -> tuple[FloatArray, FloatArray, 
 
 
 def t_test_numbers(test: Any) -> dict[str, float]:
-    """Statistic, p value and interval of a scipy t test; nothing when there is no test."""
+    """Return statistic, p value and interval of a scipy t test; empty without a test."""
     if test is None:
         return {}
     interval = test.confidence_interval(CONFIDENCE)
@@ -92,13 +92,13 @@ def t_test_numbers(test: Any) -> dict[str, float]:
     }
 
 
-def constant(values: FloatArray, size: FloatArray) -> bool:
-    """Whether values of numbers of this size differ by no more than rounding."""
+def is_constant(values: FloatArray, size: FloatArray) -> bool:
+    """Return whether values differ by no more than rounding errors of numbers of a given size."""
     return bool(np.ptp(values) <= 16 * np.finfo(np.float64).eps * size.max())
 
 
-def too_few(n: int, what: str, where: str = "") -> str:
-    """Why so few values make no test, or an empty text."""
+def too_few_note(n: int, what: str, where: str = "") -> str:
+    """Return why there are too few values for a test, or an empty text."""
     if n >= MIN_N:
         return ""
     count = f"no {what}" if n == 0 else f"only {n} {what}{'s' if n > 1 else ''}"
@@ -106,11 +106,11 @@ def too_few(n: int, what: str, where: str = "") -> str:
 
 
 def t_quantile(df: float) -> float:
-    """Student's t that leaves half of 1 - CONFIDENCE above it; NaN without degrees of freedom."""
+    """Return the two-sided quantile of Student's t for CONFIDENCE; NaN if df is not positive."""
     return float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) if df > 0 else nan
 
 
 def noncentral_t_below(t: float, df: float, shift: float) -> float:
-    """Chance that a noncentral t is below ``t``; in the far tails, where scipy has none, normal."""
+    """Return P(T < t) of noncentral t; normal in the far tails, where scipy returns NaN."""
     chance = float(stats.nct.cdf(t, df, shift))
     return float(stats.norm.cdf(t - shift)) if np.isnan(chance) else chance
