@@ -24,9 +24,9 @@ with atheris.instrument_imports(include=["bidsapp"]):
         frame_times,
         number,
         phase_axis,
-        read_table,
         transmit_scale,
     )
+    from bidsapp.bids.tables import read_table
     from bidsapp.cli.options import study_parser
     from bidsapp.errors import MetperfError
 

@@ -20,9 +20,9 @@ from bidsapp.bids.sidecar import (
     check_directions,
     frame_times,
     number,
-    read_table,
     transmit_scale,
 )
+from bidsapp.bids.tables import read_table
 from bidsapp.cli.options import phantom_parser, stats_parser, study_parser
 from bidsapp.errors import MetperfError
 

@@ -361,12 +361,12 @@ def damage(path: Path, how: str) -> None:
     [
         ("empty", "is empty"),
         ("header only", "is empty"),
-        ("half a line", "breaks off"),
+        ("half a line", "the last line is truncated"),
         ("half a row", f"line 4 has {len(COLUMNS) - 1} of {len(COLUMNS)} cells"),
         ("no number", "n_voxels: 'fifty' is not a number"),
         ("another participant", "is of sub-04 ses-1week, in the folder of sub-03 ses-1week"),
         ("another session", "is of sub-03 ses-1month, in the folder of sub-03 ses-1week"),
-        ("no column", "lacks the column.* mean"),
+        ("no column", "column 'mean' is missing"),
         ("binary", "cannot be read"),
     ],
 )
@@ -585,7 +585,7 @@ def test_the_page_prints_the_study(written):
         ("sub-01\t1\tses-1week", "sub-01\tone\tses-1week", "lesion 'one' is not a whole number"),
         ("0.975\t0\n", "0.975\tyes\n", "excluded is 'yes', give 0 or 1"),
         ("0.975\t0\n", "-0.975\t0\n", "a volume_ml is negative"),
-        ("session_id\t", "visit\t", "lacks the column.* session_id"),
+        ("session_id\t", "visit\t", "column 'session_id' is missing"),
     ],
 )
 def test_a_study_table_with_a_mistake_is_refused(tmp_path, old, new, words):

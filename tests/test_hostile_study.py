@@ -396,7 +396,7 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
     ("table", "message"),
     [
         ("index\tname\tExcluded\n1\ta\t1\n", "column 'Excluded' is not known; call it 'excluded'"),
-        ("index\tname\texcluded\texcluded\n1\ta\t0\t1\n", "column 'excluded' stands twice"),
+        ("index\tname\texcluded\texcluded\n1\ta\t0\t1\n", "column 'excluded' is present twice"),
     ],
 )
 def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):

@@ -8,8 +8,8 @@ import pytest
 from test_reports import write_derivatives
 
 from bidsapp.reports.group.quality import find_outlying
-from bidsapp.reports.participant.quality_table import COLUMNS, quality_rows, write_quality
 from bidsapp.reports.participant.records import read_participant
+from bidsapp.run.quality_table import COLUMNS, quality_rows, write_quality
 from bidsapp.study.read import read_quality
 
 
@@ -44,7 +44,7 @@ def test_the_group_reads_what_the_participant_wrote(derivatives, tmp_path):
     table, problems = read_quality(tmp_path, COLUMNS)
     assert table.empty
     assert problems == (
-        "sub-02/sub-02_quality.tsv: the table is empty: run the participant again.",
+        "sub-02/sub-02_quality.tsv: the table has no rows; run the participant again",
     )
 
 
@@ -56,7 +56,8 @@ def test_what_cannot_be_read_is_a_reason(tmp_path):
     rows = quality_rows(read_participant(folder, "01"))
     dwi = next(r for r in rows if (r["session_id"], r["series"]) == ("ses-1week", "DWI"))
     assert "n_volumes" not in dwi
-    assert "desc-motion_timeseries.tsv: cannot be read as a table" in dwi["reason"]
+    assert "desc-motion_timeseries.tsv: " in dwi["reason"]
+    assert "UTF-8" in dwi["reason"]
 
 
 def rows(**columns: list[object]) -> pd.DataFrame:

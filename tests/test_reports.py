@@ -464,7 +464,7 @@ def test_a_distortion_that_was_corrected_is_told(derivatives):
 
 
 BROKEN = {
-    "*_roistats.tsv": "roistats.tsv: cannot be read as a table",
+    "*_roistats.tsv": "UTF-8",
     "*_desc-coreg_quality.json": "quality.json: cannot be read as JSON",
     "*_desc-preproc_T1w.nii.gz": "T1w.nii.gz: cannot be read as an image",
     "*_label-AIF_timeseries.tsv": "Arterial input: this section could not be made",

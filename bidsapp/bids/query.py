@@ -34,10 +34,10 @@ from bidsapp.bids.sidecar import (
     frame_times,
     number,
     phase_axis,
-    read_table,
     sidecar_name,
     transmit_scale,
 )
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {

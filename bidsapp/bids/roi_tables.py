@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.records import Lesion
-from bidsapp.bids.sidecar import read_table
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
 

@@ -1,7 +1,5 @@
 """Numbers out of sidecars and tables, checked and brought into our units."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -222,40 +220,6 @@ def b_values(path: Path) -> tuple[float, ...]:
             "in s/mm2?"
         )
     return values
-
-
-def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a TSV file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    required
-        Columns that it must have.
-
-    Raises
-    ------
-    BadInput
-        If it cannot be read as text or lacks a column.
-    """
-    try:
-        reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t")
-        lines = [(reader.line_num, cells) for cells in reader if cells]
-    except csv.Error as error:
-        raise BadInput(f"{path}: cannot be read as a TSV table ({error})") from error
-    columns = lines[0][1] if lines else []
-    for column in dict.fromkeys((*required, *columns)):
-        if columns.count(column) != 1:
-            how = "stands twice" if column in columns else "is missing"
-            raise BadInput(f"{path}: column {column!r} {how}; it has {shown(', '.join(columns))}")
-    for number, cells in lines[1:]:
-        if len(cells) != len(columns):
-            raise BadInput(
-                f"{path}: line {number} has {len(cells)} cells, the header {len(columns)}; "
-                "cells are separated by tabs, what is missing is n/a"
-            )
-    return [dict(zip(columns, cells, strict=True)) for _, cells in lines[1:]]
 
 
 def read_numbers(path: Path) -> tuple[float, ...]:

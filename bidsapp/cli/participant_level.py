@@ -134,7 +134,7 @@ def select_labels(config: Config) -> list[str]:
 
 def _rebuild(config: Config) -> int:
     """Build the pages of the participants that have results again."""
-    from bidsapp.reports.participant.page import build_participant_page
+    from bidsapp.run.quality_table import build_page
 
     found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
     chosen = [x for x in found if not config.participants or x in config.participants]
@@ -144,5 +144,5 @@ def _rebuild(config: Config) -> int:
     if not chosen:
         raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
     for label in chosen:
-        _LOG.info("%s", build_participant_page(config.output_dir, label))
+        _LOG.info("%s", build_page(config.output_dir, label))
     return 0

@@ -12,7 +12,7 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.reports.group.page import build_group_page
 from bidsapp.reports.group.plots import Plot, plots
 from bidsapp.reports.page.render import pdf_bytes
-from bidsapp.reports.participant.quality_table import COLUMNS as QUALITY
+from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
     read_output,
@@ -103,7 +103,13 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality)
-    _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
+    _write_table(
+        output_dir,
+        "roistats",
+        pd.DataFrame(found.rows).reindex(columns=list(ROISTATS)),
+        ROISTATS,
+        {},
+    )
     if len(quality):
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)

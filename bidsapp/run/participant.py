@@ -9,12 +9,11 @@ from pathlib import Path
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.image_data import examined
 from bidsapp.bids.records import Participant
-from bidsapp.bids.sidecar import read_table
+from bidsapp.bids.tables import read_table
 from bidsapp.config import Config, version
 from bidsapp.errors import NothingSelected
 from bidsapp.issues import Issue, from_error
 from bidsapp.reports.participant.findings import findings
-from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.completion import (
     INPUTS,
@@ -32,6 +31,7 @@ from bidsapp.run.engine.signals import check_stopped
 from bidsapp.run.engine.workers import end_workers_with_run
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
+from bidsapp.run.quality_table import build_page
 from bidsapp.run.status import stored_issues, write_status
 
 
@@ -180,7 +180,7 @@ def _withdraw(participant: Participant, config: Config, report: Callable[[str], 
 def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Config) -> Outcome:
     """Build the participant's page; a page that cannot be built is a failure like another."""
     try:
-        page = build_participant_page(config.output_dir, participant.label)
+        page = build_page(config.output_dir, participant.label)
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     except Exception as error:
         failure = from_error(error, step="report", **_first_session(participant))

@@ -94,7 +94,7 @@ def find_outlying(table: pd.DataFrame) -> list[list[str]]:
     Parameters
     ----------
     table : pandas.DataFrame
-        A row per series; see `bidsapp.reports.participant.quality_table.COLUMNS`.
+        A row per series; see `bidsapp.run.quality_table.COLUMNS`.
 
     Returns
     -------

@@ -16,8 +16,8 @@ from bidsapp.reports.participant.records import (
     ParticipantOutputs,
     SessionOutputs,
     load_volume,
+    read_frame,
     read_json,
-    read_table,
 )
 from bidsapp.reports.participant.slices import (
     crop,
@@ -59,7 +59,7 @@ def _told(curve: ArterialInput) -> str:
 
 
 def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
-    table = read_table(path)
+    table = read_frame(path)
     time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
     try:
         arrival = arrival_time(blood, time)
@@ -82,7 +82,7 @@ def _voxels(session: SessionOutputs, source: str) -> Array:
     path = session.find(outputs.ARTERIAL_CURVES.with_fixed(desc=source))
     if path is None:
         return np.empty((0, 0))
-    return read_table(path).drop(columns="time").to_numpy(float).T
+    return read_frame(path).drop(columns="time").to_numpy(float).T
 
 
 def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | None:

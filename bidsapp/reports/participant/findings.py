@@ -15,8 +15,8 @@ from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
     SessionOutputs,
+    read_frame,
     read_json,
-    read_table,
 )
 from bidsapp.study.tables.analysis_options import option_differences
 
@@ -197,7 +197,7 @@ def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
         path = session.find(outputs.MOTION, datatype)
         if path is None:
             continue
-        table = read_table(path)
+        table = read_frame(path)
         moved = table["framewise_displacement"].to_numpy(dtype=float)
         texts = []
         if np.nanmax(moved, initial=0) > DISPLACEMENT:

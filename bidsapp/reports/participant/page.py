@@ -19,7 +19,6 @@ from bidsapp.reports.page.render import (
     write_page,
 )
 from bidsapp.reports.participant.findings import Finding, findings
-from bidsapp.reports.participant.quality_table import write_quality
 from bidsapp.reports.participant.records import DATATYPES, ParticipantOutputs, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
 
@@ -73,8 +72,6 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
         sections=sections,
     )
     write_page(page, html)
-    if found.sessions:
-        write_quality(found)
     return page
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bidsapp.bids import outputs
 from bidsapp.bids.outputs import Output
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.issues import Issue, read_issues
 from bidsapp.models import MODELS
@@ -78,8 +79,8 @@ def load_volume(path: Path) -> Volume:
     return Volume(data, np.asarray(image.affine, dtype=np.float64))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a BIDS table; ``n/a`` becomes missing, text stays text.
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a table; ``n/a`` becomes missing, columns of numbers become numbers.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Returns
     -------
-    table : pandas.DataFrame
+    pandas.DataFrame
 
     Raises
     ------
@@ -95,9 +96,14 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file cannot be read as a table.
     """
     try:
-        return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path.name}: cannot be read as a table ({error}).") from error
+        table = pd.DataFrame(read_table(path)).replace("n/a", np.nan)
+    except BadInput as error:  # pages are passed on: no folder of this machine in them
+        raise BadInput(str(error).replace(f"{path.parent}/", "")) from error
+    for name in table:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if numbers.notna().eq(table[name].notna()).all():
+            table[name] = numbers
+    return table
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -242,7 +248,7 @@ class ParticipantOutputs:
 
     def _tables(self, *kinds: Output) -> pd.DataFrame:
         paths = [p for s in self.sessions for kind in kinds for p in s.files(kind)]
-        tables = [read_table(path) for path in paths]
+        tables = [read_frame(path) for path in paths]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property
@@ -251,7 +257,7 @@ class ParticipantOutputs:
         names: dict[int, str] = {}
         paths = [p for s in self.sessions for p in s.files(outputs.ROIS, extension=".tsv")]
         for path in paths:
-            for row in read_table(path).to_dict("records"):
+            for row in read_frame(path).to_dict("records"):
                 names.setdefault(int(row["index"]), str(row.get("name", row["index"])))
         if not self.statistics.empty:
             for lesion in self.statistics["lesion"]:
@@ -305,7 +311,7 @@ def _read_days(path: Path) -> tuple[dict[str, float], str]:
     if not path.exists():
         return {}, f"{path.name} is missing: the sessions are in the order of their names."
     try:
-        rows = read_table(path)
+        rows = read_frame(path)
         when = rows.get("days_since_treatment", pd.Series(np.nan, rows.index))
         days = pd.to_numeric(when, errors="coerce")
         return dict(zip(rows["session_id"].astype(str), days.astype(float), strict=True)), ""

@@ -27,8 +27,8 @@ from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
     SessionOutputs,
+    read_frame,
     read_json,
-    read_table,
 )
 from bidsapp.reports.participant.viewer import viewers
 
@@ -153,7 +153,7 @@ def _curve_blocks(
     """Return the grid of lesion curves, lesions by those sessions that have any."""
     curves_file = outputs.LESION_CURVES[datatype]
     paths = {session: session.find(curves_file) for session in participant.sessions}
-    tables = {session: read_table(path) for session, path in paths.items() if path}
+    tables = {session: read_frame(path) for session, path in paths.items() if path}
     names = [
         n for n in participant.lesion_names if any(f"lesion-{n}" in t for t in tables.values())
     ]
@@ -227,7 +227,7 @@ def motion(participant: ParticipantOutputs) -> list[Block]:
 
 
 def _motion(path: Path) -> Motion:
-    table = read_table(path)
+    table = read_frame(path)
     columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
     shifts, turns = (table[names].to_numpy(float) for names in columns)
     outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None

@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.bids.sidecar import read_table
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import plasma_from_blood
 from bidsapp.models.contrast.aif_checks import check_arterial_input

@@ -9,9 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from bidsapp.bids import outputs
+from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.models.parameters import FOLLOWED
+from bidsapp.study.read.cells import flag, lesion_key, number
 from bidsapp.study.read.status import (
     failures,
     issues,
@@ -19,11 +22,23 @@ from bidsapp.study.read.status import (
     session_warnings,
     unfinished,
 )
-from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 from bidsapp.study.tables.analysis_options import option_differences
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
+_REQUIRED = (
+    "participant_id",
+    "session_id",
+    "lesion",
+    "roi",
+    "model",
+    "parameter",
+    "unit",
+    "mean",
+    "excluded",
+)
+"""Columns that are used; the tables of other versions may lack the others, or have more."""
+
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
 
 
@@ -81,10 +96,12 @@ def read_output(output_dir: Path) -> Found:
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     """Rows of every lesion table, each file as a whole or not at all."""
     rows: list[Row] = []
-    paths = sorted(output_dir.glob("sub-*/ses-*/**/*_roistats.tsv"))
-    for path in (p for p in paths if "_desc-" not in p.name):  # with it, tables of other things
+    sessions = sorted(output_dir.glob("sub-*/ses-*"))
+    kinds = (outputs.VOLUMES, outputs.LESION_VALUES)
+    paths = sorted(path for s in sessions for kind in kinds for path in kind.find(s))
+    for path in paths:
         try:
-            found = read_table(path, ROISTATS)
+            found = read_table(path, _REQUIRED, complete=True)
             participant, session = path.relative_to(output_dir).parts[:2]
             for line, row in enumerate(found, start=2):
                 _check_row(row, participant, session, f"{path}: line {line}")
@@ -102,7 +119,7 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
             f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
         )
     for name in _NUMBERS:
-        number(row[name], f"{where}, {name}")
+        number(row.get(name, "n/a"), f"{where}, {name}")
     flag(row["excluded"], where)
     if row["parameter"] == "volume" and number(row["mean"], where) < 0:
         raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
@@ -131,7 +148,7 @@ def _lesions(
         if column and (row["model"], row["unit"]) == chosen[column]:
             value = number(row["mean"], "")
             before = cells.setdefault(column, value)
-            cells.setdefault(f"{column}_se", number(row["standard_error"], ""))
+            cells.setdefault(f"{column}_se", number(row.get("standard_error", "n/a"), ""))
             if before != value and not (math.isnan(before) and math.isnan(value)):
                 repeated.add((key, column))
     for key, column in sorted(repeated):
@@ -212,7 +229,7 @@ def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str
         return {}
     try:
         days: dict[str, float] = {}
-        for line, row in enumerate(read_table(path, ["session_id"]), start=2):
+        for line, row in enumerate(read_table(path, ["session_id"], complete=True), start=2):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             if session in days:
                 raise BadInput(f"{path}: line {line} repeats {session}.")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.study.read.tsv import flag, lesion_key, number, read_table
+from bidsapp.study.read.cells import flag, lesion_key, number
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -38,7 +39,9 @@ def load_study_table(path: Path) -> Cohort:
         If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
     """
     keys = [*LESION, "session_id"]
-    rows = read_table(path, keys, whole=False)
+    rows = read_table(path, keys)
+    if not rows:
+        raise BadInput(f"{path}: the table has no rows.")
     parameters = [name for name in FOLLOWED if name in rows[0]]
     values_of = ["days_from_srs", *parameters, "volume_ml", *error_columns(parameters)]
     numbers = [name for name in values_of if name in rows[0]]

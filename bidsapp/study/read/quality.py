@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
-from bidsapp.study.read.tsv import read_table
+
+_REQUIRED = ("participant_id", "session_id", "series")
 
 
 def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -17,7 +20,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     output_dir : pathlib.Path
         The output folder of the participant level.
     columns : iterable of str
-        Those the tables must have.
+        Those of the result; the tables need not have all of them.
 
     Returns
     -------
@@ -29,10 +32,10 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     names, rows, problems = list(columns), [], []
     for path in sorted(output_dir.glob("sub-*/sub-*_quality.tsv")):
         try:
-            rows += read_table(path, names)
+            rows += read_table(path, _REQUIRED, complete=True)
         except BadInput as error:
             problems.append(str(error).replace(f"{output_dir}/", ""))
-    table = pd.DataFrame(rows, columns=names).replace("n/a", None)
+    table = pd.DataFrame(rows).reindex(columns=names).replace(["n/a", np.nan], None)
     for name in names:
         numbers = pd.to_numeric(table[name], errors="coerce")
         if numbers.notna().eq(table[name].notna()).all():

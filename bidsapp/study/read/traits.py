@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
-from bidsapp.study.read.tsv import read_table
 from bidsapp.study.tables import LESION
 
 
@@ -57,7 +57,10 @@ def read_traits(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, keys: list[str]) -> pd.DataFrame:
     """Read a table that has one row per key."""
-    table = pd.DataFrame(read_table(path, keys, whole=False)).replace("n/a", "")
+    rows = read_table(path, keys)
+    if not rows:
+        raise BadInput(f"{path}: the table has no rows.")
+    table = pd.DataFrame(rows).replace("n/a", "")
     table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
     twice = table.loc[table.duplicated(keys), keys]
     if len(twice):

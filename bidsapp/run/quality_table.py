@@ -1,4 +1,4 @@
-"""The quality of each series of a participant, one row each: what the group level looks at."""
+"""The table of the quality of each series of a participant, which the group level summarises."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,12 +11,14 @@ from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import expected_from
 from bidsapp.reports.participant.noise import signal_to_noise
+from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
     SessionOutputs,
+    read_frame,
     read_json,
-    read_table,
+    read_participant,
 )
 
 COLUMNS: Mapping[str, str] = {
@@ -37,7 +39,7 @@ COLUMNS: Mapping[str, str] = {
 
 
 def write_quality(participant: ParticipantOutputs) -> None:
-    """Write ``sub-<label>_quality.tsv`` and what its columns mean; none where no series ran.
+    """Write ``sub-<label>_quality.tsv`` and its data dictionary; nothing if no series ran.
 
     Parameters
     ----------
@@ -57,6 +59,27 @@ def write_quality(participant: ParticipantOutputs) -> None:
     write_bytes(stem.with_suffix(".tsv"), to_tsv(list(COLUMNS), rows))
     dictionary = {name: {"Description": text} for name, text in COLUMNS.items()}
     write_bytes(stem.with_suffix(".json"), to_json(dictionary))
+
+
+def build_page(output_dir: Path, label: str) -> Path:
+    """Write the table of quality and the page of a participant, from the stored derivatives.
+
+    Parameters
+    ----------
+    output_dir
+        The derivatives.
+    label
+        Of the participant.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+    """
+    participant = read_participant(output_dir, label)
+    if participant.sessions:
+        write_quality(participant)
+    return build_participant_page(output_dir, label)
 
 
 def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
@@ -127,7 +150,7 @@ def _motion(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     path = session.find(outputs.MOTION, datatype)
     if not path:
         return {}
-    table = read_table(path)
+    table = read_frame(path)
     return {
         "n_volumes": len(table),
         "max_displacement_mm": float(np.nanmax(table["framewise_displacement"], initial=0)),

@@ -1,0 +1,75 @@
+"""TSV tables: read and checked as rows of text."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from bidsapp.bids.text_files import read_text
+from bidsapp.errors import BadInput
+
+Row = dict[str, str]
+
+
+def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = False) -> list[Row]:
+    r"""Read a TSV table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    required
+        Columns that it must have; others are read, too.
+    complete
+        Whether the table is one of metperf's own, which has rows and ends with a newline.
+
+    Returns
+    -------
+    list of dict of str to str
+        One per row; cells as they are, also ``n/a``.
+
+    Raises
+    ------
+    BadInput
+        If the file cannot be read, lacks a column, or has one twice; if a row has too few or too
+        many cells; if a complete table has no rows or is truncated.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "t.tsv")
+    ...     _ = path.write_text("lesion\tmean\n1\t0.5\n")
+    ...     read_table(path, ["lesion"])
+    [{'lesion': '1', 'mean': '0.5'}]
+    """
+    text = read_text(path)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+        lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise BadInput(f"{path}: cannot be read as a table ({error})") from error
+    if complete and len(lines) < 2:
+        raise BadInput(f"{path}: the table has no rows; run the participant again")
+    if complete and not text.endswith("\n"):
+        raise BadInput(f"{path}: the last line is truncated; run the participant again")
+    columns = lines[0][1] if lines else []
+    _check_columns(path, columns, required)
+    for number, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise BadInput(
+                f"{path}: line {number} has {len(cells)} cells, the header {len(columns)}; "
+                "cells are separated by tabs, a missing value is n/a"
+            )
+    return [dict(zip(columns, cells, strict=True)) for _, cells in lines[1:]]
+
+
+def _check_columns(path: Path, columns: list[str], required: Iterable[str]) -> None:
+    """Refuse columns that are missing or present twice, all of them at once."""
+    present = f"; the columns are {', '.join(columns)[:200]}" if columns else "; the table is empty"
+    missing = [repr(column) for column in required if column not in columns]
+    if missing:
+        raise BadInput(f"{path}: column {', '.join(missing)} is missing{present}")
+    repeated = {repr(column) for column in columns if columns.count(column) > 1}
+    if repeated:
+        raise BadInput(f"{path}: column {', '.join(sorted(repeated))} is present twice{present}")

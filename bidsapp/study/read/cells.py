@@ -1,0 +1,35 @@
+"""Cells of lesion tables: keys, numbers and flags."""
+
+import math
+
+from bidsapp.bids.tables import Row
+from bidsapp.errors import BadInput
+
+_FLAGS = {"0": False, "1": True, "false": False, "true": True, "n/a": False, "": False}
+
+
+def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
+    """Participant, lesion and session of a row, in one spelling."""
+    try:
+        lesion = int(row["lesion"])
+    except ValueError:
+        raise BadInput(f"{where}: lesion {row['lesion']!r} is not a whole number.") from None
+    participant, session = row["participant_id"], row["session_id"]
+    return f"sub-{participant.removeprefix('sub-')}", lesion, f"ses-{session.removeprefix('ses-')}"
+
+
+def number(text: str, where: str) -> float:
+    """Read a number; NaN for a missing one."""
+    if text in ("n/a", ""):
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInput(f"{where}: {text!r} is not a number.") from None
+
+
+def flag(text: str, where: str) -> bool:
+    """Read 0 or 1; missing is 0."""
+    if text.lower() not in _FLAGS:
+        raise BadInput(f"{where}: excluded is {text!r}, give 0 or 1.")
+    return _FLAGS[text.lower()]
