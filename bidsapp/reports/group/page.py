@@ -1,4 +1,4 @@
-"""The page of the group level: what the study printed, then what its reviewers would have asked."""
+"""The page of the group level: the published analyses of the study first, then the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from bidsapp.reports.group.agreement import agreement, correlation
 from bidsapp.reports.group.changes import changes
 from bidsapp.reports.group.characteristics import characteristics
-from bidsapp.reports.group.mixed_model import patients
+from bidsapp.reports.group.mixed_model import mixed_model
 from bidsapp.reports.group.notes import left_out, reading
 from bidsapp.reports.group.planning import planning
 from bidsapp.reports.group.plots import Plot
@@ -25,7 +25,7 @@ SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
     "changes": changes,
     "responders": responders,
     "correlation": correlation,
-    "patients": patients,
+    "patients": mixed_model,
     "robustness": robustness,
     "agreement": agreement,
     "prediction": prediction,
@@ -34,21 +34,21 @@ SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
     "left-out": left_out,
     "reading": reading,
 }
-"""Anchor of a section, as groupsections.toml names it -> what makes its blocks."""
+"""Anchor of a section in groupsections.toml -> the function that returns its blocks."""
 
 
 def build_group_page(
     result: GroupResult, plots: Sequence[Plot], pages: frozenset[str] = frozenset()
 ) -> str:
-    """Write the group page.
+    """Build the group page.
 
     Parameters
     ----------
     result : GroupResult
     plots : sequence of Plot
-        Its figures.
+        Figures of the result.
     pages : frozenset of str
-        Participants who have a page beside this one.
+        Participants with a page in the same folder.
 
     Returns
     -------
@@ -72,13 +72,13 @@ def build_group_page(
 
 
 def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
-    """Return what the template needs of a section."""
+    """Return a section as the template needs it."""
     blocks = [_render_block(_drop_empty_notes(block), view) for block in SECTIONS[row["id"]](view)]
     return {**row, "problem": "", "blocks": blocks}
 
 
 def _drop_empty_notes(block: Block) -> Block:
-    """Leave out a last column of notes that has none."""
+    """Remove the last column if it is for notes and empty."""
     if not isinstance(block, Table) or block.columns[-1] != "Note":
         return block
     if any(row[-1] for row in block.rows):
@@ -88,7 +88,8 @@ def _drop_empty_notes(block: Block) -> Block:
 
 
 def _render_block(block: Block, view: GroupView) -> dict[str, Any]:
-    drawn = {"kind": type(block).__name__, "block": block}
+    """Return a block for the template, a picture with its SVG element."""
+    rendered = {"kind": type(block).__name__, "block": block}
     if isinstance(block, Picture):
-        drawn["image"] = inline_svg(view.plot(block.name).svg, block.alt)
-    return drawn
+        rendered["image"] = inline_svg(view.plot(block.name).svg, block.alt)
+    return rendered
