@@ -304,7 +304,7 @@ def test_excluded_lesions_are_left_out_and_listed(tmp_path, no_pdf):
 
 
 def test_a_missing_session_takes_pairs_not_lesions(tmp_path):
-    """Without one week of one lesion, baseline to one month keeps all 20; the table gives the reason."""
+    """One week of one lesion is missing: baseline to one month keeps all 20; a table says why."""
     rows = [
         row
         for row in study_rows()

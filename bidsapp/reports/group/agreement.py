@@ -122,9 +122,11 @@ def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
     within = table[table["question"] == "within lesions"].to_dict("records")[0]
     if np.isfinite(within["r"]):
         sign = "positively" if within["r"] > 0 else "negatively"
-        found = f"are {sign} correlated" if within["p"] < ALPHA else "are not correlated"
+        seen = (
+            f"are {sign} correlated" if within["p"] < ALPHA else "are not significantly correlated"
+        )
         texts.append(
-            f"Within lesions, {pair.y} and {pair.x} {found} over time (repeated measures r = "
+            f"Within lesions, {pair.y} and {pair.x} {seen} over time (repeated measures r = "
             f"{number(within['r'], 2)}, {interval(within['r_low'], within['r_high'], 2)})."
         )
     return texts or [f"There are too few lesions with both {pair.y} and {pair.x}."]

@@ -61,8 +61,8 @@ def reading(view: GroupView) -> list[Block]:
                 "interval shows how large a change is compatible with the data.",
                 "All tests are two-sided. Holm's method and the false discovery rate "
                 "correct for all parameters and pairs of time points of a table.",
-                "All numbers are in group_*.tsv in the folder of this page; the JSON file of the same "
-                "name describes the columns. Figures are in figures/ as SVG, PDF and TSV.",
+                "All numbers are in group_*.tsv in the folder of this page; the JSON file of the "
+                "same name describes the columns. Figures are in figures/ as SVG, PDF and TSV.",
             ]
         )
     ]
