@@ -571,7 +571,7 @@ def test_the_page_prints_the_study(written):
         assert text in page
     assert "vp fell from 3.7 to 2.1 % between baseline and 1 month (p = 0.0002)" in page
     assert "1 month (p = 0.0001)" in page
-    assert "6 responded (3 completely), 6 were stable, 3 progressed" in page
+    assert "6 responded (3 completely), 6 remained stable, 3 progressed" in page
     assert page.count("<svg") == len(FIGURES)
     assert "://" not in page.replace("http://www.w3.org", "")
 

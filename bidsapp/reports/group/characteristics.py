@@ -93,7 +93,9 @@ def _response_words(response: pd.DataFrame) -> str:
     words = f"Of {len(response)} lesions, {followed} have a volume at baseline and at a follow-up"
     if not followed:
         return f"{words}."
-    return f"{words}: {cr + pr} responded ({cr} completely), {sd} were stable, {pd_} progressed."
+    return (
+        f"{words}: {cr + pr} responded ({cr} completely), {sd} remained stable, {pd_} progressed."
+    )
 
 
 def _followup(response: pd.DataFrame) -> str:

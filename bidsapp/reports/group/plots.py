@@ -164,8 +164,8 @@ def _changes(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
         regressions(x, y, f"change of {forms[pair.x].title}", f"change of {forms[pair.y].title}"),
         _points(x, y),
         _LESIONS | {"timepoint": "Earlier and later time point of the change"} | _XY,
-        f"Changes of {pair.y} and {pair.x}, one point per lesion: do both techniques show a change "
-        "in the same lesions?",
+        f"Changes of {pair.y} and {pair.x}, one point per lesion: do both parameters change in "
+        "the same lesions?",
         f"Scatter plot of the changes of {pair.y} and {pair.x}, with regression line",
     )
 
