@@ -326,7 +326,7 @@ def test_few_participants_give_words_not_tests(tmp_path, no_pdf):
         "only 2 complete pairs, a test needs 3: no test"
     }
     assert "n/a" in (tmp_path / "group_paired.tsv").read_text()
-    assert "so there is no test" in (tmp_path / "group.html").read_text()
+    assert "no test, as too few lesions" in (tmp_path / "group.html").read_text()
 
 
 def tables(folder: Path) -> GroupResult:
@@ -385,6 +385,22 @@ def test_a_damaged_table_is_named_and_left_out(outputs, how, words):
     assert re.search(words, result.problems[0])
     counts = result.statistics.paired.set_index(["parameter", "timepoint_b"])["n"]
     assert (counts["vp", "1week"].max(), counts["f", "1week"].max()) == (19, 20)
+
+
+def test_tables_of_another_version_are_read(outputs, tables_only):
+    """A statistic that a table lacks is missing, an unknown one is ignored; no value changes."""
+    before = tables(outputs).statistics.tables()
+    for path in outputs.rglob("*_roistats.tsv"):
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        table = table.drop(columns=["measured_ml", "p95", "space"]).assign(mode="0.1")
+        table.to_csv(path, sep="\t", index=False)
+    result = run_group(outputs)
+    assert result.problems == ()
+    for name, table in result.statistics.tables().items():
+        pd.testing.assert_frame_equal(table, before[name])
+    written = read(outputs / "group_roistats.tsv")
+    assert list(written) == list(COLUMNS)
+    assert written["p95"].isna().all()
 
 
 def test_the_page_says_when_it_is_incomplete(outputs, no_pdf):

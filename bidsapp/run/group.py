@@ -103,7 +103,13 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality)
-    _write_table(output_dir, "roistats", pd.DataFrame(found.rows)[list(ROISTATS)], ROISTATS, {})
+    _write_table(
+        output_dir,
+        "roistats",
+        pd.DataFrame(found.rows).reindex(columns=list(ROISTATS)),
+        ROISTATS,
+        {},
+    )
     if len(quality):
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)

@@ -23,8 +23,11 @@ from bidsapp.study.read.tsv import Row, flag, lesion_key, number, read_table
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 from bidsapp.study.tables.analysis_options import option_differences
 
-_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
-_NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
+_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit")
+_REQUIRED = (*_TEXT, "lesion", "mean", "standard_error", "excluded")
+"""Columns that the group level uses. A table of another version may lack any other."""
+
+_NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "space", "lesion", "excluded")]
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     paths = sorted(output_dir.glob("sub-*/ses-*/**/*_roistats.tsv"))
     for path in (p for p in paths if "_desc-" not in p.name):  # with it, tables of other things
         try:
-            found = read_table(path, ROISTATS)
+            found = read_table(path, _REQUIRED)
             participant, session = path.relative_to(output_dir).parts[:2]
             for line, row in enumerate(found, start=2):
                 _check_row(row, participant, session, f"{path}: line {line}")
@@ -101,7 +104,7 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
         raise BadInput(
             f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
         )
-    for name in _NUMBERS:
+    for name in (column for column in _NUMBERS if column in row):
         number(row[name], f"{where}, {name}")
     flag(row["excluded"], where)
     if row["parameter"] == "volume" and number(row["mean"], where) < 0:

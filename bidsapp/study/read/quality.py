@@ -17,7 +17,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     output_dir : pathlib.Path
         The output folder of the participant level.
     columns : iterable of str
-        Those the tables must have.
+        Those of the result. Tables of another version may lack some: NaN.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     names, rows, problems = list(columns), [], []
     for path in sorted(output_dir.glob("sub-*/sub-*_quality.tsv")):
         try:
-            rows += read_table(path, names)
+            rows += read_table(path, ["participant_id", "session_id", "series"])
         except BadInput as error:
             problems.append(str(error).replace(f"{output_dir}/", ""))
     table = pd.DataFrame(rows, columns=names).replace("n/a", None)
