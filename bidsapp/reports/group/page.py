@@ -2,39 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
-from bidsapp.reports.group.agreement import agreement, correlation
-from bidsapp.reports.group.changes import changes
-from bidsapp.reports.group.characteristics import characteristics
-from bidsapp.reports.group.mixed_model import mixed_model
-from bidsapp.reports.group.notes import left_out, reading
-from bidsapp.reports.group.planning import planning
 from bidsapp.reports.group.plots import Plot
-from bidsapp.reports.group.quality import quality
-from bidsapp.reports.group.responders import prediction, responders
-from bidsapp.reports.group.robustness import robustness
 from bidsapp.reports.group.view import GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
 from bidsapp.reports.page.render import inline_svg, render, section_rows
 from bidsapp.study.tables import GroupResult
-
-SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
-    "characteristics": characteristics,
-    "changes": changes,
-    "responders": responders,
-    "correlation": correlation,
-    "patients": mixed_model,
-    "robustness": robustness,
-    "agreement": agreement,
-    "prediction": prediction,
-    "planning": planning,
-    "quality": quality,
-    "left-out": left_out,
-    "reading": reading,
-}
-"""Anchor of a section in groupsections.toml -> the function that returns its blocks."""
 
 
 def build_group_page(
@@ -71,9 +47,35 @@ def build_group_page(
     )
 
 
+def section_function(name: str) -> Callable[[GroupView], list[Block]]:
+    """Return the function of a section.
+
+    Parameters
+    ----------
+    name : str
+        Module of this package and function, as in groupsections.toml.
+
+    Returns
+    -------
+    function : callable
+        From a `GroupView` to the blocks of the section.
+
+    Examples
+    --------
+    >>> section_function("planning.planning").__name__
+    'planning'
+    """
+    module, function = name.split(".")
+    found: Callable[[GroupView], list[Block]] = getattr(
+        import_module(f"bidsapp.reports.group.{module}"), function
+    )
+    return found
+
+
 def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
     """Return a section as the template needs it."""
-    blocks = [_render_block(_drop_empty_notes(block), view) for block in SECTIONS[row["id"]](view)]
+    found = section_function(row["function"])(view)
+    blocks = [_render_block(_drop_empty_notes(block), view) for block in found]
     return {**row, "problem": "", "blocks": blocks}
 
 

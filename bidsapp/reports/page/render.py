@@ -48,7 +48,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
     Returns
     -------
     rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``.
+        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``.
 
     Examples
     --------
