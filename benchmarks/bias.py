@@ -10,7 +10,7 @@ from benchmarks import plots, workload
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.models import MODELS, fit
-from bidsapp.reports.page.style import styled
+from bidsapp.reports.page.style import apply_style
 
 PARAMETER = {"adc": "ADC", "ivim-asymptotic": "D", "ivim-biexponential": "D"}
 LEVELS = (10.0, 20.0, 40.0)
@@ -76,7 +76,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return worst.rename(columns=lambda level: f"SNR {level:g}").reset_index()
 
 
-@styled
+@apply_style
 def panels(table: pd.DataFrame) -> Figure:
     """Draw the median bias against the true D: a panel a level, a colour a model."""
     figure, axes = plots.grid(1, len(LEVELS), 2.3, 2.2, sharey=True)

@@ -21,7 +21,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array, Workload
 from bidsapp.models import MODELS, fit
-from bidsapp.reports.page.style import styled
+from bidsapp.reports.page.style import apply_style
 
 LEVELS = (5.0, 10.0, 20.0, 50.0)
 VOXELS, STARTS = 200, 20
@@ -203,7 +203,7 @@ def summary(voxels: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@styled
+@apply_style
 def figure_of(voxels: pd.DataFrame) -> Figure:
     """Draw how large a share of voxels has at most so much excess cost."""
     models = list(voxels["model"].unique())

@@ -16,7 +16,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array
 from bidsapp.models import MODELS, Fit, Status, fit
-from bidsapp.reports.page.style import styled
+from bidsapp.reports.page.style import apply_style
 
 LEVELS = (10.0, 20.0, 40.0, 80.0)
 REPEATS = 2000
@@ -166,7 +166,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return rest.median().rename(columns=labels).pipe(rmse.join).reset_index()
 
 
-@styled
+@apply_style
 def panels(table: pd.DataFrame, column: str, label: str) -> Figure:
     """Draw a column against the level: a panel a model, a line a parameter and operating point."""
     models = list(table["model"].unique())

@@ -14,7 +14,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Array, Workload, by_name
 from bidsapp.models import Fit, fit
-from bidsapp.reports.page.style import styled
+from bidsapp.reports.page.style import apply_style
 
 LARGEST = {
     "adc": ("ivim6", 10_000_000),
@@ -95,7 +95,7 @@ def returned(found: Fit) -> int:
     return sum(array.nbytes for array in (*arrays, found.status))
 
 
-@styled
+@apply_style
 def figure_of(sizes: pd.DataFrame, chunks: pd.DataFrame) -> Figure:
     """Draw time a voxel and memory against voxels, and both against the chunk."""
     figure, axes = plots.grid(2, 2, 3.0, 2.1)

@@ -13,7 +13,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import Workload
 from bidsapp.models import fit
-from bidsapp.reports.page.style import INK, SOFT, styled
+from bidsapp.reports.page.style import INK, SOFT, apply_style
 
 MODELS = ("ivim-asymptotic", "ivim-segmented", "ivim-biexponential", "ivim-bayesian")
 GUESS = "constant guess"
@@ -91,7 +91,7 @@ def _unit(parameter: str) -> str:
     return PARAMETERS[parameter][1]
 
 
-@styled
+@apply_style
 def panels(table: pd.DataFrame) -> Figure:
     """Draw the errors: a row a parameter, a column a workload and level."""
     columns = list(table.groupby(["workload", "snr"], sort=False).groups)

@@ -17,7 +17,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from benchmarks.workload import TITLES, Workload, by_name
 from bidsapp.models import fit
-from bidsapp.reports.page.style import ACCENT, DATA, SOFT, styled
+from bidsapp.reports.page.style import ACCENT, DATA, SOFT, apply_style
 
 IVIM = ("ivim6", "ivim16")
 WORKLOADS: dict[str, tuple[str, ...]] = {
@@ -189,7 +189,7 @@ def closed_forms(names: list[str], data: dict[str, Workload], settings: Settings
     return pd.DataFrame(rows, columns=columns)
 
 
-@styled
+@apply_style
 def bars(table: pd.DataFrame) -> Figure:
     """Draw voxels a CPU second on one thread: a panel a workload, like beside like."""
     single = table[table["threads"] == 1]

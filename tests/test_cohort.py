@@ -1,4 +1,4 @@
-"""A cohort: which session is which time point, tables beyond the study, `metperf stats`."""
+"""A cohort: sessions and their time points, tables of the group level, `metperf stats`."""
 
 import json
 from dataclasses import replace
@@ -46,7 +46,7 @@ def changed_days(cohort: Cohort, participant: str, session: str, day: float) -> 
 
 
 def test_time_points_by_day_are_those_by_label(cohort, statistics):
-    """Labels that say nothing, sessions taken by day: the same numbers, and a note says how."""
+    """Without known labels, sessions are assigned by day: the same numbers, and a note."""
     labels = {"ses-baseline": "ses-A", "ses-1week": "ses-B", "ses-1month": "ses-C"}
     by_day = analyse(relabelled(cohort, labels, {}))
     np.testing.assert_allclose(by_day.paired["p"], statistics.paired["p"])
@@ -67,7 +67,7 @@ def test_two_sessions_of_one_time_point_are_neither(cohort):
 
 
 @pytest.mark.parametrize("day", [7, 3, -9])
-def test_days_against_the_labels_are_a_problem(cohort, day):
+def test_days_that_contradict_the_labels_are_a_problem(cohort, day):
     """A 1month that is on or before the day of 1week: the participant is left out, and named."""
     found = analyse(changed_days(cohort, "sub-02", "ses-1month", day))
     assert set(found.paired["n"]) == {19}
@@ -95,13 +95,13 @@ def test_unknown_days_do_not_stop_labels(cohort, statistics):
         ({"a": "1:2", "b": "1:2"}, "Two time points are one session"),
     ],
 )
-def test_days_that_cannot_be_told_apart_are_refused(timepoints, words):
+def test_days_that_overlap_are_refused(timepoints, words):
     """Windows must rise and not overlap."""
     with pytest.raises(UsageError, match=words):
         session_labels(timepoints)
 
 
-def test_a_cohort_is_not_changed_by_being_placed(cohort):
+def test_a_cohort_is_not_changed_by_the_assignment(cohort):
     """Placing works on copies."""
     before = cohort.sessions.copy()
     assign_timepoints(cohort)
@@ -141,7 +141,7 @@ def test_one_row_per_question(statistics):
     assert 10 * 5 < lengths["roc"] <= 10 * 15
 
 
-def test_the_mixed_model_stands_beside_the_t_test(statistics):
+def test_the_mixed_model_is_compared_with_the_t_test(statistics):
     """Its changes are the mean changes (nothing is missing), and both agree on vp and Ktrans."""
     mixed, paired = statistics.mixed, statistics.paired
     np.testing.assert_allclose(mixed["mean_difference"], paired["mean_difference"], atol=1e-9)
@@ -153,7 +153,7 @@ def test_the_mixed_model_stands_beside_the_t_test(statistics):
     assert (mixed["icc_lesion"] >= mixed["icc_participant"]).all()
 
 
-def test_changes_and_their_agreement_are_told(statistics):
+def test_changes_and_their_agreement_are_in_the_tables(statistics):
     """The correlation of changes is that of the differences, within lesions has 39 degrees."""
     table = statistics.agreement.set_index(["question", "timepoint_a", "timepoint_b"])
     wide = statistics.lesions.pivot(index=["participant_id", "lesion"], columns="timepoint")
@@ -165,7 +165,7 @@ def test_changes_and_their_agreement_are_told(statistics):
     np.testing.assert_allclose(values, statistics.correlation["r"])
 
 
-def test_repeats_tell_the_noise(cohort):
+def test_the_noise_is_estimated_from_repeated_sessions(cohort):
     """Scan and rescan: the detectable change, and how many lesions changed by more."""
     rescan = cohort.lesions[cohort.lesions["session_id"] == "ses-baseline"].copy()
     rng = np.random.default_rng(0)
@@ -185,7 +185,7 @@ def test_repeats_tell_the_noise(cohort):
     assert (exact["detectable_change"], exact["n_changed"]) == (0, 20)
 
 
-def test_standard_errors_tell_a_lower_bound_of_the_noise(cohort):
+def test_standard_errors_give_a_lower_bound_of_the_noise(cohort):
     """With errors of the fits, the detectable change is 2.77 times their root mean square."""
     lesions = cohort.lesions.assign(vp_se=0.3)
     found = analyse(Cohort(lesions, cohort.sessions, cohort.units)).repeatability
@@ -293,7 +293,7 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
     assert described["dose_cgy"]["Description"].startswith("As given in the table")
     page = (out / "group.html").read_text()
     assert "Mixed model and paired t test agree on all 15 comparisons." in page
-    assert "no correlation was seen between the changes" in page.lower()
+    assert "No significant correlation between the changes of f and vp." in page
     assert 'href="sub-01.html"' not in page
     assert f"page: {out}/group.html" in capsys.readouterr().err
 
@@ -317,7 +317,7 @@ def test_stats_refuses_what_is_not_there(tmp_path, capsys, words, code, message)
 
 
 def test_a_cohort_without_a_lesion_left_is_refused(cohort, tmp_path, capsys):
-    """All excluded, or a table without a row: one line that says so, and exit code 1."""
+    """All excluded, or a table without a row: one line of error, and exit code 1."""
     with pytest.raises(BadInput, match="Every lesion is marked as excluded"):
         analyse(Cohort(cohort.lesions.assign(excluded=True), cohort.sessions, cohort.units))
     table = tmp_path / "lesions.tsv"
@@ -327,7 +327,7 @@ def test_a_cohort_without_a_lesion_left_is_refused(cohort, tmp_path, capsys):
 
 
 def test_tables_of_traits_are_checked(tmp_path):
-    """A participant or lesion with two rows, or a lesion that is no number, is refused."""
+    """A participant or lesion with two rows, or a lesion that is not a number, is refused."""
     people = tmp_path / "participants.tsv"
     people.write_text("participant_id\tage\nsub-01\t50\n01\t51\n")
     with pytest.raises(BadInput, match="sub-01 has two rows: keep one"):

@@ -46,7 +46,7 @@ def test_effect_size_of_students_sleep():
 
 
 def test_effect_size_interval_covers():
-    """Of 400 intervals for dz = 0.5 from 20 pairs, 95 % hold it, to what chance allows."""
+    """Of 400 intervals for dz = 0.5 from 20 pairs, 95 % include it, within the sampling error."""
     rng = np.random.default_rng(8)
     draws = [effect_size(rng.normal(0.5, 1, 20), np.zeros(20)) for _ in range(400)]
     hits = sum(e.low <= 0.5 <= e.high for e in draws)
@@ -62,7 +62,7 @@ def test_signed_ranks_of_hollander_and_wolfe():
     assert test.pvalue == pytest.approx(0.03906, abs=5e-6)
 
 
-def test_holm_and_false_discovery_rate_as_r_adjusts():
+def test_holm_and_false_discovery_rate_agree_with_r():
     """R's ``p.adjust`` with "holm" and "BH", missing values left where they are."""
     p = [0.01, 0.02, NAN, 0.03, 0.04, 0.05]
     np.testing.assert_allclose(holm(p), [0.05, 0.08, NAN, 0.09, 0.09, 0.09])
@@ -72,8 +72,8 @@ def test_holm_and_false_discovery_rate_as_r_adjusts():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_corrections_never_help(p):
-    """No correction makes a p value smaller, nor puts two in another order; Holm is stricter."""
+def test_adjusted_p_values_are_not_smaller(p):
+    """No adjustment makes a p value smaller or changes the order; Holm is stricter."""
     strict, loose = holm(p), false_discovery_rate(p)
     assert (strict >= np.array(p) - 1e-15).all()
     assert (loose >= np.array(p) - 1e-15).all()
@@ -81,8 +81,8 @@ def test_corrections_never_help(p):
     assert (np.diff(strict[np.argsort(p)]) >= -1e-15).all()
 
 
-def test_normality_is_seen():
-    """Normal values pass, exponential ones do not; without spread there is no test."""
+def test_normality_is_tested():
+    """Normal values are not rejected, exponential ones are; without spread there is no test."""
     rng = np.random.default_rng(0)
     assert normality(rng.normal(size=40)) > 0.05 > normality(rng.exponential(size=40))
     assert np.isnan(normality([1.0, 1.0, 1.0, NAN]))
@@ -104,8 +104,8 @@ def test_sign_flips_of_single_lesions_are_the_exact_permutation_test():
 
 
 @pytest.mark.slow
-def test_patients_as_clusters_keep_their_promise():
-    """Lesions of a patient change alike, 600 null cohorts: size 5 %, coverage 95 %."""
+def test_tests_of_whole_patients_keep_size_and_coverage():
+    """Correlated changes of the lesions of a patient, 600 null cohorts: size 5 %, coverage 95 %."""
     rng = np.random.default_rng(21)
     small = covered = 0
     for seed in range(600):
@@ -117,8 +117,8 @@ def test_patients_as_clusters_keep_their_promise():
     assert 0.925 <= covered / 600 <= 0.975
 
 
-def test_the_seed_decides_the_draws():
-    """Same seed, same numbers; another seed, others; many patients are drawn at random."""
+def test_the_seed_determines_the_random_numbers():
+    """The same seed gives the same numbers, another seed others; many patients are resampled."""
     change = np.random.default_rng(3).normal(0.2, 1, 40)
     first, again, other = (cluster_test(change, np.arange(40), seed=s) for s in (1, 1, 2))
     assert first == again
@@ -127,7 +127,7 @@ def test_the_seed_decides_the_draws():
 
 
 def test_three_patients_have_a_p_value_but_no_interval():
-    """One draw in nine is of one patient alone and tells no error: missing, not a warning."""
+    """One resample in nine has a single patient and no standard error: missing, not a warning."""
     test = cluster_test([1.0, 2.0, 4.0, 3.0], ["a", "b", "c", "c"], seed=0)
     assert test.pvalue == 0.25
     assert not np.isfinite([test.low, test.high]).any()
@@ -168,8 +168,8 @@ def test_limits_of_agreement_of_the_peak_flow_meters():
 
 
 @given(st.integers(4, 30), st.integers(0, 999))
-def test_ranks_see_only_the_order(n, seed):
-    """Any rising change of scale leaves Spearman's correlation and interval as they are."""
+def test_rank_correlation_depends_on_the_order_only(n, seed):
+    """Any increasing transformation leaves Spearman's correlation and interval unchanged."""
     x, y = np.random.default_rng(seed).normal(size=(2, n))
     assert rank_correlation(x, y) == rank_correlation(np.exp(x), 5 * y**3)
 
@@ -188,7 +188,7 @@ def test_exact_areas_agree_with_scipy():
 
 @pytest.mark.parametrize("power", [0.3, 1.0, 2.5])
 def test_area_intervals_cover(power):
-    """600 samples of 6 and 9 under a Lehmann alternative: at least 95 % of the intervals hold."""
+    """600 samples of 6 and 9 under a Lehmann alternative: at least 95 % of the intervals cover."""
     rng = np.random.default_rng(5)
     truth = power / (1 + power)
     hits = 0
@@ -199,7 +199,7 @@ def test_area_intervals_cover(power):
 
 
 def test_complete_separation_has_an_interval():
-    """An area of 1 from few lesions is not certain: the interval says so, exact or not."""
+    """The interval of an area of 1 from few lesions is wide, exact or not."""
     few = discrimination([1, 2, 3], [4, 5, 6])
     assert (few.area, few.high, few.pvalue) == (1.0, 1.0, pytest.approx(0.1))
     assert 0.2 < few.low < 0.7
@@ -209,7 +209,7 @@ def test_complete_separation_has_an_interval():
 
 
 def test_ties_count_half():
-    """All values alike: the area is one half and p is one."""
+    """All values equal: the area is one half and p is one."""
     found = discrimination([1.0] * 4, [1.0] * 5)
     assert (found.area, found.pvalue) == (0.5, 1.0)
 
@@ -233,7 +233,7 @@ def test_sample_sizes_are_those_of_gpower(effect, power, n):
 
 
 def test_sample_sizes_at_the_ends():
-    """No effect needs more than any number, an unknown one has none; power must exceed alpha."""
+    """Zero effect needs infinitely many, an unknown effect gives NaN; power must exceed alpha."""
     assert pairs_needed(0.0, 0.8) == float("inf")
     assert np.isnan(pairs_needed(NAN, 0.8))
     assert pairs_needed(50.0, 0.8) == 2
@@ -264,7 +264,7 @@ def test_the_interval_of_the_detectable_change_has_a_degree_of_freedom_a_lesion(
 
 
 def test_repeatability_of_repeated_scans():
-    """SD within a lesion is that of the differences over root 2; 1,000 intervals hold 95 %."""
+    """SD within a lesion is that of the differences over root 2; 95 % of 1,000 intervals cover."""
     rng = np.random.default_rng(9)
     first = rng.normal(5, 1, (1000, 12))
     second = first + rng.normal(0, 0.3 * np.sqrt(2), (1000, 12))
@@ -288,7 +288,7 @@ def test_repeatability_of_repeated_scans():
         (lambda: repeatability([1], [1]), "only 1 repeated lesion"),
     ],
 )
-def test_without_a_test_there_are_words(call, words):
+def test_a_missing_test_has_a_reason(call, words):
     """Too few values, or none that vary: the reason, and no number."""
     found = call()
     assert words in found.note

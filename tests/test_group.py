@@ -20,7 +20,7 @@ from bidsapp.study.tables.dictionary import TABLES as DESCRIBED
 
 STUDY = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
 # parameter -> (model, unit, factor from the study's table to our units)
-OURS = {
+INTERNAL = {
     "vp": ("etofts", "1", 0.01),
     "Ktrans": ("etofts", "1/min", 1.0),
     "ve": ("etofts", "1", 0.01),
@@ -76,7 +76,7 @@ def write_outputs(folder: Path, rows: list[dict[str, str]]) -> Path:
             path = folder / sub / ses / "anat" / f"{sub}_{ses}_seg-whole_roistats.tsv"
             volume = roistats_row(row, "whole", "n/a", "volume", "ml", row["volume_ml"])
             files.setdefault(path, []).append(volume)
-        for name, (model, unit, factor) in OURS.items():
+        for name, (model, unit, factor) in INTERNAL.items():
             if row[name] != "n/a":
                 stem = f"{sub}_{ses}_seg-enhancing_model-{model}_roistats.tsv"
                 path = folder / sub / ses / ("dwi" if model != "etofts" else "perf") / stem
@@ -204,7 +204,7 @@ def test_group_finds_the_same_from_participants_tables(written, from_table):
 
 
 def test_the_difference_is_later_minus_earlier(written):
-    """When vp falls and f rises, the sign of the difference, of t and of the interval say so."""
+    """Vp falls and f rises: difference, t and interval have these signs."""
     paired = read(written / "group_paired.tsv").set_index(
         ["parameter", "timepoint_a", "timepoint_b"]
     )
@@ -270,11 +270,14 @@ def test_the_wide_table_can_be_analysed_as_a_study_table(written, from_table):
     np.testing.assert_allclose(analyse(cohort).paired["p"], from_table.paired["p"], rtol=1e-5)
 
 
-def test_what_may_mislead_stands_in_the_table_of_lesions(tmp_path, tables_only):
+def test_warnings_are_in_the_table_of_lesions(tmp_path, tables_only):
     """The session's warnings, of the last run, in each row of it; read back as they are."""
     folder = write_outputs(tmp_path, study_rows())
-    told = {"warnings": ["dwi: a b-value is odd", "no bolus"]}
-    status = {"finished": True, "sessions": {"ses-1week": told, "ses-1month": {"warnings": []}}}
+    status_of_week = {"warnings": ["dwi: a b-value is odd", "no bolus"]}
+    status = {
+        "finished": True,
+        "sessions": {"ses-1week": status_of_week, "ses-1month": {"warnings": []}},
+    }
     (folder / "sub-02/log").mkdir()
     (folder / "sub-02/log/status.json").write_text(json.dumps(status))
     run_group(folder)
@@ -301,7 +304,7 @@ def test_excluded_lesions_are_left_out_and_listed(tmp_path, no_pdf):
 
 
 def test_a_missing_session_takes_pairs_not_lesions(tmp_path):
-    """Without one week of one lesion, baseline to one month keeps all 20; the table says why."""
+    """One week of one lesion is missing: baseline to one month keeps all 20; a table says why."""
     rows = [
         row
         for row in study_rows()
@@ -316,14 +319,14 @@ def test_a_missing_session_takes_pairs_not_lesions(tmp_path):
 
 
 def test_few_participants_give_words_not_tests(tmp_path, no_pdf):
-    """Two lesions: 15 rows that say why there is no test, and a page."""
+    """Two lesions: 15 rows with the reason for no test, and a page."""
     rows = [row for row in study_rows() if row["participant_id"] in ("sub-01", "sub-02")]
     result = run_group(write_outputs(tmp_path, rows))
     assert set(result.statistics.paired["note"]) == {
         "only 2 complete pairs, a test needs 3: no test"
     }
     assert "n/a" in (tmp_path / "group_paired.tsv").read_text()
-    assert "so there is no test" in (tmp_path / "group.html").read_text()
+    assert "no test, as too few lesions" in (tmp_path / "group.html").read_text()
 
 
 def tables(folder: Path) -> GroupResult:
@@ -384,6 +387,22 @@ def test_a_damaged_table_is_named_and_left_out(outputs, how, words):
     assert (counts["vp", "1week"].max(), counts["f", "1week"].max()) == (19, 20)
 
 
+def test_tables_of_another_version_are_read(outputs, tables_only):
+    """A statistic that a table lacks is missing, an unknown one is ignored; no value changes."""
+    before = tables(outputs).statistics.tables()
+    for path in outputs.rglob("*_roistats.tsv"):
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        table = table.drop(columns=["measured_ml", "p95", "space"]).assign(mode="0.1")
+        table.to_csv(path, sep="\t", index=False)
+    result = run_group(outputs)
+    assert result.problems == ()
+    for name, table in result.statistics.tables().items():
+        pd.testing.assert_frame_equal(table, before[name])
+    written = read(outputs / "group_roistats.tsv")
+    assert list(written) == list(COLUMNS)
+    assert written["p95"].isna().all()
+
+
 def test_the_page_says_when_it_is_incomplete(outputs, no_pdf):
     """A damaged table is on the page, by name, above all else."""
     path = outputs / "sub-03/ses-1week/dwi/sub-03_ses-1week_seg-enhancing_model-ivim_roistats.tsv"
@@ -395,7 +414,7 @@ def test_the_page_says_when_it_is_incomplete(outputs, no_pdf):
 
 
 def test_two_values_for_one_cell_are_both_left_out(outputs):
-    """A second table with another value is a contradiction, named, and neither is believed."""
+    """A second table with another value is reported as a contradiction, and neither is used."""
     path = (
         outputs / "sub-03/ses-1week/perf/sub-03_ses-1week_seg-enhancing_model-etofts_roistats.tsv"
     )
@@ -444,7 +463,7 @@ def test_a_lesion_missing_from_a_whole_lesion_table_is_gone(tmp_path):
         not in {("sub-07", "2", "ses-followup"), ("sub-06", "1", "ses-followup")}
     ]
     rows.append(study_rows()[0] | {"participant_id": "sub-06", "session_id": "ses-followup"})
-    rows[-1] |= dict.fromkeys([*OURS, "volume_ml"], "n/a") | {"days_from_srs": "200"}
+    rows[-1] |= dict.fromkeys([*INTERNAL, "volume_ml"], "n/a") | {"days_from_srs": "200"}
     response = tables(write_outputs(tmp_path, rows)).statistics.response
     response = response.set_index(["participant_id", "lesion"])
     assert response.loc[("sub-07", 2), "response"] == "CR"
@@ -482,8 +501,8 @@ def test_a_session_between_the_time_points_is_no_followup(tmp_path):
     assert set(response["response"]) == {"n/a"}
 
 
-def test_without_a_sessions_table_nothing_is_guessed(outputs):
-    """No order, no days: the response is unknown and the reader is told; pairs go by label."""
+def test_without_a_sessions_table_the_order_is_unknown(outputs):
+    """No order, no days: the response is unknown, with a note; pairs are formed by label."""
     (outputs / "sub-01" / "sub-01_sessions.tsv").unlink()
     result = tables(outputs)
     assert result.problems == ()
@@ -493,7 +512,7 @@ def test_without_a_sessions_table_nothing_is_guessed(outputs):
 
 
 def test_sessions_of_other_names_are_named_not_mispaired(tmp_path, tables_only):
-    """ses-1Week is not ses-1week: no pair is made of it, and the reader is told."""
+    """ses-1Week is not ses-1week: no pair is formed with it, and there is a note."""
     rows = study_rows()
     for row in rows:
         if (row["participant_id"], row["session_id"]) == ("sub-01", "ses-1week"):
@@ -532,7 +551,7 @@ def test_time_points_that_cannot_be_compared_are_refused():
         session_labels({"a": "01", "b": "ses-01"})
 
 
-def test_nothing_to_analyse_is_said(tmp_path, outputs):
+def test_nothing_to_analyse_is_an_error(tmp_path, outputs):
     """No table, or only damaged ones: no group, and why."""
     with pytest.raises(NothingToAnalyse, match="run the participant level first"):
         run_group(tmp_path / "sub-none")
@@ -568,7 +587,7 @@ def test_the_page_prints_the_study(written):
         assert text in page
     assert "vp fell from 3.7 to 2.1 % between baseline and 1 month (p = 0.0002)" in page
     assert "1 month (p = 0.0001)" in page
-    assert "6 responded (3 are gone), 6 stayed stable, 3 progressed" in page
+    assert "6 responded (3 completely), 6 remained stable, 3 progressed" in page
     assert page.count("<svg") == len(FIGURES)
     assert "://" not in page.replace("http://www.w3.org", "")
 
@@ -589,14 +608,14 @@ def test_the_page_prints_the_study(written):
     ],
 )
 def test_a_study_table_with_a_mistake_is_refused(tmp_path, old, new, words):
-    """The line, what it says, and what it should: two spellings of one row are one row."""
+    """The message names the line and the fault; two spellings of one row are one row."""
     path = tmp_path / "lesions.tsv"
     path.write_text(STUDY.read_text().replace(old, new))
     with pytest.raises(BadInput, match=words):
         load_study_table(path)
 
 
-def test_a_study_table_may_bring_only_what_it_has(tmp_path):
+def test_a_study_table_may_have_one_parameter(tmp_path):
     """Three columns and one parameter are enough: the tables are of that parameter alone."""
     table = read(STUDY)[["participant_id", "lesion", "session_id", "vp"]]
     table.to_csv(tmp_path / "lesions.tsv", sep="\t", index=False, na_rep="n/a")

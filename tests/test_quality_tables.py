@@ -1,4 +1,4 @@
-"""Quality of every series: what a participant's table says, and what stands out in the group."""
+"""Quality of every series: the table of a participant, and outlying series in the group."""
 
 import json
 
@@ -48,8 +48,8 @@ def test_the_group_reads_what_the_participant_wrote(derivatives, tmp_path):
     )
 
 
-def test_what_cannot_be_read_is_a_reason(tmp_path):
-    """A damaged motion table takes its numbers away, and the row says which file it is."""
+def test_an_unreadable_file_is_reported(tmp_path):
+    """With a damaged motion table its values are missing, and the row names the file."""
     folder = write_derivatives(tmp_path)
     for path in folder.rglob("*ses-1week*_desc-motion_timeseries.tsv"):
         path.write_bytes(b"\xff\n?\t\n")
@@ -76,8 +76,8 @@ def rows(**columns: list[object]) -> pd.DataFrame:
     return pd.DataFrame(table | columns)
 
 
-def test_nothing_stands_out_of_what_is_alike():
-    """Ordinary scatter draws no flag."""
+def test_similar_series_are_not_outlying():
+    """Ordinary scatter is not flagged."""
     assert find_outlying(rows()) == [[]] * 10
 
 
@@ -92,22 +92,22 @@ def test_nothing_stands_out_of_what_is_alike():
         ("verdict", "doubtful"),
     ],
 )
-def test_what_is_bad_stands_out_and_nothing_else(column, value):
-    """A number beyond its limit or far on the bad side, or a registration in doubt."""
+def test_poor_series_and_no_others_are_outlying(column, value):
+    """A value beyond its limit or far on the poor side, or a doubtful registration."""
     table = rows()
     table.loc[3, column] = value
     assert find_outlying(table) == [[]] * 3 + [[column]] + [[]] * 6
 
 
-def test_far_on_the_good_side_does_not_stand_out():
-    """Less motion or more signal than the others is no reason to look."""
+def test_far_on_the_good_side_is_not_outlying():
+    """Less motion or more signal than in the others is not flagged."""
     table = rows()
     table.loc[3, ["max_displacement_mm", "signal_to_noise"]] = [0.0, 90.0]
     assert find_outlying(table) == [[]] * 10
 
 
-def test_each_series_is_held_against_its_own_kind():
-    """A DCE registration's error is not judged by that of DWI."""
+def test_each_series_is_compared_with_its_own_kind():
+    """The error of a DCE registration is not compared with those of DWI."""
     table = rows()
     table.loc[5:, "series"] = "DCE"
     table.loc[5:, "expected_error_mm"] = [0.5, 0.51, 0.49, 0.52, 0.5]

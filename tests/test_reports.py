@@ -2,11 +2,15 @@
 
 import base64
 import gzip
+import inspect
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import get_type_hints
 
 import nibabel as nib
 import numpy as np
@@ -19,14 +23,16 @@ from matplotlib.figure import Figure
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.lesions import COLUMNS
 from bidsapp.models.parameters import DISPLAY
+from bidsapp.reports import group
 from bidsapp.reports.figures import images
 from bidsapp.reports.figures.artery import ArterialInput, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
 from bidsapp.reports.figures.motion import Motion, motion_traces
 from bidsapp.reports.figures.timelines import Series, lesion_timeline
-from bidsapp.reports.group.page import SECTIONS as GROUP_SECTIONS
+from bidsapp.reports.group.view import GroupView
 from bidsapp.reports.page import render as page
+from bidsapp.reports.page.blocks import Block
 from bidsapp.reports.page.render import script_hash, section_rows
 from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.page import build_participant_page, verdict
@@ -496,7 +502,17 @@ def test_a_participant_without_results_still_has_a_page(tmp_path):
 def test_every_section_has_a_function_and_every_function_a_section():
     """Adding a section is one function and one row, on both pages."""
     assert [row["id"] for row in section_rows("sections.toml")] == list(SECTIONS)
-    assert [row["id"] for row in section_rows("groupsections.toml")] == list(GROUP_SECTIONS)
+    rows = section_rows("groupsections.toml")
+    assert len({row["id"] for row in rows}) == len(rows)
+    modules = [import_module(f"{group.__name__}.{m.name}") for m in iter_modules(group.__path__)]
+    functions = {
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if get_type_hints(function) == {"view": GroupView, "return": list[Block]}
+    }
+    assert {row["function"] for row in rows} == functions
 
 
 def test_excluded_lesions_are_marked(derivatives):

@@ -10,7 +10,7 @@ from benchmarks.heads import STRESSES
 from benchmarks.registration.trials import WRONG, Trial, run_all, summary
 from benchmarks.report import Section
 from benchmarks.settings import Settings
-from bidsapp.reports.page.style import DATA, EDGE, styled
+from bidsapp.reports.page.style import DATA, EDGE, apply_style
 
 KINDS = ("b0", "dce")
 STARTS, STRESSED = 40, 12
@@ -51,7 +51,7 @@ def run(settings: Settings) -> Section:
     )
 
 
-@styled
+@apply_style
 def strips(table: pd.DataFrame, by: str) -> Figure:
     """Draw the error of every trial: a panel a kind, a strip for each value of a column."""
     kinds = list(table["kind"].unique())

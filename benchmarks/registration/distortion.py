@@ -13,7 +13,7 @@ from bidsapp.imaging import register
 from bidsapp.imaging.distortion.t1w import t1w_shift
 from bidsapp.imaging.transforms import Matrix, apply
 from bidsapp.imaging.warps import Shift
-from bidsapp.reports.page.style import DATA, EDGE, styled
+from bidsapp.reports.page.style import DATA, EDGE, apply_style
 
 PAIRS = 8
 STRENGTHS = (0.0, 1.0, 2.0, 4.0)
@@ -87,7 +87,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@styled
+@apply_style
 def draw(table: pd.DataFrame) -> Figure:
     """Draw every pair's errors: a panel for lesions, brain and its 95th percentile."""
     figure, axes = plots.grid(1, len(WHERE), width=2.3, height=2.8, sharey=True)

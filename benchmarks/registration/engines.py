@@ -19,7 +19,7 @@ from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.imaging.masks import centroid, grow
 from bidsapp.imaging.registration.recentring import recentre, restore_centre
-from bidsapp.reports.page.style import INK, styled
+from bidsapp.reports.page.style import INK, apply_style
 
 PAIRS = 6
 MARGIN = 3.0
@@ -143,7 +143,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("kind", kind="stable")
 
 
-@styled
+@apply_style
 def scatter(table: pd.DataFrame) -> Figure:
     """Draw error against seconds, a panel a kind."""
     kinds = list(table["kind"].unique())

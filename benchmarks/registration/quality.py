@@ -10,7 +10,7 @@ from benchmarks.heads import KINDS, SPOILT, STRESSES
 from benchmarks.registration.trials import FLAGS, WRONG, Trial, run_all
 from benchmarks.report import Section
 from benchmarks.settings import Settings
-from bidsapp.reports.page.style import ACCENT, DATA, EDGE, styled
+from bidsapp.reports.page.style import ACCENT, DATA, EDGE, apply_style
 
 PLAIN, STRESSED, RUINED = 20, 4, 6
 WRONG_METRIC = {"b0": "lpp", "dce": "lpc"}
@@ -140,7 +140,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@styled
+@apply_style
 def scatter(table: pd.DataFrame) -> Figure:
     """Draw the true error against the predicted one, by verdict."""
     parts = {"with a true answer": table["answerable"], "without": ~table["answerable"]}

@@ -13,7 +13,7 @@ from benchmarks.registration.trials import Trial
 from benchmarks.report import Section
 from benchmarks.settings import Settings
 from bidsapp.imaging.transforms import apply
-from bidsapp.reports.page.style import styled
+from bidsapp.reports.page.style import apply_style
 
 PAIRS = 3
 TEXT = """The largest distance over the brain between where two runs on one pair take a point, mm,
@@ -53,7 +53,7 @@ def _row(kind: str, seed: int, settings: Settings) -> dict[str, object]:
     return row
 
 
-@styled
+@apply_style
 def bars(table: pd.DataFrame) -> Figure:
     """Draw the seconds of one and of two threads."""
     figure, axes = plots.grid(1, 1, 3.4, 2.2)

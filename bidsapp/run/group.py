@@ -1,4 +1,4 @@
-"""The group level: tables of lesions in, the study's tables, figures and page out."""
+"""The group level: from tables of lesions to the tables, figures and page of the study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ from bidsapp.study.tables import (
     session_labels,
     window,
 )
-from bidsapp.study.tables.dictionary import GIVEN, TABLES
+from bidsapp.study.tables.dictionary import INPUT_COLUMN, TABLES
 
 __all__ = [
     "Cohort",
@@ -57,7 +57,7 @@ def run_group(
     seed: int = SEED,
     pair: ParameterPair = PAIR,
 ) -> GroupResult:
-    """Make the group tables, figures and page from the tables of the participant level.
+    """Write the group tables, figures and page from the tables of the participant level.
 
     Parameters
     ----------
@@ -65,23 +65,23 @@ def run_group(
         Output folder of the participant level; ``group_*.tsv``, their JSON data dictionaries,
         ``figures/group_*`` and ``group.html`` are written there.
     timepoints : mapping of str to str, or None
-        Name -> session label or days, in time order, such as ``{"baseline": "01", "1month":
-        "20:45"}``; None for the sessions baseline, 1week and 1month. Other sessions serve as
-        follow-ups only.
+        Name -> session label or days, in chronological order, such as
+        ``{"baseline": "01", "1month": "20:45"}``; None for the sessions baseline, 1week and
+        1month. Other sessions are used as follow-ups only.
     participants, traits : pathlib.Path or None
-        Tables of what else is known of participants and of lesions, for the table of
-        characteristics.
+        Tables of participants and of lesion traits, for the table of characteristics.
     repeats : (str, str) or None
-        Labels of two sessions between which nothing happened.
+        Labels of two sessions between which no change is expected (test and retest).
     seed : int
-        Of the random draws.
+        Of the permutation test and the bootstrap.
     pair : ParameterPair
-        The parameters of which it is asked whether they go together.
+        The two parameters that are compared with each other.
 
     Returns
     -------
     result : GroupResult
-        ``result.problems`` names every table that could not be used: the result is incomplete then.
+        ``result.problems`` names every table that could not be used; if there is any, the result is
+        incomplete.
 
     Raises
     ------
@@ -92,13 +92,13 @@ def run_group(
     NothingSelected
         If no participant has a session that ``timepoints`` or ``repeats`` names.
     UsageError
-        If the time points are not two or more different sessions, or the pair is not two parameters
-        that the tables hold.
+        If there are fewer than two different time points, or the pair is not two parameters of
+        the tables.
     NotWritable
         If the folder cannot be written.
     """
     found = read_output(output_dir)
-    cohort = _with_traits(found.cohort, participants, traits)
+    cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
@@ -127,14 +127,14 @@ def run_stats(
     seed: int = SEED,
     pair: ParameterPair = PAIR,
 ) -> GroupResult:
-    """Make the group tables, figures and page from a table of lesions that someone filled in.
+    """Write the group tables, figures and page from a single table of lesions.
 
     Parameters
     ----------
     table : pathlib.Path
         See `load_study_table`.
     output_dir : pathlib.Path
-        Where all is written.
+        Folder for all output.
     timepoints, participants, traits, repeats, seed, pair
         See `run_group`.
 
@@ -149,19 +149,19 @@ def run_stats(
     NothingSelected
         If no participant has a session that ``timepoints`` or ``repeats`` names.
     UsageError
-        If the time points are not two or more different sessions, or the pair is not two parameters
-        that the tables hold.
+        If there are fewer than two different time points, or the pair is not two parameters of
+        the tables.
     NotWritable
         If the folder cannot be written.
     """
-    cohort = _with_traits(load_study_table(table), participants, traits)
+    cohort = _add_traits(load_study_table(table), participants, traits)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair)
     write_result(output_dir, result)
     return result
 
 
-def _with_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
-    """Add what else is known of participants and lesions."""
+def _add_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
+    """Add the tables of participants and of lesion traits."""
     return Cohort(
         cohort.lesions,
         cohort.sessions,
@@ -180,7 +180,7 @@ def _analyse_cohort(
     problems: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> GroupResult:
-    """Make the statistics, and gather what a reader must know."""
+    """Compute the statistics, and collect problems and notes."""
     sessions = set(cohort.sessions["session_id"])
     labels = session_labels(timepoints)
     asked = [] if timepoints is None else list(labels.values())
@@ -204,7 +204,7 @@ def _analyse_cohort(
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write every table with its data dictionary, every figure with its data, then the page.
+    """Write all tables with their data dictionaries, all figures with their data, and the page.
 
     Parameters
     ----------
@@ -221,17 +221,17 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     lesions = result.cohort.lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
-        described = {str(column): TABLES[name].get(str(column), GIVEN) for column in frame}
+        described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
-    drawn = plots(result)
-    for plot in drawn:
+    figures = plots(result)
+    for plot in figures:
         _write_plot(output_dir / "figures", plot)
     pages = frozenset(page.stem for page in output_dir.glob("sub-*.html"))
-    write_bytes(output_dir / "group.html", build_group_page(result, drawn, pages).encode())
+    write_bytes(output_dir / "group.html", build_group_page(result, figures, pages).encode())
 
 
 def _write_plot(folder: Path, plot: Plot) -> None:
-    """Write a figure as SVG and PDF, and the numbers it shows."""
+    """Write a figure as SVG and PDF, with its data as TSV."""
     folder.mkdir(exist_ok=True)
     stem = f"group_{plot.name}"
     write_bytes(folder / f"{stem}.svg", plot.svg)
@@ -242,22 +242,20 @@ def _write_plot(folder: Path, plot: Plot) -> None:
 
 
 def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
-    """Describe the columns of the wide table."""
+    """Describe the columns of ``group_lesions.tsv``."""
     described = {
         **TABLES["excluded"],
         **{name: f"Mean {name} in the enhancing ROI" for name in parameters},
         "session_id": "Session",
         "days_from_srs": "Days from treatment to the session, negative before it",
-        "volume_ml": "Volume of the whole-lesion ROI; 0 when the lesion is gone",
+        "volume_ml": "Volume of the whole-lesion ROI; 0 if the lesion is no longer visible",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
     }
     errors = {
-        name: f"Standard error of {of} by the fits"
+        name: f"Standard error of {of} from the fits"
         for name, of in error_columns(parameters).items()
     }
-    warnings = {
-        WARNINGS: "What may mislead in the session, in words; n/a where nothing is known to"
-    }
+    warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
     return {name: described[name] for name in lesion_columns(parameters)} | errors | warnings
 
 
@@ -268,7 +266,7 @@ def _write_table(
     columns: Mapping[str, str],
     units: Mapping[str, str],
 ) -> None:
-    """Write a frame as TSV, and what its columns mean as JSON."""
+    """Write a data frame as TSV, with the description of its columns as JSON."""
     write_bytes(output_dir / f"group_{name}.tsv", to_tsv(list(columns), _rows(frame)))
     dictionary = {
         column: {"Description": text} | ({"Units": units[column]} if column in units else {})
@@ -278,7 +276,7 @@ def _write_table(
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows of a frame; an empty text is missing."""
+    """Return the rows of a data frame; an empty text becomes None (missing)."""
     names = [str(name) for name in frame]
     return [
         {name: None if cell == "" else cell for name, cell in zip(names, row, strict=True)}
@@ -287,21 +285,21 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _label_notes(sessions: set[str], labels: Mapping[str, str]) -> list[str]:
-    """Say which time points no one has, and which labels are nearly one of them."""
+    """Return notes on time points that no participant has, and on similar session labels."""
     named = {name: label for name, label in labels.items() if not window(label)}
     notes = [
         f"No participant has {label} (time point {name}): name your sessions with --timepoints."
         for name, label in named.items()
         if label not in sessions
     ]
-    spelled = {_plain(label): label for label in named.values()}
+    spelled = {_normalise_label(label): label for label in named.values()}
     return notes + [
-        f"{session} is not {spelled[_plain(session)]}: it is not used as that time point."
+        f"{session} is not {spelled[_normalise_label(session)]}: it is not used as that time point."
         for session in sorted(sessions - set(named.values()))
-        if _plain(session) in spelled
+        if _normalise_label(session) in spelled
     ]
 
 
-def _plain(label: str) -> str:
-    """Spell a session label without case or leading zeros."""
+def _normalise_label(label: str) -> str:
+    """Return a session label in lower case and without leading zeros."""
     return label.removeprefix("ses-").casefold().lstrip("0")

@@ -1,1 +1,1 @@
-"""Figures: arrays in, matplotlib figures out."""
+"""Plotting functions: from arrays and tables to matplotlib figures."""

@@ -1,4 +1,4 @@
-"""The figure of the arterial input: arrays -> Figure."""
+"""Plots of the arterial input: its voxels and its course."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bidsapp.reports.figures.images import Panel, draw_panel, empty, image_axes
-from bidsapp.reports.figures.layout import WIDTH, Array, mark_unavailable, with_legend
-from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, styled
+from bidsapp.reports.figures.images import Panel, draw_empty, draw_panel, image_axes
+from bidsapp.reports.figures.layout import WIDTH, Array, add_legend, mark_unavailable
+from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, apply_style
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class ArterialInput:
     """The arterial input of a session.
 
     ``time`` (N,) in s; ``blood`` and ``plasma`` (N,) in mM; ``arrival`` in s, or None if not found;
-    ``voxels`` (V, N), the concentration in the blood of each voxel that was averaged; ``whole`` and
-    ``detail``, the slice that holds most of them, and the part of it around them.
+    ``voxels`` (V, N), the blood concentration in each voxel that was averaged; ``whole`` is the
+    slice with most of these voxels, ``detail`` its part around them.
     """
 
     time: Array
@@ -31,7 +31,7 @@ class ArterialInput:
     detail: Panel | None = None
 
 
-@styled
+@apply_style
 def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]) -> Figure:
     """Show the voxels and the course of the arterial input, a column per session.
 
@@ -74,11 +74,11 @@ def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]
             grid[2 * n].set_title(label)
             if found is not None and found.detail is not None:
                 grid[2 * n + 1].set_title(_count_shown_voxels(found), fontweight="normal")
-    return with_legend(figure)
+    return add_legend(figure)
 
 
 def _count_shown_voxels(found: ArterialInput) -> str:
-    """Say how many of the voxels the detail shows."""
+    """Return how many of the voxels are in the detail, in words."""
     shown = (
         0 if found.detail is None or found.detail.outline is None else found.detail.outline.sum()
     )
@@ -86,7 +86,7 @@ def _count_shown_voxels(found: ArterialInput) -> str:
 
 
 def _limits(inputs: Sequence[ArterialInput | None]) -> tuple[float, float]:
-    """Return limits that hold the means; a single voxel may leave them."""
+    """Return axis limits that include the mean curves; single voxels may exceed them."""
     found = [f for f in inputs if f is not None]
     low = min((float(np.nanmin(f.blood, initial=0)) for f in found), default=0)
     high = max((float(np.nanmax(f.plasma, initial=0)) for f in found), default=0) or 1.0
@@ -94,7 +94,7 @@ def _limits(inputs: Sequence[ArterialInput | None]) -> tuple[float, float]:
 
 
 def _draw_curves(axes: Axes, found: ArterialInput) -> None:
-    """Draw each voxel thin, their mean thick, the plasma, and the arrival."""
+    """Draw voxels (thin lines), their mean (thick), the plasma and the bolus arrival."""
     minutes = found.time / 60
     for n, course in enumerate(found.voxels):
         name = "voxels of the artery" if n == 0 else None
@@ -106,11 +106,11 @@ def _draw_curves(axes: Axes, found: ArterialInput) -> None:
 
 
 def _draw_images(pair: Sequence[Axes], found: ArterialInput | None) -> None:
-    """Show the slice, and in its detail the voxels that were averaged."""
+    """Show the slice, and the detail with the voxels that were averaged."""
     panels = (found.whole, found.detail) if found else (None, None)
     for axes, panel in zip(pair, panels, strict=True):
         if panel is None:
-            empty(axes)
+            draw_empty(axes)
             continue
         image_axes(axes)
         axes.set_anchor("N")

@@ -1,4 +1,4 @@
-"""Effect sizes of changes with their confidence intervals: table -> Figure."""
+"""Forest plot of effect sizes with their confidence intervals."""
 
 import numpy as np
 import pandas as pd
@@ -6,12 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.page.numbers import timepoint_label
-from bidsapp.reports.page.style import CYCLE, SOFT, styled
+from bidsapp.reports.page.style import CYCLE, SOFT, apply_style
 
 
-@styled
+@apply_style
 def effects(paired: pd.DataFrame) -> Figure:
-    """Plot the size of every change with its interval, in standard deviations of the change.
+    """Plot the effect size (Cohen's dz) of every change with its confidence interval.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def effects(paired: pd.DataFrame) -> Figure:
 
 
 def _draw_effects(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw a dot and a line per parameter; filled where the change outlives the correction."""
+    """Draw effect and interval of each parameter; filled if significant after correction."""
     axes.axvline(0, color=SOFT, lw=0.8)
     axes.grid(axis="y", visible=False)
     for place, row in enumerate(rows.to_dict("records")):

@@ -1,4 +1,4 @@
-"""Distributions of parameters over the voxels of lesions: arrays -> Figure."""
+"""Histograms of parameters over the voxels of lesions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,23 +7,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.models.parameters import DISPLAY
-from bidsapp.reports.figures.layout import WIDTH, Array, with_legend
-from bidsapp.reports.page.style import CYCLE, styled
+from bidsapp.reports.figures.layout import WIDTH, Array, add_legend
+from bidsapp.reports.page.style import CYCLE, apply_style
 
 BINS = 24
-"""From zero to the upper limit of the maps; what lies above is in the last one."""
+"""Number of bins over the range of the maps; larger values count in the last bin."""
 
 LEAST = 5
-"""Fewer voxels than this make no histogram."""
+"""Smallest number of voxels for a histogram."""
 
 
-@styled
+@apply_style
 def histograms(
     rows: Sequence[Sequence[Mapping[str, Array | None]]],
     row_labels: Sequence[str],
     parameters: Sequence[str],
 ) -> Figure:
-    """Plot the share of voxels over each parameter, lesions by parameters, a line per session.
+    """Plot the proportion of voxels over each parameter, a line per session.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def histograms(
             _draw(axes, name, sessions)
     for axes, name in zip(grid[0], parameters, strict=True):
         axes.set_title(DISPLAY[name].title, fontsize=7.5)
-    return with_legend(figure)
+    return add_legend(figure)
 
 
 def _draw(axes: Axes, name: str, sessions: Mapping[str, Array | None]) -> None:

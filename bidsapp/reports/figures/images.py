@@ -1,4 +1,4 @@
-"""Figures made of slices: maps of a lesion, and two images registered to each other."""
+"""Figures of image slices: maps of a lesion, and images after registration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +15,18 @@ from scipy import ndimage
 
 from bidsapp.models.parameters import DISPLAY, Display
 from bidsapp.reports.figures.layout import WIDTH, Array
-from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, styled
+from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, apply_style
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One slice, ready to show: 2-D arrays with the rows downwards.
+    """One slice for display: 2-D arrays with rows from top to bottom.
 
-    ``spacing`` is the size of a (row, column) in mm; ``window`` the grey limits of ``background``;
-    ``values`` (as stored, NaN where the fit failed) go on top; ``box`` is (row, column, rows,
-    columns) of a detail.
+    ``spacing`` is the size of a (row, column) in mm; ``window`` the grey-scale limits of
+    ``background``; ``values`` (as stored, NaN where the fit failed) are overlaid; ``box`` is (row,
+    column, rows, columns) of a detail.
     """
 
     background: Array
@@ -38,7 +38,7 @@ class Panel:
 
 
 def image_axes(axes: Axes) -> None:
-    """Strip an image panel of ticks, grid and frame."""
+    """Remove ticks, grid and frame of an image panel."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -47,8 +47,8 @@ def image_axes(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def empty(axes: Axes, text: str = "not available") -> None:
-    """Say in an axes that there is nothing to show."""
+def draw_empty(axes: Axes, text: str = "not available") -> None:
+    """Mark an image panel as empty, with a text."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -61,17 +61,17 @@ def empty(axes: Axes, text: str = "not available") -> None:
 
 
 def _outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> None:
-    """Draw the border of a mask, unless it has none in this slice."""
+    """Draw the outline of a mask if there is one in this slice."""
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.astype(float), [0.5], colors=[color], linewidths=width)
 
 
 def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
-    """Show a slice, the map on top of it, its lesion outline and the frame of the detail."""
+    """Show a slice with the overlaid map, the lesion outline and the frame of the detail."""
     aspect = panel.spacing[0] / panel.spacing[1]
     low, high = panel.window
     if display is not None:
-        high += high - low  # dark below a map, so that a gap in it is not taken for a high value
+        high += high - low  # darker below a map, so that gaps do not look like high values
     axes.imshow(panel.background, cmap="gray", vmin=low, vmax=high, aspect=aspect)
     if panel.values is not None and display is not None:
         shown = np.ma.masked_invalid(panel.values * display.scale)
@@ -90,16 +90,16 @@ def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
         axes.add_patch(Rectangle((column, row), columns, rows, fill=False, ec=ACCENT, lw=0.8))
 
 
-@styled
+@apply_style
 def lesion_maps(
     rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
 ) -> Figure:
-    """Show one lesion: a row per session, a column per parameter, limits shared by the sessions.
+    """Show one lesion: a row per session, a column per parameter, scales shared by sessions.
 
     Parameters
     ----------
     rows : sequence of sequence of Panel or None
-        None where there is no such map.
+        None if there is no such map.
     row_labels : sequence of str
     columns : sequence of str
         Keys of `DISPLAY`, or any other heading for a column of anatomy.
@@ -123,7 +123,7 @@ def lesion_maps(
     for r, (label, panels) in enumerate(zip(row_labels, rows, strict=True)):
         for axes, name, panel in zip(grid[r], columns, panels, strict=True):
             if panel is None:
-                empty(axes)
+                draw_empty(axes)
             else:
                 image_axes(axes)
                 draw_panel(axes, panel, DISPLAY.get(name))
@@ -137,7 +137,7 @@ def lesion_maps(
 
 
 def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
-    """Put the scale of a parameter below its column."""
+    """Draw the colour bar of a parameter below its column."""
     scale = ScalarMappable(Normalize(*display.limits), display.colormap)
     bar = figure.colorbar(
         scale, ax=column, location="bottom", aspect=14, shrink=0.8, pad=0.02, extend="max"
@@ -150,7 +150,7 @@ def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
 
 
 def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
-    """Return a field that crosses zero on a slice's strong edges inside its outline."""
+    """Return the Laplacian of a slice, zero at edges, masked to strong edges in the outline."""
     sigma = [width / size for size in panel.spacing]
     strength = ndimage.gaussian_gradient_magnitude(panel.background, sigma)
     bend = ndimage.gaussian_laplace(panel.background, sigma)
@@ -159,9 +159,9 @@ def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
     return np.ma.masked_where(weak | ~inside, bend)
 
 
-@styled
+@apply_style
 def strip(panels: Sequence[Panel]) -> Figure:
-    """Show slices side by side, without a word.
+    """Show slices side by side, without labels.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def strip(panels: Sequence[Panel]) -> Figure:
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Two strips of panels of one size have one size.
+        Figures of panels of the same size have the same size.
 
     Examples
     --------
@@ -188,17 +188,17 @@ def strip(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-@styled
+@apply_style
 def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) -> Figure:
-    """Show images slice by slice, the edges of the first one drawn on all.
+    """Show images slice by slice, with the edges of the first image drawn on all.
 
     Parameters
     ----------
     rows : sequence of sequence of Panel
-        The fixed image, then those brought onto it: the same slices of each, on one grid. Edges
-        are sought inside the outline of the fixed image's slices: the brain.
+        The fixed image, then the images registered to it: the same slices of each, on one grid.
+        Edges are detected inside the outline (the brain) of the fixed image.
     names : sequence of str
-        Of the images.
+        Names of the images.
 
     Returns
     -------

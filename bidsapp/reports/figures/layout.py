@@ -1,4 +1,4 @@
-"""What figures share: their width, their legend, and panels without data."""
+"""Layout shared by the figures: width, legend, and panels without data."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,14 +10,14 @@ from bidsapp.reports.page.style import SOFT
 Array = NDArray[np.float64]
 
 WIDTH = 10.0
-"""Width of every figure, inches."""
+"""Width of the figures of a participant, inches."""
 
 MANY_LESIONS = 200
-"""More lesions than this are drawn as pixels, or a browser could not hold them."""
+"""Points of more lesions than this are rasterised, to keep SVG files small."""
 
 
-def with_legend(figure: Figure) -> Figure:
-    """Add one legend above the panels, made from the first that has lines."""
+def add_legend(figure: Figure) -> Figure:
+    """Add one legend above the panels, from the first panel with labelled lines."""
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         if handles:

@@ -1,4 +1,4 @@
-"""Mean signal and concentration curves of lesions with the fitted model: arrays -> Figure."""
+"""Mean signal and concentration curves of lesions, with the fitted model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bidsapp.reports.figures.layout import WIDTH, Array, mark_unavailable, with_legend
-from bidsapp.reports.page.style import DATA, FIT, INK, SOFT, styled
+from bidsapp.reports.figures.layout import WIDTH, Array, add_legend, mark_unavailable
+from bidsapp.reports.page.style import DATA, FIT, INK, SOFT, apply_style
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What was measured and what the model makes of it, at the same abscissae.
+    """Measured values and those of the fitted model at the same abscissae.
 
-    ``other`` is the course of another model, at abscissae of its own.
+    ``other`` holds abscissae and values of another model.
     """
 
     x: Array
@@ -24,7 +24,7 @@ class Curve:
     other: tuple[Array, Array] | None = None
 
 
-@styled
+@apply_style
 def concentration_curves(
     curves: Sequence[Sequence[Curve | None]],
     row_labels: Sequence[str],
@@ -60,10 +60,10 @@ def concentration_curves(
                     axes.plot(curve.x / 60, curve.fitted, color=FIT, label="fit")
                     rest = curve.observed - curve.fitted
                     axes.plot(curve.x / 60, rest, color=SOFT, lw=0.7, label="residual")
-    return with_legend(figure)
+    return add_legend(figure)
 
 
-@styled
+@apply_style
 def diffusion_decay(
     curves: Sequence[Sequence[Curve | None]],
     row_labels: Sequence[str],
@@ -74,7 +74,7 @@ def diffusion_decay(
     Parameters
     ----------
     curves : sequence of sequence of Curve or None
-        x in s/mm2, two at least; signals in any unit, shown relative to the measured one at the
+        x in s/mm2, at least two; signals in any unit, shown relative to the measured one at the
         lowest b. The asymptote meets b = 0 at 1 - f.
     row_labels, column_labels : sequence of str
         Lesions and sessions.
@@ -110,11 +110,11 @@ def diffusion_decay(
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter("{x:.1f}")
                 axes.yaxis.set_minor_formatter("{x:.1f}")
-    return with_legend(figure)
+    return add_legend(figure)
 
 
 def _asymptote(b: Array, fitted: Array) -> tuple[list[float], list[float]]:
-    """Return the straight line in ln S through the fit at the two highest b, from b = 0."""
+    """Return the straight line of ln S from b = 0 through the fit at the two highest b."""
     low, high = np.argsort(b)[-2:]
     slope = np.log(fitted[high] / fitted[low]) / (b[high] - b[low])
     return [0.0, float(b[high])], [
@@ -130,7 +130,7 @@ def _curve_grid(
     ylabel: str,
     xlabel: str,
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """Lay out lesions by sessions with shared axes, labelled at the border."""
+    """Create panels of lesions by sessions with shared axes and labels at the border."""
     rows, columns = len(row_labels), len(column_labels)
     figure = Figure(figsize=(WIDTH, 1.45 * rows + 0.7), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)

@@ -1,4 +1,4 @@
-"""Bland-Altman plots of two standardised measures: tables -> Figure."""
+"""Bland-Altman plots of two standardised parameters."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
 from bidsapp.reports.page.numbers import timepoint_label
-from bidsapp.reports.page.style import CYCLE, styled
+from bidsapp.reports.page.style import CYCLE, apply_style
 
 
-@styled
+@apply_style
 def limits_of_agreement(
     x: pd.DataFrame, y: pd.DataFrame, limits: pd.DataFrame, names: tuple[str, str]
 ) -> Figure:
-    """Plot differences of two standardised measures against their mean (Bland and Altman).
+    """Plot differences of two standardised parameters over their mean (Bland and Altman).
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def limits_of_agreement(
     limits : pandas.DataFrame
         ``timepoint bias lower_limit upper_limit``, of y minus x.
     names : (str, str)
-        Of x and y.
+        Names of x and y.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Motion within a series: translations, rotations and framewise displacement -> Figure."""
+"""Plots of motion within a series: translations, rotations, framewise displacement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bidsapp.reports.figures.layout import WIDTH, Array, mark_unavailable, with_legend
-from bidsapp.reports.page.style import FIT, GRID, INK, styled
+from bidsapp.reports.figures.layout import WIDTH, Array, add_legend, mark_unavailable
+from bidsapp.reports.page.style import FIT, GRID, INK, apply_style
 
 
 @dataclass(frozen=True)
 class Motion:
     """Rigid motion: (N, 3) translations in mm, (N, 3) rotations in rad, (N,) displacement in mm.
 
-    `outliers` (N,) are volumes not to be believed.
+    `outliers` (N,) marks volumes that are not used.
     """
 
     translations: Array
@@ -24,7 +24,7 @@ class Motion:
     outliers: NDArray[np.bool_] | None = None
 
 
-@styled
+@apply_style
 def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit: float) -> Figure:
     """Plot translations, rotations and framewise displacement, a column per session.
 
@@ -33,7 +33,7 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
     traces : sequence of Motion or None
     labels : sequence of str
     limit : float
-        Framewise displacement that draws a warning, mm.
+        Framewise displacement above which there is a warning, mm.
 
     Returns
     -------
@@ -68,4 +68,4 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
         for axis, name in enumerate(("x (left-right)", "y (back-front)", "z (foot-head)")):
             column[1].plot(volumes, trace.translations[:, axis], label=name, lw=1)
             column[2].plot(volumes, np.degrees(trace.rotations[:, axis]), lw=1)
-    return with_legend(figure)
+    return add_legend(figure)

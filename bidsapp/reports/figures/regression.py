@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
 from bidsapp.reports.page.numbers import number, pvalue, timepoint_label
-from bidsapp.reports.page.style import CYCLE, INK, SOFT, styled
+from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics import regression, regression_band
 from bidsapp.study.statistics.values import FloatArray
 
 
-@styled
+@apply_style
 def regressions(x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str) -> Figure:
-    """Plot one parameter against another at every time point (the study's Figure 3).
+    """Plot one parameter over another at every time point, with the regression line.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def regressions(x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str) ->
 
 
 def _draw_regression(axes: Axes, x: FloatArray, y: FloatArray) -> None:
-    """Draw points, line, 95 % band and what r says."""
+    """Draw points, regression line and 95 % confidence band, and write r, p and n."""
     dots: Any = {"markersize": 4.5, "color": CYCLE[0], "alpha": 0.75, "markeredgewidth": 0}
     axes.plot(x, y, "o", rasterized=len(x) > MANY_LESIONS, **dots)
     line = regression(x, y)
@@ -67,7 +67,7 @@ def _draw_regression(axes: Axes, x: FloatArray, y: FloatArray) -> None:
 
 
 def _start_at_zero(axes: Axes, x: pd.DataFrame, y: pd.DataFrame) -> None:
-    """Let axes of values that are never negative start at zero."""
+    """Let the axes start at zero if no value is negative."""
     if np.nanmin(x.to_numpy(), initial=0) >= 0:
         axes.set_xlim(left=0)
     if np.nanmin(y.to_numpy(), initial=0) >= 0:

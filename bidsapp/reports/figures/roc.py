@@ -1,4 +1,4 @@
-"""ROC curves of early changes for the later response: tables -> Figure."""
+"""ROC curves of early changes for the later response."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.page.numbers import timepoint_label
-from bidsapp.reports.page.style import CYCLE, INK, SOFT, styled
+from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 
 
-@styled
+@apply_style
 def roc_curves(curves: pd.DataFrame, areas: pd.DataFrame) -> Figure:
-    """Plot how well an early change singles out responders, a panel per parameter.
+    """Plot how well an early change predicts the response, a panel per parameter.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def roc_curves(curves: pd.DataFrame, areas: pd.DataFrame) -> Figure:
 
 
 def _draw_curve(axes: Axes, curves: pd.DataFrame, row: dict[Any, Any], index: int) -> None:
-    """Draw one curve with its area in words."""
+    """Draw one curve, and write the area under it."""
     color = CYCLE[index % len(CYCLE)]
     here = (curves["parameter"] == row["parameter"]) & (curves["timepoint_b"] == row["timepoint_b"])
     points = curves.loc[here, ["false_positive", "true_positive"]].to_numpy(np.float64)

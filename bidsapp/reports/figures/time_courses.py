@@ -1,4 +1,4 @@
-"""Parameters of all lesions over the time points (the study's Figure 2)."""
+"""Time courses of parameters: mean, SD and lesions (the study's Figure 2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
 from bidsapp.reports.page.numbers import significance, timepoint_label
-from bidsapp.reports.page.style import CYCLE, INK, SOFT, styled
+from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics.values import FloatArray
 
 
@@ -35,9 +35,9 @@ class Course:
     pvalues: Mapping[tuple[str, str], float]
 
 
-@styled
+@apply_style
 def time_courses(courses: Sequence[Course]) -> Figure:
-    """Plot mean and SD over time before the course of every lesion (the study's Figure 2).
+    """Plot mean and SD over time, with the individual lesions in grey.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def time_courses(courses: Sequence[Course]) -> Figure:
 
 
 def _draw_course(axes: Axes, course: Course, color: str) -> None:
-    """Draw lesions in grey, mean and SD in colour, and the marks of what differs."""
+    """Draw lesions in grey, mean and SD in colour, and marks of significant changes."""
     values = course.values.to_numpy(np.float64)
     names = list(course.values.columns)
     place = np.arange(len(names), dtype=np.float64)
@@ -102,7 +102,7 @@ def _draw_course(axes: Axes, course: Course, color: str) -> None:
 
 
 def _polyline(place: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """One line through all lesions, lifted between them: thousands draw as fast as one."""
+    """Return one line through all lesions, with NaN between them: much faster than many lines."""
     lifted = np.column_stack([values, np.full(len(values), np.nan)])
     return np.tile(np.append(place, np.nan), len(values)), lifted.ravel()
 
@@ -114,7 +114,7 @@ def _draw_marks(
     start: float,
     span: float,
 ) -> float:
-    """Draw a bracket over each pair that differs, short ones below; return the top."""
+    """Draw a bracket over each significant pair, short ones first; return the upper limit."""
     level = start + 0.06 * span
     for first, last in sorted(combinations(range(len(names)), 2), key=lambda p: p[1] - p[0]):
         mark = significance(pvalues.get((names[first], names[last]), float("nan")))

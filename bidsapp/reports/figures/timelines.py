@@ -1,4 +1,4 @@
-"""Parameters of each lesion of a participant over the sessions: arrays -> Figure."""
+"""Parameters of each lesion of a participant over the sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.layout import WIDTH, Array
-from bidsapp.reports.page.style import DATA, INK, styled
+from bidsapp.reports.page.style import DATA, INK, apply_style
 
 
 @dataclass(frozen=True)
 class Series:
     """One parameter of one lesion over the sessions, as stored; NaN where missing.
 
-    ``low`` to ``high`` is the middle half of its voxels, ``error`` the standard error of the mean.
+    ``low`` and ``high`` are the quartiles of its voxels, ``error`` is the standard error of the
+    mean.
     """
 
     mean: Array
@@ -26,7 +27,7 @@ class Series:
     error: Array
 
 
-@styled
+@apply_style
 def lesion_timeline(
     series: Sequence[Sequence[Series | None]],
     row_labels: Sequence[str],
@@ -34,7 +35,7 @@ def lesion_timeline(
     ticks: Sequence[str],
     xlabel: str,
 ) -> Figure:
-    """Plot each parameter of each lesion over the sessions; a column shares its scale.
+    """Plot each parameter of each lesion over the sessions, with one scale per parameter.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def lesion_timeline(
     parameters : sequence of str
         Keys of `DISPLAY`.
     ticks : sequence of str
-        What to call each session on the axis.
+        Labels of the sessions on the axis.
     xlabel : str
 
     Returns
@@ -79,13 +80,13 @@ def lesion_timeline(
 
 
 def _top(column: NDArray[np.object_]) -> float:
-    """Return the upper limit that holds all that was drawn in a column."""
+    """Return the upper axis limit that includes all data of a column."""
     highest = [float(axes.dataLim.y1) for axes in column if np.isfinite(axes.dataLim.y1)]
     return 1.08 * max(highest, default=0.0) or 1.0
 
 
 def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:
-    """Draw the means, joined over missing sessions, their errors and the voxels' middle half."""
+    """Draw means, connected across missing sessions, standard errors and interquartile ranges."""
     found = np.isfinite(values.mean)
     axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)
     known = found & np.isfinite(values.error)

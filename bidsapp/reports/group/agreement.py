@@ -1,4 +1,4 @@
-"""The section of the agreement of two parameters."""
+"""The sections of the regression and of the agreement of two parameters."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -13,14 +13,14 @@ from bidsapp.study.tables import ParameterPair
 
 
 def correlation(view: GroupView) -> list[Block]:
-    """Give the regression of the pair and the study's Figure 3."""
+    """Show the regression of the two parameters at each time point (the study's Figure 3)."""
     x, y = view.statistics.pair
     table = view.statistics.correlation.to_dict("records")
     found = [timepoint_label(row["timepoint"]) for row in table if significance(row["p"])]
     if found:
-        words = f"{y} goes with {x} at {join_words(found)}."
+        words = f"{y} and {x} are correlated at {join_words(found)}."
     elif any(not row["note"] for row in table):
-        words = f"{y} and {x}: no correlation was seen at any time point."
+        words = f"{y} and {x}: no significant correlation at any time point."
     else:
         words = f"There are too few lesions with both {y} and {x}, so there is no correlation."
     rows = [
@@ -46,7 +46,7 @@ def correlation(view: GroupView) -> list[Block]:
 
 
 def agreement(view: GroupView) -> list[Block]:
-    """Correlate changes of the pair, within lesions, and show the limits of agreement."""
+    """Show correlations of changes and within lesions, and the limits of agreement."""
     pair = view.statistics.pair
     y_with_x, y_minus_x = f"{pair.y} with {pair.x}", f"{pair.y} minus {pair.x}"
     table = view.statistics.agreement
@@ -72,7 +72,7 @@ def agreement(view: GroupView) -> list[Block]:
         files=table_files("agreement"),
     )
     limits = Table(
-        f"Bland and Altman: {y_minus_x}, both in SDs from their means at the first time point",
+        f"Bland-Altman analysis of {y_minus_x}, in SDs from the means at the first time point",
         ["Time point", "n", "Bias", "95 % interval", "Limits of agreement", "Note"],
         [
             [
@@ -90,10 +90,10 @@ def agreement(view: GroupView) -> list[Block]:
     )
     words = Words(
         _agreement_words(table, pair),
-        "An interval that holds 0 leaves open whether there is any correlation at all.",
+        "If the 95 % confidence interval of r includes 0, the data do not show whether there is a "
+        "correlation.",
     )
-    pictures = [view.picture("changes"), view.picture("limits")]
-    return [words, correlations, pictures[0], limits, pictures[1]]
+    return [words, correlations, view.picture("changes"), limits, view.picture("limits")]
 
 
 def _question(row: Mapping[Hashable, Any]) -> str:
@@ -105,7 +105,7 @@ def _question(row: Mapping[Hashable, Any]) -> str:
 
 
 def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
-    """Say whether changes of the pair go together."""
+    """Describe whether the changes of the two parameters are correlated."""
     changes = table[(table["question"] == "change") & table["r"].notna()]
     texts = []
     if len(changes):
@@ -113,16 +113,20 @@ def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
         if found:
             parts = [f"{span(row)} (r = {number(row['r'], 2)})" for row in found]
             texts.append(
-                f"Changes of {pair.y} and {pair.x} go together between {join_words(parts)}."
+                f"Changes of {pair.y} and {pair.x} are correlated between {join_words(parts)}."
             )
         else:
-            texts.append(f"No correlation was seen between the changes of {pair.y} and {pair.x}.")
+            texts.append(
+                f"No significant correlation between the changes of {pair.y} and {pair.x}."
+            )
     within = table[table["question"] == "within lesions"].to_dict("records")[0]
     if np.isfinite(within["r"]):
-        means = "rise and fall together" if within["r"] > 0 else "move against each other"
-        seen = means if within["p"] < ALPHA else "show no common course"
+        sign = "positively" if within["r"] > 0 else "negatively"
+        seen = (
+            f"are {sign} correlated" if within["p"] < ALPHA else "are not significantly correlated"
+        )
         texts.append(
-            f"Within a lesion {pair.y} and {pair.x} {seen} (repeated measures r = "
+            f"Within lesions, {pair.y} and {pair.x} {seen} over time (repeated measures r = "
             f"{number(within['r'], 2)}, {interval(within['r_low'], within['r_high'], 2)})."
         )
     return texts or [f"There are too few lesions with both {pair.y} and {pair.x}."]

@@ -1,4 +1,4 @@
-"""The section of changes over time: the study's Table 2 and Figure 2, and every paired test."""
+"""The section of changes over time (the study's Table 2 and Figure 2)."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
@@ -19,11 +19,11 @@ _TEST_COLUMNS += ["p Holm", "p FDR", "Note"]
 
 
 def changes(view: GroupView) -> list[Block]:
-    """Give the study's Table 2 and Figure 2, and every test in full."""
+    """Show means and tests at every time point, the time courses, and every test in full."""
     paired = view.statistics.paired
     caveat = (
-        f"{int(paired['p'].notna().sum())} paired tests were made; by chance alone about one in "
-        "twenty falls below 0.05. p after Holm's correction is in the full table."
+        f"{int(paired['p'].notna().sum())} paired tests were performed; about one in twenty has "
+        "p < 0.05 by chance alone. The full table includes p values after Holm's correction."
     )
     every = Table(
         "Every paired t test",
@@ -43,7 +43,7 @@ def changes(view: GroupView) -> list[Block]:
 
 
 def _table2(view: GroupView) -> Table:
-    """The study's Table 2: mean and SD at every time point, p of every pair."""
+    """Return mean and SD at every time point, and p of every pair (the study's Table 2)."""
     statistics = view.statistics
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
@@ -66,7 +66,7 @@ def _table2(view: GroupView) -> Table:
 
 
 def _tests(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[list[str]]:
-    """Rows of all that a paired test says."""
+    """Yield a row per paired test."""
     for row in paired.to_dict("records"):
         form = forms[row["parameter"]]
         yield [
@@ -83,7 +83,7 @@ def _tests(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[
 
 
 def _changes(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[str]:
-    """One sentence per parameter: what changed between which time points."""
+    """Yield a sentence per parameter on its significant changes."""
     quiet = []
     for name, form in forms.items():
         tests = paired[paired["parameter"] == name]
@@ -94,15 +94,15 @@ def _changes(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterato
             parts = [_change(row, form) for row in found.to_dict("records")]
             yield f"{form.name} {'; '.join(parts)}."
     if quiet:
-        yield f"{join_words(quiet)}: no change was seen (every p ≥ {ALPHA})."
+        yield f"{join_words(quiet)}: no significant change (every p ≥ {ALPHA})."
     counts = paired.groupby("parameter")["p"].count()
     untested = [form.name for name, form in forms.items() if counts.get(name, 0) == 0]
     if untested:
-        yield f"{join_words(untested)}: too few lesions with two time points, so there is no test."
+        yield f"{join_words(untested)}: no test, as too few lesions have values at two time points."
 
 
 def _change(row: Mapping[Hashable, Any], form: NumberFormat) -> str:
-    """One change in words."""
+    """Describe one change in words."""
     verb = "rose" if row["mean_difference"] > 0 else "fell"
     unit = "" if form.unit == "fraction" else f" {form.unit}"
     values = f"from {form.number(row['mean_a'])} to {form.number(row['mean_b'])}{unit}"

@@ -1,4 +1,4 @@
-"""The section of lesions and response: the study's Table 1."""
+"""The section of lesions and their response (the study's Table 1)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +11,11 @@ from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import number
 
 _MEANING = {
-    "CR": "complete response: gone",
-    "PR": "partial response: smaller by 58.5 % or more",
-    "SD": "stable disease: between",
-    "PD": "progressive disease: larger by 71.5 % or more",
-    "n/a": "unknown: no volume at a follow-up",
+    "CR": "complete response: no longer visible",
+    "PR": "partial response: volume decrease of 58.5 % or more",
+    "SD": "stable disease: otherwise",
+    "PD": "progressive disease: volume increase of 71.5 % or more",
+    "n/a": "unknown: no volume at baseline or at a follow-up",
 }
 _HEADINGS = {
     "participant_id": "Participant",
@@ -32,13 +32,13 @@ _HEADINGS = {
 
 
 def characteristics(view: GroupView) -> list[Block]:
-    """Give the study's Table 1, and the responses in short."""
+    """Show the response categories, and the characteristics of every lesion."""
     response, table = view.statistics.response, view.statistics.characteristics
     early = view.timepoints
     sentences = [
         _response_words(response),
-        f"Response is that of the whole-lesion volume at the last follow-up after {early[-1]}, "
-        f"against {early[0]}. {_followup(response)}".strip(),
+        f"Response is the change of the whole-lesion volume from {early[0]} to the last follow-up "
+        f"after {early[-1]}. {_followup(response)}".strip(),
     ]
     shares = Table(
         "Response of the lesions",
@@ -60,13 +60,13 @@ def characteristics(view: GroupView) -> list[Block]:
 
 
 def _is_text(column: pd.Series) -> bool:
-    """Whether a column holds anything but numbers."""
-    given = column[column != ""]
-    return bool(pd.to_numeric(given, errors="coerce").isna().ne(given.isna()).any())
+    """Return whether a column contains anything other than numbers."""
+    filled = column[column != ""]
+    return bool(pd.to_numeric(filled, errors="coerce").isna().ne(filled.isna()).any())
 
 
 def _cell(name: str, value: Any) -> str:
-    """Print one cell of Table 1."""
+    """Format one cell of Table 1."""
     if name == "volume_change_percent":
         return number(value, 1, sign=True)
     if isinstance(value, float):
@@ -75,7 +75,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _responses(response: pd.DataFrame) -> Iterator[list[str]]:
-    """Rows of the response categories: how many lesions, and how their volume changed."""
+    """Yield a row per response category: number of lesions and change of volume."""
     for category in (*RESPONSES, "n/a"):
         changes = response.loc[response["response"] == category, "volume_change_percent"]
         mean, sd = changes.mean(), changes.std()
@@ -86,21 +86,23 @@ def _responses(response: pd.DataFrame) -> Iterator[list[str]]:
 
 
 def _response_words(response: pd.DataFrame) -> str:
-    """Say how many lesions responded, stayed or progressed."""
+    """Describe how many lesions responded, were stable or progressed."""
     counts = response["response"].value_counts()
     cr, pr, sd, pd_ = (int(counts.get(category, 0)) for category in RESPONSES)
     followed = cr + pr + sd + pd_
     words = f"Of {len(response)} lesions, {followed} have a volume at baseline and at a follow-up"
     if not followed:
         return f"{words}."
-    return f"{words}: {cr + pr} responded ({cr} are gone), {sd} stayed stable, {pd_} progressed."
+    return (
+        f"{words}: {cr + pr} responded ({cr} completely), {sd} remained stable, {pd_} progressed."
+    )
 
 
 def _followup(response: pd.DataFrame) -> str:
-    """How long the follow-up was, over participants."""
+    """Describe the duration of follow-up over participants."""
     known = response[response["response"] != "n/a"]
     days = known.drop_duplicates("participant_id")["followup_days"].dropna()
     if days.empty:
         return ""
     spread = f"{days.min():.0f} to {days.max():.0f}; {count_of(len(days), 'participant')}"
-    return f"Follow-up was after {days.mean():.0f} days in the mean ({spread})."
+    return f"Mean time to follow-up: {days.mean():.0f} days ({spread})."

@@ -1,4 +1,4 @@
-"""The section of the mixed model, which takes lesions of one patient as related."""
+"""The section of the mixed model, which accounts for several lesions per patient."""
 
 import pandas as pd
 
@@ -7,8 +7,8 @@ from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import interval, number, pvalue
 
 
-def patients(view: GroupView) -> list[Block]:
-    """Hold the mixed model against the paired t tests."""
+def mixed_model(view: GroupView) -> list[Block]:
+    """Compare the mixed model with the paired t tests."""
     mixed = view.statistics.mixed
     rows = []
     for row in mixed.to_dict("records"):
@@ -41,29 +41,32 @@ def patients(view: GroupView) -> list[Block]:
 
 
 def _mixed_words(mixed: pd.DataFrame) -> list[str]:
-    """Say where the mixed model and the t test disagree."""
+    """Describe where the mixed model and the paired t test disagree."""
     tested = mixed[mixed["agrees"].notna()]
     if tested.empty:
         return ["There are too few values for a mixed model."]
-    apart = tested[tested["agrees"] == 0]
-    if apart.empty:
+    different = tested[tested["agrees"] == 0]
+    if different.empty:
         return [f"Mixed model and paired t test agree on all {len(tested)} comparisons."]
     which = [
         f"{row['parameter']} {span(row)} (mixed model p = {pvalue(row['p'])}, "
         f"t test p = {pvalue(row['p_paired'])})"
-        for row in apart.to_dict("records")
+        for row in different.to_dict("records")
     ]
     return [f"Mixed model and paired t test disagree on {join_words(which)}.".replace("= <", "<")]
 
 
 def _icc_words(mixed: pd.DataFrame) -> str:
-    """Say how alike lesions of a patient are."""
+    """Describe the intraclass correlations of lesions of one patient."""
     known = mixed.drop_duplicates("parameter").dropna(subset="icc_participant")
     if known.empty:
-        return "No patient has two lesions, so patients and lesions cannot be told apart."
+        return (
+            "No patient has two lesions, so the variances between patients and between lesions "
+            "cannot be separated."
+        )
     parts = [f"{row['parameter']} {row['icc_participant']:.2f}" for row in known.to_dict("records")]
     return (
-        "ICC: share of the variance that two lesions of a patient have in common "
-        f"({', '.join(parts)}), and two time points of a lesion. With few patients who have "
-        "several lesions the first is known roughly."
+        "ICC: intraclass correlation, the proportion of the variance shared by two lesions of a "
+        f"patient ({', '.join(parts)}) or by two time points of a lesion. With few patients who "
+        "have several lesions, the former is imprecise."
     )

@@ -1,4 +1,4 @@
-"""The sections of what was left out, and of how to read the page."""
+"""The sections of excluded and missing data, and of how to read the page."""
 
 from bidsapp.reports.group.view import GroupView, count_of, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
@@ -6,13 +6,13 @@ from bidsapp.reports.page.numbers import timepoint_label
 
 
 def left_out(view: GroupView) -> list[Block]:
-    """List what was excluded and what is missing."""
+    """List excluded lesions and missing values."""
     excluded, missing = view.statistics.excluded, view.statistics.missing
     count = len(excluded)
     verb = "is" if count == 1 else "are"
     texts = [
         f"{count_of(count, 'lesion')} {verb} marked as excluded in the ROI tables and left out of "
-        "every number above."
+        "all analyses above."
         if count
         else "No lesion is marked as excluded.",
         f"{count_of(len(missing), 'time point')} of a lesion lack a value. Each paired test uses "
@@ -37,8 +37,8 @@ def left_out(view: GroupView) -> list[Block]:
             ]
             for row in missing.to_dict("records")
         ]
-        columns = ["Participant", "Lesion", "Time point", "Lacks", "Why"]
-        summary = "" if len(rows) <= 12 else f"All {len(rows)} that are missing"
+        columns = ["Participant", "Lesion", "Time point", "Missing", "Reason"]
+        summary = "" if len(rows) <= 12 else f"All {len(rows)} missing values"
         blocks.append(
             Table(
                 "Missing",
@@ -53,16 +53,16 @@ def left_out(view: GroupView) -> list[Block]:
 
 
 def reading(view: GroupView) -> list[Block]:
-    """Say how to read the page."""
+    """Explain how to read the page."""
     return [
         Words(
             [
-                "A p value above 0.05 does not show that nothing changed; the 95 % interval says "
-                "how large a change may have been missed.",
-                "Tests are two-sided. The family that Holm's and the false discovery correction "
-                "count is all parameters and pairs of time points of a table.",
-                "All numbers are in group_*.tsv beside this page, their columns described in the "
-                "JSON file of the same name; figures are in figures/ as SVG, PDF and TSV.",
+                "A p value above 0.05 does not show that nothing changed; the 95 % confidence "
+                "interval shows how large a change is compatible with the data.",
+                "All tests are two-sided. Holm's method and the false discovery rate "
+                "correct for all parameters and pairs of time points of a table.",
+                "All numbers are in group_*.tsv in the folder of this page; the JSON file of the "
+                "same name describes the columns. Figures are in figures/ as SVG, PDF and TSV.",
             ]
         )
     ]

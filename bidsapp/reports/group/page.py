@@ -1,54 +1,30 @@
-"""The page of the group level: what the study printed, then what its reviewers would have asked."""
+"""The page of the group level: the published analyses of the study first, then the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
-from bidsapp.reports.group.agreement import agreement, correlation
-from bidsapp.reports.group.changes import changes
-from bidsapp.reports.group.characteristics import characteristics
-from bidsapp.reports.group.mixed_model import patients
-from bidsapp.reports.group.notes import left_out, reading
-from bidsapp.reports.group.planning import planning
 from bidsapp.reports.group.plots import Plot
-from bidsapp.reports.group.quality import quality
-from bidsapp.reports.group.responders import prediction, responders
-from bidsapp.reports.group.robustness import robustness
 from bidsapp.reports.group.view import GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
 from bidsapp.reports.page.render import inline_svg, render, section_rows
 from bidsapp.study.tables import GroupResult
 
-SECTIONS: dict[str, Callable[[GroupView], list[Block]]] = {
-    "characteristics": characteristics,
-    "changes": changes,
-    "responders": responders,
-    "correlation": correlation,
-    "patients": patients,
-    "robustness": robustness,
-    "agreement": agreement,
-    "prediction": prediction,
-    "planning": planning,
-    "quality": quality,
-    "left-out": left_out,
-    "reading": reading,
-}
-"""Anchor of a section, as groupsections.toml names it -> what makes its blocks."""
-
 
 def build_group_page(
     result: GroupResult, plots: Sequence[Plot], pages: frozenset[str] = frozenset()
 ) -> str:
-    """Write the group page.
+    """Build the group page.
 
     Parameters
     ----------
     result : GroupResult
     plots : sequence of Plot
-        Its figures.
+        Figures of the result.
     pages : frozenset of str
-        Participants who have a page beside this one.
+        Participants with a page in the same folder.
 
     Returns
     -------
@@ -71,14 +47,40 @@ def build_group_page(
     )
 
 
+def section_function(name: str) -> Callable[[GroupView], list[Block]]:
+    """Return the function of a section.
+
+    Parameters
+    ----------
+    name : str
+        Module of this package and function, as in groupsections.toml.
+
+    Returns
+    -------
+    function : callable
+        From a `GroupView` to the blocks of the section.
+
+    Examples
+    --------
+    >>> section_function("planning.planning").__name__
+    'planning'
+    """
+    module, function = name.split(".")
+    found: Callable[[GroupView], list[Block]] = getattr(
+        import_module(f"bidsapp.reports.group.{module}"), function
+    )
+    return found
+
+
 def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
-    """Return what the template needs of a section."""
-    blocks = [_render_block(_drop_empty_notes(block), view) for block in SECTIONS[row["id"]](view)]
+    """Return a section as the template needs it."""
+    found = section_function(row["function"])(view)
+    blocks = [_render_block(_drop_empty_notes(block), view) for block in found]
     return {**row, "problem": "", "blocks": blocks}
 
 
 def _drop_empty_notes(block: Block) -> Block:
-    """Leave out a last column of notes that has none."""
+    """Remove the last column if it is for notes and empty."""
     if not isinstance(block, Table) or block.columns[-1] != "Note":
         return block
     if any(row[-1] for row in block.rows):
@@ -88,7 +90,8 @@ def _drop_empty_notes(block: Block) -> Block:
 
 
 def _render_block(block: Block, view: GroupView) -> dict[str, Any]:
-    drawn = {"kind": type(block).__name__, "block": block}
+    """Return a block for the template, a picture with its SVG element."""
+    rendered = {"kind": type(block).__name__, "block": block}
     if isinstance(block, Picture):
-        drawn["image"] = inline_svg(view.plot(block.name).svg, block.alt)
-    return drawn
+        rendered["image"] = inline_svg(view.plot(block.name).svg, block.alt)
+    return rendered

@@ -10,10 +10,10 @@ from bidsapp.reports.page.numbers import interval, number
 
 
 def planning(view: GroupView) -> list[Block]:
-    """Give the smallest change beyond noise and the sample size of a next study."""
+    """Show the smallest detectable change and the sample size of a future study."""
     sizes = view.statistics.planning
     needed = Table(
-        "Lesions that a next study with a paired t test needs",
+        "Number of lesions needed in a future study with a paired t test",
         ["Parameter", "Time points", "dz", "80 % power", "90 % power", "80 %, cautious", "Note"],
         [
             [
@@ -32,16 +32,16 @@ def planning(view: GroupView) -> list[Block]:
     )
     words = Words(
         list(_noise_words(view)),
-        "An effect found in a small study is larger than the true one more often than not: plan "
-        "with the cautious number, which takes the end of the interval that is nearest to zero. "
-        "It counts independent lesions; several lesions of a patient count less.",
+        "Small studies tend to overestimate effects: plan with the cautious number, which assumes "
+        "the limit of the confidence interval that is nearest to zero. The numbers refer to "
+        "independent lesions; several lesions of one patient contribute less information.",
     )
     known = view.statistics.repeatability["within_sd"].notna().any()
     return [words, *([_noise_table(view)] if known else []), needed]
 
 
 def _noise_table(view: GroupView) -> Table:
-    """The smallest change of one lesion that is more than noise."""
+    """Return the table of the smallest detectable change of one lesion."""
     rows = []
     for row in view.statistics.repeatability.to_dict("records"):
         form = view.forms[row["parameter"]]
@@ -58,10 +58,10 @@ def _noise_table(view: GroupView) -> Table:
                 row["note"],
             ]
         )
-    columns = ["Parameter", "From", "n", "SD of one value", "Detectable change", "95 % interval"]
+    columns = ["Parameter", "Source", "n", "SD of one value", "Detectable change", "95 % interval"]
     return Table(
-        "Smallest change of one lesion that is more than noise",
-        [*columns, "Lesions beyond it", "Note"],
+        "Smallest change of one lesion that exceeds the noise",
+        [*columns, "Lesions above it", "Note"],
         rows,
         text=frozenset({1, 7}),
         files=table_files("repeatability"),
@@ -69,14 +69,15 @@ def _noise_table(view: GroupView) -> Table:
 
 
 def _noise_words(view: GroupView) -> Iterator[str]:
+    """Describe the limits of the noise estimate."""
     table = view.statistics.repeatability
     if table["within_sd"].isna().all():
         yield (
-            "How much a lesion differs between two scans without any change is unknown here: name "
-            "two such sessions with --repeats, or bring standard errors."
+            "The variation between repeated scans of an unchanged lesion is unknown: name two such "
+            "sessions with --repeats, or provide standard errors."
         )
     elif (table["source"] == "fit").any():
         yield (
-            "Noise from the standard errors of the fits is a lower bound: it knows nothing of "
-            "repositioning, physiology or the drawing of ROIs."
+            "Noise estimated from the standard errors of the fits is a lower bound: it does not "
+            "include repositioning, physiological variation or the delineation of ROIs."
         )

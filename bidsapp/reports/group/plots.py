@@ -1,4 +1,4 @@
-"""The group level's figures: result -> figures with their numbers, captions and alt texts."""
+"""Figures of the group level, with their data, captions and alternative texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ from bidsapp.study.tables import LESION, GroupResult, Statistics, standardise, v
 _LESIONS = {
     "participant_id": "Participant",
     "lesion": "Number of the lesion",
-    "timepoint": "The time point",
+    "timepoint": "Time point",
 }
-_XY = {"x": "Value on the x axis, in the axis's unit", "y": "Value on the y axis"}
+_XY = {"x": "Value on the x axis, in its unit", "y": "Value on the y axis"}
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, the numbers that it shows, and what is said of it.
+    """A figure with its data, caption and alternative text.
 
     Attributes
     ----------
     name : str
-        Of its files: ``group_<name>``.
+        Its files are ``group_<name>.*``.
     figure : matplotlib.figure.Figure
     data : pandas.DataFrame
     columns : mapping of str to str
-        The columns of ``data``, and what they mean.
+        Descriptions of the columns of ``data``.
     caption, alt : str
     """
 
@@ -55,7 +55,7 @@ class Plot:
 
 
 def number_formats(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, NumberFormat]:
-    """Say how each parameter is printed, from our units or from those a table came in.
+    """Return how each parameter is printed, given the units of its values.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def number_formats(parameters: Sequence[str], units: Mapping[str, str]) -> dict[
 
     Returns
     -------
-    shown : dict of str to NumberFormat
+    formats : dict of str to NumberFormat
 
     Examples
     --------
@@ -113,7 +113,7 @@ def plots(result: GroupResult) -> list[Plot]:
 def _courses(
     name: str, parameters: list[str], statistics: Statistics, forms: Mapping[str, NumberFormat]
 ) -> Plot:
-    """Draw parameters over time."""
+    """Plot parameters over time."""
     courses, frames = [], []
     for parameter in parameters:
         form = forms[parameter]
@@ -124,21 +124,21 @@ def _courses(
         values *= form.scale
         courses.append(Course(form.title, values, pvalues))
         frames.append(_long(values).assign(parameter=parameter, unit=form.unit))
-    what = {"parameter": "The parameter", "unit": "Unit of the value", "value": "Mean in the ROI"}
+    what = {"parameter": "Parameter", "unit": "Unit of the value", "value": "Mean in the ROI"}
     data = pd.concat(frames, ignore_index=True)[[*_LESIONS, *what]]
     return Plot(
         name,
         time_courses(courses),
         data,
         _LESIONS | what,
-        "Mean and SD over time, each lesion in grey. * p < 0.05, ** p < 0.01, *** p < 0.001 "
-        "(paired t test, not corrected for the number of tests).",
-        f"{' and '.join(parameters)} over time: mean and SD, and each lesion",
+        "Mean and SD over time; individual lesions in grey. * p < 0.05, ** p < 0.01, *** p < 0.001 "
+        "(paired t test, not adjusted for multiple testing).",
+        f"{' and '.join(parameters)} over time: mean, SD and individual lesions",
     )
 
 
 def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
-    """Draw the pair against each other at each time point."""
+    """Plot the regression of the two parameters at each time point."""
     pair = statistics.pair
     x, y = (
         values_by_timepoint(statistics.lesions, name, statistics.timepoints) * forms[name].scale
@@ -149,29 +149,29 @@ def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Pl
         regressions(x, y, forms[pair.x].title, forms[pair.y].title),
         _points(x, y),
         _LESIONS | _XY,
-        f"{pair.y} against {pair.x}, a point per lesion; line of least squares with its 95 % "
+        f"{pair.y} and {pair.x}, one point per lesion; least-squares regression line with 95 % "
         "confidence band.",
-        f"{pair.y} against {pair.x} at each time point, with regression line",
+        f"Scatter plot of {pair.y} and {pair.x} at each time point, with regression line",
     )
 
 
 def _changes(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
-    """Draw the changes of the pair against each other."""
+    """Plot the regression of the changes of the two parameters."""
     pair = statistics.pair
     x, y = (_change(statistics, forms[name], name) for name in statistics.pair)
     return Plot(
         "changes",
         regressions(x, y, f"change of {forms[pair.x].title}", f"change of {forms[pair.y].title}"),
         _points(x, y),
-        _LESIONS | {"timepoint": "From which to which time point"} | _XY,
-        f"Change of {pair.y} against change of {pair.x}, a point per lesion: do both techniques "
-        "see the same lesions change?",
-        f"Change of {pair.y} against change of {pair.x} between time points, with regression line",
+        _LESIONS | {"timepoint": "Earlier and later time point of the change"} | _XY,
+        f"Changes of {pair.y} and {pair.x}, one point per lesion: do both parameters change in "
+        "the same lesions?",
+        f"Scatter plot of the changes of {pair.y} and {pair.x}, with regression line",
     )
 
 
 def _change(statistics: Statistics, form: NumberFormat, name: str) -> pd.DataFrame:
-    """Change of one parameter, a column for every two time points."""
+    """Return the changes of one parameter, a column for every two time points."""
     wide = values_by_timepoint(statistics.lesions, name, statistics.timepoints) * form.scale
     spans = combinations(statistics.timepoints, 2)
     return pd.DataFrame(
@@ -180,29 +180,29 @@ def _change(statistics: Statistics, form: NumberFormat, name: str) -> pd.DataFra
 
 
 def _effects(statistics: Statistics) -> Plot:
-    """Draw the size of every change."""
+    """Plot the effect size of every change."""
     columns = {
-        "parameter": "The parameter",
-        "timepoint_a": "The earlier time point",
-        "timepoint_b": "The later time point",
-        "cohens_dz": "Mean change in standard deviations of the change",
-        "dz_low": "Lower end of its 95 % interval",
-        "dz_high": "Upper end of its 95 % interval",
-        "p_holm": "p of the paired t test, corrected by Holm's method",
+        "parameter": "Parameter",
+        "timepoint_a": "Earlier time point",
+        "timepoint_b": "Later time point",
+        "cohens_dz": "Mean change divided by the standard deviation of the changes",
+        "dz_low": "Lower limit of its 95 % confidence interval",
+        "dz_high": "Upper limit of its 95 % confidence interval",
+        "p_holm": "p value of the paired t test, adjusted by Holm's method",
     }
     return Plot(
         "effects",
         effects(statistics.paired),
         statistics.paired[list(columns)],
         columns,
-        "Size of every change in standard deviations of the change (Cohen's dz) with its 95 % "
-        "interval; filled where p < 0.05 after Holm's correction for all tests.",
+        "Effect size of every change (Cohen's dz: mean change divided by the SD of the changes) "
+        "with 95 % confidence interval; filled symbols: p < 0.05 after Holm's correction.",
         "Effect size of every parameter between every two time points",
     )
 
 
 def _limits(statistics: Statistics) -> Plot:
-    """Draw how the pair differ, both in standard deviations."""
+    """Plot the limits of agreement of the two parameters, both standardised."""
     pair = statistics.pair
     x, y = (
         standardise(values_by_timepoint(statistics.lesions, name, statistics.timepoints))
@@ -212,41 +212,45 @@ def _limits(statistics: Statistics) -> Plot:
         "limits",
         limits_of_agreement(x, y, statistics.limits, pair),
         _points(x, y),
-        _LESIONS | {"x": f"{pair.x} in SDs of the first time point", "y": f"{pair.y}, likewise"},
-        f"{pair.y} minus {pair.x} against their mean, both in SDs from their means at the "
-        "first time point: bias (line) and 95 % limits of agreement (dashed).",
+        _LESIONS
+        | {
+            "x": f"{pair.x} in SDs of the first time point",
+            "y": f"{pair.y} in SDs of the first time point",
+        },
+        f"Difference {pair.y} minus {pair.x} over their mean, both in SDs from their means at the "
+        "first time point: bias (solid line) and 95 % limits of agreement (dashed).",
         f"Bland-Altman plot of standardised {pair.y} and {pair.x} at each time point",
     )
 
 
 def _roc(statistics: Statistics) -> Plot:
-    """Draw how well early changes single out responders."""
+    """Plot the ROC curves of early changes."""
     columns = {
-        "parameter": "The parameter",
-        "timepoint_a": "The first time point",
-        "timepoint_b": "The time point of the change",
-        "change_percent": "A change at or below this is called a response",
-        "false_positive": "Share of the others that is called so",
-        "true_positive": "Share of the responders that is called so",
+        "parameter": "Parameter",
+        "timepoint_a": "First time point",
+        "timepoint_b": "Later time point of the change",
+        "change_percent": "Threshold: a change at or below it predicts a response",
+        "false_positive": "Proportion of the others that are predicted to respond",
+        "true_positive": "Proportion of the responders that are predicted to respond",
     }
     return Plot(
         "roc",
         roc_curves(statistics.roc, statistics.prediction),
         statistics.roc,
         columns,
-        "How many responders (CR, PR) and how many others a falling value would call responders, "
-        "for every threshold; numbers are areas under the curve.",
+        "Proportions of responders (CR, PR) and of other lesions that are predicted to respond, "
+        "for every threshold of the change; the numbers are areas under the curve.",
         "ROC curves of the early change of every parameter for the later response",
     )
 
 
 def _long(values: pd.DataFrame) -> pd.DataFrame:
-    """One row per lesion and time point."""
+    """Return one row per lesion and time point."""
     wide = values.reset_index()
     return wide.melt(id_vars=LESION, var_name="timepoint", value_name="value")
 
 
 def _points(x: pd.DataFrame, y: pd.DataFrame) -> pd.DataFrame:
-    """One row per lesion and time point, with both values."""
+    """Return one row per lesion and time point with both values."""
     table = _long(x).rename(columns={"value": "x"})
     return table.merge(_long(y).rename(columns={"value": "y"}), on=[*LESION, "timepoint"])

@@ -1,4 +1,4 @@
-"""The section of the group page that shows the quality of every series, what stands out first."""
+"""The section of the quality of every series, outlying series first."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,27 +13,27 @@ from bidsapp.reports.page.numbers import number
 from bidsapp.reports.participant.findings import CONSISTENCY, DISPLACEMENT, FAILED_SHARE
 
 FAR = 5.0
-"""Robust standard deviations from the median of its kind at which a number stands out."""
+"""Robust standard deviations from the median of its kind beyond which a value is outlying."""
 
 FEWEST = 5
-"""Fewer series of a kind than this have no spread to be far from."""
+"""Smallest number of series of a kind for which outlying values are sought."""
 
 _NUMBERS = {
     "expected_error_mm": ("expected error", 2, 1),
-    "consistency_mm": ("two ways apart", 2, 1),
+    "consistency_mm": ("inconsistency", 2, 1),
     "max_displacement_mm": ("motion", 2, 1),
     "n_outliers": ("outliers", 0, 1),
     "signal_to_noise": ("signal to noise", 0, -1),
     "failed_percent": ("voxels without a value", 1, 1),
 }
-"""Column -> what it is called, decimals, and which side is bad."""
+"""Column -> label, decimals, and direction of poor quality (1: high, -1: low)."""
 
 _LIMITS = {
     "consistency_mm": CONSISTENCY,
     "max_displacement_mm": DISPLACEMENT,
     "failed_percent": 100 * FAILED_SHARE,
 }
-"""Above these a number stands out whatever the others are."""
+"""Limits above which a value is outlying regardless of the other series."""
 
 
 def quality(view: GroupView) -> list[Block]:
@@ -52,14 +52,14 @@ def quality(view: GroupView) -> list[Block]:
         }
         bold |= {(place, 3)} if "verdict" in flags[index] else set()
     count = sum(bool(found) for found in flags)
-    verb = "stands" if count == 1 else "stand"
-    text = f"{count or 'None'} of {len(table)} series {verb if count else 'stands'} out."
+    verb = "are" if count > 1 else "is"
+    text = f"{count or 'None'} of {len(table)} series {verb} outlying."
     columns: list[Cell] = ["Participant", "Session", "Series", "Registration"]
-    columns += [("Expected error", "mm"), ("Two ways apart", "mm"), ("Motion", "mm, largest")]
-    columns += ["Outliers", "SNR", ("No value", "% of voxels"), "Stands out by"]
+    columns += [("Expected error", "mm"), ("Inconsistency", "mm"), ("Motion", "mm, largest")]
+    columns += ["Outliers", "SNR", ("No value", "% of voxels"), "Outlying in"]
     people = table["participant_id"].unique()
     block = Table(
-        "What stands out",
+        "Outlying series",
         columns,
         rows[:count],
         text=frozenset({1, 2, 3, 10}),
@@ -68,7 +68,7 @@ def quality(view: GroupView) -> list[Block]:
     )
     every = replace(
         block,
-        caption="Every series, those that stand out first",
+        caption="Every series, outlying ones first",
         rows=rows,
         files=table_files("quality"),
         summary=f"All {len(rows)} series",
@@ -77,7 +77,7 @@ def quality(view: GroupView) -> list[Block]:
 
 
 def _row(row: dict[Any, Any], flags: list[str]) -> list[str]:
-    """Print one series."""
+    """Return the row of one series."""
     numbers = [
         number(float("nan") if row[name] is None else float(row[name]), digits)
         for name, (_, digits, _) in _NUMBERS.items()
@@ -89,7 +89,7 @@ def _row(row: dict[Any, Any], flags: list[str]) -> list[str]:
 
 
 def find_outlying(table: pd.DataFrame) -> list[list[str]]:
-    """Name the columns by which each row stands out.
+    """Find the columns in which each series is outlying.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def find_outlying(table: pd.DataFrame) -> list[list[str]]:
     Returns
     -------
     flags : list of list of str
-        "verdict", or a column whose number is beyond a limit or far from those of its kind.
+        "verdict", or a column whose value exceeds a limit or is far from those of its kind.
 
     Examples
     --------
@@ -116,17 +116,17 @@ def find_outlying(table: pd.DataFrame) -> list[list[str]]:
         if name not in table:
             continue
         values = table[name].to_numpy(np.float64)
-        beyond = values > _LIMITS.get(name, np.inf)
+        outlying = values > _LIMITS.get(name, np.inf)
         for kind in table["series"].unique():
             here = (table["series"] == kind).to_numpy()
-            beyond[here] |= _far(side * values[here])
-        for row in np.flatnonzero(beyond):
+            outlying[here] |= _far(side * values[here])
+        for row in np.flatnonzero(outlying):
             flags[int(row)].append(name)
     return flags
 
 
 def _far(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which values lie far above the median of all, where there are enough and they vary."""
+    """Return which values are far above the median, if there are enough and they vary."""
     known = values[np.isfinite(values)]
     if known.size < FEWEST:
         return np.zeros(values.size, bool)

@@ -1,4 +1,4 @@
-"""The sections of early change and response: responders compared with the others, ROC curves."""
+"""The sections of early change and response: responders and others, and ROC curves."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from bidsapp.reports.page.numbers import (
 
 
 def responders(view: GroupView) -> list[Block]:
-    """Give the study's comparison of responders with the others."""
+    """Compare the early changes of responders with those of the others."""
     table = view.statistics.responders
     rows = [
         [
@@ -35,17 +35,17 @@ def responders(view: GroupView) -> list[Block]:
 
 
 def _meaning(row: Mapping[Hashable, Any], forms: Mapping[str, NumberFormat]) -> str:
-    """Say in words what the comparison of one parameter found."""
+    """Describe the comparison of one parameter in a sentence."""
     name = forms[row["parameter"]].name
     if row["note"]:
         return f"{name}: {row['note']}."
     if row["p"] < ALPHA:
-        return f"{name} changed differently in lesions that later responded."
-    return f"{name}: no difference was seen between lesions that later responded or not."
+        return f"The early change of {name} differed between responders and other lesions."
+    return f"{name}: no significant difference between responders and other lesions."
 
 
 def prediction(view: GroupView) -> list[Block]:
-    """Show whether early changes single out responders."""
+    """Show whether early changes predict the response."""
     table = view.statistics.prediction
     tested = table[table["auc"].notna()]
     if tested.empty:
@@ -67,9 +67,9 @@ def prediction(view: GroupView) -> list[Block]:
     found = [
         f"{r['parameter']} {span(r)}" for r in tested[tested["p_holm"] < ALPHA].to_dict("records")
     ]
-    words = "No early change singles out responders beyond chance (after Holm's correction)."
+    words = "No early change predicts the response better than chance (after Holm's correction)."
     if found:
-        words = f"Responders are singled out, also after Holm's correction, by {join_words(found)}."
+        words = f"The response is predicted, also after Holm's correction, by {join_words(found)}."
     fewest = int(min(tested["n_responders"].min(), tested["n_nonresponders"].min()))
     caveat = (
         f"With {count_of(fewest, 'lesion')} in the smaller group, the intervals are wide. The "
@@ -77,7 +77,7 @@ def prediction(view: GroupView) -> list[Block]:
         "the data from which it was derived: it is a hypothesis for another study, not a rule."
     )
     areas = Table(
-        "Area under the ROC curve: the chance that a responder's value falls more",
+        "Area under the ROC curve: probability that the value falls more in a responder",
         [*columns, "p Holm", "Note"],
         rows,
         text=frozenset({1, 7}),

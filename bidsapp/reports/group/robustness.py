@@ -1,4 +1,4 @@
-"""The section that repeats every paired test by other means."""
+"""The section on the robustness of every paired test."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from bidsapp.reports.page.numbers import interval, number, pvalue
 
 
 def robustness(view: GroupView) -> list[Block]:
-    """Show effect sizes, ranks, whole patients and patients left out."""
+    """Show effect sizes, rank tests, tests of whole patients and leave-one-out tests."""
     paired = view.statistics.paired
     rows = [
         [
@@ -29,35 +29,35 @@ def robustness(view: GroupView) -> list[Block]:
     columns = ["Parameter", "Time points", "dz", "95 % interval", "p, t test", "p, Wilcoxon"]
     columns += ["p, whole patients", "Largest p", "p, normality"]
     table = Table(
-        "The same change by other means",
+        "Robustness of each change",
         columns,
         rows,
         text=frozenset({1, 7}),
         files=table_files("paired") + table_files("influence"),
     )
     words = Words(
-        _firm_words(paired),
-        "A small p of normality (Shapiro and Wilk) says that the changes are not normally "
-        "distributed: Wilcoxon's test is the safer one there. Whole patients change sign together "
-        "in the permutation test, so that their lesions need not be independent.",
+        _robustness_words(paired),
+        "A small p value of the Shapiro-Wilk test of normality indicates that the changes are not "
+        "normally distributed; Wilcoxon's test is then preferable. The permutation test flips the "
+        "signs of all lesions of a patient together, so that they need not be independent.",
     )
     return [words, view.picture("effects"), table]
 
 
-def _firm_words(paired: pd.DataFrame) -> list[str]:
-    """Say which findings every test shares, and which hang on one test or patient."""
+def _robustness_words(paired: pd.DataFrame) -> list[str]:
+    """Describe which findings are robust, and which depend on one test or one patient."""
     found = paired[paired["p"] < ALPHA]
     if found.empty:
-        return ["No paired t test is below 0.05, so there is no finding to doubt."]
+        return ["No paired t test has p < 0.05, so there is no finding to check."]
     others = ["p_holm", "p_wilcoxon", "p_signflip", "p_without_max"]
-    firm = found[(found[others] < ALPHA).all(axis="columns")]
-    loose = found.drop(firm.index)
+    robust = found[(found[others] < ALPHA).all(axis="columns")]
+    fragile = found.drop(robust.index)
     texts = []
-    if len(firm):
-        names = join_words([f"{row['parameter']} {span(row)}" for row in firm.to_dict("records")])
+    if len(robust):
+        names = join_words([f"{row['parameter']} {span(row)}" for row in robust.to_dict("records")])
         texts.append(
-            "Firm (below 0.05 also after Holm's correction, by ranks, with whole patients, and "
-            f"without any one patient): {names}."
+            "Robust (p < 0.05 also after Holm's correction, by ranks, with whole patients, and "
+            f"without any single patient): {names}."
         )
     reasons = {
         "p_holm": "after Holm's correction",
@@ -65,7 +65,7 @@ def _firm_words(paired: pd.DataFrame) -> list[str]:
         "p_signflip": "with whole patients",
         "p_without_max": "without one patient",
     }
-    for row in loose.to_dict("records"):
+    for row in fragile.to_dict("records"):
         lost = [text for name, text in reasons.items() if not row[name] < ALPHA]
-        texts.append(f"{row['parameter']} {span(row)} is not below 0.05 {join_words(lost)}.")
+        texts.append(f"{row['parameter']} {span(row)} is not significant {join_words(lost)}.")
     return texts

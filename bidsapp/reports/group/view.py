@@ -1,4 +1,4 @@
-"""What the sections of the group page share: the result, how values are printed, the figures."""
+"""The data shared by the sections of the group page: result, number formats, figures."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from bidsapp.study.tables import ALPHA, GroupResult, Statistics
 
 @dataclass(frozen=True)
 class GroupView:
-    """A result as the page shows it.
+    """A result with its figures, for the sections of the page.
 
     Attributes
     ----------
     result : GroupResult
     plots : sequence of Plot
     pages : frozenset of str
-        Participants who have a page beside this one.
+        Participants with a page in the same folder.
     """
 
     result: GroupResult
@@ -29,19 +29,19 @@ class GroupView:
 
     @property
     def statistics(self) -> Statistics:
-        """All tables."""
+        """The tables of the result."""
         return self.result.statistics
 
     @cached_property
     def forms(self) -> dict[str, NumberFormat]:
-        """How each parameter is printed."""
+        """Number format of each parameter."""
         return number_formats(
             (*self.result.cohort.parameters, *self.statistics.pair), self.result.cohort.units
         )
 
     @property
     def timepoints(self) -> list[str]:
-        """Their names, as read."""
+        """Names of the time points, as displayed."""
         return [timepoint_label(name) for name in self.statistics.timepoints]
 
     def plot(self, name: str) -> Plot:
@@ -55,17 +55,17 @@ class GroupView:
         return Picture(name, plot.figure, plot.alt, plot.caption, files=files)
 
     def pictures(self, name: str) -> list[Picture]:
-        """Return a figure that may not have been drawn, as no or one picture."""
+        """Return a list with the figure if it was drawn, else an empty list."""
         return [self.picture(plot.name) for plot in self.plots if plot.name == name]
 
 
 def span(row: Mapping[Hashable, Any]) -> str:
-    """Name the two time points of a row."""
+    """Return the two time points of a row, as displayed."""
     return f"{timepoint_label(row['timepoint_a'])} – {timepoint_label(row['timepoint_b'])}"
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Join words as a sentence does.
+    """Join words with commas and "and".
 
     Examples
     --------
@@ -76,7 +76,7 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def count_of(count: int, thing: str) -> str:
-    """Count things.
+    """Return a count with its noun in singular or plural.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def count_of(count: int, thing: str) -> str:
 
 
 def table_files(name: str) -> tuple[str, ...]:
-    """Files of a table, to download."""
+    """Return the files of a table, for download."""
     return (f"group_{name}.tsv", f"group_{name}.json")
 
 

@@ -1,1 +1,1 @@
-"""What every page shares: blocks, style, numbers, templates."""
+"""Elements shared by all pages: blocks, style, number formats, templates."""

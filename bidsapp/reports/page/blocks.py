@@ -1,4 +1,4 @@
-"""What a section of a page is made of."""
+"""Blocks, the elements of the sections of a page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure; ``name`` is its file's stem, ``alt`` says it to who cannot see it.
+    """A figure; ``name`` is the stem of its file, ``alt`` its alternative text.
 
-    ``files`` are beside the page, to download. One with a ``summary`` is folded behind it.
+    ``files`` can be downloaded. A figure with a ``summary`` is collapsed under it.
     """
 
     name: str
@@ -25,16 +25,16 @@ class Picture:
 
 
 Cell = str | tuple[str, ...]
-"""One line of text, or several: the first one counts."""
+"""One line of text, or several: a value, then smaller remarks."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; each row begins with its heading.
+    """A table; the first cell of each row is its heading.
 
-    ``text`` are the columns that hold words, and so are set left; ``bold`` the cells, as (row,
-    column), that stand out; ``files`` are beside the page, to download. A table with a ``summary``
-    is folded behind it; a row whose heading is in ``hrefs`` links to a page.
+    ``text`` are the columns of text, which are left-aligned; ``bold`` are highlighted cells, as
+    (row, column); ``files`` can be downloaded. A table with a ``summary`` is collapsed under it; a
+    row heading that is a key of ``hrefs`` links to a page.
     """
 
     caption: str
@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Flicker:
-    """Images of one place, shown in turn: (what it is, figure); ``alt`` says what is seen."""
+    """Images of the same region, shown alternately: (label, figure); ``alt`` describes them."""
 
     name: str
     layers: Sequence[tuple[str, Figure]]
@@ -61,7 +61,7 @@ class Flicker:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of its own, ``figures/<name>.html``, and the words of the link to it."""
+    """A separate page, ``figures/<name>.html``, and the text of the link to it."""
 
     name: str
     html: Callable[[], str]
@@ -71,7 +71,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Words:
-    """What a section means, in sentences, and what to beware of."""
+    """The findings of a section in sentences, and their limitations."""
 
     sentences: Sequence[str]
     caveat: str = ""
@@ -79,7 +79,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Text:
-    """A longer text, with its lines as they are; folded until asked for; ``href`` is its file."""
+    """A longer text with line breaks kept; can be collapsed; ``href`` is its file."""
 
     heading: str
     body: str

@@ -1,16 +1,16 @@
-"""Numbers as people read them."""
+"""Numbers formatted for readers."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIGNIFICANCE: Sequence[tuple[float, str]] = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-"""A p value below the number earns the mark."""
+"""Upper limits of p values, and their marks."""
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the values of one parameter are printed: times ``scale``, in ``unit``."""
+    """Number format of a parameter: values are multiplied by ``scale`` to be in ``unit``."""
 
     name: str
     unit: str
@@ -19,24 +19,24 @@ class NumberFormat:
 
     @property
     def title(self) -> str:
-        """Name and unit, as an axis says it."""
+        """Name and unit, as the label of an axis."""
         return f"{self.name} ({self.unit})"
 
     def number(self, value: float, sign: bool = False) -> str:
-        """Print a value, with a true minus sign."""
+        """Format a value, with a typographic minus sign."""
         return number(value * self.scale, self.digits, sign)
 
 
 def number(value: float, digits: int, sign: bool = False) -> str:
-    """Print a number for people: a true minus, and a dash for what is missing.
+    """Format a number, with a typographic minus sign and a dash if missing.
 
     Parameters
     ----------
     value : float
     digits : int
-        After the point.
+        Decimal places.
     sign : bool
-        Whether to print a plus.
+        Whether to print a plus sign.
 
     Returns
     -------
@@ -53,12 +53,12 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 
 
 def pvalue(value: float) -> str:
-    """Print a p value with two digits that say something.
+    """Format a p value with up to two significant digits.
 
     Parameters
     ----------
     value : float
-        NaN for no test.
+        NaN if there is no test.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def pvalue(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Print a change in percent, with its sign.
+    """Format a change in percent, with its sign.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ def percent(value: float) -> str:
 
 
 def interval(low: float, high: float, digits: int) -> str:
-    """Print an interval.
+    """Format an interval.
 
     Parameters
     ----------
     low, high : float
     digits : int
-        After the point.
+        Decimal places.
 
     Returns
     -------
@@ -119,17 +119,17 @@ def interval(low: float, high: float, digits: int) -> str:
 
 
 def significance(pvalue: float) -> str:
-    """Give the mark of a p value, as figures print it.
+    """Return the mark of a p value in figures.
 
     Parameters
     ----------
     pvalue : float
-        NaN for no test.
+        NaN if there is no test.
 
     Returns
     -------
     mark : {"***", "**", "*", ""}
-        Below 0.001, 0.01, 0.05, or none.
+        For p below 0.001, 0.01, 0.05, and otherwise.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def significance(pvalue: float) -> str:
 
 
 def timepoint_label(name: str) -> str:
-    """Part a number from its unit: ``1week`` reads ``1 week``.
+    """Return a time point as displayed: ``1week`` becomes ``1 week``.
 
     Parameters
     ----------

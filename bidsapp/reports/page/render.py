@@ -1,4 +1,4 @@
-"""Templates and figures -> one self-contained HTML file that opens from disk, without a network."""
+"""Self-contained HTML pages from templates and figures, which need no network."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from bidsapp.reports.page.style import STYLE
 PNG_DPI = 120
 
 _ZOOM = 1.8
-"""Widest that a line drawing is shown, pixels a point: letters stay of one size on a page."""
+"""Largest scale of SVG figures, pixels per point, so that text has a similar size in all."""
 
 
 def _environment() -> Environment:
@@ -38,7 +38,7 @@ def _environment() -> Environment:
 
 
 def section_rows(name: str) -> list[dict[str, str]]:
-    """Return the sections of a page in their order, as a file of the templates declares them.
+    """Return the sections of a page in their order, from a TOML file of the templates.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
     Returns
     -------
     rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``.
+        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
 
 
 def script(*names: str) -> Markup:
-    """Join scripts of ``bidsapp/reports/templates`` for the inside of a ``<script>``.
+    """Join scripts of ``bidsapp/reports/templates`` as content of a ``<script>`` element.
 
     Parameters
     ----------
@@ -78,16 +78,16 @@ def script(*names: str) -> Markup:
     """
     folder = files("bidsapp.reports") / "templates"
     code = "".join((folder / name).read_text(encoding="utf-8") for name in names)
-    return Markup(code)  # noqa: S704 (ours)
+    return Markup(code)  # noqa: S704 (scripts of this package)
 
 
 def script_hash(code: str) -> str:
-    """Name a script by its hash, so that a page's policy lets this one run and no other.
+    """Return the hash of a script, with which the page's security policy allows only this script.
 
     Parameters
     ----------
     code : str
-        All between ``<script>`` and ``</script>``.
+        Text between ``<script>`` and ``</script>``.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def render(template: str, **context: object) -> str:
     template : str
         File name, such as ``"participant.html.j2"``.
     **context : object
-        What the template names. Text is escaped unless it is ``Markup``; a name the
-        template uses and the context lacks is an error.
+        Variables of the template. Text is escaped unless it is ``Markup``; a variable that is
+        not defined is an error.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def render(template: str, **context: object) -> str:
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """Draw a figure as an SVG file: same figure, same bytes.
+    """Render a figure as SVG: the same figure always gives the same bytes.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def svg_bytes(figure: Figure) -> bytes:
 
 
 def pdf_bytes(figure: Figure) -> bytes:
-    """Draw a figure as a PDF file, with its letters as letters: same figure, same bytes.
+    """Render a figure as PDF with text as text: the same figure always gives the same bytes.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def pdf_bytes(figure: Figure) -> bytes:
 
 
 def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
-    """Draw a figure as a PNG file: same figure, same bytes.
+    """Render a figure as PNG: the same figure always gives the same bytes.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def png_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
 
 
 def jpeg_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
-    """Draw a figure of grey images as a JPEG file: same figure, same bytes.
+    """Render a figure of grey-scale images as JPEG: the same figure always gives the same bytes.
 
     Parameters
     ----------
@@ -218,14 +218,14 @@ def jpeg_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
 
 
 def inline_svg(data: bytes, alt: str) -> Markup:
-    """Put an SVG file inside a page, its ids made unique there.
+    """Return an SVG file as an element of a page, with ids that are unique in the page.
 
     Parameters
     ----------
     data : bytes
-        As `svg_bytes` draws it.
+        From `svg_bytes`.
     alt : str
-        What someone who cannot see the figure needs to know.
+        Alternative text.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def inline_svg(data: bytes, alt: str) -> Markup:
     text = data.decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     prefix = f"f{hashlib.sha256(data + alt.encode()).hexdigest()[:10]}-"
-    body = _with_own_ids(re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL), prefix)
+    body = _make_ids_unique(re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL), prefix)
     drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
     width = re.match(r'[^>]*?width="([0-9.]+)pt"', body)
     limit = f' style="max-width:{float(width[1]) * _ZOOM:.0f}px"' if width else ""
@@ -248,8 +248,8 @@ def inline_svg(data: bytes, alt: str) -> Markup:
     return head + Markup(limit) + drawing  # noqa: S704 (a number)
 
 
-def _with_own_ids(drawing: str, prefix: str) -> str:
-    """Keep the ids that something refers to, once each, and make them the drawing's own."""
+def _make_ids_unique(drawing: str, prefix: str) -> str:
+    """Remove ids that are not referenced or are repeated, and prefix the others."""
     wanted = set(re.findall(r'(?:url\(#|href="#)([^")]+)', drawing))
 
     def identify(match: re.Match[str]) -> str:
@@ -267,13 +267,13 @@ def _with_own_ids(drawing: str, prefix: str) -> str:
 
 
 def inline_image(data: bytes, alt: str, kind: str = "png") -> Markup:
-    """Put a PNG or JPEG file inside a page.
+    """Return a PNG or JPEG file as an element of a page.
 
     Parameters
     ----------
     data : bytes
     alt : str
-        What someone who cannot see the figure needs to know.
+        Alternative text.
     kind : {"png", "jpeg"}
 
     Returns

@@ -1,4 +1,4 @@
-"""The look that all figures share; applied when a figure is made and when it is drawn."""
+"""Style of all figures, applied when a figure is created and when it is rendered."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -49,8 +49,8 @@ STYLE: Any = {
 P = ParamSpec("P")
 
 
-def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Make a plotting function draw in the shared style, whatever the user's settings are.
+def apply_style(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Apply the common style to a plotting function, independent of the user's settings.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
     Examples
     --------
-    >>> @styled
+    >>> @apply_style
     ... def empty() -> Figure:
     ...     return Figure()
     >>> type(empty()).__name__
@@ -71,8 +71,8 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
     """
 
     @wraps(plot)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def plot_in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
             return plot(*args, **kwargs)
 
-    return drawn
+    return plot_in_style

@@ -1,6 +1,6 @@
-"""A cohort of lesions -> the tables of the study; frames in, frames out.
+"""From a cohort of lesions to the tables of the study: data frames in, data frames out.
 
-The same code serves the lesions that metperf measured and a table that someone else filled in.
+The same code analyses the output of the participant level and a table of lesions from elsewhere.
 """
 
 from bidsapp.study.tables.agreement import standardise

@@ -1,4 +1,4 @@
-"""Agreement of two parameters: correlations, and limits of agreement."""
+"""Agreement of two parameters: regression, correlations and limits of agreement."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -22,7 +22,7 @@ from bidsapp.study.tables.cohort import (
 def correlation_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
 ) -> pd.DataFrame:
-    """Regression of one parameter on another at every time point."""
+    """Regress one parameter on another at every time point."""
     x, y = (values_by_timepoint(lesions, name, labels) for name in pair)
     rows = []
     for timepoint in labels:
@@ -47,7 +47,7 @@ def correlation_table(
 def agreement_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
 ) -> pd.DataFrame:
-    """Correlation of two parameters: at each time point, of their changes, and within lesions."""
+    """Correlate two parameters at each time point, in their changes, and within lesions."""
     x, y = (values_by_timepoint(lesions, name, labels) for name in pair)
     rows = [_question("values", t, "", pair) | _correlate(x[t], y[t]) for t in labels]
     for a, b in combinations(labels, 2):
@@ -77,7 +77,7 @@ def _question(question: str, before: str, after: str, pair: ParameterPair) -> di
 
 
 def _correlate(x: pd.Series, y: pd.Series) -> dict[str, Any]:
-    """Pearson's and Spearman's correlation of two values of each lesion."""
+    """Return Pearson's and Spearman's correlation of two values of each lesion."""
     line, ranks = regression(x, y), rank_correlation(x, y)
     return {
         "n": line.n,
@@ -97,7 +97,7 @@ def _correlate(x: pd.Series, y: pd.Series) -> dict[str, Any]:
 def limits_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], pair: ParameterPair
 ) -> pd.DataFrame:
-    """Bland and Altman's limits of two parameters, both in SDs of the first time point."""
+    """Compute Bland and Altman's limits of agreement, in SDs of the first time point."""
     x, y = (standardise(values_by_timepoint(lesions, name, labels)) for name in pair)
     rows = []
     for timepoint in labels:

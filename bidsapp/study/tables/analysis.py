@@ -1,4 +1,4 @@
-"""A cohort of lesions -> every table of the group level."""
+"""From a cohort of lesions to all tables of the group level."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -19,23 +19,23 @@ from bidsapp.study.tables.summary import summary_table
 from bidsapp.study.tables.timepoints import assign_timepoints
 
 SEED = 0
-"""Seed of the random draws, unless another is given."""
+"""Default seed of the permutation test and the bootstrap."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """The tables, one frame each, and what they were made from.
+    """The tables, one data frame each, and the data and settings behind them.
 
     Attributes
     ----------
     timepoints : mapping of str to str
         Time point -> session label, or days.
     lesions : pandas.DataFrame
-        Those that entered, with their ``timepoint``.
+        Those that were analysed, with their ``timepoint``.
     problems, notes : tuple of str
-        Sessions that are in conflict; how time points were found.
+        Conflicts between sessions; how time points were assigned.
     pair : ParameterPair
-        Of which it is asked whether they go together.
+        The two parameters that are compared with each other.
     """
 
     timepoints: Mapping[str, str]
@@ -61,25 +61,25 @@ class Statistics:
     missing: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Name -> frame of every table that is written."""
+        """Return every table that is written, by name."""
         names = [f.name for f in fields(self)][5:]
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class GroupResult:
-    """What the group level found.
+    """Result of the group level.
 
     Attributes
     ----------
     cohort : Cohort
     statistics : Statistics
     problems : tuple of str
-        What could not be used, so that the result is incomplete.
+        Tables and sessions that could not be used: the result is incomplete.
     notes : tuple of str
-        What a reader should know, though nothing is wrong with the tables.
+        Remarks for the reader that do not concern errors.
     quality : pandas.DataFrame
-        Quality of every series of every participant; may be empty.
+        Quality measures of every series of every participant; may be empty.
     """
 
     cohort: Cohort
@@ -97,7 +97,7 @@ def analyse(
     seed: int = SEED,
     pair: ParameterPair = PAIR,
 ) -> Statistics:
-    """Make every table.
+    """Compute every table.
 
     Parameters
     ----------
@@ -105,21 +105,21 @@ def analyse(
     timepoints : mapping of str to str, or None
         See `session_labels`; the first is the baseline, the last the early response.
     repeats : (str, str) or None
-        Labels ``ses-...`` of two sessions between which nothing happened.
+        Labels ``ses-...`` of two sessions between which no change is expected (test and retest).
     seed : int
-        Of sign flips and bootstrap.
+        Of the permutation test and the bootstrap.
     pair : ParameterPair
-        Of which it is asked whether they go together.
+        The two parameters that are compared with each other.
 
     Returns
     -------
     statistics : Statistics
-        Lesions marked as excluded are left out of every table but ``excluded``.
+        Excluded lesions are only in the table ``excluded``.
 
     Raises
     ------
     UsageError
-        If the time points cannot be compared, or a parameter of the pair is in no table of lesions.
+        If the time points cannot be compared, or a parameter of the pair is missing.
     BadInput
         If every lesion is excluded.
 
@@ -170,7 +170,7 @@ def analyse(
 
 
 def _check_pair(cohort: Cohort, pair: ParameterPair) -> None:
-    """Refuse a pair that was named and is not in the tables, or is one parameter twice."""
+    """Raise if the two parameters are the same, or one that was requested is missing."""
     if pair.x == pair.y:
         raise UsageError(f"--regress {pair.y} {pair.x}: name two different parameters.")
     lacking = [name for name in pair if name not in cohort.parameters]

@@ -1,4 +1,4 @@
-"""With which options sessions were analysed, and whether all alike."""
+"""Differences between the options with which sessions were analysed."""
 
 import json
 from collections import defaultdict
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Statuses = Mapping[str, Mapping[str, Any]]
-"""Participant -> what its last run says of it: `sessions`, and whether it finished."""
+"""Participant -> status of its last run: `sessions`, and whether it finished."""
 _NO_VALUE = {"output_spaces", "keep_dates"}
-"""Options that change no value of a lesion."""
+"""Options that do not affect lesion values."""
 
 
 def option_differences(statuses: Statuses) -> list[str]:
-    """Return which options, or versions, the sessions were not analysed with alike.
+    """Return the options and versions in which the analyses of sessions differ, in words.
 
     Examples
     --------
@@ -28,14 +28,14 @@ def option_differences(statuses: Statuses) -> list[str]:
                 used[name][_text(settings[name])].append(f"{participant} {session}")
     return [
         f"Sessions were analysed with different options: {name} "
-        f"{'; '.join(f'{value} in {_few(places)}' for value, places in values.items())}."
+        f"{'; '.join(f'{value} in {_abbreviate(places)}' for value, places in values.items())}."
         for name, values in sorted(used.items())
         if len(values) > 1
     ]
 
 
 def sessions_of(statuses: Statuses) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield each participant and session, and what is said of it."""
+    """Yield each participant and session with its status."""
     for participant, status in statuses.items():
         for session, steps in status.get("sessions", {}).items():
             yield participant, session, steps
@@ -45,7 +45,7 @@ def _text(value: Any) -> str:
     return "by default" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _few(places: list[str]) -> str:
-    """Return some places in words, and how many more there are."""
+def _abbreviate(places: list[str]) -> str:
+    """List up to three places, and count the others."""
     more = f" and {len(places) - 3} others" if len(places) > 3 else ""
     return ", ".join(places[:3]) + more

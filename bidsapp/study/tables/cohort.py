@@ -1,4 +1,4 @@
-"""Lesions and sessions of a cohort, and how one parameter of them is laid out."""
+"""A cohort: its lesions and sessions, and the values of a parameter by time point."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from bidsapp.models.parameters import FOLLOWED
 
 LESION = ["participant_id", "lesion"]
 WARNINGS = "warnings"
-"""Column with what may mislead in the session, in words."""
+"""Column of the warnings about a session."""
 
 
 class ParameterPair(NamedTuple):
-    """Two parameters of which the study asks whether they go together: y against x."""
+    """Two parameters that are compared with each other: y is regressed on x."""
 
     x: str
     y: str
 
 
 PAIR = ParameterPair("vp", "f")
-"""The plasma volume by DCE and the perfusion fraction by IVIM, unless others are named."""
+"""The default: perfusion fraction by IVIM on plasma volume by DCE."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Cohort:
     Attributes
     ----------
     lesions : pandas.DataFrame
-        A row per lesion and session, the columns `lesion_columns`; NaN for missing. There may be
-        those of `error_columns`, and `WARNINGS`.
+        A row per lesion and session with the columns `lesion_columns`, and optionally
+        `error_columns` and `WARNINGS`; NaN where missing.
     sessions : pandas.DataFrame
-        ``participant_id session_id days position``: days since treatment, and the place in time
+        ``participant_id session_id days position``: days since treatment, and the rank in time
         among the participant's sessions; NaN where unknown.
     units : mapping of str to str
         Unit of each parameter and of ``volume_ml``.
     participants, traits : pandas.DataFrame
-        What else is known of each participant (``participant_id`` and any columns) and of each
+        Characteristics of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
     """
 
@@ -53,7 +53,7 @@ class Cohort:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The followed parameters that the lesions have, in order."""
+        """The parameters of `FOLLOWED` that the lesions have, in order."""
         return followed_parameters(self.lesions)
 
 
@@ -68,7 +68,7 @@ class TimepointPair(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """What a table says of the pair, under the names of its columns."""
+        """Parameter and time points under the column names of the tables."""
         return {
             "parameter": self.parameter,
             "timepoint_a": self.before,
@@ -82,7 +82,7 @@ class TimepointPair(NamedTuple):
 
 
 def lesion_columns(parameters: Iterable[str]) -> list[str]:
-    """Return the columns that identify a lesion in a session, and its values."""
+    """Return the columns of a table of lesions: identifiers, parameters, volume, exclusion."""
     return [*LESION, "session_id", "days_from_srs", *parameters, "volume_ml", "excluded"]
 
 
@@ -92,7 +92,7 @@ def error_columns(parameters: Iterable[str]) -> dict[str, str]:
 
 
 def followed_parameters(lesions: pd.DataFrame) -> tuple[str, ...]:
-    """Return the parameters that the group level follows and a table has, in order.
+    """Return the parameters of a table that the group level analyses, in order.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def followed_parameters(lesions: pd.DataFrame) -> tuple[str, ...]:
     Returns
     -------
     parameters : tuple of str
-        `PAIR` where the table has none, so that every table says that values are missing.
+        `PAIR` if the table has none, so that every group table reports the missing values.
 
     Examples
     --------
@@ -115,12 +115,12 @@ def followed_parameters(lesions: pd.DataFrame) -> tuple[str, ...]:
 def values_by_timepoint(
     lesions: pd.DataFrame, column: str, timepoints: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Arrange one parameter with a row per lesion and a column per time point.
+    """Return one parameter with a row per lesion and a column per time point.
 
     Parameters
     ----------
     lesions : pandas.DataFrame
-        As in `Cohort`, with a column ``timepoint``: its name, or missing.
+        As in `Cohort`, with a column ``timepoint``: its name, or None.
     column : str
         Such as ``"vp"`` or ``"volume_ml"``.
     timepoints : mapping
@@ -129,7 +129,7 @@ def values_by_timepoint(
     Returns
     -------
     values : pandas.DataFrame
-        float64, indexed by participant and lesion; NaN where there is no value, or no such column.
+        float64, indexed by participant and lesion; NaN where there is no value or no such column.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def values_by_timepoint(
 def timepoint_pairs(
     lesions: pd.DataFrame, timepoints: Mapping[str, str]
 ) -> Iterator[TimepointPair]:
-    """Go through the parameters, and through every two time points of each.
+    """Yield every parameter at every two time points.
 
     Parameters
     ----------
@@ -176,5 +176,5 @@ def timepoint_pairs(
 
 
 def patients(values: pd.Series | pd.DataFrame) -> np.ndarray:
-    """Participant of each row of what `values_by_timepoint` gives."""
+    """Return the participant of each row of `values_by_timepoint`."""
     return values.index.get_level_values("participant_id").to_numpy()

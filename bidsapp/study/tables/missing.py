@@ -1,4 +1,4 @@
-"""Lesions that are excluded, and values that are missing."""
+"""Excluded lesions and missing values."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +13,7 @@ from bidsapp.study.tables.cohort import (
 
 
 def excluded_table(lesions: pd.DataFrame) -> pd.DataFrame:
-    """Lesions marked as excluded, with the sessions whose ROI table says so."""
+    """List the excluded lesions, with the sessions whose ROI table marks them."""
     marked = lesions[lesions["excluded"].astype(bool)]
     rows = [
         {"participant_id": participant, "lesion": lesion, "sessions": " ".join(group["session_id"])}
@@ -25,7 +25,7 @@ def excluded_table(lesions: pd.DataFrame) -> pd.DataFrame:
 def missing_table(
     lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
 ) -> pd.DataFrame:
-    """What each lesion lacks at each time point, and why."""
+    """List the missing parameters of each lesion at each time point, with the reason."""
     rows = list(_missing(lesions, sessions, labels))
     table = pd.DataFrame(rows, columns=[*LESION, "timepoint", "parameters", "reason"])
     return table.sort_values(LESION, kind="stable", ignore_index=True)
@@ -34,7 +34,7 @@ def missing_table(
 def _missing(
     lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
 ) -> Iterator[list[object]]:
-    placed = set(zip(sessions["participant_id"], sessions["timepoint"], strict=True))
+    assigned = set(zip(sessions["participant_id"], sessions["timepoint"], strict=True))
     labelled = set(zip(sessions["participant_id"], sessions["session_id"], strict=True))
     parameters = followed_parameters(lesions)
     lacking = {name: values_by_timepoint(lesions, name, labels).isna() for name in parameters}
@@ -45,7 +45,7 @@ def _missing(
             if not names:
                 continue
             reason = f"no {label}" if label.startswith("ses-") else f"no session of day {label}"
-            if (here[0], timepoint) in placed:
+            if (here[0], timepoint) in assigned:
                 reason = "no value"
             elif (here[0], label) in labelled:
                 reason = f"{label} is in conflict: see the problems"

@@ -1,4 +1,4 @@
-"""Mixed model of lesions within patients: every change, beside its paired t test."""
+"""Linear mixed model of lesions within patients, compared with the paired t tests."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -20,11 +20,11 @@ from bidsapp.study.tables.cohort import (
 from bidsapp.study.tables.paired_tests import insert_adjusted_p
 
 ALPHA = 0.05
-"""A p value below it is called a finding."""
+"""Significance level: a change with a smaller p value is reported as a finding."""
 
 
 def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Mixed model of every parameter: each contrast, beside the paired t test."""
+    """Test every change with a mixed model, beside the paired t test."""
     rows: list[dict[str, Any]] = []
     for parameter in followed_parameters(lesions):
         values = values_by_timepoint(lesions, parameter, labels)
@@ -33,7 +33,7 @@ def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFram
 
 
 def _model(values: pd.DataFrame) -> MixedModel:
-    """Fit all occasions of one parameter."""
+    """Fit one parameter at all time points."""
     count, occasions = values.shape
     return mixed_model(
         values.to_numpy().ravel(),
@@ -46,7 +46,7 @@ def _model(values: pd.DataFrame) -> MixedModel:
 def _mixed_rows(
     parameter: str, values: pd.DataFrame, model: MixedModel
 ) -> Iterator[dict[str, Any]]:
-    """One row per contrast of two occasions."""
+    """Yield one row for every two time points."""
     for i, j in combinations(range(values.shape[1]), 2):
         weights = np.zeros(values.shape[1])
         weights[[i, j]] = -1, 1
@@ -78,7 +78,7 @@ def _mixed_rows(
 
 
 def _agrees(p: float, other: float, product: float) -> float:
-    """1 if both tests find the same, 0 if not, NaN where one is missing."""
+    """Return 1 if both tests lead to the same conclusion, 0 if not, NaN if one is missing."""
     if np.isnan(p) or np.isnan(other):
         return np.nan
     found, also = p < ALPHA, other < ALPHA

@@ -1,4 +1,4 @@
-"""Paired tests of every change over time, and how much each depends on single participants."""
+"""Paired tests of every change over time, and their dependence on single participants."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +20,13 @@ from bidsapp.study.tables.cohort import TimepointPair, patients, timepoint_pairs
 
 
 def paired_table(lesions: pd.DataFrame, labels: Mapping[str, str], seed: int) -> pd.DataFrame:
-    """Paired tests of every parameter between every two time points, later minus earlier."""
+    """Test every parameter between every two time points, later minus earlier."""
     table = pd.DataFrame([_paired_row(pair, seed) for pair in timepoint_pairs(lesions, labels)])
     return insert_adjusted_p(table)
 
 
 def insert_adjusted_p(table: pd.DataFrame) -> pd.DataFrame:
-    """Put p values that are corrected for all rows of a table behind the column ``p``."""
+    """Insert p values adjusted for multiple testing after the column ``p``."""
     place = list(table).index("p") + 1
     columns = [*list(table)[:place], "p_holm", "p_fdr", *list(table)[place:]]
     table = table.assign(p_holm=holm(table["p"]), p_fdr=false_discovery_rate(table["p"]))
@@ -34,7 +34,7 @@ def insert_adjusted_p(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _paired_row(pair: TimepointPair, seed: int) -> dict[str, Any]:
-    """All that is said of one parameter between two time points."""
+    """Return the row of one parameter between two time points."""
     test = paired_test(pair.b, pair.a)
     lost = f"{test.n_missing} of {len(pair.a)} lesions lack a value at one of the two"
     return {
@@ -56,7 +56,7 @@ def _paired_row(pair: TimepointPair, seed: int) -> dict[str, Any]:
 
 
 def _robustness(pair: TimepointPair, seed: int) -> dict[str, Any]:
-    """Effect size, ranks, normality, patients as clusters, and patients left out."""
+    """Return effect size, rank test, normality, tests of whole patients, leave-one-out."""
     effect, ranks = effect_size(pair.b, pair.a), signed_rank_test(pair.b, pair.a)
     clusters = cluster_test(pair.change, patients(pair.a), seed=seed)
     without = leave_one_out(pair.change, patients(pair.a))
@@ -81,7 +81,7 @@ def _robustness(pair: TimepointPair, seed: int) -> dict[str, Any]:
 
 
 def influence_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Every paired test without each participant in turn."""
+    """Repeat every paired test without each participant in turn."""
     frames = []
     for pair in timepoint_pairs(lesions, labels):
         found = leave_one_out(pair.change, patients(pair.a))

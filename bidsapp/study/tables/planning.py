@@ -1,4 +1,4 @@
-"""Planning of a next study: the number of lesions that it needs."""
+"""Sample size of a future study."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from bidsapp.study.tables.cohort import (
 
 
 def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """How many lesions a next study needs to see each change again."""
+    """Compute the number of lesions with which a future study would detect each change."""
     rows = []
     for pair in timepoint_pairs(lesions, labels):
         effect = effect_size(pair.b, pair.a)

@@ -1,4 +1,4 @@
-"""Repeatability of a lesion's value, and the smallest change that exceeds its noise."""
+"""Repeatability of lesion values, and the smallest change that can be detected."""
 
 from collections.abc import Iterator, Mapping
 
@@ -23,7 +23,7 @@ def repeatability_table(
     labels: Mapping[str, str],
     repeats: tuple[str, str] | None,
 ) -> pd.DataFrame:
-    """Smallest change of one lesion that is more than noise, and how many lesions exceed it."""
+    """Compute the detectable change of one lesion, and count the lesions that exceed it."""
     first, last = next(iter(labels)), list(labels)[-1]
     rows = []
     for parameter in followed_parameters(lesions):
@@ -54,7 +54,7 @@ def repeatability_table(
 def _noise(
     lesions: pd.DataFrame, parameter: str, repeats: tuple[str, str] | None
 ) -> Iterator[tuple[str, Repeatability]]:
-    """What tells the noise of a lesion's value: repeated scans, the fits' standard errors."""
+    """Estimate the noise of a lesion value from repeated scans and from standard errors."""
     if repeats:
         index = ["participant_id", "lesion"]
         wide = lesions.pivot(index=index, columns="session_id", values=parameter)

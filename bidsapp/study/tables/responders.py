@@ -26,7 +26,7 @@ def changes_by_response(
     parameter: str,
     after: str,
 ) -> tuple[pd.Series, pd.Series]:
-    """Change in percent from the first time point, of responders (CR, PR) and of the others."""
+    """Return percent changes from the first time point of responders (CR, PR) and of others."""
     category = response.set_index(LESION)["response"]
     values = values_by_timepoint(lesions, parameter, labels).reindex(category.index)
     change = relative_change(values[next(iter(labels))], values[after])
@@ -40,7 +40,7 @@ def responders_table(
     response: pd.DataFrame,
     pair: ParameterPair,
 ) -> pd.DataFrame:
-    """Early change in percent of two parameters, responders compared with the others."""
+    """Compare early percent changes of two parameters between responders and others."""
     rows = []
     for parameter in pair:
         groups = changes_by_response(lesions, labels, response, parameter, list(labels)[-1])
@@ -68,7 +68,7 @@ def responders_table(
 def prediction_tables(
     lesions: pd.DataFrame, labels: Mapping[str, str], response: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Does an early change of a parameter single out responders: areas, and the ROC curves."""
+    """Return how well early changes identify responders: areas under ROC curves, the curves."""
     first, *later = labels
     rows, curves = [], []
     for parameter in followed_parameters(lesions):

@@ -1,4 +1,4 @@
-"""How each lesion responded: its volume at the last follow-up after the time points."""
+"""Response of each lesion: its volume at the last follow-up after the time points."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from bidsapp.study.tables.timepoints import window
 def response_table(
     lesions: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Tell the response of every lesion.
+    """Classify the response of every lesion.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def response_table(
     Returns
     -------
     response : pandas.DataFrame
-        A row per lesion: category, change of volume, follow-up, and why there is none.
+        A row per lesion: category, change of volume, follow-up, and why a category is missing.
     """
     before = values_by_timepoint(lesions, "volume_ml", labels).iloc[:, 0]
     with_volume = lesions.loc[lesions["volume_ml"].notna(), ["participant_id", "session_id"]]
@@ -45,7 +45,7 @@ def response_table(
 
 
 def _unknown_response(session: object, before: float, after: float) -> str:
-    """Why a lesion has no response category, or an empty text."""
+    """Return why a lesion has no response category, or an empty text."""
     if not isinstance(session, str):
         return "no follow-up with a whole-lesion ROI after the time points"
     if np.isnan(after):
@@ -58,10 +58,10 @@ def _unknown_response(session: object, before: float, after: float) -> str:
 def _followups(
     visited: pd.DataFrame, sessions: pd.DataFrame, labels: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Last visited session later than the last time point, per participant.
+    """Return the last session of each participant after the last time point.
 
-    Later by days where both have them, else by order. A participant without the last time point is
-    held to the day that it usually has.
+    Sessions are compared by days if known, otherwise by order. For a participant without the last
+    time point, its median day in the other participants is used.
     """
     name, label = list(labels.items())[-1]
     last = sessions[sessions["timepoint"] == name]
@@ -87,7 +87,7 @@ def _followups(
 
 
 def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
-    """Put together what is known of every lesion (the study's Table 1).
+    """Join the characteristics of every lesion (Table 1 of the study).
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        A row per lesion: its participant's columns, its own, follow-up and response.
+        A row per lesion: columns of its participant, of the lesion, follow-up and response.
     """
     table = response[LESION]
     if "participant_id" in cohort.participants:

@@ -11,7 +11,7 @@ from bidsapp.study.tables.cohort import followed_parameters, values_by_timepoint
 def summary_table(
     lesions: pd.DataFrame, labels: Mapping[str, str], units: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Mean, SD and range of every parameter at every time point."""
+    """Summarise every parameter at every time point."""
     rows = []
     for column in (*followed_parameters(lesions), "volume_ml"):
         values = values_by_timepoint(lesions, column, labels)

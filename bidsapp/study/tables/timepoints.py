@@ -1,4 +1,4 @@
-"""Which session of a participant is which time point: by its label, or by its day."""
+"""Assignment of sessions to time points, by label or by days since treatment."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ TIMEPOINTS: Mapping[str, str] = {"baseline": "baseline", "1week": "1week", "1mon
 """Name of a time point -> label of its session, in time order; the first is before treatment."""
 
 WINDOWS: Mapping[str, str] = {"baseline": "-60:0", "1week": "3:12", "1month": "20:45"}
-"""The same by days since treatment, where no session has such a label."""
+"""Name of a time point -> its first and last day since treatment, if no label matches."""
 
 _WINDOW = re.compile(r"(-?\d+(?:\.\d+)?):(-?\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Lesions and sessions with a column ``timepoint``, and what could not be placed or why."""
+    """Lesions and sessions with a column ``timepoint``, and the conflicts that were found."""
 
     lesions: pd.DataFrame
     sessions: pd.DataFrame
@@ -31,13 +31,13 @@ class Assignment:
 
 
 def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
-    """Check a choice of time points.
+    """Check the time points and complete their session labels.
 
     Parameters
     ----------
     timepoints : mapping of str to str, or None
         Name -> session label with or without ``ses-``, or first and last day since treatment as
-        ``"3:12"``; in time order. None for `TIMEPOINTS`.
+        ``"3:12"``; in chronological order. None for `TIMEPOINTS`.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
     Raises
     ------
     UsageError
-        If there are fewer than two, two of them are one session, or their days overlap.
+        If there are fewer than two time points, two have the same session, or their days overlap.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def window(label: str) -> tuple[float, float] | None:
-    """Read first and last day of a time point that is given by days.
+    """Return the first and last day of a time point defined by days.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def window(label: str) -> tuple[float, float] | None:
 
 
 def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Assignment:
-    """Find each participant's session of each time point.
+    """Find the session of each participant at each time point.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
 
     Returns
     -------
-    placed : Assignment
-        Of a participant with two sessions for a time point, neither is placed; of one whose days
-        are not in the order of the time points, none is.
+    assignment : Assignment
+        If a participant has two sessions for a time point, neither is assigned; if the days of a
+        participant are not in the order of the time points, no session of it is.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
         span = window(label)
         here = sessions["days"].between(*span) if span else sessions["session_id"] == label
         sessions.loc[here, "timepoint"] = name
-    problems = [*_drop_doubles(sessions, labels), *_drop_disordered(sessions, labels)]
+    problems = [*_drop_duplicates(sessions, labels), *_drop_disordered(sessions, labels)]
     keys = ["participant_id", "session_id"]
     lesions = cohort.lesions.merge(sessions[[*keys, "timepoint"]], how="left", on=keys)
     lesions.index = cohort.lesions.index
@@ -135,13 +135,13 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
 
 
 def _widest(windows: Mapping[str, str]) -> tuple[float, float]:
-    """First and last day of all time points."""
+    """Return the first and the last day of all time points."""
     edges = [days for label in windows.values() if (days := window(label))]
     return edges[0][0], edges[-1][1]
 
 
-def _drop_doubles(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
-    """Take back a time point for which a participant has two sessions."""
+def _drop_duplicates(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
+    """Clear a time point for which a participant has two sessions; return the problems."""
     keys = ["participant_id", "timepoint"]
     double = sessions["timepoint"].notna() & sessions.duplicated(keys, keep=False)
     problems = [
@@ -154,7 +154,7 @@ def _drop_doubles(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str
 
 
 def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
-    """Take back the time points of a participant whose days go backwards or stand still."""
+    """Clear the time points of a participant whose days do not increase; return the problems."""
     problems = []
     dated = sessions[sessions["timepoint"].notna() & sessions["days"].notna()]
     rank = dated["timepoint"].map({name: i for i, name in enumerate(labels)})
