@@ -25,7 +25,6 @@ from bidsapp.study.read.status import (
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 from bidsapp.study.tables.analysis_options import option_differences
 
-<<<<<<< HEAD
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _REQUIRED = (
     "participant_id",
@@ -41,13 +40,6 @@ _REQUIRED = (
 """Columns that are used; the tables of other versions may lack the others, or have more."""
 
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
-=======
-_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit")
-_REQUIRED = (*_TEXT, "lesion", "mean", "standard_error", "excluded")
-"""Columns that the group level uses. A table of another version may lack any other."""
-
-_NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "space", "lesion", "excluded")]
->>>>>>> 63573accf72dd18b8142bc65f653ab0afbce5612
 
 
 @dataclass(frozen=True)
@@ -109,11 +101,7 @@ def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     paths = sorted(path for s in sessions for kind in kinds for path in kind.find(s))
     for path in paths:
         try:
-<<<<<<< HEAD
             found = read_table(path, _REQUIRED, complete=True)
-=======
-            found = read_table(path, _REQUIRED)
->>>>>>> 63573accf72dd18b8142bc65f653ab0afbce5612
             participant, session = path.relative_to(output_dir).parts[:2]
             for line, row in enumerate(found, start=2):
                 _check_row(row, participant, session, f"{path}: line {line}")
@@ -130,13 +118,8 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
         raise BadInput(
             f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
         )
-<<<<<<< HEAD
     for name in _NUMBERS:
         number(row.get(name, "n/a"), f"{where}, {name}")
-=======
-    for name in (column for column in _NUMBERS if column in row):
-        number(row[name], f"{where}, {name}")
->>>>>>> 63573accf72dd18b8142bc65f653ab0afbce5612
     flag(row["excluded"], where)
     if row["parameter"] == "volume" and number(row["mean"], where) < 0:
         raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")

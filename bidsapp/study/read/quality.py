@@ -20,11 +20,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     output_dir : pathlib.Path
         The output folder of the participant level.
     columns : iterable of str
-<<<<<<< HEAD
         Those of the result; the tables need not have all of them.
-=======
-        Those of the result. Tables of another version may lack some: NaN.
->>>>>>> 63573accf72dd18b8142bc65f653ab0afbce5612
 
     Returns
     -------
@@ -36,11 +32,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     names, rows, problems = list(columns), [], []
     for path in sorted(output_dir.glob("sub-*/sub-*_quality.tsv")):
         try:
-<<<<<<< HEAD
             rows += read_table(path, _REQUIRED, complete=True)
-=======
-            rows += read_table(path, ["participant_id", "session_id", "series"])
->>>>>>> 63573accf72dd18b8142bc65f653ab0afbce5612
         except BadInput as error:
             problems.append(str(error).replace(f"{output_dir}/", ""))
     table = pd.DataFrame(rows).reindex(columns=names).replace(["n/a", np.nan], None)
