@@ -8,10 +8,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.interpolate import PchipInterpolator
 
 from bidsapp.bids import outputs
-from bidsapp.errors import BadInput, FitError
-from bidsapp.models import MODELS, fit
+from bidsapp.models import MODELS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.histograms import histograms
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
@@ -177,18 +177,18 @@ def _curve(table: pd.DataFrame, x: str, lesion: int) -> Curve | None:
         return None
     fitted = f"{column}_fit"
     numbers = {name: table[name].to_numpy(float) for name in (x, column, fitted) if name in table}
-    other = _biexponential(numbers[x], numbers[column]) if x == "bvalue" else None
-    return Curve(numbers[x], numbers[column], numbers.get(fitted), other)
+    other = f"{column}_biexponential"
+    second = _smooth(numbers[x], table[other].to_numpy(float)) if other in table else None
+    return Curve(numbers[x], numbers[column], numbers.get(fitted), second)
 
 
-def _biexponential(b: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Fit the bi-exponential decay to a lesion's mean; None where it has too few b-values."""
-    try:
-        found = fit("ivim-biexponential", signal, bvalues=b)
-    except (BadInput, FitError):
+def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return a monotone curve through fitted values, for display."""
+    known = np.isfinite(y)
+    if known.sum() < 2:
         return None
-    fine = np.linspace(b.min(), b.max(), 200)
-    return fine, found.predict(bvalues=fine)
+    fine = np.linspace(x.min(), x.max(), 200)
+    return fine, PchipInterpolator(x[known], y[known])(fine)
 
 
 def distribution(participant: ParticipantOutputs) -> list[Block]:

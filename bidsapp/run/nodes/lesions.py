@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.errors import FitError
 from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions import (
     COLUMNS,
@@ -146,6 +147,14 @@ class _LesionCurvesOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: the abscissa, and each lesion's course and its fit")
 
 
+def _biexponential(course: Array, bvalues: Array) -> Array | None:
+    """Return the bi-exponential IVIM fit to a course; None if there are too few b-values."""
+    try:
+        return fit("ivim-biexponential", course, bvalues=bvalues).predict()
+    except FitError:
+        return None
+
+
 class LesionCurves(SimpleInterface):
     """Average a series over each lesion and fit the model to that course."""
 
@@ -161,6 +170,8 @@ class LesionCurves(SimpleInterface):
             fitted = fit(self.inputs.model, course, **design, **known)
             columns[f"lesion-{lesion}"] = course
             columns[f"lesion-{lesion}_fit"] = fitted.predict()
+            if name == "bvalue" and (curve := _biexponential(course, abscissa)) is not None:
+                columns[f"lesion-{lesion}_biexponential"] = curve
         rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
         target = Path(runtime.cwd) / "curves.tsv"
         target.write_bytes(to_tsv(list(columns), rows))
