@@ -81,6 +81,22 @@ class Progress:
 class _DrawnProgress(Progress):
     """Progress that rich draws again and again; only failures are reported."""
 
+    def __init__(self, tally: Tally, report: Callable[[str], None], console: Console) -> None:
+        super().__init__(tally, report)
+        self.live = Live(
+            self,
+            console=console,
+            refresh_per_second=_REDRAWN,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def set_steps(self, names: Iterable[str]) -> None:
+        """Take the names of all steps, and show at once how many there are."""
+        super().set_steps(names)
+        self.live.refresh()
+
     def __rich__(self) -> Group:
         with self._lock:
             return drawing(self.tally)
@@ -206,15 +222,8 @@ def show_progress(participants: int, log: logging.Logger) -> Iterator[Progress]:
         return
     terminal = handler.stream
     console = _TerminalConsole(file=terminal, force_terminal=True)
-    progress = _DrawnProgress(tally, log.info)
-    with Live(
-        progress,
-        console=console,
-        refresh_per_second=_REDRAWN,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ):
+    progress = _DrawnProgress(tally, log.info, console)
+    with progress.live:
         console.show_cursor()  # rich hides it, and kill -9 would leave the terminal without one
         handler.setStream(_AboveDrawing(console))
         try:
