@@ -1,6 +1,6 @@
 FROM python:3.13-slim-trixie AS build
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
@@ -32,7 +32,7 @@ RUN umask 022 && test "$VERSION" = "$(cat version)" \
 
 FROM python:3.13-slim-trixie
 
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="metperf" \
       org.opencontainers.image.description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment, as a BIDS App" \
