@@ -1,4 +1,4 @@
-"""How one run is done: a frozen record, made once from the command line and passed on."""
+"""Settings of a run: a frozen record, made once from the command line and passed on."""
 
 import dataclasses
 import json
@@ -20,8 +20,6 @@ ENGINES = ("metperf", "niimath")
 DISTORTION = ("none", "auto", "t1w")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
-HAEMATOCRIT = 0.42
-
 
 _HOW = {
     *("bids_dir", "output_dir", "work_dir", "run_id", "derivatives"),
@@ -39,9 +37,9 @@ class Config:
     Attributes
     ----------
     bids_dir, output_dir, work_dir
-        Where from, where to, and where intermediate files live.
+        The data set, the derivatives, and intermediate files.
     run_id
-        Names this run's log folder.
+        Name of the log folder of this run.
     participants, sessions
         Labels without prefix; empty for all.
     derivatives
@@ -53,12 +51,12 @@ class Config:
     ivim_model, b_min, b_max
         The IVIM fit and its range of b-values, s/mm2.
     noise
-        What the noise of the diffusion series is taken for.
+        Noise model of the diffusion series.
     model_options
         Further options of models, as (name, number).
     dce_model, fit_delay, aif
-        The kinetic model, whether the bolus may reach the tissue after the artery, and where the
-        arterial input comes from.
+        The kinetic model, whether the delay of the bolus between artery and tissue is fitted, and
+        the source of the arterial input function.
     t1_model
         The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
@@ -72,25 +70,25 @@ class Config:
     motion_correction, drop_outliers
         Whether series are corrected for motion, and whether fits leave out their outliers.
     registration_engine
-        What brings images together: our own code, or AFNI's in niimath.
+        Registration algorithm: metperf's own, or AFNI's in niimath.
     distortion
-        How EPI distortion of the diffusion series is corrected: not, by what is in ``fmap``, or by
-        the T1w.
+        Correction of EPI distortion in the diffusion series: none, from ``fmap``, or estimated
+        from the T1w.
     fit_space
-        Where models are fitted: on the grid of their series, or on the T1w's.
+        Grid on which models are fitted: that of the series, or that of the T1w.
     roi_space
-        Where lesions are measured: on the T1w, or on the grid of the series, to which their ROIs
-        are taken as fractions of its voxels.
+        Grid on which lesions are measured: that of the T1w, or that of the series, where ROIs are
+        fractions of voxels.
     output_spaces
-        Where maps are written.
+        Spaces in which maps are written.
     keep_dates
-        Whether sidecars of maps tell when their series was acquired.
+        Whether sidecars of maps hold the date and time of acquisition.
     nprocs, omp_nthreads, memory_gb
         Resources of the run.
     plugin_file
         A nipype plugin, YAML.
     sloppy
-        Register rigidly, without a second opinion: for a first look and for tests.
+        Register rigidly, without a cross-check: for a first look and for tests.
     stop_on_first_crash, write_graph, resource_monitor
         Passed on to nipype.
     """
@@ -116,7 +114,7 @@ class Config:
     t1_tissue: float | None = None
     t1_blood: float | None = None
     relaxivity: float | None = None
-    haematocrit: float = HAEMATOCRIT
+    haematocrit: float = 0.42
     baseline_frames: int = 0
     motion_correction: bool = True
     drop_outliers: bool = False
@@ -136,12 +134,12 @@ class Config:
     resource_monitor: bool = False
 
     def result_options(self) -> dict[str, Any]:
-        """Return what changes a result: not where it lies, what is chosen, and how it is run."""
+        """Return the settings that change a result: not folders, selection and resources."""
         names = {f.name for f in dataclasses.fields(self)} - _HOW
         return {name: getattr(self, name) for name in sorted(names)}
 
     def fit_options(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return what was chosen for those options of a model that the command line sets.
+        """Return the values of those options of a model that the command line sets.
 
         Examples
         --------

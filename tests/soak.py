@@ -45,7 +45,7 @@ def watch(run: subprocess.Popen, out: Path) -> np.ndarray:
 def write_phantom(root: Path, count: int) -> None:
     """Write one session of the phantom under many labels, as links to the same files."""
     first = root.with_name("first")
-    command = [sys.executable, "-m", "bidsapp.cli.main", "phantom", first, "--participants", "1"]
+    command = [sys.executable, "-m", "bidsapp.cli.main", "phantom", first, "--n-participants", "1"]
     subprocess.run([*command, "--resolution", "fast"], check=True)
     keep = [first / "sub-01/ses-baseline", first / "derivatives/manual_masks/sub-01/ses-baseline"]
     files = [f for folder in keep for f in folder.rglob("*") if f.is_file()]

@@ -1,10 +1,20 @@
 """The command line: spellings, refusals before any work, and the exit code of each."""
 
+import ast
+import dataclasses
+import inspect
+import re
+
 import numpy as np
 import pytest
 from datasets import write_description, write_dwi, write_image
 
+from bidsapp.cli import options
 from bidsapp.cli.main import main
+from bidsapp.cli.options import phantom_parser, study_parser
+from bidsapp.cli.slurm_options import slurm_parser
+from bidsapp.cli.statistics_options import stats_parser
+from bidsapp.config import Config
 from bidsapp.run.engine.multiproc import PATCHED_PLUGINS
 
 BVALUES = [0, 200, 400, 1000]
@@ -75,9 +85,9 @@ def test_group_without_participants_ends_with_66(bids, capsys):
 
 
 def test_missing_folder_ends_with_66(tmp_path, capsys):
-    """A bids_dir that is no folder asks whether it is mounted."""
+    """A bids_dir that is not a folder asks whether it is mounted."""
     assert run(tmp_path / "nowhere", "participant") == 66
-    assert "bids_dir is no folder; is it mounted?" in capsys.readouterr().err
+    assert "bids_dir is not a folder; is it mounted?" in capsys.readouterr().err
 
 
 def test_output_that_cannot_be_written_ends_with_73(bids, capsys):
@@ -95,12 +105,12 @@ def test_invalid_dataset_ends_with_16(bids, capsys):
 
 
 WORDS = {
-    "--mem lots": "'lots' is no amount of memory",
-    "--nprocs 0": "0 is below 1",
+    "--mem lots": "must be an amount of memory such as 2048 (MB) or 16G, got 'lots'",
+    "--nprocs 0": "must be an integer >= 1, got 0",
     "--b-min -3": "--b-min",
-    "--t1-tissue 1600": "1600 s is no T1 of tissue or blood (0.1 to 10 s)",
-    "--t1-blood 0.001": "0.001 s is no T1",
-    "--relaxivity 4500": "4500 is no relaxivity of a contrast agent (0.5 to 50 1/s/mM)",
+    "--t1-tissue 1600": "must be a T1 of tissue or blood (0.1 to 10 s), got 1600 s",
+    "--t1-blood 0.001": "(0.1 to 10 s), got 0.001 s",
+    "--relaxivity 4500": "must be a relaxivity of 0.5 to 50 1/s/mM, got 4500",
 }
 
 
@@ -226,3 +236,40 @@ def test_the_engine_of_a_file_has_the_resources_of_the_command_line(bids, monkey
     options = ["--no-motion-correction", "--nprocs", "1", "--mem", "2G", "--use-plugin", str(file)]
     assert run(bids, "participant", *options) == 0
     assert (given["n_procs"], given["memory_gb"]) == (3, 2.0)
+
+
+PARSERS = {
+    "study": study_parser,
+    "phantom": phantom_parser,
+    "stats": stats_parser,
+    "slurm": slurm_parser,
+}
+DIALECT = re.compile(r"\b(tells?|told|ours?|of yours|mend|lies|alike|believed|is no)\b")
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_every_option_has_a_help_text_in_plain_english(name):
+    """No option is left without an explanation, and none is explained in jargon of the project."""
+    parser = PARSERS[name]()
+    texts = {a.dest: parser._get_formatter()._expand_help(a) for a in parser._actions if a.help}
+    assert {a.dest for a in parser._actions} == set(texts)
+    assert not [text for text in [parser.description, *texts.values()] if DIALECT.search(text)]
+
+
+def test_no_option_repeats_a_default():
+    """A default of the Config is stated there only: the parser takes it, and never spells it."""
+    fields = {f.name: f.default for f in dataclasses.fields(Config)}
+    of_the_machine = {"nprocs", "memory_gb"}
+    for action in study_parser()._actions:
+        if action.dest in fields.keys() - of_the_machine and action.default:
+            assert action.default == fields[action.dest], action.dest
+    calls = [n for n in ast.walk(ast.parse(inspect.getsource(options))) if isinstance(n, ast.Call)]
+    spelt = {
+        word.value.lstrip("-").replace("-", "_")
+        for call in calls
+        for key in call.keywords
+        if key.arg == "default" and isinstance(key.value, ast.Constant)
+        for word in call.args
+        if isinstance(word, ast.Constant)
+    }
+    assert not spelt & fields.keys()

@@ -265,7 +265,7 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
     """Table 1 with age, dose and response; Table 2; the page; exit code 0."""
     out = tmp_path / "out"
     words = ["stats", str(REFERENCE / "lesions.tsv"), str(out)]
-    words += ["--participants", str(REFERENCE / "participants.tsv")]
+    words += ["--participants-table", str(REFERENCE / "participants.tsv")]
     words += ["--traits", str(REFERENCE / "lesion_traits.tsv")]
     assert main(words) == 0
     table = pd.read_csv(out / "group_characteristics.tsv", sep="\t", keep_default_na=False)

@@ -165,9 +165,9 @@ def test_no_switch_is_lost_on_the_way(switch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--array=0-3", "--array is given by the scripts themselves"),
-        ("partition=long", "is no long option of sbatch such as --partition=long"),
-        ('--comment="a', "is no long option of sbatch"),
+        ("--array=0-3", "--array is set by the scripts themselves"),
+        ("partition=long", "must be a long option of sbatch such as --partition=long"),
+        ('--comment="a', "must be a long option of sbatch"),
     ],
 )
 def test_an_option_that_sbatch_would_misread_is_refused(bids, capsys, option, message):

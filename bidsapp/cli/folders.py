@@ -1,4 +1,4 @@
-"""Folders that a run reads and writes, looked at before any work."""
+"""Checks of the folders that a run reads and writes, before any work."""
 
 import os
 import tempfile
@@ -9,20 +9,20 @@ from bidsapp.errors import NothingToAnalyse, NotWritable
 
 
 def check_folders(config: Config) -> None:
-    """Complain before any work if a folder cannot be read or written."""
+    """Raise an error if a folder of the run cannot be read or written."""
     check_bids_dir(config)
     for folder in (config.output_dir, config.work_dir):
         check_writable(folder)
 
 
 def check_bids_dir(config: Config) -> None:
-    """Complain if there is no data set."""
+    """Raise an error if there is no data set."""
     if not config.bids_dir.is_dir():
-        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is no folder; is it mounted?")
+        raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is not a folder; is it mounted?")
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder; complain if nothing can be written there."""
+    """Create a folder, and raise an error if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -32,12 +32,12 @@ def check_writable(folder: Path) -> None:
 
 
 def check_temporary_folder(instead: Path | None) -> None:
-    """Take a folder of our own for temporary files where the system's cannot be written.
+    """Use another folder for temporary files if that of the system cannot be written.
 
     Raises
     ------
     NotWritable
-        If there is none and no folder to take instead.
+        If no folder for temporary files can be written.
     """
     try:
         tempfile.gettempdir()

@@ -19,8 +19,9 @@ from bidsapp.cli.folders import (
     check_writable,
 )
 from bidsapp.cli.model_options import check_models
-from bidsapp.cli.options import phantom_parser, stats_parser, study_parser
+from bidsapp.cli.options import phantom_parser, study_parser
 from bidsapp.cli.participant_level import run_participant_level, select_labels
+from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.config import Config
 from bidsapp.errors import (
     MetperfError,
@@ -87,7 +88,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
     check_temporary_folder(None)
     write_phantom(
         options.output_dir,
-        participants=options.participants,
+        participants=options.n_participants,
         cohort=options.cohort,
         resolution=options.resolution,
         seed=options.seed,

@@ -30,7 +30,7 @@ def add_model(group: _ArgumentGroup, kind: str, text: str) -> None:
         choices=_Models(kind),
         default=getattr(Config, f"{kind}_model"),
         metavar="MODEL",
-        help=f"{text}: %(choices)s; default: %(default)s",
+        help=f"{text}: %(choices)s (default: %(default)s)",
     )
 
 
@@ -40,9 +40,9 @@ def add_model_options(group: _ArgumentGroup) -> None:
         "--model-options",
         nargs="+",
         action=NamedNumbers,
-        default={},
+        default=dict(Config.model_options),
         metavar="NAME=NUMBER",
-        help="further options of the models that are fitted, such as delay=0.05 (min)",
+        help="further options of the fitted models, such as delay=0.05 (min)",
     )
 
 

@@ -1,12 +1,12 @@
-"""What the command line takes: names, spellings and defaults of the options."""
+"""Options of a study and of the phantom: names, spellings, values and help texts."""
 
 import os
 from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
 from bidsapp.cli.model_options import add_model, add_model_options
+from bidsapp.cli.statistics_options import add_statistics, add_verbosity
 from bidsapp.cli.types import (
-    NamedLabels,
     OneLineParser,
     count,
     derivative,
@@ -24,7 +24,6 @@ from bidsapp.config import (
     DISTORTION,
     ENGINES,
     FIT_SPACES,
-    HAEMATOCRIT,
     NOISE,
     ROI_SPACES,
     SPACES,
@@ -38,14 +37,14 @@ def study_parser() -> ArgumentParser:
     made = OneLineParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
-        "'metperf phantom OUT' writes a data set to try it on; 'metperf stats LESIONS.tsv OUT' "
-        "makes the statistics from a table of yours; 'metperf slurm BIDS OUT' writes scripts for a "
-        "cluster.",
+        "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf stats "
+        "LESIONS.tsv OUT' computes the group statistics from a table of lesions; 'metperf slurm "
+        "BIDS OUT' writes scripts for a cluster.",
         allow_abbrev=False,
     )
     add_folders(made)
     made.add_argument(
-        "analysis_level", nargs="+", help="participant, group, or both one after the other"
+        "analysis_level", nargs="+", help="participant, group, or both, run in this order"
     )
     made.add_argument("--version", action="version", version=f"metperf v{version()}")
     add_options(made)
@@ -53,16 +52,16 @@ def study_parser() -> ArgumentParser:
 
 
 def add_folders(made: ArgumentParser) -> None:
-    """Add the two folders that every run of a study names."""
+    """Add the input and output folders of a study."""
     made.add_argument("bids_dir", type=Path, help="the BIDS data set")
-    made.add_argument("output_dir", type=Path, help="where the derivatives go")
+    made.add_argument("output_dir", type=Path, help="folder for the derivatives")
 
 
 def add_options(made: ArgumentParser) -> None:
     """Add all options of a study."""
     _add_selection(made)
     _add_analysis(made)
-    _add_statistics(made)
+    add_statistics(made)
     _add_resources(made)
     _add_behaviour(made)
 
@@ -75,7 +74,7 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="participants",
         nargs="+",
         metavar="LABEL",
-        help="participants, with or without sub-",
+        help="participants to analyse, with or without sub- (default: all)",
     )
     group.add_argument(
         "--session-label",
@@ -83,14 +82,15 @@ def _add_selection(made: ArgumentParser) -> None:
         dest="sessions",
         nargs="+",
         metavar="LABEL",
-        help="sessions, with or without ses-",
+        help="sessions to analyse, with or without ses- (default: all)",
     )
     group.add_argument(
         "--bids-filter-file",
         dest="filter_file",
         type=existing_file,
         metavar="FILE",
-        help='JSON {"query": {"entity": value}}; queries: t1w dwi fmap dce vfa b1 roi aif xfm',
+        help='JSON file {"query": {"entity": value}} that restricts the images found; queries: '
+        "t1w dwi fmap dce vfa b1 roi aif xfm",
     )
     group.add_argument(
         "-d",
@@ -98,7 +98,7 @@ def _add_selection(made: ArgumentParser) -> None:
         nargs="+",
         type=derivative,
         metavar="[NAME=]PATH",
-        help="derivatives with ROIs, AIF masks and transforms of yours "
+        help="folders with your ROIs, AIF masks and transforms "
         "(default: bids_dir/derivatives/manual_masks)",
     )
     group.add_argument(
@@ -122,51 +122,82 @@ def _add_analysis(made: ArgumentParser) -> None:
     group.add_argument(
         "--b-min",
         type=positive,
-        default=200.0,
-        help="lowest b-value where perfusion is gone, s/mm2: the straight line begins there",
+        default=Config.b_min,
+        help="lowest b-value at which the perfusion signal has decayed, s/mm2; the diffusion "
+        "fit starts there (default: %(default)g)",
     )
     group.add_argument(
-        "--b-max", type=positive, default=float("inf"), help="highest b-value used, s/mm2"
+        "--b-max",
+        type=positive,
+        default=Config.b_max,
+        help="highest b-value used, s/mm2 (default: no limit)",
     )
     group.add_argument(
         "--noise",
         choices=NOISE,
         default=Config.noise,
-        help="of the diffusion series: rician corrects the noise floor of magnitude images "
-        "(five b-values are needed to estimate it)",
+        help="noise model of the diffusion series: rician corrects the noise floor of magnitude "
+        "images (at least five b-values are needed) (default: %(default)s)",
     )
-    add_model(group, "dce", "kinetic model; auto fits all and tells which the data support")
-    group.add_argument(
-        "--fit-delay",
-        action="store_true",
-        help="fit the arrival of the bolus in the tissue after the artery, voxel by voxel",
-    )
-    group.add_argument(
-        "--aif",
-        choices=AIF_SOURCES,
-        default=AIF_SOURCES[0],
-        help="arterial input: of the voxels of label-AIF_mask, of an artery found in the series, "
-        "of label-AIF_timeseries.tsv, or a population function",
-    )
+    _add_dce(group)
     add_model_options(group)
-    add_model(group, "t1", "fit of the T1 map, where several flip angles were acquired")
-    group.add_argument("--t1-tissue", type=relaxation_time, help="s; default: by field strength")
-    group.add_argument("--t1-blood", type=relaxation_time, help="s; default: by field strength")
-    group.add_argument(
-        "--relaxivity", type=relaxivity, help="1/s/mM; default: the sidecar's, or the agent's"
-    )
-    group.add_argument(
-        "--haematocrit", "--hematocrit", type=fraction, default=HAEMATOCRIT, help="default: 0.42"
-    )
-    group.add_argument(
-        "--baseline-frames", type=whole, default=0, help="frames before the bolus; 0 finds them"
-    )
     _add_motion(group)
     _add_spaces(group)
     group.add_argument(
         "--sloppy",
         action="store_true",
-        help="quick look: rigid registration, without a second opinion; not for a study",
+        help="for a quick look, not for a study: rigid registration that is not cross-checked",
+    )
+
+
+def _add_dce(group: _ArgumentGroup) -> None:
+    add_model(
+        group, "dce", "kinetic model; auto fits all and selects the one that the data support"
+    )
+    group.add_argument(
+        "--fit-delay",
+        action="store_true",
+        help="fit the delay of the bolus between artery and tissue, voxel by voxel",
+    )
+    group.add_argument(
+        "--aif",
+        choices=AIF_SOURCES,
+        default=Config.aif,
+        help="arterial input function: from the voxels of label-AIF_mask (roi), an artery found "
+        "in the series (auto), label-AIF_timeseries.tsv (table), or a population average "
+        "(default: %(default)s)",
+    )
+    add_model(group, "t1", "fit of the T1 map, if several flip angles were acquired")
+    group.add_argument(
+        "--t1-tissue",
+        type=relaxation_time,
+        metavar="SECONDS",
+        help="T1 of tissue before contrast, s (default: by field strength)",
+    )
+    group.add_argument(
+        "--t1-blood",
+        type=relaxation_time,
+        metavar="SECONDS",
+        help="T1 of blood before contrast, s (default: by field strength)",
+    )
+    group.add_argument(
+        "--relaxivity",
+        type=relaxivity,
+        help="r1 of the contrast agent, 1/s/mM (default: from the sidecar, or by agent)",
+    )
+    group.add_argument(
+        "--haematocrit",
+        "--hematocrit",
+        type=fraction,
+        default=Config.haematocrit,
+        help="haematocrit of large vessels, a fraction (default: %(default)s)",
+    )
+    group.add_argument(
+        "--baseline-frames",
+        type=whole,
+        default=Config.baseline_frames,
+        metavar="N",
+        help="number of frames before the bolus; 0 detects it (default: %(default)s)",
     )
 
 
@@ -175,58 +206,69 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         "--registration-engine",
         choices=ENGINES,
         default=Config.registration_engine,
-        help="our own local Pearson correlation (default; asks niimath where it is in doubt), or "
-        "AFNI's in niimath",
+        help="metperf: local Pearson correlation, cross-checked with niimath when uncertain; "
+        "niimath: AFNI's algorithm only (default: %(default)s)",
     )
     group.add_argument(
         "--distortion",
         choices=DISTORTION,
         default=Config.distortion,
-        help="EPI distortion of the diffusion series: none is corrected (default); auto corrects "
-        "it by a field map in fmap, or else by an epi there with reversed phase encoding; t1w by "
-        "what the T1w shows, where there is neither and the distortion is large",
+        help="correction of EPI distortion in the diffusion series: none; auto: from a field map "
+        "in fmap, or else from an epi image there with reversed phase encoding; t1w: as auto, "
+        "and estimated from the T1w if there is neither and the distortion is large "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--fit-space",
         choices=FIT_SPACES,
         default=Config.fit_space,
-        help="where models are fitted: on the grid of their series (default), or on the T1w's, to "
-        "which each volume is resampled once",
+        help="grid on which models are fitted: that of the series (native), or that of the T1w, "
+        "to which each volume is resampled once (default: %(default)s)",
     )
     group.add_argument(
         "--roi-space",
         choices=ROI_SPACES,
         default=Config.roi_space,
-        help="where lesions are measured: in the maps on the T1w (default), or in those of the "
-        "series, each voxel with the weight of its fraction inside the ROI",
+        help="grid on which lesions are measured: that of the T1w, or that of the series "
+        "(native), each voxel weighted by its fraction inside the ROI (default: %(default)s)",
     )
     group.add_argument(
         "--output-spaces",
         nargs="+",
         choices=SPACES,
         metavar="SPACE",
-        help=f"where maps are written: {', '.join(SPACES)} (the baseline T1w); "
-        "default: native T1w, and T1w with --fit-space T1w",
+        help=f"spaces in which maps are written: {', '.join(SPACES)} (the baseline T1w) "
+        "(default: native T1w; only T1w with --fit-space T1w)",
     )
     group.add_argument(
         "--keep-dates",
         action="store_true",
-        help="copy the date and time of acquisition into the sidecars of maps; default: do not",
+        help="copy the date and time of acquisition into the sidecars of maps",
     )
 
 
 def _add_motion(group: _ArgumentGroup) -> None:
-    group.add_argument("--no-motion-correction", dest="motion_correction", action="store_false")
+    group.add_argument(
+        "--no-motion-correction",
+        dest="motion_correction",
+        action="store_false",
+        help="do not correct the series for motion",
+    )
     group.add_argument(
         "--drop-outliers",
         action="store_true",
-        help="leave volumes that the motion table marks as outliers out of means and fits",
+        help="exclude volumes marked as outliers in the motion table from means and fits",
     )
 
 
 def _add_resources(made: ArgumentParser) -> None:
     group = made.add_argument_group("resources")
-    group.add_argument("-w", "--work-dir", type=Path, help="default: output_dir/.work")
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        type=Path,
+        help="folder for intermediate files (default: output_dir/.work)",
+    )
     group.add_argument(
         "--nprocs",
         "--nthreads",
@@ -236,8 +278,14 @@ def _add_resources(made: ArgumentParser) -> None:
         "--n_cpus",
         type=count,
         default=len(os.sched_getaffinity(0)),
+        help="cores that the run may use (default: all available)",
     )
-    group.add_argument("--omp-nthreads", type=count, default=1, help="cores that one step may use")
+    group.add_argument(
+        "--omp-nthreads",
+        type=count,
+        default=Config.omp_nthreads,
+        help="cores that one step may use (default: %(default)s)",
+    )
     group.add_argument(
         "--mem",
         "--mem-mb",
@@ -246,7 +294,8 @@ def _add_resources(made: ArgumentParser) -> None:
         type=memory,
         default=memory_limit(),
         metavar="MB",
-        help="memory to plan with: MB, or with K, M, G or T",
+        help="memory that the run may use: in MB, or with a unit K, M, G or T "
+        "(default: 90 %% of what is available)",
     )
     group.add_argument(
         "--use-plugin",
@@ -254,96 +303,41 @@ def _add_resources(made: ArgumentParser) -> None:
         dest="plugin_file",
         type=existing_file,
         metavar="FILE",
-        help="YAML with a nipype plugin and plugin_args",
+        help="YAML file with a nipype plugin and its plugin_args",
     )
 
 
 def _add_behaviour(made: ArgumentParser) -> None:
     group = made.add_argument_group("behaviour")
-    group.add_argument("--dry-run", action="store_true", help="tell what would be done, and stop")
+    group.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
     group.add_argument(
         "--reports-only",
         action="store_true",
-        help="build the pages of the level again, from what is stored; analyse no image",
+        help="rebuild the report pages of the level from stored results, without any analysis",
     )
     group.add_argument(
-        "--boilerplate-only", "--boilerplate_only", action="store_true", help="only CITATION.md"
-    )
-    group.add_argument("--stop-on-first-crash", action="store_true")
-    group.add_argument("--write-graph", action="store_true")
-    group.add_argument("--resource-monitor", action="store_true")
-    group.add_argument(
-        "--notrack", action="store_true", help="nothing is ever sent anywhere; kept for scripts"
-    )
-    group.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
-
-
-def _add_statistics(made: ArgumentParser) -> None:
-    from bidsapp.models.parameters import FOLLOWED
-
-    group = made.add_argument_group("statistics of the group")
-    group.add_argument(
-        "--timepoints",
-        nargs="+",
-        action=NamedLabels,
-        metavar="NAME=LABEL",
-        help="sessions to compare, in time order: by label, or by first and last day since "
-        "treatment as NAME=3:12 (default: the sessions baseline, 1week and 1month)",
+        "--boilerplate-only",
+        "--boilerplate_only",
+        action="store_true",
+        help="write only CITATION.md",
     )
     group.add_argument(
-        "--participants",
-        dest="participants_table",
-        type=existing_file,
-        metavar="FILE",
-        help="participants.tsv with age, sex and so on, for the table of characteristics",
+        "--stop-on-first-crash", action="store_true", help="stop at the first step that fails"
     )
     group.add_argument(
-        "--traits",
-        dest="traits_table",
-        type=existing_file,
-        metavar="FILE",
-        help="TSV with participant_id, lesion and what is known of each lesion, such as its dose",
+        "--write-graph",
+        action="store_true",
+        help="draw the graph of the steps into the work folder",
     )
     group.add_argument(
-        "--repeats",
-        nargs=2,
-        metavar="LABEL",
-        help="two sessions between which nothing happened: they tell the noise of a lesion's value",
+        "--resource-monitor", action="store_true", help="record memory and CPU time of each step"
     )
     group.add_argument(
-        "--regress",
-        nargs=2,
-        default=["f", "vp"],
-        choices=FOLLOWED,
-        metavar=("Y", "X"),
-        help="two parameters that the group level compares with each other: regression of Y on X, "
-        "limits of agreement, early change by response (default: f vp)",
+        "--notrack",
+        action="store_true",
+        help="no effect: metperf never sends usage data; accepted for compatibility",
     )
-    group.add_argument(
-        "--random-seed",
-        "--random_seed",
-        dest="seed",
-        type=whole,
-        default=0,
-        metavar="N",
-        help="of permutations and bootstrap (default: 0)",
-    )
-
-
-def stats_parser() -> ArgumentParser:
-    """Return the parser of ``metperf stats LESIONS.tsv OUT``."""
-    made = OneLineParser(
-        prog="metperf stats",
-        description="Make the group statistics from a table of lesions: one row per "
-        "participant_id, lesion and session_id, with any of days_from_srs vp Ktrans ve ADC f "
-        "volume_ml excluded.",
-        allow_abbrev=False,
-    )
-    made.add_argument("table", type=existing_file, help="the table of lesions")
-    made.add_argument("output_dir", type=Path, help="where tables, figures and page go")
-    _add_statistics(made)
-    made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
-    return made
+    add_verbosity(group)
 
 
 def phantom_parser() -> ArgumentParser:
@@ -353,21 +347,47 @@ def phantom_parser() -> ArgumentParser:
         description="Write a BIDS data set of brain metastases with known perfusion.",
         allow_abbrev=False,
     )
-    made.add_argument("output_dir", type=Path, help="where to write it")
+    made.add_argument("output_dir", type=Path, help="folder for the data set")
     made.add_argument(
-        "--participants",
+        "--n-participants",
         type=count,
-        default=None,
-        help="how many (default: 3, or all of --cohort)",
+        metavar="N",
+        help="number of participants (default: 3, or all of --cohort)",
     )
-    made.add_argument("--cohort", type=existing_file, help="lesions.tsv to image (default: drawn)")
-    made.add_argument("--resolution", choices=("paper", "fast"), default="fast")
-    made.add_argument("--seed", type=whole, default=0)
-    made.add_argument("--snr", type=positive, default=40.0, help="of white matter at b = 0")
+    made.add_argument(
+        "--cohort",
+        type=existing_file,
+        metavar="FILE",
+        help="table of lesions to simulate (default: random lesions)",
+    )
+    made.add_argument(
+        "--resolution",
+        choices=("paper", "fast"),
+        default="fast",
+        help="voxel sizes and matrix: as published, or coarse (default: %(default)s)",
+    )
+    made.add_argument(
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="seed of the random numbers (default: %(default)s)",
+    )
+    made.add_argument(
+        "--snr",
+        type=positive,
+        default=40.0,
+        help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
+    )
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )
-    made.add_argument("--nprocs", type=count, default=len(os.sched_getaffinity(0)))
-    made.add_argument("-v", "--verbose", dest="verbose_count", action="count", default=0)
+    made.add_argument(
+        "--nprocs",
+        type=count,
+        default=len(os.sched_getaffinity(0)),
+        help="cores to use (default: all available)",
+    )
+    add_verbosity(made)
     return made

@@ -1,4 +1,4 @@
-"""What ``metperf slurm`` takes: where and how to run, and all options of a study."""
+"""Options of ``metperf slurm``: those of the cluster, and all options of a study."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -21,22 +21,25 @@ _OWN = {
     "at_once",
     "dependency",
 }
-"""What the scripts themselves say to each run."""
+"""Options that the scripts set for each run."""
 
 
 def slurm_parser() -> ArgumentParser:
     """Return the parser of ``metperf slurm bids_dir output_dir``."""
     made = OneLineParser(
         prog="metperf slurm",
-        description="Write scripts for Slurm: an array job with a participant a task, and the "
+        description="Write scripts for Slurm: an array job with one task per participant, and the "
         "group job after it. Every option of a study is passed on to the runs; --nprocs, --mem "
-        "and --work-dir are those of one task.",
+        "and --work-dir apply to one task.",
         allow_abbrev=False,
     )
     add_folders(made)
-    group = made.add_argument_group("on the cluster")
+    group = made.add_argument_group("cluster")
     group.add_argument(
-        "--scripts-dir", type=Path, metavar="FOLDER", help="default: output_dir/logs/slurm"
+        "--scripts-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the scripts (default: output_dir/logs/slurm)",
     )
     group.add_argument(
         "--image",
@@ -50,12 +53,20 @@ def slurm_parser() -> ArgumentParser:
         type=sbatch_option,
         default=[],
         metavar="OPTION",
-        help="further option of sbatch, with = as in --sbatch=--partition=long; may be repeated",
+        help="additional option of sbatch, with = as in --sbatch=--partition=long; may be repeated",
     )
     group.add_argument(
-        "--minutes", type=count, help="time limit of a participant (default: as measured, times 3)"
+        "--minutes",
+        type=count,
+        metavar="N",
+        help="time limit of one participant, min (default: three times the expected time)",
     )
-    group.add_argument("--at-once", type=count, metavar="N", help="most tasks that run at a time")
+    group.add_argument(
+        "--at-once",
+        type=count,
+        metavar="N",
+        help="maximum number of tasks that run at the same time (default: no limit)",
+    )
     group.add_argument(
         "--dependency",
         choices=DEPENDENCIES,
@@ -69,7 +80,7 @@ def slurm_parser() -> ArgumentParser:
 
 
 def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
-    """Return the words that tell each run what was chosen; paths are written in full.
+    """Return the options of each run as words of its command line, with absolute paths.
 
     Parameters
     ----------

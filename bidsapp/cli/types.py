@@ -1,4 +1,4 @@
-"""What the values of options may be: text of the command line -> checked values."""
+"""Conversion of the text of an option to a checked value."""
 
 import os
 import re
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
-_OF_THE_SCRIPTS = {"array", "dependency", "output", "error", "parsable", "wrap", "job-name"}
-"""Options of sbatch that a second word on would break."""
+_RESERVED = {"array", "dependency", "output", "error", "parsable", "wrap", "job-name"}
+"""Options of sbatch that the scripts set themselves."""
 
 
 def existing_file(text: str) -> Path:
     """Return the full path of a file that exists."""
     path = Path(text)
     if not path.is_file():
-        raise ArgumentTypeError(f"{text} is no file")
+        raise ArgumentTypeError(f"{text} is not a file")
     return path.resolve()
 
 
@@ -25,26 +25,26 @@ def derivative(text: str) -> Path:
 
 
 def number(text: str, what: str) -> float:
-    """Return a number; ``what`` it should be is for the error."""
+    """Return a number; the error message names what was expected."""
     try:
         return float(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no {what}") from error
+        raise ArgumentTypeError(f"must be a {what}, got {text!r}") from error
 
 
 def positive(text: str) -> float:
     """Return a number above zero."""
     value = number(text, "number")
     if not value > 0:
-        raise ArgumentTypeError(f"{text} is not above zero")
+        raise ArgumentTypeError(f"must be a number > 0, got {text}")
     return value
 
 
 def relaxation_time(text: str) -> float:
-    """Return a T1 in seconds, of which that of tissue and blood is a few."""
+    """Return a T1 in seconds within the range of tissue and blood."""
     value = number(text, "time in seconds")
     if not 0.1 <= value <= 10:
-        raise ArgumentTypeError(f"{text} s is no T1 of tissue or blood (0.1 to 10 s)")
+        raise ArgumentTypeError(f"must be a T1 of tissue or blood (0.1 to 10 s), got {text} s")
     return value
 
 
@@ -52,7 +52,7 @@ def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
     value = number(text, "relaxivity")
     if not 0.5 <= value <= 50:
-        raise ArgumentTypeError(f"{text} is no relaxivity of a contrast agent (0.5 to 50 1/s/mM)")
+        raise ArgumentTypeError(f"must be a relaxivity of 0.5 to 50 1/s/mM, got {text}")
     return value
 
 
@@ -60,15 +60,17 @@ def sbatch_option(text: str) -> str:
     """Return an option of sbatch, its value quoted, unless the scripts give it themselves."""
     match = re.fullmatch(r'--([a-z-]+)(?:=([^"\n]*))?', text)
     if not match:
-        raise ArgumentTypeError(f"{text!r} is no long option of sbatch such as --partition=long")
+        raise ArgumentTypeError(
+            f"must be a long option of sbatch such as --partition=long, got {text!r}"
+        )
     name, value = match.groups()
-    if name in _OF_THE_SCRIPTS:
-        raise ArgumentTypeError(f"--{name} is given by the scripts themselves")
+    if name in _RESERVED:
+        raise ArgumentTypeError(f"--{name} is set by the scripts themselves")
     return f'--{name}="{value}"' if value and re.search(r"[\s#]", value) else text
 
 
 class OneLineParser(ArgumentParser):
-    """A parser that says what is wrong in one line, and where the options are explained."""
+    """A parser that reports an error in one line and points to the help."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end with 2."""
@@ -79,22 +81,22 @@ def fraction(text: str) -> float:
     """Return a number from 0 to below 1."""
     value = number(text, "fraction")
     if not 0 <= value < 1:
-        raise ArgumentTypeError(f"{text} is no fraction from 0 to below 1")
+        raise ArgumentTypeError(f"must be a fraction >= 0 and < 1, got {text}")
     return value
 
 
 def whole(text: str) -> int:
-    """Return a whole number from 0."""
+    """Return an integer >= 0."""
     if not re.fullmatch(r"\d+", text):
-        raise ArgumentTypeError(f"{text!r} is no whole number from 0")
+        raise ArgumentTypeError(f"must be an integer >= 0, got {text!r}")
     return int(text)
 
 
 def count(text: str) -> int:
-    """Return a whole number from 1."""
+    """Return an integer >= 1."""
     value = whole(text)
     if value < 1:
-        raise ArgumentTypeError(f"{text} is below 1")
+        raise ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return value
 
 
@@ -108,7 +110,9 @@ def memory(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text, re.IGNORECASE)
     if not match or float(match[1]) <= 0:
-        raise ArgumentTypeError(f"{text!r} is no amount of memory; give MB, or 16G")
+        raise ArgumentTypeError(
+            f"must be an amount of memory such as 2048 (MB) or 16G, got {text!r}"
+        )
     return float(match[1]) * _UNITS[match[2].upper() or "M"]
 
 

@@ -53,7 +53,7 @@ scripts/bootstrap
 metperf=.venv/bin/metperf
 
 step "Phantom, and undisturbed run on the host"
-[ -d "$folder/bids" ] || $metperf phantom "$folder/bids" --participants 6 --seed 0
+[ -d "$folder/bids" ] || $metperf phantom "$folder/bids" --n-participants 6 --seed 0
 if [ ! -e "$folder/host/group.html" ]; then
     $metperf "$folder/bids" "$folder/host" participant group --work-dir "$folder/work" "${options[@]}"
 fi

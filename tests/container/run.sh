@@ -69,7 +69,7 @@ check "--help in under 2 s" below "$(tr ' ' '\n' <<<"$h" | sort -g | sed -n 2p)"
 
 step "Phantom, and run on the host"
 scripts/bootstrap
-[ -d "$folder/bids" ] || .venv/bin/metperf phantom "$folder/bids" --participants "${PARTICIPANTS:-2}" --seed 0
+[ -d "$folder/bids" ] || .venv/bin/metperf phantom "$folder/bids" --n-participants "${PARTICIPANTS:-2}" --seed 0
 if [ ! -e "$folder/host/group.html" ]; then
     timed .venv/bin/metperf "$folder/bids" "$folder/host" participant group --work-dir "$folder/work" "${options[@]}"
     echo "   $seconds s"
