@@ -28,7 +28,7 @@ def statistics(cohort):
     return analyse(cohort)
 
 
-def relabelled(cohort: Cohort, labels: dict[str, str], days: dict[str, float]) -> Cohort:
+def relabel(cohort: Cohort, labels: dict[str, str], days: dict[str, float]) -> Cohort:
     """The same cohort with other session labels and days."""
     lesions = cohort.lesions.replace({"session_id": labels})
     sessions = cohort.sessions.replace({"session_id": labels})
@@ -36,7 +36,7 @@ def relabelled(cohort: Cohort, labels: dict[str, str], days: dict[str, float]) -
     return Cohort(lesions, sessions, cohort.units)
 
 
-def changed_days(cohort: Cohort, participant: str, session: str, day: float) -> Cohort:
+def change_day(cohort: Cohort, participant: str, session: str, day: float) -> Cohort:
     """The same cohort with another day of one session."""
     sessions = cohort.sessions.copy()
     here = (sessions["participant_id"] == participant) & (sessions["session_id"] == session)
@@ -48,7 +48,7 @@ def changed_days(cohort: Cohort, participant: str, session: str, day: float) -> 
 def test_time_points_by_day_are_those_by_label(cohort, statistics):
     """Without known labels, sessions are assigned by day: the same numbers, and a note."""
     labels = {"ses-baseline": "ses-A", "ses-1week": "ses-B", "ses-1month": "ses-C"}
-    by_day = analyse(relabelled(cohort, labels, {}))
+    by_day = analyse(relabel(cohort, labels, {}))
     np.testing.assert_allclose(by_day.paired["p"], statistics.paired["p"])
     assert list(by_day.response["response"]) == list(statistics.response["response"])
     assert "taken by day (baseline -60:0, 1week 3:12, 1month 20:45)" in by_day.notes[0]
@@ -60,7 +60,7 @@ def test_time_points_by_day_are_those_by_label(cohort, statistics):
 def test_two_sessions_of_one_time_point_are_neither(cohort):
     """Two sessions in one window of days: none is used, and the problem names both."""
     labels = {"ses-baseline": "ses-A", "ses-1week": "ses-B", "ses-1month": "ses-C"}
-    twice = changed_days(relabelled(cohort, labels, {}), "sub-03", "ses-C", 9)
+    twice = change_day(relabel(cohort, labels, {}), "sub-03", "ses-C", 9)
     found = analyse(twice)
     assert list(found.paired["n"][:3]) == [19, 19, 19]
     assert "sub-03: ses-B and ses-C are both 1week (3:12)" in found.problems[0]
@@ -69,7 +69,7 @@ def test_two_sessions_of_one_time_point_are_neither(cohort):
 @pytest.mark.parametrize("day", [7, 3, -9])
 def test_days_that_contradict_the_labels_are_a_problem(cohort, day):
     """A 1month that is on or before the day of 1week: the participant is left out, and named."""
-    found = analyse(changed_days(cohort, "sub-02", "ses-1month", day))
+    found = analyse(change_day(cohort, "sub-02", "ses-1month", day))
     assert set(found.paired["n"]) == {19}
     assert f"1month (ses-1month) is day {day}" in found.problems[0]
     lost = found.missing[found.missing["participant_id"] == "sub-02"]

@@ -244,15 +244,15 @@ def test_sample_sizes_at_the_ends():
 @settings(max_examples=40)
 @given(st.floats(0.15, 3), st.floats(0.5, 0.95))
 def test_the_sample_size_is_the_smallest(effect, power):
-    """One pair fewer has less power than asked for, counted with scipy's noncentral t."""
+    """One pair fewer has less power than requested, computed with scipy's noncentral t."""
     n = pairs_needed(effect, power)
 
-    def reached(pairs: float) -> float:
+    def power_of(pairs: float) -> float:
         limit = stats.t.ppf(0.975, pairs - 1)
         return float(stats.nct.sf(limit, pairs - 1, effect * np.sqrt(pairs)))
 
-    assert reached(n) >= power - 1e-3
-    assert n <= 2 or reached(n - 1) < power
+    assert power_of(n) >= power - 1e-3
+    assert n <= 2 or power_of(n - 1) < power
 
 
 def test_the_interval_of_the_detectable_change_has_a_degree_of_freedom_a_lesion():

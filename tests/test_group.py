@@ -109,7 +109,7 @@ def from_table():
     return analyse(load_study_table(STUDY))
 
 
-def printed(value: float, like: float) -> float:
+def round_like(value: float, like: float) -> float:
     """Round to the digits that the paper prints."""
     return round(value, len(str(f"{like:.4f}").rstrip("0").split(".")[1]))
 
@@ -123,14 +123,14 @@ def test_study_table_gives_the_papers_p_values(from_table, parameter):
         "baseline1month",
         "1week1month",
     ]
-    found = [printed(p, like) for p, like in zip(rows["p"], PRINTED_P[parameter], strict=True)]
+    found = [round_like(p, like) for p, like in zip(rows["p"], PRINTED_P[parameter], strict=True)]
     assert found == PRINTED_P[parameter]
     assert set(rows["n"]) == {20}
     assert set(rows["df"]) == {19}
 
 
 def test_study_table_gives_the_papers_means(from_table):
-    """Mean and SD of Table 2, percent where the table brings percent."""
+    """Mean and SD of Table 2, percent where the table has percent."""
     table = from_table.summary.set_index(["parameter", "timepoint"])
     expected = {
         ("vp", "baseline"): (3.7, 2.3),
@@ -172,7 +172,7 @@ def test_study_table_gives_the_papers_responses(from_table):
 
 
 def test_study_table_gives_the_papers_responder_test(from_table):
-    """In vp -58.3 % against -49.3 %, p 0.6; in f +32.3 % against +10 %, p 0.3; 6 and 9 lesions."""
+    """Changes: vp -58.3 % and -49.3 %, p 0.6; f +32.3 % and +10 %, p 0.3; 6 and 9 lesions."""
     vp, f = from_table.responders.to_dict("records")
     assert (round(vp["change_responders"], 1), round(vp["change_nonresponders"], 1)) == (
         -58.3,

@@ -48,12 +48,12 @@ def test_what_is_shown_is_what_models_estimate():
 def test_the_group_level_takes_the_parameters_of_the_tables(exchange):
     """Fp and PS are in every table by parameter, and Ktrans, which no lesion has, is in none."""
     cohort = load_study_table(exchange)
-    held = ["vp", "Fp", "PS", "ve", "ADC", "f"]
-    assert list(cohort.parameters) == held
+    expected = ["vp", "Fp", "PS", "ve", "ADC", "f"]
+    assert list(cohort.parameters) == expected
     tables = analyse(cohort).tables()
     for name in BY_PARAMETER:
         found = [p for p in tables[name]["parameter"].unique() if p != "volume"]
-        assert found == held, name
+        assert found == expected, name
 
 
 def test_the_group_level_reads_the_parameters_of_another_kinetic_model(tmp_path):

@@ -183,14 +183,14 @@ def _analyse_cohort(
     """Compute the statistics, and collect problems and notes."""
     sessions = set(cohort.sessions["session_id"])
     labels = session_labels(timepoints)
-    asked = [] if timepoints is None else list(labels.values())
+    requested = [] if timepoints is None else list(labels.values())
     if repeats:
         repeats = (
             f"ses-{repeats[0].removeprefix('ses-')}",
             f"ses-{repeats[1].removeprefix('ses-')}",
         )
-        asked += repeats
-    lacking = [label for label in asked if not window(label) and label not in sessions]
+        requested += repeats
+    lacking = [label for label in requested if not window(label) and label not in sessions]
     if lacking:
         there = ", ".join(sorted(sessions))
         raise NothingSelected(f"No participant has {', '.join(lacking)}; there are {there}.")
