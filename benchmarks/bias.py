@@ -21,7 +21,7 @@ SEED = workload.SEED + 300
 STYLES = {"gaussian": "o-", "rician": "s--"}
 
 TEXT = f"""Rician noise, SNR is S0 over sigma; 16 b-values up to 1000 s/mm2, f {F:g} and
-D* {DSTAR:g} mm2/s (the ADC's signal has one exponential). Each fit is told that the noise is
+D* {DSTAR:g} mm2/s (the ADC's signal has one exponential). Each fit assumes that the noise is
 Gaussian, or that it is Rician with the sigma it has. The table gives the median bias of D in %
 that is largest over the true D."""
 

@@ -87,7 +87,7 @@ def _interpreter(peer: Peer) -> str:
 
 
 def _call(command: list[Any], seconds: float) -> None:
-    """Run a command away from our own packages; tell the end of what it said if it fails."""
+    """Run a command away from our own packages; report the end of its output if it fails."""
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONNOUSERSITE": "1"}
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | quiet
     try:

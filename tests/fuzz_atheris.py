@@ -36,11 +36,11 @@ IMAGE = Path("sub-01_dce.nii.gz")
 
 def sidecar() -> None:
     """Read the file as a sidecar, and its fields."""
-    told = read_sidecar(FILE)
+    outcome = read_sidecar(FILE)
     for read in (frame_times, phase_axis, transmit_scale):
         with suppress(MetperfError):
-            read(told, IMAGE)
-    number(told, "FlipAngle", IMAGE, "degrees", 0.5, 90)
+            read(outcome, IMAGE)
+    number(outcome, "FlipAngle", IMAGE, "degrees", 0.5, 90)
 
 
 def command_line() -> None:

@@ -126,6 +126,6 @@ def run(root: Path, capsys: Any, *words: str) -> Told:
 
 def dry(root: Path, capsys: Any, *words: str) -> Told:
     """Look at a data set without computing: `run` with ``--dry-run``, which leaves no file."""
-    told = run(root, capsys, *words, "--dry-run")
+    outcome = run(root, capsys, *words, "--dry-run")
     assert not [path for path in (root.parent / "out").rglob("*") if path.is_file()]
-    return told
+    return outcome

@@ -174,11 +174,11 @@ def test_a_peers_matrix_is_judged_where_the_images_are():
     centre = [10.0, -20.0, 30.0]
     shift = recentre(np.eye(4), centre)
     between = compose(invert(shift), case.truth, shift)
-    told = [{"pair": "dce-1", "centre": centre}]
+    outcome = [{"pair": "dce-1", "centre": centre}]
     found = {"peer": "p", "version": "1", "method": "m", "pair": "dce-1", "wall": 1.0, "cpu": 2.0}
-    (good,) = engines._judged(found | {"matrix": between.tolist()}, [trial], told, TINY)
+    (good,) = engines._judged(found | {"matrix": between.tolist()}, [trial], outcome, TINY)
     assert good["lesion"] == pytest.approx(0, abs=1e-9)
-    (bad,) = engines._judged({"peer": "p", "method": "m", "error": "no"}, [trial], told, TINY)
+    (bad,) = engines._judged({"peer": "p", "method": "m", "error": "no"}, [trial], outcome, TINY)
     assert bad["error"] == "no"
 
 

@@ -213,12 +213,12 @@ def test_a_dry_run_writes_no_results(bids):
         ("n_procs: 2\n", "must be YAML with the key 'plugin'"),
     ],
 )
-def test_an_engine_that_is_not_there_ends_with_2(bids, capsys, text, told):
+def test_an_engine_that_is_not_there_ends_with_2(bids, capsys, text, outcome):
     """A plugin file that names no engine of nipype is refused before any work."""
     file = bids.parent / "plugin.yml"
     file.write_text(text)
     assert run(bids, "participant", "--use-plugin", str(file)) == 2
-    assert told in capsys.readouterr().err
+    assert outcome in capsys.readouterr().err
 
 
 def test_the_engine_of_a_file_has_the_resources_of_the_command_line(bids, monkeypatch):

@@ -1,4 +1,4 @@
-"""EPI distortion: known fields are told, none stays none, and the pipeline applies them once."""
+"""EPI distortion: known fields are recovered, none stays none, and the pipeline applies them once."""
 
 import json
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_a_reversed_pair_tells_a_known_field():
 
 
 def test_the_other_image_may_be_distorted_more():
-    """With twice the readout time it is shifted twice as far; the first one's field is told."""
+    """With twice the readout time it is shifted twice as far; the first one's field is recovered."""
     truth = true_shift(2.0)
     against = Shift(-2 * truth.data, truth.affine, 1)
     found = pair_shift(image(distorted(truth)), image(1.7 * distorted(against)), 1, ratio=2.0)
@@ -164,48 +164,48 @@ def add(root, name, affine=AFFINE, **sidecar):
     write_json(stem.with_name(stem.name + ".json"), sidecar)
 
 
-def told(root):
+def outcome(root):
     return Query(root).participant("01").sessions[0].distortion
 
 
 def test_a_field_map_is_found_and_scaled(root):
     """Hz times readout time times voxel; rad/s are divided by 2 pi; j- turns the sign."""
     add(root, "fieldmap", Units="Hz")
-    assert told(root).source.kind == "fieldmap"
-    assert told(root).source.scale == pytest.approx(0.05)
+    assert outcome(root).source.kind == "fieldmap"
+    assert outcome(root).source.scale == pytest.approx(0.05)
     add(root, "fieldmap", Units="rad/s")
     write_json(
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"PhaseEncodingDirection": "j-"}
     )
-    assert told(root).source.scale == pytest.approx(-0.05 / 2 / np.pi)
-    assert told(root).axis == 1
+    assert outcome(root).source.scale == pytest.approx(-0.05 / 2 / np.pi)
+    assert outcome(root).axis == 1
 
 
 def test_a_reversed_epi_is_found_by_where_it_points(root):
     """Opposite in the scanner, whatever the letters say; the ratio is that of the shifts in mm."""
     add(root, "dir-PA_epi", **EPI)
-    assert told(root).source is None
-    assert "do not run against" in told(root).lack
+    assert outcome(root).source is None
+    assert "do not run against" in outcome(root).lack
     add(root, "dir-AP_epi", **EPI | {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.1})
-    assert told(root).source.kind == "epi"
-    assert told(root).source.scale == pytest.approx(4)
+    assert outcome(root).source.kind == "epi"
+    assert outcome(root).source.scale == pytest.approx(4)
     add(root, "dir-AP_epi", np.diag([2.0, -2, 2, 1]), **EPI)
-    assert told(root).source.scale == pytest.approx(2)
+    assert outcome(root).source.scale == pytest.approx(2)
 
 
 def test_fields_belong_to_the_series_they_name(root):
     """IntendedFor and B0FieldIdentifier choose; a field of another series is not taken."""
     add(root, "fieldmap", Units="Hz", IntendedFor="ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz")
-    assert "no image of fmap is meant" in told(root).lack
+    assert "no image of fmap is meant" in outcome(root).lack
     add(root, "fieldmap", Units="Hz", IntendedFor=["ses-a/dwi/sub-01_ses-a_dwi.nii.gz"])
-    assert told(root).source
+    assert outcome(root).source
     uri = "bids::sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
     add(root, "fieldmap", Units="Hz", IntendedFor=uri)
-    assert told(root).source
+    assert outcome(root).source
     add(root, "fieldmap", Units="Hz", B0FieldIdentifier="b0one")
-    assert not told(root).source
+    assert not outcome(root).source
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"B0FieldSource": "b0one"})
-    assert told(root).source
+    assert outcome(root).source
 
 
 def planned(person, distortion):
@@ -226,7 +226,7 @@ def test_what_is_wrong_is_said_in_words(root, sidecar, message):
     """A field that cannot be used stops the DWI of a run that asks for it, and no other run."""
     add(root, "fieldmap", Units="Hz")
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", sidecar)
-    assert message in told(root).problem
+    assert message in outcome(root).problem
     person = Query(root).participant("01")
     assert message not in "\n".join(planned(person, "none"))
     lines = planned(person, "auto")
@@ -240,19 +240,19 @@ def test_a_direction_that_bids_does_not_know_is_told(root):
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"PhaseEncodingDirection": "AP"}
     )
     add(root, "fieldmap", Units="Hz")
-    assert "PhaseEncodingDirection is 'AP'" in told(root).problem
-    assert told(root).source is None
+    assert "PhaseEncodingDirection is 'AP'" in outcome(root).problem
+    assert outcome(root).source is None
 
 
 def test_a_2d_series_encodes_no_phase_along_its_slices(root):
     """Along k a 2D acquisition selects its slices: the series is refused, with the way out."""
     wrong = {"PhaseEncodingDirection": "k-", "MRAcquisitionType": "2D"}
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong)
-    assert "PhaseEncodingDirection is 'k-', but the series is 2D" in told(root).problem
+    assert "PhaseEncodingDirection is 'k-', but the series is 2D" in outcome(root).problem
     write_json(
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong | {"MRAcquisitionType": "3D"}
     )
-    assert told(root).axis == 2
+    assert outcome(root).axis == 2
 
 
 def test_what_is_missing_is_said_in_words(root):
@@ -260,10 +260,10 @@ def test_what_is_missing_is_said_in_words(root):
     lines = planned(Query(root).participant("01"), "auto")
     assert any("EPI distortion not corrected: fmap has no fieldmap" in line for line in lines)
     add(root, "phasediff", EchoTime1=0.004, EchoTime2=0.006)
-    assert "of phasediff in fmap no field is computed" in told(root).lack
+    assert "of phasediff in fmap no field is computed" in outcome(root).lack
     add(root, "run-1_fieldmap", Units="Hz")
     add(root, "run-2_fieldmap", Units="Hz")
-    assert "several field maps" in told(root).problem
+    assert "several field maps" in outcome(root).problem
 
 
 BVALUES = [0.0, 200, 400, 600, 800, 1000]

@@ -61,7 +61,7 @@ def test_no_distortion_stays_none_whatever_the_noise(anatomy, noise, limit):
 
 
 def test_the_registration_is_where_it_begins(anatomy):
-    """Of an EPI that lies elsewhere, with its matrix, the same is told; blocks fall otherwise."""
+    """Of an EPI that lies elsewhere, with its matrix, the same is estimated; blocks fall otherwise."""
     truth, moved = true_shift(), np.eye(4)
     moved[:3, 3] = (7, -5, 4)
     epi = distorted(truth, 5, 1)
@@ -97,7 +97,7 @@ def test_what_cannot_be_told_is_said_in_words(anatomy):
 
 
 def test_the_node_registers_first_and_blames_the_epi(anatomy, tmp_path):
-    """Of an EPI that lies elsewhere the same is told; what is no head is refused by its name."""
+    """Of an EPI that lies elsewhere the same is estimated; what is no head is refused by its name."""
     moved = np.eye(4)
     moved[:3, 3] = (7, -5, 4)
     t1w, mask = (
@@ -157,7 +157,7 @@ def test_only_the_axis_is_required_of_the_data_set(tmp_path):
 
 
 def run_pipeline(anatomy, folder, truth, transforms=(), **options):
-    """Run a diffusion branch with its distortion told by the T1w; return its output folder."""
+    """Run a diffusion branch with its distortion estimated from the T1w; return its output folder."""
     write(folder / "t1w.nii", np.asarray(anatomy[0].dataobj), FINE[0])
     mask = write(folder / "mask.nii", np.asarray(anatomy[1].dataobj), FINE[0])
     b0 = distorted(truth, 3, 1)
@@ -185,22 +185,22 @@ def read(out, name):
 
 
 def test_the_pipeline_tells_it(anatomy, tmp_path):
-    """Nearly half of the shift, or more, is told and written with its effect."""
+    """Nearly half of the shift, or more, is estimated and written with its effect."""
     truth = true_shift(8.0)
     out = run_pipeline(anatomy, tmp_path, truth, sloppy=True)
     found = read_shift(out / "sub-01_ses-a_desc-distortion_shift.nii.gz")
     inside_ = brain()
     size = np.abs(truth.data)[inside_].mean()
     assert np.abs(found.data - truth.data)[inside_].mean() < 0.6 * size
-    told = read(out, "desc-distortion_quality.json")
-    assert told["method"] == "T1w"
-    assert told["source"] == "t1w.nii"
-    assert told["max_abs_shift_mm"] == pytest.approx(np.abs(found.data)[inside_].max(), abs=1.5)
+    outcome = read(out, "desc-distortion_quality.json")
+    assert outcome["method"] == "T1w"
+    assert outcome["source"] == "t1w.nii"
+    assert outcome["max_abs_shift_mm"] == pytest.approx(np.abs(found.data)[inside_].max(), abs=1.5)
     assert read(out, "desc-distortion_shift.json")["Method"] == "T1w"
 
 
 def test_a_wrong_transform_does_not_pass_for_distortion(anatomy, tmp_path):
-    """A user's that is 8 mm off along the phase encoding stays that, and is told as doubtful."""
+    """A user's that is 8 mm off along the phase encoding stays that, and is reported as doubtful."""
     off = np.eye(4)
     off[1, 3] = 8
     given = Transform("dwi", write_itk(off, tmp_path / "from-dwi_xfm.txt"))

@@ -99,10 +99,10 @@ def test_a_killed_worker_ends_with_75(bids, monkeypatch, capsys):
     words = [str(bids), str(out), "participant", "--skip-bids-validation"]
     options = ["--no-motion-correction", "--nprocs", "2"]
     assert main([*words, *options]) == 75
-    told = capsys.readouterr().err
-    assert "a worker was killed in sub-00\n" in told
-    assert "sub-00: dwi" in told
-    assert "give more memory, or fewer processes with --nprocs" in told
+    outcome = capsys.readouterr().err
+    assert "a worker was killed in sub-00\n" in outcome
+    assert "sub-00: dwi" in outcome
+    assert "give more memory, or fewer processes with --nprocs" in outcome
     assert not list(out.glob("sub-00/ses-a/dwi/*_dwimap.nii.gz"))
     assert list(out.glob("sub-01/ses-a/dwi/*param-f_dwimap.nii.gz"))
     monkeypatch.undo()
@@ -135,7 +135,7 @@ def test_a_refused_job_tells_what_slurm_said(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("plugin", [SurvivingSLURMPlugin, WaitingSLURMGraphPlugin])
 def test_without_slurm_the_engines_ask_whether_it_is_here(tmp_path, monkeypatch, plugin):
-    """A machine without Slurm is told apart from a job that failed."""
+    """A machine without Slurm is distinguished from a job that failed."""
     monkeypatch.setenv("PATH", str(tmp_path))
     workflow = graph(tmp_path, node(add_one, "first", x=1))
     with pytest.raises(UsageError, match="is Slurm installed"):

@@ -83,8 +83,8 @@ def test_group_tells_of_a_run_that_did_not_finish(calm, tmp_path):
     shutil.copytree(out / "sub-01", copy / "sub-01")
     status = copy / "sub-01/log/status.json"
     status.write_text(status.read_text().replace('"finished": true', '"finished": false'))
-    told = "sub-01: its last run did not finish, so its values may be of different runs"
-    assert any(told in text for text in read_output(copy).problems)
+    outcome = "sub-01: its last run did not finish, so its values may be of different runs"
+    assert any(outcome in text for text in read_output(copy).problems)
     assert not any("did not finish" in text for text in read_output(out).problems)
 
 
@@ -208,7 +208,7 @@ def test_participants_side_by_side_end_like_one_after_the_other(tmp_path):
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    """Who comes second is told, and goes on when the first lets go."""
+    """The second run says that it waits, and goes on when the first ends."""
     said, order = [], []
     lock = tmp_path / "sub-01" / "lock"
     waiting = threading.Event()

@@ -71,7 +71,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "file"
 
 
-def told(reader, *arguments):
+def outcome(reader, *arguments):
     """Return what a reader returns, or None with words in one line about what is wrong."""
     try:
         return reader(*arguments)
@@ -85,17 +85,17 @@ def told(reader, *arguments):
 @given(SIDECARS)
 @example({"FlipAngle": 10**400, "VolumeTiming": [0, 10**400]})
 def test_any_sidecar_gives_numbers_or_words(metadata):
-    """A number is finite and in range, times ascend; all else is told."""
-    angle = told(number, metadata, "FlipAngle", IMAGE, "degrees", 0.5, 90)
+    """A number is finite and in range, times ascend; all else is reported."""
+    angle = outcome(number, metadata, "FlipAngle", IMAGE, "degrees", 0.5, 90)
     assert angle is None or 0.5 < angle <= 90
-    times = told(frame_times, metadata, IMAGE) or ()
+    times = outcome(frame_times, metadata, IMAGE) or ()
     assert all(map(math.isfinite, times))
     assert list(times) == sorted(set(times))
-    scale = told(transmit_scale, metadata, IMAGE)
+    scale = outcome(transmit_scale, metadata, IMAGE)
     assert scale in (None, 1.0, 0.01)
-    axis = told(phase_encoding, metadata, IMAGE)
+    axis = outcome(phase_encoding, metadata, IMAGE)
     assert axis is None or axis[0] in (0, 1, 2)
-    seconds = told(readout_time, metadata, IMAGE, 64)
+    seconds = outcome(readout_time, metadata, IMAGE, 64)
     assert seconds is None or seconds >= 0
 
 
@@ -106,7 +106,7 @@ def test_any_sidecar_gives_numbers_or_words(metadata):
 def test_any_bytes_are_a_sidecar_or_told(file, content):
     """Bytes are a JSON object, or refused."""
     file.write_bytes(content)
-    found = told(read_sidecar, file)
+    found = outcome(read_sidecar, file)
     assert found is None or isinstance(found, dict)
 
 
@@ -115,9 +115,9 @@ def test_any_bytes_are_a_sidecar_or_told(file, content):
 def test_any_bytes_are_b_values_or_told(file, content):
     """b-values are finite, not negative and within range, or refused."""
     file.write_bytes(content)
-    values = told(b_values, file) or ()
+    values = outcome(b_values, file) or ()
     assert all(0 <= v <= 20000 for v in values)
-    told(check_directions, file, 4)
+    outcome(check_directions, file, 4)
 
 
 @fuzzed
@@ -125,7 +125,7 @@ def test_any_bytes_are_b_values_or_told(file, content):
 def test_any_bytes_are_a_table_or_told(file, content):
     """Every row has every column, or the table is refused."""
     file.write_bytes(content)
-    rows = told(read_table, file, ("session_id",)) or []
+    rows = outcome(read_table, file, ("session_id",)) or []
     assert all(isinstance(row["session_id"], str) for row in rows)
 
 
@@ -134,7 +134,7 @@ def test_any_bytes_are_a_table_or_told(file, content):
 def test_any_bytes_are_a_filter_or_told(file, content):
     """A filter file is refused, or gives entities for each query."""
     file.write_bytes(content)
-    filters = told(read_filters, file) or {}
+    filters = outcome(read_filters, file) or {}
     assert all(isinstance(name, str) for name in filters)
     assert all(isinstance(entities, dict) for entities in filters.values())
 

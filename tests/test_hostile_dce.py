@@ -77,7 +77,7 @@ FLAGGED = {
 
 @pytest.mark.parametrize(("series", "messages"), FLAGGED.values(), ids=FLAGGED)
 def test_an_odd_artery_is_flagged(series, messages):
-    """A vein, a saturated or dropped signal and a series that ends early are told in words."""
+    """A vein, a saturated or dropped signal and a series that ends early are reported in words."""
     found = " | ".join(doubts(series))
     for message in messages:
         assert message in found
@@ -114,16 +114,16 @@ def test_a_late_artery_is_told_on_the_page(root, capsys):
 def test_a_bolus_at_the_first_frame_loses_the_dce_only(root, capsys):
     """The DCE is not done, with the reason and no values; the DWI's values are there; exit 1."""
     rewrite(raw(root, "dce.nii.gz"), lambda data: dynamic(start=0))
-    told = run(root, capsys)
+    outcome = run(root, capsys)
     out = root.parent / "out"
-    assert told.code == 1
-    assert "no frame before the bolus" in told.err
+    assert outcome.code == 1
+    assert "no frame before the bolus" in outcome.err
     assert not list(out.rglob("*etofts*"))
     assert len(list(out.rglob("*model-ivim_roistats.tsv"))) == 1
 
 
 def test_frames_after_the_patient_left_are_refused(root, capsys):
-    """Empty frames at the end are told with the first one, and what to do."""
+    """Empty frames at the end are reported with the first one, and what to do."""
 
     def leaves(data):
         data = data.copy()
@@ -131,15 +131,15 @@ def test_frames_after_the_patient_left_are_refused(root, capsys):
         return data
 
     rewrite(raw(root, "dce.nii.gz"), leaves)
-    told = run(root, capsys)
-    assert told.code == 1
-    assert "7 of its 20 volumes hold nothing (the first is number 14); cut them off" in told.err
+    outcome = run(root, capsys)
+    assert outcome.code == 1
+    assert "7 of its 20 volumes hold nothing (the first is number 14); cut them off" in outcome.err
 
 
 def test_an_artery_outside_the_series_is_refused(root, capsys):
     """An AIF mask on another grid loses the DCE before any work."""
     path = roi(root, "label-AIF_mask.nii.gz")
     rewrite(path, lambda data: np.ones((3, 3, 3), np.uint8))
-    told = run(root, capsys, "--dry-run")
-    assert told.code == 1
-    assert "its grid is not that of sub-01_ses-a_dce.nii.gz" in told.out
+    outcome = run(root, capsys, "--dry-run")
+    assert outcome.code == 1
+    assert "its grid is not that of sub-01_ses-a_dce.nii.gz" in outcome.out

@@ -1,4 +1,4 @@
-"""Images that are not there, cut short, no images or nowhere in space: each told in one line."""
+"""Images that are not there, cut short, no images or nowhere in space: each reported in one line."""
 
 import gc
 import gzip
@@ -77,19 +77,19 @@ REFUSED = {
 
 @pytest.mark.parametrize("spoil", [s for s, _ in REFUSED.values()], ids=REFUSED)
 def test_a_bad_image_is_refused_and_the_rest_goes_on(root, capsys, spoil):
-    """The series is not done, its file and reason are told, exit 1; the DCE is still done."""
+    """The series is not done, its file and reason are reported, exit 1; the DCE is still done."""
     message = next(m for s, m in REFUSED.values() if s is spoil)
     spoil(raw(root, "dwi.nii.gz"))
-    told = dry(root, capsys)
-    assert told.code == 1
-    line = next(line for line in told.out.splitlines() if "failed:" in line)
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    line = next(line for line in outcome.out.splitlines() if "failed:" in line)
     assert "sub-01_ses-a_dwi.nii.gz" in line
     assert message in line
-    assert "sub-01 ses-a (day 0): dce, rois" in told.out
+    assert "sub-01 ses-a (day 0): dce, rois" in outcome.out
 
 
 def test_a_4d_t1w_is_refused(root, capsys):
-    """A T1w with volumes is told with its shape; the series are analysed without it."""
+    """A T1w with volumes is reported with its shape; the series are analysed without it."""
     path = root / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
     write_image(path, np.ones((4, 4, 4, 3), np.float32))
     assert "(4, 4, 4, 3), but 3 dimensions are needed" in dry(root, capsys).out
@@ -100,13 +100,13 @@ def test_a_folder_in_place_of_an_image_is_no_image(root, capsys):
     path = raw(root, "dwi.nii.gz")
     path.unlink()
     path.mkdir()
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "no DWI: no ADC and no IVIM" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "no DWI: no ADC and no IVIM" in outcome.out
 
 
 def test_the_same_image_twice_is_not_guessed_between(root, capsys):
-    """``.nii`` and ``.nii.gz`` of one name are told, with a filter that chooses."""
+    """``.nii`` and ``.nii.gz`` of one name are reported, with a filter that chooses."""
     path = raw(root, "dwi.nii.gz")
     nib.save(nib.load(path), path.with_name("sub-01_ses-a_dwi.nii"))
     assert 'for example {"dwi": {"extension": ".nii"}}' in dry(root, capsys).out
@@ -127,7 +127,7 @@ def test_a_hidden_file_of_a_mac_is_passed_over(root, capsys):
     ],
 )
 def test_a_doubtful_orientation_is_a_warning(root, capsys, forms, message):
-    """No orientation, or two that differ, are told of the series."""
+    """No orientation, or two that differ, are reported for the series."""
     path = raw(root, "dce.nii.gz")
     image = nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.eye(4))
     sform, qform = forms
@@ -186,7 +186,7 @@ ODD = {
 
 @pytest.mark.parametrize(("change", "message"), ODD.values(), ids=ODD)
 def test_odd_voxels_are_a_warning(root, change, message):
-    """A voxel that is not finite never ends a volume: it is counted and told."""
+    """A voxel that is not finite never ends a volume: it is counted and reported."""
     rewrite(raw(root, "dwi.nii.gz"), change)
     found = examine(root)
     assert found.diffusion
@@ -225,10 +225,10 @@ def test_how_voxels_are_stored_does_not_matter(root, kind, extension):
 def test_a_run_with_a_damaged_series_tells_it_and_does_the_rest(root, capsys):
     """Exit 1, the reason on the screen and the page, no DWI result, and the DCE's table."""
     flip_a_byte(raw(root, "dwi.nii.gz"))
-    told = run(root, capsys)
+    outcome = run(root, capsys)
     out = root.parent / "out"
-    assert told.code == 1
-    assert "is damaged" in told.err
+    assert outcome.code == 1
+    assert "is damaged" in outcome.err
     assert "is damaged" in (out / "sub-01.html").read_text(encoding="utf-8")
     assert not list(out.glob("sub-01/ses-a/dwi/*map*"))
     assert len(list(out.glob("sub-01/ses-a/perf/*etofts_roistats.tsv"))) == 1

@@ -1,4 +1,4 @@
-"""Sidecars, b-values and frame times that are wrong: told by file, field, value and remedy."""
+"""Sidecars, b-values and frame times that are wrong: reported by file, field, value and remedy."""
 
 import json
 import shutil
@@ -47,20 +47,20 @@ FIELDS = {
 def test_a_slip_of_a_sidecar_is_told(root, capsys, fields, message):
     """The DCE is refused with file, field, value and remedy in a line; the DWI goes on."""
     edit_json(raw(root, "dce.json"), **fields)
-    told = dry(root, capsys)
-    assert told.code == 1
-    line = next(line for line in told.out.splitlines() if "failed:" in line)
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    line = next(line for line in outcome.out.splitlines() if "failed:" in line)
     assert "sub-01_ses-a_dce.json: " in line
     assert message in line
-    assert "sub-01 ses-a (day 0): dwi, rois" in told.out
+    assert "sub-01 ses-a (day 0): dwi, rois" in outcome.out
 
 
 CONTENTS = {
-    "a comma too much": (b'{"FlipAngle": 15,,}', "is no JSON"),
-    "empty": (b"", "is no JSON"),
+    "a comma too much": (b'{"FlipAngle": 15,,}', "is not valid JSON"),
+    "empty": (b"", "is not valid JSON"),
     "a list": (b"[1, 2]", "must be a JSON object"),
-    "binary": (b"\xff\xfe\x00", "is no text in UTF-8"),
-    "nested without end": (b"[" * 100_000, "is no JSON"),
+    "binary": (b"\xff\xfe\x00", "is not UTF-8 text"),
+    "nested without end": (b"[" * 100_000, "is not valid JSON"),
 }
 
 
@@ -68,10 +68,10 @@ CONTENTS = {
 def test_a_sidecar_that_is_no_json_is_told(root, capsys, content, message):
     """One damaged sidecar loses its series, not the run."""
     raw(root, "dce.json").write_bytes(content)
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert f"sub-01_ses-a_dce.json: {message}" in told.out
-    assert "sub-01 ses-a (day 0): dwi, rois" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert f"sub-01_ses-a_dce.json: {message}" in outcome.out
+    assert "sub-01 ses-a (day 0): dwi, rois" in outcome.out
 
 
 def test_a_sidecar_of_something_else_does_no_harm(root, capsys):
@@ -86,9 +86,9 @@ def test_a_companion_that_is_not_downloaded_is_told(root, capsys, name):
     path = raw(root, name)
     path.unlink()
     path.symlink_to("../../../.git/annex/objects/aa/bb/key")
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert f"run `datalad get sub-01_ses-a_{name}`" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert f"run `datalad get sub-01_ses-a_{name}`" in outcome.out
 
 
 GRADIENTS = {
@@ -108,10 +108,10 @@ def test_bad_b_values_are_told(root, capsys, text, message):
     """The DWI is refused with what its ``.bval`` holds; the DCE goes on."""
     path = raw(root, "dwi.bval")
     path.unlink() if text is None else path.write_text(text)
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert message in told.out
-    assert "sub-01 ses-a (day 0): dce, rois" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert message in outcome.out
+    assert "sub-01 ses-a (day 0): dce, rois" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_bad_b_values_are_told(root, capsys, text, message):
 def test_b_values_in_a_column_unrounded_or_falling_are_taken(root, capsys, text):
     """A column, values as the scanner rounds them, and any order that the volumes share."""
     raw(root, "dwi.bval").write_text(text)
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "dwi" in told.out.splitlines()[0]
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "dwi" in outcome.out.splitlines()[0]
 
 
 def test_without_b_zero_there_is_an_adc_but_no_ivim(root, capsys):
-    """What the b-values do not allow is told; what they allow is done."""
+    """What the b-values do not allow is reported; what they allow is done."""
     raw(root, "dwi.bval").write_text("50 100 200 500 1000")
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "no IVIM: the asymptotic fit needs b = 0" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "no IVIM: the asymptotic fit needs b = 0" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_without_b_zero_there_is_an_adc_but_no_ivim(root, capsys):
 def test_bad_directions_are_told(root, capsys, text, message):
     """A ``.bvec`` of another length, or of words, is refused before any work."""
     raw(root, "dwi.bvec").write_text(text)
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert message in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert message in outcome.out
 
 
 def test_uneven_frames_are_a_warning(root, capsys):
-    """A gap in the series is told; its times are used as they are."""
+    """A gap in the series is reported; its times are used as they are."""
     edit_json(raw(root, "dce.json"), VolumeTiming=SECONDS[:10] + [t + 300 for t in SECONDS[10:]])
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "warning: sub-01_ses-a_dce.nii.gz: 306 s lie between two frames" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "warning: sub-01_ses-a_dce.nii.gz: 306 s lie between two frames" in outcome.out
 
 
 COPIES = {
@@ -169,9 +169,9 @@ def test_repeated_series_ask_for_a_filter_that_works(root, capsys, one, other, e
             shutil.copy(path, path.with_name(f"sub-01_ses-a_{entity}_dwi.{ending}"))
     for ending in ("nii.gz", "bval", "bvec"):
         raw(root, f"ses-a_dwi.{ending}").unlink()
-    told = dry(root, capsys)
-    assert told.code == 1
-    shown = told.out.split("for example ")[1].splitlines()[0]
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    shown = outcome.out.split("for example ")[1].splitlines()[0]
     assert set(json.loads(shown)["dwi"]) == set(json.loads(example)["dwi"])
     filters = root.parent / "filter.json"
     filters.write_text(shown)
@@ -182,9 +182,9 @@ def test_the_phase_of_a_complex_series_is_left_aside(root, capsys):
     """``part-phase`` beside the magnitude is no second series; a filter can still ask for it."""
     path = raw(root, "dce.nii.gz")
     shutil.copy(path, path.with_name("sub-01_ses-a_part-phase_dce.nii.gz"))
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "dce" in told.out.splitlines()[0]
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "dce" in outcome.out.splitlines()[0]
 
 
 def test_the_nearest_sidecar_wins(tmp_path):
@@ -212,9 +212,9 @@ def test_nothing_outside_the_data_set_is_inherited(tmp_path):
 
 def test_a_message_is_one_line_however_long_the_value(tmp_path):
     """A value of a thousand characters is cut in the message."""
-    with pytest.raises(BadInput, match=r"FlipAngle is 'x{50,60}\.\.\.; it must be") as told:
+    with pytest.raises(BadInput, match=r"FlipAngle is 'x{50,60}\.\.\.; it must be") as outcome:
         number({"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90)
-    assert len(str(told.value)) < 200
+    assert len(str(outcome.value)) < 200
 
 
 @pytest.mark.parametrize("directions", [1, 30])
@@ -233,5 +233,5 @@ def test_a_file_beside_an_image_that_cannot_be_read_harms_nothing(root, capsys):
     raw(root, "dwi.bval").with_suffix(".tsv").symlink_to(root / "nowhere.tsv")
     assert run(root, capsys).code == 0
     record = json.loads((root.parent / "out/sub-01/log/completion.json").read_text())
-    told = record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.tsv"]
-    assert told == "unreadable: No such file or directory"
+    outcome = record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.tsv"]
+    assert outcome == "unreadable: No such file or directory"

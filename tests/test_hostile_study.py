@@ -37,14 +37,14 @@ TABLES = {
         b"session_id\tdays_since_treatment\nses-a\tlast week\n",
         "no number of days",
     ),
-    "day NaN": (b"session_id\tdays_since_treatment\nses-a\tnan\n", "'nan' is no number of days"),
+    "day NaN": (b"session_id\tdays_since_treatment\nses-a\tnan\n", "'nan' is not a number of days"),
     "a session twice": (
         b"session_id\tdays_since_treatment\nses-a\t0\nses-a\t3\n",
-        "ses-a stands twice; keep one row",
+        "ses-a is listed twice; keep one row",
     ),
     "a cell too few": (b"session_id\tdays_since_treatment\nses-a\n", "line 2 has 1 cells"),
     "no session_id": (b"session\tdays\nses-a\t0\n", "column 'session_id' is missing"),
-    "binary": (b"\xff\xfe\x00\x01", "is no text in UTF-8"),
+    "binary": (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
 }
 
 
@@ -52,56 +52,56 @@ TABLES = {
 def test_a_bad_table_of_sessions_refuses_its_participant(root, capsys, table, message):
     """Without the order of time the baseline is a guess: the participant is refused, with why."""
     (root / "sub-01/sub-01_sessions.tsv").write_bytes(table)
-    told = dry(root, capsys)
-    assert told.code == 66
-    assert f"sub-01_sessions.tsv: {message}" in told.err or message in told.err
-    assert len([line for line in told.err.splitlines() if message in line]) == 1
+    outcome = dry(root, capsys)
+    assert outcome.code == 66
+    assert f"sub-01_sessions.tsv: {message}" in outcome.err or message in outcome.err
+    assert len([line for line in outcome.err.splitlines() if message in line]) == 1
 
 
 def test_a_table_that_is_not_downloaded_is_not_taken_for_none(root, capsys):
-    """A broken link in place of the table is told, not passed over."""
+    """A broken link in place of the table is reported, not passed over."""
     path = root / "sub-01/sub-01_sessions.tsv"
     path.unlink()
     path.symlink_to("../.git/annex/objects/aa/key")
-    told = dry(root, capsys)
-    assert told.code == 66
-    assert "run `datalad get sub-01_sessions.tsv`" in told.err
+    outcome = dry(root, capsys)
+    assert outcome.code == 66
+    assert "run `datalad get sub-01_sessions.tsv`" in outcome.err
 
 
 def test_misnamed_sessions_are_warned_of(root, capsys):
-    """Rows of sessions that have no files, and sessions without a day, are told by name."""
+    """Rows of sessions that have no files, and sessions without a day, are reported by name."""
     table = "session_id\tdays_since_treatment\nses-A\t0\nses-b\t7\n"
     (root / "sub-01/sub-01_sessions.tsv").write_text(table)
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "warning: sessions.tsv names ses-A, which has no files: misnamed?" in told.out
-    assert "warning: sessions.tsv has no day for ses-a" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "warning: sessions.tsv names ses-A, which has no files: misnamed?" in outcome.out
+    assert "warning: sessions.tsv has no day for ses-a" in outcome.out
 
 
 def test_a_session_missing_or_extra_is_no_error(root, capsys):
     """Each participant has the sessions that it has."""
     shutil.rmtree(root / "sub-01/ses-b")
     write_session(root, "extra")
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert "sub-01 ses-extra: dwi, dce, rois" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "sub-01 ses-extra: dwi, dce, rois" in outcome.out
 
 
 def test_sessions_without_days_keep_an_order(root, capsys):
     """Without a table the sessions come in the order of their names, and no day is shown."""
     (root / "sub-01/sub-01_sessions.tsv").unlink()
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert told.out.index("ses-a: dwi") < told.out.index("ses-b: dwi")
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert outcome.out.index("ses-a: dwi") < outcome.out.index("ses-b: dwi")
 
 
 @pytest.mark.parametrize("label", ["01", "sub-01"])
 @pytest.mark.parametrize("session", ["b", "ses-b"])
 def test_labels_go_with_and_without_prefix(root, capsys, label, session):
     """Both spellings select the same."""
-    told = dry(root, capsys, "--participant-label", label, "--session-label", session)
-    assert told.code == 0
-    assert told.out.startswith("sub-01 ses-b")
+    outcome = dry(root, capsys, "--participant-label", label, "--session-label", session)
+    assert outcome.code == 0
+    assert outcome.out.startswith("sub-01 ses-b")
 
 
 @pytest.mark.parametrize(
@@ -114,26 +114,26 @@ def test_labels_go_with_and_without_prefix(root, capsys, label, session):
 )
 def test_a_label_that_is_not_there_ends_with_18(root, capsys, words, message):
     """An unknown label is never an empty run."""
-    told = dry(root, capsys, *words)
-    assert told.code == 18
-    assert message in told.err
+    outcome = dry(root, capsys, *words)
+    assert outcome.code == 18
+    assert message in outcome.err
 
 
 def test_a_participant_under_another_name_is_not_taken(root, capsys):
-    """A copied folder whose files bear the other participant's name is told file by file."""
+    """A copied folder whose files bear the other participant's name is reported file by file."""
     shutil.copytree(root / "sub-01", root / "sub-1")
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert "sub-01_ses-a_dwi.nii.gz: its name does not begin with sub-1_ses-a" in told.out
-    assert "sub-01 ses-a (day 0): dwi, dce, rois" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert "sub-01_ses-a_dwi.nii.gz: its name does not begin with sub-1_ses-a" in outcome.out
+    assert "sub-01 ses-a (day 0): dwi, dce, rois" in outcome.out
 
 
 def test_a_folder_that_is_no_label_names_no_output(root, capsys):
     """A session's folder with markup in its name gives no output and no such path."""
     shutil.move(root / "sub-01/ses-a", root / "sub-01/ses-<script>")
-    told = run(root, capsys, "--session-label", "a")
-    assert told.code == 66
-    assert "rename the one or the other" in told.err
+    outcome = run(root, capsys, "--session-label", "a")
+    assert outcome.code == 66
+    assert "rename the one or the other" in outcome.err
     assert not [p for p in (root.parent / "out").rglob("*") if "<" in p.name]
 
 
@@ -165,9 +165,9 @@ LEFT_OUT = {
     "elsewhere": (other_grid(SHAPE, 500), "it lies up to 500 mm elsewhere"),
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
-    "index in words": (table("index\tname\nx\tleft\n"), "index 'x' is no whole number from 1"),
-    "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' is no whole number from 1"),
-    "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 stands twice"),
+    "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
+    "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' must be an integer >= 1"),
+    "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
     "no index": (table("id\tname\n1\tleft\n"), "column 'index' is missing; it has 'id, name'"),
     "a cell too few": (table("name\tindex\nleft\n"), "line 2 has 1 cells, the header 2"),
     "empty table": (table(""), "column 'index' is missing"),
@@ -176,14 +176,14 @@ LEFT_OUT = {
 
 @pytest.mark.parametrize(("spoil", "message"), LEFT_OUT.values(), ids=LEFT_OUT)
 def test_an_roi_that_cannot_be_used_is_left_out(root, capsys, spoil, message):
-    """It is told before any work, exit 1; maps are made, other ROIs are measured."""
+    """It is reported before any work, exit 1; maps are made, other ROIs are measured."""
     spoil(root)
-    told = dry(root, capsys, "--session-label", "a")
-    assert told.code == 1
-    line = next(line for line in told.out.splitlines() if "failed:" in line)
+    outcome = dry(root, capsys, "--session-label", "a")
+    assert outcome.code == 1
+    line = next(line for line in outcome.out.splitlines() if "failed:" in line)
     assert message in line
     assert LABELS in line
-    assert "sub-01 ses-a (day 0): dwi, dce" in told.out
+    assert "sub-01 ses-a (day 0): dwi, dce" in outcome.out
 
 
 def edge(data):
@@ -208,11 +208,11 @@ DOUBTFUL = {
 
 @pytest.mark.parametrize(("spoil", "message"), DOUBTFUL.values(), ids=DOUBTFUL)
 def test_an_odd_roi_is_warned_of(root, capsys, spoil, message):
-    """It is used, and what is odd about it is told: the run goes on, exit 0."""
+    """It is used, and what is odd about it is reported: the run goes on, exit 0."""
     spoil(root)
-    told = dry(root, capsys)
-    assert told.code == 0
-    assert any(message in line for line in told.out.splitlines() if "warning:" in line)
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert any(message in line for line in outcome.out.splitlines() if "warning:" in line)
 
 
 FINE = {
@@ -226,22 +226,22 @@ FINE = {
 def test_an_roi_may_be_stored_in_any_way(root, capsys, edit):
     """A scale slope, NaN as background and a single voxel are measured without complaint."""
     rewrite(roi(root, f"{LABELS}.nii.gz"), edit)
-    told = run(root, capsys, "--session-label", "a")
-    assert told.code == 0
+    outcome = run(root, capsys, "--session-label", "a")
+    assert outcome.code == 0
     rows = next((root.parent / "out").rglob("*model-ivim_roistats.tsv")).read_text().splitlines()
     assert len(rows) > 1
 
 
 def test_overlapping_masks_are_refused(root, capsys):
-    """Lesions as masks of their own, which may overlap, are told by name."""
+    """Lesions as masks of their own, which may overlap, are reported by name."""
     path = roi(root, f"{LABELS}.nii.gz")
     for label in ("one", "two"):
         name = f"sub-01_ses-a_space-dwi_label-{label}_desc-enhancing_mask.nii.gz"
         shutil.copy(path, path.with_name(name))
     path.unlink()
-    told = dry(root, capsys, "--session-label", "a")
-    assert told.code == 1
-    assert "several enhancing ROI images in the space of the dwi" in told.out
+    outcome = dry(root, capsys, "--session-label", "a")
+    assert outcome.code == 1
+    assert "several enhancing ROI images in the space of the dwi" in outcome.out
 
 
 def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):
@@ -264,18 +264,18 @@ def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):
 def test_without_an_roi_there_are_maps_and_a_word(root, capsys):
     """A participant without any ROI gets its DWI maps; the DCE says what it needs."""
     shutil.rmtree(root / "derivatives")
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert "no ROI of the enhancing part: no lesion values" in told.out
-    assert "no AIF mask (label-AIF_mask) for the DCE series; draw one" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert "no ROI of the enhancing part: no lesion values" in outcome.out
+    assert "no AIF mask (label-AIF_mask) for the DCE series; draw one" in outcome.out
 
 
 def test_an_empty_artery_is_told_before_any_work(root, capsys):
     """An AIF mask without a voxel is a finding of the dry run."""
     rewrite(roi(root, "label-AIF_mask.nii.gz"), lambda data: data * 0)
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert "the AIF mask holds no voxel; draw the artery" in told.out
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert "the AIF mask holds no voxel; draw the artery" in outcome.out
 
 
 def test_a_broken_description_does_no_harm(root, capsys):
@@ -321,10 +321,10 @@ def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
         raise FileNotFoundError("result_fit.pklz") from OSError(errno.ENOSPC, os.strerror(28))
 
     monkeypatch.setattr("bidsapp.run.nodes.fitting.save_fit", full)
-    told = run(root, capsys)
-    assert told.code == 73
-    assert "No space left on device" in told.err
-    assert "the output could not be written in sub-01" in told.err
+    outcome = run(root, capsys)
+    assert outcome.code == 73
+    assert "No space left on device" in outcome.err
+    assert "the output could not be written in sub-01" in outcome.err
 
 
 def group(root, capsys):
@@ -370,9 +370,9 @@ def test_sessions_of_different_options_are_named(root, capsys, tables_only):
     assert group(root, capsys)[0] == 0
     assert run(root, capsys, "--session-label", "b", "--haematocrit", "0.3").code == 0
     code, said = group(root, capsys)
-    told = "different options: haematocrit 0.42 in sub-01 ses-a; 0.3 in sub-01 ses-b."
+    outcome = "different options: haematocrit 0.42 in sub-01 ses-a; 0.3 in sub-01 ses-b."
     assert code == 1
-    assert told in said
+    assert outcome in said
     page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
     assert "haematocrit 0.42 in a; 0.3 in b. The methods tell those of the last run." in page
 
@@ -384,8 +384,8 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
     assert run(root, capsys, "--session-label", "a").code == 0
     assert (out / "sub-01/ses-b").is_dir()
     shutil.rmtree(root / "sub-01/ses-b")
-    told = run(root, capsys)
-    assert "sub-01: ses-b is no longer in the data set: results removed" in told.err
+    outcome = run(root, capsys)
+    assert "sub-01: ses-b is no longer in the data set: results removed" in outcome.err
     assert not (out / "sub-01/ses-b").exists()
     assert "ses-b" not in (out / "sub-01/sub-01_sessions.tsv").read_text()
     group(root, capsys)
@@ -400,8 +400,8 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
     ],
 )
 def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):
-    """Who marks a lesion as excluded under another name is told, instead of having it measured."""
+    """Who marks a lesion as excluded under another name is reported, instead of having it measured."""
     roi(root, f"{LABELS}.tsv").write_text(table, encoding="utf-8")
-    told = dry(root, capsys)
-    assert told.code == 1
-    assert message in told.text
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert message in outcome.text

@@ -177,15 +177,15 @@ def test_the_expected_error_is_the_error_s_size():
     rng = np.random.default_rng(5)
     points = np.argwhere(np.ones((20, 20, 20))) * 2.5 - 25.0
     clean = ndimage.map_coordinates(IMAGE.data, (points.T + 40) / 2, order=1)
-    ends, told = [], []
+    ends, outcome = [], []
     for _ in range(30):
         noisy = clean + rng.standard_normal(len(clean)) * 0.8
         problem = make_match(sort_samples(points, noisy, 14.0), IMAGE, "lpp")
         ends.append(descend(problem, np.eye(4), "rigid", 40).matrix)
-        told.append(expected_error(problem, ends[-1], "rigid", points))
+        outcome.append(expected_error(problem, ends[-1], "rigid", points))
     moved = np.stack([apply(m, points) for m in ends]) - points
     scatter = np.sqrt((moved**2).sum(axis=-1).mean())
-    assert np.median(told) / INFLATION == pytest.approx(scatter, rel=0.3)
+    assert np.median(outcome) / INFLATION == pytest.approx(scatter, rel=0.3)
 
 
 def test_noise_has_no_error_bar():

@@ -257,9 +257,9 @@ def test_each_lesion_has_a_prior_of_its_own(tmp_path, monkeypatch):
     for name, regions in (("own", {"regions": str(rois)}), ("one", {})):
         node = FitDiffusion(in_file=str(image), model="ivim-bayesian", bvalues=BVALUES, **regions)
         outputs = node.run(cwd=tmp_path).outputs
-        told = json.loads((tmp_path / "learnt.json").read_text())["ivim-bayesian"]
-        assert list(told["prior"]) == (["0", "3"] if regions else ["0"])
-        assert told["sigma"] == pytest.approx(30, rel=0.15)
+        outcome = json.loads((tmp_path / "learnt.json").read_text())["ivim-bayesian"]
+        assert list(outcome["prior"]) == (["0", "3"] if regions else ["0"])
+        assert outcome["sigma"] == pytest.approx(30, rel=0.15)
         f = nib.load(outputs.out_files[map_names(MODELS["ivim-bayesian"]).index("f")]).get_fdata()
         means[name] = f[labels == 3]
     assert means["own"].mean() == pytest.approx(0.25, abs=0.03)
@@ -299,8 +299,8 @@ def test_diffusion_sidecars_tell_noise_and_regions(tmp_path):
     words = [str(root), str(tmp_path / "out"), "participant", *PLAIN]
     assert main([*words, "--ivim-model", "bayesian", "--noise", "rician"]) == 0
     folder = tmp_path / "out/sub-01/ses-a/dwi"
-    told = json.loads((folder / "sub-01_ses-a_model-bayes_param-f_dwimap.json").read_text())
-    settings = told["Model"]["Parameters"]
+    outcome = json.loads((folder / "sub-01_ses-a_model-bayes_param-f_dwimap.json").read_text())
+    settings = outcome["Model"]["Parameters"]
     assert settings["sigma"] == pytest.approx(5, rel=0.3)
     assert list(settings["prior"]) == ["0", "1"]
     assert settings["region"].startswith("each lesion, by its label in ")

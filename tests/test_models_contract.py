@@ -153,14 +153,14 @@ class TestContract:
         np.testing.assert_allclose(big.rmse, 1e3 * one.rmse, rtol=1e-5)
 
     def test_what_is_missing_has_its_status(self, model):
-        """In pure noise every NaN is told by its status, and every value lies in its range."""
+        """In pure noise every NaN is reported by its status, and every value lies in its range."""
         rng = np.random.default_rng(11)
         count = len(DESIGNS[model.design[0]])
         found = fit(model, rng.normal(0, 1, (300, count)), **design_of(model))
-        told = {Status.NOT_IDENTIFIABLE, Status.BAD_INPUT}
+        outcome = {Status.NOT_IDENTIFIABLE, Status.BAD_INPUT}
         for parameter in model.parameters:
             value = found.values[parameter.name]
-            assert set(found.status[np.isnan(value)]) <= told
+            assert set(found.status[np.isnan(value)]) <= outcome
             inside = value[found.status == Status.OK]
             assert (inside >= parameter.lower).all()
             assert (inside <= parameter.upper).all()

@@ -252,12 +252,12 @@ def test_the_page_is_accessible(page, viewport):
     page.set_viewport_size(viewport)
     settle(page)
     found = Axe().run(page).response["violations"]
-    told = [
+    outcome = [
         f"{f['impact']}: {f['id']}: {f['help']}: {f['nodes'][0]['html'][:200]}"
         for f in found
         if f["impact"] in ("serious", "critical")
     ]
-    assert told == []
+    assert outcome == []
 
 
 BEYOND = """(limit) => Array.from(document.body.querySelectorAll("*"))
@@ -299,29 +299,29 @@ def viewer(browser, written):
 
 
 def test_the_viewer_moves_its_crosshair(viewer):
-    """By a click, by keys and by the list of lesions; where it is and the value there are told."""
+    """By a click, by keys and by the list of lesions; where it is and the value there are reported."""
     line, view = viewer.locator("#value"), viewer.locator("#view")
-    told = [line.inner_text()]
+    outcome = [line.inner_text()]
     size = view.bounding_box()
     view.click(position={"x": size["width"] * 0.2, "y": size["height"] * 0.2})
-    told.append(line.inner_text())
+    outcome.append(line.inner_text())
     view.press("l")
-    told.append(line.inner_text())
+    outcome.append(line.inner_text())
     viewer.get_by_label("Go to").select_option(index=2)
-    told.append(line.inner_text())
-    assert len(set(told)) == len(told)
-    assert all(re.search(r"\d mm (left|right)", text) for text in told)
+    outcome.append(line.inner_text())
+    assert len(set(outcome)) == len(outcome)
+    assert all(re.search(r"\d mm (left|right)", text) for text in outcome)
 
 
 def test_the_viewer_tells_the_value_of_the_map_chosen(viewer):
     """In the unit of the report; where a voxel has none, as in the middle of lesion 1, that."""
-    told = {}
+    outcome = {}
     for lesion in (1, 2):
         viewer.get_by_label("Go to").select_option(index=lesion)
         for name in ("ve", "Ktrans"):
             viewer.get_by_label("Map").select_option(name)
-            told[lesion, name] = viewer.locator("#value").inner_text().split("·")[-1].strip()
-    assert told[1, "ve"] == "ve (%): no value"
-    assert told[1, "Ktrans"] == "Ktrans (1/min): no value"
-    assert told[2, "ve"] == "ve (%): 5.0"
-    assert told[2, "Ktrans"] == "Ktrans (1/min): 0.050"
+            outcome[lesion, name] = viewer.locator("#value").inner_text().split("·")[-1].strip()
+    assert outcome[1, "ve"] == "ve (%): no value"
+    assert outcome[1, "Ktrans"] == "Ktrans (1/min): no value"
+    assert outcome[2, "ve"] == "ve (%): 5.0"
+    assert outcome[2, "Ktrans"] == "Ktrans (1/min): 0.050"

@@ -30,7 +30,7 @@ ESCAPE = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|(.)", re.DOTALL)
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that goes when it is reported to."""
 
     def __init__(self) -> None:
         self.now = 0.0

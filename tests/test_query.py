@@ -73,7 +73,7 @@ def test_a_full_session_is_found(root):
     ],
 )
 def test_a_bad_sidecar_is_named(root, field, value, message):
-    """A missing, misspelt or implausible field is told with file, field, value and remedy."""
+    """A missing, misspelt or implausible field is reported with file, field, value and remedy."""
     stem = "sub-01/ses-baseline/perf/sub-01_ses-baseline"
     write_dce(root, stem, DCE, [0, 6, 12, 18, 24], **{field: value})
     found = session(root)

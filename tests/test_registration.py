@@ -189,7 +189,7 @@ def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
 
 
 def test_a_transform_that_was_given_is_taken_and_doubted(tmp_path):
-    """The user's own transform is used; that it ends far from our registration is told."""
+    """The user's own transform is used; that it ends far from our registration is reported."""
     inputs = write_pair(tmp_path, "dce", np.eye(4))
     path = str(write_itk(translation([0, 0, 9]), tmp_path / "mine.txt"))
     take = TakeTransform(transforms=[path], source="mine.txt", metric="lpa", **inputs)
@@ -237,7 +237,7 @@ def test_motion_is_corrected_and_told_in_ras(kind, engine, tmp_path):
     workflow = init_motion_wf("motion", engine=engine, nthreads=2)
     found = run(workflow, tmp_path, in_file=series, reference=0)
     own = engine == "metperf"
-    told = found["correct"].motion_tsv if own else found["table"].out_file
+    outcome = found["correct"].motion_tsv if own else found["table"].out_file
     corrected = nib.load(found["correct"].out_file).get_fdata()
     still = scan("brain", where) > 0.9
     if own:
@@ -245,7 +245,7 @@ def test_motion_is_corrected_and_told_in_ras(kind, engine, tmp_path):
     for i in (1, 2):
         before = np.abs(volumes[i] - volumes[0])[still].mean()
         assert np.nanmean(np.abs(corrected[..., i] - volumes[0])[still]) < 0.6 * before
-    table = np.genfromtxt(told, names=True, delimiter="\t", missing_values="n/a")
+    table = np.genfromtxt(outcome, names=True, delimiter="\t", missing_values="n/a")
     assert table.dtype.names[-2:] == ("framewise_displacement", "outlier")
     rows = np.array([list(row) for row in table])
     np.testing.assert_allclose(rows[1, :3], moves[1][1], atol=0.2)

@@ -396,8 +396,8 @@ def test_nothing_is_said_twice(derivatives):
     assert texts_of(derivatives)[0] == "A step crashed: crash-20260101.txt"
     (log.parent / "20270101").mkdir()
     assert texts_of(derivatives) == ["followup: no DWI result", "followup: no DCE result"]
-    told = SECTIONS["crashes"](read_participant(derivatives, "01"))
-    assert [t.heading for t in told] == [
+    outcome = SECTIONS["crashes"](read_participant(derivatives, "01"))
+    assert [t.heading for t in outcome] == [
         "log/20250101/crash-20250101.txt",
         "log/20260101/crash-20260101.txt",
     ]
@@ -455,8 +455,8 @@ def test_a_distortion_that_was_corrected_is_told(derivatives):
     """How far it reached in the brain, and what told it; nothing where none was corrected."""
     assert "EPI distortion of the DWI" not in html_of(derivatives)
     path = derivatives / "sub-01/ses-1week/dwi/sub-01_ses-1week_desc-distortion_quality.json"
-    told = {"mean_abs_shift_mm": 0.234, "max_abs_shift_mm": 5.67, "least_jacobian": 0.71}
-    path.write_text(json.dumps(told | {"largest_jacobian": 1.24, "method": "T1w"}))
+    outcome = {"mean_abs_shift_mm": 0.234, "max_abs_shift_mm": 5.67, "least_jacobian": 0.71}
+    path.write_text(json.dumps(outcome | {"largest_jacobian": 1.24, "method": "T1w"}))
     html = html_of(derivatives)
     table_ = html[html.index("EPI distortion of the DWI") :]
     row = re.findall(r"<td[^>]*>(.*?)</td>", table_[: table_.index("</table>")])

@@ -81,9 +81,9 @@ def test_no_path_of_a_sidecar_is_followed(root, capsys, tmp_path):
 @pytest.mark.parametrize("label", ["../x", "a/b", "<b>", "a b", ""])
 def test_a_label_that_is_none_selects_nothing(root, capsys, label):
     """Labels with anything but letters and digits are unknown: exit 18, and nothing is written."""
-    told = dry(root, capsys, "--participant-label", label)
-    assert told.code == 18
-    assert "has no participant" in told.err
+    outcome = dry(root, capsys, "--participant-label", label)
+    assert outcome.code == 18
+    assert "has no participant" in outcome.err
 
 
 def test_output_names_know_their_entities():
@@ -121,11 +121,11 @@ def test_dates_are_kept_when_asked(root, capsys):
     edit_json(raw(root, "dce.json"), **PERSONAL)
     assert run(root, capsys, "--keep-dates").code == 0
     folder = root.parent / "out/sub-01/ses-a/perf"
-    told = json.loads((folder / "sub-01_ses-a_model-etofts_param-ve_dcemap.json").read_text())
+    outcome = json.loads((folder / "sub-01_ses-a_model-etofts_param-ve_dcemap.json").read_text())
     date = PERSONAL["AcquisitionDateTime"]
-    assert told["AcquisitionDateTime"] == date
+    assert outcome["AcquisitionDateTime"] == date
     others = [secret for secret in SECRETS if secret not in date]
-    assert not [secret for secret in others if secret in json.dumps(told)]
+    assert not [secret for secret in others if secret in json.dumps(outcome)]
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])

@@ -153,13 +153,13 @@ def switches():
 
 @pytest.mark.parametrize("switch", switches())
 def test_no_switch_is_lost_on_the_way(switch):
-    """An option that takes no value is told to each run, also one that turns something off."""
+    """An option that takes no value is reported to each run, also one that turns something off."""
     parser = slurm_parser()
     words = run_words(parser, parser.parse_args(["bids", "out", switch]))
     assert len(words) == 1
     study = ["bids", "out", "participant"]
-    told = options.study_parser().parse_args([*study, *words])
-    assert told == options.study_parser().parse_args([*study, switch])
+    outcome = options.study_parser().parse_args([*study, *words])
+    assert outcome == options.study_parser().parse_args([*study, switch])
 
 
 @pytest.mark.parametrize(

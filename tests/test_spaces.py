@@ -321,8 +321,8 @@ def test_each_lesion_has_its_own_prior_in_each_space(images, tmp_path, fit_space
     """The lesions that the Bayesian fit tells apart come to the grid of the fit."""
     run_dwi(images, tmp_path, fit_space=fit_space, ivim_model="bayesian", output_spaces=("T1w",))
     path = next((tmp_path / "out").rglob("*space-T1w_model-bayes_param-f_dwimap.json"))
-    told = json.loads(path.read_text())["Model"]["Parameters"]
-    assert list(told["prior"]) == ["0", "4"]
+    outcome = json.loads(path.read_text())["Model"]["Parameters"]
+    assert list(outcome["prior"]) == ["0", "4"]
 
 
 def test_motion_goes_into_the_one_interpolation(images, tmp_path):
@@ -416,8 +416,8 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
     for moving, name in wanted.items():
         assert found.given(moving) == (mine / "sub-01/ses-a" / name,)
     config = Config(tmp_path, tmp_path, tmp_path, "run")
-    told = "\n".join(describe(plan_participant(Participant("01", (found,)), config)))
-    assert all(f"given: {Path(name).name}" in told for name in wanted.values())
+    outcome = "\n".join(describe(plan_participant(Participant("01", (found,)), config)))
+    assert all(f"given: {Path(name).name}" in outcome for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()
 

@@ -1,4 +1,4 @@
-"""EPI distortion that the T1w alone tells: the error of the b0 with and without it."""
+"""EPI distortion estimated from the T1w alone: the error of the b0 with and without it."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ distortion at a lesion is as smooth as a matrix, the 12 parameters take up alone
 
 
 def run(settings: Settings) -> Section:
-    """Register every pair without and with the distortion told."""
+    """Register every pair without and with the estimated distortion."""
     pairs = settings.count(PAIRS, least=1)
     table = pd.DataFrame(
         [_record(strength, seed, settings) for strength in STRENGTHS for seed in range(pairs)]
@@ -48,14 +48,14 @@ def _record(strength: float, seed: int, settings: Settings) -> dict[str, float]:
     assert case.fixed_mask is not None
     options = {**case.options, "fixed_mask": case.fixed_mask}
     matrix = register(case.moving, case.fixed, **options).matrix
-    _, cpu, told = clock(
+    _, cpu, estimated = clock(
         lambda: t1w_shift(case.moving, case.fixed, case.fixed_mask, matrix, 1), repeats=1
     )
     return {
         "distortion": strength,
         "seed": seed,
         **{f"{k}_none": v for k, v in _errors(case, matrix).items()},
-        **{f"{k}_t1w": v for k, v in _errors(case, matrix, told.shift).items()},
+        **{f"{k}_t1w": v for k, v in _errors(case, matrix, estimated.shift).items()},
         "cpu_s": cpu,
     }
 

@@ -81,7 +81,7 @@ def peers(pairs: list[Trial], settings: Settings) -> list[Record]:
 
 
 def _write(trial: Trial, folder: Path, settings: Settings) -> Record:
-    """Write the images of a pair; return what the engines are told of them."""
+    """Write the images of a pair; return their description for the engines."""
     case = trials.case_of(trial, settings.rough)
     name = f"{trial.kind}-{trial.seed}"
     centre = centroid(np.asarray(case.fixed_mask.dataobj), case.fixed.affine)
@@ -112,7 +112,7 @@ def _judged(
     """Return a record with the errors of the matrix that an engine found."""
     version = f" {found['version']}" if "version" in found else ""
     record = {"who": f"{found['peer']}{version}: {found['method']}", "kind": "", "error": ""}
-    at = next((n for n, told in enumerate(listed) if told["pair"] == found.get("pair")), None)
+    at = next((n for n, entry in enumerate(listed) if entry["pair"] == found.get("pair")), None)
     if at is not None:
         record |= {"kind": pairs[at].kind, "seed": pairs[at].seed}
     if at is None or "error" in found:

@@ -68,15 +68,15 @@ def unlike(session: Session) -> tuple[Session, list[str]]:
     drawn = {*session.enhancing, *session.whole}
     if session.artery and session.artery.space == "dce":
         drawn.add(session.artery)
-    told = {rois: _apart(rois.image, grids[rois.space]) for rois in drawn}
-    bad = {rois for rois, why in told.items() if why}
+    problems = {rois: _apart(rois.image, grids[rois.space]) for rois in drawn}
+    bad = {rois for rois, why in problems.items() if why}
     fitting = replace(
         session,
         enhancing=tuple(r for r in session.enhancing if r not in bad),
         whole=tuple(r for r in session.whole if r not in bad),
         artery=None if session.artery in bad else session.artery,
     )
-    return fitting, sorted(filter(None, told.values()))
+    return fitting, sorted(filter(None, problems.values()))
 
 
 def _apart(image: Path, other: Path | None) -> str:

@@ -211,7 +211,7 @@ Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the gro
 
 - `sub-*/ses-*/dwi`, `sub-*/ses-*/perf`: maps in the space of their series and, as `space-T1w`, on
   the session's T1w; the sidecar of each gives unit, model and sources. NaN where a voxel failed;
-  the `status` map tells why (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal).
+  the `status` map gives the reason (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal).
 - `*_roistats.tsv`: values of each lesion, one row a parameter; columns are described beside it.
 - `*_desc-modelchoice_roistats.tsv`: with `--dce-model auto`, the model that each lesion supports.
 - `*_xfm.txt`: ITK transforms. `from-A_to-B` brings image A onto the grid of B.

@@ -18,7 +18,7 @@ from bidsapp.errors import BadInput
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
 """Per unit of a field map; of a tesla by the proton's gyromagnetic ratio over 2 pi, CODATA 2018."""
 _LONGEST = 0.5
-"""Readout time that is believed, s."""
+"""Plausible readout times, s."""
 _OPPOSITE = -0.95
 """Cosine between phase-encode directions, at most."""
 
@@ -177,13 +177,13 @@ def _single(several: Sequence[Any], what: str) -> Any:
 def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
     """Return the images that say they belong to a series; all where none says anything."""
     sources = _listed(found.get_metadata().get("B0FieldSource"))
-    told = {f: f.get_metadata() for f in fields}
-    if not any("IntendedFor" in m or "B0FieldIdentifier" in m for m in told.values()):
+    sidecars = {f: f.get_metadata() for f in fields}
+    if not any("IntendedFor" in m or "B0FieldIdentifier" in m for m in sidecars.values()):
         return list(fields)
     path = Path(found.path).as_posix()
     return [
         f
-        for f, m in told.items()
+        for f, m in sidecars.items()
         if set(_listed(m.get("B0FieldIdentifier"))) & set(sources)
         or any(path.endswith("/" + _relative(name)) for name in _listed(m.get("IntendedFor")))
     ]

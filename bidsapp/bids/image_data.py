@@ -30,7 +30,7 @@ def examined(session: Session) -> Session:
     Returns
     -------
     Session
-        What was taken out is told in `problems`, what is odd in `warnings`.
+        What was removed is listed in `problems`, what is unusual in `warnings`.
     """
     problems, warnings = list(session.problems), list(session.warnings)
 

@@ -25,7 +25,7 @@ _MOST_VOXELS = 2**31
 _DEFLATE = 1032
 """How often a byte of gzip can stand for, at most."""
 _SMALLEST, _LARGEST = 0.05, 100.0
-"""Voxel sizes that are believed, mm."""
+"""Plausible voxel sizes, mm."""
 _APART = 1.0
 """Distance between two orientations of one image that draws a warning, mm."""
 

@@ -61,7 +61,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: is no JSON ({error}); mend it") from error
+        raise BadInput(f"{path}: is not valid JSON ({error}); fix it") from error
     if not isinstance(content, dict):
         raise BadInput(
             f'{path}: must be a JSON object such as {{"EchoTime": 0.002}}, '

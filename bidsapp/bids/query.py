@@ -136,13 +136,13 @@ class Query:
             session = row["session_id"].removeprefix("ses-")
             text = next((row[c] for c in _DAYS if row.get(c)), "n/a")
             if session in days:
-                raise BadInput(f"{table}: ses-{session} stands twice; keep one row")
+                raise BadInput(f"{table}: ses-{session} is listed twice; keep one row")
             if text != "n/a":
                 days[session] = _float(text, table)
         return days
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
-        """Collect one session; what cannot be used is told in ``problems``."""
+        """Collect one session; what cannot be used is listed in ``problems``."""
         key = {"subject": label, "session": session}
         problems: list[str] = []
 
@@ -222,8 +222,8 @@ class Query:
         if not found:
             return None
         image = readable(found, 4)
-        told = found.get_metadata()
-        times = frame_times(told, image)
+        metadata = found.get_metadata()
+        times = frame_times(metadata, image)
         frames = nib.load(image).shape[3]
         if len(times) != frames:
             raise BadInput(
@@ -231,11 +231,11 @@ class Query:
                 f"the image {frames} frames; give one time a frame that is there"
             )
         relaxivity = None
-        if "ContrastAgentRelaxivity" in told:
-            relaxivity = number(told, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
-        agent = told.get("ContrastBolusAgent")
-        repetition = number(told, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
-        echo = as_number(told.get("EchoTime"))
+        if "ContrastAgentRelaxivity" in metadata:
+            relaxivity = number(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
+        agent = metadata.get("ContrastBolusAgent")
+        repetition = number(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
+        echo = as_number(metadata.get("EchoTime"))
         if echo is not None and echo >= repetition:
             raise BadInput(
                 f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below RepetitionTimeExcitation "
@@ -245,8 +245,8 @@ class Query:
             image=image,
             times=times,
             repetition_time=repetition,
-            flip_angle=math.radians(number(told, "FlipAngle", image, "degrees", 0.5, 90)),
-            field_strength=number(told, "MagneticFieldStrength", image, "tesla", 0.01, 20),
+            flip_angle=math.radians(number(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
+            field_strength=number(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
             relaxivity=relaxivity,
             agent=agent if isinstance(agent, str) else None,
         )
@@ -343,12 +343,12 @@ def _float(text: str, path: Path) -> float:
     except ValueError:
         days = math.nan
     if not math.isfinite(days):
-        raise BadInput(f"{path}: {text!r} is no number of days")
+        raise BadInput(f"{path}: {text!r} is not a number of days")
     return days
 
 
 def _space(found: Any) -> Space:
-    """Tell whose grid an ROI shares: its ``space-``, else the folder that it lies in."""
+    """Return the image whose grid an ROI has: its ``space-``, else that of its folder."""
     named = found.entities.get("space")
     if named in (None, "T1w", "dwi", "dce"):
         space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")

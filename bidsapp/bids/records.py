@@ -22,7 +22,7 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """What tells the distortion of an EPI series.
+    """The image from which the distortion of an EPI series is computed.
 
     `kind` is ``fieldmap`` (times `scale` it is the shift in mm along the phase-encode axis),
     ``epi`` with reversed phase encoding (shifted `scale` times as far, in mm), or ``T1w``.
@@ -35,7 +35,7 @@ class FieldSource:
 
 @dataclass(frozen=True)
 class Distortion:
-    """The phase-encode axis of a diffusion series, and what tells its distortion.
+    """The phase-encode axis of a diffusion series, and the source of its distortion.
 
     Without a source, `lack` says what there is not, or `problem` what is wrong with it.
     """

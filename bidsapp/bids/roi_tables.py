@@ -32,9 +32,11 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
     for row in rows:
         index = row["index"].strip()
         if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
-            raise BadInput(f"{table}: index {index!r} is no whole number from 1")
+            raise BadInput(f"{table}: index {index!r} must be an integer >= 1")
         if int(index) in lesions:
-            raise BadInput(f"{table}: index {index} stands twice; each lesion has a number")
+            raise BadInput(
+                f"{table}: index {index} is listed twice; each lesion needs its own number"
+            )
         excluded = row.get("excluded", "0").strip().lower() in ("1", "true", "yes")
         lesions[int(index)] = Lesion(int(index), row["name"], excluded)
     return tuple(lesions.values())
@@ -53,7 +55,7 @@ def read_labels(image: Path) -> NDArray[np.int32]:
     Raises
     ------
     BadInput
-        If it is damaged or its labels are no whole numbers.
+        If it is damaged or its labels are not integers.
     """
     try:
         values = np.asanyarray(nib.load(image).dataobj)

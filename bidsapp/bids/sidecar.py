@@ -13,7 +13,7 @@ from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
 _FRAME = (0.2, 120.0)
-"""Time between two frames of a dynamic series that is believed, s."""
+"""Plausible time between two frames of a dynamic series, s."""
 _B_VALUES = (10.0, 20000.0)
 """Where the highest b-value of a series may lie, s/mm2."""
 
@@ -84,7 +84,7 @@ def shown(value: Any) -> str:
 
 
 def _instead(metadata: Mapping[str, Any], key: str) -> str:
-    """Tell what a sidecar has that looks like a field it lacks."""
+    """Return a hint at a field of a sidecar whose name resembles that of a missing one."""
     if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
         return " (RepetitionTime is the time of a whole volume in BIDS, so it is not taken)"
     like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)
@@ -92,7 +92,7 @@ def _instead(metadata: Mapping[str, Any], key: str) -> str:
 
 
 def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
-    """Return the axis of the voxels along which the phase is encoded, or None if not told.
+    """Return the axis of the voxels along which the phase is encoded, or None if not stated.
 
     Raises
     ------
@@ -104,20 +104,20 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     >>> phase_axis({"PhaseEncodingDirection": "j-"}, Path("sub-01_dwi.nii.gz"))
     1
     """
-    told = metadata.get("PhaseEncodingDirection")
-    if told is None:
+    direction = metadata.get("PhaseEncodingDirection")
+    if direction is None:
         return None
-    if not isinstance(told, str) or told not in ("i", "i-", "j", "j-", "k", "k-"):
+    if not isinstance(direction, str) or direction not in ("i", "i-", "j", "j-", "k", "k-"):
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(told)}; it must be i, j or "
-            "k, or one of them with a minus"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}; it must be "
+            "i, j or k, or one of them with a minus"
         )
-    if told[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
+    if direction[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(told)}, but the series is 2D "
-            "(MRAcquisitionType), and so k the axis of its slices; it must be i or j"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}, but the series "
+            "is 2D (MRAcquisitionType), and so k the axis of its slices; it must be i or j"
         )
-    return "ijk".index(told[0])
+    return "ijk".index(direction[0])
 
 
 def sidecar_name(image: Path) -> str:
@@ -157,7 +157,7 @@ def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
     units = str(metadata["Units"]).strip().lower()
     if units not in _TRANSMIT_UNITS:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {shown(metadata['Units'])}, which does not tell "
+            f"{sidecar_name(image)}: Units is {shown(metadata['Units'])}, which does not state "
             f"what the nominal flip angle is; {how}"
         )
     return _TRANSMIT_UNITS[units]

@@ -25,13 +25,13 @@ def check_there(path: Path) -> None:
     if not path.exists():
         raise BadInput(f"{path}: is missing")
     if not path.is_file():
-        raise BadInput(f"{path}: is no file")
+        raise BadInput(f"{path}: is not a file")
     if _is_pointer(path):
         raise BadInput(f"{path}: not downloaded: run `datalad get {path.name}`")
 
 
 def _is_pointer(path: Path) -> bool:
-    """Tell whether a file only names its content, as git-annex leaves unlocked ones."""
+    """Return whether a file is only a pointer to its content, as of git-annex."""
     try:
         if path.stat().st_size > _POINTER:
             return False
@@ -56,6 +56,6 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
+        raise BadInput(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error

@@ -36,7 +36,7 @@ def validate(bids_dir: Path, participants: Sequence[str] = ()) -> None:
         more = f"\n  ... and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise InvalidDataset(
             f"{bids_dir}: the BIDS validator finds {len(errors)} errors:\n{lines}{more}\n"
-            "Mend them, or skip this check with --skip-bids-validation"
+            "Fix them, or skip this check with --skip-bids-validation"
         )
 
 

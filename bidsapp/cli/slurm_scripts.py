@@ -177,7 +177,7 @@ def write_jobs(jobs: Jobs, config: Config) -> None:
     NotWritable
         If the folder cannot be written.
     UsageError
-        If Slurm or Apptainer cannot be told one of the folders.
+        If Slurm or Apptainer cannot handle the name of a folder.
     """
     _check_paths(jobs, config)
     at_once = f"%{jobs.at_once}" if jobs.at_once else ""

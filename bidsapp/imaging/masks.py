@@ -17,9 +17,9 @@ from bidsapp.imaging.transforms import Matrix, Vector, apply, decompose, invert
 Mask = NDArray[np.bool_]
 
 VOLUME_ML = (900.0, 2200.0)
-"""Brain volumes that are believed, with the fluid around it."""
+"""Plausible brain volumes, including the surrounding fluid."""
 ROTATION_DEGREES = 45.0
-"""Largest tilt of a head against the template that is believed."""
+"""Largest plausible tilt of a head relative to the template."""
 CLOSING_MM = 6.0
 """Radius of the closing that takes in the fluid of the sulci."""
 _TEMPLATE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")

@@ -114,7 +114,7 @@ class Fit:
 
 
 def _equal(first: Any, second: Any) -> bool:
-    """Tell whether two fields are equal: mappings and records by what they hold, NaN as NaN."""
+    """Return whether two fields are equal: containers by their content, NaN equal to NaN."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys() and all(_equal(v, second[k]) for k, v in first.items())
     if is_dataclass(first) and not isinstance(first, Model):

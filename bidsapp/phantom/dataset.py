@@ -59,7 +59,7 @@ def write_phantom(
     vfa : bool
         Whether to add images at several flip angles, from which T1 can be measured.
     fmap : bool
-        Whether to add a b = 0 image with reversed phase encoding, which tells the distortion.
+        Whether to add a b = 0 image with reversed phase encoding, to compute the distortion.
     nprocs : int
         Participants to image side by side.
     progress : callable, optional

@@ -103,15 +103,15 @@ def _draw_places(
     voxels = np.argwhere(_reachable(anatomy, depth))
     depths = depth[tuple(voxels.T)]
     places: dict[int, NDArray[np.int64]] = {}
-    room = np.full(len(voxels), np.inf)
+    space = np.full(len(voxels), np.inf)
     for lesion in sorted(usual, key=lambda n: (-usual[n], n)):
         radius = radius_of(usual[lesion])
-        fit = np.minimum(depths / (0.8 * radius), room / (radius + GAP))
+        fit = np.minimum(depths / (0.8 * radius), space / (radius + GAP))
         good = np.flatnonzero(fit >= min(1.0, 0.95 * float(fit.max())))
         chosen = voxels[good[rng.integers(len(good))]]
         places[lesion] = chosen * COARSE
         distance = np.linalg.norm((voxels - chosen) * float(COARSE), axis=1) - radius
-        room = np.minimum(room, distance)
+        space = np.minimum(space, distance)
     return places
 
 

@@ -65,7 +65,7 @@ def write_participant(
     person : Participant
         As imaged: with the volumes that the lesions have.
     problems : list of str
-        Lesions that are smaller than they should be, for want of room.
+        Lesions that are smaller than they should be, because space was limited.
     """
     rng = np.random.default_rng([settings.seed, number, 2])
     anatomy = draw_anatomy(rng)

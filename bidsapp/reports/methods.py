@@ -102,7 +102,7 @@ def _distortion(config: Config) -> str:
     """Say how EPI distortion was corrected."""
     if config.distortion == "none":
         return ""
-    told = {
+    distortion_text = {
         "auto": (
             "Where the data set has a field map or an echo-planar image with reversed phase "
             "encoding, the distortion of the diffusion series along the phase-encode axis was "
@@ -118,8 +118,8 @@ def _distortion(config: Config) -> str:
         ),
     }[config.distortion]
     return (
-        f"{told}The b = 0 image was corrected before its registration, and the displacement joined "
-        "the transform in one interpolation, without modulation of values. "
+        f"{distortion_text}The b = 0 image was corrected before its registration, and the "
+        "displacement joined the transform in one interpolation, without modulation of values. "
     )
 
 
@@ -213,7 +213,7 @@ def _kinetic_fit(config: Config) -> str:
     if config.dce_model == AUTO:
         fitted += (
             f" So were the models {', '.join(f'{o.title} ({o.formula})' for o in others)}; which "
-            "the data support was told by Akaike's criterion for small samples, summed over "
+            "the data support was determined by Akaike's criterion for small samples, summed over "
             "those voxels of a lesion that every model could fit, and by Akaike weights of its "
             f"mean. Lesion values are those of {row.title}, whatever the verdict."
         )

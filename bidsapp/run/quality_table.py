@@ -109,16 +109,16 @@ def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
 def _registered(path: Path | None) -> dict[str, Any]:
     """What the quality file of a registration says; that it cannot be read is a reason of doubt."""
     try:
-        told = read_json(path) if path else {}
+        content = read_json(path) if path else {}
     except BadInput as error:
-        told = {"verdict": "failed", "reason": str(error)}
-    return {key: told.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
+        content = {"verdict": "failed", "reason": str(error)}
+    return {key: content.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
 
 
 def _series(
     participant: ParticipantOutputs, session: SessionOutputs, datatype: str
 ) -> dict[str, Any]:
-    """What is known of one series; what cannot be read is told as a reason."""
+    """What is known of one series; what cannot be read is given as the reason."""
     row = _registered(session.find(outputs.TO_T1W_QUALITY, datatype))
     known: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: _consistency(session, datatype),

@@ -222,7 +222,7 @@ def _fit_knee(curve: ArrayLike) -> tuple[float, int]:
 
 
 def _is_clear(curve: Array, start: int, end: int) -> bool:
-    """Tell whether a curve rises clear of its noise, and stays higher, after its first frames."""
+    """Return whether a curve rises clear of its noise, and stays higher, after its first frames."""
     # Noise from the baseline, or from the differences of frames if that is more: two frames of
     # baseline may agree by chance. 1.4826 scales a median absolute deviation, sqrt(2) a difference.
     rest, after = curve[:start], curve[end:]

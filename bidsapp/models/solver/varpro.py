@@ -325,7 +325,7 @@ def _newton_step(
         np.where(free.all(axis=0), b, 0.0),
         np.where(free[1], d * more, 1.0),
     )
-    # Where the two rates cannot be told apart, the matrix is singular: step along each alone.
+    # Where the two rates cannot be distinguished, the matrix is singular: step along each alone.
     # The gain is that of the quadratic model without damping.
     (i00, i01, i11), posed = invert(matrix)
     g0, g1 = gradient * free

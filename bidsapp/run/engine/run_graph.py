@@ -74,11 +74,11 @@ def run(workflow: pe.Workflow, config: Config, progress: NodeCallback) -> None:
     """
     name, arguments = _engine(config)
 
-    def told(node: Any, status: str, *_: Any) -> None:
+    def report_status(node: Any, status: str, *_: Any) -> None:
         check_stopped()
         progress(node, status)
 
-    settings = arguments | {"status_callback": told}
+    settings = arguments | {"status_callback": report_status}
     if name in PATCHED_PLUGINS:
         workflow.run(plugin=PATCHED_PLUGINS[name](plugin_args=settings))
     else:

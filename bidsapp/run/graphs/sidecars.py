@@ -59,8 +59,8 @@ def acquired(source: Path, config: Config) -> dict[str, Any]:
     """Return when a raw series was acquired, if that is to be kept."""
     if not config.keep_dates:
         return {}
-    told = metadata(source, config.bids_dir)
-    return {name: told[name] for name in _DATES if name in told}
+    fields = metadata(source, config.bids_dir)
+    return {name: fields[name] for name in _DATES if name in fields}
 
 
 def spatial(space: str) -> dict[str, str]:

@@ -151,7 +151,7 @@ def allineate(
     matrix : (4, 4) array
         Fixed points to moving points, RAS mm.
     cost : float or None
-        What niimath told.
+        The output of niimath.
     """
     mask, image = load(fixed_mask)
     centre = centroid(mask, image.affine)

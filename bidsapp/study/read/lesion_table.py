@@ -54,8 +54,8 @@ def load_study_table(path: Path) -> Cohort:
         seen.add(key)
         values = {name: number(row[name], f"{path}: line {line}, {name}") for name in numbers}
         excluded = flag(row.get("excluded", "0"), f"{path}: line {line}")
-        told = row.get(WARNINGS, "n/a")
-        words = {"excluded": excluded, WARNINGS: "" if told == "n/a" else told}
+        warnings = row.get(WARNINGS, "n/a")
+        words = {"excluded": excluded, WARNINGS: "" if warnings == "n/a" else warnings}
         table.append(dict(zip(keys, key, strict=True)) | values | words)
     lesions = pd.DataFrame(table).reindex(
         columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS]

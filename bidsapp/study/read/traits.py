@@ -46,7 +46,7 @@ def read_traits(path: Path) -> pd.DataFrame:
     Raises
     ------
     BadInput
-        If the table cannot be read, a lesion is no whole number, or has two rows.
+        If the table cannot be read, a lesion is not an integer, or has two rows.
     """
     table = _read(path, LESION)
     try:
