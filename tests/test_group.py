@@ -362,15 +362,15 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("empty", "is empty"),
-        ("header only", "is empty"),
+        ("empty", "has no rows"),
+        ("header only", "has no rows"),
         ("half a line", "the last line is truncated"),
-        ("half a row", f"line 4 has {len(COLUMNS) - 1} of {len(COLUMNS)} cells"),
+        ("half a row", f"line 4 has {len(COLUMNS) - 1} cells, the header {len(COLUMNS)}"),
         ("no number", "n_voxels: 'fifty' is not a number"),
         ("another participant", "is of sub-04 ses-1week, in the folder of sub-03 ses-1week"),
         ("another session", "is of sub-03 ses-1month, in the folder of sub-03 ses-1week"),
         ("no column", "column 'mean' is missing"),
-        ("binary", "cannot be read"),
+        ("binary", "cannot be read as a table"),
     ],
 )
 def test_a_damaged_table_is_named_and_left_out(outputs, how, words):
