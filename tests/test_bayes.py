@@ -51,7 +51,7 @@ def test_it_is_closer_than_least_squares():
 
 
 def test_standard_errors_are_the_scatter():
-    """Errors over stated deviations have an SD near 1; those of D*, hardly determined, are cautious."""
+    """Errors over stated deviations have an SD near 1; those of D* are cautious."""
     rng = np.random.default_rng(3)
     values = tissue(3000, rng)
     found = fit("ivim-bayesian", signals(values, BVALUES, rng), bvalues=BVALUES, sigma=SIGMA)

@@ -207,7 +207,7 @@ def test_a_dry_run_writes_no_results(bids):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "outcome"),
     [
         ("plugin: Dask\n", "nipype has no plugin 'Dask'; it has "),
         ("n_procs: 2\n", "must be YAML with the key 'plugin'"),

@@ -1,4 +1,4 @@
-"""EPI distortion: known fields are recovered, none stays none, and the pipeline applies them once."""
+"""EPI distortion: known fields are recovered, zero stays zero; the pipeline applies them once."""
 
 import json
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_a_reversed_pair_tells_a_known_field():
 
 
 def test_the_other_image_may_be_distorted_more():
-    """With twice the readout time it is shifted twice as far; the first one's field is recovered."""
+    """With twice the readout time the shift doubles, and the field of the first image is recovered."""
     truth = true_shift(2.0)
     against = Shift(-2 * truth.data, truth.affine, 1)
     found = pair_shift(image(distorted(truth)), image(1.7 * distorted(against)), 1, ratio=2.0)

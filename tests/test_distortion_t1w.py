@@ -61,7 +61,7 @@ def test_no_distortion_stays_none_whatever_the_noise(anatomy, noise, limit):
 
 
 def test_the_registration_is_where_it_begins(anatomy):
-    """Of an EPI that lies elsewhere, with its matrix, the same is estimated; blocks fall otherwise."""
+    """For an EPI with another affine, given its matrix, the estimate is the same up to the blocks."""
     truth, moved = true_shift(), np.eye(4)
     moved[:3, 3] = (7, -5, 4)
     epi = distorted(truth, 5, 1)
@@ -97,7 +97,7 @@ def test_what_cannot_be_told_is_said_in_words(anatomy):
 
 
 def test_the_node_registers_first_and_blames_the_epi(anatomy, tmp_path):
-    """Of an EPI that lies elsewhere the same is estimated; what is no head is refused by its name."""
+    """For an EPI with another affine the estimate is the same; without a head it is refused."""
     moved = np.eye(4)
     moved[:3, 3] = (7, -5, 4)
     t1w, mask = (
@@ -157,7 +157,7 @@ def test_only_the_axis_is_required_of_the_data_set(tmp_path):
 
 
 def run_pipeline(anatomy, folder, truth, transforms=(), **options):
-    """Run a diffusion branch with its distortion estimated from the T1w; return its output folder."""
+    """Run a diffusion branch with `--distortion t1w`; return its output folder."""
     write(folder / "t1w.nii", np.asarray(anatomy[0].dataobj), FINE[0])
     mask = write(folder / "mask.nii", np.asarray(anatomy[1].dataobj), FINE[0])
     b0 = distorted(truth, 3, 1)
@@ -200,7 +200,7 @@ def test_the_pipeline_tells_it(anatomy, tmp_path):
 
 
 def test_a_wrong_transform_does_not_pass_for_distortion(anatomy, tmp_path):
-    """A user's that is 8 mm off along the phase encoding stays that, and is reported as doubtful."""
+    """A user's transform that is 8 mm off stays as it is, and is reported as doubtful."""
     off = np.eye(4)
     off[1, 3] = 8
     given = Transform("dwi", write_itk(off, tmp_path / "from-dwi_xfm.txt"))

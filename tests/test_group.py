@@ -418,7 +418,7 @@ def test_two_values_for_one_cell_are_both_left_out(outputs):
     path = (
         outputs / "sub-03/ses-1week/perf/sub-03_ses-1week_seg-enhancing_model-etofts_roistats.tsv"
     )
-    copy = path.with_name(path.name.replace("_seg-", "_run-2_seg-"))
+    copy = path.with_name(path.name.replace("-etofts_", "-copy_"))
     copy.write_text(path.read_text())
     assert tables(outputs).problems == ()
     line = path.read_text().splitlines()[1].split("\t")

@@ -1,4 +1,4 @@
-"""Images that are not there, cut short, no images or nowhere in space: each reported in one line."""
+"""Images that are missing, truncated, invalid or without orientation: each reported in one line."""
 
 import gc
 import gzip

@@ -400,7 +400,7 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
     ],
 )
 def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):
-    """Who marks a lesion as excluded under another name is reported, instead of having it measured."""
+    """A misspelt column `excluded` is reported; the lesion is not silently included."""
     roi(root, f"{LABELS}.tsv").write_text(table, encoding="utf-8")
     outcome = dry(root, capsys)
     assert outcome.code == 1

@@ -299,7 +299,7 @@ def viewer(browser, written):
 
 
 def test_the_viewer_moves_its_crosshair(viewer):
-    """By a click, by keys and by the list of lesions; where it is and the value there are reported."""
+    """By a click, by keys and by the list of lesions; position and value are shown."""
     line, view = viewer.locator("#value"), viewer.locator("#view")
     outcome = [line.inner_text()]
     size = view.bounding_box()

@@ -128,7 +128,7 @@ def test_a_baseline_past_the_peak_is_refused():
 
 
 def test_status_tells_a_few_bad_frames_from_a_bad_voxel():
-    """One frame beyond range is distinguished from a voxel without a baseline, and from a good one."""
+    """One frame beyond the range differs from a voxel without a baseline and from a sound one."""
     setting = {"repetition_time": TR, "flip_angle": 0.26, "t1": 1.5, "relaxivity": 4.5}
     signal = np.array([[1.0, 2.0, 1.5], [1.0, 500.0, 1.5], [1.0, 2.0, 1.5]])
     found = signal_to_concentration(signal, [1.0, 1.0, 0.0], **setting)
@@ -139,7 +139,7 @@ def test_status_tells_a_few_bad_frames_from_a_bad_voxel():
 @pytest.mark.parametrize("name", ["vfa-t1", "vfa-t1-linear"])
 @pytest.mark.parametrize("row", rows("t1_quiba_data.csv"), ids=lambda r: r["label"][24:])
 def test_t1_of_the_qiba_object(row, name):
-    """R1 is the QIBA object's within OSIPI's tolerance, 0.05/s + 5 %; beyond our range it is reported.
+    """R1 is the QIBA object's within OSIPI's tolerance, 0.05/s + 5 %, or reported as out of range.
 
     The object holds T1 down to 22 ms; ours ends at 50 ms, and a voxel beyond is AT_BOUND.
     """
