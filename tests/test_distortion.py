@@ -83,7 +83,7 @@ def test_a_reversed_pair_tells_a_known_field():
 
 
 def test_the_other_image_may_be_distorted_more():
-    """With twice the readout time the shift doubles, and the field of the first image is recovered."""
+    """With twice the readout time the shift doubles; the field is recovered."""
     truth = true_shift(2.0)
     against = Shift(-2 * truth.data, truth.affine, 1)
     found = pair_shift(image(distorted(truth)), image(1.7 * distorted(against)), 1, ratio=2.0)

@@ -61,7 +61,7 @@ def test_no_distortion_stays_none_whatever_the_noise(anatomy, noise, limit):
 
 
 def test_the_registration_is_where_it_begins(anatomy):
-    """For an EPI with another affine, given its matrix, the estimate is the same up to the blocks."""
+    """For an EPI with another affine, given its matrix, the estimate is the same."""
     truth, moved = true_shift(), np.eye(4)
     moved[:3, 3] = (7, -5, 4)
     epi = distorted(truth, 5, 1)
