@@ -374,7 +374,7 @@ def test_sessions_of_different_options_are_named(root, capsys, tables_only):
     assert code == 1
     assert outcome in said
     page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
-    assert "haematocrit 0.42 in a; 0.3 in b. The methods tell those of the last run." in page
+    assert "haematocrit 0.42 in a; 0.3 in b. The methods section describes the last run." in page
 
 
 def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, tables_only):

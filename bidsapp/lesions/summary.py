@@ -204,7 +204,7 @@ def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: fl
     can be, and would hide the noise of the others.
 
     Voxels of the map that stem from one voxel of the series share its noise: n is the number of
-    voxels of the series that the lesion is worth, at least one.
+    volume of the lesion in voxels of the series, at least one.
 
     Examples
     --------

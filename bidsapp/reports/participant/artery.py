@@ -39,9 +39,9 @@ def arterial(participant: ParticipantOutputs) -> list[Block]:
     if not inputs:
         return []
     figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
-    told = "; ".join(f"{session.name}: {_told(curve)}" for session, curve in inputs.items())
-    alt = f"Arterial concentration over time in {len(inputs)} sessions. {told}"
-    caption = f"{told}."
+    summary = "; ".join(f"{session.name}: {_summary(curve)}" for session, curve in inputs.items())
+    alt = f"Arterial concentration over time in {len(inputs)} sessions. {summary}"
+    caption = f"{summary}."
     lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
     pictured = any(curve.detail is not None for curve in inputs.values())
     if pictured:
@@ -52,7 +52,7 @@ def arterial(participant: ParticipantOutputs) -> list[Block]:
     return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
 
 
-def _told(curve: ArterialInput) -> str:
+def _summary(curve: ArterialInput) -> str:
     count = len(curve.voxels)
     voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"

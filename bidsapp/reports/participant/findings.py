@@ -32,7 +32,7 @@ CONVERSION = {
 """Counts of `desc-concentration_quality.json` that draw a warning, and what to say."""
 
 SMALL_LESION = 10.0
-"""Voxels of a series that a lesion is worth, below which partial volume draws a warning."""
+"""Volume of a lesion in voxels of a series below which partial volume is warned of."""
 
 LOW_SNR = 15.0
 """Median signal at b = 0 over the residual of the fit that draws a warning when below."""
@@ -48,7 +48,7 @@ REGISTRATION = {
     "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
     "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
 }
-"""Registration quality: lowest and highest that is believed, and what to say beyond."""
+"""Registration quality: lowest and highest acceptable value, and the message beyond."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,10 @@ def _failed_voxels(participant: ParticipantOutputs) -> Iterator[Finding]:
 
 def _options(participant: ParticipantOutputs) -> Iterator[Finding]:
     for text in option_differences({participant.label: {"sessions": participant.status}}):
-        told = text.replace(f"{participant.label} ses-", "")
-        yield Finding("warning", f"{told} The methods tell those of the last run.", "provenance")
+        message = text.replace(f"{participant.label} ses-", "")
+        yield Finding(
+            "warning", f"{message} The methods section describes the last run.", "provenance"
+        )
 
 
 def _more_than_all(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -159,7 +161,8 @@ def _small_lesions(participant: ParticipantOutputs) -> Iterator[Finding]:
             voxels = float(ml) * 1000 / math.prod(zooms)
             if 0 < voxels < SMALL_LESION:
                 size = " × ".join(f"{z:.2g}" for z in zooms)
-                text = f"is worth {voxels:.1f} voxels of {size} mm: tissue around it is in its mean"
+                text = f"has a volume of {voxels:.1f} voxels of {size} mm: "
+                text += "its mean includes surrounding tissue"
                 name = f"{session.name}, lesion {lesion}, {DATATYPES[datatype]}"
                 yield Finding("warning", f"{name}: {text}", "lesions")
 
@@ -208,8 +211,8 @@ def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
             )
         bad = int(table["outlier"].sum()) if "outlier" in table else 0
         if bad:
-            told = session.find(outputs.MOTION, datatype, ".json")
-            out = bool(told and read_json(told).get("OutliersLeftOut"))
+            sidecar = session.find(outputs.MOTION, datatype, ".json")
+            out = bool(sidecar and read_json(sidecar).get("OutliersLeftOut"))
             done = "are left out of the fits" if out else "are in the fits (--drop-outliers)"
             texts.append(f"{bad} of {len(moved)} volumes are outliers, which {done}")
         for text in texts:
@@ -247,10 +250,12 @@ def _consistency(participant: ParticipantOutputs) -> Iterator[Finding]:
         path = session.find(outputs.CONSISTENCY, datatype)
         apart = float(read_json(path)["consistency_mm"]) if path else 0.0
         if apart > CONSISTENCY:
-            text = (
-                f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct way ends "
+            text = f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct "
+            yield Finding(
+                "warning",
+                f"{text}registration differs by {apart:.1f} mm from that by way of the T1w",
+                "registration",
             )
-            yield Finding("warning", f"{text}{apart:.1f} mm from the one over T1w", "registration")
 
 
 def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, str]]:

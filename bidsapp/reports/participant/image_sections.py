@@ -227,13 +227,13 @@ def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         path = session.find(outputs.SHIFT_SUMMARY)
-        told = read_json(path) if path else {}
-        if told:
-            numbers = [f"{float(told[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
-            rows.append([session.name, *numbers, told["method"]])
+        content = read_json(path) if path else {}
+        if content:
+            numbers = [f"{float(content[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
+            rows.append([session.name, *numbers, content["method"]])
     caption = "EPI distortion of the DWI that was corrected, in the brain"
     text = frozenset({len(_DISTORTION) + 1})
-    return [Table(caption, ["Session", *_DISTORTION, "Told by"], rows, text=text)] if rows else []
+    return [Table(caption, ["Session", *_DISTORTION, "Method"], rows, text=text)] if rows else []
 
 
 def maps(participant: ParticipantOutputs) -> list[Block]:

@@ -30,7 +30,7 @@ def in_words(path: Path, centre: ArrayLike) -> str:
     path : pathlib.Path
         ITK text file: fixed points to moving points.
     centre : (3,) array, mm
-        The point of the fixed image whose shift is told: the middle of the brain.
+        The point of the fixed image whose shift is described: the middle of the brain.
 
     Returns
     -------

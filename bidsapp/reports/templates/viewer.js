@@ -12,7 +12,7 @@ function bytes(text) {
   return out.buffer;
 }
 
-function told(location) {
+function showLocation(location) {
   const [x, y, z] = location.mm;
   const parts = [`${fixed(Math.abs(x), 1)} mm ${x < 0 ? "left" : "right"}, ${fixed(Math.abs(y), 1)} ${y < 0 ? "back" : "front"}, ${fixed(Math.abs(z), 1)} ${z < 0 ? "down" : "up"}`];
   location.values.forEach((entry, i) => {
@@ -27,7 +27,7 @@ function told(location) {
 async function start() {
   const view = new niivue.Niivue({
     backColor: [0.06, 0.08, 0.11, 1], crosshairColor: [0.95, 0.66, 0, 0.8], isRadiologicalConvention: true,
-    isColorbar: true, show3Dcrosshair: false, dragAndDropEnabled: false, loadingText: "", logLevel: "error", onLocationChange: told,
+    isColorbar: true, show3Dcrosshair: false, dragAndDropEnabled: false, loadingText: "", logLevel: "error", onLocationChange: showLocation,
   });
   await view.attachToCanvas(byId("view"));
   for (const layer of LAYERS) {
