@@ -370,7 +370,7 @@ def damage(path: Path, how: str) -> None:
         ("another participant", "is of sub-04 ses-1week, in the folder of sub-03 ses-1week"),
         ("another session", "is of sub-03 ses-1month, in the folder of sub-03 ses-1week"),
         ("no column", "column 'mean' is missing"),
-        ("binary", "cannot be read as a table"),
+        ("binary", "is not UTF-8 text"),
     ],
 )
 def test_a_damaged_table_is_named_and_left_out(outputs, how, words):
@@ -557,7 +557,7 @@ def test_nothing_to_analyse_is_an_error(tmp_path, outputs):
         run_group(tmp_path / "sub-none")
     for path in outputs.glob("sub-*/ses-*/*/*.tsv"):
         path.write_text("")
-    with pytest.raises(NothingToAnalyse, match="is empty"):
+    with pytest.raises(NothingToAnalyse, match="has no rows"):
         run_group(outputs)
 
 
