@@ -27,7 +27,7 @@ COLUMNS: Mapping[str, str] = {
     "series": "DWI or DCE, onto the session's T1w; T1w, onto that of the baseline",
     "verdict": "Of the registration: good, doubtful or failed; n/a where there is none",
     "expected_error_mm": "Expected error of the registration in the brain",
-    "consistency_mm": "Distance between the registration to the baseline T1w directly and by the T1w",
+    "consistency_mm": "Distance of the direct registration to the baseline from that by way of T1w",
     "max_displacement_mm": "Largest framewise displacement",
     "n_volumes": "Volumes of the series",
     "n_outliers": "Volumes that are outliers of motion or signal",
