@@ -146,7 +146,7 @@ class Config:
         >>> here = Path()
         >>> config = Config(here, here, here, "run", model_options=(("delay", 0.1),))
         >>> config.fit_options(("delay", "b_min", "weights"))
-        {'b_min': 200.0, 'delay': 0.1}
+        {'delay': 0.1, 'b_min': 200.0}
         """
         chosen = vars(self) | dict(self.model_options)
         return {name: chosen[name] for name in names if name in chosen}

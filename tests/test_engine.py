@@ -100,8 +100,8 @@ def test_a_killed_worker_ends_with_75(bids, monkeypatch, capsys):
     options = ["--no-motion-correction", "--nprocs", "2"]
     assert main([*words, *options]) == 75
     outcome = capsys.readouterr().err
-    assert "a worker was killed in sub-00\n" in outcome
-    assert "sub-00: dwi" in outcome
+    assert "a worker was killed in sub-00" in outcome
+    assert "sub-00 ses-a: dwi" in outcome
     assert "give more memory, or fewer processes with --nprocs" in outcome
     assert not list(out.glob("sub-00/ses-a/dwi/*_dwimap.nii.gz"))
     assert list(out.glob("sub-01/ses-a/dwi/*param-f_dwimap.nii.gz"))

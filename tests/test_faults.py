@@ -233,9 +233,11 @@ from pathlib import Path
 from bidsapp.run.engine.locks import exclusive_lock
 
 with exclusive_lock(Path(sys.argv[1]), print):
-    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-    worker.start()
-    print(worker.pid, flush=True)
+    def work():  # its number is printed once its inherited descriptors are closed
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+
+    multiprocessing.get_context("fork").Process(target=work).start()
     time.sleep(60)
 """
 

@@ -35,7 +35,7 @@ def root(tmp_path):
 TABLES = {
     "a day in words": (
         b"session_id\tdays_since_treatment\nses-a\tlast week\n",
-        "no number of days",
+        "is not a number of days",
     ),
     "day NaN": (b"session_id\tdays_since_treatment\nses-a\tnan\n", "'nan' is not a number of days"),
     "a session twice": (
@@ -168,9 +168,12 @@ LEFT_OUT = {
     "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
     "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' must be an integer >= 1"),
     "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
-    "no index": (table("id\tname\n1\tleft\n"), "column 'index' is missing; it has 'id, name'"),
+    "no index": (
+        table("id\tname\n1\tleft\n"),
+        "column 'index' is missing; the columns are id, name",
+    ),
     "a cell too few": (table("name\tindex\nleft\n"), "line 2 has 1 cells, the header 2"),
-    "empty table": (table(""), "column 'index' is missing"),
+    "empty table": (table(""), "column 'index', 'name' is missing; the table is empty"),
 }
 
 

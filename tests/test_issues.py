@@ -94,13 +94,17 @@ def test_the_gravest_comes_first_and_nothing_twice():
     assert by_gravity([note, WARNING, FAILURE, WARNING]) == [FAILURE, WARNING, note]
 
 
-def test_the_last_lines_count_warnings_and_name_the_page(caplog, tmp_path):
+def test_the_last_lines_count_warnings_and_name_the_page(monkeypatch, tmp_path):
     """How many there are, the gravest of them, and the absolute path of the pages."""
-    with caplog.at_level(logging.INFO, "metperf"):
-        logging.getLogger("metperf").propagate = True
-        assert conclude([WARNING, WARNING], [tmp_path / "sub-01.html"]) == 0
-        assert conclude([WARNING, FAILURE], [tmp_path / f"sub-0{n}.html" for n in (1, 2)]) == 1
-    assert caplog.messages == [
+    messages: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    log = logging.getLogger("metperf")
+    monkeypatch.setattr(log, "handlers", [handler])
+    log.setLevel(logging.INFO)
+    assert conclude([WARNING, WARNING], [tmp_path / "sub-01.html"]) == 0
+    assert conclude([WARNING, FAILURE], [tmp_path / f"sub-0{n}.html" for n in (1, 2)]) == 1
+    assert messages == [
         "no failures and 1 warning",
         "the gravest: sub-01 ses-a: the header is odd",
         f"page: {tmp_path / 'sub-01.html'}",

@@ -101,7 +101,7 @@ def test_a_b1_map_is_found_with_its_scale(root, units, scale):
     ("units", "message"),
     [
         (None, 'TB1map.json: Units is missing; add "1" if 1 is the nominal flip angle'),
-        ("arbitrary", "TB1map.json: Units is 'arbitrary', which does not tell"),
+        ("arbitrary", "TB1map.json: Units is 'arbitrary', which does not state"),
     ],
 )
 def test_a_b1_map_of_unknown_unit_is_refused(root, units, message):

@@ -232,7 +232,7 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
         _LOG.info("Validating %s, so that no task has to", config.bids_dir)
         validate(config.bids_dir, config.participants)
     write_jobs(jobs, config)
-    _LOG.info("%d participants; each requests %s", len(labels), jobs.participant)
+    _LOG.info("%d participants; for each of them: %s", len(labels), jobs.participant)
     _LOG.info("Check the scripts, then start them with %s", jobs.folder / "submit.sh")
     return 0
 
