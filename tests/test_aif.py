@@ -9,7 +9,7 @@ from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import (
     POPULATION,
     arrival_time,
-    bolus_arrival,
+    find_baseline_frames,
     fit_arrival,
     georgiou2019,
     parker2006,
@@ -78,7 +78,7 @@ def test_frames_before_the_bolus_are_free_of_it(step, arrival, seed, cnr):
     time = np.arange(0, 300, step) / 60
     blood = parker2006(time, arrival / 60)
     noise = np.random.default_rng(seed).normal(0, blood.max() / cnr, len(time))
-    frames = bolus_arrival(blood + noise)
+    frames = find_baseline_frames(blood + noise)
     assert blood[:frames].mean() < 0.02 * blood.max()
     assert frames * step > 0.5 * arrival - step
 
@@ -128,7 +128,7 @@ def test_noise_is_no_bolus():
     refused = 0
     for _ in range(200):
         try:
-            bolus_arrival(rng.normal(0, 1, 60))
+            find_baseline_frames(rng.normal(0, 1, 60))
         except FitError:
             refused += 1
     assert refused > 170

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.masks import brain_mask, centroid, grow, template_brain
-from bidsapp.imaging.registration.quality import Quality, accept, assess, overlap
+from bidsapp.imaging.registration.quality import Quality, assess, overlap, require_success
 from bidsapp.imaging.registration.recentring import mask_fixed, recentre, restore_centre
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 
@@ -94,7 +94,7 @@ def test_quality_holds_the_motion_of_the_brain():
     assert found.rotation_degrees == pytest.approx(10)
     assert found.translation_mm == pytest.approx(5)
     assert found.determinant == pytest.approx(1)
-    accept(found, "b0 on T1w")
+    require_success(found, "b0 on T1w")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_cannot_be_right_is_refused(quality, message):
     with pytest.raises(
         RegistrationError, match="DCE on T1w: the registration failed: .*" + message
     ):
-        accept(quality, "DCE on T1w")
+        require_success(quality, "DCE on T1w")
 
 
 def test_an_empty_mask_is_refused():

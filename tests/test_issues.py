@@ -10,7 +10,12 @@ from bidsapp.cli.conclusion import conclude
 from bidsapp.errors import BadInput, NotWritable, WorkerKilled
 from bidsapp.issues import Issue, by_gravity, exit_code, from_error, read_issues
 from bidsapp.run.crashes import read_crashes
-from bidsapp.study.read.status import failures, issues, read_statuses, session_warnings
+from bidsapp.study.read.status import (
+    collect_issues,
+    describe_failures,
+    read_statuses,
+    session_warnings,
+)
 
 PLACE = {"participant": "sub-01", "session": "ses-a"}
 WARNING = Issue("warning", "the header is odd", "DoubtfulInput", **PLACE)
@@ -43,8 +48,8 @@ def test_group_reads_both_forms(tmp_path):
     new = {"issues": [FAILURE.stored(), WARNING.stored()]}
     old = {"failed": ["no DWI"], "warnings": ["odd"], "missing": ["no ROI"]}
     (log / "status.json").write_text(json.dumps({"sessions": {"ses-a": new, "ses-b": old}}))
-    found = issues(read_statuses(tmp_path))
-    assert failures(found) == [
+    found = collect_issues(read_statuses(tmp_path))
+    assert describe_failures(found) == [
         "sub-01 ses-a: not done: dwi fit: no signal (see crash-x.txt)",
         "sub-01 ses-b: not done: no DWI",
     ]

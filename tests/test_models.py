@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
-from bidsapp.models.contrast.aif import bolus_arrival, parker2006, plasma_from_blood
+from bidsapp.models.contrast.aif import find_baseline_frames, parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
 from bidsapp.models.kinetics.convolution import convolve_exponential
 
@@ -201,10 +201,10 @@ def test_bolus_is_found_where_it_arrives(shift, noise):
     """The frames before the arrival are counted, one spared, whatever the shift and the noise."""
     rng = np.random.default_rng(noise)
     curve = parker2006(np.arange(60) * 5.2 / 60, shift * 5.2 / 60) + rng.normal(0, 0.05, 60)
-    assert shift - 2 <= bolus_arrival(curve) <= shift + 1
+    assert shift - 2 <= find_baseline_frames(curve) <= shift + 1
 
 
 def test_no_bolus_is_said():
     """A curve that only falls has no frame before the bolus, and the message says what to do."""
     with pytest.raises(FitError, match=r"no frame before the bolus.*--baseline-frames"):
-        bolus_arrival([5.0, 4.0, 3.0])
+        find_baseline_frames([5.0, 4.0, 3.0])

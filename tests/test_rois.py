@@ -10,7 +10,7 @@ from bidsapp.lesions import (
     COLUMNS,
     as_labels,
     lesion_series,
-    mean_error,
+    standard_error_of_mean,
     summarise,
     summarise_weighted,
     volume_ml,
@@ -160,9 +160,11 @@ def test_the_error_of_a_mean_knows_that_voxels_share_noise():
     """A map resampled to half the voxel size has eight times the voxels and no less noise."""
     errors = np.full((8, 8, 8), 0.4)
     share = np.ones((8, 8, 8))
-    assert mean_error(errors, share, 0.001, 0.001) == pytest.approx(0.4 / np.sqrt(512))
-    assert mean_error(errors, share, 0.001, 0.008) == pytest.approx(0.4 / np.sqrt(64))
-    assert mean_error(errors, share, 0.001, 10.0) == pytest.approx(0.4), "at least one voxel"
+    assert standard_error_of_mean(errors, share, 0.001, 0.001) == pytest.approx(0.4 / np.sqrt(512))
+    assert standard_error_of_mean(errors, share, 0.001, 0.008) == pytest.approx(0.4 / np.sqrt(64))
+    assert standard_error_of_mean(errors, share, 0.001, 10.0) == pytest.approx(0.4), (
+        "at least one voxel"
+    )
 
 
 def test_the_error_of_a_mean_is_that_of_repeated_noise():
@@ -170,17 +172,17 @@ def test_the_error_of_a_mean_is_that_of_repeated_noise():
     rng = np.random.default_rng(2)
     sigma, share = rng.uniform(0.5, 1.5, 60), rng.uniform(0.8, 1, 60)
     means = (rng.normal(0, sigma, (4000, 60)) * share).sum(1) / share.sum()
-    assert mean_error(sigma, share, 1, 1) == pytest.approx(means.std(), rel=0.1)
+    assert standard_error_of_mean(sigma, share, 1, 1) == pytest.approx(means.std(), rel=0.1)
 
 
 def test_the_error_of_a_mean_leaves_out_what_has_none():
     """Voxels without an error do not count; without any there is none."""
-    assert mean_error([2.0, np.nan], [1, 1], 1, 1) == 2.0
-    assert np.isnan(mean_error([np.nan, 1.0], [1, 0], 1, 1))
+    assert standard_error_of_mean([2.0, np.nan], [1, 1], 1, 1) == 2.0
+    assert np.isnan(standard_error_of_mean([np.nan, 1.0], [1, 0], 1, 1))
 
 
 def test_one_voxel_that_knows_nothing_does_not_hide_the_noise_of_the_others():
     """A voxel at which a parameter is not determined has any error: the typical one counts."""
     errors = np.full(50, 0.4)
     errors[7] = 1e4
-    assert mean_error(errors, np.ones(50), 1, 1) == pytest.approx(0.4 / np.sqrt(50))
+    assert standard_error_of_mean(errors, np.ones(50), 1, 1) == pytest.approx(0.4 / np.sqrt(50))

@@ -11,7 +11,7 @@ from scipy import ndimage
 from bidsapp.errors import BadInput
 from bidsapp.imaging.resample import Image
 from bidsapp.imaging.transforms import Matrix, apply, invert
-from bidsapp.imaging.warps import Mapping, Warp, centres, voxel_mapping
+from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
 
 Box = tuple[slice, ...]
 
@@ -77,7 +77,7 @@ def label_fractions(
     """
     _check(labels)
     to_voxel = voxel_mapping(affine, mapping, target_affine)
-    where = centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
+    where = map_centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
     result = np.zeros((*shape, len(wanted)), np.float32)
     for i, label in enumerate(wanted):
         box, share = _share(labels == label, to_voxel, where, tuple(shape))
@@ -128,7 +128,7 @@ def resample_labels(
     """
     _check(labels)
     to_voxel = voxel_mapping(affine, mapping, target_affine)
-    where = centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
+    where = map_centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
     result, most = np.zeros(shape, labels.dtype), np.zeros(shape, np.float32)
     left = np.ones(shape, np.float32)
     for label in np.unique(labels[labels != 0]):
@@ -137,6 +137,7 @@ def resample_labels(
         result[box][more] = label
         most[box][more] = share[more]
         left[box] -= share
+    # The background counts as a label too, with what the labels leave.
     result[left >= most] = 0
     return result
 
@@ -181,6 +182,9 @@ def _share(
 
     Only voxels that the region's surface may cross are sampled; the others are in or out.
     """
+    # No point of a target voxel is farther from its centre than half the sum of the steps, in
+    # voxels of the labels. Hence a voxel is wholly inside where the region eroded by that distance
+    # is, and outside where the dilated one is not.
     steps = _steps(where)
     reach = np.floor(np.abs(steps).sum(axis=1) / 2).astype(int) + 1
     region, start = _cut_out(inside, 2 * reach + 1)
@@ -245,6 +249,8 @@ def _cut_out(
 
 def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:
     """Return the part of a target grid whose voxels' centres may lie in a source grid."""
+    # The image of a box under an affine matrix lies within the box around the images of its
+    # corners.
     corners = np.array(list(product(*[(-0.5, n - 0.5) for n in source])))
     reached = apply(invert(to_voxel), corners)
     low = np.clip(np.floor(reached.min(axis=0)), 0, shape).astype(int)
@@ -274,11 +280,14 @@ def _sample_share(
     """Return the region's share of some voxels of the target, by samples all over each of them."""
     sizes = np.linalg.norm(steps, axis=0)
     counts = np.maximum(_PER_VOXEL, np.ceil(_PER_SOURCE_VOXEL * sizes)).astype(int)
+    # Midpoints of n equal parts of a voxel, relative to its centre.
     places = [(np.arange(n) + 0.5) / n - 0.5 for n in counts]
     offsets = np.array(list(product(*places)))
     share = np.empty(len(voxels), np.float32)
     step = max(1, _AT_ONCE // len(offsets))
     for i in range(0, len(voxels), step):
+        # A voxel reaches from -0.5 to 0.5 around its index: with 0.5 added, the floor is the
+        # nearest one.
         points = _sample_points(to_voxel, voxels[i : i + step], offsets) - start + 0.5
         nearest = np.moveaxis(np.floor(points).astype(np.int32), -1, 0)
         share[i : i + step] = region[tuple(nearest)].mean(axis=1)

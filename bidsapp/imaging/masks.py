@@ -75,6 +75,8 @@ def template_brain(template: NDArray[Any], affine: ArrayLike) -> tuple[Mask, Mat
     coarse = np.asarray(affine, float) @ np.diag([2.0, 2.0, 2.0, 1.0])
     width = int(np.ceil(CLOSING_MM / voxel_sizes(coarse).min())) + 1
     tissue = np.pad(np.asarray(template)[::2, ::2, ::2] > 0, width)
+    # Closing: dilation, then erosion, which is the dilation of the complement. The padding holds
+    # the whole dilation: what the border of the grid cut off would not be eroded again.
     closed = ~grow(~grow(tissue, coarse, CLOSING_MM), coarse, CLOSING_MM) | tissue
     inner = (slice(width, -width),) * 3
     return ndimage.binary_fill_holes(closed[inner]), coarse
@@ -104,6 +106,8 @@ def grow(mask: NDArray[Any], affine: ArrayLike, distance: float) -> Mask:
     if distance <= 0 or not inside.any():
         return inside
     zooms = voxel_sizes(np.asarray(affine, float))
+    # The distance transform takes time in proportion to the volume: it is computed around the mask
+    # alone.
     box = _box_around(inside, np.ceil(distance / zooms).astype(int))
     far = ndimage.distance_transform_edt(~inside[box], sampling=zooms)
     grown = np.zeros_like(inside)

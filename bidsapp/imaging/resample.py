@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.transforms import Matrix
-from bidsapp.imaging.warps import Warp, centres, voxel_mapping
+from bidsapp.imaging.warps import Warp, map_centres, voxel_mapping
 
 Image = NDArray[np.float32]
 Where = NDArray[Any]
@@ -72,7 +72,7 @@ def resample(
         raise BadInput(f"resampling takes a 3D or 4D image, not one of shape {data.shape}")
     to_voxel = voxel_mapping(affine, mapping, target_affine)
     grid = tuple(shape)
-    where = centres(to_voxel, grid) if isinstance(to_voxel, Warp) else to_voxel
+    where = map_centres(to_voxel, grid) if isinstance(to_voxel, Warp) else to_voxel
     if data.ndim == 3:
         return _resample_volume(data, where, grid, order, cval)
     result = np.empty((*grid, data.shape[3]), np.float32)
@@ -116,6 +116,7 @@ def resample_series(
     result = np.empty(data.shape, np.float32)
 
     def work(n: int, matrix: Matrix) -> None:
+        # A volume that has not moved keeps its values: no interpolation, no smoothing.
         if np.allclose(matrix, np.eye(4), atol=1e-9):
             result[..., n] = data[..., n]
         else:
@@ -134,6 +135,7 @@ def _resample_volume(
     valid = np.isfinite(values)
     if not valid.any():
         return np.full(shape, cval, np.float32)
+    # The weight of valid voxels in the linear interpolation; outside the field of view it is zero.
     weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
     filled = values if valid.all() else nearest_valid(values, valid)
     result: Image = _interpolate(filled, where, shape, order=order, mode="nearest")

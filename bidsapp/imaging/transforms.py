@@ -171,6 +171,8 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
     """
     given = as_affine(matrix)
     rotation, upper = np.linalg.qr(given[:3, :3])
+    # QR is unique up to the signs of the rows of R. They are chosen for a proper rotation and
+    # positive scales, but for that of x in a mirror image.
     signs = np.sign(np.diag(upper))
     signs[0] *= np.sign(np.linalg.det(rotation * signs))
     rotation, upper = rotation * signs, upper * signs[:, None]
@@ -179,6 +181,7 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
     middle = np.asarray(centre, float)
     return Decomposition(
         translation=apply(given, middle) - middle,
+        # The trace of a rotation by an angle is 1 + 2 cos(angle).
         rotation_degrees=float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
         rotations=Rotation.from_matrix(rotation).as_rotvec(degrees=True),
         scales=scales,
@@ -215,6 +218,8 @@ def nearest_rigid(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
     True
     """
     given = as_affine(matrix)
+    # For L = U S V^T the nearest rotation is U V^T, with the last singular vector reversed if that
+    # is a reflection.
     left, _, right = np.linalg.svd(given[:3, :3])
     rigid = np.eye(4)
     rigid[:3, :3] = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right

@@ -63,6 +63,8 @@ class Shift:
 
     def inverse(self) -> "Shift":
         """Return the shift that takes points back, on the same grid."""
+        # The inverse shift u satisfies u(y) = -s(y + u(y)). Iterating this converges where the
+        # slope of s is below one in size.
         places = np.indices(self.data.shape, np.float32)
         back = np.zeros_like(self.data)
         for _ in range(_ROUNDS):
@@ -158,9 +160,10 @@ def voxel_mapping(
     return chain(target_affine, mapping, invert(affine))
 
 
-def centres(to_voxel: Warp, shape: Sequence[int]) -> Values:
+def map_centres(to_voxel: Warp, shape: Sequence[int]) -> Values:
     """Return where the centres of a grid's voxels come to lie, (3,) + shape."""
     found = np.empty((3, *shape), np.float32)
+    # Plane by plane, since points are in double precision and the result in single.
     plane = np.indices((1, *shape[1:])).astype(float)
     for i in range(shape[0]):
         plane[0] = i

@@ -12,7 +12,7 @@ from bidsapp.lesions.summary import (
     PERCENTILES,
     Array,
     Summary,
-    mean_error,
+    standard_error_of_mean,
     summarise,
     summarise_weighted,
 )
@@ -24,7 +24,7 @@ __all__ = [
     "Summary",
     "as_labels",
     "lesion_series",
-    "mean_error",
+    "standard_error_of_mean",
     "summarise",
     "summarise_weighted",
     "volume_ml",

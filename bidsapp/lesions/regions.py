@@ -40,6 +40,8 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     labels = np.rint(array)
     if not np.allclose(labels, array, atol=1e-3):
         found = np.unique(array[array != 0])
+        # Not whole numbers: one value other than zero is that of a mask with a scale slope; with
+        # several, it is unknown which label each one means.
         if len(found) > 1:
             raise BadInput(
                 f"{name}: labels must be whole numbers; it holds {found[:5].tolist()} ..."
@@ -132,14 +134,16 @@ def lesion_series(
     there, back = np.asarray(labels_affine, float), np.linalg.inv(np.asarray(series_affine, float))
 
     def to_voxels(voxels: NDArray[np.intp]) -> Array:
-        points = _moved(there, voxels)
-        reached = to_series(points) if callable(to_series) else _moved(to_series, points)
-        return _moved(back, reached).T
+        # From voxels of the labels to their space, to the space of the series, to voxels of the
+        # series.
+        points = _apply(there, voxels)
+        reached = to_series(points) if callable(to_series) else _apply(to_series, points)
+        return _apply(back, reached).T
 
     return {n: _mean_course(data, to_voxels(np.argwhere(labels == n))) for n in lesions}
 
 
-def _moved(matrix: ArrayLike, points: ArrayLike) -> Array:
+def _apply(matrix: ArrayLike, points: ArrayLike) -> Array:
     given = np.asarray(matrix, float)
     moved: Array = np.asarray(points, float) @ given[:3, :3].T + given[:3, 3]
     return moved
@@ -175,6 +179,8 @@ def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
 
 def _mean_course(data: NDArray[Any], points: Array) -> Array:
     """Interpolate a series at points (3, N) in its voxels, and average."""
+    # Only the part of the series around the lesion is read, with the neighbours that the
+    # interpolation needs.
     low = np.maximum(np.floor(points.min(axis=1, initial=0)).astype(int) - 1, 0)
     high = np.ceil(points.max(axis=1, initial=0)).astype(int) + 2
     block = data[tuple(slice(a, max(b, a)) for a, b in zip(low, high, strict=True))]
@@ -183,6 +189,7 @@ def _mean_course(data: NDArray[Any], points: Array) -> Array:
     local = points - low[:, None]
     sampled = np.stack(
         [
+            # NaN outside the series: the course of such a point is incomplete.
             ndimage.map_coordinates(block[..., i].astype(float), local, order=1, cval=np.nan)
             for i in range(block.shape[-1])
         ],

@@ -92,6 +92,7 @@ def response_category(baseline_volume: float, followup_volume: float) -> Respons
         return None
     if followup_volume == 0:
         return "CR"
+    # A change of exactly a threshold must not fall short of it by rounding.
     rounded = round(change, 9)
     if rounded <= PARTIAL_RESPONSE:
         return "PR"

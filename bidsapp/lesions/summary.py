@@ -170,6 +170,9 @@ def _weighted_quantiles(values: Array, weights: Array, percents: Sequence[float]
     size = float(weights.sum() ** 2 / np.square(weights).sum())
     reached = np.concatenate([[0.0], np.cumsum(weights[order])])
     reached /= reached[-1]
+    # Type 7 as a mean of the step-wise quantile function over an interval of width 1 / n*, with the
+    # effective size n*, which begins at (n* - 1) p / n* (Akinshin 2023). The share of a value is
+    # the part of the interval that its weight covers.
     found = []
     for percent in percents:
         low = (size - 1) * percent / 100 / size
@@ -178,7 +181,9 @@ def _weighted_quantiles(values: Array, weights: Array, percents: Sequence[float]
     return found
 
 
-def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: float) -> float:
+def standard_error_of_mean(
+    errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: float
+) -> float:
     r"""Return the standard error of a lesion's mean from the standard errors of its voxels.
 
     Parameters
@@ -208,9 +213,9 @@ def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: fl
 
     Examples
     --------
-    >>> mean_error([2.0, 2.0, 2.0, 2.0, 9.0], [1, 1, 1, 1, 0], 0.001, 0.001)
+    >>> standard_error_of_mean([2.0, 2.0, 2.0, 2.0, 9.0], [1, 1, 1, 1, 0], 0.001, 0.001)
     1.0
-    >>> mean_error([2.0, 2.0, 2.0, 2.0], [1, 1, 1, 1], 0.001, 0.004)
+    >>> standard_error_of_mean([2.0, 2.0, 2.0, 2.0], [1, 1, 1, 1], 0.001, 0.004)
     2.0
     """
     weights = np.asarray(share, float)
@@ -219,6 +224,7 @@ def mean_error(errors: ArrayLike, share: ArrayLike, own_ml: float, series_ml: fl
     if not known.any():
         return np.nan
     total = float(weights[known].sum())
+    # Voxels of the series that the lesion fills, no more than voxels of the map that have an error.
     voxels = max(1.0, min(int(known.sum()), total * own_ml / series_ml))
     (typical,) = _weighted_quantiles(sigma[known], weights[known], (50,))
     return typical / float(np.sqrt(voxels))

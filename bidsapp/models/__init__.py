@@ -42,7 +42,7 @@ from bidsapp.models.dipy_interface import (
     DiffusionModel,
     IvimFit,
     IvimModel,
-    combine_for,
+    combine_for_model,
     count_directions,
 )
 from bidsapp.models.fitting import fit, fit_masked
@@ -63,7 +63,7 @@ __all__ = [
     "Spgr",
     "Status",
     "combine_directions",
-    "combine_for",
+    "combine_for_model",
     "contrast_r1",
     "count_directions",
     "find_artery",

@@ -49,11 +49,13 @@ class DiffusionModel:
 
     def fit(self, data: ArrayLike, mask: ArrayLike | None = None) -> Fit:
         """Fit (..., M) data inside a mask (...); the maps are NaN outside."""
-        combined, design = combine_for(self.name, data, self.gtab.bvals)
+        combined, design = combine_for_model(self.name, data, self.gtab.bvals)
         return fit_masked(self.name, combined, mask, **design | self.options)
 
 
-def combine_for(model: str, data: ArrayLike, bvalues: ArrayLike) -> tuple[Array, dict[str, Array]]:
+def combine_for_model(
+    model: str, data: ArrayLike, bvalues: ArrayLike
+) -> tuple[Array, dict[str, Array]]:
     """Return the series that a diffusion model is fitted to, and its design.
 
     Parameters
@@ -72,7 +74,7 @@ def combine_for(model: str, data: ArrayLike, bvalues: ArrayLike) -> tuple[Array,
 
     Examples
     --------
-    >>> combined, design = combine_for("adc", [8.0, 1.0, 4.0], [0, 1000, 1005])
+    >>> combined, design = combine_for_model("adc", [8.0, 1.0, 4.0], [0, 1000, 1005])
     >>> design["bvalues"], design["averages"]
     (array([   0. , 1002.5]), array([1., 2.]))
     """
@@ -99,6 +101,8 @@ def count_directions(bvalues: ArrayLike) -> Array:
     array([1., 3.])
     """
     values = np.asarray(bvalues, float)
+    # Row i is a series that is e in volume i and 1 elsewhere. The logarithm of its geometric mean
+    # is 1/n in the shell of volume i, which has n volumes, and 0 in the others.
     shares = np.log(combine_directions(np.exp(np.eye(len(values))), values)[1])
     counts: Array = np.round(1 / shares.max(axis=0))
     return counts

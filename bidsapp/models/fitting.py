@@ -73,6 +73,8 @@ def fit(
     voxels = data.reshape(-1, samples)
     if row.learn is not None:
         checked |= row.learn(voxels, **checked)
+    # Options of one value per voxel are passed with the signals. A design of its own per voxel
+    # needs a preparation of its own instead: see `_group_by_design`.
     single = {k: checked[k].ravel() for k in row.per_voxel if np.ndim(checked.get(k, 0))}
     maps = _Maps(row, len(voxels), empty if n_jobs == 1 else shared_empty)
     for members, shared in _group_by_design(row, checked, len(voxels)):
@@ -200,6 +202,8 @@ class _Maps:
         """Fit the usable voxels of one part; the others stay NaN with status ``BAD_INPUT``."""
         block = np.asarray(signal, float)
         used = block if prepared.used.all() else block[:, prepared.used]
+        # One sum finds both kinds of unusable signals: those that are zero everywhere and those
+        # with a NaN or an infinite value.
         total = np.einsum("vn,vn->v", used, used)
         usable = np.isfinite(total) & (total > 0)
         for value in single.values():
@@ -225,15 +229,15 @@ class _Maps:
     def fit(self, shape: tuple[int, ...], design: dict[str, Any]) -> Fit:
         """Return the maps in their shape."""
 
-        def shaped(maps: dict[str, Array]) -> dict[str, Array]:
+        def reshape_all(maps: dict[str, Array]) -> dict[str, Array]:
             return {k: v.reshape(shape) for k, v in maps.items()}
 
         return Fit(
             model=self._row,
-            values=shaped(self._values),
-            stderr=shaped(self._stderr),
-            fitted=shaped(self._fitted),
-            **shaped(self._goodness),
+            values=reshape_all(self._values),
+            stderr=reshape_all(self._stderr),
+            fitted=reshape_all(self._fitted),
+            **reshape_all(self._goodness),
             status=self._status.reshape(shape),
             samples=self.samples,
             design=design,

@@ -234,12 +234,12 @@ FRACTIONS = tuple(name for name, row in PARAMETERS.items() if row.is_fraction)
 """The parameters that are fractions of a volume."""
 
 
-def expected_from(datatype: str) -> tuple[str, ...]:
+def expected_parameters(datatype: str) -> tuple[str, ...]:
     """Return the parameters of a BIDS data type that every voxel should have a value of.
 
     Examples
     --------
-    >>> expected_from("dwi")
+    >>> expected_parameters("dwi")
     ('ADC', 'f', 'D')
     """
     rows = (PARAMETERS[name] for name in _SHOWN)

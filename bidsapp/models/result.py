@@ -93,6 +93,7 @@ class Fit:
         count, free = self.samples, self.model.free + 1
         spare = count - free - 1
         penalty = 2 * free + 2 * free * (free + 1) / spare if spare > 0 else np.nan
+        # 2 N ln(RMSE) is N ln(RMSE^2); it is minus infinity for a perfect fit.
         with np.errstate(divide="ignore"):
             criterion: Array = 2 * count * np.log(self.rmse) + penalty
         return criterion

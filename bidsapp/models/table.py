@@ -22,6 +22,7 @@ def _rows(package: ModuleType) -> Iterator[Model]:
     """Yield the rows of every module of a package."""
     names = [found.name for found in iter_modules(package.__path__)]
     for name in sorted(names, key=lambda n: (n not in _FIRST, n)):
+        # Modules that define no model, such as `convolution` and `noise`, have no ``MODELS``.
         yield from getattr(import_module(f"{package.__name__}.{name}"), "MODELS", ())
 
 

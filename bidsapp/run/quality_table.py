@@ -9,7 +9,7 @@ import numpy as np
 from bidsapp.bids import outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
-from bidsapp.models.parameters import expected_from
+from bidsapp.models.parameters import expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.reports.participant.records import (
@@ -165,6 +165,8 @@ def _failed(
     table = participant.statistics
     if table.empty:
         return None
-    own = table["parameter"].isin(expected_from(datatype)) & (table["session_id"] == session.label)
+    own = table["parameter"].isin(expected_parameters(datatype)) & (
+        table["session_id"] == session.label
+    )
     rows = table[own & (table["n_voxels"] > 0)]
     return None if rows.empty else float(100 * (rows["n_failed"] / rows["n_voxels"]).max())

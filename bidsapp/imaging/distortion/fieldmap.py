@@ -109,6 +109,8 @@ def pair_shift(
         coarse, against = at_resolution(one, width), at_resolution(other, width)
         splines = make_splines(coarse, extent, KNOTS, axis)
         cost = pair_cost(coarse, against, ratio, axis)
+        # The splines cover the same box at either resolution, so that the coefficients of the
+        # coarse one are the start of the fine one.
         found = found if found.size else np.zeros(int(np.prod(splines.shape)))
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
         found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
@@ -167,6 +169,7 @@ def field_shift(field: nib.Nifti1Image, image: nib.Nifti1Image, axis: int, scale
     data = np.asanyarray(field.dataobj, np.float32)
     grid = (image.shape[:3], image.affine)
     found = resample(data.reshape(data.shape[:3]), field.affine, np.eye(4), *grid)
+    # Exact zeros are voxels outside the mask of the field map, not a field of zero.
     valid = np.isfinite(found) & (found != 0)
     if not np.isfinite(found).any():
         raise BadInput("the field map does not cover the diffusion series; check its affine")
@@ -234,6 +237,7 @@ def sample_shifted(
     """
     along = [-1 if i == axis else 1 for i in range(3)]
     place = every * np.arange(voxels.shape[axis], dtype=np.float32).reshape(along) + voxels
+    # Just inside the last voxel, so that there is a next one to interpolate to.
     place = np.clip(place, 0, np.float32(data.shape[axis] - 1 - 1e-3))
     low = place.astype(np.intp)
     near = np.take_along_axis(data, low, axis)
@@ -252,6 +256,8 @@ def _match_grid_and_signal(image: nib.Nifti1Image, one: Image) -> Image:
             "the EPI with reversed phase encoding covers less than half of the diffusion series"
         )
     gain = float(one.data[seen].sum()) / total
+    # Where the other image was not acquired, it takes the values of this one: they agree there
+    # without a shift.
     return Image(np.where(seen, found * np.float32(gain), one.data), one.affine)
 
 

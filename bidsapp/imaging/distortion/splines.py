@@ -77,6 +77,7 @@ def make_splines(image: Image, extent: NDArray[np.float64], spacing: float, axis
     """
     bases, slopes = [], []
     for n, zoom, length in zip(image.data.shape, image.zooms, extent, strict=True):
+        # One spline more at either end: four overlap at every point of the box.
         knots = np.arange(-1, np.ceil(length / spacing) + 2)
         far = np.arange(n)[:, None] * zoom / spacing - knots
         bases.append(_cubic_bspline(far).astype(np.float32))

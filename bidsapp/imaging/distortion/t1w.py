@@ -121,6 +121,7 @@ def t1w_shift(
         before = cost(splines.values(0 * found), splines.values(0 * found))[0]
         found = fit_smooth_shift(splines, cost, found, STIFFNESS, STEPS)
         after = cost(splines.values(found), splines.values(found, axis))[0]
+    # The fit leads from distorted to true positions, the correction needs the opposite direction.
     back = Shift(make_splines(one, extent, KNOTS, axis).values(found), one.affine, axis)
     return ShiftFit(require_no_folding(back.inverse(), one, "the T1w"), before, after)
 
@@ -155,6 +156,8 @@ def t1w_cost(image: Image, other: Image, inside: NDArray[np.bool_], axis: int) -
     every = round(float(image.zooms[axis] / step))
 
     def cost(shift: Values, slope: Values) -> tuple[float, Values, Values]:
+        # The shift is in mm and the T1w is read in voxels of size `step`: the chain rule divides by
+        # it. The derivative of the shift, that is the Jacobian, does not enter this cost.
         values, by_voxel = sample_shifted(other.data, shift / step, axis, every)
         found = compare(values.ravel()[places], all_count)
         by_value = np.zeros(inside.shape, np.float32)
@@ -176,11 +179,14 @@ class _Anatomy:
         self, coarse: Image, epi: Image, width: float, axis: int
     ) -> tuple[Image, NDArray[np.bool_]]:
         """Return the T1w on the grid of a coarse EPI, finer along an axis, and the brain there."""
+        # To the resolution of the level first, then to the EPI's voxels, which may be coarser along
+        # an axis.
         fixed = blur_to_voxels_of(at_resolution(self.t1w, width), epi, self.matrix)
         every = np.ones(3, int)
         every[axis] = np.ceil(coarse.zooms[axis] / FINE)
         grid = coarse.affine @ np.diag([*(1 / every), 1.0])
         back = invert(self.matrix)
+        # Every n-th position of this grid is a voxel of the EPI.
         shape = every * (np.array(coarse.data.shape) - 1) + 1
         found = resample(fixed.data, fixed.affine, back, tuple(shape), grid)
         here = (coarse.data.shape, coarse.affine)

@@ -134,13 +134,16 @@ def local_residual(values: Values, weights: Values, target: Target) -> tuple[Val
     """
     total = weights.sum(axis=1, keepdims=True) + 1e-6
 
-    def centred(array: Values) -> Values:
+    def subtract_mean(array: Values) -> Values:
         mean = np.matmul(weights[:, None], array)[:, 0] / total
         result: Values = array - mean[:, None]
         return result
 
-    shape, frame = centred(target.values[..., None])[..., 0], centred(values[..., None])[..., 0]
-    slopes = centred(target.slopes)
+    shape, frame = (
+        subtract_mean(target.values[..., None])[..., 0],
+        subtract_mean(values[..., None])[..., 0],
+    )
+    slopes = subtract_mean(target.slopes)
     weighted = weights * shape
     power, common = (weighted * shape).sum(axis=1), (weighted * frame).sum(axis=1)
     # Ridge towards the median factor of blocks with contrast: a flat block has power near zero and

@@ -194,6 +194,7 @@ def _average_voxels(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matri
     i, j, k = (n // f for n, f in zip(series.shape, (a, b, c), strict=False))
     part = series[: i * a, : j * b, : k * c].reshape(i, a, j, b, k, c, -1)
     grid = affine @ np.diag([a, b, c, 1.0])
+    # The centre of the first mean is that of the voxels in it.
     grid[:3, 3] = apply(affine, (factor - 1) / 2)
     return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
 
@@ -229,6 +230,7 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     size = np.maximum(1, np.round(BLOCK / voxel_sizes(affine))).astype(int)
     size = np.minimum(size, inside.shape)
     count = np.array(inside.shape) // size
+    # What does not fill a block is left out at both ends alike.
     first = (np.array(inside.shape) - count * size) // 2
     corners = np.indices(count).reshape(3, -1).T * size + first
     voxels = corners[:, None] + np.indices(size).reshape(3, -1).T

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 DISPLACEMENT = 1.0
 """mm; a frame after a larger displacement is an outlier: about one voxel in the plane."""
+# Tracking starts from the pose of another frame, which may be far away; refinement starts close to
+# the solution, so that robust weights are safe from the first step.
 _CHAIN = Search(steps=20, tolerance=0.02, plain=12)
 _BY_B = Search(steps=20, tolerance=0.02, plain=2)
 _REFINE = Search(steps=10, tolerance=0.004)
@@ -90,12 +92,14 @@ def correct_motion(
     """
     data, grid = _check_series(series, affine, reference)
     blocks, count = cut_blocks(data, grid, mask), data.shape[3]
+    # Forward and backward in time from the reference, so that neighbours have similar contrast.
     chains = [range(reference, count), range(reference, -1, -1)]
     places = _track_frames(blocks, reference, chains, _CHAIN)
     # Gradients come from the reference, which is sharp; values from the mean, which has less noise.
     slopes = _reference_target(blocks, reference).slopes
     for _ in range(_SWEEPS):
         seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
+        # One sum for all frames: each subtracts itself from it to leave itself out.
         total = np.sum(seen, axis=0)
         targets = partial(_leave_one_out_target, seen, total, slopes)
         places = _map_frames(partial(_refine_frame, blocks, targets), blocks, places, n_jobs)
@@ -164,6 +168,7 @@ def correct_diffusion(
     [0, 2]
     """
     b = np.asarray(bvalues, float).ravel()
+    # From low to high b: contrast then changes least from one volume to the next.
     order = np.argsort(b, kind="stable")
     reference = int(order[0]) if b.size else 0
     data, grid = _check_series(series, affine, reference)
@@ -247,6 +252,8 @@ def _summarise_motion(
     are outliers.
     """
     order = np.array(list(by_contrast))
+    # The refinement gives the reference a pose as well, close to the identity: all poses are
+    # relative to it.
     back = invert(places[reference].matrix)
     matrices = np.array([compose(back, place.matrix) for place in places])
     parameters = rigid_parameters(matrices, apply(grid, (np.array(shape[:3]) - 1) / 2))
@@ -254,6 +261,7 @@ def _summarise_motion(
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
     rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    # The argsort of a permutation is its inverse: back to the order of acquisition.
     residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
     if not use_residual:
         spoilt = lost

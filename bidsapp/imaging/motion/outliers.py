@@ -82,6 +82,7 @@ def _nearest_residual(
 
 
 def _difference(frame: Values, other: Values) -> tuple[float, float]:
+    # Slopes of zero: brightness is fitted in each block, motion is not.
     target = Target(other, np.zeros((*other.shape, 1), np.float32))
     rest = local_residual(frame, np.ones_like(frame), target)[0]
     return robust_scale(rest), robust_scale(frame.mean(axis=1) - other.mean(axis=1))

@@ -58,6 +58,8 @@ def read_volreg(path: Path | str) -> Parameters:
         raise BadInput(f"{path}: motion parameters are six finite columns, not {rows.shape}")
     roll, pitch, yaw = np.radians(rows[:, :3]).T
     superior, left, posterior = rows[:, 3:].T
+    # The file holds the correction, which is opposite to the motion. L and P are opposite to R and
+    # A in turn, so that only the sign along S changes; likewise for the rotations.
     return np.stack([left, posterior, -superior, pitch, yaw, -roll], axis=1)
 
 

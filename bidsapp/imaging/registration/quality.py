@@ -101,9 +101,9 @@ class Quality:
         doubts = self._doubts(worse=worse)
         if worse and self.disagreement_mm <= DISAGREEMENT_MM[0]:
             doubts = []  # two independent engines agree
-        return self.implausible() + doubts
+        return self.implausible_measures() + doubts
 
-    def implausible(self) -> list[str]:
+    def implausible_measures(self) -> list[str]:
         """Return what cannot happen to a head between two scans, as text."""
         low, high = DETERMINANT
         turned = f"{self.rotation_degrees:.0f} degrees"
@@ -261,7 +261,7 @@ def assess(
     )
 
 
-def accept(quality: Quality, what: str) -> None:
+def require_success(quality: Quality, what: str) -> None:
     """Raise an error for a registration that failed.
 
     Parameters
@@ -277,8 +277,8 @@ def accept(quality: Quality, what: str) -> None:
 
     Examples
     --------
-    >>> accept(Quality(1.0, 5.0, 8.0, 0.95), "b0 on T1w")
-    >>> accept(Quality(1.0, 80.0, 8.0, 0.95), "b0 on T1w")
+    >>> require_success(Quality(1.0, 5.0, 8.0, 0.95), "b0 on T1w")
+    >>> require_success(Quality(1.0, 80.0, 8.0, 0.95), "b0 on T1w")
     Traceback (most recent call last):
     bidsapp.errors.RegistrationError: b0 on T1w: the registration failed: rotation of 80 degrees ...
     """

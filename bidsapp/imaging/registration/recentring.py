@@ -52,6 +52,7 @@ def restore_centre(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
     >>> restore_centre(np.diag([2, 2, 2, 1]), [10, 0, 0])[:3, 3].tolist()
     [-10.0, 0.0, 0.0]
     """
+    # To the origin, through the matrix, and back.
     middle = np.asarray(centre, float)
     return compose(translation(-middle), matrix, translation(middle))
 

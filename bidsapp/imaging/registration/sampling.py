@@ -83,6 +83,8 @@ def as_image(data: NDArray[Any], affine: ArrayLike, name: str = "image") -> Imag
             f"the {name} has the shape {values.shape}; an image to register is 3D, at least two "
             "voxels along each axis: take one volume of a series, or its mean"
         )
+    # Correlation is quadratic in the values: a few very bright voxels, such as vessels, would
+    # outweigh all others in their block.
     low, high = np.percentile(values[_sparse_slices(values)], [0.5, 99.5])
     values = np.clip(values, low - (high - low), high + (high - low)) if high > low else values
     scale = float(values.std())

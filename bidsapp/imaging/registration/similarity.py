@@ -228,6 +228,8 @@ def make_measure(
     if metric != "nmi":
         starts = np.flatnonzero(np.diff(blocks, prepend=-1)).astype(np.intp)
         return LocalPearson(values, starts, metric)
+    # Both ranges ignore the darkest and the brightest half per cent, which fall into the outer
+    # bins.
     low, high = np.percentile(values, [0.5, 99.5])
     scale = max(float(high - low), 1e-9) / BINS
     bins = np.clip((values - low) / scale, 0, BINS - 1).astype(np.intp)

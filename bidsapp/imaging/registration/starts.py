@@ -61,6 +61,8 @@ def draw_poses(fixed: Vector, moving: Vector, count: int, seed: int) -> list[Mat
     The poses are quasi-random (Sobol), which cover six dimensions evenly with few points.
     """
     uniform = qmc.Sobol(6, seed=seed).random(count)
+    # The quantile function turns uniform numbers into normal ones; the first row, of zeros, leaves
+    # both guesses as they are.
     numbers = np.vstack([np.zeros(6), ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))])
     guesses = (np.zeros(3), moving - fixed)
     return [_pose(row, fixed, guess) for row in numbers for guess in guesses]
@@ -185,6 +187,7 @@ def mirror_start(start: Matrix, points: Points) -> Matrix:
     -------
     (4, 4) array
     """
+    # x becomes 2 m - x about the plane x = m.
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
     mirror[0, 3] = 2 * points[:, 0].mean()
     return start @ mirror

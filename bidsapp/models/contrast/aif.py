@@ -51,12 +51,15 @@ def parker2006(time: ArrayLike, arrival: float = 0.0) -> Array:
     array([0.08 , 6.069, 0.887])
     """
     t = np.asarray(time, float) - arrival
+    # Table 1 of the paper: A_n in mM min, T_n and s_n in min; then a in mM, b and s in 1/min, u in
+    # min.
     area, centre = np.array([0.809, 0.330]), np.array([0.17046, 0.365])
     width = np.array([0.0563, 0.132])
     waves = (
         area / (width * np.sqrt(2 * np.pi)) * np.exp(-(((t[..., None] - centre) / width) ** 2) / 2)
     )
     after = np.maximum(t, 0)
+    # Before the arrival the denominator would overflow.
     washout = 1.050 * np.exp(-0.1685 * after) / (1 + np.exp(-38.078 * (after - 0.483)))
     return np.where(t >= 0, waves.sum(axis=-1) + washout, 0.0)
 
@@ -97,8 +100,10 @@ def georgiou2019(time: ArrayLike, arrival: float = 0.0) -> Array:
     """
     t = np.asarray(time, float) - arrival
     after = np.maximum(t, 0)
+    # a + 1, then b and T in min.
     shape, scale, period = 6.26700, 0.0320788, 0.128556
     # The gamma densities as logarithms: for late passes both factors would overflow.
+    # Only the passes that have begun by the last time.
     passes = np.arange(1, int(after.max(initial=0) / period) + 2)
     since = np.maximum(after[..., None] - (passes - 1) * period, 0)
     order = passes * shape
@@ -199,6 +204,8 @@ def rise_frame(curve: ArrayLike) -> int:
     if not np.isfinite(y).all():
         raise FitError("the bolus cannot be found: the curve holds values that are not finite")
     course = smooth(y)
+    # From the lowest value before the peak, not from the first frame: the first frames of a series
+    # may not have reached the steady state yet, and are then too bright.
     before = course[: int(np.argmax(course)) + 1]
     low = before.min()
     return int(np.argmax(before >= low + _RISE_SHARE * (before[-1] - low)))
@@ -243,7 +250,7 @@ def _least_residual(shapes: Array, curve: Array) -> Array:
     return result
 
 
-def bolus_arrival(curve: ArrayLike) -> int:
+def find_baseline_frames(curve: ArrayLike) -> int:
     """Return how many frames at the start are free of contrast agent.
 
     Parameters
@@ -274,7 +281,7 @@ def bolus_arrival(curve: ArrayLike) -> int:
 
     Examples
     --------
-    >>> bolus_arrival([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5])
+    >>> find_baseline_frames([1, 1.1, 0.9, 1, 1, 4, 9, 6, 5])
     4
     """
     bend, end = _fit_knee(curve)
@@ -302,7 +309,7 @@ def arrival_time(curve: ArrayLike, time: ArrayLike) -> float:
 
     Notes
     -----
-    The bend of the line that `bolus_arrival` fits.
+    The bend of the line that `find_baseline_frames` fits.
 
     References
     ----------
@@ -347,9 +354,10 @@ def fit_arrival(
 
     Notes
     -----
-    Piecewise continuous regression as in `bolus_arrival`, with the shape in place of the rising
-    line and up to one frame later: with frames 5 s apart, too few are on a rise to fit its form.
-    Offset and scale are solved for each of many arrivals; the one of least squares is taken.
+    Piecewise continuous regression as in `find_baseline_frames`, with the shape in place of the
+    rising line, and with one more frame: with frames 5 s apart, too few lie on the rise to fit its
+    form. For each of many arrivals, offset and scale follow by linear least squares; the arrival
+    with the smallest residual is returned.
 
     References
     ----------
@@ -365,6 +373,8 @@ def fit_arrival(
     bend, end = (baseline_frames, rise_frame(y)) if baseline_frames else _fit_knee(y)
     seen = slice(0, max(end, baseline_frames) + 2)
     frames = np.arange(len(moments))
+    # Candidates every 0.1 s, from three frames before the bend, as a bolus rises more slowly at
+    # first than a straight line, to the end of the rise.
     first, last = np.interp([bend - _FRAMES_BEFORE_BEND, max(end, bend + 1)], frames, moments)
     arrivals = np.arange(min(first, last - _SHORTEST_RANGE), last, 0.1 / 60)
     shapes = np.stack([shape(moments[seen], float(a)) for a in arrivals])

@@ -56,6 +56,7 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
             f"its peak is {peak:.2g} mM, an artery has {_LOWEST:g} mM or more: a vein, or half a "
             "voxel of tissue?"
         )
+    # Without a clear rise in both curves there is no arrival, and the other checks are left out.
     try:
         begins, follows = arrival_time(blood, time), arrival_time(tissue, time)
     except FitError:

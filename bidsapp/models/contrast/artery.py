@@ -142,6 +142,8 @@ def select_arterial_voxels(
     course = voxels[usable].mean(axis=0)
     frames = count_baseline_frames(course, baseline_frames)
     seen = _first_pass_frames(course, moments, frames)
+    # Two samples per voxel, baseline and first pass: a single noisy frame must not decide whether a
+    # signal is physical.
     means = np.stack([voxels[:, :frames].mean(axis=1), voxels[:, seen].mean(axis=1)], axis=1)
     blood = to_concentration(means, 1, t1_blood, spgr)[:, 1]
     usable &= np.isfinite(blood)
@@ -249,6 +251,7 @@ def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
     usable = np.isfinite(series).all(axis=-1) & (series > 0).all(axis=-1)
     if not usable.any():
         raise FitError("no artery was found: no voxel has a signal above zero in every frame")
+    # Air around the head would lower the median.
     head = usable & (rest > 0.1 * np.quantile(rest[usable], 0.98))
     median = np.median(rest[head])
     usable &= (rest > _DARK * median) & (rest < _BRIGHT * median)
@@ -260,6 +263,8 @@ def _resembles_artery(blood: Array, seen: slice) -> Mask:
     """Return which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
     peak = np.nan_to_num(blood[:, seen]).max(axis=1)
+    # The late phase is the second half of the frames after the first pass. Second differences are
+    # those of noise: a steady washout has none.
     late = blood[:, (seen.stop + blood.shape[1]) // 2 :]
     rough = np.median(np.abs(np.diff(late, n=2, axis=1)), axis=1)
     like &= (peak >= _LOWEST_PEAK) & (late.mean(axis=1) < _LATE * peak) & (rough < _ROUGH * peak)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import (
     POPULATION,
-    bolus_arrival,
+    find_baseline_frames,
     fit_arrival,
     plasma_from_blood,
 )
@@ -99,6 +99,7 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     """
     voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
     voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    # Air is darker than the mean of all voxels.
     bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
     late = bright[:, bright.shape[1] // 2 :]
     rise = np.median(late, axis=1) - np.median(bright[:, :_FRAMES_SEEN], axis=1)
@@ -149,7 +150,7 @@ def count_baseline_frames(curve: Array, given: int) -> int:
     """
     if given >= len(curve):
         raise FitError(f"--baseline-frames is {given}, but the series has {len(curve)} frames")
-    return given or bolus_arrival(curve)
+    return given or find_baseline_frames(curve)
 
 
 def measured_input(
@@ -266,6 +267,8 @@ def population_input(
     moments, measured = np.asarray(time, float), np.asarray(curve, float)
     function = POPULATION[name]
 
+    # As a signal, since the curve is one too: it saturates at high concentrations, so that its rise
+    # has another shape than that of the concentration.
     def shape(at: Array, arrival: float) -> Array:
         r1 = contrast_r1(function(at, arrival), t1_blood, spgr.relaxivity)
         return spgr_signal(r1, spgr.repetition_time, spgr.flip_angle)

@@ -160,6 +160,7 @@ def _best_grid_point_each(
     most = np.zeros(len(signal))
     for point, rate in enumerate(_GRID):
         curve, _ = _curve(np.array([rate]), sine, cosine, repetition_time)
+        # With the best M0 >= 0 a curve c explains (c'y)^2 / c'c of the signal's sum of squares.
         explained = np.maximum(_dot(curve, signal), 0) ** 2 / _dot(curve, curve)
         better = explained > most
         best[better], most[better] = point, explained[better]
@@ -268,6 +269,7 @@ def _make_estimate(
     status = np.where(found, status, Status.NOT_IDENTIFIABLE)
     if angles is not None:
         status = np.where(np.isfinite(angles).all(axis=-1), status, Status.BAD_INPUT)
+    # T1 = 1 / R1, so that its standard error is T1^2 times that of R1.
     return Estimate(
         {"T1": t1, "M0": np.where(m0 >= 0, m0, np.nan)},
         {"T1": t1**2 * np.sqrt(r1_variance), "M0": np.where(m0 >= 0, np.sqrt(m0_variance), np.nan)},

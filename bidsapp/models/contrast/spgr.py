@@ -60,6 +60,7 @@ def spgr_signal(
     0.02724
     """
     rate, angle = np.asarray(r1, float), np.asarray(flip_angle, float)
+    # 1 - E by expm1, which keeps its digits where TR R1 is small.
     saturation = -np.expm1(-repetition_time * rate)
     decay = 1 - saturation
     full = np.asarray(m0) * np.exp(-echo_time * np.asarray(r2star, float))
@@ -205,6 +206,8 @@ def _log_slope(r1: Array, cosine: Array, repetition_time: float) -> Array:
 
 def _peak_r1(cosine: Array, repetition_time: float, loss: float) -> Array:
     """Return R1 where the signal is highest: where `_log_slope` is the loss, a quadratic in E."""
+    # loss cos(a) E^2 - b E + loss = 0. This form of its root between 0 and 1 has no cancellation
+    # and holds for cos(a) = 0.
     b = loss * (1 + cosine) + repetition_time * (1 - cosine)
     decay = 2 * loss / (b + np.sqrt(b**2 - 4 * loss**2 * cosine))
     result: Array = -np.log(decay) / repetition_time

@@ -71,6 +71,8 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
             f"bvalues has shape {values.shape}, the signal {data.shape}"
         )
     members = [np.flatnonzero(labels) for labels in _shells(values)]
+    # The mean of the logarithms: for signals S0 exp(-b d_i) the combined one decays with the mean
+    # of the d_i, which for three orthogonal directions is a third of the trace of the tensor.
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(data > 0, np.log(data), np.nan)
     combined = np.stack([np.exp(logs[..., m].mean(axis=-1)) for m in members], axis=-1)
@@ -82,6 +84,8 @@ def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
     """Group b-values that are meant to be one; ascending."""
     effective = np.where(bvalues < B_ZERO, 0.0, bvalues)
     order = np.sort(np.unique(effective))
+    # A shell ends where the next b-value is higher by more than 2 s/mm2 + 2 %: headers list the
+    # b-values of one shell with small differences.
     starts = np.r_[True, np.diff(order) > 2 + 0.02 * order[1:]]
     edges = np.r_[order[starts], np.inf]
     return [(effective >= low) & (effective < high) for low, high in pairwise(edges)]
@@ -168,6 +172,8 @@ class DecayLine:
     def fit(self, signal: Array) -> "Line":
         """Return the line of each voxel; NaN where nothing decays."""
         found = self._solver.solve(signal[:, self._chosen])
+        # The single column is the solver's second: its amplitude S0 is parameter 1 and its rate
+        # parameter 3. The standard error of ln S0 is that of S0 over S0.
         size = np.where(found.amplitudes[1] > 0, found.amplitudes[1], np.nan)
         scatter = np.sqrt(np.stack([found.covariance[1, 1], found.covariance[3, 3]]))
         scatter[0] /= size
@@ -186,6 +192,7 @@ def make_estimate(values: Values, stderr: Values, cost: Array, rows: Model) -> E
         outside |= (value < limits.lower) | (value > limits.upper)
     status = np.zeros(len(cost), np.int8)
     status[outside] = Status.AT_BOUND
+    # Last, since an infinite value is outside the limits too.
     if lost.any():
         status[lost] = Status.BAD_INPUT
         for array in (*values.values(), *stderr.values()):
@@ -242,6 +249,7 @@ def _prepare_asymptotic(
     zero = require_zero("ivim-asymptotic", bvalues, weights)
     chosen = in_range(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
+    # Several images at b = 0 enter as their weighted mean.
     where = np.flatnonzero(zero)
     part = np.ones(len(where)) if weights is None else weights[where]
     share = part / part.sum()

@@ -159,6 +159,7 @@ def learn_prior(
     if sigma is not None and not sigma > 0:
         raise FitError(f"sigma is the noise's standard deviation, above 0, got {sigma:g}")
     level = noise.noise_level(signal, bvalues, averages) if sigma is None else float(sigma)
+    # Of the brightest signal of a typical voxel.
     if good.any():
         level = max(level, _FINEST * float(np.median(signal[good].max(axis=1))))
     good &= np.isfinite(0 if region is None else np.ravel(region))
@@ -191,6 +192,8 @@ def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
 
 def _learn_region(signal: Array, bvalues: Array, b_min: float, b_max: float, sigma: float) -> Prior:
     used = in_range(bvalues, 0, b_max)
+    # The grids depend on D and the b-values alone, and are kept; from round to round only the prior
+    # changes.
     groups = list(_group_by_d(signal, bvalues, b_min, b_max, used))
     prior = Prior(_HYPER_MEAN, _HYPER_VARIANCE)
     for _ in range(_ROUNDS):
@@ -222,6 +225,8 @@ def _group_by_d(
     signal: Array, bvalues: Array, b_min: float, b_max: float, used: NDArray[np.bool_]
 ) -> Any:
     """Yield voxels of similar D, as a straight line estimates it, and the grid about it."""
+    # D is determined well enough to centre its axis of the grid on it; rounding ln D to steps lets
+    # many voxels share one grid.
     line = DecayLine(bvalues, in_range(bvalues, b_min, b_max), None).fit(signal)
     log_d = np.log(np.nan_to_num(line.coefficients[1], nan=1e-3))
     centre = np.round(log_d / _D_GROUP) * _D_GROUP
@@ -265,6 +270,7 @@ def _posterior_estimate(
 ) -> Estimate:
     """Return posterior means and deviations, S0 for them, and what they leave unexplained."""
     # S0 is the least-squares amplitude of the curve of the posterior means.
+    # Rows 0 to 2 hold E[x] of f, D and D*, rows 3 to 5 E[x^2]: the variance is E[x^2] - E[x]^2.
     f, d, dstar = natural[:3]
     spread = np.sqrt(np.maximum(natural[3:] - natural[:3] ** 2, 0))
     values = {"f": f, "D": d, "Dstar": dstar, "S0": np.ones_like(f)}

@@ -26,12 +26,14 @@ from bidsapp.models.solver.base import (
     Prepared,
     Status,
     Values,
-    limits,
+    apply_bounds,
 )
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
 _GRID = [24, 14]
+# The tissue in which `can_identify_dstar` computes the Cramer-Rao bound. The noise has a standard
+# deviation of 1, so that S0 is the signal-to-noise ratio.
 _REFERENCE: Values = {k: np.array(v) for k, v in {"S0": 40.0, "f": 0.1, "D": 1e-3}.items()}
 _REFERENCE_DSTAR = 0.02
 
@@ -47,7 +49,7 @@ def _prepare_biexponential(
 ) -> Prepared:
     """Prepare the fit of both exponentials at once."""
     used = in_range(bvalues, 0, b_max, weights)
-    rates = limits("ivim-biexponential", (D, DSTAR), bounds)
+    rates = apply_bounds("ivim-biexponential", (D, DSTAR), bounds)
     solver = _solver("ivim-biexponential", bvalues[used], rates, weights, used)
     seen = can_identify_dstar(bvalues[used])
 
@@ -89,8 +91,9 @@ def _prepare_segmented(
 ) -> Prepared:
     """Prepare D from a straight line through ln S at b >= b_min, then f and D* with D fixed."""
     used = in_range(bvalues, 0, b_max, weights)
-    (fast,) = limits("ivim-segmented", (DSTAR,), bounds)
+    (fast,) = apply_bounds("ivim-segmented", (DSTAR,), bounds)
     rates = (D, fast)
+    # b = 0 is never part of the line, whatever b_min: its signal includes the blood.
     first = line(bvalues, in_range(bvalues, max(b_min, B_ZERO), b_max, weights), weights)
     solver = _solver("ivim-segmented", bvalues[used], rates, weights, used)
     seen = can_identify_dstar(bvalues[used])
@@ -99,6 +102,8 @@ def _prepare_segmented(
         with np.errstate(all="ignore"):
             straight = first.fit(signal)
         d, error = straight.coefficients[1], straight.errors[1]
+        # A D outside its range cannot be kept for the second fit. Such voxels are fitted with a
+        # usual D, so that the arrays stay whole, and lose all results but D itself.
         known = (d > D.lower) & (d < D.upper)
         found = solver.solve(signal[:, used], known=np.where(known, d, 1e-3))
         result = _to_mixture(found, rates, seen)
@@ -188,6 +193,8 @@ def _to_mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Es
     for name in values:
         values[name][~usable] = np.nan
         stderr[name][~np.isfinite(values[name])] = np.nan
+    # In ascending precedence: not identifiable, at a bound (only where identifiable), no signal at
+    # all.
     status = np.where(dstar & (slow > 0), Status.OK, Status.NOT_IDENTIFIABLE)
     edge = (values["f"] <= F.lower) | (values["f"] >= F.upper)
     for rate, row in zip(found.rates, rates, strict=True):
@@ -202,6 +209,7 @@ def predict_mixture(values: Values, *, bvalues: Array, b_max: float = np.inf, **
     s0, f = values["S0"][..., None], values["f"][..., None]
     d = np.nan_to_num(values["D"])[..., None]
     dstar = np.asarray(values["Dstar"])[..., None]
+    # A D* that is not known: the blood contributes at b = 0 alone, as in the asymptotic fit.
     gone = np.where(bvalues < B_ZERO, 1.0, 0.0)
     fast = np.where(np.isnan(dstar), gone, np.exp(-bvalues * np.nan_to_num(dstar)))
     signal = s0 * (f * fast + (1 - f) * np.exp(-bvalues * d))

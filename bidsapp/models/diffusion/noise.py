@@ -86,7 +86,7 @@ def with_noise_floor(
     one magnitude; ``averages`` (N,) how many of them each signal is the geometric mean of.
     """
 
-    def prepared(
+    def prepare(
         *,
         bvalues: Array,
         noise: str = "gaussian",
@@ -108,11 +108,13 @@ def with_noise_floor(
 
         return Prepared(estimate, plain.used)
 
-    return prepared
+    return prepare
 
 
 def _gain_tables(averages: Array) -> list[Array]:
     """Return the logarithm of the floor's gain at each of the tabulated levels, one a sample."""
+    # The confluent hypergeometric function is slow: it is tabulated once and then interpolated, in
+    # logarithms of both the level and the gain.
     tables = {n: np.log(floor_gain(_LEVELS, 1 / n)) for n in np.unique(averages)}
     return [tables[n] for n in averages]
 
@@ -199,6 +201,7 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     voxels = np.asarray(voxels[np.isfinite(voxels).all(axis=1) & (voxels > 0).any(axis=1)], float)
     if not len(voxels):
         raise FitError("the noise level cannot be estimated: no voxel has a signal")
+    # The geometric mean of n magnitudes has about 1/n of the variance of one.
     weights = np.ones(len(bvalues)) if averages is None else averages
     solver = Solver([decay_curves(bvalues, D), decay_curves(bvalues, DSTAR)], [24, 12], weights)
     found = solver.solve(voxels)

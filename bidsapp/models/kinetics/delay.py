@@ -15,7 +15,7 @@ from bidsapp.models.solver.base import (
     Prepared,
     Status,
     Values,
-    interval,
+    check_interval,
 )
 
 _COARSE = 0.04  # min, between the delays of the first round
@@ -35,7 +35,7 @@ def with_delay(model: Model) -> Model:
 
     def prepare(*, delay_range: tuple[float, float] | None = None, **design: Any) -> Prepared:
         given = (DELAY.lower, DELAY.upper) if delay_range is None else delay_range
-        low, high = interval("delay_range", given, "min")
+        low, high = check_interval("delay_range", given, "min")
         # The ladder: all delays of the finest step. Each is prepared when it is first tried, and
         # kept for all voxels and chunks.
         at = lru_cache(maxsize=None)(lambda delay: model.prepare(delay=delay, **design))
@@ -110,6 +110,7 @@ def _estimate_at_best(
     """Return the estimates at each voxel's rung."""
     parts = [(np.flatnonzero(best == rung), int(rung)) for rung in np.unique(best)]
     found = [solve(rung, signal[members]) for members, rung in parts]
+    # The parts are sorted by delay; this order puts the voxels back in their places.
     order = np.argsort(np.concatenate([members for members, _ in parts]))
 
     def join(arrays: list[Any]) -> Any:

@@ -11,6 +11,8 @@ from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status,
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
+# The ranges overlap, as either rate may lie between 0.5 and 10 per minute. The order in which the
+# fit returns them does not matter: `from_response` is symmetric in the two exponentials.
 _SLOW = Parameter("slow rate", "1/min", 0.0, 10.0, "slower rate of the tissue's response")
 _FAST = Parameter("fast rate", "1/min", 0.5, 120.0, "faster rate of the tissue's response")
 _GRID = [24, 20]
@@ -112,6 +114,8 @@ def to_response(flow: Array, exchange: Array, ve: Array, vp: Array) -> tuple[Arr
     total = out + exchange / vp + back
     root = np.sqrt(np.maximum(total**2 - 4 * back * out, 0))
     fast, slow = (total + root) / 2, (total - root) / 2
+    # With a2 = share Fp the initial slope demands (1 - share) k1 + share k2 = Fp / vp, where k2 -
+    # k1 = root.
     share = np.where(root > 0, (out - slow) / np.where(root > 0, root, 1.0), 1.0)
     return flow * (1 - share), flow * share, slow, fast
 

@@ -77,6 +77,8 @@ def compare_models(aicc: ArrayLike) -> Choice:
         return Choice(0, lost, lost, lost, np.zeros(models, int))
     total = both.sum(axis=1)
     delta = total - total.min()
+    # Relative likelihood exp(-delta / 2), with delta per voxel: over the sum of a region's voxels
+    # it would be 0 or 1 almost always.
     likelihood = np.exp(-delta / (2 * compared))
     preferred = np.bincount(both.argmin(axis=0), minlength=models)
     return Choice(compared, total, delta, likelihood / likelihood.sum(), preferred)

@@ -14,12 +14,13 @@ from bidsapp.models.solver.base import (
     Prepared,
     Status,
     Values,
-    limits,
+    apply_bounds,
 )
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.reduced_space import Axis, Column, Family
 from bidsapp.models.solver.varpro import Solution, Solver
 
+# 1/min; the axis on which a rate is searched is linear below and logarithmic above (`Axis`).
 _SCALE = 0.05
 _GRID = 48
 
@@ -51,10 +52,11 @@ def _prepare_tofts(*, with_plasma: bool) -> Callable[..., Prepared]:
         weights: Array | None = None,
     ) -> Prepared:
         name = "extended-tofts" if with_plasma else "tofts"
-        (rate,) = limits(name, (KEP,), bounds)
+        (rate,) = apply_bounds(name, (KEP,), bounds)
         columns: list[Column] = [uptake_curves(time, plasma, delay, rate)]
         if with_plasma:
             columns.insert(0, delayed_curves(time, plasma, 0.0, delay)[0])
+        # The plasma curve, if there is one, is the first column and has no rate.
         solver = Solver(columns, [1, _GRID][-len(columns) :], weights)
 
         def estimate(signal: Array) -> Estimate:
@@ -107,6 +109,8 @@ def _prepare_patlak(
     *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
 ) -> Prepared:
     """Prepare the fit of vp and Ktrans without any return to the plasma."""
+    # Two columns without a rate, the plasma curve (amplitude vp) and its integral (amplitude
+    # Ktrans): a linear problem, which the solver solves in one step.
     solver = Solver(delayed_curves(time, plasma, 0.0, delay), [1, 1], weights)
 
     def estimate(signal: Array) -> Estimate:
@@ -138,6 +142,7 @@ def _predictor(*, with_plasma: bool, with_return: bool) -> Callable[..., Array]:
     def predict(
         values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object
     ) -> Array:
+        # Without return the curve is the plain integral, that of a rate of zero.
         arrays = {k: np.asarray(v, float) for k, v in values.items()}
         rate = _return_rate(arrays) if with_return else np.zeros_like(arrays["Ktrans"])
         blood, tissue = delayed_curves(time, plasma, rate, delay)

@@ -148,7 +148,7 @@ class Model:
         return next(p for p in self.parameters if p.name == name)
 
 
-def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:
+def check_interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:
     """Return a range that the user gives.
 
     Raises
@@ -158,12 +158,13 @@ def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[
 
     Examples
     --------
-    >>> interval("delay_range", [0, 0.2], "min")
+    >>> check_interval("delay_range", [0, 0.2], "min")
     (0.0, 0.2)
     """
     try:
         low, high = (float(x) for x in given)
     except (TypeError, ValueError):
+        # Not two numbers: NaN fails the comparison below.
         low = high = np.nan
     if not (least <= low < high < np.inf and low > -np.inf):
         start = f"{least:g} <= " if np.isfinite(least) else ""
@@ -173,7 +174,7 @@ def interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[
     return low, high
 
 
-def limits(
+def apply_bounds(
     model: str, searched: tuple[Parameter, ...], bounds: Mapping[str, tuple[float, float]] | None
 ) -> tuple[Parameter, ...]:
     """Return the searched parameters with the bounds that the user gives instead of the table's.
@@ -186,7 +187,7 @@ def limits(
     Examples
     --------
     >>> kep = Parameter("kep", "1/min", 0.0, 10.0, "rate constant")
-    >>> limits("tofts", (kep,), {"kep": (0.1, 5)})[0].upper
+    >>> apply_bounds("tofts", (kep,), {"kep": (0.1, 5)})[0].upper
     5.0
     """
     if not isinstance(bounds or {}, Mapping):
@@ -194,7 +195,7 @@ def limits(
     given = dict(bounds or {})
     result = []
     for row in searched:
-        low, high = interval(
+        low, high = check_interval(
             f"bounds of {row.name}", given.pop(row.name, (row.lower, row.upper)), row.unit, least=0
         )
         result.append(replace(row, lower=low, upper=high))

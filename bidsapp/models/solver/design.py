@@ -54,12 +54,14 @@ def check_design(
     for name in row.design:
         if design.get(name) is None:
             raise FitError(f"{row.name} needs {name!r}")
+    # None is the same as not given.
     provided = {k: v for k, v in design.items() if v is not None}
     return {k: _check_one(row, k, v, shape, samples) for k, v in provided.items()}
 
 
 def varies_by_voxel(row: Model, name: str, value: Any, shape: tuple[int, ...]) -> bool:
     """Return whether an argument has a value for each voxel of that shape."""
+    # Such an argument has the axes of the maps first; one without them holds for all voxels.
     axes = len(shape) + _of_samples(row, name)
     known = name in row.per_voxel or _of_samples(row, name)
     return (

@@ -71,15 +71,15 @@ def schur_complement(
 ) -> Symmetric:
     """Return ``block - H' inverse H`` with column j of H in ``cross[j]``."""
 
-    def eliminated(x: Sequence[Array], y: Sequence[Array]) -> Array:
+    def bilinear_form(x: Sequence[Array], y: Sequence[Array]) -> Array:
         mixed = x[0] * y[1] + x[1] * y[0]
         return inverse[0] * x[0] * y[0] + inverse[1] * mixed + inverse[2] * x[1] * y[1]
 
     first, second = cross
     return (
-        block[0] - eliminated(first, first),
-        block[1] - eliminated(first, second),
-        block[2] - eliminated(second, second),
+        block[0] - bilinear_form(first, first),
+        block[1] - bilinear_form(first, second),
+        block[2] - bilinear_form(second, second),
     )
 
 
@@ -151,6 +151,7 @@ def _times(matrix: Symmetric, vector: Sequence[Array]) -> tuple[Array, Array]:
 
 def propagate_error(gradient: Array, covariance: Array) -> Array:
     """Return the standard error (V,) of a function with that gradient (P, V)."""
+    # First order, g'Cg; rounding can leave a variance of zero slightly negative.
     variance = np.einsum("iv,ijv,jv->v", gradient, covariance, gradient)
     result: Array = np.sqrt(np.maximum(variance, 0))
     return result

@@ -27,6 +27,7 @@ def shared_empty(count: int, kind: DTypeLike = float) -> NDArray[Any]:
     """Return an array of so many numbers, which processes forked later write to as well."""
     if not count:
         return np.empty(0, kind)
+    # An anonymous map is shared between parent and children, so that results need no pickling.
     return np.frombuffer(mmap.mmap(-1, np.dtype(kind).itemsize * count), kind)
 
 

@@ -54,7 +54,7 @@ class Axis:
         """Return x of a rate."""
         return np.log1p(np.asarray(rate) / self.scale)
 
-    def even(self, count: int) -> Array:
+    def grid(self, count: int) -> Array:
         """Return evenly spaced x from bound to bound."""
         return np.linspace(self.from_rate(self.lower), self.from_rate(self.upper), count)
 
@@ -68,7 +68,7 @@ class Family:
 
     def at_nodes(self) -> Array:
         """Return the curves (M, N) at evenly spaced points of the axis."""
-        return self.curve(self.axis.to_rate(self.axis.even(_NODES)))
+        return self.curve(self.axis.to_rate(self.axis.grid(_NODES)))
 
 
 Column = Family | Array
@@ -79,7 +79,7 @@ class Table:
     """A family in the reduced space: vectors (K, V) and their derivatives at any x (V,)."""
 
     def __init__(self, axis: Axis, vectors: Array) -> None:
-        x = axis.even(len(vectors))
+        x = axis.grid(len(vectors))
         self.axis = axis
         self._start, self._step = float(x[0]), float(x[1] - x[0])
         self._last = len(x) - 2

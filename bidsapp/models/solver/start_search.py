@@ -1,6 +1,6 @@
-"""Where a separable fit begins, and whether it ended in the deepest valley.
+"""Starting points of a separable fit, and other local minima once it has ended.
 
-`RatePairs` tries all pairs of rates on a grid. `find_other_valley` searches along the second rate
+`RatePairs` tries all pairs of rates on a grid. `find_other_minimum` searches along the second rate
 alone for another local minimum of the projected cost, once the descent has ended in one.
 """
 
@@ -84,33 +84,33 @@ def _unit(vectors: Array) -> Array:
 def best_second_rate(signal: Array, first: Array, nodes: Array) -> NDArray[np.intp]:
     """Return the best second column (V,) beside a first one that stays what it is."""
     found = [
-        _explained_by_node(signal[:, p], first[:, p], None, nodes)
+        _profile_second_rate(signal[:, p], first[:, p], None, nodes)
         for p in _cache_blocks(signal, nodes)
     ]
     return np.concatenate([profile.argmax(axis=1) for profile in found])
 
 
-def find_other_valley(
+def find_other_minimum(
     signal: Array, first: Array, slope: Array | None, nodes: Array, place: Array
 ) -> tuple[NDArray[np.intp], Array]:
-    """Return the deepest valley along the second rate that is not the one at a place.
+    """Return the lowest minimum along the second rate other than the one that was reached.
 
     Parameters
     ----------
     signal, first, slope, nodes
-        As for `_explained_by_node`.
+        As for `_profile_second_rate`.
     place : (V,) array
-        Where the voxel stands, in nodes; valleys within one node of it are its own.
+        The second rate that was reached, in nodes; minima within one node of it count as the same.
 
     Returns
     -------
     node : (V,) array of int
     explained : (V,) array
-        What is explained there; minus infinity where there is no other valley.
+        What is explained there; minus infinity where there is no other minimum.
     """
     found = [
         _highest_other_peak(
-            _explained_by_node(
+            _profile_second_rate(
                 signal[:, p], first[:, p], None if slope is None else slope[:, p], nodes
             ),
             place[p],
@@ -127,7 +127,7 @@ def _cache_blocks(signal: Array, nodes: Array) -> list[slice]:
     return [slice(i, i + step) for i in range(0, signal.shape[1], step)]
 
 
-def _explained_by_node(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
+def _profile_second_rate(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
     """Return what is explained with each node as the second column, (V, n2).
 
     Parameters

@@ -41,13 +41,13 @@ from bidsapp.models.solver.matrices2x2 import (
     schur_complement,
 )
 from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, Table, reduce_columns
-from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find_other_valley
+from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find_other_minimum
 
 _MAX_STEPS = 30
 _GAIN = 1e-8  # a step that promises less than this part of the cost is not taken
 _EXACT = 1e-17  # cost that counts as zero, of a signal of norm one
 _LONGEST_STEP = 1.0  # in x: a factor of e in the rate; beyond it the curvature says nothing
-_RIVAL = 1.2  # a valley is tried whose cost on the grid is up to this times the one reached
+_RIVAL = 1.2  # another minimum is tried if its cost on the grid is below this times the present one
 _DAMPING = 0.1  # the first one after a step that failed; ten times as much after each further one
 _GIVE_UP = 1e4  # damping at which a voxel is left where it is
 
@@ -119,7 +119,7 @@ class Solver:
         self._movable = np.array([isinstance(c, Table) for c in self._columns])
         counts = grid if len(grid) == 2 else [1, *grid]
         self._nodes = [
-            c.axis.even(n) if isinstance(c, Table) else np.zeros(1)
+            c.axis.grid(n) if isinstance(c, Table) else np.zeros(1)
             for c, n in zip(self._columns, counts, strict=True)
         ]
         first, self._second = (
@@ -154,14 +154,17 @@ class Solver:
         size[size == 0] = 1.0
         unit = reduced / size
         outside = np.einsum("nv,nv->v", rest, rest) / size**2
-        # The grid cannot miss a valley that is wider than its mesh. Newton's steps end in the
-        # valley of the best node, which need not be the deepest where two are nearly as deep.
+        # The grid does not miss a minimum whose basin is wider than its mesh. Newton's steps end in
+        # the basin of the best node, which need not be that of the global minimum where a second
+        # one is nearly as deep.
+        # A first rate that is given stays where it is: only the second one, if it has one, is
+        # searched.
         movable = self._movable & [known is None, True]
         x = self._start_rates(unit, known)
         state = self._evaluate(unit, outside, x)
         if movable.any():
             self._refine(unit, outside, x, state, movable)
-            self._try_other_valley(unit, outside, x, state, movable)
+            self._try_other_minimum(unit, outside, x, state, movable)
         return self._unscaled_solution(x, state, size, movable)
 
     def _start_rates(self, unit: Array, known: Array | None) -> Array:
@@ -175,16 +178,16 @@ class Solver:
             [x, second[best_second_rate(unit, self._columns[0].at(x)[0], self._second)]]
         )
 
-    def _try_other_valley(
+    def _try_other_minimum(
         self, unit: Array, outside: Array, x: Array, state: Array, movable: NDArray[np.bool_]
     ) -> None:
-        """Where another valley along the second rate may be deeper, go there; keep the better."""
+        """Descend again where another minimum of the second rate may be lower; keep the better."""
         # What the grid explains in the reduced space, of a signal of norm one, leaves 1 - explained
         # of it. Only voxels where that comes near the cost reached are descended again: few.
         nodes = self._nodes[1]
         place = (x[1] - nodes[0]) / (nodes[-1] - nodes[0]) * (len(nodes) - 1)
         column, slope, _ = self._columns[0].at(x[0])
-        node, explained = find_other_valley(
+        node, explained = find_other_minimum(
             unit, column, slope if movable[0] else None, self._second, place
         )
         rival = np.flatnonzero(1 + outside - explained < _RIVAL * state[2])
@@ -272,6 +275,8 @@ class Solver:
                 rates[i] = self._axis(i).to_rate(x[i])
                 slope = slope * (amplitudes[i] / (rates[i] + self._axis(i).scale))
             jacobian.append(slope * movable[i])
+        # Covariance s^2 inv(J'J), with s^2 the cost over the samples in use less the amplitudes and
+        # the searched rates.
         cost = state[2] * size**2
         freedom = self._spare - int(movable.sum())
         variance = cost / freedom if freedom > 0 else np.full_like(cost, np.nan)

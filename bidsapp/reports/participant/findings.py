@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from bidsapp.bids import outputs
-from bidsapp.models.parameters import FRACTIONS, expected_from
+from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -155,7 +155,7 @@ def _small_lesions(participant: ParticipantOutputs) -> Iterator[Finding]:
         zooms = voxel_size(session, datatype)
         if zooms is None:
             continue
-        own = expected_from(datatype)
+        own = expected_parameters(datatype)
         rows = table[(table["session_id"] == session.label) & table["parameter"].isin(own)]
         for lesion, ml in rows.groupby("lesion")["measured_ml"].max().items():
             voxels = float(ml) * 1000 / math.prod(zooms)

@@ -23,7 +23,7 @@ from bidsapp.imaging.distortion.fieldmap import (
     pair_shift,
 )
 from bidsapp.imaging.distortion.t1w import t1w_shift
-from bidsapp.imaging.registration.quality import accept
+from bidsapp.imaging.registration.quality import require_success
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.run.nodes.files import load, load_mask, save
 
@@ -106,7 +106,7 @@ class EstimateShift(SimpleInterface):
         mask = nib.Nifti1Image(data, like.affine)
         transform = self.inputs.transform
         found = register(image, t1w, transform=transform, metric="lpc", fixed_mask=mask)
-        accept(found.quality, "as it was acquired")
+        require_success(found.quality, "as it was acquired")
         return t1w_shift(image, t1w, mask, found.matrix, self.inputs.axis)
 
 

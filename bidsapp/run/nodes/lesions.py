@@ -23,14 +23,14 @@ from bidsapp.lesions import (
     Array,
     Summary,
     lesion_series,
-    mean_error,
+    standard_error_of_mean,
     summarise,
     summarise_weighted,
     volume_ml,
     voxel_ml,
     weighted_course,
 )
-from bidsapp.models import combine_for, fit
+from bidsapp.models import combine_for_model, fit
 from bidsapp.run.nodes.files import Float, as_list, load, load_labels
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
@@ -97,7 +97,7 @@ class RoiStatistics(SimpleInterface):
                 "excluded": excluded,
                 **dict(zip(("parameter", "unit", "model"), row, strict=True)),
                 **summary_of(values, share).row(ml),
-                "standard_error": mean_error(error + 0 * share, share, ml, series_ml),
+                "standard_error": standard_error_of_mean(error + 0 * share, share, ml, series_ml),
             }
             for lesion, excluded, share, summary_of in self._regions(like)
             for row, values, error in maps
@@ -201,5 +201,5 @@ class LesionCurves(SimpleInterface):
             design = {"time": seconds / 60, "plasma": plasma} | options
             return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
         bvalues = np.array(self.inputs.bvalues)[kept]
-        combined, design = combine_for(self.inputs.model, data[..., kept], bvalues)
+        combined, design = combine_for_model(self.inputs.model, data[..., kept], bvalues)
         return "bvalue", design["bvalues"], combined, design | options

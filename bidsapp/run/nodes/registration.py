@@ -20,7 +20,7 @@ from bidsapp.config import ENGINES, version
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging import register
 from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_path
-from bidsapp.imaging.registration.quality import Quality, Verdict, accept, assess
+from bidsapp.imaging.registration.quality import Quality, Verdict, assess, require_success
 from bidsapp.imaging.registration.sampling import Points
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.registration.starts import mean_distance
@@ -69,9 +69,9 @@ class Register(SimpleInterface):
         inputs = self.inputs
         own = inputs.engine == "metperf"
         matrix, quality, source = self._own() if own else self._niimath(Path(runtime.cwd))
-        if inputs.second_opinion and not quality.implausible():
+        if inputs.second_opinion and not quality.implausible_measures():
             quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
-        accept(quality, self._pair())
+        require_success(quality, self._pair())
         self._results |= write_alignment(
             Path(runtime.cwd), matrix, quality.as_dict() | {"metric": inputs.metric} | source
         )

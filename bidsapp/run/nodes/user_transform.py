@@ -14,7 +14,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.errors import BadInput, MetperfError
-from bidsapp.imaging.registration.quality import Quality, Verdict, accept, assess
+from bidsapp.imaging.registration.quality import Quality, Verdict, assess, require_success
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.transforms import Matrix, read_itk
 from bidsapp.run.nodes.files import load
@@ -61,7 +61,7 @@ class TakeTransform(SimpleInterface):
         mask, fixed = load(self.inputs.fixed_mask)
         moving = nib.load(self.inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
-        accept(quality, f"{path}, the transform given")
+        require_success(quality, f"{path}, the transform given")
         record = {"engine": "given", "source": self.inputs.source}
         record |= (
             self._compare(matrix, quality) if self.inputs.second_opinion else quality.as_dict()

@@ -18,7 +18,7 @@ def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
     return f"sub-{participant.removeprefix('sub-')}", lesion, f"ses-{session.removeprefix('ses-')}"
 
 
-def number(text: str, where: str) -> float:
+def parse_number(text: str, where: str) -> float:
     """Read a number; NaN for a missing one."""
     if text in ("n/a", ""):
         return math.nan
@@ -28,7 +28,7 @@ def number(text: str, where: str) -> float:
         raise BadInput(f"{where}: {text!r} is not a number.") from None
 
 
-def flag(text: str, where: str) -> bool:
+def parse_flag(text: str, where: str) -> bool:
     """Read 0 or 1; missing is 0."""
     if text.lower() not in _FLAGS:
         raise BadInput(f"{where}: excluded is {text!r}, give 0 or 1.")

@@ -14,13 +14,13 @@ from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.models.parameters import FOLLOWED
-from bidsapp.study.read.cells import flag, lesion_key, number
+from bidsapp.study.read.cells import lesion_key, parse_flag, parse_number
 from bidsapp.study.read.status import (
-    failures,
-    issues,
+    collect_issues,
+    describe_failures,
     read_statuses,
     session_warnings,
-    unfinished,
+    unfinished_runs,
 )
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 from bidsapp.study.tables.analysis_options import option_differences
@@ -73,9 +73,9 @@ def read_output(output_dir: Path) -> Found:
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
     statuses = read_statuses(output_dir)
-    problems += [*unfinished(statuses), *option_differences(statuses)]
-    reported = issues(statuses)
-    notes += failures(reported)
+    problems += [*unfinished_runs(statuses), *option_differences(statuses)]
+    reported = collect_issues(statuses)
+    notes += describe_failures(reported)
     if not rows:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
@@ -87,7 +87,7 @@ def read_output(output_dir: Path) -> Found:
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
-    cohort = Cohort(_in_order(lesions, sessions), sessions, units)
+    cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return Found(cohort, rows, tuple(problems), tuple(notes))
@@ -119,9 +119,9 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
             f"{where} is of {found[0]} {found[2]}, in the folder of {participant} {session}."
         )
     for name in _NUMBERS:
-        number(row.get(name, "n/a"), f"{where}, {name}")
-    flag(row["excluded"], where)
-    if row["parameter"] == "volume" and number(row["mean"], where) < 0:
+        parse_number(row.get(name, "n/a"), f"{where}, {name}")
+    parse_flag(row["excluded"], where)
+    if row["parameter"] == "volume" and parse_number(row["mean"], where) < 0:
         raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
 
 
@@ -136,26 +136,27 @@ def _lesions(
     rows: Sequence[Row], problems: list[str], notes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """One row per lesion and session, and the unit of each column."""
-    chosen = _one_kind(rows, problems, notes)
+    chosen = _choose_kinds(rows, problems, notes)
     table: dict[tuple[str, int, str], dict[str, Any]] = defaultdict(dict)
     excluded = set()
     repeated = set()
     for row in rows:
         key, column = lesion_key(row, ""), _column(row)
         cells = table[key]
-        if flag(row["excluded"], ""):
+        if parse_flag(row["excluded"], ""):
             excluded.add(key)
         if column and (row["model"], row["unit"]) == chosen[column]:
-            value = number(row["mean"], "")
+            value = parse_number(row["mean"], "")
+            # The same value in two tables is no conflict; two different values are.
             before = cells.setdefault(column, value)
-            cells.setdefault(f"{column}_se", number(row.get("standard_error", "n/a"), ""))
+            cells.setdefault(f"{column}_se", parse_number(row.get("standard_error", "n/a"), ""))
             if before != value and not (math.isnan(before) and math.isnan(value)):
                 repeated.add((key, column))
     for key, column in sorted(repeated):
         table[key][column] = math.nan
         what = f"{column} of {key[0]} lesion {key[1]} in {key[2]}"
         problems.append(f"{what} has two values in the tables: neither is used.")
-    _fill_gone(table)
+    _fill_vanished(table)
     parameters = [name for name in FOLLOWED if name in chosen]
     columns = [*lesion_columns(parameters), *error_columns(parameters)]
     keys = [*LESION, "session_id"]
@@ -166,7 +167,7 @@ def _lesions(
     return frame, {column: unit for column, (_, unit) in chosen.items()}
 
 
-def _one_kind(
+def _choose_kinds(
     rows: Sequence[Row], problems: list[str], notes: list[str]
 ) -> dict[str, tuple[str, str]]:
     """Model and unit in which each column is given most often; the others are named."""
@@ -177,17 +178,21 @@ def _one_kind(
             counts[column][row["model"], row["unit"]] += 1
     chosen = {}
     for column, kinds in counts.items():
+        # The most frequent kind; in case of a tie, the first in alphabetical order.
         best = min(kinds, key=lambda kind: (-kinds[kind], kind))
         chosen[column] = best
         for kind in sorted(kinds.keys() - {best}):
             text = f"{column}: {kinds[kind]} rows of model {kind[0]} in {kind[1]} are not used, "
             text += f"the others are of model {best[0]} in {best[1]}."
+            # Another model in the same unit is a remark. Another unit is a problem: the values are
+            # not comparable.
             (notes if kind[1] == best[1] else problems).append(text)
     return chosen
 
 
-def _fill_gone(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
+def _fill_vanished(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
     """Give volume 0 to a lesion that a session's whole-lesion table lacks and another's lists."""
+    # Sessions without any volume are not completed: nobody has looked for the lesion there.
     listed = [key for key, cells in table.items() if "volume_ml" in cells]
     lesions, sessions = defaultdict(set), defaultdict(set)
     for participant, lesion, session in listed:
@@ -233,7 +238,9 @@ def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             if session in days:
                 raise BadInput(f"{path}: line {line} repeats {session}.")
-            days[session] = number(row.get("days_since_treatment", "n/a"), f"{path}: line {line}")
+            days[session] = parse_number(
+                row.get("days_since_treatment", "n/a"), f"{path}: line {line}"
+            )
     except BadInput as error:
         problems.append(str(error))
         return {}
@@ -243,7 +250,7 @@ def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str
     return days
 
 
-def _in_order(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
+def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by participant, lesion and time."""
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])

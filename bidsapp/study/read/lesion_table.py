@@ -9,7 +9,7 @@ import pandas as pd
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.study.read.cells import flag, lesion_key, number
+from bidsapp.study.read.cells import lesion_key, parse_flag, parse_number
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -52,8 +52,8 @@ def load_study_table(path: Path) -> Cohort:
         if key in seen:
             raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
         seen.add(key)
-        values = {name: number(row[name], f"{path}: line {line}, {name}") for name in numbers}
-        excluded = flag(row.get("excluded", "0"), f"{path}: line {line}")
+        values = {name: parse_number(row[name], f"{path}: line {line}, {name}") for name in numbers}
+        excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")
         words = {"excluded": excluded, WARNINGS: "" if warnings == "n/a" else warnings}
         table.append(dict(zip(keys, key, strict=True)) | values | words)
@@ -65,6 +65,7 @@ def load_study_table(path: Path) -> Cohort:
     visits = lesions[["participant_id", "session_id", "days_from_srs"]]
     visits = visits.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
     visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
+    # The rows of a participant are in chronological order.
     visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     return Cohort(lesions, visits, {**units, **_sidecar_units(path.with_suffix(".json"))})

@@ -37,6 +37,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
             problems.append(str(error).replace(f"{output_dir}/", ""))
     table = pd.DataFrame(rows).reindex(columns=names).replace(["n/a", np.nan], None)
     for name in names:
+        # A column is numeric only if every value in it is a number.
         numbers = pd.to_numeric(table[name], errors="coerce")
         if numbers.notna().eq(table[name].notna()).all():
             table[name] = numbers

@@ -31,7 +31,7 @@ def read_statuses(output_dir: Path) -> Statuses:
     return found
 
 
-def unfinished(statuses: Statuses) -> list[str]:
+def unfinished_runs(statuses: Statuses) -> list[str]:
     """Return which participants' last run was stopped: their tables may be of different runs."""
     return [
         f"{participant}: its last run did not finish, so its values may be of different runs: run "
@@ -41,7 +41,7 @@ def unfinished(statuses: Statuses) -> list[str]:
     ]
 
 
-def issues(statuses: Statuses) -> list[Issue]:
+def collect_issues(statuses: Statuses) -> list[Issue]:
     """Return everything that the runs reported."""
     return [
         issue
@@ -50,7 +50,7 @@ def issues(statuses: Statuses) -> list[Issue]:
     ]
 
 
-def failures(found: Iterable[Issue]) -> list[str]:
+def describe_failures(found: Iterable[Issue]) -> list[str]:
     """Return what was not done in each session, in words."""
     texts: dict[str, list[str]] = defaultdict(list)
     for issue in found:
@@ -63,6 +63,7 @@ def session_warnings(found: Iterable[Issue]) -> pd.DataFrame:
     """Return a row per session with what may mislead, and what was not done, as text."""
     texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     ranked = {"warning": "", "failed": "not done: "}
+    # False sorts before True: warnings come first.
     for issue in sorted(found, key=lambda issue: issue.level == "failed"):
         if issue.level in ranked:
             texts[issue.participant, issue.session].append(f"{ranked[issue.level]}{issue}")

@@ -85,6 +85,8 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
         return Correlation(n=first.size, note=note)
     test = stats.spearmanr(first, second)
     r = float(test.statistic)
+    # Bonett and Wright's standard error of artanh r for ranks, which has (1 + r^2 / 2) in place of
+    # 1.
     spread = np.sqrt((1 + r**2 / 2) / (first.size - 3)) if first.size > 3 else np.inf
     low, high = _fisher_interval(r, float(spread))
     return Correlation(first.size, r, low, high, first.size - 2.0, float(test.pvalue))
@@ -147,9 +149,11 @@ def repeated_correlation(x: ArrayLike, y: ArrayLike, lesions: ArrayLike) -> Corr
         v - (np.bincount(number, v, count.size) / np.maximum(count, 1))[number]
         for v in (first, second)
     )
+    # Relative to the values: deviations within lesions may consist of rounding errors alone.
     if is_constant(a, np.abs(first)) or is_constant(b, np.abs(second)):
         return Correlation(n=first.size, note="a measure does not change: no correlation")
     r = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    # Fisher's 1 / sqrt(n - 3) with n = df + 2 (Bakdash and Marusich 2017).
     low, high = _fisher_interval(r, float(1 / np.sqrt(df - 1)) if df > 1 else np.inf)
     t = r * np.sqrt(df / max(1 - r**2, np.finfo(float).tiny))
     return Correlation(first.size, r, low, high, df, float(2 * stats.t.sf(abs(t), df)))
@@ -206,6 +210,7 @@ def limits_of_agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
         sd=sd,
         lower_limit=bias - z * sd,
         upper_limit=bias + z * sd,
+        # SE(limit) = s sqrt(3 / n) = sqrt(3) SE(bias).
         limit_half_width=half * float(np.sqrt(3)),
     )
 

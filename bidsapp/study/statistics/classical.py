@@ -213,6 +213,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Co
     n_missing = int(np.sum(~np.isfinite(first)) + np.sum(~np.isfinite(second)))
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
     note = too_few_note(min(first.size, second.size), "value", " in one group")
+    # One constant group is no obstacle: the variance of the other is enough for t.
     if not note and is_constant(first, np.abs(first)) and is_constant(second, np.abs(second)):
         note = "no value differs from its group's mean: no test"
     test = None if note else stats.ttest_ind(first, second, equal_var=equal_variance)
@@ -272,6 +273,8 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
         return Regression(n=first.size, n_missing=int(np.sum(~complete)), note=note)
     line = stats.linregress(first, second)
     df = first.size - 2
+    # Slope and r share t and p value but not the kind of interval: Student's for the slope,
+    # Fisher's for r.
     half = t_quantile(df) * line.stderr
     interval = stats.pearsonr(first, second).confidence_interval(CONFIDENCE)
     return Regression(
@@ -282,6 +285,7 @@ def regression(x: ArrayLike, y: ArrayLike) -> Regression:
         slope_low=float(line.slope - half),
         slope_high=float(line.slope + half),
         intercept=float(line.intercept),
+        # Points exactly on a line leave no residual.
         statistic=float(line.slope / line.stderr) if line.stderr > 0 else float("inf"),
         df=float(df),
         pvalue=float(line.pvalue),
@@ -332,6 +336,7 @@ def regression_band(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> tuple[FloatArr
     place = as_vector(at, "at")
     residual = second - line.intercept - line.slope * first
     spread = first - first.mean()
+    # Variance of the fitted mean at x: s^2 (1 / n + (x - mean)^2 / Sxx).
     variance = np.sum(residual**2) / line.df
     variance = variance * (1 / first.size + (place - first.mean()) ** 2 / np.sum(spread**2))
     centre = line.intercept + line.slope * place

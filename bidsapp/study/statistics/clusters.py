@@ -143,6 +143,7 @@ def _sign_flips(sums: FloatArray, draws: int, rng: np.random.Generator) -> tuple
     bound = abs(sums.sum()) * (1 - 1e-12)
     # Opposite patterns have the same absolute sum: half of them suffices, the last sign fixed.
     if 2 ** (sums.size - 1) <= draws + 1:
+        # Bit p of a pattern's number is the sign of patient p.
         patterns = np.arange(2 ** (sums.size - 1))[:, None] >> np.arange(sums.size) & 1
         return float(np.mean(np.abs((1.0 - 2.0 * patterns) @ sums) >= bound)), True
     beyond = 1  # the observed pattern counts, so that p is never 0
@@ -168,6 +169,7 @@ def _bootstrap(
     score = score[~np.isnan(score)]
     with np.errstate(invalid="ignore"):  # draws of a single patient have infinite scores
         tails = np.quantile(score, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    # The bootstrap distribution of t is inverted: its upper tail gives the lower limit.
     return float(mean[0] - tails[1] * error[0]), float(mean[0] - tails[0] * error[0])
 
 

@@ -111,6 +111,8 @@ def _pvalue(first: FloatArray, second: FloatArray, exact: bool) -> float:
     for rank in ranks:
         ways[1:, rank:] += ways[:-1, : ways.shape[1] - rank].copy()
     share = ways[-1] / ways[-1].sum()
+    # The doubled rank sum of n among N values has the mean n (N + 1), and its distribution is
+    # symmetric about it without ties; both tails count what lies as far from it.
     found, middle = ranks[: first.size].sum(), first.size * (ranks.size + 1)
     away = np.abs(np.arange(share.size) - middle)
     return float(min(1.0, share[away >= abs(found - middle)].sum()))
@@ -153,6 +155,8 @@ def _wins_distribution(n: int, m: int, odds: float) -> FloatArray:
     odds j / (i + odds j), with i and j values of the two groups left; a value of the second group
     then wins against the i left of the first.
     """
+    # table[i][j][w] is the probability of w wins among i values of the first group and j of the
+    # second.
     table: list[list[FloatArray]] = []
     for i in range(n + 1):
         table.append([])
@@ -175,6 +179,8 @@ def _score_interval(area: float, n: int, m: int) -> tuple[float, float]:
     middle = (n + m) / 2 - 1
 
     def excess(a: float) -> float:
+        # Hanley and McNeil's variance (Radiology 1982, doi:10.1148/radiology.143.1.7063747), with n
+        # - 1 and m - 1 both replaced by their mean.
         spread = 1 + middle * (1 - a) / (2 - a) + middle * a / (1 + a)
         return (area - a) ** 2 - z**2 * a * (1 - a) * spread / (n * m)
 

@@ -154,6 +154,7 @@ def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
     if note:
         return RankTest(n=difference.size, note=note)
     ranks = stats.rankdata(np.abs(difference))
+    # scipy's exact distribution is that of untied ranks.
     exact = difference.size <= _EXACT and np.unique(ranks).size == ranks.size
     test = stats.wilcoxon(difference, method="exact" if exact else "approx", correction=True)
     return RankTest(
@@ -272,5 +273,6 @@ def _adjust_known(pvalues: ArrayLike, adjust: Callable[[FloatArray], FloatArray]
     if np.any((p[there] < 0) | (p[there] > 1)):
         raise BadInput(f"A p value lies outside 0 to 1: {p[there]}.")
     if there.any():
+        # Missing tests do not enlarge the family.
         p[there] = adjust(p[there])
     return p

@@ -108,6 +108,7 @@ class MixedModel:
             raise BadInput(f"{along.size} weights for {self.means.size} occasions: give one each.")
         if self._problem is None:
             return Contrast()
+        # In the order of `whiten`: residual, lesion, patient.
         variances = np.square(np.nan_to_num([self.sd_residual, self.sd_lesion, self.sd_patient]))
         estimate = float(along @ self.means)
         error = float(np.sqrt(along @ self.covariance @ along))
@@ -210,10 +211,14 @@ def _no_model_reason(
     fewest = np.bincount(when, minlength=size).min(initial=y.size) if size else 0
     if fewest < MIN_N:
         return f"an occasion has {fewest} values, a model needs {MIN_N}: no model"
+    # Deviations within lesions carry the information on changes; each lesion's mean takes one of
+    # its values.
     _, number = np.unique(number_lesions(who, which), return_inverse=True)
     within = y - (np.bincount(number, y) / np.bincount(number))[number]
     if y.size - number.max() - 1 < MIN_N:
         return "too few lesions have values on two occasions: no model"
+    # What is left after the means of the occasions must vary, or the residual variance would be
+    # zero.
     means = np.bincount(when, within, size) / np.bincount(when, minlength=size)
     if is_constant(y, np.abs(y)) or is_constant(within - means[when], np.abs(y)):
         return "every lesion changes by the same amount: no model"
@@ -223,10 +228,12 @@ def _no_model_reason(
 def _fit(problem: Problem, scale: float, shift: float) -> MixedModel:
     """Estimate the variances, then the means, in the unit of the values."""
     # The grid avoids the flat region around zero, where a descent would stop.
-    second = _GRID if problem.nested else (0.0,)
+    second = _GRID if problem.is_nested else (0.0,)
     starts = [np.array([a, b]) for a in _GRID for b in second]
     best = min(starts, key=lambda start: profile(start, problem))
-    count = 2 if problem.nested else 1
+    # With one lesion per patient the two variances cannot be separated: only their sum is
+    # estimated.
+    count = 2 if problem.is_nested else 1
 
     def cost(x: FloatArray) -> float:
         return profile(np.append(x, np.zeros(2 - count)), problem)
@@ -238,6 +245,8 @@ def _fit(problem: Problem, scale: float, shift: float) -> MixedModel:
     ratios = np.square(np.append(found.x, np.zeros(2 - count)))
     # On the boundary: zero, so that Satterthwaite's method leaves this variance out.
     ratios[ratios < _GONE] = 0.0
+    # The residual variance at the optimum has a closed form: the weighted residual sum of squares
+    # over N - T.
     factor, _, rest = solve_means(whiten(problem, 1.0, *ratios)[0])
     df = problem.counts.sum() - len(factor)
     residual = rest / df
@@ -246,9 +255,10 @@ def _fit(problem: Problem, scale: float, shift: float) -> MixedModel:
     lesion, patient = np.sqrt(ratios * residual) * scale
     variances = np.array([residual, *(ratios * residual)])
     return MixedModel(
+        # Generalised least squares: (X^T V^-1 X) means = X^T V^-1 y, by the Cholesky factor.
         means=linalg.cho_solve((factor, True), product[:-1, -1]) * scale + shift,
         covariance=linalg.cho_solve((factor, True), np.eye(len(factor))) * scale**2,
-        sd_patient=float(patient) if problem.nested else nan,
+        sd_patient=float(patient) if problem.is_nested else nan,
         sd_lesion=float(lesion),
         sd_residual=float(np.sqrt(residual)) * scale,
         # Back to the unit of the values: each of the N - T contrasts scales by the same factor.

@@ -88,6 +88,7 @@ def pairs_needed(effect: float, power: float, alpha: float = 0.05) -> float:
     if _power(effect, few, alpha) >= power:
         return few
     found = optimize.brentq(lambda n: _power(effect, n, alpha) - power, few, many, xtol=1e-6)
+    # A root just above a whole number is that number.
     return float(ceil(found - 1e-6))
 
 
@@ -139,6 +140,8 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
     note = too_few_note(a.size, "repeated lesion")
     if note:
         return Repeatability(n=a.size, note=note)
+    # About zero, not about the mean difference: no change is expected between the scans, so that a
+    # systematic one counts as noise and there are n degrees of freedom.
     variance = float(np.mean((b - a) ** 2) / 2)
     return Repeatability(
         n=a.size,

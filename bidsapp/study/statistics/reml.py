@@ -27,7 +27,7 @@ class Problem:
     firsts: NDArray[np.intp]  # (P,): the first lesion of each patient
 
     @property
-    def nested(self) -> bool:
+    def is_nested(self) -> bool:
         """Whether a patient has more than one lesion."""
         return bool(len(self.patients) > self.patients.max() + 1)
 
@@ -48,6 +48,8 @@ def sum_by_lesion(
 ) -> Problem:
     """Return the sufficient statistics of the columns [X, y] by lesion."""
     columns = np.column_stack([np.eye(size)[when], y])
+    # Lesions are numbered in the order of patients, so that those of a patient are adjacent:
+    # `reduceat` in `whiten` needs this.
     _, first, lesion = np.unique(number_lesions(who, which), return_index=True, return_inverse=True)
     _, patient = np.unique(who, return_inverse=True)
     sums = np.column_stack([np.bincount(lesion, column) for column in columns.T]).astype(float)
@@ -124,6 +126,7 @@ def profile(ratios: FloatArray, problem: Problem) -> float:
 
 def rescale(problem: Problem, scale: float) -> Problem:
     """Return the sums in the unit of the values, without the shift, which cancels in contrasts."""
+    # Of the columns [X, y] only y has a unit.
     unit = np.append(np.ones(len(problem.square) - 1), scale)
     return Problem(
         problem.square * np.outer(unit, unit),
@@ -156,6 +159,8 @@ def satterthwaite_df(problem: Problem, variances: FloatArray, along: FloatArray)
 
     steps = np.eye(len(active)) * _STEP
     slope = np.array([variance(centre + s) - variance(centre - s) for s in steps]) / (2 * _STEP)
+    # Second differences from the four corners at +-h along both directions; for one and the same
+    # direction two of them are at the centre and two at +-2 h.
     curvature = np.empty((len(active), len(active)))
     for i, a in enumerate(steps):
         for j, b in enumerate(steps):
@@ -166,6 +171,7 @@ def satterthwaite_df(problem: Problem, variances: FloatArray, along: FloatArray)
     known, directions = np.linalg.eigh(curvature / 2)
     sure = known > 1e-6 * known.max()
     spread = np.sum((directions.T @ slope)[sure] ** 2 / known[sure])
+    # No contrast has more degrees of freedom than the residual, N - T.
     limit = float(problem.counts.sum()) - len(along)
     if spread <= 0:
         return limit

@@ -94,6 +94,7 @@ def t_test_numbers(test: Any) -> dict[str, float]:
 
 def is_constant(values: FloatArray, size: FloatArray) -> bool:
     """Return whether values differ by no more than rounding errors of numbers of a given size."""
+    # 16 units in the last place: the rounding of a few operations on the largest of the numbers.
     return bool(np.ptp(values) <= 16 * np.finfo(np.float64).eps * size.max())
 
 

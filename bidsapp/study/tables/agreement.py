@@ -53,6 +53,7 @@ def agreement_table(
     for a, b in combinations(labels, 2):
         row = _question("change", a, b, pair)
         rows.append(row | _correlate(x[b] - x[a], y[b] - y[a]))
+    # Row by row: all time points of the first lesion, then those of the next one.
     number = np.repeat(np.arange(len(x)), x.shape[1])
     within = repeated_correlation(x.to_numpy().ravel(), y.to_numpy().ravel(), number)
     rows.append(

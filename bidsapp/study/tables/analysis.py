@@ -62,6 +62,7 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table that is written, by name."""
+        # The first five fields are the data and the settings.
         names = [f.name for f in fields(self)][5:]
         return {name: getattr(self, name) for name in names}
 
@@ -138,6 +139,7 @@ def analyse(
     _check_pair(cohort, pair)
     assigned = assign_timepoints(cohort, timepoints)
     labels, sessions = assigned.timepoints, assigned.sessions
+    # A lesion that is excluded in one session is excluded from all.
     marked = assigned.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
     kept = assigned.lesions[~marked]
     if kept.empty:

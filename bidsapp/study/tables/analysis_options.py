@@ -24,6 +24,7 @@ def option_differences(statuses: Statuses) -> list[str]:
     for participant, session, steps in sessions_of(statuses):
         settings = {"version": steps.get("version"), **steps.get("options", {})}
         for name in settings.keys() - _NO_VALUE:
+            # A session whose options were not stored says nothing about an option that others set.
             if settings[name] is not None or "options" in steps:
                 used[name][_text(settings[name])].append(f"{participant} {session}")
     return [

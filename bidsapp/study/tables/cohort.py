@@ -138,6 +138,7 @@ def values_by_timepoint(
     >>> values_by_timepoint(lesions, "vp", {"before": "ses-01", "after": "ses-02"}).to_numpy()
     array([[3.5, nan]])
     """
+    # Every lesion has a row, also one without a value at any time point.
     everyone = pd.MultiIndex.from_frame(lesions[LESION].drop_duplicates())
     if column not in lesions:
         return pd.DataFrame(np.nan, index=everyone, columns=list(timepoints))

@@ -44,6 +44,8 @@ def _missing(
             names = " ".join(np.array(parameters)[row])
             if not names:
                 continue
+            # From the general to the specific: no session, a session that was assigned but has no
+            # value, or a session with the right label that was not assigned because of a conflict.
             reason = f"no {label}" if label.startswith("ses-") else f"no session of day {label}"
             if (here[0], timepoint) in assigned:
                 reason = "no value"

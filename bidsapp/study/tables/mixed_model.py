@@ -34,6 +34,7 @@ def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFram
 
 def _model(values: pd.DataFrame) -> MixedModel:
     """Fit one parameter at all time points."""
+    # Row by row: all occasions of the first lesion, then those of the next one.
     count, occasions = values.shape
     return mixed_model(
         values.to_numpy().ravel(),
@@ -81,5 +82,6 @@ def _agrees(p: float, other: float, product: float) -> float:
     """Return 1 if both tests lead to the same conclusion, 0 if not, NaN if one is missing."""
     if np.isnan(p) or np.isnan(other):
         return np.nan
+    # Two findings agree only if the changes have the same sign.
     found, also = p < ALPHA, other < ALPHA
     return float(found == also and (not found or product > 0))

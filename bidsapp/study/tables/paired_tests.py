@@ -35,6 +35,8 @@ def insert_adjusted_p(table: pd.DataFrame) -> pd.DataFrame:
 
 def _paired_row(pair: TimepointPair, seed: int) -> dict[str, Any]:
     """Return the row of one parameter between two time points."""
+    # Later minus earlier: the test's first group is the later time point, the table's is the
+    # earlier one.
     test = paired_test(pair.b, pair.a)
     lost = f"{test.n_missing} of {len(pair.a)} lesions lack a value at one of the two"
     return {

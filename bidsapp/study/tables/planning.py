@@ -19,6 +19,8 @@ def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataF
     rows = []
     for pair in timepoint_pairs(lesions, labels):
         effect = effect_size(pair.b, pair.a)
+        # The end of the interval nearest to zero; a study that is planned for it allows for the
+        # chance that the observed effect is too large.
         cautious = 0.0 if effect.low <= 0 <= effect.high else min(effect.low, effect.high, key=abs)
         needed = {
             "n_power80": pairs_needed(effect.cohens_dz, 0.8),

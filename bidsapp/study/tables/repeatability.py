@@ -28,6 +28,7 @@ def repeatability_table(
     rows = []
     for parameter in followed_parameters(lesions):
         values = values_by_timepoint(lesions, parameter, labels)
+        # In either direction: a change is detectable by its size.
         change = (values[last] - values[first]).abs().dropna()
         for source, found in _noise(lesions, parameter, repeats):
             rows.append(
@@ -67,6 +68,7 @@ def _noise(
         if not repeats:
             yield "none", Repeatability(n=0, note=note)
         return
+    # Variances are averaged, not standard deviations.
     sd = float(np.sqrt(np.mean(errors**2)))
     yield (
         "fit",

@@ -31,6 +31,7 @@ def changes_by_response(
     values = values_by_timepoint(lesions, parameter, labels).reindex(category.index)
     change = relative_change(values[next(iter(labels))], values[after])
     series = pd.Series(change, index=category.index)
+    # A lesion without a category belongs to neither group.
     return series[category.isin(RESPONDERS)], series[category.isin(OTHERS)]
 
 

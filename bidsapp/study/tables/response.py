@@ -33,6 +33,7 @@ def response_table(
     table = before.index.to_frame(index=False).merge(followup, how="left", on="participant_id")
     volumes = lesions.set_index([*LESION, "session_id"])["volume_ml"]
     wanted = pd.MultiIndex.from_frame(table[[*LESION, "followup_session"]])
+    # Pairs of baseline and follow-up volume, in the order of the table.
     both = list(zip(before.to_numpy(), volumes.reindex(wanted).to_numpy(), strict=True))
     table["volume_change_percent"] = relative_change(*np.reshape(both, (-1, 2)).T)
     table["response"] = [response_category(*pair) or "n/a" for pair in both]
@@ -67,18 +68,23 @@ def _followups(
     last = sessions[sessions["timepoint"] == name]
     last = last.set_index("participant_id")[["days", "position"]].add_prefix("last_")
     days = window(label)
+    # The median day of the last time point, for participants who miss it; without any known day,
+    # the end of the time point's window.
     usual = (
         last["last_days"].median() if last["last_days"].notna().any() else (days or [np.nan])[-1]
     )
     table = sessions.join(last, on="participant_id").merge(visited)
     has_last = table["last_position"].notna()
     table["last_days"] = table["last_days"].where(has_last, usual)
+    # Days decide what comes later where both are known; otherwise the order of the sessions does.
     by_days = table["days"].notna() & table["last_days"].notna()
     later = (table["days"] > table["last_days"]).where(
         by_days, table["position"] > table["last_position"]
     )
+    # A session that belongs to a time point, by its label or by its day, is no follow-up.
     named = table["session_id"].isin(labels.values())
     table = table[later & ~named & table["timepoint"].isna()]
+    # Days and ranks are never mixed within one participant.
     dated = table["days"].notna().groupby(table["participant_id"]).transform("all")
     table = table.assign(rank=table["days"].where(dated, table["position"]))
     table = table.sort_values("rank", kind="stable").drop_duplicates("participant_id", keep="last")

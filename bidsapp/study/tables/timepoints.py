@@ -64,6 +64,8 @@ def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
     given = ", ".join(f"{name}={label}" for name, label in labels.items())
     if len(set(labels.values())) < len(labels):
         raise UsageError(f"Two time points are one session in {given}: give each its own.")
+    # Windows in ascending order must neither overlap nor touch, so that no day belongs to two time
+    # points.
     edges = [days for label in labels.values() if (days := window(label))]
     flat = [day for days in edges for day in days]
     if flat != sorted(flat) or any(a[1] >= b[0] for a, b in pairwise(edges)):
@@ -117,6 +119,8 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     notes: list[str] = []
     sessions = cohort.sessions.copy()
     if timepoints is None and not sessions["session_id"].isin(labels.values()).any():
+        # Without any label of a time point, sessions are assigned by day, if one lies in a window's
+        # range.
         within = sessions["days"].between(*_widest(WINDOWS))
         if within.any():
             labels = session_labels(WINDOWS)
@@ -130,6 +134,7 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     problems = [*_drop_duplicates(sessions, labels), *_drop_disordered(sessions, labels)]
     keys = ["participant_id", "session_id"]
     lesions = cohort.lesions.merge(sessions[[*keys, "timepoint"]], how="left", on=keys)
+    # The merge numbers the rows anew; the cohort's own index is kept.
     lesions.index = cohort.lesions.index
     return Assignment(lesions, sessions, labels, tuple(problems), tuple(notes))
 
@@ -159,6 +164,7 @@ def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[
     dated = sessions[sessions["timepoint"].notna() & sessions["days"].notna()]
     rank = dated["timepoint"].map({name: i for i, name in enumerate(labels)})
     dated = dated.assign(rank=rank).sort_values(["participant_id", "rank"])
+    # Within a participant, in the order of the time points.
     steps = dated.groupby("participant_id")["days"].diff()
     for participant in dated.loc[steps <= 0, "participant_id"].unique():
         group = dated[dated["participant_id"] == participant]
