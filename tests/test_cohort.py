@@ -92,7 +92,7 @@ def test_unknown_days_do_not_stop_labels(cohort, statistics):
         ({"a": "0:10", "b": "5:20"}, "The days overlap or go backwards in a=0:10, b=5:20"),
         ({"a": "10:20", "b": "0:5"}, "The days overlap or go backwards"),
         ({"a": "10:2", "b": "20:30"}, "The days overlap or go backwards"),
-        ({"a": "1:2", "b": "1:2"}, "Two time points are one session"),
+        ({"a": "1:2", "b": "1:2"}, "Two time points have the same session"),
     ],
 )
 def test_days_that_overlap_are_refused(timepoints, words):

@@ -37,16 +37,16 @@ def test_the_brain_comes_to_the_image():
 def test_half_a_brain_is_refused():
     """A brain out of the field of view, or of another size, is an error with the volume."""
     affine, shape = grid((4, 4, 4))
-    with pytest.raises(RegistrationError, match=r"came out with \d+ ml .* not 900 to 2200"):
+    with pytest.raises(RegistrationError, match=r"has \d+ ml of brain .* not 900 to 2200"):
         brain_mask(BRAIN, AFFINE, translation([120, 0, 0]), shape, affine)
-    with pytest.raises(RegistrationError, match=r"came out with \d{4} ml"):
+    with pytest.raises(RegistrationError, match=r"has \d{4} ml"):
         brain_mask(BRAIN, AFFINE, np.diag([1.2, 1.2, 1.2, 1]), shape, affine)
 
 
 def test_a_toppled_head_is_refused():
     """A mask of the right volume in the wrong pose is an error with the angle."""
     affine, shape = grid((4, 4, 4))
-    with pytest.raises(RegistrationError, match="turned by 90 degrees, more than 45"):
+    with pytest.raises(RegistrationError, match="rotated by 90 degrees, more than 45"):
         brain_mask(BRAIN, AFFINE, pose((90, 0, 0)), shape, affine)
 
 

@@ -16,11 +16,11 @@ from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
 Box = tuple[slice, ...]
 
 _PER_VOXEL = 4
-"""Samples along each axis of a target voxel, at least."""
+"""Smallest number of samples along each axis of a target voxel."""
 _PER_SOURCE_VOXEL = 4
-"""Samples along each voxel of the labels' own grid, at least."""
+"""Smallest number of samples per voxel of the labels."""
 _AT_ONCE = 100_000
-"""Samples that are looked up at once; they stay in the cache."""
+"""Number of samples looked up at once, few enough for the cache."""
 
 
 def label_fractions(
@@ -31,7 +31,7 @@ def label_fractions(
     target_affine: ArrayLike,
     wanted: Sequence[int],
 ) -> Image:
-    r"""Return how much of each voxel of another grid lies inside each label.
+    r"""Return the fraction of each voxel of another grid that lies inside each label.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def label_fractions(
     .. math:: w_n(v) = \frac{1}{|v|} \int_v [L(x) = n]\, dx
 
     by the midpoint rule, with at least four samples along each axis of a voxel, of the target and
-    of the labels. The labels are those of their nearest voxel; outside their field of view there is
-    none. So a lesion keeps its volume, whatever the size of the voxels.
+    of the labels. Each sample has the label of the nearest voxel, and none outside the field of
+    view. A lesion thus keeps its volume, whatever the size of the voxels.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def resample_labels(
     shape: Sequence[int],
     target_affine: ArrayLike,
 ) -> NDArray[Any]:
-    """Return labels on another grid: in each voxel the one that fills most of it.
+    """Resample labels to another grid: each voxel gets the label that fills most of it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def resample_labels(
     Returns
     -------
     array of that shape, of the labels' type
-        0 where no label fills more than what is left.
+        0 where the background fills at least as much as any label.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def resample_labels(
 
     See Also
     --------
-    label_fractions : how the shares are found.
+    label_fractions : the fractions that are compared.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def resample_labels(
 
 
 def bounding_box(inside: NDArray[Any]) -> Box:
-    """Return the smallest box that holds all of a region.
+    """Return the smallest box that contains a region.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def bounding_box(inside: NDArray[Any]) -> Box:
     """
     found = ndimage.find_objects(np.asarray(inside, bool).astype(np.uint8))
     if not found:
-        raise BadInput("the region has no voxel, so no box holds it")
+        raise BadInput("the region is empty: it has no bounding box")
     box: Box = found[0]
     return box
 
@@ -216,7 +216,7 @@ def _steps(where: NDArray[Any]) -> NDArray[np.float64]:
 def _target_box_of(
     where: NDArray[Any], source: Sequence[int], start: NDArray[np.int_], shape: Sequence[int]
 ) -> Box:
-    """Return the part of the target grid whose voxels' centres may lie in a part of the labels."""
+    """Return the part of the target grid whose voxel centres may lie in a part of the labels."""
     if where.ndim == 2:
         here = where.copy()
         here[:3, 3] -= start
@@ -228,7 +228,7 @@ def _target_box_of(
 
 
 def _crop_mapping(where: NDArray[Any], start: NDArray[np.int_], box: Box) -> NDArray[Any]:
-    """Return where a box of the target lies, in voxels of a part of the labels."""
+    """Return the mapping of a box of the target to voxels of a part of the labels."""
     if where.ndim > 2:
         return np.asarray(where[(slice(None), *box)] - start[:, None, None, None])
     here = where.copy()
@@ -239,7 +239,7 @@ def _crop_mapping(where: NDArray[Any], start: NDArray[np.int_], box: Box) -> NDA
 def _cut_out(
     inside: NDArray[np.bool_], margin: NDArray[np.int_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
-    """Return a region's bounding box with an empty margin around it, and where it begins."""
+    """Return a region's bounding box with an empty margin around it, and its first voxel."""
     if not inside.any():
         return np.zeros((0, 0, 0), bool), np.zeros(3, int)
     box = bounding_box(inside)
@@ -248,7 +248,7 @@ def _cut_out(
 
 
 def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:
-    """Return the part of a target grid whose voxels' centres may lie in a source grid."""
+    """Return the part of a target grid whose voxel centres may lie in a source grid."""
     # The image of a box under an affine matrix lies within the box around the images of its
     # corners.
     corners = np.array(list(product(*[(-0.5, n - 0.5) for n in source])))
@@ -261,7 +261,7 @@ def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -
 def _lookup_centres(
     region: NDArray[np.bool_], where: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """Return what the nearest voxel says at each centre of the target's voxels."""
+    """Return the value of the nearest voxel at the centre of each target voxel."""
     options: Any = {"order": 0, "mode": "constant", "prefilter": False}
     if where.ndim > 2:
         return np.asarray(ndimage.map_coordinates(region.view(np.uint8), where, **options), bool)
@@ -277,7 +277,7 @@ def _sample_share(
     voxels: NDArray[np.intp],
     steps: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Return the region's share of some voxels of the target, by samples all over each of them."""
+    """Return the region's share of some target voxels, from samples spread over each of them."""
     sizes = np.linalg.norm(steps, axis=0)
     counts = np.maximum(_PER_VOXEL, np.ceil(_PER_SOURCE_VOXEL * sizes)).astype(int)
     # Midpoints of n equal parts of a voxel, relative to its centre.
@@ -297,7 +297,7 @@ def _sample_share(
 def _sample_points(
     to_voxel: Mapping, voxels: NDArray[np.intp], offsets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return where samples of voxels come to lie, (voxels, offsets, 3)."""
+    """Return the mapped positions of samples of voxels, (voxels, offsets, 3)."""
     if isinstance(to_voxel, Warp):
         return to_voxel(voxels[:, None] + offsets)
     return apply(to_voxel, voxels)[:, None] + offsets @ to_voxel[:3, :3].T

@@ -1,4 +1,4 @@
-"""The brain in a post-contrast T1w, from the template's: no network, no trained weights."""
+"""Brain mask of a post-contrast T1w from a registered template, without trained weights."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,17 +21,17 @@ VOLUME_ML = (900.0, 2200.0)
 ROTATION_DEGREES = 45.0
 """Largest plausible tilt of a head relative to the template."""
 CLOSING_MM = 6.0
-"""Radius of the closing that takes in the fluid of the sulci."""
+"""Radius of the closing that includes the fluid of the sulci."""
 _TEMPLATE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
 
 
 def template_path() -> Path:
-    """Return the file of the ICBM152 brain that nilearn carries, without importing nilearn.
+    """Return the path of the ICBM152 brain that ships with nilearn, without importing nilearn.
 
     Raises
     ------
     BadInput
-        If it is not there.
+        If the file is missing.
 
     References
     ----------
@@ -50,7 +50,7 @@ def template_path() -> Path:
 
 
 def template_brain(template: NDArray[Any], affine: ArrayLike) -> tuple[Mask, Matrix]:
-    """Return the brain of a template that is zero outside it, with the fluid of the sulci.
+    """Return the brain mask of a skull-stripped template, including the fluid of the sulci.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def template_brain(template: NDArray[Any], affine: ArrayLike) -> tuple[Mask, Mat
     Returns
     -------
     mask : (x, y, z) array of bool
-        Of every second voxel: fine enough for a mask that is grown anyway.
+        Every second voxel, which is fine enough for a mask that is enlarged anyway.
     affine : (4, 4) array
         Its voxels to RAS mm.
 
@@ -116,7 +116,7 @@ def grow(mask: NDArray[Any], affine: ArrayLike, distance: float) -> Mask:
 
 
 def _box_around(mask: Mask, reach: NDArray[np.int_]) -> tuple[slice, ...]:
-    """Return the box that holds a mask and some voxels around it."""
+    """Return the box that contains a mask and some voxels around it."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     return tuple(
         slice(max(0, s.start - int(r)), s.stop + int(r)) for s, r in zip(box, reach, strict=True)
@@ -161,7 +161,7 @@ def brain_mask(
     *,
     margin: float = 3.0,
 ) -> Mask:
-    """Return the template's brain on the grid of an image, a little larger.
+    """Return the template's brain mask on the grid of an image, slightly enlarged.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def brain_mask(
     affine : (4, 4) array
         The image's voxels to RAS mm.
     margin : float, mm
-        By which the mask is grown, since no head is the template's.
+        Distance by which the mask is enlarged, since no head is exactly that of the template.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def brain_mask(
     Raises
     ------
     RegistrationError
-        If the brain's volume or tilt is not that of a human head: the registration failed.
+        If the volume or the tilt of the brain is implausible: the registration has failed.
 
     Examples
     --------
@@ -197,8 +197,8 @@ def brain_mask(
     turned = decompose(matrix).rotation_degrees
     if turned > ROTATION_DEGREES:
         raise RegistrationError(
-            f"no brain found: the template came out turned by {turned:.0f} degrees, more than "
-            f"{ROTATION_DEGREES:g}; check the T1w and its header"
+            f"no brain found: the registered template is rotated by {turned:.0f} degrees, more "
+            f"than {ROTATION_DEGREES:g}; check the T1w and its header"
         )
     weight = resample(
         np.asarray(template_mask, np.float32),
@@ -212,7 +212,7 @@ def brain_mask(
     volume = inside.sum() * abs(np.linalg.det(np.asarray(affine, float)[:3, :3])) / 1000
     if not VOLUME_ML[0] <= volume <= VOLUME_ML[1]:
         raise RegistrationError(
-            f"no brain found: the template's brain came out with {volume:.0f} ml in the field of "
+            f"no brain found: the registered template has {volume:.0f} ml of brain in the field of "
             f"view, not {VOLUME_ML[0]:g} to {VOLUME_ML[1]:g}; check the T1w and its header"
         )
     return grow(inside, affine, margin)

@@ -1,4 +1,4 @@
-"""Images on other grids, in one interpolation."""
+"""Resampling of images to other grids, in one interpolation."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from bidsapp.imaging.warps import Warp, map_centres, voxel_mapping
 
 Image = NDArray[np.float32]
 Where = NDArray[Any]
-"""A (4, 4) matrix from voxels of the target to those of an image, or (3, ...) their places."""
+"""A (4, 4) matrix from voxels of the target to those of an image, or (3, ...) their positions."""
 
 
 def resample(
@@ -27,12 +27,12 @@ def resample(
     order: int = 1,
     cval: float = np.nan,
 ) -> Image:
-    """Return an image on another grid; a value that is missing stays missing.
+    """Resample an image to another grid; missing values stay missing.
 
     Parameters
     ----------
     data : (X, Y, Z) or (X, Y, Z, N) array
-        NaN, and infinite, where there is no value.
+        NaN or infinite where there is no value.
     affine : (4, 4) array
         Its voxels to RAS mm.
     mapping : (4, 4) array or Warp
@@ -44,8 +44,8 @@ def resample(
     order : int
         Of the spline: 1 is linear, 3 is cubic.
     cval : float
-        Where there is no value: less than half of the weight of the linear interpolation falls on
-        valid voxels inside the field of view.
+        Value where less than half of the weight of the linear interpolation falls on valid voxels
+        inside the field of view.
 
     Returns
     -------
@@ -59,7 +59,8 @@ def resample(
     Notes
     -----
     Missing voxels are filled with the nearest valid one before the interpolation, so that neither
-    zero nor NaN leaks into their neighbours. There is no smoothing before going to a coarser grid.
+    zero nor NaN leaks into their neighbours. The image is not smoothed before it is resampled to a
+    coarser grid.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def resample(
 def resample_series(
     series: NDArray[Any], affine: ArrayLike, matrices: ArrayLike, *, n_jobs: int = 1
 ) -> Image:
-    """Return each volume of a series where the reference lies, in one interpolation.
+    """Resample each volume of a series to the pose of the reference, in one interpolation.
 
     Parameters
     ----------
@@ -103,8 +104,8 @@ def resample_series(
 
     Notes
     -----
-    Cubic: between slices of 8 mm linear interpolation takes up to 5 % off a lesion's Ktrans, since
-    it smooths a volume the more, the farther that has moved; cubic splines take about 1 %.
+    The interpolation is cubic. Linear interpolation smooths a volume the more, the farther it has
+    moved: with slices of 8 mm it lowers a lesion's Ktrans by up to 5 %, cubic splines by about 1 %.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def resample_series(
 def _resample_volume(
     data: NDArray[Any], where: Where, shape: tuple[int, ...], order: int, cval: float
 ) -> Image:
-    """Interpolate the values and where they are valid."""
+    """Interpolate the values and the mask of valid voxels."""
     values = np.asarray(data, np.float32)
     valid = np.isfinite(values)
     if not valid.any():
@@ -144,7 +145,7 @@ def _resample_volume(
 
 
 def nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
-    """Fill the voxels without a value from the nearest one that has it."""
+    """Fill the voxels without a value from the nearest one with a value."""
     indices = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     filled: Image = values[tuple(indices)]
     return filled

@@ -1,7 +1,7 @@
 """Linear transforms as 4x4 matrices in RAS mm, and as ITK text files.
 
-A matrix maps points of the *fixed* image to points of the *moving* image: what resampling the
-moving image on the fixed grid needs, and what ANTs and ITK write.
+A matrix maps points of the *fixed* image to points of the *moving* image: the direction that is
+needed to resample the moving image on the fixed grid, and that ANTs and ITK write.
 """
 
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What a matrix does to a point, and around it.
+    """Decomposition of a matrix about a point.
 
     Attributes
     ----------
     translation : (3,) array, mm
         Displacement of the point.
     rotation_degrees : float
-        Angle of the rotation about its own axis.
+        Angle of the rotation.
     rotations : (3,) array, degrees
-        That axis times the angle: about x, y and z.
+        Axis of the rotation times the angle.
     scales : (3,) array
         Along x, y, z, before the rotation.
     shears : (3,) array
         xy, xz, yz.
     determinant : float
-        Ratio of the volumes; below zero for a mirror image.
+        Ratio of the volumes; negative for a mirror image.
     """
 
     translation: Vector
@@ -69,7 +69,7 @@ def translation(vector: ArrayLike) -> Matrix:
 
 
 def compose(*matrices: ArrayLike) -> Matrix:
-    """Return the matrix that applies several, the first one first.
+    """Return the matrix that applies several matrices, the first one first.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
 
     Notes
     -----
-    The linear part is :math:`L = R\,Z\,S` with a rotation R, scales on the diagonal of Z and a
-    unit upper triangle S of shears: its QR decomposition. A mirror image goes to the scale of x.
+    The linear part is :math:`L = R\,Z\,S` with a rotation R, scales on the diagonal of Z and a unit
+    upper triangle S of shears: its QR decomposition. A reflection appears as a negative scale of x.
 
     Examples
     --------
@@ -191,13 +191,13 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
 
 
 def nearest_rigid(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
-    """Return the rigid matrix closest to a matrix: its rotation, and where it takes a point.
+    """Return the rigid matrix closest to a matrix, which moves a point to the same place.
 
     Parameters
     ----------
     matrix : (4, 4) array
     centre : (3,) array, mm
-        Goes to the same place, such as the centroid of the brain.
+        The point, such as the centroid of the brain.
 
     Returns
     -------
@@ -314,5 +314,5 @@ def as_affine(matrix: ArrayLike) -> Matrix:
     if not np.allclose(given[3], [0, 0, 0, 1]):
         raise BadInput(f"an affine matrix ends with the row 0 0 0 1, not {given[3].tolist()}")
     if abs(np.linalg.det(given[:3, :3])) < 1e-9:
-        raise BadInput("the transform flattens space: its determinant is zero")
+        raise BadInput("the transform is singular: its determinant is zero")
     return given

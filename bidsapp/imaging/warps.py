@@ -1,4 +1,4 @@
-"""Points moved along one axis of a grid, as EPI distorts them, alone or chained with matrices."""
+"""Shifts along one axis of a grid, as in EPI distortion, alone or chained with matrices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +17,17 @@ Points = NDArray[np.float64]
 Values = NDArray[np.float32]
 
 _ROUNDS = 30
-"""Of the fixed point that inverts a shift; each adds a digit where the field does not fold."""
+"""Iterations that invert a shift; each scales the error by the slope of the shift."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far each point of a grid moves along one of its axes.
+    """Displacement of each point of a grid along one of its axes.
 
     Attributes
     ----------
     data : (X, Y, Z) array, mm
-        Positive towards higher voxels. Linear between the voxels, outside of them as at the edge.
+        Positive towards higher voxel indices. Linear between the voxels, constant beyond the edge.
     affine : (4, 4) array
         Voxels to RAS mm.
     axis : int
@@ -62,7 +62,7 @@ class Shift:
         return np.asarray(points + found[..., None] * self.direction)
 
     def inverse(self) -> "Shift":
-        """Return the shift that takes points back, on the same grid."""
+        """Return the inverse shift, on the same grid."""
         # The inverse shift u satisfies u(y) = -s(y + u(y)). Iterating this converges where the
         # slope of s is below one in size.
         places = np.indices(self.data.shape, np.float32)
@@ -74,10 +74,10 @@ class Shift:
         return replace(self, data=back)
 
     def jacobian(self) -> Values:
-        """Return by how much a line along the axis is stretched at each voxel, (X, Y, Z).
+        """Return the factor by which a line along the axis is stretched at each voxel, (X, Y, Z).
 
-        The signal that was acquired, read at the moved point, times this, is the signal of the
-        undistorted voxel: none is lost.
+        The acquired signal at the moved point, times this factor, is the signal of the undistorted
+        voxel, so that the total signal is preserved.
         """
         slope: Values = np.gradient(self.data, self.spacing, axis=self.axis).astype(np.float32)
         return 1 + slope
@@ -85,7 +85,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Warp:
-    """Points moved by steps, the first one first: (4, 4) matrices and shifts."""
+    """A sequence of (4, 4) matrices and shifts, of which the first is applied first."""
 
     steps: tuple[Matrix | Shift, ...]
 
@@ -102,7 +102,7 @@ Mapping = Matrix | Warp
 
 
 def chain(*steps: ArrayLike | Shift | Warp) -> Mapping:
-    """Return several steps as one, the first one first: a matrix if all of them are.
+    """Join several steps, the first one first; into one matrix if all of them are matrices.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def voxel_mapping(
 
 
 def map_centres(to_voxel: Warp, shape: Sequence[int]) -> Values:
-    """Return where the centres of a grid's voxels come to lie, (3,) + shape."""
+    """Return the mapped positions of the centres of a grid's voxels, (3,) + shape."""
     found = np.empty((3, *shape), np.float32)
     # Plane by plane, since points are in double precision and the result in single.
     plane = np.indices((1, *shape[1:])).astype(float)
@@ -211,7 +211,9 @@ def read_shift(path: Path | str) -> Shift:
     image: Any = nib.load(path)
     axis = image.header.get_dim_info()[1]
     if axis is None or image.ndim != 3:
-        raise BadInput(f"{path}: is no shift: a 3D image whose header names the phase axis")
+        raise BadInput(
+            f"{path}: is not a shift, which is a 3D image whose header names the phase axis"
+        )
     return Shift(np.asarray(image.dataobj, np.float32), image.affine, int(axis))
 
 

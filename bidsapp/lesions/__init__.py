@@ -1,4 +1,4 @@
-"""Maps and lesion labels in, a tidy table of lesion values out."""
+"""From maps and lesion labels to a tidy table of lesion values."""
 
 from bidsapp.lesions.regions import (
     as_labels,

@@ -1,4 +1,4 @@
-"""Lesion labels: whole numbers, volumes, and a series' course in each lesion."""
+"""Lesion labels, their volumes, and the time course of a series in each lesion."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,9 +18,9 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     Parameters
     ----------
     values : (...) array
-        Whole numbers; or one other value, as a scale slope makes of a mask, which becomes 1.
+        Whole numbers; or a single other value, as in a mask with a scale slope, which becomes 1.
     name
-        Of the image, for the message.
+        Name of the image, for error messages.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def lesion_series(
     series : (X, Y, Z, N) array
     series_affine : (4, 4) array, mm
     labels : (I, J, K) array of int
-        On a grid of their own.
+        On any grid.
     labels_affine : (4, 4) array, mm
     to_series : (4, 4) array, or function of (N, 3) arrays, mm
         From points of the labels' space to points of the series' space.
@@ -150,7 +150,7 @@ def _apply(matrix: ArrayLike, points: ArrayLike) -> Array:
 
 
 def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
-    """Return the mean time or b-value course of a lesion that fills a part of each voxel.
+    """Return the mean time or b-value course of a lesion that may fill only part of a voxel.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:
 
 
 def _mean_course(data: NDArray[Any], points: Array) -> Array:
-    """Interpolate a series at points (3, N) in its voxels, and average."""
+    """Return the mean course at points (3, N), in voxels of the series, by interpolation."""
     # Only the part of the series around the lesion is read, with the neighbours that the
     # interpolation needs.
     low = np.maximum(np.floor(points.min(axis=1, initial=0)).astype(int) - 1, 0)

@@ -1,4 +1,4 @@
-"""Maps and regions in, the row of a lesion table out."""
+"""From a map and a region to a row of the lesion table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ COLUMNS: Mapping[str, str] = {
     "model": "BIDS model- label of the fit; n/a for a volume",
     "parameter": "The parameter",
     "unit": "Its unit",
-    "space": "Grid whose voxels were counted: T1w, dwi or dce. Where the ROI was drawn on another "
-    "one, each voxel has the weight of its fraction inside the ROI; else all weigh the same",
-    "n_voxels": "Voxels in the ROI, or in part in it, on that grid",
+    "space": "Grid whose voxels were counted: T1w, dwi or dce. If the ROI was drawn on another "
+    "grid, each voxel is weighted by its fraction inside the ROI; otherwise all weights are equal",
+    "n_voxels": "Voxels that are in the ROI, wholly or partly, on that grid",
     "n_valid": "Voxels with a value",
-    "n_failed": "Voxels without one: the fit failed there, or the map does not reach so far",
+    "n_failed": "Voxels without a value: the fit failed, or they are outside the map",
     "measured_ml": "Volume of the ROI that has a value, ml: the valid voxels, each by its weight",
     "mean": "Mean over the valid voxels; for a volume, the volume",
-    "standard_error": "Standard error of the mean by the fits: that of the typical voxel over the "
-    "root of the number of voxels of the series, taken for independent: noise alone, without all "
-    "else that differs between two scans",
+    "standard_error": "Standard error of the mean from the fits: that of a typical voxel divided "
+    "by the square root of the number of voxels of the series, assumed to be independent. It "
+    "reflects noise alone, not the other differences between two scans",
     "std": "Standard deviation over the valid voxels (n - 1; with weights w, "
     "sum(w) - sum(w^2)/sum(w))",
     "median": "Median over the valid voxels",
@@ -57,7 +57,7 @@ class Summary:
         return self.n_voxels - self.n_valid
 
     def row(self, voxel_ml: float) -> dict[str, float | int]:
-        """Return the statistics under the names of `COLUMNS`, for voxels of so many ml."""
+        """Return the statistics by the names of `COLUMNS`, for voxels of a given volume."""
         names = [f"p{p:02d}" for p in PERCENTILES]
         return {
             "n_voxels": self.n_voxels,
@@ -106,12 +106,12 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
 
 
 def _empty_summary(n_voxels: int) -> Summary:
-    """Return the summary of voxels of which none has a value."""
+    """Return the summary of voxels without any value."""
     return Summary(n_voxels, 0, 0.0, np.nan, np.nan, np.nan, (np.nan,) * len(PERCENTILES))
 
 
 def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
-    r"""Summarise a map in a region that fills a part of each voxel.
+    r"""Summarise a map in a region that may fill only part of a voxel.
 
     Parameters
     ----------
@@ -128,10 +128,10 @@ def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
 
     Notes
     -----
-    With :math:`W = \sum w_i` the mean is :math:`m = \sum w_i x_i / W` and the variance
-    :math:`\sum w_i (x_i - m)^2 / (W - \sum w_i^2 / W)`, which is not biased for voxels of equal
-    variance. Quantiles are those of Akinshin, whose sample size is Kish's
-    :math:`W^2 / \sum w_i^2`: a voxel of hardly any weight hardly counts.
+    With :math:`W = \sum w_i` the mean is :math:`m = \sum w_i x_i / W` and the variance :math:`\sum
+    w_i (x_i - m)^2 / (W - \sum w_i^2 / W)`, which is not biased for voxels of equal variance.
+    Quantiles are those of Akinshin, whose sample size is Kish's :math:`W^2 / \sum w_i^2`: a voxel
+    of negligible weight has a negligible influence.
 
     References
     ----------
@@ -198,18 +198,18 @@ def standard_error_of_mean(
     Returns
     -------
     float
-        NaN without any error.
+        NaN if no voxel has a standard error.
 
     Notes
     -----
     .. math:: \operatorname{median}_w(\sigma_i) / \sqrt{n}
 
-    The median, not the mean square: where a parameter is hardly determined, as ve where hardly any
-    contrast agent leaks, the linear error of one voxel can be larger than all that the parameter
-    can be, and would hide the noise of the others.
+    The median is used, not the root mean square: where a parameter is poorly determined, such as ve
+    where hardly any contrast agent leaks, the linearised error of one voxel can exceed the whole
+    range of the parameter, and would dominate the result.
 
-    Voxels of the map that stem from one voxel of the series share its noise: n is the number of
-    volume of the lesion in voxels of the series, at least one.
+    Voxels of the map that stem from one voxel of the series share its noise: n is the volume of the
+    lesion in voxels of the series, but at least one.
 
     Examples
     --------

@@ -4,9 +4,10 @@
 
 Examples
 --------
-From a dynamic series to maps of Ktrans, ve and vp in three calls: the arterial input of a
-population, which arrives when the signal rises; the signal as concentration; and the fit of a
-model. `measured_input` takes the signal of an artery in place of a population, `fit_masked` a mask.
+Three calls lead from a dynamic series to maps of Ktrans, ve and vp: a population-averaged arterial
+input, timed by the rise of the signal; the conversion of the signal to concentration; and the fit
+of a model. `measured_input` uses the signal of an artery instead of a population average;
+`fit_masked` fits inside a mask.
 
 >>> import numpy as np
 >>> time = np.arange(60) * 5.2 / 60  # min

@@ -13,7 +13,7 @@ from bidsapp.models.table import MODELS
 
 
 class GradientTable(Protocol):
-    """What is required of a gradient table; dipy's ``GradientTable`` has it."""
+    """The required attributes of a gradient table, as in dipy's ``GradientTable``."""
 
     @property
     def bvals(self) -> Any:
@@ -85,7 +85,7 @@ def combine_for_model(
 
 
 def count_directions(bvalues: ArrayLike) -> Array:
-    """Return how many volumes each shell of `combine_directions` is the geometric mean of.
+    """Return the number of volumes in the geometric mean of each shell of `combine_directions`.
 
     Parameters
     ----------
@@ -109,14 +109,15 @@ def count_directions(bvalues: ArrayLike) -> Array:
 
 
 class IvimModel:
-    """IVIM over a gradient table, where dipy's own ``IvimModel`` is used.
+    """IVIM over a gradient table, in place of dipy's own ``IvimModel``.
 
     Parameters
     ----------
     gtab : dipy GradientTable
         Its ``bvals`` (M,), s/mm2; directions of one b-value are combined by the geometric mean.
     method : str
-        What follows ``ivim-`` in the table, for example ``asymptotic`` or ``biexponential``.
+        The model's name in the table without ``ivim-``, such as ``asymptotic`` or
+        ``biexponential``.
     **options
         Options of that fit, for example ``b_min``.
 

@@ -31,15 +31,14 @@ def fit(
     signal : (..., N) array
         In the unit that the model's design implies: any for diffusion, mM for kinetics.
     chunk
-        How many voxels are fitted at once; bounds the memory.
+        Number of voxels fitted at once, which limits the memory.
     n_jobs
-        How many processes share the chunks. The result does not depend on it.
+        Number of processes that share the chunks. The result does not depend on it.
     **design
         What the model needs (``bvalues`` (N,) s/mm2; ``time`` (N,) min and ``plasma`` mM, (N,) or
         voxel by voxel (..., N); ``flip_angles`` (N,) rad and ``repetition_time`` s) and its
-        options: ``bounds``, a mapping from a searched parameter's name to (low, high);
-        ``weights`` (N,) of the squared residuals, 0 to leave a sample out; and those that the
-        model's row names.
+        options: ``bounds``, a mapping from a searched parameter's name to (low, high); ``weights``
+        (N,) of the squared residuals, 0 to leave a sample out; and the options in the model's row.
 
     Returns
     -------
@@ -49,7 +48,8 @@ def fit(
     Raises
     ------
     FitError
-        If the model is unknown, the design incomplete, or its length not that of the signal.
+        If the model is unknown, or the design is incomplete or does not have the length of the
+        signal.
 
     References
     ----------
@@ -148,7 +148,7 @@ def _row(model: str | Model) -> Model:
 def _group_by_design(
     row: Model, design: dict[str, Any], count: int
 ) -> Iterator[tuple[Selector, dict[str, Any]]]:
-    """Yield the voxels that share a design, and that design."""
+    """Yield the voxels that share a design, with that design."""
     shared = {k: v for k, v in design.items() if k not in row.per_voxel or not np.ndim(v)}
     varying = [k for k, v in shared.items() if isinstance(v, np.ndarray) and v.ndim > 1]
     if not varying:
@@ -174,7 +174,7 @@ def _chunks(members: Selector, chunk: int) -> Iterator[Selector]:
 
 
 class _Maps:
-    """The maps of a fit, flat, filled part by part."""
+    """The maps of a fit, flattened and filled part by part."""
 
     def __init__(self, row: Model, count: int, empty: Callable[..., NDArray[Any]]) -> None:
         def blank() -> Array:

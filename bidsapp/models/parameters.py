@@ -65,7 +65,7 @@ class Parameter:
     expected : bool
         Whether a voxel should have a value; D* and the delay are often not identifiable.
     followed : bool
-        Whether the group level tabulates it and compares lesions in it between time points.
+        Whether the group level tabulates it and compares it between time points.
     """
 
     name: str
@@ -235,7 +235,7 @@ FRACTIONS = tuple(name for name, row in PARAMETERS.items() if row.is_fraction)
 
 
 def expected_parameters(datatype: str) -> tuple[str, ...]:
-    """Return the parameters of a BIDS data type that every voxel should have a value of.
+    """Return the parameters of a BIDS data type for which every voxel should have a value.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a fit returns: maps of parameters that predict their signal, compare and pickle."""
+"""The result of a fit: parameter maps that predict the signal and can be compared and pickled."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Fit:
     model
         The row of the table.
     values, stderr
-        One array (...) a parameter, in the parameter's unit; NaN where the voxel failed.
+        One array (...) per parameter, in the parameter's unit; NaN where the fit failed.
     rmse
         Root mean square residual (...), in the signal's unit; a weighted mean where there are
         weights.
@@ -32,7 +32,7 @@ class Fit:
     status
         `Status` (...) as int8.
     samples
-        How many samples of each signal the fit uses.
+        Number of samples of each signal that the fit uses.
     design
         The keyword arguments of the fit.
     fitted
@@ -79,7 +79,7 @@ class Fit:
     def aicc(self) -> Array:
         """Akaike's criterion for small samples (...), NaN where there are too few.
 
-        Among models of one signal the lowest is best supported.
+        Among models fitted to the same signal, that with the lowest value is best supported.
 
         Notes
         -----
@@ -101,7 +101,8 @@ class Fit:
     def predict(self, **design: Any) -> Array:
         """Return the fitted signal (..., N), for the fit's design or another one.
 
-        It is the signal that was fitted also where a parameter is NaN as not identifiable.
+        Where a parameter is NaN because it is not identifiable, this is the fitted signal all the
+        same.
 
         Examples
         --------

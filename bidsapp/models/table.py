@@ -15,7 +15,7 @@ from bidsapp.models.kinetics.delay import with_delay
 from bidsapp.models.solver.base import Model
 
 _FIRST = ("adc", "ivim", "tofts")
-"""Modules whose models come before those of their package's others, which are in order of name."""
+"""Modules whose models come first; those of the other modules follow in alphabetical order."""
 
 
 def _rows(package: ModuleType) -> Iterator[Model]:
@@ -52,10 +52,10 @@ MODELS: dict[str, Model] = _by_name((*_DIFFUSION, *_KINETIC, *_DELAYED, *relaxom
 """Every model by its name."""
 
 AUTO = "auto"
-"""Every kinetic model with `Model.in_auto` is fitted, to find out which the data support."""
+"""All kinetic models with `Model.in_auto` are fitted, to find out which the data support."""
 
 REPORTED = "extended-tofts"
-"""The kinetic model whose values are tabulated where all are fitted."""
+"""The kinetic model whose values are tabulated if all are fitted."""
 
 _ADC = "adc"
 _IVIM = "ivim-"
@@ -117,7 +117,7 @@ def check_options(options: Iterable[str], rows: Iterable[Model]) -> None:
     Raises
     ------
     FitError
-        It names the options that there are.
+        If there is one; the message lists the available options.
 
     Examples
     --------

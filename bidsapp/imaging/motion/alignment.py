@@ -71,7 +71,7 @@ def align(
 
     Returns
     -------
-    Place
+    FramePose
         The starting pose with an infinite misfit if the alignment fails: most of the frame leaves
         the field of view, the misfit increases, or the volume changes more than by eddy currents.
 

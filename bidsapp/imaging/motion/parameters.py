@@ -79,7 +79,7 @@ def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     BadInput
-        If there are not six parameters.
+        If there are not six parameters per volume.
 
     Notes
     -----
@@ -96,7 +96,7 @@ def framewise_displacement(parameters: ArrayLike) -> NDArray[np.float64]:
     """
     given = np.asarray(parameters, float)
     if given.ndim != 2 or given.shape[1] != 6:
-        raise BadInput(f"motion has six parameters a volume, not an array of shape {given.shape}")
+        raise BadInput(f"motion has six parameters per volume, not an array of shape {given.shape}")
     steps = np.abs(np.diff(given, axis=0)) * np.repeat([1.0, HEAD_RADIUS], 3)
     return np.concatenate([np.full(min(len(given), 1), np.nan), steps.sum(axis=1)])
 

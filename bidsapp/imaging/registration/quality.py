@@ -1,4 +1,4 @@
-"""Quality measures of a registration, the limits of acceptance, and the reasons of a refusal."""
+"""Quality measures of a registration, the limits of acceptance, and the reasons for a rejection."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -104,7 +104,7 @@ class Quality:
         return self.implausible_measures() + doubts
 
     def implausible_measures(self) -> list[str]:
-        """Return what cannot happen to a head between two scans, as text."""
+        """Return the measures that are impossible for one head in two scans, as text."""
         low, high = DETERMINANT
         turned = f"{self.rotation_degrees:.0f} degrees"
         checks = (

@@ -1,4 +1,4 @@
-"""What a registration returns: a matrix that resamples and saves, with its quality."""
+"""The result of a registration: its matrix, to resample images or to save, and its quality."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""From signal to concentration: SPGR, relaxation times, the arterial input."""
+"""From signal to concentration: SPGR, relaxation times and the arterial input."""

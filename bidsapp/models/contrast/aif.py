@@ -10,13 +10,13 @@ from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Array
 
 _RISE_SHARE = 0.7
-"""Share of the rise that the fitted line covers: beyond it, a bolus bends over."""
+"""Fraction of the rise that the fitted line covers: beyond it, the curve of a bolus flattens."""
 _CLEAR = 2.5
-"""A bolus rises, smoothed, by more than this many standard deviations of the noise."""
+"""Smallest rise of a bolus, as a smoothed curve, in standard deviations of the noise."""
 _STEP = 0.05
-"""Between the bends that are tried, in frames."""
+"""Step between the bends that are tried, in frames."""
 _FRAMES_BEFORE_BEND = 3.0
-"""How far before the bend a population function is tried, in frames."""
+"""Time before the bend from which a population function is tried, in frames."""
 _SHORTEST_RANGE = 0.2
 """The shortest range of arrivals that is tried, min."""
 
@@ -80,12 +80,12 @@ def georgiou2019(time: ArrayLike, arrival: float = 0.0) -> Array:
 
     Notes
     -----
-    ``sum_i A_i exp(-m_i t) * sum_n g(t - (n - 1) T; n (a + 1), b)``: an exchange with the tissues
-    times all passes n = 1, 2, ... of the bolus, each a gamma density g of that shape and of scale
-    b that starts one recirculation time T after the one before.
+    ``sum_i A_i exp(-m_i t) * sum_n g(t - (n - 1) T; n (a + 1), b)``: the exchange with the tissues
+    times the sum of the passes n = 1, 2, ... of the bolus. Each pass is a gamma density g of that
+    shape and of scale b, and begins one recirculation time T after the previous one.
 
-    The constants have more digits than the paper's Table 3, to which they round: they are those of
-    the curve in its supplement, which the rounded ones miss by up to 2 %.
+    The constants are those of the curve in the paper's supplement. Rounded, they are those of its
+    Table 3, which reproduce that curve only to within 2 %.
 
     References
     ----------
@@ -188,7 +188,7 @@ def rise_frame(curve: ArrayLike) -> int:
     Returns
     -------
     int
-        Counted from zero.
+        Index of the frame, from zero.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def rise_frame(curve: ArrayLike) -> int:
 
 
 def _fit_knee(curve: ArrayLike) -> tuple[float, int]:
-    """Return where a line that is flat, then rises, bends (in frames), and the frame it ends at."""
+    """Return where a line that is flat, then rises, bends (in frames), and its last frame."""
     y = np.asarray(curve, float)
     end = rise_frame(y)
     if end >= 2:
@@ -229,7 +229,7 @@ def _fit_knee(curve: ArrayLike) -> tuple[float, int]:
 
 
 def _is_clear(curve: Array, start: int, end: int) -> bool:
-    """Return whether a curve rises clear of its noise, and stays higher, after its first frames."""
+    """Return whether a curve rises clearly above its noise, and stays higher, after its start."""
     # Noise from the baseline, or from the differences of frames if that is more: two frames of
     # baseline may agree by chance. 1.4826 scales a median absolute deviation, sqrt(2) a difference.
     rest, after = curve[:start], curve[end:]
@@ -261,8 +261,8 @@ def find_baseline_frames(curve: ArrayLike) -> int:
     Returns
     -------
     int
-        The frames before the arrival; the one just before the rise is left out if there are
-        three or more, since the agent may arrive in the course of it.
+        Number of frames before the arrival. If there are three or more, the last one is left out,
+        since the agent may arrive during it.
 
     Raises
     ------
@@ -271,9 +271,10 @@ def find_baseline_frames(curve: ArrayLike) -> int:
 
     Notes
     -----
-    A line that is flat, then rises, is fitted by least squares to the frames up to that where the
-    smoothed curve has risen by seven tenths. A quarter of the time from its bend to that frame is
-    left out before the bend, since the foot of a bolus is below a straight line.
+    A line that is flat, then rises, is fitted by least squares to the frames up to the one at which
+    the smoothed curve has completed seven tenths of its rise. A quarter of the time from the bend
+    to that frame is also left out before the bend, since a bolus starts to rise more slowly than a
+    straight line.
 
     References
     ----------
@@ -330,14 +331,14 @@ def fit_arrival(
     time: ArrayLike,
     baseline_frames: int = 0,
 ) -> float:
-    """Return the arrival at which a known course, scaled, rises as a curve does.
+    """Return the arrival at which the rise of a known curve, scaled, fits that of a measured one.
 
     Parameters
     ----------
     shape
         ``shape(time min, arrival min)``, such as a population function or its signal.
     curve : (N,) array
-        Of the same kind, in any unit.
+        The measured curve: of the same kind, in any unit.
     time : (N,) array, min
     baseline_frames
         Frames before the bolus; 0 to find them.

@@ -1,4 +1,4 @@
-"""Checks of an arterial input: its course compared with physiology and with the tissue's."""
+"""Checks of an arterial input for plausibility, by itself and compared with the tissue."""
 
 from collections.abc import Iterator
 
@@ -13,22 +13,22 @@ from bidsapp.models.solver.base import Array
 _LOWEST = 1.0
 """Lowest plausible peak of the blood's concentration in an artery, mM."""
 _FEWEST_AFTER = 5
-"""Frames from the arrival on that are needed to see a washout."""
+"""Smallest number of frames from the arrival on that shows a washout."""
 _FLAT, _FLAT_FRAMES = 0.005, 3
-"""Relative difference of frames at a clipped peak, and how many there are at least."""
+"""Largest relative difference between frames at a clipped peak, and smallest number of them."""
 _DROP = -0.05
 """Concentration after the arrival that noise does not explain, mM; a lost signal gives -0.13."""
 
 
 def check_arterial_input(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -> list[str]:
-    """Return in words what is implausible in a measured arterial input.
+    """Describe what is implausible in a measured arterial input.
 
     Parameters
     ----------
     blood : (N,) array, mM
     time : (N,) array, min
     tissue : (N,) array
-        Mean course of the head, of any unit.
+        Mean time course of the head, in any unit.
 
     Returns
     -------

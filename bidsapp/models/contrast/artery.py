@@ -1,4 +1,4 @@
-"""Which voxels of a dynamic series are arterial: in a mask that was drawn, or anywhere."""
+"""Selection of the arterial voxels of a dynamic series, within a drawn mask or anywhere."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,13 +17,13 @@ from bidsapp.models.solver.base import Array
 Mask = NDArray[np.bool_]
 
 FIRST_PASS = 15 / 60
-"""How long the first pass lasts once it has risen, min."""
+"""Duration of the first pass after its rise, min."""
 SHARE = 0.95
-"""Rise of the signal of an artery's voxels, relative to their highest twentieth."""
+"""Smallest rise of the signal of an arterial voxel, relative to the highest twentieth."""
 FEWEST = 3
-"""Voxels that are taken at the least, and voxels of the smallest cluster."""
+"""Smallest number of selected voxels, and of voxels in a cluster."""
 EARLY = 3 / 60
-"""By how much an artery's voxels may lag the earliest, min; veins lag by more."""
+"""Largest delay of an arterial voxel relative to the earliest ones, min; veins are later."""
 
 # Limits of `find_artery`; AUTO_RULE below names each of them.
 _LOWEST_PEAK = 1.0  # mM
@@ -33,11 +33,12 @@ _DARK, _BRIGHT = 0.3, 2.0  # brightness at rest relative to the median of the he
 _HIGHEST = 0.05  # part of the voxels that rise most
 
 ROI_RULE = (
-    "Of the voxels whose mean signal in the first pass is that of a concentration: those whose "
-    "signal rises in the first pass, as a mean over the frames above half its peak, by at least "
-    f"{SHARE:g} of the rise of the highest twentieth (at least {FEWEST} voxels), less three "
-    f"standard errors of a voxel's, and reaches half its peak no later than {EARLY * 60:g} s after "
-    f"the earliest twentieth of these; or the {FEWEST} highest, if those are fewer."
+    "Of the voxels whose mean signal in the first pass corresponds to a concentration, those are "
+    "selected whose signal rises in the first pass, averaged over the frames above half its peak, "
+    f"by at least {SHARE:g} of the rise of the highest twentieth (at least {FEWEST} voxels) less "
+    "three standard errors of the rise of a voxel, and reaches half its peak no later than "
+    f"{EARLY * 60:g} s after the earliest twentieth of these; if they are fewer than {FEWEST}, the "
+    f"{FEWEST} voxels that rise most."
 )
 """The rule of `select_arterial_voxels`, in words."""
 
@@ -46,8 +47,8 @@ AUTO_RULE = (
     f"median of the head (brighter is inflow or fat), the {_HIGHEST:.0%} that rise most until "
     f"{FIRST_PASS * 60:g} s after the rise; of these, those with a concentration in every frame, a "
     f"peak of at least {_LOWEST_PEAK:g} mM, a late phase below {_LATE:g} and noise below "
-    f"{_ROUGH:g} of the peak, and half the peak reached no later than {EARLY * 60:g} s after the "
-    f"earliest twentieth; of these, clusters of {FEWEST} or more that touch. {ROI_RULE}"
+    f"{_ROUGH:g} of the peak, which reach half the peak no later than {EARLY * 60:g} s after the "
+    f"earliest twentieth; of these, clusters of {FEWEST} or more adjacent voxels. {ROI_RULE}"
 )
 """The rule of `find_artery`, in words."""
 
@@ -61,10 +62,10 @@ def _first_pass_frames(course: Array, time: Array, frames: int) -> slice:
 def _measure_first_pass(
     signal: Array, time: Array, frames: int, seen: slice
 ) -> tuple[Array, Array, float]:
-    """Return the rise of each voxel's signal in the first pass, when half of it, and its error.
+    """Return the rise of each voxel's signal in the first pass, its half-peak time, and its error.
 
-    The rise is a mean over the same frames for all, those where the top tenth is above half its
-    peak: a voxel's highest frame would be its noise as much as its blood.
+    The rise is a mean over the same frames for all voxels, those in which the top tenth is above
+    half its peak: the maximum of a voxel would reflect its noise as much as its blood.
     """
     rise = smooth(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
     # Time of half the voxel's own peak, interpolated between the frames before and after it.
@@ -82,7 +83,7 @@ def _measure_first_pass(
 
 
 def _is_early(half: Array, among: Mask) -> Mask:
-    """Return which voxels rise soon after the earliest twentieth (at least three) of some."""
+    """Return which voxels rise soon after the earliest twentieth (at least three) of a subset."""
     few = max(FEWEST, int(np.ceil(0.05 * among.sum())))
     result: Mask = half <= np.sort(half[among])[:few].max() + EARLY
     return result
@@ -96,7 +97,7 @@ def select_arterial_voxels(
     spgr: Spgr,
     baseline_frames: int = 0,
 ) -> Mask:
-    """Return which voxels of an arterial region are inside the artery, not beside it.
+    """Select the voxels of an arterial region that lie inside the artery.
 
     Parameters
     ----------
@@ -120,8 +121,9 @@ def select_arterial_voxels(
 
     Notes
     -----
-    `ROI_RULE`. The mean over the same frames decides, not a voxel's highest one, and all voxels
-    close to the top are taken, not the few highest: so noise is not taken for height.
+    See `ROI_RULE`. The criterion is a mean over the same frames for all voxels, not the maximum of
+    each, and all voxels close to the highest ones are selected, not a fixed number of them:
+    otherwise noise would favour a voxel.
 
     References
     ----------
@@ -178,7 +180,7 @@ def find_artery(
     spgr: Spgr,
     baseline_frames: int = 0,
 ) -> Mask:
-    """Return the arterial voxels of a whole dynamic series.
+    """Find the arterial voxels of a whole dynamic series.
 
     Parameters
     ----------
@@ -197,13 +199,13 @@ def find_artery(
     Raises
     ------
     FitError
-        If no bolus is found, or no cluster of voxels is like an artery.
+        If no bolus is found, or no cluster of voxels resembles an artery.
 
     Notes
     -----
-    `AUTO_RULE`: the criteria of Mouridsen et al. (large area, little irregularity, early and
-    narrow first pass), as limits in place of a random start of clusters, so that the same series
-    always gives the same voxels.
+    See `AUTO_RULE`: the criteria of Mouridsen et al. (large area, little irregularity, early and
+    narrow first pass) as thresholds, instead of a cluster analysis with a random start, so that the
+    same series always gives the same voxels.
 
     References
     ----------
@@ -237,7 +239,7 @@ def find_artery(
     if not where.any():
         raise FitError(
             f"no artery was found: of {place.sum()} voxels that rise most in the first pass, "
-            f"{like.sum()} are like an artery, and no {FEWEST} of these touch; draw an AIF mask "
+            f"{like.sum()} resemble an artery, and no {FEWEST} of these touch; draw an AIF mask "
             "(--aif roi) or choose a population function (--aif parker2006)"
         )
     where[where] = _select_purest(series[where], moments, frames, seen)
@@ -260,7 +262,7 @@ def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
 
 
 def _resembles_artery(blood: Array, seen: slice) -> Mask:
-    """Return which smoothed concentrations (V, N) are as high, brief and even as an artery's."""
+    """Return which smoothed concentrations (V, N) are as high, brief and smooth as in an artery."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
     peak = np.nan_to_num(blood[:, seen]).max(axis=1)
     # The late phase is the second half of the frames after the first pass. Second differences are
@@ -272,7 +274,7 @@ def _resembles_artery(blood: Array, seen: slice) -> Mask:
 
 
 def _keep_clusters(mask: Mask) -> Mask:
-    """Return the voxels that touch enough others, at faces, edges or corners."""
+    """Return the voxels of large enough clusters, connected at faces, edges or corners."""
     labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

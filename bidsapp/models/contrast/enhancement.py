@@ -21,9 +21,9 @@ _FRAMES_SEEN = 3
 
 @dataclass(frozen=True)
 class Spgr:
-    """How the dynamic series was acquired: TR in s, flip angle in rad, relaxivity in 1/s/mM.
+    """Acquisition of the dynamic series: TR in s, flip angle in rad, relaxivity in 1/s/mM.
 
-    The flip angle is one number, or (...) for each voxel: the nominal times B1.
+    The flip angle is one number, or one per voxel (...): the nominal flip angle times B1.
     """
 
     repetition_time: float
@@ -33,7 +33,7 @@ class Spgr:
 
 @dataclass(frozen=True)
 class ArterialInput:
-    """Arterial input: times (N,) min, blood and plasma (N,) mM, and the frames before arrival."""
+    """Arterial input: times (N,) min, blood and plasma (N,) mM, number of frames before arrival."""
 
     time: Array
     blood: Array
@@ -42,13 +42,13 @@ class ArterialInput:
 
 
 def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spgr: Spgr) -> Array:
-    """Return concentrations; the mean of the first frames is the signal without agent.
+    """Convert signal to concentration, with the mean of the first frames as the baseline.
 
     Parameters
     ----------
     signal : (..., N) array
     baseline_frames
-        How many frames come before the contrast agent.
+        Number of frames before the contrast agent arrives.
     t1 : (...) array, s
     spgr
         The acquisition.
@@ -79,7 +79,7 @@ def to_concentration(signal: ArrayLike, baseline_frames: int, t1: ArrayLike, spg
 
 
 def enhancing_curve(signal: ArrayLike) -> Array:
-    """Return the course of the voxels that enhance most, to find the bolus without an artery.
+    """Return the time course of the voxels that enhance most, which shows the bolus without an AIF.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def enhancing_curve(signal: ArrayLike) -> Array:
 
 
 def head_course(signal: ArrayLike) -> Array:
-    """Return the mean course of voxels brighter than the mean at first: of tissue, to compare with.
+    """Return the mean time course of the head: of the voxels brighter than the mean in frame one.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def head_course(signal: ArrayLike) -> Array:
 
 
 def count_baseline_frames(curve: Array, given: int) -> int:
-    """Return the number of frames before the bolus: the one given, or else the one found.
+    """Return the number of frames before the bolus: as given, or found in the curve.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def measured_input(
     haematocrit: float,
     baseline_frames: int = 0,
 ) -> ArterialInput:
-    """Return the arterial input measured by the mean signal of an artery.
+    """Return the arterial input from the mean signal of an artery.
 
     Parameters
     ----------
@@ -220,14 +220,14 @@ def population_input(
     haematocrit: float,
     baseline_frames: int = 0,
 ) -> ArterialInput:
-    """Return a population's arterial input that arrives when a measured curve rises.
+    """Return a population-averaged arterial input that arrives when a measured curve rises.
 
     Parameters
     ----------
     name
         A key of `POPULATION`.
     curve : (N,) array
-        Signal that enhances, for the arrival.
+        Signal that enhances, from which the arrival is estimated.
     time : (N,) array, min
     t1_blood : float, s
     spgr

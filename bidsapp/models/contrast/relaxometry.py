@@ -17,7 +17,7 @@ _B1_RANGE = (0.3, 2.0)
 
 
 def b1_ratio(transmit: ArrayLike, scale: float = 1.0) -> Array:
-    """Return the actual over the nominal flip angle from a transmit field map.
+    """Return the ratio of actual to nominal flip angle from a transmit field map.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def _prepare_vfa(
 ) -> Prepared:
     """Prepare the non-linear least-squares fit of T1 and M0.
 
-    With one B1 for all voxels the shared solver does it. A B1 for each makes a curve for each,
-    evaluated at the true angles.
+    With one B1 for all voxels, the shared solver is used. With a B1 map, each voxel has its own
+    curve, evaluated at its actual flip angles.
     """
     _check_design(flip_angles, repetition_time, b1)
     solver = _solver(flip_angles * (1.0 if b1 is None else b1), repetition_time)
@@ -89,13 +89,13 @@ def _solver(angles: Array, repetition_time: float) -> Solver:
 def _prepare_vfa_linear(
     *, flip_angles: Array, repetition_time: float, b1: float | None = None
 ) -> Prepared:
-    """Prepare the weighted straight line that implies its own weights.
+    """Prepare the fit of a straight line with weights that follow from its slope.
 
-    The weights ``(sin(a) / (1 - E cos(a)))^2`` undo that the division amplifies the noise of small
-    angles: the slope E of one line gives the weights of the next, from equal weights on until E
-    settles. Noise lies on both axes, so that T1 is too long where there is much of it: by 0.8 % at
-    a signal-to-noise ratio of 20 and 6 % at 8 (four angles from 2 to 20 degrees, T1 = 1.4 s),
-    where the non-linear fit is not.
+    The weights ``(sin(a) / (1 - E cos(a)))^2`` compensate for the division by sin(a), which
+    amplifies the noise at small angles. Starting from equal weights, the slope E of one line gives
+    the weights of the next, until E converges. Both axes contain noise, so that T1 is overestimated
+    where there is much of it: by 0.8 % at a signal-to-noise ratio of 20 and 6 % at 8 (four angles
+    from 2 to 20 degrees, T1 = 1.4 s). The non-linear fit does not have this bias.
 
     References
     ----------
@@ -142,7 +142,7 @@ def _actual_angles(flip_angles: Array, b1: ArrayLike) -> Array:
 
 
 def _estimate_each(signal: Array, angles: Array, repetition_time: float) -> Estimate:
-    """Fit voxels of which each has flip angles (V, N) of its own."""
+    """Fit voxels with individual flip angles (V, N)."""
     trigonometry = np.sin(angles), np.cos(angles)
     r1 = _refine_each(signal, *trigonometry, repetition_time)
     curve, _ = _curve(r1, *trigonometry, repetition_time)
@@ -155,7 +155,7 @@ def _estimate_each(signal: Array, angles: Array, repetition_time: float) -> Esti
 def _best_grid_point_each(
     signal: Array, sine: Array, cosine: Array, repetition_time: float
 ) -> NDArray[np.intp]:
-    """Return for each voxel the point of the grid that explains most."""
+    """Return for each voxel the grid point that explains most of the signal."""
     best = np.zeros(len(signal), np.intp)
     most = np.zeros(len(signal))
     for point, rate in enumerate(_GRID):
@@ -211,7 +211,7 @@ def _dot(a: Array, b: Array) -> Array:
 def _self_weighted_line(
     signal: Array, sine: Array, cosine: Array, repetition_time: float
 ) -> tuple[Array, Array]:
-    """Return slope and intercept of the lines that imply their own weights; NaN where none does."""
+    """Return slope and intercept of lines with weights from their slope; NaN if not converged."""
     # S / sin(a) = E (S cos(a) / sin(a)) + M0 (1 - E): a line with slope E. The first one has equal
     # weights, each further one those of the E before it, kept within the bounds of T1.
     limits = np.exp(-repetition_time / np.array([T1.lower, T1.upper]))

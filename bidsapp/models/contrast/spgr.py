@@ -15,7 +15,7 @@ class Conversion(IntEnum):
 
     OK = 0
     BEYOND_RANGE = 1
-    """Some frames have a signal that no concentration explains; they are NaN."""
+    """Some frames have a signal that no concentration gives; they are NaN."""
     UNUSABLE = 2
     """All frames are NaN: baseline, T1 or flip angle is missing or not positive."""
 
@@ -117,11 +117,12 @@ def signal_to_concentration(
         Before the contrast agent.
     repetition_time : float, s
     flip_angle : float or (...) array, rad
-        The actual one: the nominal times B1 where there is a map of it.
+        The actual flip angle: the nominal one times B1 where it is known.
     relaxivity : float, 1/s/mM
     echo_time : float, s
     transverse_relaxivity : float, 1/s/mM
-        Of R2*; zero, as the echo time, leaves T2* decay out. That before the agent cancels.
+        Of R2*; if it or the echo time is zero, T2* decay is neglected. The decay before the agent
+        cancels.
 
     Returns
     -------
@@ -220,7 +221,7 @@ def concentration_status(concentration: ArrayLike) -> NDArray[np.int8]:
     Parameters
     ----------
     concentration : (..., N) array, mM
-        Of `signal_to_concentration`.
+        From `signal_to_concentration`.
 
     Returns
     -------

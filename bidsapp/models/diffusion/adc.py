@@ -33,7 +33,7 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     Parameters
     ----------
     signal : (..., M) array
-        One image a volume.
+        The last axis holds the volumes.
     bvalues : (M,) array, s/mm2
         b-values that differ by less than 2 + 2 % are one shell; below 5 they count as 0.
 
@@ -47,7 +47,7 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     Raises
     ------
     FitError
-        If there is not one b-value a volume.
+        If there is not one b-value per volume.
 
     Notes
     -----
@@ -67,7 +67,7 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     data = as_real_array("the signal", signal).astype(float, copy=False)
     if values.ndim != 1 or data.shape[-1:] != values.shape:
         raise FitError(
-            "there must be one b-value a volume: "
+            "there must be one b-value per volume: "
             f"bvalues has shape {values.shape}, the signal {data.shape}"
         )
     members = [np.flatnonzero(labels) for labels in _shells(values)]
@@ -104,10 +104,10 @@ class LogLine:
 
     Notes
     -----
-    Plain least squares of the logarithms; the standard errors are those of noise that is equal in
-    all signals S, so unequal in their logarithms: with weights P of the samples in a coefficient,
-    its variance is ``s^2 sum (P / S)^2``, and s^2 is the residual sum of squares over its
-    expectation for unit noise.
+    Linear least squares of the logarithms. The standard errors assume noise of equal variance in
+    all signals S, hence of unequal variance in their logarithms: with weights P of the samples in a
+    coefficient, its variance is ``s^2 sum (P / S)^2``, where s^2 is the residual sum of squares
+    divided by its expectation for unit noise.
     """
 
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
@@ -159,7 +159,7 @@ class Line(NamedTuple):
 class DecayLine:
     """The same line by least squares of S itself, ``S = exp(c - d b)``, with d in bounds.
 
-    For noise that is not small beside the signal: the logarithm skews it, S does not.
+    For noise that is not small relative to the signal, which a logarithm would skew.
     """
 
     def __init__(self, bvalues: Array, chosen: NDArray[np.bool_], weights: Array | None) -> None:
@@ -170,7 +170,7 @@ class DecayLine:
         self._freedom = int(chosen.sum()) - 2
 
     def fit(self, signal: Array) -> "Line":
-        """Return the line of each voxel; NaN where nothing decays."""
+        """Return the line of each voxel; NaN where the amplitude is zero."""
         found = self._solver.solve(signal[:, self._chosen])
         # The single column is the solver's second: its amplitude S0 is parameter 1 and its rate
         # parameter 3. The standard error of ln S0 is that of S0 over S0.

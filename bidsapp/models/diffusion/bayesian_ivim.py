@@ -1,7 +1,7 @@
 """IVIM with a population prior: each voxel is shrunk towards the distribution in its region.
 
-The posterior is integrated on a grid, so the result is exact to the grid and reproducible;
-nothing is sampled.
+The posterior is integrated numerically on a grid: there is no random sampling, and the result is
+reproducible.
 
 Notes
 -----
@@ -66,7 +66,7 @@ class Prior:
 
 
 class _Grid:
-    """Grid of points (f, ln D, ln D*) about one D: unit vectors of their curves, and weights."""
+    """Grid of points (f, ln D, ln D*) around one D: unit vectors of their curves, and weights."""
 
     def __init__(self, bvalues: Array, log_d: float) -> None:
         axes = np.meshgrid(_ROOT_F**2, log_d + _D_OFFSETS, _DSTAR_GRID, indexing="ij")
@@ -146,10 +146,10 @@ def learn_prior(
 
     Notes
     -----
-    Expectation maximisation over at most 1500 evenly taken voxels a region: mean and covariance
-    of (f, ln D, ln D*) over the voxels' posteriors, repeated with that prior; a broad prior (f
-    about 0.1, D 1e-3, D* 0.02 mm2/s) counts as ten voxels, for regions with little data. Where the
-    b-values cannot identify D*, its prior remains the broad one.
+    Expectation maximisation over at most 1500 evenly selected voxels per region: mean and
+    covariance of (f, ln D, ln D*) over the voxels' posteriors, repeated with that prior; a broad
+    prior (f about 0.1, D 1e-3, D* 0.02 mm2/s) counts as ten voxels, for regions with little data.
+    Where the b-values cannot identify D*, its prior remains the broad one.
 
     References
     ----------
@@ -185,7 +185,7 @@ def _check_prior(prior: Mapping[int, Prior], regions: NDArray[np.intp]) -> None:
 
 
 def _labels(region: ArrayLike | None, count: int) -> NDArray[np.intp]:
-    """Return the region (V,) of each voxel, from one a voxel, one for all, or none."""
+    """Return the region (V,) of each voxel from one per voxel, one for all, or none."""
     flat = np.nan_to_num(np.ravel(0 if region is None else region)).astype(np.intp)
     return np.broadcast_to(flat, count)
 
@@ -268,7 +268,7 @@ def _prepare(
 def _posterior_estimate(
     natural: Array, signal: Array, bvalues: Array, sigma: float, seen: bool
 ) -> Estimate:
-    """Return posterior means and deviations, S0 for them, and what they leave unexplained."""
+    """Return posterior means and standard deviations, the S0 that fits them, and the residual."""
     # S0 is the least-squares amplitude of the curve of the posterior means.
     # Rows 0 to 2 hold E[x] of f, D and D*, rows 3 to 5 E[x^2]: the variance is E[x^2] - E[x]^2.
     f, d, dstar = natural[:3]

@@ -1,4 +1,4 @@
-"""What the diffusion models share: their parameters, b-values, and exponential decays."""
+"""Elements that the diffusion models share: b-values, exponential decays and requirements."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ B_ZERO = 5.0
 
 
 NOISE_LEVEL_SHELLS = 5
-"""b-values from which the noise level can be estimated."""
+"""Smallest number of b-values from which the noise level can be estimated."""
 
 # mm2/s; the axis on which a rate is searched is linear below and logarithmic above (`Axis`).
 _SCALE = {"D": 2e-4, "Dstar": 3e-3}

@@ -28,7 +28,7 @@ OPTIONS = ("noise", "sigma", "averages")
 
 
 def floor_gain(snr: Array, power: float) -> Array:
-    """Return by how much the noise floor raises magnitudes on average.
+    """Return the factor by which the noise floor raises the average magnitude.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def floor_gain(snr: Array, power: float) -> Array:
     Returns
     -------
     (...) array
-        The average over the true signal, at least 1.
+        The average divided by the true signal, at least 1.
 
     Notes
     -----
@@ -112,7 +112,7 @@ def with_noise_floor(
 
 
 def _gain_tables(averages: Array) -> list[Array]:
-    """Return the logarithm of the floor's gain at each of the tabulated levels, one a sample."""
+    """Return the logarithm of the floor's gain at the tabulated levels, one array per sample."""
     # The confluent hypergeometric function is slow: it is tabulated once and then interpolated, in
     # logarithms of both the level and the gain.
     tables = {n: np.log(floor_gain(_LEVELS, 1 / n)) for n in np.unique(averages)}
@@ -122,7 +122,7 @@ def _gain_tables(averages: Array) -> list[Array]:
 def _iterate_correction(
     plain: Prepared, signal: Array, level: Callable[[dict[str, Array]], Array], gains: list[Array]
 ) -> Estimate:
-    """Fit, divide by the floor's gain at the fitted level, and again until nothing changes."""
+    """Fit, divide by the floor's gain at the fitted level, and repeat until convergence."""
     # A fixed-point iteration: signal / gain(fitted signal). Only voxels that still change are
     # fitted again; a voxel without a finite fit keeps its signal.
     found = plain.estimate(signal)
@@ -162,7 +162,7 @@ def noise_level(signal: Array, bvalues: Array, averages: Array | None = None) ->
     Parameters
     ----------
     signal : (V, N) array
-        At most 20,000 voxels, evenly taken, are used.
+        At most 20,000 voxels, evenly selected, are used.
     bvalues : (N,) array, s/mm2
     averages : (N,) array, optional
         How many magnitudes each signal is the geometric mean of.
@@ -225,7 +225,7 @@ def learn_noise(
     averages: Array | None = None,
     **_: Any,
 ) -> dict[str, Any]:
-    """Return the noise level where a fit needs it and it is not given."""
+    """Return the noise level if a fit needs it and it is not given."""
     if noise != "rician" or sigma is not None:
         return {}
     return {"sigma": noise_level(signal, bvalues, averages)}

@@ -1,4 +1,4 @@
-"""Exact convolution of exponentials with a curve that is measured at frames."""
+"""Exact convolution of exponentials with a curve sampled at frames."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ def convolve_exponential(time: ArrayLike, plasma: ArrayLike, rate: ArrayLike) ->
     time : (N,) array, min
         Ascending, evenly spaced or not.
     plasma : (N,) array, mM
-        Linear between the times, and zero before the first; or one curve a rate, (..., N).
+        Linear between the times, and zero before the first; or one curve per rate, (..., N).
     rate : (...) array, 1/min
         Zero gives the plain integral.
 
@@ -66,7 +66,7 @@ def delayed_curves(
     time : (N,) array, min
     plasma : (N,) array, mM
         Linear between the times, zero before the first and constant after the last; or one curve
-        a rate, (..., N).
+        per rate, (..., N).
     rate : (...) array, 1/min
     delay : float, min
         Negative for earlier.

@@ -1,4 +1,4 @@
-"""Any kinetic model with the arrival delay between artery and tissue as one more parameter."""
+"""Kinetic models with the arrival delay between artery and tissue as a further parameter."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +27,10 @@ def with_delay(model: Model) -> Model:
 
     Notes
     -----
-    Every delay of a grid is a problem of its own for the one solver, over curves that arrive
-    later by exactly that much; the best is refined by halving the step four times, to 0.0025 min.
-    Standard errors of the other parameters are those at that delay; the delay's own is from the
-    curvature of the cost.
+    The model is fitted for each delay of a grid, to curves that arrive later by exactly that delay;
+    the best delay is refined by halving the step four times, to 0.0025 min. The standard errors of
+    the other parameters hold for a known delay; that of the delay follows from the curvature of the
+    cost.
     """
 
     def prepare(*, delay_range: tuple[float, float] | None = None, **design: Any) -> Prepared:
@@ -127,7 +127,7 @@ def _estimate_at_best(
 
 
 def _curvature_error(costs: Array, best: Array, step: float, freedom: int) -> Array:
-    """Return the delay's standard error from the costs beside the best; NaN at the ends."""
+    """Return the delay's standard error from the costs next to the best; NaN at the ends."""
     # Second difference of the cost; the variance of a least-squares estimate is 2 s^2 / cost''.
     voxels, last = np.arange(len(best)), costs.shape[1] - 1
     inner = (best > 0) & (best < last)
@@ -141,7 +141,7 @@ def _curvature_error(costs: Array, best: Array, step: float, freedom: int) -> Ar
 
 
 def _predict_by_delay(model: Model, values: Values, design: dict[str, Any]) -> Array:
-    """Return curves (..., N), each with the delay of its voxel."""
+    """Return curves (..., N), each delayed as its voxel requires."""
     delay = np.asarray(values["delay"], float)
     flat = {k: np.broadcast_to(v, delay.shape).ravel() for k, v in values.items() if k != "delay"}
     curves = {k: v.reshape(-1, v.shape[-1]) for k, v in design.items() if np.ndim(v) > 1}

@@ -1,4 +1,4 @@
-"""Two compartments, exchanging or only taking up: plasma flow, permeability, volumes."""
+"""Two-compartment exchange and uptake models: plasma flow, permeability and volumes."""
 
 from functools import reduce
 
@@ -35,7 +35,7 @@ def _prepare(
 
 
 def _to_physiology(found: Solution) -> Estimate:
-    """Return flow, exchange and volumes; nothing to exchange where one exponential is enough."""
+    """Return flow, exchange and volumes; not identifiable where one exponential is enough."""
     # Where one exponential suffices the four parameters are not determined. These voxels are
     # computed with harmless numbers in place of theirs, and set to NaN below.
     both = (found.amplitudes > 0).all(axis=0) & (found.rates[0] > 0)
@@ -139,7 +139,7 @@ def _response(values: Values) -> tuple[Array, ...]:
 def _prepare_uptake(
     *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
 ) -> Prepared:
-    """Prepare the exchange model before anything returns: the slower rate is zero."""
+    """Prepare the exchange model without return of the agent: the slower rate is zero."""
     retained = delayed_curves(time, plasma, 0.0, delay)[1]
     solver = Solver([retained, uptake_curves(time, plasma, delay, _FAST)], [1, 48], weights)
 
@@ -150,7 +150,7 @@ def _prepare_uptake(
 
 
 def _uptake_to_physiology(found: Solution) -> Estimate:
-    """Return flow, uptake and plasma volume; none where no agent passes through the plasma."""
+    """Return flow, uptake and plasma volume; not identifiable if no agent leaves with the blood."""
     # Response ``a1 + a2 exp(-k2 t)``: Fp = a1 + a2, the share a1 / Fp is extracted, so
     # PS = Fp a1 / a2, and k2 = (Fp + PS) / vp = Fp^2 / (a2 vp). Derivatives by a1, a2 and k2.
     kept, rate = found.amplitudes[0], found.rates[1]

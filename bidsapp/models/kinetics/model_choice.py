@@ -1,4 +1,4 @@
-"""Which of several models the data of a region support: Akaike's criterion, voxel by voxel."""
+"""Comparison of models in a region by Akaike's criterion, voxel by voxel."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ AS_GOOD = 2.0
 
 @dataclass(frozen=True)
 class Choice:
-    """How well a region's voxels support each of M models.
+    """How well the voxels of a region support each of M models.
 
     Attributes
     ----------
@@ -24,7 +24,8 @@ class Choice:
     delta
         That sum less the lowest one (M,).
     weight
-        Akaike weight (M,) of the mean over these voxels: of the typical voxel, not of all as one.
+        Akaike weight (M,) from the mean over these voxels: that of a typical voxel, not of all
+        voxels jointly.
     preferred
         Voxels (M,) in which a model has the lowest criterion.
     """
@@ -37,7 +38,7 @@ class Choice:
 
     @property
     def verdicts(self) -> list[str]:
-        """``best``, ``as good``, or ``worse``, a model; ``n/a`` where no voxel was compared."""
+        """``best``, ``as good`` or ``worse`` for each model; ``n/a`` if no voxel was compared."""
         if not self.compared:
             return ["n/a"] * len(self.delta)
         close = self.delta / self.compared <= AS_GOOD
@@ -57,7 +58,7 @@ def compare_models(aicc: ArrayLike) -> Choice:
     Returns
     -------
     Choice
-        NaN where no voxel was fitted by all.
+        NaN if no voxel was fitted by all models.
 
     References
     ----------
@@ -85,7 +86,7 @@ def compare_models(aicc: ArrayLike) -> Choice:
 
 
 def best_model(aicc: ArrayLike) -> Array:
-    """Return the place, from 1, of the model with the lowest criterion; NaN where one is missing.
+    """Return the number, from 1, of the model with the lowest criterion; NaN where one is missing.
 
     Parameters
     ----------

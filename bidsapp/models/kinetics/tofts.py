@@ -28,7 +28,7 @@ Bounds = Mapping[str, tuple[float, float]]
 
 
 def uptake_curves(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
-    """Return the concentration curves of tissue that returns the agent it takes up at a rate."""
+    """Return concentration curves of tissue from which the agent returns at a rate."""
     return Family(
         lambda rates: delayed_curves(time, plasma, rates, delay)[1],
         Axis(rate.lower, rate.upper, _SCALE),
@@ -36,7 +36,7 @@ def uptake_curves(time: Array, plasma: Array, delay: float, rate: Parameter) -> 
 
 
 def used_frames(time: Array, weights: Array | None) -> NDArray[np.bool_]:
-    """Return which frames have a weight."""
+    """Return which frames have a weight above zero."""
     return np.ones(len(time), bool) if weights is None else weights > 0
 
 
@@ -108,7 +108,7 @@ def _vp_out_of_range(vp: Array) -> NDArray[np.bool_]:
 def _prepare_patlak(
     *, time: Array, plasma: Array, delay: float = 0.0, weights: Array | None = None
 ) -> Prepared:
-    """Prepare the fit of vp and Ktrans without any return to the plasma."""
+    """Prepare the fit of vp and Ktrans without return to the plasma."""
     # Two columns without a rate, the plasma curve (amplitude vp) and its integral (amplitude
     # Ktrans): a linear problem, which the solver solves in one step.
     solver = Solver(delayed_curves(time, plasma, 0.0, delay), [1, 1], weights)
@@ -137,7 +137,7 @@ def _return_rate(values: Values) -> Array:
 
 
 def _predictor(*, with_plasma: bool, with_return: bool) -> Callable[..., Array]:
-    """Return the forward model with or without a plasma term and a way back."""
+    """Return the forward model with or without a plasma term and return to the plasma."""
 
     def predict(
         values: Values, *, time: Array, plasma: Array, delay: float = 0.0, **_: object

@@ -1,1 +1,1 @@
-"""What a model and a fit are, and the one solver that all models share."""
+"""The classes of models and fits, and the solver that all models share."""

@@ -1,4 +1,4 @@
-"""What a model is, and what a fit of a block of voxels returns."""
+"""The definition of a model, and the result of fitting a block of voxels."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,14 +34,14 @@ class Estimate:
     Attributes
     ----------
     values, stderr
-        One array (V,) a parameter.
+        One array (V,) per parameter.
     status
         `Status` (V,).
     cost
         Residual sum of squares (V,) over the samples in use, weighted where there are weights.
     fitted
-        What `Model.predict` needs to return the fitted signal also where a value was withheld as
-        not identifiable: one array (V,) for each name in `Model.fitted`.
+        Values from which `Model.predict` computes the fitted signal even where a parameter is
+        withheld as not identifiable: one array (V,) per name in `Model.fitted`.
     """
 
     values: Values
@@ -53,15 +53,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model made ready for one design: what depends on the design alone is computed.
+    """A model prepared for one design: whatever depends on the design alone has been computed.
 
     Attributes
     ----------
     estimate
-        ``estimate(signal (V, N)) -> Estimate``; what the model names in `Model.per_voxel` comes as
+        ``estimate(signal (V, N)) -> Estimate``; the options in `Model.per_voxel` are passed as
         further keyword arguments (V,).
     used
-        Which samples (N,) the fit uses.
+        Samples (N,) that the fit uses.
     """
 
     estimate: Callable[..., Estimate]
@@ -70,7 +70,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Need:
-    """What a model requires of a design, in words, and whether the design meets it."""
+    """A requirement of a model, in words, and whether the design meets it."""
 
     text: str
     met: bool
@@ -89,14 +89,14 @@ class Model:
     title
         The model in words.
     parameters
-        What it estimates, in the order of the tables.
+        The estimated parameters, in the order of the tables.
     free
-        How many of them are free; the others follow from these.
+        Number of free parameters; the others follow from these.
     design
-        Names of the keyword arguments that it needs.
+        Names of the required keyword arguments.
     options
-        Names of the keyword arguments that it also takes. Those that are named as an option of the
-        command line (``b_min``, ``b_max``, ``noise``) are passed on from there.
+        Names of the optional keyword arguments. The command line sets those that are named like one
+        of its options (``b_min``, ``b_max``, ``noise``).
     prepare
         ``prepare(**design) -> Prepared``.
     predict
@@ -104,21 +104,21 @@ class Model:
     formula
         The signal as a formula.
     doi
-        Where the model was published.
+        Publication of the model.
     per_voxel
         Options that may be given voxel by voxel, as arrays of the shape of the maps.
     learn
         ``learn(signal (V, N), **design) -> options`` that are estimated from all voxels together,
         such as the noise level.
     fitted
-        Names of what a fit keeps besides the values, for models that withhold a parameter which is
-        not identifiable; `predict` prefers these to the values of the same name.
+        Names of quantities that a fit stores besides the values, for models that withhold
+        parameters as not identifiable; `predict` prefers them to the values of the same name.
     numbers
-        Options that are one number and that the command line sets by ``--model-options``.
+        Options that are a single number, which the command line sets by ``--model-options``.
     in_auto
         Whether ``--dce-model auto`` fits the model too, to compare it with the others.
     requires
-        ``requires(**design) -> needs``: what the design must have for the fit to be possible.
+        ``requires(**design) -> needs``: the conditions under which the fit is possible.
     """
 
     name: str
@@ -149,12 +149,12 @@ class Model:
 
 
 def check_interval(name: str, given: Any, unit: str, least: float = -np.inf) -> tuple[float, float]:
-    """Return a range that the user gives.
+    """Check a range given by the user.
 
     Raises
     ------
     FitError
-        If it is not (low, high), or they are not finite, ascending and at least ``least``.
+        If it is not a pair (low, high) of finite, ascending numbers that are at least ``least``.
 
     Examples
     --------
@@ -177,12 +177,13 @@ def check_interval(name: str, given: Any, unit: str, least: float = -np.inf) -> 
 def apply_bounds(
     model: str, searched: tuple[Parameter, ...], bounds: Mapping[str, tuple[float, float]] | None
 ) -> tuple[Parameter, ...]:
-    """Return the searched parameters with the bounds that the user gives instead of the table's.
+    """Return the searched parameters with the user's bounds in place of the table's.
 
     Raises
     ------
     FitError
-        If a bound is set on what is not searched, or is not a range of positive numbers.
+        If a bound is set on a parameter that is not searched, or is not a range of numbers that are
+        not negative.
 
     Examples
     --------
@@ -203,6 +204,6 @@ def apply_bounds(
         names = ", ".join(row.name for row in searched) or "nothing"
         raise FitError(
             f"{model} takes no bounds for {', '.join(given)}: it searches {names}; "
-            "amplitudes are never negative, the rest follows"
+            "amplitudes are never negative, and other parameters follow from these"
         )
     return tuple(result)

@@ -1,4 +1,4 @@
-"""Checks of the arguments of a fit, so that errors are in words and not numpy's."""
+"""Checks of the arguments of a fit, which report errors in words instead of numpy's."""
 
 from numbers import Integral
 from typing import Any
@@ -10,7 +10,7 @@ from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Model
 
 _ONE_NUMBER = ("repetition_time", "b_min", "b_max", "sigma", "delay")
-"""Arguments that are one number in every model; further ones are in `Model.numbers`."""
+"""Arguments that are a single number in every model; `Model.numbers` lists further ones."""
 _OF_SAMPLES = ("weights", "averages")
 _NEVER_NEGATIVE = ("bvalues", "weights")
 
@@ -21,7 +21,7 @@ def as_real_array(name: str, value: Any) -> NDArray[Any]:
     Raises
     ------
     FitError
-        If it holds anything else, such as complex numbers or words.
+        If it contains anything else, such as complex numbers or text.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def check_counts(**counts: Any) -> None:
 def check_design(
     row: Model, shape: tuple[int, ...], samples: int, design: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the design as arrays; raise for what is missing, unknown or of another length."""
+    """Return the design as arrays; raise an error for missing, unknown or mis-sized ones."""
     for name, value in design.items():
         if value is not None and name not in (*row.design, *row.options):
             raise FitError(f"{row.name} takes no {name!r}; it takes {row.design + row.options}")

@@ -1,4 +1,4 @@
-"""Algebra of 2 x 2 matrices, one a voxel, written out: (V,) arrays in, (V,) arrays out."""
+"""Algebra of 2 x 2 matrices, one per voxel, written out in (V,) arrays of their elements."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def nonnegative_amplitudes(
     first, second : (V,) array
         The amplitudes.
     inverse
-        Of the part of G whose amplitudes are above zero; zero elsewhere.
+        Inverse of the part of G whose amplitudes are above zero; zero elsewhere.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def schur_complement(
 
 
 def invert(matrix: Symmetric) -> tuple[Symmetric, NDArray[np.bool_]]:
-    """Return the inverse, and where there is one (elsewhere it is zero)."""
+    """Return the inverses, and which matrices have one (the others give zero)."""
     a, b, d = matrix
     determinant = a * d - b * b
     posed = (a > 0) & (d > 0) & (determinant > _WELL_POSED * a * d)
@@ -95,12 +95,12 @@ def invert(matrix: Symmetric) -> tuple[Symmetric, NDArray[np.bool_]]:
 def inverse_normal_matrix(jacobian: Sequence[Array]) -> Array:
     """Return ``inv(J'J)`` of four columns (K, V), as (4, 4, V).
 
-    Rows and columns of a column that is zero are NaN; where the others are singular all is NaN.
+    Rows and columns that belong to a zero column are NaN; all are where the others are singular.
 
     Notes
     -----
-    By blocks of two: with amplitudes A and rates C, and B between them, the rates have
-    ``inv(C - B' inv(A) B)``.
+    By blocks: with A the block of the amplitudes, C that of the rates and B the one between them,
+    the inverse has the block ``inv(C - B' inv(A) B)`` for the rates.
     """
     # Columns of norm one keep amplitudes and rates, which differ by orders of magnitude, from
     # spoiling the condition; `back` undoes the scaling in rows and columns.

@@ -1,6 +1,6 @@
 """Work shared among processes that write into the same memory.
 
-Threads would not do: between the many short operations of a fit they wait for each other.
+Threads would not help: between the many short operations of a fit they wait for each other.
 """
 
 import mmap
@@ -19,12 +19,12 @@ Part = TypeVar("Part")
 
 
 def empty(count: int, kind: DTypeLike = float) -> NDArray[Any]:
-    """Return an array of so many numbers."""
+    """Return an uninitialised array of a given length."""
     return np.empty(count, kind)
 
 
 def shared_empty(count: int, kind: DTypeLike = float) -> NDArray[Any]:
-    """Return an array of so many numbers, which processes forked later write to as well."""
+    """Return an uninitialised array in memory shared with processes that are forked later."""
     if not count:
         return np.empty(0, kind)
     # An anonymous map is shared between parent and children, so that results need no pickling.
@@ -37,11 +37,11 @@ def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) ->
     Parameters
     ----------
     run
-        Leaves its result in memory that is shared.
+        Function of a part; writes its result into shared memory.
     parts
-        What it is run for.
+        Arguments of the function, one per call.
     n_jobs
-        How many processes.
+        Number of processes.
 
     Raises
     ------
@@ -80,6 +80,6 @@ def for_each(run: Callable[[Part], None], parts: Sequence[Part], n_jobs: int) ->
 
 
 def _run_parts(run: Callable[[Part], None], parts: Sequence[Part]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     for part in parts:
         run(part)

@@ -28,7 +28,7 @@ class Scratch(threading.local):
         self._flat = np.empty(0)
 
     def array(self, *shape: int) -> Array:
-        """Return an array with whatever was in it; it is valid until the next call."""
+        """Return an array with arbitrary content, which is valid until the next call."""
         size = math.prod(shape)
         if size > len(self._flat):
             self._flat = np.empty(size)
@@ -37,7 +37,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Axis:
-    """The axis of a rate r: ``x = ln(1 + r / scale)``, evenly divided; logarithmic above scale.
+    """Axis of a rate r, ``x = ln(1 + r / scale)``: linear below the scale, logarithmic above.
 
     A rate of zero is the exact point x = 0.
     """
@@ -51,7 +51,7 @@ class Axis:
         return self.scale * np.expm1(x)
 
     def from_rate(self, rate: Array | float) -> Array:
-        """Return x of a rate."""
+        """Return x at a rate."""
         return np.log1p(np.asarray(rate) / self.scale)
 
     def grid(self, count: int) -> Array:
@@ -72,7 +72,7 @@ class Family:
 
 
 Column = Family | Array
-"""What a model is linear in: a family of curves, or one curve (N,) that no rate changes."""
+"""A column of a model: a family of curves, or one curve (N,) without a rate."""
 
 
 class Table:
@@ -89,7 +89,7 @@ class Table:
         self._powers = np.ascontiguousarray(powers.transpose(0, 2, 1).reshape(-1, len(x) - 1))
 
     def at(self, x: Array) -> tuple[Array, Array, Array]:
-        """Return the vector, its slope and its curvature, (K, V) each, until the next call."""
+        """Return vector, slope and curvature, (K, V) each, which are valid until the next call."""
         # Evenly spaced nodes make the interval a division, not a search. The coefficients of the
         # four powers, taken for each voxel, are overwritten by value, slope and curvature.
         place = (x - self._start) / self._step
@@ -117,13 +117,13 @@ class Table:
 
 
 class Constant:
-    """A column that no rate changes."""
+    """A column without a rate."""
 
     def __init__(self, vector: Array) -> None:
         self._vector = vector[:, None]
 
     def at(self, x: Array) -> tuple[Array, Array, Array]:
-        """Return the vector (K, V) and no slopes."""
+        """Return the vector (K, V), and zeros for slope and curvature."""
         value = np.broadcast_to(self._vector, (len(self._vector), len(x)))
         nothing = np.broadcast_to(0.0, value.shape)
         return value, nothing, nothing
@@ -132,7 +132,7 @@ class Constant:
 def reduce_columns(
     columns: Sequence[Column], weights: Array
 ) -> tuple[Array, list[Table | Constant]]:
-    """Return orthonormal vectors (N, K) that span all columns, and the columns in them.
+    """Return orthonormal vectors (N, K) that span all columns, and the columns in that basis.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def reduce_columns(
     -------
     vectors : (N, K) array
     reduced
-        One `Table` or `Constant` a column.
+        One `Table` or `Constant` per column.
 
     Raises
     ------

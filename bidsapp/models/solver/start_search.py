@@ -22,13 +22,13 @@ class RatePairs:
 
     Notes
     -----
-    What a pair with both amplitudes >= 0 explains of a signal z is
+    The sum of squares of a signal z that a pair explains with both amplitudes >= 0 is
 
         min(max(u'z, 0)^2 + max(v_u'z, 0)^2, max(v'z, 0)^2 + max(u_v'z, 0)^2)
 
     for unit columns u and v whose inner product is not negative; ``v_u`` is the unit vector of v
-    without its part along u. It needs no case distinction, hence no branch a voxel. Single
-    precision is enough for a place to begin.
+    without its part along u. No cases need to be distinguished, hence there is no branch per voxel.
+    Single precision is enough for a starting point.
 
     Either expression is the squared length of the projection of z onto the span of the pair, by
     Gram and Schmidt from u on, or from v on. Where both amplitudes are positive they agree. Where
@@ -82,7 +82,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def best_second_rate(signal: Array, first: Array, nodes: Array) -> NDArray[np.intp]:
-    """Return the best second column (V,) beside a first one that stays what it is."""
+    """Return the best second column (V,) for a first column that is fixed."""
     found = [
         _profile_second_rate(signal[:, p], first[:, p], None, nodes)
         for p in _cache_blocks(signal, nodes)
@@ -106,7 +106,7 @@ def find_other_minimum(
     -------
     node : (V,) array of int
     explained : (V,) array
-        What is explained there; minus infinity where there is no other minimum.
+        Sum of squares explained there; minus infinity where there is no other minimum.
     """
     found = [
         _highest_other_peak(
@@ -122,13 +122,13 @@ def find_other_minimum(
 
 
 def _cache_blocks(signal: Array, nodes: Array) -> list[slice]:
-    """Return parts of the voxels small enough for the processor's cache."""
+    """Return slices of the voxels that fit into the processor's cache."""
     step = max(_NODES_AT_ONCE // nodes.shape[1], 1)
     return [slice(i, i + step) for i in range(0, signal.shape[1], step)]
 
 
 def _profile_second_rate(signal: Array, first: Array, slope: Array | None, nodes: Array) -> Array:
-    """Return what is explained with each node as the second column, (V, n2).
+    """Return the sum of squares explained with each node as the second column, (V, n2).
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _profile_second_rate(signal: Array, first: Array, slope: Array | None, nodes
     first : (K, V) array
         The first column.
     slope : (K, V) array or None
-        Its slope along its rate, which may thus move a little; None if it must not.
+        Its slope along its rate, by which the rate may still change a little; None if it is fixed.
     nodes : (K, n2) array
         The second column at some of its rates.
 

@@ -1,9 +1,9 @@
-"""The one solver: separable least squares (variable projection) for many voxels at once.
+"""The solver of all models: separable least squares (variable projection), many voxels at once.
 
 A model is linear in one or two amplitudes and non-linear in the rates of their columns. For given
 rates the best amplitudes have a closed form, so only the rates are searched: first on a grid
 (`start_search`), which finds the basin of the global minimum, then by Newton steps on the projected
-cost until nothing is left to gain. All of it in the few dimensions that the columns span
+cost until no further gain is expected, all in the few dimensions that the columns span
 (`reduced_space`).
 
 Notes
@@ -46,10 +46,10 @@ from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find
 _MAX_STEPS = 30
 _GAIN = 1e-8  # a step that promises less than this part of the cost is not taken
 _EXACT = 1e-17  # cost that counts as zero, of a signal of norm one
-_LONGEST_STEP = 1.0  # in x: a factor of e in the rate; beyond it the curvature says nothing
+_LONGEST_STEP = 1.0  # in x: a factor of e in the rate; the quadratic model holds no farther
 _RIVAL = 1.2  # another minimum is tried if its cost on the grid is below this times the present one
 _DAMPING = 0.1  # the first one after a step that failed; ten times as much after each further one
-_GIVE_UP = 1e4  # damping at which a voxel is left where it is
+_GIVE_UP = 1e4  # damping at which the steps of a voxel end
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Solution:
     Attributes
     ----------
     amplitudes : (2, V) array
-        Never negative; the first is zero where the model has but one column.
+        Never negative; the first is zero if the model has only one column.
     rates : (2, V) array
         NaN for a column without a rate.
     cost : (V,) array
         Weighted residual sum of squares.
     covariance : (4, 4, V) array
-        Of amplitudes, then rates, from the residuals; NaN for what is not there, and all of it
-        where there are no more samples than parameters.
+        Of the amplitudes, then of the rates, scaled by the residuals; NaN for amplitudes and rates
+        that the model lacks, and throughout if there are no more samples than parameters.
     """
 
     amplitudes: Array
@@ -76,14 +76,14 @@ class Solution:
 
 
 class Solver:
-    """Solves one separable problem for any number of voxels; its tables are made once.
+    """Solver of one separable problem for any number of voxels; its tables are computed once.
 
     Parameters
     ----------
     columns
-        One or two: families of curves, each with a rate of its own, or curves (N,).
+        One or two: families of curves, each with its own rate, or curves (N,).
     grid
-        How many rates the search begins with, one number a column (1 for a curve).
+        Number of rates on the starting grid, one per column (1 for a curve).
     weights : (N,) array, optional
         Of the squared residuals.
 
@@ -168,7 +168,7 @@ class Solver:
         return self._unscaled_solution(x, state, size, movable)
 
     def _start_rates(self, unit: Array, known: Array | None) -> Array:
-        """Return x (2, V) of the best pair of the grid."""
+        """Return x (2, V) at the best pair of the grid."""
         first, second = self._nodes
         if self._movable[0] and known is None:
             i, j = self._rate_pairs.best(unit)

@@ -1,4 +1,4 @@
-"""Tables of lesions on disk -> a cohort; every file that cannot be used is named."""
+"""Reading of lesion tables into a cohort; every file that cannot be used is reported."""
 
 from bidsapp.study.read.derivatives import Found, read_output
 from bidsapp.study.read.lesion_table import STUDY_UNITS, load_study_table

@@ -9,7 +9,7 @@ _FLAGS = {"0": False, "1": True, "false": False, "true": True, "n/a": False, "":
 
 
 def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
-    """Participant, lesion and session of a row, in one spelling."""
+    """Return participant, lesion and session of a row, with the prefixes sub- and ses-."""
     try:
         lesion = int(row["lesion"])
     except ValueError:
@@ -19,7 +19,7 @@ def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
 
 
 def parse_number(text: str, where: str) -> float:
-    """Read a number; NaN for a missing one."""
+    """Return a cell as a number; NaN if it is missing."""
     if text in ("n/a", ""):
         return math.nan
     try:
@@ -29,7 +29,7 @@ def parse_number(text: str, where: str) -> float:
 
 
 def parse_flag(text: str, where: str) -> bool:
-    """Read 0 or 1; missing is 0."""
+    """Return a cell of 0 or 1 as a bool; False if it is missing."""
     if text.lower() not in _FLAGS:
         raise BadInput(f"{where}: excluded is {text!r}, give 0 or 1.")
     return _FLAGS[text.lower()]

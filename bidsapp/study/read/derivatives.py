@@ -1,4 +1,4 @@
-"""The participants' tables in an output folder -> a cohort."""
+"""Reading of the participants' tables in an output folder into a cohort."""
 
 import math
 from collections import Counter, defaultdict
@@ -37,14 +37,14 @@ _REQUIRED = (
     "mean",
     "excluded",
 )
-"""Columns that are used; the tables of other versions may lack the others, or have more."""
+"""Columns that are used; tables of other versions may lack other columns, or have more."""
 
 _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an output folder holds: the cohort, the rows it came from, and what is wrong."""
+    """Content of an output folder: the cohort, the rows behind it, problems and notes."""
 
     cohort: Cohort
     rows: Sequence[Row]
@@ -94,7 +94,7 @@ def read_output(output_dir: Path) -> Found:
 
 
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
-    """Rows of every lesion table, each file as a whole or not at all."""
+    """Return the rows of every lesion table; a file with an error is left out as a whole."""
     rows: list[Row] = []
     sessions = sorted(output_dir.glob("sub-*/ses-*"))
     kinds = (outputs.VOLUMES, outputs.LESION_VALUES)
@@ -112,7 +112,7 @@ def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
 
 
 def _check_row(row: Row, participant: str, session: str, where: str) -> None:
-    """Refuse a row of another folder, or with a cell that is not what its column says."""
+    """Raise an error for a row that belongs to another folder, or with an invalid cell."""
     found = lesion_key(row, where)
     if found[::2] != (participant, session):
         raise BadInput(
@@ -126,7 +126,7 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
 
 
 def _column(row: Row) -> str | None:
-    """Column of the wide table that a row of a lesion table belongs to."""
+    """Return the column of the wide table for a row of a lesion table; None if it is not used."""
     if (row["roi"], row["parameter"]) == ("whole", "volume"):
         return "volume_ml"
     return row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in FOLLOWED else None
@@ -135,7 +135,7 @@ def _column(row: Row) -> str | None:
 def _lesions(
     rows: Sequence[Row], problems: list[str], notes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row per lesion and session, and the unit of each column."""
+    """Return a table with a row per lesion and session, and the unit of each column."""
     chosen = _choose_kinds(rows, problems, notes)
     table: dict[tuple[str, int, str], dict[str, Any]] = defaultdict(dict)
     excluded = set()
@@ -170,7 +170,7 @@ def _lesions(
 def _choose_kinds(
     rows: Sequence[Row], problems: list[str], notes: list[str]
 ) -> dict[str, tuple[str, str]]:
-    """Model and unit in which each column is given most often; the others are named."""
+    """Return the most frequent model and unit of each column, and report the others."""
     counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for row in rows:
         column = _column(row)
@@ -191,7 +191,7 @@ def _choose_kinds(
 
 
 def _fill_vanished(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
-    """Give volume 0 to a lesion that a session's whole-lesion table lacks and another's lists."""
+    """Set the volume of a lesion to 0 where only other sessions' whole-lesion tables list it."""
     # Sessions without any volume are not completed: nobody has looked for the lesion there.
     listed = [key for key, cells in table.items() if "volume_ml" in cells]
     lesions, sessions = defaultdict(set), defaultdict(set)
@@ -207,7 +207,7 @@ def _fill_vanished(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
 def _sessions(
     output_dir: Path, rows: Sequence[Row], problems: list[str], notes: list[str]
 ) -> pd.DataFrame:
-    """Sessions of every participant with their day and place in time."""
+    """Return the sessions of every participant with their day and their rank in time."""
     with_tables = defaultdict(set)
     for row in rows:
         participant, _, session = lesion_key(row, "")
@@ -228,9 +228,9 @@ def _sessions(
 
 
 def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str, float]:
-    """Session -> days since treatment, in the order of a sessions table."""
+    """Return the days since treatment by session, in the order of a sessions table."""
     if not path.exists():
-        notes.append(f"{path}: there is none, so the order of its sessions is unknown.")
+        notes.append(f"{path}: does not exist, so the order of the sessions is unknown.")
         return {}
     try:
         days: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""A study's own table of lesions -> a cohort."""
+"""Reading of a user-supplied table of lesions into a cohort."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOL
 
 
 def load_study_table(path: Path) -> Cohort:
-    """Read a table of lesions that someone filled in.
+    """Read a user-supplied table of lesions.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def load_study_table(path: Path) -> Cohort:
 
 
 def _sidecar_units(path: Path) -> dict[str, str]:
-    """Units that the JSON file beside a table gives."""
+    """Return the units in the JSON file beside a table."""
     if not path.exists():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The participants' tables of quality in an output folder, as one."""
+"""The quality tables of all participants in an output folder, combined."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
     output_dir : pathlib.Path
         The output folder of the participant level.
     columns : iterable of str
-        Those of the result; the tables need not have all of them.
+        Columns of the result; the tables need not have all of them.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the runs report of each participant: what failed, and what may mislead."""
+"""Failures and warnings that the runs report of each participant."""
 
 import json
 from collections import defaultdict
@@ -32,7 +32,7 @@ def read_statuses(output_dir: Path) -> Statuses:
 
 
 def unfinished_runs(statuses: Statuses) -> list[str]:
-    """Return which participants' last run was stopped: their tables may be of different runs."""
+    """Describe the runs that were stopped: the participant's tables may be of different runs."""
     return [
         f"{participant}: its last run did not finish, so its values may be of different runs: run "
         "it again."
@@ -51,7 +51,7 @@ def collect_issues(statuses: Statuses) -> list[Issue]:
 
 
 def describe_failures(found: Iterable[Issue]) -> list[str]:
-    """Return what was not done in each session, in words."""
+    """Describe what was not done in each session."""
     texts: dict[str, list[str]] = defaultdict(list)
     for issue in found:
         if issue.level == "failed":
@@ -60,7 +60,7 @@ def describe_failures(found: Iterable[Issue]) -> list[str]:
 
 
 def session_warnings(found: Iterable[Issue]) -> pd.DataFrame:
-    """Return a row per session with what may mislead, and what was not done, as text."""
+    """Return a row per session with its warnings and failures, as text."""
     texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     ranked = {"warning": "", "failed": "not done: "}
     # False sorts before True: warnings come first.

@@ -1,4 +1,4 @@
-"""What else is known of participants and lesions: age, primary tumour, location, dose."""
+"""Further characteristics of participants and lesions: age, primary tumour, location, dose."""
 
 from pathlib import Path
 

@@ -64,7 +64,7 @@ def _noise(
     errors = lesions.get(f"{parameter}_se", pd.Series(dtype=np.float64)).astype(np.float64)
     errors = errors[np.isfinite(errors)]
     if errors.empty:
-        note = "no repeated scans were named and the tables bring no standard errors"
+        note = "no repeated scans were named and the tables have no standard errors"
         if not repeats:
             yield "none", Repeatability(n=0, note=note)
         return

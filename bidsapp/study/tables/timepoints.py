@@ -63,7 +63,9 @@ def session_labels(timepoints: Mapping[str, str] | None) -> dict[str, str]:
         raise UsageError(f"A comparison needs two time points, got {len(labels)}: name more.")
     given = ", ".join(f"{name}={label}" for name, label in labels.items())
     if len(set(labels.values())) < len(labels):
-        raise UsageError(f"Two time points are one session in {given}: give each its own.")
+        raise UsageError(
+            f"Two time points have the same session in {given}: name a different one for each."
+        )
     # Windows in ascending order must neither overlap nor touch, so that no day belongs to two time
     # points.
     edges = [days for label in labels.values() if (days := window(label))]
