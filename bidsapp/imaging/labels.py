@@ -137,7 +137,7 @@ def resample_labels(
         result[box][more] = label
         most[box][more] = share[more]
         left[box] -= share
-    # The background counts as a label too, with what the labels leave.
+    # The background competes with the labels: its share is what they leave.
     result[left >= most] = 0
     return result
 

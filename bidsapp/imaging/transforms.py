@@ -103,7 +103,7 @@ def invert(matrix: ArrayLike) -> Matrix:
     Raises
     ------
     BadInput
-        If it is not an affine matrix that can be inverted.
+        If it is not an invertible affine matrix.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def decompose(matrix: ArrayLike, centre: ArrayLike = (0, 0, 0)) -> Decomposition
     Raises
     ------
     BadInput
-        If it is not an affine matrix that can be inverted.
+        If it is not an invertible affine matrix.
 
     Notes
     -----
@@ -206,7 +206,7 @@ def nearest_rigid(matrix: ArrayLike, centre: ArrayLike) -> Matrix:
     Raises
     ------
     BadInput
-        If it is not an affine matrix that can be inverted.
+        If it is not an invertible affine matrix.
 
     References
     ----------
@@ -246,7 +246,7 @@ def write_itk(matrix: ArrayLike, path: Path) -> Path:
     Raises
     ------
     BadInput
-        If it is not an affine matrix that can be inverted.
+        If it is not an invertible affine matrix.
 
     Examples
     --------
@@ -301,7 +301,7 @@ def as_affine(matrix: ArrayLike) -> Matrix:
     Raises
     ------
     BadInput
-        If it is not an affine matrix that can be inverted.
+        If it is not an invertible affine matrix.
 
     Examples
     --------

@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, str] = {
     "n_voxels": "Voxels that are in the ROI, wholly or partly, on that grid",
     "n_valid": "Voxels with a value",
     "n_failed": "Voxels without a value: the fit failed, or they are outside the map",
-    "measured_ml": "Volume of the ROI that has a value, ml: the valid voxels, each by its weight",
+    "measured_ml": "Volume of the part of the ROI with a value, ml: the valid voxels, weighted",
     "mean": "Mean over the valid voxels; for a volume, the volume",
     "standard_error": "Standard error of the mean from the fits: that of a typical voxel divided "
     "by the square root of the number of voxels of the series, assumed to be independent. It "

@@ -35,10 +35,11 @@ def fit(
     n_jobs
         Number of processes that share the chunks. The result does not depend on it.
     **design
-        What the model needs (``bvalues`` (N,) s/mm2; ``time`` (N,) min and ``plasma`` mM, (N,) or
-        voxel by voxel (..., N); ``flip_angles`` (N,) rad and ``repetition_time`` s) and its
-        options: ``bounds``, a mapping from a searched parameter's name to (low, high); ``weights``
-        (N,) of the squared residuals, 0 to leave a sample out; and the options in the model's row.
+        The arguments that the model requires (``bvalues`` (N,) s/mm2; ``time`` (N,) min and
+        ``plasma`` mM, (N,) or voxel by voxel (..., N); ``flip_angles`` (N,) rad and
+        ``repetition_time`` s) and its options: ``bounds``, a mapping from a searched parameter's
+        name to (low, high); ``weights`` (N,) of the squared residuals, 0 to leave a sample out; and
+        the options in the model's row.
 
     Returns
     -------
@@ -73,8 +74,8 @@ def fit(
     voxels = data.reshape(-1, samples)
     if row.learn is not None:
         checked |= row.learn(voxels, **checked)
-    # Options of one value per voxel are passed with the signals. A design of its own per voxel
-    # needs a preparation of its own instead: see `_group_by_design`.
+    # Options with one value per voxel are passed along with the signals. A design that varies by
+    # voxel is prepared once per distinct design: see `_group_by_design`.
     single = {k: checked[k].ravel() for k in row.per_voxel if np.ndim(checked.get(k, 0))}
     maps = _Maps(row, len(voxels), empty if n_jobs == 1 else shared_empty)
     for members, shared in _group_by_design(row, checked, len(voxels)):

@@ -101,8 +101,7 @@ class Fit:
     def predict(self, **design: Any) -> Array:
         """Return the fitted signal (..., N), for the fit's design or another one.
 
-        Where a parameter is NaN because it is not identifiable, this is the fitted signal all the
-        same.
+        The fitted signal is returned also where a parameter is NaN because it is not identifiable.
 
         Examples
         --------

@@ -81,8 +81,8 @@ def pair_shift(
     where :math:`x` runs along the phase-encode axis and :math:`'` is the derivative along it:
     signal piled up in one image is spread out in the other. :math:`s` is a sum of cubic B-splines
     12 mm apart, estimated at 8 mm and then at 4 mm with exact gradients. A shift of the
-    head between the images along the axis is taken for a uniform field; the affine registration to
-    the T1w undoes it.
+    head between the images along the axis is mistaken for a uniform field; the affine registration
+    to the T1w undoes it.
 
     References
     ----------

@@ -83,8 +83,8 @@ def t1w_shift(
     its inverse. The EPI is not interpolated: half-way between two voxels its noise is lower, and
     that alone would attract the shift. Splines are far fewer and stiffer than for a reversed pair,
     and blocks are small and exclude the rim of the brain, as contrasts between tissues, which
-    differ between the images, must not be taken for a shift. Piled-up signal varies slowly over a
-    block and hardly affects the correlation.
+    differ between the images, must not be mistaken for a shift. Piled-up signal varies slowly over
+    a block and hardly affects the correlation.
 
     References
     ----------

@@ -220,7 +220,7 @@ def _head_mask(image: Values) -> Mask:
 
 
 def _without_rim(inside: Mask, affine: Matrix) -> Mask:
-    """Remove the rim: its contrast with air depends on b and would be taken for stretch."""
+    """Remove the rim: its contrast with air depends on b and would be mistaken for stretch."""
     depth = ndimage.distance_transform_edt(inside, sampling=voxel_sizes(affine))
     return np.asarray(depth > RIM)
 
@@ -230,7 +230,7 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     size = np.maximum(1, np.round(BLOCK / voxel_sizes(affine))).astype(int)
     size = np.minimum(size, inside.shape)
     count = np.array(inside.shape) // size
-    # What does not fill a block is left out at both ends alike.
+    # The blocks are centred on the grid: what remains is left out at both ends.
     first = (np.array(inside.shape) - count * size) // 2
     corners = np.indices(count).reshape(3, -1).T * size + first
     voxels = corners[:, None] + np.indices(size).reshape(3, -1).T

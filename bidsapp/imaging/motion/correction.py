@@ -66,8 +66,8 @@ def correct_motion(
     Notes
     -----
     A frame is compared with a target in blocks of 10 mm and one or two slices; in each, the frame
-    is a factor times the target, plus an offset, plus motion (see `alignment.align`). Uptake,
-    which brightens whole tissues, is therefore not taken for motion, and new structures in a block,
+    is a factor times the target, plus an offset, plus motion (see `alignment.align`). Uptake, which
+    brightens whole tissues, is therefore not mistaken for motion, and new structures in a block,
     such as a vessel with the bolus, are outliers of the robust fit. Frames are first tracked from
     one to the next away from the reference, with the reference as target. Then the target is the
     mean of all other frames in their current poses, which averages noise and slice positions.

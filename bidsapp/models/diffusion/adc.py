@@ -81,7 +81,7 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
 
 
 def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
-    """Group b-values that are meant to be one; ascending."""
+    """Return which b-values belong to each shell, in ascending order."""
     effective = np.where(bvalues < B_ZERO, 0.0, bvalues)
     order = np.sort(np.unique(effective))
     # A shell ends where the next b-value is higher by more than 2 s/mm2 + 2 %: headers list the

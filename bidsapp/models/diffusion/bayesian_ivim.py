@@ -76,7 +76,7 @@ class _Grid:
         curves = f * fast + (1 - f) * slow
         # Equation 3 without prior and data, as a logarithm: df = 2 sqrt(f) d(sqrt f) is the volume
         # of a grid that is even in sqrt(f), and 1 / size is from (2). All curves are nearly
-        # parallel, so unit vectors are kept as their mean and what is apart from it.
+        # parallel, so unit vectors are stored as their mean and the deviations from it.
         size = np.linalg.norm(curves, axis=1)
         unit = (curves / size[:, None]).T
         self.centre = unit.mean(axis=1)
@@ -111,9 +111,9 @@ def _weighted_sums(
 ) -> Array:
     """Return sums of functions over the grid, weighted by likelihood and prior.
 
-    A curve explains ``(y'c + y'(u - c))^2`` of a signal; the part ``(y'c)^2`` that a centre c
-    does is left out, since single precision would lose the difference between curves beside it.
-    Space (2, V, G) is overwritten.
+    A curve explains ``(y'c + y'(u - c))^2`` of a signal, with the centre c of all curves. The part
+    ``(y'c)^2``, which they share, is left out: next to it, single precision would lose the
+    differences between curves. Space (2, V, G) is overwritten.
     """
     # With q = y'(u - c) and l = y'c: (y'u)^2 - l^2 = q (q + 2 l). A y'u below zero would need an S0
     # below zero; its point counts as y'u = 0, that is q = -l. The largest exponent is

@@ -55,17 +55,17 @@ def require_zero(model: str, bvalues: Array, weights: Array | None = None) -> ND
 
 
 def line_needs(bvalues: Array, b_min: float, b_max: float) -> Iterator[Need]:
-    """Yield what a straight line through the high b-values requires."""
+    """Yield the requirements of a straight line through the high b-values."""
     text = f"two b-values from {b_min:g} s/mm2"
     yield Need(text, bool(in_range(bvalues, b_min, b_max).sum() >= 2))
 
 
 def mixture_needs(bvalues: Array, b_max: float) -> Iterator[Need]:
-    """Yield what two exponentials, with four parameters, require."""
+    """Yield the requirements of two exponentials, which have four parameters."""
     yield Need("four b-values", bool((bvalues <= b_max).sum() >= 4))
 
 
 def noise_needs(bvalues: Array, noise: str) -> Iterator[Need]:
-    """Yield what the estimate of the noise level requires, where the noise is Rician."""
+    """Yield the requirements of an estimate of the noise level, if the noise is Rician."""
     if noise == "rician":
         yield Need("five for the noise level", len(bvalues) >= NOISE_LEVEL_SHELLS)

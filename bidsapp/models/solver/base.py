@@ -83,11 +83,11 @@ class Model:
     Attributes
     ----------
     name
-        What the user types, for example ``extended-tofts``.
+        Its name for users, for example ``extended-tofts``.
     label
         The BIDS ``model-`` label, for example ``etofts``.
     title
-        The model in words.
+        Its full name.
     parameters
         The estimated parameters, in the order of the tables.
     free
@@ -140,7 +140,7 @@ class Model:
     in_auto: bool = True
 
     def needs(self, **design: Any) -> list[Need]:
-        """Return what the model requires of a design (its keyword arguments), met or not."""
+        """Return the model's requirements on a design (its keyword arguments), met or not."""
         return list(self.requires(**design)) if self.requires else []
 
     def parameter(self, name: str) -> Parameter:

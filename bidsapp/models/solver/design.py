@@ -1,4 +1,4 @@
-"""Checks of the arguments of a fit, which report errors in words instead of numpy's."""
+"""Checks of the arguments of a fit, with clearer error messages than those of numpy."""
 
 from numbers import Integral
 from typing import Any

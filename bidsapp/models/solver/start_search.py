@@ -37,14 +37,16 @@ class RatePairs:
     """
 
     def __init__(self, first: Array, second: Array) -> None:
-        # ``beside_u`` (K, n1, n2) is v_u of the note for every pair, ``beside_v`` is u_v.
+        # ``v_without_u`` (K, n1, n2) is v_u of the note for every pair, ``u_without_v`` is u_v.
         u, v = _unit(first), _unit(second)
         inner = u.T @ v
-        beside_u = _unit(v[:, None, :] - u[:, :, None] * inner)
-        beside_v = _unit(u[:, :, None] - v[:, None, :] * inner)
+        v_without_u = _unit(v[:, None, :] - u[:, :, None] * inner)
+        u_without_v = _unit(u[:, :, None] - v[:, None, :] * inner)
         self._shape = inner.shape
         self._along = [m.astype(np.float32) for m in (u, v)]
-        self._beside = [m.reshape(len(u), -1).astype(np.float32) for m in (beside_u, beside_v)]
+        self._orthogonal = [
+            m.reshape(len(u), -1).astype(np.float32) for m in (v_without_u, u_without_v)
+        ]
 
     def best(self, signal: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the columns' indices (V,) of the best pair for signals (K, V) of norm one."""
@@ -60,10 +62,10 @@ class RatePairs:
 
     def _best(self, z: Single, space: Single) -> NDArray[np.intp]:
         """Return the flat indices of the best pairs; space (3, V, pairs) is overwritten."""
-        # Side 0: u alone and v beside it; side 1: v alone and u beside it. 2 max(y, 0) = y + |y|,
-        # so both sides are four times too large, which the argmax does not see.
-        for side, (alone, beside) in enumerate(zip(self._along, self._beside, strict=True)):
-            out = np.matmul(z, beside, out=space[side])
+        # Side 0: u, and v without its part along u; side 1: v, and u without its part along v.
+        # 2 max(y, 0) = y + |y|: both sides are four times too large, which the argmax ignores.
+        for side, (alone, orthogonal) in enumerate(zip(self._along, self._orthogonal, strict=True)):
+            out = np.matmul(z, orthogonal, out=space[side])
             out += np.abs(out, out=space[2])  # twice the positive part, faster than maximum
             out *= out
             single = z @ alone
@@ -179,7 +181,7 @@ def _profile_second_rate(signal: Array, first: Array, slope: Array | None, nodes
 
 
 def _unit_or_zero(vectors: Array, size: Array | float = 0.0) -> Array:
-    """Return vectors (K, V) of norm one; zero where they are small beside a size (V,)."""
+    """Return vectors (K, V) of norm one; zero where they are small relative to a size (V,)."""
     norm = np.sqrt(dot(vectors, vectors))
     known = norm > _COLLINEAR * size
     return vectors * (known / np.where(known, norm, 1.0))

@@ -157,8 +157,7 @@ class Solver:
         # The grid does not miss a minimum whose basin is wider than its mesh. Newton's steps end in
         # the basin of the best node, which need not be that of the global minimum where a second
         # one is nearly as deep.
-        # A first rate that is given stays where it is: only the second one, if it has one, is
-        # searched.
+        # A first rate that is given is fixed: only the second one, if there is one, is searched.
         movable = self._movable & [known is None, True]
         x = self._start_rates(unit, known)
         state = self._evaluate(unit, outside, x)

@@ -147,7 +147,7 @@ def _lesions(
             excluded.add(key)
         if column and (row["model"], row["unit"]) == chosen[column]:
             value = parse_number(row["mean"], "")
-            # The same value in two tables is no conflict; two different values are.
+            # The same value in two tables is not a conflict; two different values are.
             before = cells.setdefault(column, value)
             cells.setdefault(f"{column}_se", parse_number(row.get("standard_error", "n/a"), ""))
             if before != value and not (math.isnan(before) and math.isnan(value)):

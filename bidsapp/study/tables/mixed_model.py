@@ -24,7 +24,7 @@ ALPHA = 0.05
 
 
 def mixed_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Test every change with a mixed model, beside the paired t test."""
+    """Test every change with a mixed model, alongside the paired t test."""
     rows: list[dict[str, Any]] = []
     for parameter in followed_parameters(lesions):
         values = values_by_timepoint(lesions, parameter, labels)

@@ -81,7 +81,8 @@ def _followups(
     later = (table["days"] > table["last_days"]).where(
         by_days, table["position"] > table["last_position"]
     )
-    # A session that belongs to a time point, by its label or by its day, is no follow-up.
+    # A session that belongs to a time point, by its label or by its day, does not count as
+    # follow-up.
     named = table["session_id"].isin(labels.values())
     table = table[later & ~named & table["timepoint"].isna()]
     # Days and ranks are never mixed within one participant.

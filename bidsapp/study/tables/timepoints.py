@@ -110,7 +110,7 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     -------
     assignment : Assignment
         If a participant has two sessions for a time point, neither is assigned; if the days of a
-        participant are not in the order of the time points, no session of it is.
+        participant are not in the order of the time points, none of its sessions is.
 
     Raises
     ------
