@@ -209,6 +209,7 @@ def brain_mask(
         cval=0,
     )
     inside = weight >= 0.5
+    # The limits are those of the brain itself, without the margin.
     volume = inside.sum() * abs(np.linalg.det(np.asarray(affine, float)[:3, :3])) / 1000
     if not VOLUME_ML[0] <= volume <= VOLUME_ML[1]:
         raise RegistrationError(

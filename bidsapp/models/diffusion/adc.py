@@ -247,6 +247,8 @@ def _prepare_asymptotic(
 ) -> Prepared:
     """Prepare a straight line through ln S at b >= b_min; f comes from its intercept over S(0)."""
     zero = require_zero("ivim-asymptotic", bvalues, weights)
+    # Beyond b_min the signal of the blood has decayed: the line is that of the tissue alone, and
+    # its intercept at b = 0 falls short of the signal by the fraction f.
     chosen = in_range(bvalues, max(b_min, B_ZERO), b_max, weights)
     straight = line(bvalues, chosen, weights)
     # Several images at b = 0 enter as their weighted mean.
