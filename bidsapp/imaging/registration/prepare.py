@@ -69,7 +69,7 @@ def _fill_outside(image: Image, weight: Image) -> Image:
 
 
 def inner_mask(weight: Image) -> Image:
-    """Return a mask eroded by `RIM`, at half the resolution; unchanged if nothing would remain."""
+    """Return a mask eroded by `RIM`, in voxels of about 2 mm; unchanged if nothing would remain."""
     # Voxels of 2 mm are fine enough for a rim of 6 mm.
     coarse = subsample(weight, 2.0)
     rim = grow(coarse.data == 0, coarse.affine, RIM)
