@@ -506,7 +506,7 @@ def test_without_a_sessions_table_the_order_is_unknown(outputs):
     (outputs / "sub-01" / "sub-01_sessions.tsv").unlink()
     result = tables(outputs)
     assert result.problems == ()
-    assert any("sub-01_sessions.tsv: there is none" in note for note in result.notes)
+    assert any("sub-01_sessions.tsv: does not exist" in note for note in result.notes)
     assert result.statistics.response["response"][0] == "n/a"
     assert set(result.statistics.paired["n"]) == {20}
 
@@ -547,7 +547,7 @@ def test_time_points_that_cannot_be_compared_are_refused():
     """One time point, or one session twice."""
     with pytest.raises(UsageError, match="two time points, got 1"):
         session_labels({"baseline": "01"})
-    with pytest.raises(UsageError, match="one session in a=ses-01, b=ses-01"):
+    with pytest.raises(UsageError, match="same session in a=ses-01, b=ses-01"):
         session_labels({"a": "01", "b": "ses-01"})
 
 
