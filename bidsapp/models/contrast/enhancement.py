@@ -267,8 +267,8 @@ def population_input(
     moments, measured = np.asarray(time, float), np.asarray(curve, float)
     function = POPULATION[name]
 
-    # As a signal, since the curve is one too: it saturates at high concentrations, so that its rise
-    # has another shape than that of the concentration.
+    # As a signal, since the curve is one too: a signal saturates at high concentrations, and so its
+    # rise differs in shape from that of the concentration.
     def shape(at: Array, arrival: float) -> Array:
         r1 = contrast_r1(function(at, arrival), t1_blood, spgr.relaxivity)
         return spgr_signal(r1, spgr.repetition_time, spgr.flip_angle)

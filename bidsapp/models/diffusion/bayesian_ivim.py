@@ -159,7 +159,7 @@ def learn_prior(
     if sigma is not None and not sigma > 0:
         raise FitError(f"sigma is the noise's standard deviation, above 0, got {sigma:g}")
     level = noise.noise_level(signal, bvalues, averages) if sigma is None else float(sigma)
-    # Of the brightest signal of a typical voxel.
+    # At least `_FINEST` of the brightest signal of a typical voxel.
     if good.any():
         level = max(level, _FINEST * float(np.median(signal[good].max(axis=1))))
     good &= np.isfinite(0 if region is None else np.ravel(region))

@@ -114,8 +114,8 @@ def to_response(flow: Array, exchange: Array, ve: Array, vp: Array) -> tuple[Arr
     total = out + exchange / vp + back
     root = np.sqrt(np.maximum(total**2 - 4 * back * out, 0))
     fast, slow = (total + root) / 2, (total - root) / 2
-    # With a2 = share Fp the initial slope demands (1 - share) k1 + share k2 = Fp / vp, where k2 -
-    # k1 = root.
+    # With a2 = share Fp and k2 - k1 = root, the initial slope demands (1 - share) k1 + share k2 =
+    # Fp / vp.
     share = np.where(root > 0, (out - slow) / np.where(root > 0, root, 1.0), 1.0)
     return flow * (1 - share), flow * share, slow, fast
 

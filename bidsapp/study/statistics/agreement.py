@@ -85,8 +85,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Correlation:
         return Correlation(n=first.size, note=note)
     test = stats.spearmanr(first, second)
     r = float(test.statistic)
-    # Bonett and Wright's standard error of artanh r for ranks, which has (1 + r^2 / 2) in place of
-    # 1.
+    # Bonett and Wright: for ranks, the variance of artanh r has 1 + r^2 / 2 in place of 1.
     spread = np.sqrt((1 + r**2 / 2) / (first.size - 3)) if first.size > 3 else np.inf
     low, high = _fisher_interval(r, float(spread))
     return Correlation(first.size, r, low, high, first.size - 2.0, float(test.pvalue))

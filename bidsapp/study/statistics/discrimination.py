@@ -179,8 +179,8 @@ def _score_interval(area: float, n: int, m: int) -> tuple[float, float]:
     middle = (n + m) / 2 - 1
 
     def excess(a: float) -> float:
-        # Hanley and McNeil's variance (Radiology 1982, doi:10.1148/radiology.143.1.7063747), with n
-        # - 1 and m - 1 both replaced by their mean.
+        # Hanley and McNeil's variance (Radiology 1982, doi:10.1148/radiology.143.1.7063747), in
+        # which both n - 1 and m - 1 are replaced by their mean.
         spread = 1 + middle * (1 - a) / (2 - a) + middle * a / (1 + a)
         return (area - a) ** 2 - z**2 * a * (1 - a) * spread / (n * m)
 

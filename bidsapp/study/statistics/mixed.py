@@ -211,8 +211,8 @@ def _no_model_reason(
     fewest = np.bincount(when, minlength=size).min(initial=y.size) if size else 0
     if fewest < MIN_N:
         return f"an occasion has {fewest} values, a model needs {MIN_N}: no model"
-    # Deviations within lesions carry the information on changes; each lesion's mean takes one of
-    # its values.
+    # Deviations within lesions carry the information on changes; the mean of each lesion takes one
+    # degree of freedom.
     _, number = np.unique(number_lesions(who, which), return_inverse=True)
     within = y - (np.bincount(number, y) / np.bincount(number))[number]
     if y.size - number.max() - 1 < MIN_N:

@@ -121,8 +121,8 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     notes: list[str] = []
     sessions = cohort.sessions.copy()
     if timepoints is None and not sessions["session_id"].isin(labels.values()).any():
-        # Without any label of a time point, sessions are assigned by day, if one lies in a window's
-        # range.
+        # Without any label of a time point, sessions are assigned by day, if any lies between the
+        # first and the last day of the windows.
         within = sessions["days"].between(*_widest(WINDOWS))
         if within.any():
             labels = session_labels(WINDOWS)
