@@ -6,7 +6,7 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.correction import correct_diffusion, correct_motion
+from bidsapp.imaging.motion.correction import estimate_diffusion_motion, estimate_motion
 from bidsapp.imaging.resample import resample_series
 from bidsapp.imaging.transforms import compose, invert
 
@@ -56,14 +56,14 @@ def misplaced(found, moves, reference=0):
 def test_known_motion_is_found(where, reference, limit):
     """Any frame may be the reference, on oblique grids, while a lesion and grey matter enhance."""
     moves = [*MOVES, *MOVES[::-1]]
-    found = correct_motion(dynamic(moves, where), where[0], reference=reference)
+    found = estimate_motion(dynamic(moves, where), where[0], reference=reference)
     assert max(misplaced(found, moves, reference)) < limit
     np.testing.assert_allclose(found.matrices[reference], np.eye(4), atol=1e-12)
 
 
 def test_uptake_is_not_motion():
     """A head that enhances and does not move has no motion, and no outlier at the bolus."""
-    found = correct_motion(dynamic([pose()] * 8), SAGITTAL[0])
+    found = estimate_motion(dynamic([pose()] * 8), SAGITTAL[0])
     assert max(misplaced(found, [pose()] * 8)) < 0.05
     assert not found.outliers.any()
 
@@ -71,7 +71,7 @@ def test_uptake_is_not_motion():
 def test_a_series_without_noise_or_change_is_left_alone():
     """Identical frames: no division by their zero residual."""
     series = np.repeat(scan("dce", SAGITTAL)[..., None], 4, axis=-1)
-    found = correct_motion(series, SAGITTAL[0])
+    found = estimate_motion(series, SAGITTAL[0])
     np.testing.assert_allclose(found.matrices, np.tile(np.eye(4), (4, 1, 1)), atol=1e-4)
     assert not found.outliers.any()
 
@@ -82,7 +82,7 @@ def test_outliers_are_flagged():
     series = dynamic(moves)
     elsewhere = scan("dce", SAGITTAL, pose((3, 0, 0), (0, 5, 4)))
     series[..., 5] = (series[..., 5] + elsewhere) / 2
-    found = correct_motion(series, SAGITTAL[0])
+    found = estimate_motion(series, SAGITTAL[0])
     assert {5, 7} <= set(np.flatnonzero(found.outliers)) <= {5, 6, 7}
     assert found.framewise_displacement[7] > 1 > found.framewise_displacement[9]
 
@@ -90,7 +90,7 @@ def test_outliers_are_flagged():
 def test_threads_do_not_change_the_result():
     """Frames are independent of each other."""
     series = dynamic(MOVES)
-    one, two = (correct_motion(series, SAGITTAL[0], n_jobs=n) for n in (1, 2))
+    one, two = (estimate_motion(series, SAGITTAL[0], n_jobs=n) for n in (1, 2))
     np.testing.assert_array_equal(one.matrices, two.matrices)
 
 
@@ -114,8 +114,8 @@ def test_diffusion_and_eddy_currents():
     ]
     series = np.stack(frames, axis=-1)
     bvalues = [0, 300, 600, 1000]
-    rigid = misplaced(correct_diffusion(series, AXIAL[0], bvalues), moves)
-    found = misplaced(correct_diffusion(series, AXIAL[0], bvalues, phase_axis=1), moves)
+    rigid = misplaced(estimate_diffusion_motion(series, AXIAL[0], bvalues), moves)
+    found = misplaced(estimate_diffusion_motion(series, AXIAL[0], bvalues, phase_axis=1), moves)
     assert max(found) < 0.45
     assert np.mean(found) < 0.75 * np.mean(rigid)
 
@@ -135,10 +135,10 @@ def test_what_cannot_be_corrected_is_refused_in_words():
     """No fourth axis, no such reference, too few b-values, nothing in the image."""
     series = dynamic(MOVES[:2])
     with pytest.raises(BadInput, match="must be 4D and hold the reference volume 0"):
-        correct_motion(series[..., 0], np.eye(4))
+        estimate_motion(series[..., 0], np.eye(4))
     with pytest.raises(BadInput, match="volume 2"):
-        correct_motion(series, SAGITTAL[0], reference=2)
+        estimate_motion(series, SAGITTAL[0], reference=2)
     with pytest.raises(BadInput, match="1 b-values for 2 volumes"):
-        correct_diffusion(series, SAGITTAL[0], [0])
+        estimate_diffusion_motion(series, SAGITTAL[0], [0])
     with pytest.raises(BadInput, match="too few to align"):
-        correct_motion(np.zeros((8, 8, 8, 3)), np.diag([3.0, 3, 3, 1]))
+        estimate_motion(np.zeros((8, 8, 8, 3)), np.diag([3.0, 3, 3, 1]))

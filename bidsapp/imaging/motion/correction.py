@@ -29,7 +29,7 @@ _TRACKING_BLOCKS = 700
 _SWEEPS = 2
 
 
-def correct_motion(
+def estimate_motion(
     series: NDArray[Any],
     affine: ArrayLike,
     *,
@@ -86,7 +86,7 @@ def correct_motion(
     ...     inside = (x - 78) ** 2 + (y - 78 - shift) ** 2 + (z - 44) ** 2 < 60**2
     ...     return inside * (2 + np.sin(x / 9) * np.sin((y - shift) / 9))
     >>> moving = np.stack([head(0), head(1.5), 2 * head(-1)], axis=-1)
-    >>> found = correct_motion(moving, np.diag([4.0, 4, 8, 1]))
+    >>> found = estimate_motion(moving, np.diag([4.0, 4, 8, 1]))
     >>> [round(shift) for shift in found.parameters[:, 1]]
     [0, 2, -1]
     """
@@ -106,7 +106,7 @@ def correct_motion(
     return _summarise_motion(blocks, places, reference, range(count), True, data.shape, grid)
 
 
-def correct_diffusion(
+def estimate_diffusion_motion(
     series: NDArray[Any],
     affine: ArrayLike,
     bvalues: ArrayLike,
@@ -145,7 +145,7 @@ def correct_diffusion(
 
     Notes
     -----
-    As `correct_motion`, but every volume is compared with the reference, and volumes are tracked
+    As `estimate_motion`, but every volume is compared with the reference, and volumes are tracked
     from low to high b; stretch and shear are estimated in the inner part of the head. Contrast
     differs too much between volumes to detect spoilt ones by their residual: outliers are jumps of
     the head, and volumes that could not be aligned. A full affine matrix would be worse: fluid, the
@@ -163,7 +163,7 @@ def correct_diffusion(
     ...     inside = (x - 78) ** 2 + (y - 78 - shift) ** 2 + (z - 44) ** 2 < 60**2
     ...     return inside * (2 + np.sin(x / 9) * np.sin((y - shift) / 9))
     >>> moving = np.stack([head(0), 0.5 * head(1.5)], axis=-1)
-    >>> found = correct_diffusion(moving, np.diag([4.0, 4, 8, 1]), [0, 1000])
+    >>> found = estimate_diffusion_motion(moving, np.diag([4.0, 4, 8, 1]), [0, 1000])
     >>> [round(shift) for shift in found.parameters[:, 1]]
     [0, 2]
     """

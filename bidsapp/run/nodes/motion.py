@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.correction import DISPLACEMENT, correct_diffusion, correct_motion
+from bidsapp.imaging.motion.correction import (
+    DISPLACEMENT,
+    estimate_diffusion_motion,
+    estimate_motion,
+)
 from bidsapp.imaging.motion.parameters import COLUMNS, framewise_displacement, read_volreg
 from bidsapp.imaging.resample import resample_series
 from bidsapp.run.nodes.files import load, save
@@ -64,11 +68,11 @@ class CorrectMotion(SimpleInterface):
         try:
             if isdefined(inputs.bvalues) and inputs.bvalues:
                 axis = inputs.phase_axis if isdefined(inputs.phase_axis) else None
-                found = correct_diffusion(
+                found = estimate_diffusion_motion(
                     data, image.affine, inputs.bvalues, phase_axis=axis, **options
                 )
             else:
-                found = correct_motion(data, image.affine, reference=inputs.reference, **options)
+                found = estimate_motion(data, image.affine, reference=inputs.reference, **options)
         except BadInput as error:
             raise BadInput(f"{inputs.in_file}: {error}") from error
         moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)

@@ -1,13 +1,13 @@
 """Reading of lesion tables into a cohort; every file that cannot be used is reported."""
 
-from bidsapp.study.read.derivatives import Found, read_output
+from bidsapp.study.read.derivatives import OutputTables, read_output
 from bidsapp.study.read.lesion_table import STUDY_UNITS, load_study_table
 from bidsapp.study.read.quality import read_quality
 from bidsapp.study.read.traits import read_participants, read_traits
 
 __all__ = [
     "STUDY_UNITS",
-    "Found",
+    "OutputTables",
     "load_study_table",
     "read_output",
     "read_participants",

@@ -43,7 +43,7 @@ _NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "exclude
 
 
 @dataclass(frozen=True)
-class Found:
+class OutputTables:
     """Content of an output folder: the cohort, the rows behind it, problems and notes."""
 
     cohort: Cohort
@@ -52,7 +52,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-def read_output(output_dir: Path) -> Found:
+def read_output(output_dir: Path) -> OutputTables:
     """Read the lesion and session tables of every participant.
 
     Parameters
@@ -62,7 +62,7 @@ def read_output(output_dir: Path) -> Found:
 
     Returns
     -------
-    found : Found
+    found : OutputTables
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read_output(output_dir: Path) -> Found:
     cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
-    return Found(cohort, rows, tuple(problems), tuple(notes))
+    return OutputTables(cohort, rows, tuple(problems), tuple(notes))
 
 
 def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:

@@ -77,6 +77,7 @@ def pairs_needed(effect: float, power: float, alpha: float = 0.05) -> float:
     if np.isnan(effect):
         return nan
 
+    # Without an effect the power is alpha, whatever n.
     if not abs(effect) > 0:
         return inf
     # Power grows with n: bracket by doubling, then find the root.
