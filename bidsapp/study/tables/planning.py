@@ -28,7 +28,7 @@ def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataF
             "n_power80_cautious": pairs_needed(np.nan if effect.note else cautious, 0.8),
         }
         endless = effect.low <= 0 <= effect.high
-        note = "the interval of dz includes 0: cautiously, no number is enough" if endless else ""
+        note = "the interval of dz holds 0: cautiously, no number is enough" if endless else ""
         finite = {name: np.nan if np.isinf(n) else n for name, n in needed.items()}
         rows.append(
             {
