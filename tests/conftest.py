@@ -27,9 +27,10 @@ settings = HOME / ".nipype" / "nipype.cfg"  # crash files go where a node ran ot
 settings.parent.mkdir()
 settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 
-HEAVY = ["end_to_end", "faults", "phantom", "registration", "group", "pages", "hostile_study"]
-HEAVY += ["hostile_sidecars", "hostile_files", "hostile_dce", "spaces", "distortion", "progress"]
-HEAVY += ["phantom_parts", "imaging_matching", "fuzz"]
+HEAVY = ["end_to_end", "pages", "faults", "phantom", "group", "registration", "distortion_t1w"]
+HEAVY += ["reports", "models_contract", "hostile_study", "phantom_parts", "register", "progress"]
+HEAVY += ["imaging_correction", "hostile_sidecars", "distortion", "cohort", "engine"]
+HEAVY += ["interfaces_niimath", "hostile_files", "imaging_matching", "spaces", "fuzz"]
 """Test files that take longest, in the order in which they start; all their tests are slow."""
 
 
@@ -53,6 +54,17 @@ def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the group level write its tables, but draw no figure and leave its page empty."""
     monkeypatch.setattr("bidsapp.run.group.plots", lambda result: [])
     monkeypatch.setattr("bidsapp.run.group.build_group_page", lambda *_: "")
+
+
+@pytest.fixture
+def short_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build only the head of participants' pages, whose figures take most of a small run.
+
+    Tests marked `whole_pages` look at more of the page than that.
+    """
+    if request.node.get_closest_marker("whole_pages"):
+        return
+    monkeypatch.setattr("bidsapp.reports.participant.page._blocks", lambda *_: ([], ""))
 
 
 @pytest.fixture(autouse=True)

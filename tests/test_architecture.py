@@ -71,6 +71,7 @@ ARROWS: dict[str, set[str]] = {
         "study.tables",
     },
     "reports.group": {
+        "bids",
         "lesions",
         "models.parameters",
         "reports.figures",

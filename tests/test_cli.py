@@ -17,6 +17,8 @@ from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.config import Config
 from bidsapp.run.engine.multiproc import PATCHED_PLUGINS
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 BVALUES = [0, 200, 400, 1000]
 
 

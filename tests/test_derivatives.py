@@ -1,13 +1,15 @@
 """Derivatives: whole files or none, valid JSON and TSV, and the sidecars of the maps."""
 
 import json
+import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import write_image
 
-from bidsapp.bids import outputs
+from bidsapp.bids import documents, outputs
 from bidsapp.bids.derivatives import (
     compress_image,
     describe_dataset,
@@ -111,3 +113,52 @@ def test_every_output_is_found_under_its_own_name(tmp_path, kind):
         others = [outputs.DCE_MAP] if kind == outputs.BEST_MODEL_MAP else []
         found = [other for other in outputs.OUTPUTS if other.matches(path.name, kind.extensions[0])]
         assert [other for other in found if other != kind and other not in others] == []
+
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def promised_files():
+    """Yield each file name in the table "What comes out" of the README, braces expanded."""
+    section = README.read_text(encoding="utf-8").split("## What comes out")[1].split("\n\n")[1]
+    for line in section.splitlines()[2:]:
+        for name in re.findall(r"`([^`]+)`", line.split("|")[1]):
+            choices = [part.split(",") for part in re.split(r"[{}]", name)[1::2]]
+            for chosen in product(*choices):
+                fill = iter(chosen)
+                yield re.sub(r"\{[^}]*\}", lambda _, fill=fill: next(fill), name)
+
+
+def is_written(name):
+    """Whether a file of the README's table is in the table of outputs or of documents."""
+    wanted = name.replace("sub-01", "sub-*").replace("…", "sub-*").replace(".pdf", ".svg")
+    if any(one.pattern() == wanted for one in documents.DOCUMENTS):
+        return True
+    last = name.split("/")[-1].lstrip("…*_")
+    entities = dict(re.findall(r"(?:^|_)([a-z]+)-([^_.]+)", last))
+    suffix, _, extension = last.split("_")[-1].partition(".")
+    return any(
+        (kind.suffix, f".{extension}" in kind.extensions) == (suffix, True)
+        and all(kind.fixed.get(k, v if k in kind.free else "") == v for k, v in entities.items())
+        for kind in outputs.OUTPUTS
+    )
+
+
+@pytest.mark.parametrize("name", list(promised_files()))
+def test_the_readme_names_files_that_are_written(name):
+    """Each file in the README's table is one that the tables of outputs know."""
+    assert is_written(name) or name in ("README.md", "figures/group_*.tsv")
+
+
+@pytest.mark.parametrize("name", ["…_model-ivim_param-f_dcemap.tsv", "…_desc-x_ADC.nii.gz"])
+def test_a_name_that_is_not_written_is_noticed(name):
+    """The test above fails for a wrong extension and a wrong label."""
+    assert not is_written(name)
+
+
+def test_the_output_folder_explains_itself(tmp_path):
+    """Its README lists every kind of file with its content."""
+    describe_dataset(tmp_path / "out", tmp_path, "1.0", "text")
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for kind in (*outputs.OUTPUTS, *documents.DOCUMENTS):
+        assert f"| `{kind.pattern()}` | {kind.description} |" in text

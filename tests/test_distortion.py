@@ -31,6 +31,8 @@ from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_participant, plan_session
 from bidsapp.run.status import describe
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 WHERE = grid((3, 3, 5), oblique=(4, -3, 2))
 
 

@@ -15,6 +15,8 @@ from bidsapp.models.contrast.enhancement import (
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 SPGR = Spgr(repetition_time=0.004, flip_angle=np.deg2rad(15), relaxivity=4.5)
 TIME = np.array(SECONDS) / 60
 T1 = 1.65

@@ -16,6 +16,8 @@ from bidsapp.bids.image_data import examined
 from bidsapp.bids.index import index
 from bidsapp.bids.records import Diffusion, Session
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 
 @pytest.fixture
 def root(tmp_path):

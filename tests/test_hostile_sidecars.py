@@ -12,6 +12,8 @@ from bidsapp.bids.inheritance import companions, metadata
 from bidsapp.bids.sidecar import number
 from bidsapp.errors import BadInput
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 
 @pytest.fixture
 def root(tmp_path):

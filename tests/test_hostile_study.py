@@ -24,6 +24,8 @@ from hostile import (
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 LABELS = "space-dwi_seg-enhancing_dseg"
 
 
@@ -288,6 +290,7 @@ def test_a_broken_description_does_no_harm(root, capsys):
     assert dry(root, capsys).code == 0
 
 
+@pytest.mark.whole_pages
 def test_names_of_lesions_cannot_become_markup(root, capsys):
     """A lesion called ``<script>`` is text in the page."""
     roi(root, f"{LABELS}.tsv").write_text("index\tname\n1\t<script>alert(1)</script>\n")

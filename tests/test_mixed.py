@@ -193,7 +193,7 @@ def test_units_do_not_matter(seed, unit, shift):
     assert there.icc_lesion == pytest.approx(here.icc_lesion, abs=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_the_size_of_the_test_is_what_it_says():
     """2,000 cohorts without any change, ICC 0.3 between lesions: 4 to 6 % are below 0.05."""
     found = np.empty((2000, 6))

@@ -33,6 +33,8 @@ from bidsapp.run.graphs.plan import fit_options, plan_session
 from bidsapp.run.nodes.fitting import FitDiffusion, map_names
 from bidsapp.study.read import read_output
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 BVALUES = [0, 10, 30, 60, 100, 200, 400, 600, 800, 800, 800]
 TRUTH = {"f": 0.1, "D": 0.9e-3, "Dstar": 20e-3, "S0": 1000.0}
 PLAIN = ("--skip-bids-validation", "--no-motion-correction", "--nprocs", "1")
@@ -288,6 +290,7 @@ def test_without_a_voxel_there_is_no_verdict():
     assert np.isnan(found.total).all()
 
 
+@pytest.mark.whole_pages
 def test_diffusion_sidecars_tell_noise_and_regions(tmp_path):
     """The noise level, each region's prior and what a region is stand in the sidecar and page."""
     root, stem = tmp_path / "bids", "sub-01/ses-a/dwi/sub-01_ses-a"
@@ -326,6 +329,7 @@ def dynamic(root, stem):
     write_roi(root, stem, labels, "index\tname\n2\ttwo\n", "enhancing", space="dce")
 
 
+@pytest.mark.whole_pages
 def test_auto_tells_which_model_each_lesion_supports(tmp_path):
     """All models' maps and criteria, the best in each voxel, and a verdict; one lesion table."""
     root, stem = tmp_path / "bids", "sub-01/ses-a/perf/sub-01_ses-a"

@@ -14,6 +14,8 @@ from bidsapp.run.group import load_study_table
 from bidsapp.study.read import read_output
 from bidsapp.study.tables import ParameterPair, analyse
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 STUDY = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
 BY_PARAMETER = ["summary", "paired", "mixed", "influence", "prediction", "repeatability"]
 BY_PARAMETER += ["planning"]

@@ -45,6 +45,8 @@ from bidsapp.run.nodes.t1w_grid import EmbedInGrid, SeriesOnT1w
 from bidsapp.run.nodes.user_transform import TakeTransform
 from bidsapp.run.status import describe
 
+pytestmark = pytest.mark.usefixtures("short_pages")
+
 T1W = (np.diag([2.0, 2, 2, 1]), (20, 22, 18))
 SERIES = (np.array([[2.0, 0, 0, 1], [0, 2, 0, -2], [0, 0, 5, 2], [0, 0, 0, 1]]), (20, 24, 8))
 TRUTH = pose((2, -1, 3), (1.5, -1, 1), (20, 20, 18))

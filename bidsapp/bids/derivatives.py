@@ -14,6 +14,7 @@ from typing import Any
 
 import nibabel as nib
 
+from bidsapp.bids import documents, outputs
 from bidsapp.errors import NotWritable
 
 PART = ".part-"
@@ -192,8 +193,8 @@ def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: s
     }
     write_bytes(output_dir / "dataset_description.json", to_json(description))
     write_bytes(output_dir / ".bidsignore", _IGNORE.encode())
-    write_bytes(output_dir / "README.md", _README.encode())
-    write_bytes(output_dir / "logs" / "CITATION.md", citation.encode())
+    write_bytes(output_dir / "README.md", _read_me().encode())
+    write_bytes(documents.METHODS.path(output_dir), citation.encode())
 
 
 def _link(bids_dir: Path, output_dir: Path) -> str:
@@ -204,18 +205,27 @@ def _link(bids_dir: Path, output_dir: Path) -> str:
     return raw.as_uri()
 
 
+def _read_me() -> str:
+    """Return the text that lists and explains the files in the output folder."""
+    kinds = [
+        *((one.pattern(), one.description) for one in documents.DOCUMENTS),
+        *((one.pattern(), one.description) for one in outputs.OUTPUTS),
+    ]
+    return "".join([_README, *(f"| `{pattern}` | {content} |\n" for pattern, content in kinds)])
+
+
 _README = """\
 # Derivatives of metperf
 
 Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the group.
 
-- `sub-*/ses-*/dwi`, `sub-*/ses-*/perf`: maps in the space of their series and, as `space-T1w`, on
-  the session's T1w; the sidecar of each gives unit, model and sources. NaN where a voxel failed;
-  the `status` map gives the reason (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal).
-- `*_roistats.tsv`: values of each lesion, one row a parameter; columns are described beside it.
-- `*_desc-modelchoice_roistats.tsv`: with `--dce-model auto`, the model that each lesion supports.
-- `*_xfm.txt`: ITK transforms. `from-A_to-B` brings image A onto the grid of B.
-- `*_shift.nii.gz`: with `--distortion`, how far the DWI is displaced along its phase-encode axis,
-  mm. `from-dwi` transforms are then those of the undistorted DWI: the shift goes with them.
-- `sub-*.html`, `group.html`: reports. `logs/CITATION.md`: the methods in words.
+Maps are in the space of their series and, as `space-T1w`, on the session's T1w; the JSON file
+beside each gives unit, model and sources. A voxel that failed is NaN, and the `status` map gives
+the reason (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal). Each table has a JSON
+file that describes its columns. A transform `from-A_to-B` brings image A onto the grid of B; with
+`--distortion`, `from-dwi` transforms are those of the undistorted DWI, and the `shift` must be
+applied with them.
+
+| file | content |
+|---|---|
 """

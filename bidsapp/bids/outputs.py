@@ -87,6 +87,23 @@ class Output:
         parts = [stem, *(f"{key}-{values[key]}" for key in _ORDER if key in values), self.suffix]
         return folder / datatype / ("_".join(parts) + extension)
 
+    def pattern(self) -> str:
+        """Return the names of such files, with free entities in brackets.
+
+        Examples
+        --------
+        >>> LESION_VALUES.pattern()
+        'sub-*/ses-*/{dwi,perf}/*_seg-enhancing[_model-*]_roistats.tsv'
+        """
+        entities = "".join(
+            f"_{key}-{self.fixed[key]}" if key in self.fixed else f"[_{key}-*]"
+            for key in _ORDER
+            if key in self.fixed or key in self.free
+        )
+        folders = ",".join(self.datatypes)
+        folder = f"{{{folders}}}" if len(self.datatypes) > 1 else folders
+        return f"sub-*/ses-*/{folder}/*{entities}_{self.suffix}{self.extensions[0]}"
+
     def matches(self, name: str, extension: str = "", **entities: str) -> bool:
         """Return whether a file name is of this kind.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bidsapp.bids import documents
 from bidsapp.cli.conclusion import conclude
 from bidsapp.cli.folders import (
     check_bids_dir,
@@ -245,7 +246,7 @@ def _report_group(result: "GroupResult", output_dir: Path) -> int:
     ]
     for issue in issues:
         _LOG.log(logging.ERROR if issue.level == "failed" else logging.INFO, "%s", issue)
-    return conclude(issues, [output_dir / "group.html"])
+    return conclude(issues, [documents.GROUP_PAGE.path(output_dir)])
 
 
 def _slurm_parser() -> ArgumentParser:

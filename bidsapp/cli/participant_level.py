@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bidsapp.bids import documents
 from bidsapp.cli.conclusion import conclude
 from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse
@@ -32,7 +33,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
         return _rebuild(config)
     if options.boilerplate_only:
         describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
-        _LOG.info("The methods are in %s", config.output_dir / "logs" / "CITATION.md")
+        _LOG.info("The methods are in %s", documents.METHODS.path(config.output_dir))
         return 0
     labels = select_labels(config)
     if not options.skip_bids_validation:

@@ -9,15 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, write_bytes
 from bidsapp.bids.inheritance import companions
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 
-RECORD = "completion.json"
-"""In a participant's log folder, once all is done without a failure."""
-INPUTS = "inputs.json"
-"""In the log folder of each run."""
 _BESIDE = (".json", ".bval", ".bvec", ".tsv")
 _BLOCK = 1 << 20
 
@@ -69,7 +66,7 @@ def find_completed_run(
     str or None
         Its id, if its record agrees and every result is there as it was written.
     """
-    record = _read(output_dir / participant.id / "log" / RECORD)
+    record = _read(documents.COMPLETION.path(output_dir, participant=participant.id))
     if {k: record.get(k) for k in key} != json.loads(to_json(key)):
         return None
     return str(record.get("run_id")) if _intact(output_dir, record.get("outputs", {})) else None
@@ -77,7 +74,7 @@ def find_completed_run(
 
 def page_is_intact(output_dir: Path, participant: Participant) -> bool:
     """Return whether the page and its figures are there as the record has them."""
-    record = _read(output_dir / participant.id / "log" / RECORD)
+    record = _read(documents.COMPLETION.path(output_dir, participant=participant.id))
     return _intact(output_dir, record.get("pages", {}))
 
 
@@ -107,15 +104,17 @@ def record_completion(
     """
     folder = output_dir / participant.id
     results = [p for s in participant.sessions for p in sorted((folder / s.id).rglob("*"))]
-    results += [*folder.glob("*_*.*"), folder / "log" / "status.json"]
-    pages = [output_dir / f"{participant.id}.html", *sorted((folder / "figures").rglob("*"))]
+    label = participant.id
+    results += [*folder.glob("*_*.*"), documents.STATUS.path(output_dir, participant=label)]
+    page = documents.PARTICIPANT_PAGE.path(output_dir, participant=label)
+    pages = [page, *sorted((folder / "figures").rglob("*"))]
     record = {
         "run_id": run_id,
         **key,
         "outputs": _digests(output_dir, results),
         "pages": _digests(output_dir, pages),
     }
-    write_bytes(folder / "log" / RECORD, to_json(record))
+    write_bytes(documents.COMPLETION.path(output_dir, participant=label), to_json(record))
 
 
 def _digests(output_dir: Path, paths: Iterable[Path]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
@@ -225,20 +226,22 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         _write_table(output_dir, name, frame, described, {})
     figures = plots(result)
     for plot in figures:
-        _write_plot(output_dir / "figures", plot)
-    pages = frozenset(page.stem for page in output_dir.glob("sub-*.html"))
-    write_bytes(output_dir / "group.html", build_group_page(result, figures, pages).encode())
+        _write_plot(output_dir, plot)
+    pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
+    page = build_group_page(result, figures, pages)
+    write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 
 
-def _write_plot(folder: Path, plot: Plot) -> None:
+def _write_plot(output_dir: Path, plot: Plot) -> None:
     """Write a figure as SVG and PDF, with its data as TSV."""
-    folder.mkdir(exist_ok=True)
-    stem = f"group_{plot.name}"
-    write_bytes(folder / f"{stem}.svg", plot.svg)
-    write_bytes(folder / f"{stem}.pdf", pdf_bytes(plot.figure))
-    write_bytes(folder / f"{stem}.tsv", to_tsv(list(plot.columns), _rows(plot.data)))
+    drawing = documents.GROUP_FIGURE.path(output_dir, figure=plot.name)
+    drawing.parent.mkdir(exist_ok=True)
+    write_bytes(drawing, plot.svg)
+    write_bytes(drawing.with_suffix(".pdf"), pdf_bytes(plot.figure))
+    table = to_tsv(list(plot.columns), _rows(plot.data))
+    write_bytes(drawing.with_suffix(".tsv"), table)
     dictionary = {name: {"Description": text} for name, text in plot.columns.items()}
-    write_bytes(folder / f"{stem}.json", to_json(dictionary))
+    write_bytes(drawing.with_suffix(".json"), to_json(dictionary))
 
 
 def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
@@ -267,12 +270,13 @@ def _write_table(
     units: Mapping[str, str],
 ) -> None:
     """Write a data frame as TSV, with the description of its columns as JSON."""
-    write_bytes(output_dir / f"group_{name}.tsv", to_tsv(list(columns), _rows(frame)))
+    path = documents.GROUP_TABLE.path(output_dir, table=name)
+    write_bytes(path, to_tsv(list(columns), _rows(frame)))
     dictionary = {
         column: {"Description": text} | ({"Units": units[column]} if column in units else {})
         for column, text in columns.items()
     }
-    write_bytes(output_dir / f"group_{name}.json", to_json(dictionary))
+    write_bytes(path.with_suffix(".json"), to_json(dictionary))
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:

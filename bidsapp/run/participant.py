@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bidsapp.bids import documents
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
+from bidsapp.bids.documents import Document
 from bidsapp.bids.image_data import examined
 from bidsapp.bids.records import Participant
 from bidsapp.bids.tables import read_table
@@ -16,8 +18,6 @@ from bidsapp.issues import Issue, from_error
 from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.completion import (
-    INPUTS,
-    RECORD,
     find_completed_run,
     page_is_intact,
     provenance_key,
@@ -86,7 +86,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
         progress.report(f"{participant.id}: complete since {earlier}, nothing has changed")
         return _keep(participant, config)
     _begin(plan, config)
-    write_bytes(log / INPUTS, to_json(key))
+    write_bytes(_record_of_run(documents.INPUTS, participant, config), to_json(key))
     try:
         stopped_by = _run_graph(plan, config, log, progress)
     except KeyboardInterrupt:
@@ -95,9 +95,9 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     crashed = list(read_crashes(log, participant.sessions))
     failures = crashed or ([stopped_by] if stopped_by else [])
     if crashed or not stopped_by:
-        _prune(participant, log / "app.toml", config)
+        _prune(participant, config)
     issues = (*plan.issues, *failures)
-    write_status(log, plan, issues, config)
+    write_status(plan, issues, config)
     outcome = _with_page(participant, issues, config)
     if not outcome.failed:
         record_completion(config.output_dir, participant, key, config.run_id)
@@ -107,7 +107,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
 def _keep(participant: Participant, config: Config) -> Outcome:
     """Return what an earlier run left of a participant of whom nothing has changed since."""
     issues = tuple(stored_issues(config.output_dir, participant))
-    page = config.output_dir / f"{participant.id}.html"
+    page = documents.PARTICIPANT_PAGE.path(config.output_dir, participant=participant.id)
     if page_is_intact(config.output_dir, participant):
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     page.unlink(missing_ok=True)
@@ -121,16 +121,20 @@ def _begin(plan: Plan, config: Config) -> None:
     for part in folder.rglob(f"{PART}*"):  # of a run that was killed
         part.unlink(missing_ok=True)
     _write_sessions(participant, config)
-    log = folder / "log" / config.run_id
-    write_bytes(log / "app.toml", config.to_toml().encode())
+    write_bytes(_record_of_run(documents.SETTINGS, participant, config), config.to_toml().encode())
     text = f"the run {config.run_id} did not finish; run it again"
     unfinished = [
         Issue("failed", text, "Unfinished", participant.id, session.id)
         for session in participant.sessions
     ]
-    write_status(log, plan, unfinished, config, finished=False)
-    for path in (folder / "log" / RECORD, config.output_dir / f"{participant.id}.html"):
-        path.unlink(missing_ok=True)
+    write_status(plan, unfinished, config, finished=False)
+    for kind in (documents.COMPLETION, documents.PARTICIPANT_PAGE):
+        kind.path(config.output_dir, participant=participant.id).unlink(missing_ok=True)
+
+
+def _record_of_run(kind: Document, participant: Participant, config: Config) -> Path:
+    """Return the path of a file in the log folder of this run."""
+    return kind.path(config.output_dir, participant=participant.id, run=config.run_id)
 
 
 def _run_graph(plan: Plan, config: Config, log: Path, progress: Progress) -> Issue | None:
@@ -153,14 +157,14 @@ def _first_session(participant: Participant) -> dict[str, str]:
     return {"participant": participant.id, "session": participant.sessions[0].id}
 
 
-def _prune(participant: Participant, marker: Path, config: Config) -> None:
+def _prune(participant: Participant, config: Config) -> None:
     """Remove what an earlier run left in the sessions of this one and this one did not write.
 
     It was made with other options or inputs, or its step failed now: no value outlives its
-    sources. The marker was written on the same file system when this run began; its results are
-    younger.
+    sources. The settings were written on the same file system when this run began; its results
+    are younger.
     """
-    began = marker.stat().st_mtime_ns
+    began = _record_of_run(documents.SETTINGS, participant, config).stat().st_mtime_ns
     for session in participant.sessions:
         folder = config.output_dir / participant.id / session.id
         for path in folder.rglob("*"):
@@ -202,7 +206,7 @@ def _page_warnings(participant: Participant, config: Config) -> tuple[Issue, ...
 
 def _write_sessions(participant: Participant, config: Config) -> None:
     """Write the sessions in the order of time; those that only another run had are kept."""
-    path = config.output_dir / participant.id / f"{participant.id}_sessions.tsv"
+    path = documents.SESSIONS.path(config.output_dir, participant=participant.id)
     columns = ("session_id", "days_since_treatment")
     rows = (
         {r[columns[0]]: r[columns[1]] for r in read_table(path, columns)} if path.exists() else {}

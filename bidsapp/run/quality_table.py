@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids import outputs
+from bidsapp.bids import documents, outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import expected_parameters
@@ -50,15 +50,15 @@ def write_quality(participant: ParticipantOutputs) -> None:
     NotWritable
         If a file cannot be written.
     """
-    stem = participant.folder / f"{participant.label}_quality"
+    table = documents.QUALITY.path(participant.output_dir, participant=participant.label)
     rows = quality_rows(participant)
     if not rows:
         for extension in (".tsv", ".json"):
-            stem.with_suffix(extension).unlink(missing_ok=True)
+            table.with_suffix(extension).unlink(missing_ok=True)
         return
-    write_bytes(stem.with_suffix(".tsv"), to_tsv(list(COLUMNS), rows))
+    write_bytes(table, to_tsv(list(COLUMNS), rows))
     dictionary = {name: {"Description": text} for name, text in COLUMNS.items()}
-    write_bytes(stem.with_suffix(".json"), to_json(dictionary))
+    write_bytes(table.with_suffix(".json"), to_json(dictionary))
 
 
 def build_page(output_dir: Path, label: str) -> Path:

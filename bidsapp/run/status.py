@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, write_bytes
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
@@ -33,14 +34,12 @@ _PREFIX = {"failed": "failed: ", "warning": "warning: "}
 
 
 def write_status(
-    log: Path, plan: Plan, issues: Iterable[Issue], config: Config, *, finished: bool = True
+    plan: Plan, issues: Iterable[Issue], config: Config, *, finished: bool = True
 ) -> None:
     """Write what is done in each session, and its issues; sessions of earlier runs are kept.
 
     Parameters
     ----------
-    log
-        The run's log folder.
     plan
         What was to be done.
     issues
@@ -50,7 +49,7 @@ def write_status(
     finished
         Whether the run came to its end.
     """
-    path = log.parent / "status.json"
+    path = documents.STATUS.path(config.output_dir, participant=plan.participant.id)
     raw = config.bids_dir / plan.participant.id
     kept = {name: one for name, one in _sessions(path).items() if (raw / name).is_dir()}
     settings = {"version": version(), "options": config.result_options()}
@@ -79,7 +78,7 @@ def _lost(branch: str, issues: Iterable[Issue]) -> bool:
 
 def stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
     """Return the issues that an earlier run stored for the sessions of a participant."""
-    path = output_dir / participant.id / "log" / "status.json"
+    path = documents.STATUS.path(output_dir, participant=participant.id)
     names = {session.id for session in participant.sessions}
     stored = {name: one for name, one in _sessions(path).items() if name in names}
     return read_issues(participant.id, stored)

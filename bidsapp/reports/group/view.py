@@ -3,8 +3,10 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from bidsapp.bids import documents
 from bidsapp.reports.group.plots import Plot, number_formats
 from bidsapp.reports.page.blocks import Picture
 from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
@@ -51,7 +53,8 @@ class GroupView:
     def picture(self, name: str) -> Picture:
         """Return a figure with its files to download."""
         plot = self.plot(name)
-        files = tuple(f"figures/group_{name}.{kind}" for kind in ("svg", "pdf", "tsv"))
+        drawing = documents.GROUP_FIGURE.path(Path(), figure=name)
+        files = tuple(str(drawing.with_suffix(kind)) for kind in (".svg", ".pdf", ".tsv"))
         return Picture(name, plot.figure, plot.alt, plot.caption, files=files)
 
     def pictures(self, name: str) -> list[Picture]:
@@ -88,7 +91,8 @@ def count_of(count: int, thing: str) -> str:
 
 def table_files(name: str) -> tuple[str, ...]:
     """Return the files of a table, for download."""
-    return (f"group_{name}.tsv", f"group_{name}.json")
+    path = documents.GROUP_TABLE.path(Path(), table=name)
+    return (str(path), str(path.with_suffix(".json")))
 
 
 __all__ = ["ALPHA", "GroupView", "count_of", "join_words", "span", "table_files"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bidsapp.bids import documents
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.reports.page.blocks import Block, Flicker, Page, Picture
@@ -62,7 +63,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
             known = [Finding("failed", text, row["id"]), *known]
         if blocks or problem or row["absent"]:
             sections.append({**row, "problem": problem, "blocks": blocks})
-    page = output_dir / f"{found.label}.html"
+    page = documents.PARTICIPANT_PAGE.path(output_dir, participant=found.label)
     html = render(
         "participant.html.j2",
         label=found.label,

@@ -13,7 +13,7 @@ from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from bidsapp.bids import outputs
+from bidsapp.bids import documents, outputs
 from bidsapp.bids.outputs import Output
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
@@ -223,12 +223,12 @@ class ParticipantOutputs:
     @cached_property
     def crashes(self) -> list[Path]:
         """Crash files of all runs, the last run's at the end."""
-        return sorted(self.folder.glob("log/*/crash-*.txt"))
+        return documents.CRASH.find(self.output_dir, participant=self.label)
 
     @cached_property
     def status(self) -> dict[str, dict[str, Any]]:
         """What the runs stored of each session: what is done, issues, options."""
-        path = self.folder / "log" / "status.json"
+        path = documents.STATUS.path(self.output_dir, participant=self.label)
         return read_json(path).get("sessions", {}) if path.exists() else {}
 
     @cached_property
@@ -294,7 +294,7 @@ def read_participant(output_dir: Path, label: str) -> ParticipantOutputs:
     """
     label = f"sub-{label.removeprefix('sub-')}"
     folder = output_dir / label
-    days, problem = _read_days(folder / f"{label}_sessions.tsv")
+    days, problem = _read_days(documents.SESSIONS.path(output_dir, participant=label))
     found = [path.name for path in sorted(folder.glob("ses-*")) if path.is_dir()]
     names = [*days, *(name for name in found if name not in days)]
     sessions = [

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.interpolate import PchipInterpolator
 
-from bidsapp.bids import outputs
+from bidsapp.bids import documents, outputs
 from bidsapp.models import MODELS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.histograms import histograms
@@ -241,7 +241,7 @@ def viewer(participant: ParticipantOutputs) -> list[Block]:
 
 def methods(participant: ParticipantOutputs) -> list[Block]:
     """Return the methods text."""
-    path = participant.output_dir / "logs" / "CITATION.md"
+    path = documents.METHODS.path(participant.output_dir)
     return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
 
 
@@ -271,9 +271,11 @@ def provenance(participant: ParticipantOutputs) -> list[Block]:
         blocks.append(
             Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
         )
-    settings = sorted(participant.folder.glob("log/*/*.toml"))
-    inputs = sorted(participant.folder.glob("log/*/inputs.json"))[-1:]
-    files = [*settings, *inputs, *_sidecars(participant.sessions)]
+    settings, inputs = (
+        kind.find(participant.output_dir, participant=participant.label)
+        for kind in (documents.SETTINGS, documents.INPUTS)
+    )
+    files = [*settings, *inputs[-1:], *_sidecars(participant.sessions)]
     for path in files:
         name = path.relative_to(participant.output_dir).as_posix()
         blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))

@@ -1,6 +1,5 @@
 """Nodes that fit: load, call one function of the models, save."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import to_json
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
@@ -185,6 +185,4 @@ class FitKinetics(SimpleInterface):
 
 def read_column(path: str, column: str) -> Any:
     """Return one column of a TSV table as numbers, (N,)."""
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    return np.array([float(row[column]) for row in rows])
+    return np.array([float(row[column]) for row in read_table(Path(path), [column])])

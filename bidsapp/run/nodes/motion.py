@@ -1,6 +1,5 @@
 """Nodes for motion within a series: correct it, tabulate it, find its outliers."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from nipype.interfaces.base import (
 from numpy.typing import NDArray
 
 from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.imaging.motion.correction import (
     DISPLACEMENT,
@@ -127,8 +127,7 @@ def inlier_volumes(path: str, count: int) -> NDArray[np.bool_]:
     BadInput
         If the table has another length, or all are marked.
     """
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        marks = [row["outlier"] for row in csv.DictReader(stream, delimiter="\t")]
+    marks = [row["outlier"] for row in read_table(Path(path), ["outlier"])]
     if len(marks) != count:
         raise BadInput(f"{path}: has {len(marks)} volumes, but the series has {count}")
     kept = np.array([mark != "1" for mark in marks])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bidsapp.bids import outputs
+from bidsapp.bids import documents, outputs
 from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
@@ -212,12 +212,12 @@ def _sessions(
     for row in rows:
         participant, _, session = lesion_key(row, "")
         with_tables[participant].add(session)
-    for path in sorted(output_dir.glob("sub-*/sub-*_sessions.tsv")):
+    for path in documents.SESSIONS.find(output_dir):
         if path.parent.name not in with_tables:
             notes.append(f"{path.parent.name}: has no lesion table that can be used.")
     table: list[tuple[str, str, float, float]] = []
     for participant, found in sorted(with_tables.items()):
-        path = output_dir / participant / f"{participant}_sessions.tsv"
+        path = documents.SESSIONS.path(output_dir, participant=participant)
         listed = _session_days(path, problems, notes)
         unlisted = sorted(found - listed.keys())
         if listed and unlisted:

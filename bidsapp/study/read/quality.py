@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bidsapp.bids import documents
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 
@@ -30,7 +31,7 @@ def read_quality(output_dir: Path, columns: Iterable[str]) -> tuple[pd.DataFrame
         Tables that cannot be used.
     """
     names, rows, problems = list(columns), [], []
-    for path in sorted(output_dir.glob("sub-*/sub-*_quality.tsv")):
+    for path in documents.QUALITY.find(output_dir):
         try:
             rows += read_table(path, _REQUIRED, complete=True)
         except BadInput as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bidsapp.bids import documents
 from bidsapp.issues import Issue, read_issues
 from bidsapp.study.tables import WARNINGS
 from bidsapp.study.tables.analysis_options import Statuses
@@ -22,7 +23,7 @@ def read_statuses(output_dir: Path) -> Statuses:
         The output folder of the participant level.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(output_dir.glob("sub-*/log/status.json")):
+    for path in documents.STATUS.find(output_dir):
         try:
             status = json.loads(path.read_bytes())
         except (OSError, ValueError):

@@ -1,0 +1,79 @@
+"""The files that metperf writes besides those of a session: their names and content."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+_ANY = {"participant": "sub-*", "session": "sub-*"}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file, or a family of files, with a fixed place in the output folder.
+
+    Attributes
+    ----------
+    template
+        Path relative to the output folder, with labels to be filled in.
+    description
+        Content of the file.
+
+    Examples
+    --------
+    >>> STATUS.path(Path("out"), participant="sub-01").as_posix()
+    'out/sub-01/log/status.json'
+    >>> STATUS.pattern()
+    'sub-*/log/status.json'
+    """
+
+    template: str
+    description: str
+
+    def path(self, output_dir: Path, **labels: str) -> Path:
+        """Return the path of the file with these labels, such as ``participant="sub-01"``."""
+        return output_dir / self.template.format(**labels)
+
+    def pattern(self, **labels: str) -> str:
+        """Return the glob pattern of such files: any label that is not given."""
+        filled = _ANY | {name: escape(label) for name, label in labels.items()}
+        return self.template.format_map(defaultdict(lambda: "*", filled))
+
+    def find(self, output_dir: Path, **labels: str) -> list[Path]:
+        """Return the files with these labels in an output folder, sorted by name."""
+        return sorted(output_dir.glob(self.pattern(**labels)))
+
+
+PARTICIPANT_PAGE = Document("{participant}.html", "Report of a participant")
+GROUP_PAGE = Document("group.html", "Report of the group")
+VIEWER = Document(
+    "{participant}/figures/{session}_viewer.html",
+    "T1w and maps of a session in three planes, with the values at the crosshair",
+)
+SESSIONS = Document(
+    "{participant}/{participant}_sessions.tsv", "Sessions in chronological order, with their days"
+)
+QUALITY = Document(
+    "{participant}/{participant}_quality.tsv",
+    "Registration, motion, noise and failed voxels of every series",
+)
+STATUS = Document(
+    "{participant}/log/status.json",
+    "What was done in each session, with which options, and what was reported",
+)
+COMPLETION = Document(
+    "{participant}/log/completion.json",
+    "Digests of all inputs and results, written once everything is done",
+)
+SETTINGS = Document("{participant}/log/{run}/app.toml", "All settings of a run")
+INPUTS = Document("{participant}/log/{run}/inputs.json", "Digests of the inputs of a run")
+CRASH = Document("{participant}/log/{run}/crash-{step}.txt", "Traceback of a step that failed")
+METHODS = Document("logs/CITATION.md", "Methods text of the last run, with its references")
+GROUP_TABLE = Document("group_{table}.tsv", "Tables of the group level")
+GROUP_FIGURE = Document("figures/group_{figure}.svg", "Figures of the group level; also as PDF")
+
+DOCUMENTS = (
+    PARTICIPANT_PAGE, GROUP_PAGE, VIEWER, SESSIONS, QUALITY, STATUS, COMPLETION, SETTINGS, INPUTS,
+    CRASH, METHODS, GROUP_TABLE, GROUP_FIGURE,
+)  # fmt: skip
+"""All files besides those of a session."""
