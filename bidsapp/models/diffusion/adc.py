@@ -70,7 +70,7 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
             "there must be one b-value per volume: "
             f"bvalues has shape {values.shape}, the signal {data.shape}"
         )
-    members = [np.flatnonzero(labels) for labels in _shells(values)]
+    members = [np.flatnonzero(labels) for labels in find_shells(values)]
     # The mean of the logarithms: for signals S0 exp(-b d_i) the combined one decays with the mean
     # of the d_i, which for three orthogonal directions is a third of the trace of the tensor.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -80,8 +80,23 @@ def combine_directions(signal: ArrayLike, bvalues: ArrayLike) -> tuple[Array, Ar
     return np.where(means < B_ZERO, 0.0, means), combined
 
 
-def _shells(bvalues: Array) -> list[NDArray[np.bool_]]:
-    """Return which b-values belong to each shell, in ascending order."""
+def find_shells(bvalues: Array) -> list[NDArray[np.bool_]]:
+    """Return which volumes belong to each b-value, in ascending order.
+
+    Parameters
+    ----------
+    bvalues : (M,) array, s/mm2
+        Those that differ by less than 2 + 2 % are one; below 5 they count as 0.
+
+    Returns
+    -------
+    list of (M,) boolean array
+
+    Examples
+    --------
+    >>> [shell.nonzero()[0].tolist() for shell in find_shells(np.array([0.0, 1000, 3, 1010]))]
+    [[0, 2], [1, 3]]
+    """
     effective = np.where(bvalues < B_ZERO, 0.0, bvalues)
     order = np.sort(np.unique(effective))
     # A shell ends where the next b-value is higher by more than 2 s/mm2 + 2 %: headers list the

@@ -1,0 +1,176 @@
+"""Checks of the signal of a series: what is spoilt is found, what is sound is not."""
+
+import numpy as np
+import pytest
+
+from bidsapp.checks.diffusion import check_diffusion_signal
+from bidsapp.checks.dynamic import check_dynamic_signal
+from bidsapp.checks.finding import list_volumes
+from bidsapp.models.contrast.aif import parker2006
+
+SHAPE = (24, 24, 10)
+MULTI_B = np.array([0, *np.repeat([200, 400, 600, 800, 1000], 3)], float)
+TWO_B = np.array([0, *[1000] * 6], float)
+IVIM = np.array([0, 20, 50, 100, 200, 400, 700, 1000], float)
+PROTOCOLS = {"five b-values": MULTI_B, "two b-values": TWO_B, "many b-values": IVIM}
+SEEDS = range(3)
+
+
+def head(seed):
+    """Return S0, D and f of a head in air: two tissues, fluid, smooth coil sensitivity."""
+    rng = np.random.default_rng(seed)
+    place = np.indices(SHAPE) / np.array(SHAPE)[:, None, None, None] - 0.5
+    inside = (place**2).sum(axis=0) < 0.2
+    fluid = ((place - 0.1) ** 2).sum(axis=0) < 0.02
+    grey = rng.random(SHAPE) < 0.5
+    d = np.where(fluid, 2.9e-3, np.where(grey, 0.85e-3, 0.7e-3)) * rng.normal(1, 0.1, SHAPE)
+    s0 = np.where(fluid, 1500, np.where(grey, 800, 600)) * (1 + 0.3 * place[0])
+    return inside * s0 * rng.normal(1, 0.05, SHAPE), d, np.where(fluid, 0, 0.08)
+
+
+def diffusion(seed, bvalues, noise=8.0):
+    """Return a series with directions, perfusion and noise."""
+    rng = np.random.default_rng(seed + 1000)
+    s0, d, f = (x[..., None] for x in head(seed))
+    anisotropy = rng.normal(1, 0.15, (*SHAPE, len(bvalues)))
+    signal = s0 * (f * np.exp(-bvalues * 0.01) + (1 - f) * np.exp(-bvalues * d * anisotropy))
+    real, imaginary = rng.normal(0, noise, (2, *signal.shape))
+    return np.hypot(signal + real, imaginary).astype(np.float32)
+
+
+def adc_map(seed, scale=1e6):
+    s0, d, _ = head(seed)
+    return (np.where(s0 > 0, d, 0) * scale).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bvalues", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_a_sound_diffusion_series_has_no_finding(seed, bvalues):
+    """Directions, perfusion, noise and small differences of b-values are no contradiction."""
+    data = diffusion(seed, bvalues)
+    assert check_diffusion_signal(data, bvalues) == []
+    assert check_diffusion_signal(data, np.where(bvalues > 0, bvalues * 1.003, 1.2)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("scale", [2e5, 1e6, 3e6])
+@pytest.mark.parametrize("bvalue", [0, 1000])
+@pytest.mark.parametrize("bvalues", [MULTI_B, TWO_B], ids=["five b-values", "two b-values"])
+def test_an_adc_map_among_the_volumes_is_left_out(seed, scale, bvalue, bvalues):
+    """A map of the scanner, in any scale and with any b-value, is found and named."""
+    data = np.concatenate([diffusion(seed, bvalues), adc_map(seed, scale)[..., None]], axis=3)
+    (found,) = check_diffusion_signal(data, [*bvalues, bvalue])
+    assert found.volumes == (len(bvalues),)
+    assert f"volume {len(bvalues) + 1} is called b = {bvalue}" in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("lost", [200, 600, 1000])
+def test_a_volume_called_b_zero_is_left_out(seed, lost):
+    """A weighted volume whose b-value was lost: the true one is estimated from its signal."""
+    bvalues = MULTI_B.copy()
+    volume = int(np.flatnonzero(bvalues == lost)[-1])
+    bvalues[volume] = 0
+    (found,) = check_diffusion_signal(diffusion(seed, MULTI_B), bvalues)
+    assert found.volumes == (volume,)
+    apparent = float(found.text.split("that of b = ")[1].split(";")[0])
+    assert apparent == pytest.approx(lost, rel=0.4)
+
+
+def test_a_volume_of_another_scale_is_left_out():
+    """One of several volumes at b = 0 that is 15 % brighter would shift f by as much."""
+    bvalues = np.r_[np.zeros(4), MULTI_B]
+    data = diffusion(0, bvalues)
+    data[..., 2] *= 1.15
+    (found,) = check_diffusion_signal(data, bvalues)
+    assert found.volumes == (2,)
+    assert "+15 % off" in found.text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda b: b[::-1], "in the order of the volumes"),
+        (lambda b: b / 10, "are the b-values in s/mm2"),
+        (lambda b: b * 2.2, "are the b-values in s/mm2"),
+        (lambda b: b / 2.2, "are the b-values in s/mm2"),
+    ],
+    ids=["reversed", "a tenth", "doubled", "halved"],
+)
+def test_wrong_b_values_as_a_whole_are_reported(change, words):
+    """Another order, or another unit, is a warning: no volume is singled out."""
+    (found,) = check_diffusion_signal(diffusion(0, IVIM), change(IVIM))
+    assert words in found.text
+    assert not found.volumes
+
+
+def test_shuffled_b_values_refuse_the_series():
+    """Where more than a quarter of the volumes contradict their b-values nothing is guessed."""
+    shuffled = np.random.default_rng(0).permutation(MULTI_B)
+    (found,) = check_diffusion_signal(diffusion(0, MULTI_B), shuffled)
+    assert found.fatal
+    assert "compare the b-values with the protocol" in found.text
+
+
+def dynamic(seed, frames=60, step=5.2, noise=0.01):
+    """Return a head in which vessels and tissue take up a contrast agent."""
+    rng = np.random.default_rng(seed)
+    s0, _, f = (x[..., None] for x in head(seed))
+    time = np.arange(frames) * step / 60
+    blood = parker2006(np.maximum(time - 0.6, 0)) * (time > 0.6)
+    uptake = np.where(f > 0, 0.03, 0.01) * blood
+    signal = s0 * (1 + uptake) * (1 + 0.005 * np.sin(time * 3))
+    return (signal * rng.normal(1, noise, signal.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("step", [1.5, 5.2, 9.0])
+def test_a_sound_dynamic_series_has_no_finding(seed, step):
+    """A bolus, its recirculation, drift of the scanner and noise are no contradiction."""
+    assert check_dynamic_signal(dynamic(seed, step=step)) == []
+    assert check_dynamic_signal(dynamic(seed, step=step)[..., int(30 / step) :]) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("factors", [(1.1,), (1.5,), (2.5,), (1.6, 1.2), (0.7,)])
+def test_frames_before_the_steady_state_are_left_out(seed, factors):
+    """The first frames are brighter, or darker, than the rest of the baseline."""
+    data = dynamic(seed)
+    data[..., : len(factors)] *= np.array(factors, np.float32)
+    (found,) = check_dynamic_signal(data)
+    assert found.volumes == tuple(range(len(factors)))
+    stated = float(found.text.split("(")[1].split(" %")[0])
+    assert stated == pytest.approx(100 * (factors[0] - 1), abs=2)
+
+
+@pytest.mark.parametrize("ratios", [(0.95,), (0.8,), (0.5,), (0.8, 0.65)])
+def test_alternating_echoes_refuse_the_series(ratios):
+    """Two or three echoes in one file are named with their period."""
+    data = dynamic(0)
+    frames = np.stack([data, *(data * r for r in ratios)], axis=-1)
+    (found,) = check_dynamic_signal(frames.reshape(*SHAPE, -1))
+    assert found.fatal
+    assert f"a period of {len(ratios) + 1} frames" in found.text
+
+
+def test_alternating_magnitude_and_phase_refuse_the_series():
+    """Phase has no course at all."""
+    data = dynamic(0)
+    phase = np.random.default_rng(0).integers(-3142, 3142, data.shape).astype(np.float32)
+    (found,) = check_dynamic_signal(np.stack([data, phase], axis=-1).reshape(*SHAPE, -1))
+    assert found.fatal
+
+
+@pytest.mark.parametrize("frame", [3, 40])
+@pytest.mark.parametrize("factor", [0.8, 1.2, 2.0])
+def test_a_frame_of_another_scale_is_left_out(frame, factor):
+    """A single frame unlike its neighbours, before the bolus or long after it."""
+    data = dynamic(0)
+    data[..., frame] *= factor
+    (found,) = check_dynamic_signal(data)
+    assert found.volumes == (frame,)
+
+
+def test_volumes_are_counted_from_one():
+    """As viewers and people count."""
+    assert list_volumes([0, 1, 2, 7, 9]) == "volumes 1 to 3, 8 and 10"
