@@ -64,7 +64,7 @@ class Issue:
         """Participant and session."""
         return " ".join(filter(None, (self.participant, self.session)))
 
-    def stored(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         """Return what status.json stores of it, below its participant and session."""
         return {name: getattr(self, name) for name in _STORED}
 

@@ -18,7 +18,7 @@ from bidsapp.errors import RegistrationError
 from bidsapp.imaging.registration.recentring import recentre
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, compose, invert, translation
-from bidsapp.phantom.acquisition import Grid, epi_displacement, sample_distorted
+from bidsapp.phantom.acquisition import ImageGrid, epi_displacement, sample_distorted
 
 pytestmark = pytest.mark.benchmark
 
@@ -71,7 +71,9 @@ def test_targets_follow_the_distortion():
     spot = np.array([[4.0, 44.0, -27.0]])
     voxels = np.moveaxis(np.indices((70, 70, 70)), 0, -1)
     volume = np.exp(-(((apply(affine, voxels) - spot) ** 2).sum(axis=-1)) / 18).astype(np.float32)
-    grid = Grid((35, 35, 70), compose(np.diag([2.0, 2.0, 1.0, 1.0]), translation([-30, 10, -60])))
+    grid = ImageGrid(
+        (35, 35, 70), compose(np.diag([2.0, 2.0, 1.0, 1.0]), translation([-30, 10, -60]))
+    )
     shifts = epi_displacement(grid, np.eye(4), (1, 1, 1))
     image = sample_distorted(volume, affine, grid, np.eye(4), (1, 1, 1), shifts)
     weights = image / image.sum()

@@ -19,7 +19,7 @@ from bidsapp.bids.records import (
     Lesion,
     Rois,
     Session,
-    Transform,
+    UserTransform,
 )
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
@@ -29,7 +29,7 @@ from bidsapp.imaging.warps import Shift, read_shift
 from bidsapp.phantom.acquisition import reversed_displacement
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_participant, plan_session
-from bidsapp.run.status import describe
+from bidsapp.run.status import describe_plan
 
 pytestmark = pytest.mark.usefixtures("short_pages")
 
@@ -213,7 +213,7 @@ def test_fields_belong_to_the_series_they_name(root):
 def planned(person, distortion):
     """Return the lines of ``--dry-run``."""
     config = Config(Path(), Path(), Path(), "run", distortion=distortion)
-    return describe(plan_participant(person, config))
+    return describe_plan(plan_participant(person, config))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
             diffusion=Diffusion(session / "dwi.nii", tuple(BVALUES), None),
             distortion=Distortion(1, FieldSource("fieldmap", session / "field.nii", 0.1)),
             enhancing=(Rois(session / "rois.nii", "T1w", (Lesion(4, "left"),)),),
-            transforms=(Transform("dwi", session / "from-dwi_to-T1w_mode-image_xfm.txt"),),
+            transforms=(UserTransform("dwi", session / "from-dwi_to-T1w_mode-image_xfm.txt"),),
         )
         folder = tmp_path / distortion
         config = Config(

@@ -8,8 +8,8 @@ import pytest
 from datasets import write_json
 from hostile import SECONDS, dry, edit_json, raw, run, write_study
 
-from bidsapp.bids.inheritance import companions, metadata
-from bidsapp.bids.sidecar import number
+from bidsapp.bids.inheritance import applicable_files, metadata
+from bidsapp.bids.sidecar import read_field
 from bidsapp.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("short_pages")
@@ -197,7 +197,7 @@ def test_the_nearest_sidecar_wins(tmp_path):
     write_json(image.with_name("sub-01_ses-a_run-2_dce.json"), {"FlipAngle": 9})
     write_json(image.with_name("sub-01_ses-a_run-1_dce.json"), {"FlipAngle": 3})
     assert metadata(image, tmp_path) == {"FlipAngle": 3, "EchoTime": 1}
-    assert [p.name for p in companions(image, tmp_path, ".json")] == [
+    assert [p.name for p in applicable_files(image, tmp_path, ".json")] == [
         "dce.json",
         "sub-01_dce.json",
         "sub-01_ses-a_run-1_dce.json",
@@ -215,7 +215,9 @@ def test_nothing_outside_the_data_set_is_inherited(tmp_path):
 def test_a_message_is_one_line_however_long_the_value(tmp_path):
     """A value of a thousand characters is cut in the message."""
     with pytest.raises(BadInput, match=r"FlipAngle is 'x{50,60}\.\.\.; it must be") as outcome:
-        number({"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90)
+        read_field(
+            {"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90
+        )
     assert len(str(outcome.value)) < 200
 
 

@@ -207,7 +207,7 @@ DOUBTFUL = {
     "empty": (change(LABELS, lambda d: d * 0), "holds no voxel of any lesion"),
     "at the edge": (change(LABELS, edge), "lesion 1 touches the edge of the image"),
     "not in the table": (change(LABELS, stranger), "label 7 is not in its table"),
-    "ids that differ": (table("index\tname\n2\tleft\n"), "has no lesion 2, which another"),
+    "ids that differ": (table("index\tname\n2\tleft\n"), "lesion 2 of another session is not in"),
 }
 
 

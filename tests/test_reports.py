@@ -25,11 +25,11 @@ from bidsapp.lesions import COLUMNS
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports import group
 from bidsapp.reports.figures import images
-from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
-from bidsapp.reports.figures.motion import Motion, motion_traces
-from bidsapp.reports.figures.timelines import Series, lesion_timeline
+from bidsapp.reports.figures.motion import MotionTrace, motion_traces
+from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.group.view import GroupView
 from bidsapp.reports.page import render as page
 from bidsapp.reports.page.blocks import Block
@@ -38,7 +38,7 @@ from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.page import build_participant_page, verdict
 from bidsapp.reports.participant.records import load_volume, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
-from bidsapp.reports.participant.slices import panel
+from bidsapp.reports.participant.slices import cut_panel
 
 SHAPE = (24, 28, 20)
 SESSIONS = {"ses-baseline": "-5", "ses-1week": "7", "ses-followup": "n/a"}
@@ -548,10 +548,10 @@ def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
 
 
 CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
-STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
-SPOILT = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
-ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
-VALUES = Series(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
+STILL = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
+SPOILT = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
+ARTERY = ArterialCurves(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
+VALUES = LesionTimeline(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
 SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
 
@@ -604,7 +604,7 @@ def test_slices_are_radiological(tmp_path):
     data[3, 4, 0] = 1
     path = tmp_path / "a.nii.gz"
     nib.Nifti1Image(data, np.diag([-1.0, 1, 1, 1])).to_filename(path)
-    shown = panel(load_volume(path), (2, 0), (0, 1)).background
+    shown = cut_panel(load_volume(path), (2, 0), (0, 1)).background
     assert np.argwhere(shown).tolist() == [[0, 3]], "x = 3 lies left of the patient, y = 4 in front"
 
 

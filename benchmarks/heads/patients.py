@@ -9,10 +9,10 @@ from scipy import ndimage
 from bidsapp.imaging.masks import template_brain
 from bidsapp.phantom import physics, series
 from bidsapp.phantom.anatomy import Anatomy, draw_anatomy
-from bidsapp.phantom.lesions import Lesion, draw_shapes, grow_lesions
+from bidsapp.phantom.lesions import SimulatedLesion, draw_shapes, grow_lesions
 from bidsapp.phantom.physics import Array, Tissue
 from bidsapp.phantom.scene import Scene, build_scene
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 SEED = 71_000
 """Of everything here; no test draws from it."""
@@ -43,7 +43,7 @@ class Patient:
     """
 
     anatomy: Anatomy
-    lesions: dict[str, dict[int, Lesion]]
+    lesions: dict[str, dict[int, SimulatedLesion]]
     tissues: dict[str, Tissue]
     bolus: series.Bolus
     mask: Array
@@ -97,7 +97,7 @@ def _scene(number: int, state: str) -> Scene:
 
 
 @lru_cache(maxsize=24)
-def volume(number: int, state: str, contrast: str) -> tuple[Volume, int]:
+def volume(number: int, state: str, contrast: str) -> tuple[FloatVolume, int]:
     """Return a noiseless image on the patient's grid of 1 mm.
 
     Parameters
@@ -178,7 +178,7 @@ def _moved(matrix: Matrix, points: Array) -> Array:
     return result
 
 
-def lesion_volume(number: int) -> Volume:
+def lesion_volume(number: int) -> FloatVolume:
     """Return the coverage by the lesions at baseline, on the patient's grid of 1 mm."""
     drawn = patient(number)
     cover = np.zeros(int(np.prod(drawn.anatomy.shape)), np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.records import Distortion, FieldSource
-from bidsapp.bids.sidecar import number, phase_axis, shown, sidecar_name
+from bidsapp.bids.sidecar import phase_axis, quote_value, read_field, sidecar_name
 from bidsapp.errors import BadInput
 
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
@@ -49,14 +49,14 @@ def read_distortion(series: Sequence[Any], fields: Sequence[Any]) -> Distortion 
     found = series[0]
     try:
         axis, sign = phase_encoding(found.get_metadata(), Path(found.path))
-        meant = _meant_for(found, fields)
+        meant = _select_intended(found, fields)
     except BadInput as error:
         return Distortion(None, problem=str(error))
     try:
-        source = _field_map(found, meant, axis, sign) or _reversed(found, meant, axis, sign)
+        source = _field_map(found, meant, axis, sign) or _reversed_epi(found, meant, axis, sign)
     except (BadInput, *UNREADABLE) as error:
         return Distortion(axis, problem=str(error))
-    return Distortion(axis, source, lack="" if source else _lack(fields, meant))
+    return Distortion(axis, source, lack="" if source else _explain_lack(fields, meant))
 
 
 def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
@@ -111,11 +111,11 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
     0.05
     """
     if "TotalReadoutTime" not in metadata and "EffectiveEchoSpacing" in metadata:
-        spacing = number(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
+        spacing = read_field(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
         if "ReconMatrixPE" in metadata:
-            lines = round(number(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
+            lines = round(read_field(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
         return spacing * (lines - 1)
-    return number(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
+    return read_field(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
 
 
 def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
@@ -129,12 +129,13 @@ def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldS
     units = str(metadata.get("Units", "")).strip().lower()
     if units not in _HERTZ:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {shown(metadata.get('Units'))}; it is Hz, rad/s or T"
+            f"{sidecar_name(image)}: Units is {quote_value(metadata.get('Units'))}; "
+            "it must be Hz, rad/s or T"
         )
     return FieldSource("fieldmap", image, sign * _HERTZ[units] * _mm_per_hertz(found, axis))
 
 
-def _reversed(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
+def _reversed_epi(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
     """Return the EPI with opposite phase encoding, and how much more it is distorted."""
     direction = sign * _direction(Path(found.path), axis)
     against = []
@@ -174,9 +175,9 @@ def _single(several: Sequence[Any], what: str) -> Any:
     return several[0]
 
 
-def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
+def _select_intended(found: Any, fields: Sequence[Any]) -> list[Any]:
     """Return the images that say they belong to a series; all where none says anything."""
-    sources = _listed(found.get_metadata().get("B0FieldSource"))
+    sources = _as_texts(found.get_metadata().get("B0FieldSource"))
     sidecars = {f: f.get_metadata() for f in fields}
     if not any("IntendedFor" in m or "B0FieldIdentifier" in m for m in sidecars.values()):
         return list(fields)
@@ -184,12 +185,12 @@ def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
     return [
         f
         for f, m in sidecars.items()
-        if set(_listed(m.get("B0FieldIdentifier"))) & set(sources)
-        or any(path.endswith("/" + _relative(name)) for name in _listed(m.get("IntendedFor")))
+        if set(_as_texts(m.get("B0FieldIdentifier"))) & set(sources)
+        or any(path.endswith("/" + _relative(name)) for name in _as_texts(m.get("IntendedFor")))
     ]
 
 
-def _listed(value: Any) -> list[str]:
+def _as_texts(value: Any) -> list[str]:
     """Return the texts of a field that holds one or several."""
     texts = value if isinstance(value, list) else [value]
     return [text for text in texts if isinstance(text, str) and text]
@@ -200,7 +201,7 @@ def _relative(name: str) -> str:
     return name.rsplit("::", 1)[-1].removeprefix("bids:").lstrip("/")
 
 
-def _lack(fields: Sequence[Any], meant: Sequence[Any]) -> str:
+def _explain_lack(fields: Sequence[Any], meant: Sequence[Any]) -> str:
     """Say why there is no field for the series."""
     if not fields:
         return "fmap has no fieldmap and no epi with reversed phase encoding"

@@ -19,7 +19,7 @@ _RISES = 1.05
 Data = NDArray[np.float32]
 
 
-def examined(session: Session) -> Session:
+def drop_damaged_images(session: Session) -> Session:
     """Read a session's images whole; return the session without those that are damaged.
 
     Parameters
@@ -43,7 +43,7 @@ def examined(session: Session) -> Session:
         except BadInput as error:
             problems.append(str(error))
             return False
-        warnings.extend(_doubts(path.name, data, bvalues))
+        warnings.extend(_value_warnings(path.name, data, bvalues))
         return True
 
     diffusion, dynamic = session.diffusion, session.dynamic
@@ -69,7 +69,7 @@ def _check_volumes(path: Path, data: Data) -> None:
         )
 
 
-def _doubts(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
+def _value_warnings(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
     """Yield what is odd about an image's values."""
     finite = np.isfinite(data)
     if not finite.all():
@@ -78,14 +78,14 @@ def _doubts(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
     negative = float((data[finite] < 0).mean())
     if negative > _NEGATIVE:
         yield f"{name}: {negative:.1%} of the values are negative: is it a magnitude image?"
-    if len(bvalues) > 1 and (rising := _rising(data, bvalues)):
+    if len(bvalues) > 1 and (rising := _find_rising_signal(data, bvalues)):
         yield (
             f"{name}: the mean signal is higher at b = {rising[1]:g} than at {rising[0]:g} s/mm2: "
             "are the b-values in the order of the volumes?"
         )
 
 
-def _rising(data: Data, bvalues: Sequence[float]) -> tuple[float, float] | None:
+def _find_rising_signal(data: Data, bvalues: Sequence[float]) -> tuple[float, float] | None:
     """Return a b-value and a higher one at which the signal is clearly higher, or None."""
     means = [
         float(np.nanmean(np.where(np.isfinite(v), v, np.nan))) for v in np.moveaxis(data, 3, 0)

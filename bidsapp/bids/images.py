@@ -15,7 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bidsapp.bids.text_files import check_there
+from bidsapp.bids.text_files import check_available
 from bidsapp.errors import BadInput
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, zlib.error)
@@ -45,7 +45,7 @@ def check_image(path: Path, dimensions: int) -> None:
     BadInput
         In one line: the file, what was found, what to do.
     """
-    check_there(path)
+    check_available(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -59,7 +59,7 @@ def check_image(path: Path, dimensions: int) -> None:
         raise BadInput(f"{path}: its voxels are {kind}; plain numbers (magnitude) are needed")
     _check_affine(path, affine)
     needed = int(image.dataobj.offset) + math.prod(image.shape) * kind.itemsize
-    has = _bytes_of(path, needed)
+    has = _available_bytes(path, needed)
     if has < needed:
         raise BadInput(
             f"{path}: is cut short: its header promises {needed} bytes, there are {has}; "
@@ -93,7 +93,7 @@ def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
         )
 
 
-def _bytes_of(path: Path, needed: int) -> int:
+def _available_bytes(path: Path, needed: int) -> int:
     """Return how many bytes a file has unpacked; no more are counted than are needed."""
     size = path.stat().st_size
     if path.suffix != ".gz":
@@ -104,10 +104,10 @@ def _bytes_of(path: Path, needed: int) -> int:
         stream.seek(-4, 2)
         if int.from_bytes(stream.read(4), "little") == needed % 2**32:
             return needed
-    return _unpacked(path, needed)
+    return _count_unpacked_bytes(path, needed)
 
 
-def _unpacked(path: Path, most: int) -> int:
+def _count_unpacked_bytes(path: Path, most: int) -> int:
     """Unpack a file and count; stop at the end, at damage, or when it is enough."""
     count = 0
     try:
@@ -153,7 +153,7 @@ def check_contents(path: Path) -> NDArray[np.float32]:
     return data
 
 
-def orientation_doubt(path: Path) -> str | None:
+def orientation_warning(path: Path) -> str | None:
     """Return why the place of an image in space is in doubt, or None.
 
     Parameters

@@ -20,7 +20,7 @@ _TELLING = ("run", "acquisition", "echo", "part", "reconstruction", "ceagent")
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class IndexedFile:
     """A file of a data set, and its entities."""
 
     path: str
@@ -52,12 +52,12 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
     return made
 
 
-def found_in(layout: bids.layout.BIDSLayout, file: Any) -> Found:
+def to_indexed_file(layout: bids.layout.BIDSLayout, file: Any) -> IndexedFile:
     """Return a file of an index as such."""
-    return Found(str(file.path), dict(file.entities), Path(layout.root))
+    return IndexedFile(str(file.path), dict(file.entities), Path(layout.root))
 
 
-def example(query: str, found: Sequence[Found]) -> str:
+def example_filter(query: str, found: Sequence[IndexedFile]) -> str:
     """Return a filter that would choose the first of several files."""
     entities = [f.entities for f in found]
     differ = (n for n in _TELLING if len({str(e.get(n)) for e in entities}) > 1)
@@ -66,7 +66,7 @@ def example(query: str, found: Sequence[Found]) -> str:
     return json.dumps({query: {name: value if isinstance(value, str) else int(value)}})
 
 
-def readable(found: Found, dimensions: int) -> Path:
+def image_path(found: IndexedFile, dimensions: int) -> Path:
     """Return the path of an image that is where it says, sound, and has so many dimensions."""
     path = Path(found.path)
     folders = path.relative_to(found.root).parts[:-1]

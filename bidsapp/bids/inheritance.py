@@ -9,7 +9,7 @@ from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 
-def companions(image: Path, root: Path, extension: str) -> list[Path]:
+def applicable_files(image: Path, root: Path, extension: str) -> list[Path]:
     """Return the files that hold for an image by the inheritance principle, the nearest last.
 
     Parameters
@@ -45,7 +45,7 @@ def metadata(image: Path, root: Path) -> dict[str, Any]:
         If one of its sidecars cannot be read.
     """
     merged: dict[str, Any] = {}
-    for path in companions(image, root, ".json"):
+    for path in applicable_files(image, root, ".json"):
         merged |= read_sidecar(path)
     return merged
 

@@ -95,7 +95,7 @@ class Rois:
 
 
 @dataclass(frozen=True)
-class Transform:
+class UserTransform:
     """A user's own ITK file, which brings the moving image to the T1w, or the T1w to the baseline.
 
     `moving` is where from: ``dwi``, ``dce`` or ``T1w``.
@@ -125,7 +125,7 @@ class Session:
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None
     arterial_table: Path | None = None
-    transforms: tuple[Transform, ...] = ()
+    transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -139,7 +139,7 @@ class Session:
         """The session's name inside a workflow: letters, digits and underscores."""
         return f"ses_{self.label}"
 
-    def given(self, moving: Space) -> tuple[Path, ...]:
+    def user_transforms(self, moving: Space) -> tuple[Path, ...]:
         """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
         return tuple(t.file for t in self.transforms if t.moving == moving)
 

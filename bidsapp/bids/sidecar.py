@@ -18,7 +18,7 @@ _B_VALUES = (10.0, 20000.0)
 """Where the highest b-value of a series may lie, s/mm2."""
 
 
-def number(
+def read_field(
     metadata: Mapping[str, Any], key: str, image: Path, unit: str, low: float, high: float
 ) -> float:
     """Return a number of a sidecar.
@@ -43,15 +43,17 @@ def number(
 
     Examples
     --------
-    >>> number({"FlipAngle": 15}, "FlipAngle", Path("sub-01_dce.nii.gz"), "degrees", 0, 180)
+    >>> read_field({"FlipAngle": 15}, "FlipAngle", Path("a_dce.nii.gz"), "degrees", 0, 180)
     15.0
     """
     name = sidecar_name(image)
     if key not in metadata:
-        raise BadInput(f"{name}: {key} is missing{_instead(metadata, key)}; add it in {unit}")
+        raise BadInput(f"{name}: {key} is missing{_hint(metadata, key)}; add it in {unit}")
     value = as_number(metadata[key])
     if value is None:
-        raise BadInput(f"{name}: {key} is {shown(metadata[key])}; it must be a number in {unit}")
+        raise BadInput(
+            f"{name}: {key} is {quote_value(metadata[key])}; it must be a number in {unit}"
+        )
     if not low < value <= high:
         raise BadInput(f"{name}: {key} is {value:g}, outside {low:g} to {high:g}; is it in {unit}?")
     return value
@@ -74,7 +76,7 @@ def as_number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def shown(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """Return a value of a sidecar for a message, cut if it is long."""
     try:
         text = repr(value)
@@ -83,7 +85,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _instead(metadata: Mapping[str, Any], key: str) -> str:
+def _hint(metadata: Mapping[str, Any], key: str) -> str:
     """Return a hint at a field of a sidecar whose name resembles that of a missing one."""
     if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
         return " (RepetitionTime is the time of a whole volume in BIDS, so it is not taken)"
@@ -109,13 +111,13 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
         return None
     if not isinstance(direction, str) or direction not in ("i", "i-", "j", "j-", "k", "k-"):
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}; it must be "
-            "i, j or k, or one of them with a minus"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}; "
+            "it must be i, j or k, or one of them with a minus"
         )
     if direction[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}, but the series "
-            "is 2D (MRAcquisitionType), and so k the axis of its slices; it must be i or j"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}, which is "
+            "the slice axis of this 2D series (MRAcquisitionType); it must be i or j"
         )
     return "ijk".index(direction[0])
 
@@ -157,8 +159,8 @@ def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
     units = str(metadata["Units"]).strip().lower()
     if units not in _TRANSMIT_UNITS:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {shown(metadata['Units'])}, which does not state "
-            f"what the nominal flip angle is; {how}"
+            f"{sidecar_name(image)}: Units is {quote_value(metadata['Units'])}, which does not "
+            f"state what the nominal flip angle is; {how}"
         )
     return _TRANSMIT_UNITS[units]
 
@@ -190,7 +192,9 @@ def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
     seconds = [as_number(t) for t in timing] if isinstance(timing, list) else [None]
     times = [t for t in seconds if t is not None]
     if len(times) < len(seconds):
-        raise BadInput(f"{name}: VolumeTiming is {shown(timing)}; it must be a list of seconds")
+        raise BadInput(
+            f"{name}: VolumeTiming is {quote_value(timing)}; it must be a list of seconds"
+        )
     steps = [after - before for before, after in pairwise(times)]
     if any(step <= 0 for step in steps):
         raise BadInput(f"{name}: VolumeTiming does not ascend; give each frame's start in seconds")

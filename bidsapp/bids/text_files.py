@@ -10,7 +10,7 @@ _POINTER = 32 * 1024
 """git-annex takes no larger file for a pointer to its content."""
 
 
-def check_there(path: Path) -> None:
+def check_available(path: Path) -> None:
     """Complain if a file is missing, a folder, or only a promise of git-annex (DataLad).
 
     Raises
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
     BadInput
         If it is not there, no UTF-8, or larger than any such file.
     """
-    check_there(path)
+    check_available(path)
     size = path.stat().st_size
     if size > _LARGEST:
         raise BadInput(f"{path}: has {size} bytes; a sidecar or table is no longer than {_LARGEST}")

@@ -32,7 +32,7 @@ def validate(bids_dir: Path, participants: Sequence[str] = ()) -> None:
     issues = run_validator(bids_dir, _configuration(bids_dir, participants))
     errors = [i for i in issues if i.get("severity") == "error"]
     if errors:
-        lines = "\n".join(f"  {describe(issue)}" for issue in errors[:_SHOWN])
+        lines = "\n".join(f"  {describe_issue(issue)}" for issue in errors[:_SHOWN])
         more = f"\n  ... and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise InvalidDataset(
             f"{bids_dir}: the BIDS validator finds {len(errors)} errors:\n{lines}{more}\n"
@@ -74,12 +74,12 @@ def run_validator(root: Path, configuration: dict[str, Any] | None = None) -> li
     return report
 
 
-def describe(issue: dict[str, Any]) -> str:
+def describe_issue(issue: dict[str, Any]) -> str:
     """Return one issue in a line.
 
     Examples
     --------
-    >>> describe({"code": "NOT_INCLUDED", "location": "/sub-01/x.txt"})
+    >>> describe_issue({"code": "NOT_INCLUDED", "location": "/sub-01/x.txt"})
     '/sub-01/x.txt: NOT_INCLUDED'
     """
     words = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]

@@ -29,7 +29,7 @@ from bidsapp.errors import (
     UnknownLevel,
 )
 from bidsapp.issues import Issue
-from bidsapp.run.engine.signals import stoppable
+from bidsapp.run.engine.signals import raise_on_signals
 
 if TYPE_CHECKING:
     from bidsapp.study.tables import GroupResult, ParameterPair
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        with stoppable():
+        with raise_on_signals():
             code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
@@ -179,12 +179,12 @@ def _group_level(config: Config, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
-        pair=_regressed(options),
+        pair=_parameter_pair(options),
     )
     return _report_group(result, config.output_dir)
 
 
-def _regressed(options: Namespace) -> "ParameterPair":
+def _parameter_pair(options: Namespace) -> "ParameterPair":
     """Return the pair of ``--regress Y X``."""
     from bidsapp.study.tables import ParameterPair
 
@@ -212,7 +212,7 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
-        pair=_regressed(options),
+        pair=_parameter_pair(options),
     )
     return _report_group(result, options.output_dir)
 
@@ -221,12 +221,12 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     """Write the scripts of an array job and of the group job."""
     from bidsapp.bids.validate import validate
     from bidsapp.cli.slurm_options import run_words
-    from bidsapp.cli.slurm_scripts import plan, write_jobs
+    from bidsapp.cli.slurm_scripts import plan_jobs, write_jobs
 
     config = _config(parser, options)
     check_bids_dir(config)
     labels = select_labels(config)
-    jobs = plan(config, labels, options, run_words(parser, options))
+    jobs = plan_jobs(config, labels, options, run_words(parser, options))
     for place in (config.output_dir, jobs.folder):
         check_writable(place)
     if not options.skip_bids_validation:

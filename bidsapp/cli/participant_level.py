@@ -41,7 +41,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
         validate(config.bids_dir, labels)
     filters = read_filters(config.filter_file) if config.filter_file else None
     query = Query(config.bids_dir, config.derivatives, filters, labels)
-    participants, unreadable = _records(query, labels, config)
+    participants, unreadable = _read_participants(query, labels, config)
     check_config(participants, config)
     _check_usable(participants, unreadable)
     if options.dry_run:
@@ -89,14 +89,14 @@ def _describe(
 ) -> int:
     """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
     from bidsapp.run.graphs.plan import plan_participant
-    from bidsapp.run.status import describe
+    from bidsapp.run.status import describe_plan
 
     plans = [plan_participant(participant, config) for participant in participants]
-    print("\n".join(line for plan in plans for line in describe(plan)))
+    print("\n".join(line for plan in plans for line in describe_plan(plan)))
     return exit_code([*unreadable, *(issue for plan in plans for issue in plan.issues)])
 
 
-def _records(
+def _read_participants(
     query: "Query", labels: Sequence[str], config: Config
 ) -> tuple[list["Participant"], list[Issue]]:
     """Return the participants' records, and a failure for each whose tables cannot be read."""

@@ -82,7 +82,7 @@ class Jobs:
     dependency: str = DEPENDENCIES[0]
 
 
-def measured(sessions: int, cpus: int) -> tuple[Resources, Resources]:
+def required_resources(sessions: int, cpus: int) -> tuple[Resources, Resources]:
     """Return what a participant and the group need, from the table of measurements.
 
     Parameters
@@ -99,8 +99,8 @@ def measured(sessions: int, cpus: int) -> tuple[Resources, Resources]:
 
     Examples
     --------
-    >>> participant, _ = measured(sessions=4, cpus=2)
-    >>> twice, _ = measured(sessions=8, cpus=2)
+    >>> participant, _ = required_resources(sessions=4, cpus=2)
+    >>> twice, _ = required_resources(sessions=8, cpus=2)
     >>> participant.minutes < twice.minutes, participant.memory_mb == twice.memory_mb
     (True, True)
     """
@@ -132,7 +132,9 @@ def count_sessions(bids_dir: Path, participants: Sequence[str]) -> int:
     return max((sum(1 for _ in f.glob("ses-*")) for f in folders), default=1) or 1
 
 
-def plan(config: Config, labels: Sequence[str], options: Namespace, words: Sequence[str]) -> Jobs:
+def plan_jobs(
+    config: Config, labels: Sequence[str], options: Namespace, words: Sequence[str]
+) -> Jobs:
     """Return what the scripts are to say.
 
     Parameters
@@ -146,7 +148,7 @@ def plan(config: Config, labels: Sequence[str], options: Namespace, words: Seque
     words
         Options of every run.
     """
-    needs, group = measured(count_sessions(config.bids_dir, labels), options.nprocs)
+    needs, group = required_resources(count_sessions(config.bids_dir, labels), options.nprocs)
     given = {"minutes": options.minutes, "memory_mb": round(1024 * options.memory_gb)}
     return Jobs(
         folder=(options.scripts_dir or config.output_dir / "logs" / "slurm").resolve(),

@@ -19,12 +19,12 @@ def existing_file(text: str) -> Path:
     return path.resolve()
 
 
-def derivative(text: str) -> Path:
+def derivative_folder(text: str) -> Path:
     """Return the folder of PATH or NAME=PATH."""
     return Path(text.split("=", 1)[1] if "=" in text else text)
 
 
-def number(text: str, what: str) -> float:
+def parse_number(text: str, what: str) -> float:
     """Return a number; the error message names what was expected."""
     try:
         return float(text)
@@ -32,9 +32,9 @@ def number(text: str, what: str) -> float:
         raise ArgumentTypeError(f"must be a {what}, got {text!r}") from error
 
 
-def positive(text: str) -> float:
+def positive_number(text: str) -> float:
     """Return a number above zero."""
-    value = number(text, "number")
+    value = parse_number(text, "number")
     if not value > 0:
         raise ArgumentTypeError(f"must be a number > 0, got {text}")
     return value
@@ -42,7 +42,7 @@ def positive(text: str) -> float:
 
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
-    value = number(text, "time in seconds")
+    value = parse_number(text, "time in seconds")
     if not 0.1 <= value <= 10:
         raise ArgumentTypeError(f"must be a T1 of tissue or blood (0.1 to 10 s), got {text} s")
     return value
@@ -50,7 +50,7 @@ def relaxation_time(text: str) -> float:
 
 def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
-    value = number(text, "relaxivity")
+    value = parse_number(text, "relaxivity")
     if not 0.5 <= value <= 50:
         raise ArgumentTypeError(f"must be a relaxivity of 0.5 to 50 1/s/mM, got {text}")
     return value
@@ -79,22 +79,22 @@ class OneLineParser(ArgumentParser):
 
 def fraction(text: str) -> float:
     """Return a number from 0 to below 1."""
-    value = number(text, "fraction")
+    value = parse_number(text, "fraction")
     if not 0 <= value < 1:
         raise ArgumentTypeError(f"must be a fraction >= 0 and < 1, got {text}")
     return value
 
 
-def whole(text: str) -> int:
+def nonnegative_integer(text: str) -> int:
     """Return an integer >= 0."""
     if not re.fullmatch(r"\d+", text):
         raise ArgumentTypeError(f"must be an integer >= 0, got {text!r}")
     return int(text)
 
 
-def count(text: str) -> int:
+def positive_integer(text: str) -> int:
     """Return an integer >= 1."""
-    value = whole(text)
+    value = nonnegative_integer(text)
     if value < 1:
         raise ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return value

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.phantom.anatomy import CENTRE
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 ORIENTATIONS = {
     "axial": np.array([[-1.0, 0, 0], [0, 1, 0], [0, 0, 1]]),
@@ -25,7 +25,7 @@ AIR_SPACES = (
 
 
 @dataclass(frozen=True)
-class Grid:
+class ImageGrid:
     """Where an image lies: its shape, and its affine from voxels to scanner mm."""
 
     shape: tuple[int, int, int]
@@ -108,7 +108,7 @@ def plan_grid(
     field_of_view: ArrayLike,
     pose: Matrix,
     rng: np.random.Generator,
-) -> Grid:
+) -> ImageGrid:
     """Prescribe a grid around the head as it lies, as a technologist would.
 
     Parameters
@@ -133,16 +133,16 @@ def plan_grid(
     affine[:3, :3] = tilt @ ORIENTATIONS[orientation] * size
     middle = (pose @ np.array([*CENTRE, 1.0]))[:3] + HEAD_ABOVE + rng.uniform(-2, 2, 3)
     affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+    return ImageGrid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 
 def sample(
-    volume: Volume,
+    volume: FloatVolume,
     affine: Matrix,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     supersample: tuple[int, int, int] = (1, 1, 1),
-) -> Volume:
+) -> FloatVolume:
     """Return the means of a volume over the voxels of a grid.
 
     Parameters
@@ -172,7 +172,7 @@ def sample(
     return _voxel_means(fine, supersample)
 
 
-def pair_means(volume: Volume, affine: Matrix) -> tuple[Volume, Matrix]:
+def pair_means(volume: FloatVolume, affine: Matrix) -> tuple[FloatVolume, Matrix]:
     """Return the means of neighbours from left to right, and their affine.
 
     Sagittal slices are many voxels thick; half the points across them then suffice.
@@ -183,13 +183,13 @@ def pair_means(volume: Volume, affine: Matrix) -> tuple[Volume, Matrix]:
 
 
 def sample_distorted(
-    volume: Volume,
+    volume: FloatVolume,
     affine: Matrix,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     supersample: tuple[int, int, int],
-    displacement: Volume,
-) -> Volume:
+    displacement: FloatVolume,
+) -> FloatVolume:
     """Return what `sample` does, displaced along the second axis of the grid.
 
     `displacement` (mm, on the supersampled grid) says how far from each point the signal that
@@ -209,7 +209,9 @@ def sample_distorted(
     return _voxel_means(drawn * jacobian, supersample)
 
 
-def epi_displacement(grid: Grid, pose: Matrix, supersample: tuple[int, int, int]) -> Volume:
+def epi_displacement(
+    grid: ImageGrid, pose: Matrix, supersample: tuple[int, int, int]
+) -> FloatVolume:
     """Return the displacement by susceptibility, mm along the second axis, on the fine grid."""
     fine = np.linalg.inv(pose) @ grid.affine @ _fine_to_grid(supersample)
     shape = tuple(n * s for n, s in zip(grid.shape, supersample, strict=True))
@@ -222,7 +224,7 @@ def epi_displacement(grid: Grid, pose: Matrix, supersample: tuple[int, int, int]
     return total
 
 
-def reversed_displacement(displacement: Volume, step: float) -> Volume:
+def reversed_displacement(displacement: FloatVolume, step: float) -> FloatVolume:
     """Return the displacement when the phase encoding runs the other way.
 
     Parameters
@@ -251,7 +253,7 @@ def reversed_displacement(displacement: Volume, step: float) -> Volume:
     return _fixed_point(moved, 1, step)
 
 
-def _fixed_point(volume: Volume, sign: int, step: float) -> Volume:
+def _fixed_point(volume: FloatVolume, sign: int, step: float) -> FloatVolume:
     """Return the x that is at each point the volume's value x farther, times a sign."""
     i, j, k = (a.astype(np.float32) for a in np.ogrid[tuple(slice(n) for n in volume.shape)])
     found = np.zeros_like(volume)
@@ -268,14 +270,14 @@ def _fine_to_grid(supersample: tuple[int, int, int]) -> Matrix:
     return matrix
 
 
-def _voxel_means(fine: Volume, supersample: tuple[int, int, int]) -> Volume:
+def _voxel_means(fine: FloatVolume, supersample: tuple[int, int, int]) -> FloatVolume:
     a, b, c = supersample
     i, j, k = (n // s for n, s in zip(fine.shape, supersample, strict=True))
-    result: Volume = fine.reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5), dtype=np.float32)
+    result: FloatVolume = fine.reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5), dtype=np.float32)
     return result
 
 
-def rician(volume: Volume, sigma: float, rng: np.random.Generator) -> Volume:
+def add_rician_noise(volume: FloatVolume, sigma: float, rng: np.random.Generator) -> FloatVolume:
     """Return the magnitude of the signal with complex Gaussian noise.
 
     Parameters
@@ -295,5 +297,5 @@ def rician(volume: Volume, sigma: float, rng: np.random.Generator) -> Volume:
     """
     real = volume + np.float32(sigma) * rng.standard_normal(volume.shape, np.float32)
     imaginary = np.float32(sigma) * rng.standard_normal(volume.shape, np.float32)
-    result: Volume = np.hypot(real, imaginary)
+    result: FloatVolume = np.hypot(real, imaginary)
     return result

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bidsapp.phantom import head
-from bidsapp.phantom.template import COARSE, Matrix, Template, Volume, load_template
+from bidsapp.phantom.template import COARSE, FloatVolume, Matrix, Template, load_template
 
 WARP_SPACING = 20.0
 """Distance in mm of the control points of the warp."""
@@ -25,11 +25,11 @@ COIL_EDGE = 24
 
 
 @dataclass(frozen=True)
-class Part:
+class TissuePart:
     """Where one tissue is: flat voxel numbers (M,) and the fraction of each voxel (M,)."""
 
     index: NDArray[np.int32]
-    fraction: Volume
+    fraction: FloatVolume
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Anatomy:
 
     affine: Matrix
     shape: tuple[int, int, int]
-    parts: dict[str, Part]
-    texture: Volume
-    brain: Volume
-    white: Volume
-    fluid: Volume
+    parts: dict[str, TissuePart]
+    texture: FloatVolume
+    brain: FloatVolume
+    white: FloatVolume
+    fluid: FloatVolume
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
@@ -70,12 +70,12 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     Anatomy
     """
     template = load_template()
-    points = _warped(template, rng)
+    points = _warped_points(template, rng)
     skull = float(rng.uniform(0.9, 1.15))
     coarse = points[:, ::COARSE, ::COARSE, ::COARSE]
     hull = _sample(template.hull, template.coarse_affine, coarse) / skull
-    depth = upsampled(-head.skin(coarse, hull), COARSE, points.shape[1:])
-    hull = upsampled(hull, COARSE, points.shape[1:])
+    depth = upsample(-head.skin_distance(coarse, hull), COARSE, points.shape[1:])
+    hull = upsample(hull, COARSE, points.shape[1:])
     index = (depth > -0.5).ravel().nonzero()[0].astype(np.int32)
     brain, grey, white, texture = (
         _in_brain(part, template.affine, points, hull, outside)
@@ -88,8 +88,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
     flat = points.reshape(3, -1)[:, index]
     fibres = [_sample(part, template.coarse_affine, flat) for part in template.fibres]
-    layers = _around(flat, hull.ravel()[index], depth.ravel()[index])
-    tissue = _within(brain, grey, white, fibres, index)
+    layers = _surrounding_tissues(flat, hull.ravel()[index], depth.ravel()[index])
+    tissue = _brain_tissues(brain, grey, white, fibres, index)
     fluid = np.clip(brain - grey - white, 0, 1)
     return Anatomy(
         affine=template.affine,
@@ -102,7 +102,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
 
 
-def _warped(template: Template, rng: np.random.Generator) -> Volume:
+def _warped_points(template: Template, rng: np.random.Generator) -> FloatVolume:
     """Return the template point (mm) that every voxel of the participant shows, (3, I, J, K)."""
     shape, affine = template.grey.shape, template.affine
     scale = rng.uniform(*SCALE_RANGE, size=3)
@@ -116,7 +116,7 @@ def _warped(template: Template, rng: np.random.Generator) -> Volume:
 
 def smooth_field(
     shape: tuple[int, ...], spacing: float, rng: np.random.Generator, step: int = 4
-) -> Volume:
+) -> FloatVolume:
     """Return a smooth random field, by cubic splines through normal draws.
 
     Parameters
@@ -136,10 +136,10 @@ def smooth_field(
     control = rng.standard_normal([int(np.ceil(n / spacing)) + 4 for n in shape])
     coarse = [np.arange(-(-n // step) + 1) * step / spacing + 1.5 for n in shape]
     knots = ndimage.map_coordinates(control, np.meshgrid(*coarse, indexing="ij"), order=3)
-    return upsampled(knots.astype(np.float32), step, shape)
+    return upsample(knots.astype(np.float32), step, shape)
 
 
-def upsampled(knots: Volume, step: int, shape: tuple[int, ...]) -> Volume:
+def upsample(knots: FloatVolume, step: int, shape: tuple[int, ...]) -> FloatVolume:
     """Interpolate linearly, axis by axis, from every `step`-th voxel to all."""
     knots = np.pad(knots, (0, 1), mode="edge")
     for axis, n in enumerate(shape):
@@ -150,7 +150,7 @@ def upsampled(knots: Volume, step: int, shape: tuple[int, ...]) -> Volume:
     return knots
 
 
-def _sample(volume: Volume, affine: Matrix, points: Volume) -> Volume:
+def _sample(volume: FloatVolume, affine: Matrix, points: FloatVolume) -> FloatVolume:
     """Interpolate a template map, of which the affine is diagonal, at points (3, ...) mm."""
     step, start = np.diag(affine)[:3], affine[:3, 3]
     voxels = [(points[i] - np.float32(start[i])) / np.float32(step[i]) for i in range(3)]
@@ -158,8 +158,8 @@ def _sample(volume: Volume, affine: Matrix, points: Volume) -> Volume:
 
 
 def _in_brain(
-    volume: Volume, affine: Matrix, points: Volume, hull: Volume, outside: float
-) -> Volume:
+    volume: FloatVolume, affine: Matrix, points: FloatVolume, hull: FloatVolume, outside: float
+) -> FloatVolume:
     """Sample a map of the brain where the brain can be."""
     result = np.full(hull.shape, outside, np.float32)
     near = hull < 4
@@ -167,13 +167,15 @@ def _in_brain(
     return result
 
 
-def _band(distance: Volume, start: float, end: float) -> Volume:
+def _band(distance: FloatVolume, start: float, end: float) -> FloatVolume:
     """Return the coverage by a layer from `start` to `end` mm, one millimetre soft."""
-    cover: Volume = np.clip(distance - start + 0.5, 0, 1) - np.clip(distance - end + 0.5, 0, 1)
+    cover: FloatVolume = np.clip(distance - start + 0.5, 0, 1) - np.clip(distance - end + 0.5, 0, 1)
     return cover
 
 
-def _around(points: Volume, hull: Volume, depth: Volume) -> dict[str, Volume]:
+def _surrounding_tissues(
+    points: FloatVolume, hull: FloatVolume, depth: FloatVolume
+) -> dict[str, FloatVolume]:
     """Return the coverage by what lies around the brain."""
     side, back, up = np.abs(points[0]), points[1], points[2]
     ends = [-100.0, *LAYERS.values()]
@@ -192,21 +194,27 @@ def _around(points: Volume, hull: Volume, depth: Volume) -> dict[str, Volume]:
     }
 
 
-def _within(
-    brain: Volume, grey: Volume, white: Volume, fibres: list[Volume], index: NDArray[np.int32]
-) -> dict[str, Volume]:
+def _brain_tissues(
+    brain: FloatVolume,
+    grey: FloatVolume,
+    white: FloatVolume,
+    fibres: list[FloatVolume],
+    index: NDArray[np.int32],
+) -> dict[str, FloatVolume]:
     """Return the coverage by the tissues of the brain; white matter is three crossed tracts."""
     flat = {"brain": brain.ravel()[index], "grey": grey.ravel()[index]}
     tracts = white.ravel()[index]
     return flat | {f"white_{a}": tracts * f for a, f in zip("xyz", fibres, strict=True)}
 
 
-def _paint(cover: dict[str, Volume], depth: Volume, index: NDArray[np.int32]) -> dict[str, Part]:
+def _paint(
+    cover: dict[str, FloatVolume], depth: FloatVolume, index: NDArray[np.int32]
+) -> dict[str, TissuePart]:
     """Let each tissue take its share of what those before it have left of a voxel."""
     left = np.clip(depth + 0.5, 0, 1)
-    total: dict[str, Volume] = {}
+    total: dict[str, FloatVolume] = {}
 
-    def take(name: str, share: Volume) -> None:
+    def take(name: str, share: FloatVolume) -> None:
         nonlocal left
         total[name] = total.get(name, np.float32(0)) + left * share
         left = left * (1 - share)
@@ -240,15 +248,17 @@ _ORDER = (
 )
 
 
-def _part(index: NDArray[np.int32], fraction: Volume) -> Part:
+def _part(index: NDArray[np.int32], fraction: FloatVolume) -> TissuePart:
     some = fraction > 1e-3
-    return Part(index[some], fraction[some].astype(np.float32))
+    return TissuePart(index[some], fraction[some].astype(np.float32))
 
 
-def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> Volume:
+def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> FloatVolume:
     """Return fine texture times the receive sensitivity: slow over the head, none at the neck."""
     fine = smooth_field(shape, 6, rng, step=2)
     slow = smooth_field(shape, 90, rng)
     reach = np.clip(np.arange(shape[2], dtype=np.float32) / COIL_EDGE, 0, 1)
-    result: Volume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5) * reach.astype(np.float32)
+    result: FloatVolume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5) * reach.astype(
+        np.float32
+    )
     return result

@@ -52,7 +52,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Session:
+class SimulatedSession:
     """One visit: its lesions by number. It has a DWI if a lesion has ADC and f; a DCE likewise."""
 
     label: str
@@ -71,14 +71,14 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Participant:
+class SimulatedParticipant:
     """One patient, the sessions in order of time."""
 
     label: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[SimulatedSession, ...]
 
 
-def read_cohort(path: Path, participants: int | None = None) -> list[Participant]:
+def read_cohort(path: Path, participants: int | None = None) -> list[SimulatedParticipant]:
     """Read a study table.
 
     Parameters
@@ -131,20 +131,20 @@ def _check_row(row: dict[Any, Any], where: str) -> None:
             raise BadInput(f"{where}: {column} must be from {low} to {high}, got {value}")
 
 
-def _participant(label: str, table: pd.DataFrame, path: Path) -> Participant:
+def _participant(label: str, table: pd.DataFrame, path: Path) -> SimulatedParticipant:
     def visit(row: dict[Any, Any]) -> tuple[int, str]:
         return int(row["days_from_srs"]), str(row["session_id"])
 
     sessions = []
     for (days, name), group in groupby(sorted(table.to_dict("records"), key=visit), key=visit):
         states = {int(r["lesion"]): _state(r) for r in group}
-        session = Session(name, days, dict(sorted(states.items())))
+        session = SimulatedSession(name, days, dict(sorted(states.items())))
         _check_session(session, f"{path}: {label} {name}")
         sessions.append(session)
     labels = [s.label for s in sessions]
     if len(set(labels)) < len(labels):
         raise BadInput(f"{path}: {label} has one session on two days: {', '.join(labels)}")
-    return Participant(label, tuple(sessions))
+    return SimulatedParticipant(label, tuple(sessions))
 
 
 def _state(row: dict[Any, Any]) -> State:
@@ -152,7 +152,7 @@ def _state(row: dict[Any, Any]) -> State:
     return State(volume=float(row["volume_ml"]), excluded=bool(row["excluded"]), **values)
 
 
-def _check_session(session: Session, where: str) -> None:
+def _check_session(session: SimulatedSession, where: str) -> None:
     """Refuse a lesion that is there, without the numbers that others of the session have."""
     for number, state in session.lesions.items():
         if state.volume <= 0:
@@ -165,7 +165,7 @@ def _check_session(session: Session, where: str) -> None:
             raise BadInput(f"{where}: lesion {number} has Ktrans but no ve")
 
 
-def draw_cohort(participants: int, seed: int) -> list[Participant]:
+def draw_cohort(participants: int, seed: int) -> list[SimulatedParticipant]:
     """Draw a cohort around the study's Table 2.
 
     Parameters
@@ -210,19 +210,19 @@ def draw_cohort(participants: int, seed: int) -> list[Participant]:
 
 def _draw_participant(
     label: str, outcomes: list[tuple[float, float]], table: dict[str, Any], rng: np.random.Generator
-) -> Participant:
+) -> SimulatedParticipant:
     names, days = table["sessions"], table["days"]
     courses = [_draw_course(outcome, table, rng) for outcome in outcomes]
     sessions = [
-        Session(name, day, {n: course[i] for n, course in enumerate(courses, start=1)})
+        SimulatedSession(name, day, {n: course[i] for n, course in enumerate(courses, start=1)})
         for i, (name, day) in enumerate(zip(names, days, strict=True))
     ]
-    last = Session(
+    last = SimulatedSession(
         "ses-followup",
         int(rng.integers(*FOLLOWUP_DAYS)),
         {n: course[-1] for n, course in enumerate(courses, start=1)},
     )
-    return Participant(label, (*sessions, last))
+    return SimulatedParticipant(label, (*sessions, last))
 
 
 def _draw_course(
@@ -256,7 +256,7 @@ def _log_normal(row: dict[str, Any], rng: np.random.Generator) -> NDArray[np.flo
     return np.asarray(np.clip(drawn, *row["range"]))
 
 
-def study_rows(participant: Participant) -> list[dict[str, Any]]:
+def study_rows(participant: SimulatedParticipant) -> list[dict[str, Any]]:
     """Return the rows of the study table of one participant, in its units; NaN for n/a."""
     rows = []
     for session in participant.sessions:

@@ -11,7 +11,13 @@ from typing import Any, Literal
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NotWritable, UsageError, WorkerKilled
 from bidsapp.phantom import sidecars
-from bidsapp.phantom.cohort import FACTORS, Participant, draw_cohort, read_cohort, study_rows
+from bidsapp.phantom.cohort import (
+    FACTORS,
+    SimulatedParticipant,
+    draw_cohort,
+    read_cohort,
+    study_rows,
+)
 from bidsapp.phantom.files import MASKS, TRUTH
 from bidsapp.phantom.participant import Settings, write_participant
 from bidsapp.phantom.series import PROTOCOLS
@@ -23,7 +29,7 @@ DRAWN = 3
 RAW_IGNORE = "*_dce.*\n"
 TRUTH_IGNORE = "*_dwimap.*\n*_dcemap.*\n*_xfm.*\n*_timeseries.*\nlesions.*\n"
 
-Outcome = tuple[int, Participant, list[str]]
+_Imaged = tuple[int, SimulatedParticipant, list[str]]
 
 
 def write_phantom(
@@ -83,7 +89,7 @@ def write_phantom(
     else:
         people = read_cohort(cohort, participants)
     _claim(out)
-    done: dict[int, tuple[Participant, list[str]]] = {}
+    done: dict[int, tuple[SimulatedParticipant, list[str]]] = {}
     for number, person, problems in _image_all(out, people, settings, min(nprocs, len(people))):
         done[number] = person, problems
         if progress:
@@ -117,8 +123,8 @@ def _claim(out: Path) -> None:
 
 
 def _image_all(
-    out: Path, people: Sequence[Participant], settings: Settings, nprocs: int
-) -> Iterator[Outcome]:
+    out: Path, people: Sequence[SimulatedParticipant], settings: Settings, nprocs: int
+) -> Iterator[_Imaged]:
     """Image every participant and yield each when it is done."""
     if nprocs == 1:
         for number, person in enumerate(people):
@@ -143,7 +149,7 @@ def _image_all(
 
 def _write_tables(
     out: Path,
-    people: Sequence[Participant],
+    people: Sequence[SimulatedParticipant],
     problems: list[str],
     settings: Settings,
     cohort: Path | None,
@@ -155,7 +161,7 @@ def _write_tables(
         (MASKS, "derivative", "Lesion and arterial masks of the metperf phantom", ""),
         (TRUTH, "derivative", "Truth of the metperf phantom", TRUTH_IGNORE),
     ):
-        description = to_json(sidecars.dataset(name, kind))
+        description = to_json(sidecars.dataset_description(name, kind))
         write_bytes(out / folder / "dataset_description.json", description)
         write_bytes(out / folder / "README.md", texts.encode())
         if ignore:
@@ -171,7 +177,7 @@ def _write_tables(
     write_bytes(out / TRUTH / "lesions.json", to_json(_about_lesions(problems, settings, cohort)))
 
 
-def _write_sessions(out: Path, person: Participant) -> None:
+def _write_sessions(out: Path, person: SimulatedParticipant) -> None:
     rows = [
         {"session_id": session.label, "days_since_treatment": session.days}
         for session in person.sessions

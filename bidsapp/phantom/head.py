@@ -65,7 +65,7 @@ VEINS: tuple[Tube, ...] = (
 )
 
 
-def skin(points: Values, hull: Values) -> Values:
+def skin_distance(points: Values, hull: Values) -> Values:
     """Return the signed distance to the skin, roughly, positive outside.
 
     Parameters
@@ -81,7 +81,7 @@ def skin(points: Values, hull: Values) -> Values:
     Examples
     --------
     >>> import numpy as np
-    >>> skin(np.array([0, 0, 200.0]), np.array(90.0)) > 0
+    >>> skin_distance(np.array([0, 0, 200.0]), np.array(90.0)) > 0
     np.True_
     """
     shape = _smooth_union(hull - SCALP, ellipsoid_distance(points, FACE), 12)
@@ -100,14 +100,14 @@ def ellipsoid_distance(points: Values, ellipsoid: Ellipsoid) -> Values:
     """
     column = (3, *[1] * (points.ndim - 1))
     centre, radii = (np.array(part, np.float32).reshape(column) for part in ellipsoid)
-    scaled = (_mirrored(points, float(centre.flat[0])) - centre) / radii
+    scaled = (_mirror_points(points, float(centre.flat[0])) - centre) / radii
     radius = np.sqrt((scaled**2).sum(axis=0))
     slope = np.sqrt(((scaled / radii) ** 2).sum(axis=0))
     result: Values = radius * (radius - 1) / np.maximum(slope, 1e-6)
     return result
 
 
-def _mirrored(points: Values, side: float) -> Values:
+def _mirror_points(points: Values, side: float) -> Values:
     """Fold the points onto the right side, for shapes that come in pairs."""
     return np.concatenate([np.abs(points[:1]), points[1:]]) if side else points
 
@@ -142,7 +142,7 @@ def _box_of_ellipsoid(shape: Ellipsoid) -> Box:
 def _coverage(points: Values, parts: list[tuple[Box, Depth]]) -> Values:
     result = np.zeros(points.shape[1], np.float32)
     lows, highs = (np.stack(ends) for ends in zip(*(box for box, _ in parts), strict=True))
-    folded = _mirrored(points, 1)
+    folded = _mirror_points(points, 1)
     index = _inside(folded, lows.min(axis=0), highs.max(axis=0))
     folded = folded[:, index]
     for (low, high), depth in parts:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
-from bidsapp.phantom.anatomy import Anatomy, Part, smooth_field
-from bidsapp.phantom.template import COARSE, Volume, block_mean
+from bidsapp.phantom.anatomy import Anatomy, TissuePart, smooth_field
+from bidsapp.phantom.template import COARSE, FloatVolume, block_mean
 
 CORE_FROM = 2.0
 """Volume in ml above which a lesion has a necrotic core."""
@@ -36,7 +36,7 @@ class Shape:
     """
 
     corner: NDArray[np.int64]
-    distance: Volume
+    distance: FloatVolume
     core_share: float
     oedema_width: float
 
@@ -48,15 +48,15 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class SimulatedLesion:
     """One lesion as it is in one session: what it covers, and its volume in ml.
 
     `rim`, `core` and `oedema` are parts of the anatomy; `core` is empty in a small lesion.
     """
 
-    rim: Part
-    core: Part
-    oedema: Part
+    rim: TissuePart
+    core: TissuePart
+    oedema: TissuePart
     volume: float
 
 
@@ -145,7 +145,9 @@ def _draw_shape(
     )
 
 
-def ball_cover(distance: Volume, allowed: Volume, volume: float) -> tuple[Volume, float]:
+def ball_cover(
+    distance: FloatVolume, allowed: FloatVolume, volume: float
+) -> tuple[FloatVolume, float]:
     """Return the coverage that fills a volume exactly, and the radius that does it.
 
     Parameters
@@ -193,7 +195,7 @@ def ball_cover(distance: Volume, allowed: Volume, volume: float) -> tuple[Volume
 
 def grow_lesions(
     anatomy: Anatomy, shapes: Mapping[int, Shape], volumes: Mapping[int, float]
-) -> dict[int, Lesion]:
+) -> dict[int, SimulatedLesion]:
     """Return the lesions of one session at their volumes, none over another.
 
     Parameters
@@ -222,14 +224,19 @@ def grow_lesions(
 
 
 def _finish(
-    anatomy: Anatomy, shape: Shape, whole: Volume, core: Volume, radius: float, free: Volume
-) -> Lesion:
+    anatomy: Anatomy,
+    shape: Shape,
+    whole: FloatVolume,
+    core: FloatVolume,
+    radius: float,
+    free: FloatVolume,
+) -> SimulatedLesion:
     box = shape.box
     reach = np.float32(radius + shape.oedema_width)
     edge = np.clip((reach - shape.distance) / 4 + 0.5, 0, 1)
     swollen = np.minimum(edge * anatomy.white[box], free[box])
     free[box] -= swollen
-    return Lesion(
+    return SimulatedLesion(
         rim=_as_part(anatomy, shape, np.clip(whole - core, 0, 1)),
         core=_as_part(anatomy, shape, core),
         oedema=_as_part(anatomy, shape, swollen),
@@ -237,7 +244,7 @@ def _finish(
     )
 
 
-def _as_part(anatomy: Anatomy, shape: Shape, cover: Volume) -> Part:
+def _as_part(anatomy: Anatomy, shape: Shape, cover: FloatVolume) -> TissuePart:
     some = np.argwhere(cover > 0)
     index = np.ravel_multi_index(tuple((some + shape.corner).T), anatomy.shape)
-    return Part(index.astype(np.int32), cover[tuple(some.T)].astype(np.float32))
+    return TissuePart(index.astype(np.int32), cover[tuple(some.T)].astype(np.float32))

@@ -9,14 +9,14 @@ import numpy as np
 from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import draw_pose
 from bidsapp.phantom.anatomy import draw_anatomy
-from bidsapp.phantom.cohort import Participant, Session, State
+from bidsapp.phantom.cohort import SimulatedParticipant, SimulatedSession, State
 from bidsapp.phantom.files import Place, Visit, write_visit
-from bidsapp.phantom.lesions import Lesion, draw_shapes, grow_lesions
+from bidsapp.phantom.lesions import SimulatedLesion, draw_shapes, grow_lesions
 from bidsapp.phantom.physics import TISSUES, Tissue
-from bidsapp.phantom.scene import build_scene, coarsened
+from bidsapp.phantom.scene import build_scene, coarsen
 from bidsapp.phantom.series import (
     PROTOCOLS,
-    Series,
+    SimulatedSeries,
     draw_bolus,
     image_dce,
     image_dwi,
@@ -47,8 +47,8 @@ class Settings:
 
 
 def write_participant(
-    out: Path, person: Participant, number: int, settings: Settings
-) -> tuple[Participant, list[str]]:
+    out: Path, person: SimulatedParticipant, number: int, settings: Settings
+) -> tuple[SimulatedParticipant, list[str]]:
     """Image all sessions of a participant and write them.
 
     Parameters
@@ -72,7 +72,7 @@ def write_participant(
     shapes = draw_shapes(anatomy, *_sizes(person), rng)
     t1 = {n: float(np.clip(rng.normal(1.6, 0.1), 1.3, 1.9)) for n in shapes}
     protocol = PROTOCOLS[settings.resolution]
-    imaged: list[Session] = []
+    imaged: list[SimulatedSession] = []
     problems: list[str] = []
     reference: Matrix | None = None
     for order, session in enumerate(person.sessions):
@@ -92,7 +92,7 @@ def write_participant(
             lesions=lesions,
             tissues=TISSUES | _tissues_of(states, t1),
             scene=scene,
-            coarse=coarsened(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
+            coarse=coarsen(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
             protocol=protocol,
             bolus=draw_bolus(rng),
             reference=reference,
@@ -102,7 +102,7 @@ def write_participant(
     return replace(person, sessions=tuple(imaged)), problems
 
 
-def _sizes(person: Participant) -> tuple[dict[int, float], dict[int, float]]:
+def _sizes(person: SimulatedParticipant) -> tuple[dict[int, float], dict[int, float]]:
     """Return the first and the largest volume of every lesion."""
     first: dict[int, float] = {}
     largest: dict[int, float] = {}
@@ -113,7 +113,7 @@ def _sizes(person: Participant) -> tuple[dict[int, float], dict[int, float]]:
     return first, largest
 
 
-def _known_states(person: Participant, order: int) -> dict[int, State]:
+def _known_states(person: SimulatedParticipant, order: int) -> dict[int, State]:
     """Return the lesions of a session; what was not measured is as it was last."""
     states = {}
     for n, state in person.sessions[order].lesions.items():
@@ -134,7 +134,9 @@ def _tissues_of(states: Mapping[int, State], t1: Mapping[int, float]) -> dict[st
     return found
 
 
-def _imaged_session(session: Session, lesions: Mapping[int, Lesion]) -> Session:
+def _imaged_session(
+    session: SimulatedSession, lesions: Mapping[int, SimulatedLesion]
+) -> SimulatedSession:
     """Return the session with the volumes that were reached, rounded to 0.1 microlitre."""
     states = {
         n: replace(s, volume=round(lesions[n].volume, 4) if n in lesions else 0.0)
@@ -143,7 +145,7 @@ def _imaged_session(session: Session, lesions: Mapping[int, Lesion]) -> Session:
     return replace(session, lesions=states)
 
 
-def _missing_volume(where: str, wanted: Session, done: Session) -> list[str]:
+def _missing_volume(where: str, wanted: SimulatedSession, done: SimulatedSession) -> list[str]:
     return [
         f"{where}: lesion {n} has {done.lesions[n].volume:g} ml of {state.volume:g} ml: "
         "no more fits into the brain around its place"
@@ -154,7 +156,7 @@ def _missing_volume(where: str, wanted: Session, done: Session) -> list[str]:
 
 def _acquire(
     visit: Visit, pose: Matrix, settings: Settings, rng: np.random.Generator
-) -> dict[str, Series]:
+) -> dict[str, SimulatedSeries]:
     """Return the series of a visit by name: t1w, dwi, dce, vfa-1 and so on."""
     scene, protocol, snr = visit.scene, visit.protocol, settings.snr
     tissues = [visit.tissues[name] for name in scene.tissues]

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.phantom import physics
-from bidsapp.phantom.acquisition import Grid, pair_means, sample
-from bidsapp.phantom.anatomy import Anatomy, Part
-from bidsapp.phantom.lesions import Lesion
+from bidsapp.phantom.acquisition import ImageGrid, pair_means, sample
+from bidsapp.phantom.anatomy import Anatomy, TissuePart
+from bidsapp.phantom.lesions import SimulatedLesion
 from bidsapp.phantom.physics import Tissue
-from bidsapp.phantom.scene import Scene, dominant
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.scene import Scene, dominant_tissues
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 LEAST_VOXELS = 3
 """A lesion keeps so many voxels, those that it fills most, even if none is half full."""
@@ -25,8 +25,8 @@ Labels = NDArray[np.uint8]
 
 def label_lesions(
     anatomy: Anatomy,
-    lesions: Mapping[int, Lesion],
-    grid: Grid,
+    lesions: Mapping[int, SimulatedLesion],
+    grid: ImageGrid,
     pose: Matrix,
     points: tuple[int, int, int],
 ) -> dict[str, Labels]:
@@ -53,11 +53,11 @@ def label_lesions(
         core, _ = sample_part(anatomy, lesion.core, grid, pose, points, margin=lesion.rim)
         for name, cover in (("enhancing", rim), ("whole", rim + core)):
             box = tuple(slice(o, o + n) for o, n in zip(offset, cover.shape, strict=True))
-            labels[name][box][_filled(cover)] = number
+            labels[name][box][_filled_voxels(cover)] = number
     return labels
 
 
-def _filled(cover: Volume) -> NDArray[np.bool_]:
+def _filled_voxels(cover: FloatVolume) -> NDArray[np.bool_]:
     half = cover > 0.5
     if half.sum() >= LEAST_VOXELS:
         return half
@@ -67,12 +67,12 @@ def _filled(cover: Volume) -> NDArray[np.bool_]:
 
 def sample_part(
     anatomy: Anatomy,
-    part: Part,
-    grid: Grid,
+    part: TissuePart,
+    grid: ImageGrid,
     pose: Matrix,
     points: tuple[int, int, int],
-    margin: Part,
-) -> tuple[Volume, tuple[int, int, int]]:
+    margin: TissuePart,
+) -> tuple[FloatVolume, tuple[int, int, int]]:
     """Return the coverage of the voxels of a grid by a part, in a box around it and `margin`.
 
     Returns
@@ -97,11 +97,13 @@ def sample_part(
     move = np.eye(4)
     move[:3, 3] = begin
     i, j, k = (int(n) for n in end - begin)
-    box = Grid((i, j, k), grid.affine @ move)
+    box = ImageGrid((i, j, k), grid.affine @ move)
     return sample(volume, affine, box, pose, points), (int(begin[0]), int(begin[1]), int(begin[2]))
 
 
-def artery_mask(scene: Scene, grid: Grid, pose: Matrix, points: tuple[int, int, int]) -> Labels:
+def artery_mask(
+    scene: Scene, grid: ImageGrid, pose: Matrix, points: tuple[int, int, int]
+) -> Labels:
     """Return the voxels that are most arterial, at most `ARTERY_VOXELS`.
 
     Parameters
@@ -127,7 +129,7 @@ def artery_mask(scene: Scene, grid: Grid, pose: Matrix, points: tuple[int, int, 
 
 def tissue_labels(
     scene: Scene,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     rois: Mapping[str, Labels],
 ) -> Labels:
@@ -142,7 +144,7 @@ def tissue_labels(
     index = [np.rint(r[0] * i + r[1] * j + r[2] * k + r[3]).astype(np.int32) for r in to_scene[:3]]
     ranges = zip(index, scene.shape, strict=True)
     inside = np.logical_and.reduce([(x >= 0) & (x < n) for x, n in ranges])
-    labels[inside] = dominant(scene)[tuple(x[inside] for x in index)]
+    labels[inside] = dominant_tissues(scene)[tuple(x[inside] for x in index)]
     for number in np.unique(rois["whole"])[1:]:
         core = (rois["whole"] == number) & (rois["enhancing"] != number)
         if f"lesion-{number}_core" in scene.tissues:

@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import (
-    Grid,
+    ImageGrid,
+    add_rician_noise,
     draw_motion,
     draw_pose,
     epi_displacement,
     pair_means,
     plan_grid,
     reversed_displacement,
-    rician,
     sample,
     sample_distorted,
 )
 from bidsapp.phantom.physics import Array, Tissue
 from bidsapp.phantom.scene import Scene
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 Triple = tuple[float, float, float]
 
@@ -77,7 +77,7 @@ FIELDS_OF_VIEW: dict[str, Triple] = {
 
 
 @dataclass(frozen=True)
-class Series:
+class SimulatedSeries:
     """An image as acquired.
 
     Attributes
@@ -92,7 +92,7 @@ class Series:
     """
 
     data: NDArray[np.int16]
-    grid: Grid
+    grid: ImageGrid
     pose: Matrix
     directions: Array
     bvalues: Array
@@ -113,15 +113,15 @@ def draw_bolus(rng: np.random.Generator) -> Bolus:
 
 
 def _series(
-    data: Volume,
-    grid: Grid,
+    data: FloatVolume,
+    grid: ImageGrid,
     pose: Matrix,
     directions: Array | None = None,
     bvalues: Array | None = None,
-) -> Series:
+) -> SimulatedSeries:
     none = np.zeros((0, 3)), np.zeros(0)
     stored = np.clip(np.rint(data), 0, 32767).astype(np.int16)
-    return Series(
+    return SimulatedSeries(
         stored,
         grid,
         pose,
@@ -144,7 +144,7 @@ def image_t1w(
     bolus: Bolus,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
+) -> SimulatedSeries:
     """Return the post-contrast T1-weighted image; its white matter has twice the SNR.
 
     Parameters
@@ -171,7 +171,7 @@ def image_t1w(
     signals = physics.spoiled_gradient_echo(tissues, late, T1W_TR, flip)[:, 0]
     volume = scene.image(signals * _level(signals, scene))
     clean = sample(volume, scene.affine, grid, pose, protocol.t1w_points)
-    return _series(rician(clean, WHITE_LEVEL / (2 * snr), rng), grid, pose)
+    return _series(add_rician_noise(clean, WHITE_LEVEL / (2 * snr), rng), grid, pose)
 
 
 def image_dwi(
@@ -181,7 +181,7 @@ def image_dwi(
     session_pose: Matrix,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
+) -> SimulatedSeries:
     """Return the diffusion series: one b = 0, then three orthogonal directions for each b.
 
     The parameters are those of `image_t1w`.
@@ -207,17 +207,17 @@ def image_dwi(
             protocol.dwi_points,
             displacement,
         )
-    return _series(rician(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
+    return _series(add_rician_noise(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
 
 
 def image_reversed(
     scene: Scene,
     tissues: Sequence[Tissue],
     protocol: Protocol,
-    dwi: Series,
+    dwi: SimulatedSeries,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
+) -> SimulatedSeries:
     """Return a b = 0 image on the grid of the DWI, with reversed phase encoding, head unmoved.
 
     The parameters are those of `image_t1w`.
@@ -228,7 +228,7 @@ def image_reversed(
     back = reversed_displacement(there, dwi.grid.spacing[1] / points[1])
     volume = scene.image(rest * _level(rest, scene))
     clean = sample_distorted(volume, scene.affine, dwi.grid, dwi.pose, points, back)
-    return _series(rician(clean, WHITE_LEVEL / snr, rng), dwi.grid, dwi.pose)
+    return _series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dwi.grid, dwi.pose)
 
 
 def image_dce(
@@ -239,7 +239,7 @@ def image_dce(
     bolus: Bolus,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
+) -> SimulatedSeries:
     """Return the dynamic series; a frame has the contrast of the middle of its time.
 
     The parameters are those of `image_t1w`.
@@ -253,9 +253,9 @@ def image_dce(
     for n in range(FRAMES):
         volume, affine = pair_means(scene.image(signals[:, n]), scene.affine)
         clean = sample(volume, affine, grid, motion[n] @ pose, protocol.dce_points)
-        noisy = rician(clean, WHITE_LEVEL / snr, rng)
+        noisy = add_rician_noise(clean, WHITE_LEVEL / snr, rng)
         data[..., n] = np.clip(np.rint(noisy), 0, 32767)
-    return Series(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
+    return SimulatedSeries(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
 
 
 def _fine_blood(bolus: Bolus) -> tuple[Array, Array]:
@@ -280,10 +280,10 @@ def image_vfa(
     scene: Scene,
     tissues: Sequence[Tissue],
     protocol: Protocol,
-    dce: Series,
+    dce: SimulatedSeries,
     snr: float,
     rng: np.random.Generator,
-) -> list[Series]:
+) -> list[SimulatedSeries]:
     """Return spoiled gradient echoes at `VFA_FLIPS` before contrast, on the grid of the DCE.
 
     One receive gain for all: noise and scale are those of the DCE.
@@ -296,5 +296,5 @@ def image_vfa(
         signals = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(flip))[:, 0]
         volume, affine = pair_means(scene.image(signals * level), scene.affine)
         clean = sample(volume, affine, dce.grid, dce.pose, protocol.dce_points)
-        images.append(_series(rician(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
+        images.append(_series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
     return images

@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 
 from bidsapp.phantom import physics, rois, series
-from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, Series
+from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, SimulatedSeries
 
-__all__ = ["DWI_TR", "of_artery", "of_lesions", "of_map", "of_series"]
+__all__ = [
+    "DWI_TR",
+    "artery_sidecar",
+    "lesion_sidecar",
+    "series_sidecar",
+    "true_map_sidecar",
+]
 
 BIDS_VERSION = "1.10.0"
 COMMON = {
@@ -27,12 +33,12 @@ GRADIENT_ECHO = {
     "MRAcquisitionType": "3D",
     "PulseSequenceType": "spoiled gradient echo",
 }
-OF_TRANSFORM = {
+TRANSFORM_SIDECAR = {
     "Description": "The pose of the head at the first volume of each image, as simulated. The "
     "matrix takes points of the fixed image (to-) to points of the moving image (from-).",
     "Type": "rigid",
 }
-OF_BLOOD = {
+BLOOD_SIDECAR = {
     "time": {"Description": "Start of the frame; the contrast is that of its middle", "Units": "s"},
     "blood": {"Description": "True concentration in whole arterial blood", "Units": "mM"},
     "plasma": {"Description": "True concentration in arterial plasma", "Units": "mM"},
@@ -50,7 +56,7 @@ MAPS: dict[str, tuple[str, str]] = {
 }
 
 
-def of_series(kind: str, image: Series, number: str = "") -> dict[str, Any]:
+def series_sidecar(kind: str, image: SimulatedSeries, number: str = "") -> dict[str, Any]:
     """Return the sidecar of a raw image.
 
     Parameters
@@ -101,7 +107,7 @@ def _epi() -> dict[str, Any]:
     }
 
 
-def of_lesions(kind: str, source: str) -> dict[str, Any]:
+def lesion_sidecar(kind: str, source: str) -> dict[str, Any]:
     """Return the sidecar of a label image, ``enhancing`` or ``whole``."""
     what = {
         "enhancing": "the enhancing rim, without the necrotic core",
@@ -115,7 +121,7 @@ def of_lesions(kind: str, source: str) -> dict[str, Any]:
     }
 
 
-def of_artery(source: str) -> dict[str, Any]:
+def artery_sidecar(source: str) -> dict[str, Any]:
     """Return the sidecar of the arterial mask."""
     return {
         "Description": f"The {rois.ARTERY_VOXELS} voxels or fewer with the highest share of "
@@ -127,7 +133,7 @@ def of_artery(source: str) -> dict[str, Any]:
     }
 
 
-def of_map(name: str, reference: str) -> dict[str, Any]:
+def true_map_sidecar(name: str, reference: str) -> dict[str, Any]:
     """Return the sidecar of a true map."""
     unit, description = MAPS[name]
     return {
@@ -139,7 +145,7 @@ def of_map(name: str, reference: str) -> dict[str, Any]:
     }
 
 
-def dataset(name: str, kind: str) -> dict[str, Any]:
+def dataset_description(name: str, kind: str) -> dict[str, Any]:
     """Return a dataset_description; a derivative says where the raw data set is."""
     description: dict[str, Any] = {
         "Name": name,

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bidsapp.errors import BadInput
 
-Volume = NDArray[np.float32]
+FloatVolume = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 COARSE = 2
@@ -43,13 +43,13 @@ class Template:
     """
 
     affine: Matrix
-    grey: Volume
-    white: Volume
-    brain: Volume
-    texture: Volume
+    grey: FloatVolume
+    white: FloatVolume
+    brain: FloatVolume
+    texture: FloatVolume
     coarse_affine: Matrix
-    fibres: Volume
-    hull: Volume
+    fibres: FloatVolume
+    hull: FloatVolume
 
 
 @lru_cache(maxsize=1)
@@ -71,11 +71,11 @@ def load_template() -> Template:
     >>> template.grey.shape == template.brain.shape
     True
     """
-    t1, grey, white = (_padded(_read(name)) for name in ("t1", "gm", "wm"))
+    t1, grey, white = (_pad(_read(name)) for name in ("t1", "gm", "wm"))
     affine = np.array(nib.load(_path("t1")).affine)
     affine[:3, 3] -= [before for before, _ in MARGIN]
     brain = t1 > 0
-    grey, white = _sharpened(grey * brain, white * brain, brain)
+    grey, white = _sharpen(grey * brain, white * brain, brain)
     coarse_affine = affine @ np.diag([COARSE, COARSE, COARSE, 1.0])
     coarse_affine[:3, 3] = affine[:3, 3] + (COARSE - 1) / 2
     return Template(
@@ -102,30 +102,34 @@ def _path(name: str) -> Path:
     return path
 
 
-def _read(name: str) -> Volume:
+def _read(name: str) -> FloatVolume:
     return np.asarray(nib.load(_path(name)).dataobj, np.float32)
 
 
-def _padded(volume: Volume) -> Volume:
+def _pad(volume: FloatVolume) -> FloatVolume:
     """Pad with air, but let the spinal cord run on below."""
     sides, below = (MARGIN[0], MARGIN[1], (0, MARGIN[2][1])), (MARGIN[2][0], 0)
     return np.pad(np.pad(volume, sides), ((0, 0), (0, 0), below), mode="edge")
 
 
-def _sharpened(grey: Volume, white: Volume, brain: NDArray[np.bool_]) -> tuple[Volume, Volume]:
+def _sharpen(
+    grey: FloatVolume, white: FloatVolume, brain: NDArray[np.bool_]
+) -> tuple[FloatVolume, FloatVolume]:
     """Undo some of the blur of averaging 152 brains: square the probabilities (of 255)."""
     fluid = np.where(brain, np.clip(255 - grey - white, 0, None), 0)
     total = np.maximum(grey**2 + white**2 + fluid**2, 1)
     return grey**2 / total, white**2 / total
 
 
-def _texture(t1: Volume, grey: Volume, white: Volume, brain: NDArray[np.bool_]) -> Volume:
+def _texture(
+    t1: FloatVolume, grey: FloatVolume, white: FloatVolume, brain: NDArray[np.bool_]
+) -> FloatVolume:
     expected = 165 * grey + 224 * white + 66 * (1 - grey - white)
     ratio = np.where(brain, t1 / expected, 1)
     return np.clip(ndimage.gaussian_filter(ratio, 1), 0.85, 1.15)
 
 
-def block_mean(volume: Volume, size: int = COARSE) -> Volume:
+def block_mean(volume: FloatVolume, size: int = COARSE) -> FloatVolume:
     """Return the means over blocks of `size` voxels a side; a remainder is cut off.
 
     Examples
@@ -136,11 +140,11 @@ def block_mean(volume: Volume, size: int = COARSE) -> Volume:
     """
     i, j, k = (n // size for n in volume.shape)
     trimmed = volume[: i * size, : j * size, : k * size]
-    result: Volume = trimmed.reshape(i, size, j, size, k, size).mean(axis=(1, 3, 5))
+    result: FloatVolume = trimmed.reshape(i, size, j, size, k, size).mean(axis=(1, 3, 5))
     return result
 
 
-def _fibres(white: Volume) -> Volume:
+def _fibres(white: FloatVolume) -> FloatVolume:
     """Return squared fibre directions: along a tract the white-matter map changes least."""
     smooth = ndimage.gaussian_filter(white, 1)
     slope = np.array(np.gradient(smooth), np.float32)
@@ -154,11 +158,11 @@ def _fibres(white: Volume) -> Volume:
     return np.asarray(smoothed / smoothed.sum(axis=0), np.float32)
 
 
-def _hull(brain: NDArray[np.bool_]) -> Volume:
+def _hull(brain: NDArray[np.bool_]) -> FloatVolume:
     """Return the signed distance to the closed brain, mm."""
     grown = ndimage.distance_transform_edt(~brain) * COARSE <= CLOSING
     closed = ndimage.distance_transform_edt(grown) * COARSE > CLOSING
     closed |= brain
     signed = ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)
-    smooth: Volume = ndimage.gaussian_filter(signed.astype(np.float32) * COARSE, 1)
+    smooth: FloatVolume = ndimage.gaussian_filter(signed.astype(np.float32) * COARSE, 1)
     return smooth

@@ -11,7 +11,7 @@ from typing import Any
 
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, write_bytes
-from bidsapp.bids.inheritance import companions
+from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 
@@ -176,7 +176,7 @@ def _with_sidecars(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
     yield path
     root = next((r for r in roots if path.is_relative_to(r)), path.parent)
     for extension in _BESIDE:
-        yield from companions(path, root, extension)
+        yield from applicable_files(path, root, extension)
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.documents import Document
-from bidsapp.bids.image_data import examined
+from bidsapp.bids.image_data import drop_damaged_images
 from bidsapp.bids.records import Participant
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config, version
@@ -32,7 +32,7 @@ from bidsapp.run.engine.workers import end_workers_with_run
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.quality_table import build_page
-from bidsapp.run.status import stored_issues, write_status
+from bidsapp.run.status import read_stored_issues, write_status
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def run_participant(participant: Participant, config: Config, progress: Progress
 def _run_locked(participant: Participant, config: Config, progress: Progress) -> Outcome:
     """Run a participant that no other run is working on."""
     log = config.output_dir / participant.id / "log" / config.run_id
-    participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
+    participant = replace(
+        participant, sessions=tuple(map(drop_damaged_images, participant.sessions))
+    )
     plan = plan_participant(participant, config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)
@@ -106,7 +108,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
 
 def _keep(participant: Participant, config: Config) -> Outcome:
     """Return what an earlier run left of a participant of whom nothing has changed since."""
-    issues = tuple(stored_issues(config.output_dir, participant))
+    issues = tuple(read_stored_issues(config.output_dir, participant))
     page = documents.PARTICIPANT_PAGE.path(config.output_dir, participant=participant.id)
     if page_is_intact(config.output_dir, participant):
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))

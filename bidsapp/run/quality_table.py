@@ -99,14 +99,14 @@ def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
         named = {"participant_id": participant.label, "session_id": session.label}
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path:
-            rows.append({**named, "series": "T1w", **_registered(path)})
+            rows.append({**named, "series": "T1w", **_registration_fields(path)})
         for datatype, name in DATATYPES.items():
             if session.ran(datatype):
                 rows.append({**named, "series": name, **_series(participant, session, datatype)})
     return rows
 
 
-def _registered(path: Path | None) -> dict[str, Any]:
+def _registration_fields(path: Path | None) -> dict[str, Any]:
     """What the quality file of a registration says; that it cannot be read is a reason of doubt."""
     try:
         content = read_json(path) if path else {}
@@ -119,12 +119,12 @@ def _series(
     participant: ParticipantOutputs, session: SessionOutputs, datatype: str
 ) -> dict[str, Any]:
     """What is known of one series; what cannot be read is given as the reason."""
-    row = _registered(session.find(outputs.TO_T1W_QUALITY, datatype))
+    row = _registration_fields(session.find(outputs.TO_T1W_QUALITY, datatype))
     known: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: _consistency(session, datatype),
         lambda: _motion(session, datatype),
         lambda: _noise(session, datatype),
-        lambda: {"failed_percent": _failed(participant, session, datatype)},
+        lambda: {"failed_percent": _failed_percent(participant, session, datatype)},
     )
     for ask in known:
         try:
@@ -158,7 +158,7 @@ def _motion(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     }
 
 
-def _failed(
+def _failed_percent(
     participant: ParticipantOutputs, session: SessionOutputs, datatype: str
 ) -> float | None:
     """Largest share of failed voxels of any parameter in any lesion, percent."""

@@ -15,7 +15,7 @@ from bidsapp.run.graphs.plan import Plan
 _NEEDS_ANAT = ("anat", "dwi", "dce")
 
 
-def describe(plan: Plan) -> Sequence[str]:
+def describe_plan(plan: Plan) -> Sequence[str]:
     """Return what is done with a participant, for ``--dry-run``: a line per session and issue."""
     lines = []
     for one in plan.sessions:
@@ -56,8 +56,8 @@ def write_status(
     now = {}
     for one in plan.sessions:
         own = [issue for issue in issues if issue.session == one.session.id]
-        done = [branch for branch in one.branches if finished and not _lost(branch, own)]
-        stored = [issue.stored() for issue in own]
+        done = [branch for branch in one.branches if finished and not _is_lost(branch, own)]
+        stored = [issue.as_dict() for issue in own]
         now[one.session.id] = {"done": done, "issues": stored} | settings
     record = {"run_id": config.run_id, "finished": finished, "sessions": kept | now}
     write_bytes(path, to_json(record))
@@ -70,13 +70,13 @@ def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return sessions
 
 
-def _lost(branch: str, issues: Iterable[Issue]) -> bool:
+def _is_lost(branch: str, issues: Iterable[Issue]) -> bool:
     """Whether a branch has no result because a step of it, or of the T1w's, failed."""
     failed = {issue.step.split()[0] for issue in issues if issue.level == "failed" and issue.step}
     return branch in failed or ("anat" in failed and branch in _NEEDS_ANAT)
 
 
-def stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
+def read_stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
     """Return the issues that an earlier run stored for the sessions of a participant."""
     path = documents.STATUS.path(output_dir, participant=participant.id)
     names = {session.id for session in participant.sessions}

@@ -160,7 +160,7 @@ def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
 
 
 @apply_style
-def strip(panels: Sequence[Panel]) -> Figure:
+def slice_strip(panels: Sequence[Panel]) -> Figure:
     """Show slices side by side, without labels.
 
     Parameters
@@ -174,7 +174,7 @@ def strip(panels: Sequence[Panel]) -> Figure:
 
     Examples
     --------
-    >>> len(strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
+    >>> len(slice_strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
     1
     """
     shapes = [np.multiply(p.background.shape, p.spacing) for p in panels]

@@ -8,7 +8,7 @@ import numpy as np
 from bidsapp.bids import outputs
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import arrival_time
-from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Block, Picture
@@ -20,11 +20,11 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.slices import (
-    crop,
+    crop_panel,
+    cut_panel,
     detail_box,
     grey_window,
     lesion_cut,
-    panel,
     turn,
 )
 
@@ -32,10 +32,12 @@ DETAIL = 36.0
 """Side of the square shown around the voxels, mm."""
 
 
-def arterial(participant: ParticipantOutputs) -> list[Block]:
+def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
     """Show the arterial input of every session that has one."""
     paths = {session: session.find(outputs.ARTERIAL_INPUT) for session in participant.sessions}
-    inputs = {session: _arterial(session, path) for session, path in paths.items() if path}
+    inputs = {
+        session: _read_arterial_input(session, path) for session, path in paths.items() if path
+    }
     if not inputs:
         return []
     figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
@@ -52,13 +54,13 @@ def arterial(participant: ParticipantOutputs) -> list[Block]:
     return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
 
 
-def _summary(curve: ArterialInput) -> str:
+def _summary(curve: ArterialCurves) -> str:
     count = len(curve.voxels)
     voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
 
 
-def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
+def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:
     table = read_frame(path)
     time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
     try:
@@ -68,7 +70,7 @@ def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
     source = _source(path)
     whole, detail = _pictures(session, source) or (None, None)
     voxels = _voxels(session, source)
-    return ArterialInput(time, blood, plasma, arrival, voxels, whole, detail)
+    return ArterialCurves(time, blood, plasma, arrival, voxels, whole, detail)
 
 
 def _source(path: Path) -> str:
@@ -96,6 +98,6 @@ def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | Non
         return None
     cut = lesion_cut((mask.data > 0).astype(np.int64), 1, background.slice_axis)
     inside = np.asarray(turn(np.take(mask.data, cut[1], cut[0])) > 0, bool)
-    whole = panel(background, cut, grey_window(background))
+    whole = cut_panel(background, cut, grey_window(background))
     box = detail_box(inside, whole.spacing, DETAIL)
-    return replace(whole, box=box), crop(replace(whole, outline=inside), box)
+    return replace(whole, box=box), crop_panel(replace(whole, outline=inside), box)

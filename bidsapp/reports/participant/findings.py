@@ -20,7 +20,7 @@ from bidsapp.reports.participant.records import (
 )
 from bidsapp.study.tables.analysis_options import option_differences
 
-Level = Literal["failed", "warning", "missing"]
+FindingLevel = Literal["failed", "warning", "missing"]
 
 FAILED_SHARE = 0.1
 """Share of a lesion's voxels without a valid fit that draws a warning."""
@@ -55,12 +55,12 @@ REGISTRATION = {
 class Finding:
     """One thing to know, and the section of the page that shows it."""
 
-    level: Level
+    level: FindingLevel
     text: str
     anchor: str
 
 
-def _unfinished(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _completeness(participant: ParticipantOutputs) -> Iterator[Finding]:
     if participant.problem:
         yield Finding("warning", participant.problem, "provenance")
     if not participant.sessions:
@@ -86,7 +86,7 @@ def _status(participant: ParticipantOutputs) -> Iterator[Finding]:
             yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
 
 
-def _absent(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _missing_data(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
         reported = [
             i.text
@@ -135,7 +135,7 @@ def _options(participant: ParticipantOutputs) -> Iterator[Finding]:
         )
 
 
-def _more_than_all(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _fractions_above_one(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
@@ -227,14 +227,14 @@ def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
                 yield Finding("failed", text, "registration")
             continue
-        yield from _beyond(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
+        yield from _registration_findings(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
     for session in participant.sessions:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path is not None:
-            yield from _beyond(path, f"{session.name}, T1w on that of the baseline")
+            yield from _registration_findings(path, f"{session.name}, T1w on that of the baseline")
 
 
-def _beyond(path: Path, what: str) -> Iterator[Finding]:
+def _registration_findings(path: Path, what: str) -> Iterator[Finding]:
     """Say why a registration is in doubt, and which of its numbers a reader should look at."""
     quality = read_json(path)
     if quality.get("verdict") in ("doubtful", "failed"):
@@ -265,7 +265,7 @@ def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, s
 
 
 RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
-    _unfinished,
+    _completeness,
     _crashes,
     _status,
     _registration,
@@ -274,11 +274,11 @@ RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
     _motion,
     _conversion,
     _failed_voxels,
-    _more_than_all,
+    _fractions_above_one,
     _options,
     _small_lesions,
     _noise,
-    _absent,
+    _missing_data,
 )
 """Every check; a new one is a function and a name here."""
 
@@ -304,5 +304,5 @@ def findings(participant: ParticipantOutputs) -> list[Finding]:
         except Exception as error:  # the page must come, and say what it could not check
             name = rule.__name__.strip("_").replace("_", " ")
             found.append(Finding("failed", f"The check of {name} failed: {error}", "provenance"))
-    order = get_args(Level)
+    order = get_args(FindingLevel)
     return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.level))

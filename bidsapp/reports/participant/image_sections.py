@@ -10,7 +10,7 @@ from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
-from bidsapp.reports.participant.movement import flicker, in_words
+from bidsapp.reports.participant.movement import build_flicker, describe_transform
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
@@ -22,11 +22,11 @@ from bidsapp.reports.participant.records import (
 from bidsapp.reports.participant.slices import (
     Cut,
     brain_box,
-    crop,
+    crop_panel,
+    cut_panel,
     detail_box,
     grey_window,
     lesion_cut,
-    panel,
     turn,
 )
 
@@ -69,7 +69,7 @@ _HEADINGS = {"T1w": "anatomy"}
 
 
 @dataclass(frozen=True)
-class Onto:
+class RegisteredImage:
     """An image that was brought onto another, and the file that says how well."""
 
     session: SessionOutputs
@@ -80,7 +80,7 @@ class Onto:
     transform: Path | None = None
 
 
-def registration(participant: ParticipantOutputs) -> list[Block]:
+def show_registration(participant: ParticipantOutputs) -> list[Block]:
     """Show every image that was brought onto another, with the edges of that other."""
     reference = _reference(participant)
     if reference is None:
@@ -100,7 +100,7 @@ def registration(participant: ParticipantOutputs) -> list[Block]:
     return blocks
 
 
-def _series_onto(session: SessionOutputs) -> list[Onto]:
+def _series_onto(session: SessionOutputs) -> list[RegisteredImage]:
     """Return the series on the session's T1w."""
     found = []
     for datatype, name in DATATYPES.items():
@@ -112,11 +112,11 @@ def _series_onto(session: SessionOutputs) -> list[Onto]:
             kind = "dwi" if datatype == "dwi" else "dce"
             transform = outputs.TO_T1W.with_fixed(from_=kind, to="T1w")
             moved = session.find(transform, datatype)
-            found.append(Onto(session, name, path, quality, acquired, moved))
+            found.append(RegisteredImage(session, name, path, quality, acquired, moved))
     return found
 
 
-def _sessions_onto(participant: ParticipantOutputs) -> list[Onto]:
+def _sessions_onto(participant: ParticipantOutputs) -> list[RegisteredImage]:
     """Return the sessions' T1w on the reference."""
     found = []
     for session in participant.sessions:
@@ -124,7 +124,7 @@ def _sessions_onto(participant: ParticipantOutputs) -> list[Onto]:
         if path:
             quality = session.find(outputs.TO_BASELINE_QUALITY)
             moved = session.find(outputs.TO_BASELINE.with_fixed(from_="T1w", to="individual"))
-            found.append(Onto(session, "T1w", path, quality, session.t1w, moved))
+            found.append(RegisteredImage(session, "T1w", path, quality, session.t1w, moved))
     return found
 
 
@@ -141,19 +141,19 @@ def _mask(session: SessionOutputs) -> Volume | None:
     return load_volume(path) if path else None
 
 
-def _overlay(fixed: SessionOutputs, moving: list[Onto]) -> list[Block]:
+def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> list[Block]:
     """Show images on the T1w of a session: with its edges, and in turn with it."""
     assert fixed.t1w is not None
     grid, mask = load_volume(fixed.t1w), _mask(fixed)
     cuts = _overview_cuts(grid, mask)
     volumes = [grid, *(load_volume(onto.image) for onto in moving)]
-    rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    rows = [[cut_panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
     frames = None
     if mask is not None:
         brains = [np.asarray(turn(np.take(mask.data > 0, i, axis)), bool) for axis, i in cuts]
         rows[0] = [replace(p, outline=brain) for p, brain in zip(rows[0], brains, strict=True)]
         frames = [brain_box(mask, axis) for axis, _ in cuts]
-        rows = [[crop(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
+        rows = [[crop_panel(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
     between = moving[0].name == "T1w"
     names = [onto.session.name if between else onto.name for onto in moving]
     figure = registration_overlay(rows, [fixed.name if between else "T1w", *names])
@@ -166,7 +166,7 @@ def _overlay(fixed: SessionOutputs, moving: list[Onto]) -> list[Block]:
     for onto, name, row in zip(moving, names, rows[1:], strict=True):
         if onto.acquired:
             blocks.append(
-                flicker(
+                build_flicker(
                     f"{stem}_{name}",
                     f"{onto.session.name}: {onto.name} before and after",
                     rows[0],
@@ -190,7 +190,7 @@ def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
     return [(axis, round(float(np.interp(at, (0, 1), bounds[axis])))) for axis, at in places]
 
 
-def _quality_table(moving: list[Onto]) -> Table:
+def _quality_table(moving: list[RegisteredImage]) -> Table:
     """Tabulate what each registration did, and how it ended."""
     rows = []
     for onto in moving:
@@ -206,7 +206,7 @@ def _quality_table(moving: list[Onto]) -> Table:
     return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
 
 
-def _words_table(groups: list[tuple[SessionOutputs, list[Onto]]]) -> Table:
+def _words_table(groups: list[tuple[SessionOutputs, list[RegisteredImage]]]) -> Table:
     """Say in words how each image was moved."""
     rows: list[list[Cell]] = []
     for fixed, moving in groups:
@@ -216,7 +216,7 @@ def _words_table(groups: list[tuple[SessionOutputs, list[Onto]]]) -> Table:
         affine = mask.affine if mask is not None else np.eye(4)
         middle = affine[:3, :3] @ centre + affine[:3, 3]
         for onto in moving:
-            words = in_words(onto.transform, middle) if onto.transform else "not recorded"
+            words = describe_transform(onto.transform, middle) if onto.transform else "not recorded"
             rows.append([f"{onto.session.name}: {onto.name}", words])
     caption = "How each image was moved, at the middle of the brain; the patient's left and right"
     return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
@@ -236,12 +236,12 @@ def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
     return [Table(caption, ["Session", *_DISTORTION, "Method"], rows, text=text)] if rows else []
 
 
-def maps(participant: ParticipantOutputs) -> list[Block]:
+def show_maps(participant: ParticipantOutputs) -> list[Block]:
     """Show each lesion's maps, a row per session."""
     return [*_mosaics(participant, MAPS, "maps")]
 
 
-def errors(participant: ParticipantOutputs) -> list[Block]:
+def show_standard_errors(participant: ParticipantOutputs) -> list[Block]:
     """Show the standard errors of each lesion's maps, where they are asked for."""
     blocks = _mosaics(participant, ERRORS, "errors")
     return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
@@ -331,9 +331,9 @@ def _grid_panels(
     for lesion in (int(n) for n in np.unique(labels) if n > 0):
         cut = lesion_cut(labels, lesion, axis)
         outline = np.asarray(turn(np.take(labels, cut[1], axis) == lesion), bool)
-        whole = replace(panel(background, cut, window), outline=outline)
+        whole = replace(cut_panel(background, cut, window), outline=outline)
         box = detail_box(outline, whole.spacing)
-        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop(whole, box)}
+        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop_panel(whole, box)}
         frames[lesion] = whole, cut, box
     for name, folder in maps.items():
         path = session.map(folder, name)
@@ -342,5 +342,5 @@ def _grid_panels(
             continue
         for lesion, (whole, (_, index), box) in frames.items():
             plane = np.asarray(turn(np.take(values.data, index, axis)), float)
-            panels[lesion][name] = crop(replace(whole, values=plane), box)
+            panels[lesion][name] = crop_panel(replace(whole, values=plane), box)
     return panels

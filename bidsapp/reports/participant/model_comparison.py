@@ -10,7 +10,7 @@ from bidsapp.reports.participant.records import ParticipantOutputs, read_json
 _TITLES = {row.label: row.title for row in MODELS.values()}
 
 
-def modelchoice(participant: ParticipantOutputs) -> list[Block]:
+def show_model_choice(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate how well the data of each lesion support each kinetic model."""
     table = participant.choices
     if table.empty:

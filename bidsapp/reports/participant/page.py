@@ -80,14 +80,14 @@ def _blocks(participant: ParticipantOutputs, section: str) -> tuple[list[dict[st
     """Make and draw the blocks of a section, or say why they cannot be made."""
     try:
         blocks = SECTIONS[section](participant)
-        return [_drawn(block, participant.folder / "figures") for block in blocks], ""
+        return [_render_block(block, participant.folder / "figures") for block in blocks], ""
     except NotWritable:
         raise
     except Exception as error:  # one broken file must not hide the rest of the page
         return [], f"{type(error).__name__}: {error}"
 
 
-def _drawn(block: Block, folder: Path) -> dict[str, Any]:
+def _render_block(block: Block, folder: Path) -> dict[str, Any]:
     """Return what the template needs of a block; a figure is also saved as a file."""
     if isinstance(block, Page):
         write_bytes(folder / f"{block.name}.html", block.html().encode())

@@ -15,13 +15,18 @@ from bidsapp.models import MODELS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.histograms import histograms
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
-from bidsapp.reports.figures.motion import Motion, motion_traces
-from bidsapp.reports.figures.timelines import Series, lesion_timeline
+from bidsapp.reports.figures.motion import MotionTrace, motion_traces
+from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
-from bidsapp.reports.participant.artery import arterial
+from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.findings import DISPLACEMENT
-from bidsapp.reports.participant.image_sections import errors, lesion_values, maps, registration
-from bidsapp.reports.participant.model_comparison import modelchoice, noise_levels
+from bidsapp.reports.participant.image_sections import (
+    lesion_values,
+    show_maps,
+    show_registration,
+    show_standard_errors,
+)
+from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -30,13 +35,13 @@ from bidsapp.reports.participant.records import (
     read_frame,
     read_json,
 )
-from bidsapp.reports.participant.viewer import viewers
+from bidsapp.reports.participant.viewer import viewer_pages
 
 TIMELINE = (*FOLLOWED, "volume")
 """What is followed over the sessions of a participant."""
 
 
-def overview(participant: ParticipantOutputs) -> list[Block]:
+def show_sessions(participant: ParticipantOutputs) -> list[Block]:
     """List the sessions, and what there is in each."""
     rows = []
     for session in participant.sessions:
@@ -76,7 +81,7 @@ def _row(
     return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
 
 
-def lesions(participant: ParticipantOutputs) -> list[Block]:
+def show_lesions(participant: ParticipantOutputs) -> list[Block]:
     """Tabulate every parameter of each lesion, sessions side by side."""
     if participant.statistics.empty:
         return []
@@ -112,7 +117,7 @@ def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
     return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
 
 
-def timeline(participant: ParticipantOutputs) -> list[Block]:
+def show_timeline(participant: ParticipantOutputs) -> list[Block]:
     """Follow each lesion over the sessions."""
     names, sessions = participant.lesion_names, participant.sessions
     if participant.statistics.empty or len(sessions) < 2:
@@ -129,19 +134,19 @@ def timeline(participant: ParticipantOutputs) -> list[Block]:
     return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
 
 
-def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> Series:
+def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> LesionTimeline:
     rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
     keys = ("mean", "p25", "p75", "standard_error")
     values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
-    return Series(*(np.array(v) for v in values))
+    return LesionTimeline(*(np.array(v) for v in values))
 
 
-def enhancement(participant: ParticipantOutputs) -> list[Block]:
+def show_enhancement(participant: ParticipantOutputs) -> list[Block]:
     """Plot what each lesion took up."""
     return _curve_blocks(participant, "perf", "time", concentration_curves)
 
 
-def diffusion(participant: ParticipantOutputs) -> list[Block]:
+def show_diffusion(participant: ParticipantOutputs) -> list[Block]:
     """Plot how each lesion's signal decays."""
     blocks = _curve_blocks(participant, "dwi", "bvalue", diffusion_decay)
     return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
@@ -191,7 +196,7 @@ def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
     return fine, PchipInterpolator(x[known], y[known])(fine)
 
 
-def distribution(participant: ParticipantOutputs) -> list[Block]:
+def show_distribution(participant: ParticipantOutputs) -> list[Block]:
     """Show how each parameter is distributed over the voxels of each lesion, by session."""
     values = lesion_values(participant)
     names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
@@ -205,7 +210,7 @@ def distribution(participant: ParticipantOutputs) -> list[Block]:
     return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
 
 
-def motion(participant: ParticipantOutputs) -> list[Block]:
+def show_motion(participant: ParticipantOutputs) -> list[Block]:
     """Plot the motion of every series."""
     blocks: list[Block] = []
     for datatype, name in DATATYPES.items():
@@ -226,26 +231,26 @@ def motion(participant: ParticipantOutputs) -> list[Block]:
     return blocks
 
 
-def _motion(path: Path) -> Motion:
+def _motion(path: Path) -> MotionTrace:
     table = read_frame(path)
     columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
     shifts, turns = (table[names].to_numpy(float) for names in columns)
     outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None
-    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
+    return MotionTrace(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
 
 
-def viewer(participant: ParticipantOutputs) -> list[Block]:
+def show_viewer_links(participant: ParticipantOutputs) -> list[Block]:
     """Link to the viewer of every session."""
-    return [*viewers(participant)]
+    return [*viewer_pages(participant)]
 
 
-def methods(participant: ParticipantOutputs) -> list[Block]:
+def show_methods(participant: ParticipantOutputs) -> list[Block]:
     """Return the methods text."""
     path = documents.METHODS.path(participant.output_dir)
     return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
 
 
-def crashes(participant: ParticipantOutputs) -> list[Block]:
+def show_crashes(participant: ParticipantOutputs) -> list[Block]:
     """Return the end of each crash file."""
     return [
         Text(
@@ -258,7 +263,7 @@ def crashes(participant: ParticipantOutputs) -> list[Block]:
     ]
 
 
-def provenance(participant: ParticipantOutputs) -> list[Block]:
+def show_provenance(participant: ParticipantOutputs) -> list[Block]:
     """Say what made these results, out of what, with which settings."""
     blocks: list[Block] = []
     description = participant.output_dir / "dataset_description.json"
@@ -300,24 +305,21 @@ def _readable(path: Path) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
-    function.__name__: function
-    for function in (
-        overview,
-        lesions,
-        timeline,
-        registration,
-        viewer,
-        maps,
-        errors,
-        distribution,
-        enhancement,
-        modelchoice,
-        arterial,
-        diffusion,
-        motion,
-        methods,
-        crashes,
-        provenance,
-    )
+    "overview": show_sessions,
+    "lesions": show_lesions,
+    "timeline": show_timeline,
+    "registration": show_registration,
+    "viewer": show_viewer_links,
+    "maps": show_maps,
+    "errors": show_standard_errors,
+    "distribution": show_distribution,
+    "enhancement": show_enhancement,
+    "modelchoice": show_model_choice,
+    "arterial": show_arterial_input,
+    "diffusion": show_diffusion,
+    "motion": show_motion,
+    "methods": show_methods,
+    "crashes": show_crashes,
+    "provenance": show_provenance,
 }
 """The function of each section, by its id."""

@@ -87,7 +87,7 @@ def spacing(volume: Volume, axis: int) -> tuple[float, float]:
     return row, column
 
 
-def panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
+def cut_panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
     """Cut a slice of anatomy.
 
     Parameters
@@ -104,7 +104,7 @@ def panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
 
     Examples
     --------
-    >>> panel(Volume(np.zeros((2, 3, 4)), np.eye(4)), (2, 0), (0, 1)).background.shape
+    >>> cut_panel(Volume(np.zeros((2, 3, 4)), np.eye(4)), (2, 0), (0, 1)).background.shape
     (3, 2)
     """
     axis, index = cut
@@ -192,7 +192,7 @@ def brain_box(mask: Volume, axis: int) -> Box:
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def crop(whole: Panel, box: Box) -> Panel:
+def crop_panel(whole: Panel, box: Box) -> Panel:
     """Return the detail of a panel.
 
     Parameters
@@ -207,7 +207,7 @@ def crop(whole: Panel, box: Box) -> Panel:
 
     Examples
     --------
-    >>> crop(Panel(np.eye(4), (1, 1), (0, 1)), (0, 0, 2, 2)).background.shape
+    >>> crop_panel(Panel(np.eye(4), (1, 1), (0, 1)), (0, 0, 2, 2)).background.shape
     (2, 2)
     """
     row, column, rows, columns = box

@@ -46,7 +46,7 @@ class Layer:
     data: str
 
 
-def viewers(participant: ParticipantOutputs) -> list[Page]:
+def viewer_pages(participant: ParticipantOutputs) -> list[Page]:
     """Make a viewer of every session that has maps on its T1w.
 
     Parameters
@@ -61,7 +61,7 @@ def viewers(participant: ParticipantOutputs) -> list[Page]:
     return [
         Page(
             f"{session.stem}_viewer",
-            partial(viewer, participant, session),
+            partial(build_viewer, participant, session),
             f"Open the viewer of {session.heading}",
             "maps on the T1w in three planes, with the value under the cross-hair",
         )
@@ -70,7 +70,7 @@ def viewers(participant: ParticipantOutputs) -> list[Page]:
     ]
 
 
-def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
+def build_viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     """Write the viewer of a session.
 
     Parameters
@@ -89,7 +89,7 @@ def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     labels = session.lesions(anatomy, "anat")
     box = _box(session, anatomy)
     low, high = grey_window(anatomy)
-    layers = [Layer("T1w", "T1w", "gray", low, high, 0, _packed(anatomy, box, high))]
+    layers = [Layer("T1w", "T1w", "gray", low, high, 0, _pack_volume(anatomy, box, high))]
     for name, datatype in MAPS.items():
         path = session.map(datatype, name)
         values = load_volume(path) if path else None
@@ -98,9 +98,11 @@ def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     lesions: list[dict[str, object]] = []
     if labels is not None:
         drawn = Volume(np.where(labels > 0, labels, np.nan), anatomy.affine)
-        layers.append(Layer("lesions", "Lesions", "actc", 0.5, 8, 0, _packed(drawn, box, LEVELS)))
+        layers.append(
+            Layer("lesions", "Lesions", "actc", 0.5, 8, 0, _pack_volume(drawn, box, LEVELS))
+        )
         lesions = [
-            {"title": participant.title(n), "mm": _middle(labels == n, anatomy)}
+            {"title": participant.title(n), "mm": _lesion_centre(labels == n, anatomy)}
             for n in (int(n) for n in np.unique(labels) if n > 0)
         ]
     engine = (files("bidsapp") / "data" / "niivue.umd.js").read_text(encoding="utf-8")
@@ -124,7 +126,7 @@ def _map_layer(name: str, values: Volume, box: tuple[slice, ...]) -> Layer:
     """Pack a map in the unit that all figures show it in."""
     form = DISPLAY[name]
     shown = Volume(values.data * form.scale, values.affine)
-    packed = _packed(shown, box, form.limits[1])
+    packed = _pack_volume(shown, box, form.limits[1])
     return Layer(name, form.title, form.colormap, *form.limits, form.digits, packed)
 
 
@@ -141,7 +143,7 @@ def _box(session: SessionOutputs, anatomy: Volume) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _packed(volume: Volume, box: tuple[slice, ...], top: float) -> str:
+def _pack_volume(volume: Volume, box: tuple[slice, ...], top: float) -> str:
     """Write a part of a volume as a small file: whole numbers, far below zero where it has none."""
     step = top / LEVELS
     numbers = np.clip(np.rint(volume.data[box] / step), -32000, 32000)
@@ -153,7 +155,7 @@ def _packed(volume: Volume, box: tuple[slice, ...], top: float) -> str:
     return base64.b64encode(gzip.compress(image.to_bytes(), 6, mtime=0)).decode()
 
 
-def _middle(inside: NDArray[np.bool_], volume: Volume) -> list[float]:
+def _lesion_centre(inside: NDArray[np.bool_], volume: Volume) -> list[float]:
     """Where a lesion is, mm."""
     centre: Array = np.argwhere(inside).mean(axis=0)
     return [float(x) for x in volume.affine[:3, :3] @ centre + volume.affine[:3, 3]]

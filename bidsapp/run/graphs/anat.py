@@ -10,7 +10,13 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
 from bidsapp.run.graphs.branch import Port
 from bidsapp.run.graphs.registration import register_node
-from bidsapp.run.graphs.sidecars import identity, lesion_list, save, source_uri, spatial
+from bidsapp.run.graphs.sidecars import (
+    identity,
+    lesion_list,
+    save_node,
+    source_uri,
+    spatial_reference,
+)
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.lesions import RoiStatistics
 from bidsapp.run.nodes.registration import BrainMask
@@ -52,7 +58,7 @@ def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, confi
     origin = {"Sources": [source_uri(session.t1w, config)]}
     files = pe.Node(niu.Merge(2), name="anatomy_files")
     files.inputs.in1 = str(session.t1w)
-    writer = save(
+    writer = save_node(
         "save_anatomy",
         config,
         [outputs.T1W.path(session), outputs.BRAIN_MASK.path(session)],
@@ -71,7 +77,7 @@ def _connect_reference(
 ) -> Port:
     """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
     assert reference.t1w is not None
-    given = session.given("T1w")
+    given = session.user_transforms("T1w")
     register = register_node(
         "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
     )
@@ -83,7 +89,7 @@ def _connect_reference(
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
     files = pe.Node(niu.Merge(4), name="baseline_files")
-    writer = save(
+    writer = save_node(
         "save_baseline",
         config,
         [
@@ -92,7 +98,7 @@ def _connect_reference(
             outputs.TO_BASELINE_QUALITY.path(session),
             outputs.T1W.path(session, space="individual"),
         ],
-        [{}, {}, {}, {"SkullStripped": False} | spatial("individual")],
+        [{}, {}, {}, {"SkullStripped": False} | spatial_reference("individual")],
     )
     workflow.connect(
         [
@@ -144,7 +150,7 @@ def _save_rois(
     sources = [rois.image, table] if table.exists() else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
     sidecar = {"Sources": [rois.image.name]}
-    writer = save(
+    writer = save_node(
         f"save_{kind}_{rois.space}",
         config,
         [outputs.ROIS.path(session, datatype, e, ce=ce, seg=kind) for e in endings],
@@ -166,7 +172,7 @@ def _connect_volumes(
     volumes.inputs.identity = identity(session, "whole", rois.space)
     paths = [outputs.VOLUMES.path(session, extension=e) for e in outputs.VOLUMES.extensions]
     files = pe.Node(niu.Merge(2), name="volume_files")
-    writer = save("save_volumes", config, paths)
+    writer = save_node("save_volumes", config, paths)
     workflow.connect(
         [
             (volumes, files, [("out_file", "in1"), ("dictionary", "in2")]),

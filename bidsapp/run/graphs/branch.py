@@ -12,16 +12,16 @@ from bidsapp.bids.outputs import DATATYPES, Output
 from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.run.graphs.plan import SessionPlan
-from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save
+from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save_node
 
 Port = tuple[pe.Node, str]
 """A node and the name of one of its outputs."""
 
-Series = TypeVar("Series", Diffusion, Dynamic)
+SeriesRecord = TypeVar("SeriesRecord", Diffusion, Dynamic)
 
 
 @dataclass(frozen=True)
-class Branch(Generic[Series]):
+class Branch(Generic[SeriesRecord]):
     """The graph of one series under construction; functions named ``connect_*`` add steps to it.
 
     Attributes
@@ -45,7 +45,7 @@ class Branch(Generic[Series]):
     """
 
     space: Space
-    series: Series
+    series: SeriesRecord
     plan: SessionPlan
     config: Config
     excluded: frozenset[int]
@@ -97,19 +97,19 @@ class Branch(Generic[Series]):
         sidecars: Sequence[Mapping[str, Any]] | None = None,
     ) -> pe.Node:
         """Write the files of an output, and return the node that does so."""
-        writer = save(name, self.config, paths, sidecars)
+        writer = save_node(name, self.config, paths, sidecars)
         self.connect(source, writer, "in_files")
         return writer
 
 
 def begin_branch(
     space: Space,
-    series: Series,
+    series: SeriesRecord,
     plan: SessionPlan,
     config: Config,
     excluded: frozenset[int],
     reference: Path | None,
-) -> Branch[Series]:
+) -> Branch[SeriesRecord]:
     """Return a branch without any step; see `Branch` for the arguments."""
     inputs = ["t1w_mask", "to_individual", "reference_mask"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")

@@ -23,7 +23,7 @@ from bidsapp.run.graphs.motion import (
 )
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
-from bidsapp.run.graphs.series import Alignment, Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
@@ -165,7 +165,7 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
 
 
 def _connect_concentration(
-    branch: Branch[Dynamic], data: Port, grid: Grid, b1: Port | None, arterial: pe.Node
+    branch: Branch[Dynamic], data: Port, grid: FitGrid, b1: Port | None, arterial: pe.Node
 ) -> Port:
     """Convert the signal to concentration, with a T1 map where there are several flip angles."""
     session, plan = branch.session, branch.plan
@@ -183,7 +183,7 @@ def _connect_concentration(
     return node, "out_file"
 
 
-def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> None:
+def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: FitGrid) -> None:
     """Write the concentrations, and where and how often no concentration explains the signal.
 
     On the T1w's grid the concentrations would take a gigabyte: they are not written there.
@@ -207,7 +207,7 @@ def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> N
 
 
 def _connect_fit(
-    branch: Branch[Dynamic], concentration: Port, grid: Grid, arterial: pe.Node, model: Model
+    branch: Branch[Dynamic], concentration: Port, grid: FitGrid, arterial: pe.Node, model: Model
 ) -> Fitted:
     """Add the node that fits one kinetic model; of several, the last is tabulated."""
     plan, config = branch.plan, branch.config

@@ -20,8 +20,8 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
 )
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
-from bidsapp.run.graphs.series import Grid, connect_alignment, connect_labels
-from bidsapp.run.graphs.sidecars import save, source_uri
+from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
+from bidsapp.run.graphs.sidecars import save_node, source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
@@ -94,12 +94,12 @@ def _save_gradients(branch: Branch[Diffusion]) -> None:
     files = {".bval": bval, ".bvec": series.bvectors}
     present = {k: v for k, v in files.items() if v is not None and v.exists()}
     paths = [branch.path(outputs.CORRECTED_DWI, extension) for extension in present]
-    writer = save("save_gradients", branch.config, paths)
+    writer = save_node("save_gradients", branch.config, paths)
     writer.inputs.in_files = [str(v) for v in present.values()]
     branch.workflow.add_nodes([writer])
 
 
-def _connect_fit(branch: Branch[Diffusion], data: Port, grid: Grid, model: Model) -> Fitted:
+def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Model) -> Fitted:
     """Add the node that fits one diffusion model."""
     series, config = branch.series, branch.config
     node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
@@ -114,7 +114,7 @@ def _connect_fit(branch: Branch[Diffusion], data: Port, grid: Grid, model: Model
     return Fitted(node, maps, model, options | dropped_volumes(config) | regions, design)
 
 
-def _connect_regions(branch: Branch[Diffusion], grid: Grid, node: pe.Node) -> dict[str, str]:
+def _connect_regions(branch: Branch[Diffusion], grid: FitGrid, node: pe.Node) -> dict[str, str]:
     """Give each lesion a prior of its own; return the setting that names the regions."""
     rois = branch.rois
     if not rois:

@@ -49,9 +49,9 @@ def _init_session_wf(one: SessionPlan, plan: Plan, config: Config) -> pe.Workflo
     workflow = pe.Workflow(name=session.slug)
     branches = []
     if "dwi" in one.branches:
-        branches.append(init_dwi_wf(one, config, plan.excluded, reference))
+        branches.append(init_dwi_wf(one, config, plan.excluded_lesions, reference))
     if "dce" in one.branches:
-        branches.append(init_dce_wf(one, config, plan.excluded, reference))
+        branches.append(init_dce_wf(one, config, plan.excluded_lesions, reference))
     if "rois" in one.branches:
         workflow.add_nodes([init_rois_wf(session, config, plan.lesions)])
     workflow.add_nodes(branches)

@@ -70,7 +70,7 @@ class Plan:
     lesions: Mapping[int, bool]
 
     @property
-    def excluded(self) -> frozenset[int]:
+    def excluded_lesions(self) -> frozenset[int]:
         """Lesions that a table marks as excluded."""
         return frozenset(number for number, is_excluded in self.lesions.items() if is_excluded)
 

@@ -10,7 +10,7 @@ from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
 from bidsapp.config import Config
 from bidsapp.models import MODELS
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.series import Grid
+from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
@@ -52,7 +52,7 @@ def uses_t1_map(session: Session, config: Config) -> bool:
     return session.flip_angle_series is not None and config.t1_tissue is None
 
 
-def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: Grid) -> Port:
+def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: FitGrid) -> Port:
     """Fit T1 to the flip angles and bring it to the grid of the fit by scanner coordinates."""
     config = branch.config
     model = MODELS[config.t1_model]

@@ -11,7 +11,7 @@ from bidsapp.bids.records import Rois, Space
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.distortion import connect_shift, save_distortion
 from bidsapp.run.graphs.registration import register_node
-from bidsapp.run.graphs.sidecars import spatial
+from bidsapp.run.graphs.sidecars import spatial_reference
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.registration import CheckConsistency
 
@@ -20,7 +20,7 @@ METRICS: Mapping[Space, Literal["lpc", "lpa"]] = {"dwi": "lpc", "dce": "lpa"}
 
 
 @dataclass(frozen=True)
-class Grid:
+class FitGrid:
     """Where models are fitted: the grid of the series, or that of the T1w, cropped to the brain.
 
     Attributes
@@ -74,9 +74,9 @@ class Alignment:
     mask: Port | None = None
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> FitGrid:
         """The grid of the series."""
-        return Grid((self.average, "out_file"), self.mask, self.to_t1w, self.to_series)
+        return FitGrid((self.average, "out_file"), self.mask, self.to_t1w, self.to_series)
 
 
 def connect_alignment(
@@ -89,7 +89,7 @@ def connect_alignment(
     workflow, session = branch.workflow, branch.session
     if not session.t1w:
         return Alignment(average)
-    given = session.given(branch.space)
+    given = session.user_transforms(branch.space)
     register = register_node(
         "register",
         session.t1w,
@@ -137,7 +137,7 @@ def _connect_consistency(branch: Branch[Any], image: Port, matrix: Port) -> None
 
 
 def connect_labels(
-    branch: Branch[Any], grid: Grid, labels: Rois, node: pe.Node, field: str
+    branch: Branch[Any], grid: FitGrid, labels: Rois, node: pe.Node, field: str
 ) -> None:
     """Give a label image to a node, brought to the grid if it was drawn on another."""
     transform = grid.to_scanner if labels.space == branch.space else grid.to_series
@@ -171,4 +171,6 @@ def _save_alignment(branch: Branch[Any], aligned: Alignment, register: pe.Node) 
     branch.connect(average, onto, "in_files")
     transforms = [(register, "to_fixed"), (register, "to_moving"), (register, "quality")]
     files = branch.merge("alignment_files", [*transforms, average, (onto, "out_files")])
-    branch.save("save_alignment", files, paths, [{}, {}, {}, image, image | spatial("T1w")])
+    branch.save(
+        "save_alignment", files, paths, [{}, {}, {}, image, image | spatial_reference("T1w")]
+    )

@@ -52,10 +52,10 @@ def map_sidecar(
         "Sources": [source_uri(source, config)],
         "SkullStripped": False,
     }
-    return sidecar | spatial(space) | acquired(source, config)
+    return sidecar | spatial_reference(space) | acquisition_dates(source, config)
 
 
-def acquired(source: Path, config: Config) -> dict[str, Any]:
+def acquisition_dates(source: Path, config: Config) -> dict[str, Any]:
     """Return when a raw series was acquired, if that is to be kept."""
     if not config.keep_dates:
         return {}
@@ -63,7 +63,7 @@ def acquired(source: Path, config: Config) -> dict[str, Any]:
     return {name: fields[name] for name in _DATES if name in fields}
 
 
-def spatial(space: str) -> dict[str, str]:
+def spatial_reference(space: str) -> dict[str, str]:
     """Return ``SpatialReference`` for a space that needs one."""
     return {"SpatialReference": _REFERENCE[space]} if space in _REFERENCE else {}
 
@@ -76,7 +76,7 @@ def source_uri(path: Path, config: Config) -> str:
         return path.name
 
 
-def save(
+def save_node(
     name: str,
     config: Config,
     paths: Sequence[Path | None],

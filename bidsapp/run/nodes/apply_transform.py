@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.warps import Mapping, read_mapping
-from bidsapp.run.nodes.files import as_list, load, load_labels, save
+from bidsapp.run.nodes.files import as_list, load, load_labels, save_array
 
 
 class _ApplyTransformInput(BaseInterfaceInputSpec):
@@ -50,7 +50,7 @@ class ApplyTransform(SimpleInterface):
         for i, path in enumerate(self.inputs.in_files):
             data = self._resample(path, mapping, reference)
             target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-            done.append(save(data, reference, target))
+            done.append(save_array(data, reference, target))
         self._results["out_files"] = done
         return runtime
 

@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
 from bidsapp.errors import BadInput
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 
@@ -53,13 +53,13 @@ class SaveDerivatives(SimpleInterface):
             if sidecar:
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
-                write_bytes(target.with_name(f"{stem}.json"), to_json(_told(sidecar, learnt)))
+                write_bytes(target.with_name(f"{stem}.json"), to_json(_add_learnt(sidecar, learnt)))
             write = compress_image if target.suffix == ".gz" else copy_file
             write(Path(source), target)
         return runtime
 
 
-def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
+def _add_learnt(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
     """Return a sidecar with what the fit of its model learnt among the model's parameters."""
     model = sidecar.get("Model", {})
     found = learnt.get(model.get("Name"))
@@ -94,7 +94,7 @@ class AverageVolumes(SimpleInterface):
             raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
         chosen = data[..., volumes]
         target = Path(runtime.cwd) / "average.nii"
-        self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
+        self._results["out_file"] = save_array(chosen.mean(axis=-1), image, target)
         return runtime
 
 
@@ -116,5 +116,5 @@ class MaskUnion(SimpleInterface):
         inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
         target = Path(runtime.cwd) / "union.nii"
         like = nib.load(self.inputs.in_files[0])
-        self._results["out_file"] = save(inside.astype(np.uint8), like, target)
+        self._results["out_file"] = save_array(inside.astype(np.uint8), like, target)
         return runtime

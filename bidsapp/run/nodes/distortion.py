@@ -25,7 +25,7 @@ from bidsapp.imaging.distortion.fieldmap import (
 from bidsapp.imaging.distortion.t1w import t1w_shift
 from bidsapp.imaging.registration.quality import require_success
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
-from bidsapp.run.nodes.files import load, load_mask, save
+from bidsapp.run.nodes.files import load, load_mask, save_array
 
 METHODS = {"fieldmap": "field map", "epi": "reversed phase-encode pair", "T1w": "T1w"}
 """What a shift is estimated from, by its kind."""
@@ -67,7 +67,9 @@ class EstimateShift(SimpleInterface):
         self._results |= {
             "shift": write_shift(shift, folder / "shift.nii"),
             "unshift": write_shift(shift.inverse(), folder / "unshift.nii"),
-            "out_file": save(correct_distortion(data, shift), image, folder / "corrected.nii"),
+            "out_file": save_array(
+                correct_distortion(data, shift), image, folder / "corrected.nii"
+            ),
             "estimate": {"source": Path(self.inputs.source).name} | estimate,
         }
         return runtime

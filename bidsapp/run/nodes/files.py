@@ -41,7 +41,7 @@ def load_mask(path: str | None) -> Mask | None:
     return load(path)[0] > 0 if path else None
 
 
-def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
+def save_array(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
     """Save an array on another image's grid; integers stay integers, the rest is float32.
 
     Parameters

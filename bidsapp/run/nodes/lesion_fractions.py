@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 
 from bidsapp.imaging.labels import label_fractions
 from bidsapp.imaging.warps import read_mapping
-from bidsapp.run.nodes.files import load_labels, save
+from bidsapp.run.nodes.files import load_labels, save_array
 
 
 class _LesionFractionsInput(BaseInterfaceInputSpec):
@@ -52,5 +52,5 @@ class LesionFractions(SimpleInterface):
             self.inputs.lesions,
         )
         target = Path(runtime.cwd) / "fractions.nii"
-        self._results["out_file"] = save(fractions.astype(np.float32), reference, target)
+        self._results["out_file"] = save_array(fractions.astype(np.float32), reference, target)
         return runtime

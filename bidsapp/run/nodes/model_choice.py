@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, compare_models
-from bidsapp.run.nodes.files import load, load_labels, save
+from bidsapp.run.nodes.files import load, load_labels, save_array
 
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
@@ -63,7 +63,7 @@ class CompareModels(SimpleInterface):
         aicc = np.stack([data for data, _ in loaded])
         folder = Path(runtime.cwd)
         best = best_model(aicc).astype(np.float32)
-        self._results["best"] = save(best, loaded[0][1], folder / "best.nii")
+        self._results["best"] = save_array(best, loaded[0][1], folder / "best.nii")
         if self.inputs.rois:
             labels, _ = load_labels(self.inputs.rois, self.inputs.maps[0])
             table, dictionary = (folder / f"modelchoice.{e}" for e in ("tsv", "json"))

@@ -24,7 +24,7 @@ from bidsapp.imaging.motion.correction import (
 )
 from bidsapp.imaging.motion.parameters import COLUMNS, framewise_displacement, read_volreg
 from bidsapp.imaging.resample import resample_series
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 
 ENGINE = "metperf"
 MOTION_SIDECAR: dict[str, Any] = {
@@ -76,7 +76,7 @@ class CorrectMotion(SimpleInterface):
         except BadInput as error:
             raise BadInput(f"{inputs.in_file}: {error}") from error
         moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
-        self._results["out_file"] = save(moved, image, folder / "corrected.nii")
+        self._results["out_file"] = save_array(moved, image, folder / "corrected.nii")
         self._results["motion_tsv"] = _write_motion(
             folder, found.parameters, found.framewise_displacement, found.outliers
         )

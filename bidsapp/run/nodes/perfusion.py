@@ -30,7 +30,7 @@ from bidsapp.models.contrast.enhancement import (
     to_concentration,
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
-from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save
+from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
@@ -131,7 +131,7 @@ class FindArterialInput(SimpleInterface):
             signal = self._bridge_outliers(data[taken].mean(axis=0), time)
             found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
-            self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
+            self._results["mask"] = save_array(taken.astype(np.uint8), image, folder / "artery.nii")
             self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
             return found
         if self.inputs.source == "table":
@@ -258,7 +258,7 @@ class SignalToConcentration(SimpleInterface):
             status[..., z][here] = concentration_status(found)
             missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
         self._results["out_file"] = str(folder / "concentration.nii")
-        self._results["status"] = save(status, image, folder / "status.nii")
+        self._results["status"] = save_array(status, image, folder / "status.nii")
         (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
         self._results["counts"] = str(folder / "counts.json")
         return runtime

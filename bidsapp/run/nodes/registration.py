@@ -25,7 +25,7 @@ from bidsapp.imaging.registration.sampling import Points
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.registration.starts import mean_distance
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert, read_itk, write_itk
-from bidsapp.run.nodes.files import load, load_labels, save
+from bidsapp.run.nodes.files import load, load_labels, save_array
 from bidsapp.run.nodes.niimath import ENGINE, allineate
 
 OWN = f"metperf {version()}"
@@ -248,5 +248,5 @@ class BrainMask(SimpleInterface):
         except RegistrationError as error:
             raise RegistrationError(f"{self.inputs.in_file}: {error}") from error
         target = Path(runtime.cwd) / "brain_mask.nii"
-        self._results["mask"] = save(mask.astype(np.uint8), image, target)
+        self._results["mask"] = save_array(mask.astype(np.uint8), image, target)
         return runtime

@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models import fit_masked
 from bidsapp.models.contrast.relaxometry import b1_ratio
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 
 
 class _ReadB1Input(BaseInterfaceInputSpec):
@@ -40,7 +40,7 @@ class ReadB1(SimpleInterface):
             ratio = b1_ratio(data, self.inputs.scale)
         except FitError as error:
             raise BadInput(f"{self.inputs.in_file}: {error}") from error
-        self._results["out_file"] = save(ratio, image, Path(runtime.cwd) / "b1.nii")
+        self._results["out_file"] = save_array(ratio, image, Path(runtime.cwd) / "b1.nii")
         return runtime
 
 
@@ -67,7 +67,7 @@ class FitT1(SimpleInterface):
         signal = np.stack([data for data, _ in loaded], axis=-1)
         b1 = load(self.inputs.b1_map)[0] if self.inputs.b1_map else None
         target = Path(runtime.cwd) / "t1.nii"
-        self._results["out_file"] = save(self._t1(signal, b1), loaded[0][1], target)
+        self._results["out_file"] = save_array(self._t1(signal, b1), loaded[0][1], target)
         return runtime
 
     def _t1(self, signal: Any, b1: Any) -> Any:

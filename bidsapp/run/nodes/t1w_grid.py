@@ -21,7 +21,7 @@ from bidsapp.imaging.labels import bounding_box
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import compose, translation
 from bidsapp.imaging.warps import Mapping, chain, read_mapping
-from bidsapp.run.nodes.files import create, load, save
+from bidsapp.run.nodes.files import create, load, save_array
 
 
 class _SeriesOnT1wInput(BaseInterfaceInputSpec):
@@ -53,7 +53,7 @@ class SeriesOnT1w(SimpleInterface):
         affine = compose(translation([s.start for s in box]), t1w.affine)
         folder = Path(runtime.cwd)
         mask = nib.Nifti1Image((brain[box] > 0).astype(np.uint8), affine, t1w.header)
-        self._results["mask"] = save(mask.dataobj, mask, folder / "mask.nii")
+        self._results["mask"] = save_array(mask.dataobj, mask, folder / "mask.nii")
         self._results["out_file"] = str(folder / "series.nii")
         shape = (*mask.shape, data.shape[3])
         result = create(folder / "series.nii", shape, mask)
@@ -102,6 +102,6 @@ class EmbedInGrid(SimpleInterface):
             data = np.full(whole.shape[:3], outside, part.dtype)
             data[tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))] = part
             name = f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-            done.append(save(data, whole, Path(runtime.cwd) / name))
+            done.append(save_array(data, whole, Path(runtime.cwd) / name))
         self._results["out_files"] = done
         return runtime
