@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from bidsapp.errors import MetperfError, NotWritable, WorkerKilled
 
-Level = Literal["failed", "warning", "missing", "note"]
-LEVELS: tuple[Level, ...] = get_args(Level)
+IssueLevel = Literal["failed", "warning", "missing", "note"]
+LEVELS: tuple[IssueLevel, ...] = get_args(IssueLevel)
 """The gravest first."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -22,7 +22,11 @@ TRANSIENT: Mapping[type[MetperfError], str] = {
 """Errors after which the same run may succeed, each with its own exit code; and what happened."""
 
 _STORED = ("level", "code", "step", "text")
-_LISTS_0_1: Mapping[str, Level] = {"failed": "failed", "warnings": "warning", "missing": "missing"}
+_LISTS_0_1: Mapping[str, IssueLevel] = {
+    "failed": "failed",
+    "warnings": "warning",
+    "missing": "missing",
+}
 _CRASH_0_1 = re.compile(r"(?P<step>[^:]+): (?P<text>.* \(see crash-\S+\))", re.DOTALL)
 
 
@@ -49,7 +53,7 @@ class Issue:
     dwi fit_ivim: two b-values are needed
     """
 
-    level: Level
+    level: IssueLevel
     text: str
     code: str = ""
     participant: str = ""
@@ -101,7 +105,7 @@ def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> 
     return found
 
 
-def _from_text(level: Level, text: str, participant: str, session: str) -> Issue:
+def _from_text(level: IssueLevel, text: str, participant: str, session: str) -> Issue:
     """Return an issue of version 0.1.0; the text of a crash began with its step."""
     crash = _CRASH_0_1.fullmatch(text)
     step, text = crash.groups() if crash else ("", text)

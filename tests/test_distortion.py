@@ -250,7 +250,10 @@ def test_a_2d_series_encodes_no_phase_along_its_slices(root):
     """Along k a 2D acquisition selects its slices: the series is refused, with the way out."""
     wrong = {"PhaseEncodingDirection": "k-", "MRAcquisitionType": "2D"}
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong)
-    assert "PhaseEncodingDirection is 'k-', but the series is 2D" in outcome(root).problem
+    assert (
+        "PhaseEncodingDirection is 'k-', which is the slice axis of this 2D series"
+        in outcome(root).problem
+    )
     write_json(
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong | {"MRAcquisitionType": "3D"}
     )

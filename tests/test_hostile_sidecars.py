@@ -215,9 +215,7 @@ def test_nothing_outside_the_data_set_is_inherited(tmp_path):
 def test_a_message_is_one_line_however_long_the_value(tmp_path):
     """A value of a thousand characters is cut in the message."""
     with pytest.raises(BadInput, match=r"FlipAngle is 'x{50,60}\.\.\.; it must be") as outcome:
-        read_field(
-            {"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90
-        )
+        read_field({"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90)
     assert len(str(outcome.value)) < 200
 
 

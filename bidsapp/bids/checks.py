@@ -12,7 +12,7 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.bids.roi_tables import read_labels
 
 
-def session_warnings(session: Session) -> Iterator[str]:
+def input_warnings(session: Session) -> Iterator[str]:
     """Yield a warning for each thing in a session's files that may mislead.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any
 import bids.layout
 import nibabel as nib
 
-from bidsapp.bids.checks import drop_rois_off_grid, participant_warnings, session_warnings
+from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.index import (
     IndexedFile,
@@ -178,9 +178,7 @@ class Query:
             transforms=attempt(self._transforms, key) or (),
         )
         record, apart = drop_rois_off_grid(record)
-        return replace(
-            record, problems=(*problems, *apart), warnings=tuple(session_warnings(record))
-        )
+        return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
 
     def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
         """Ask for the files of one query, with the user's filters."""

@@ -19,7 +19,7 @@ Tube = tuple[float, tuple[Point, ...]]
 
 Depth = Callable[[Values], Values]
 """Depth of points (3, N) below the surface of a shape, mm."""
-Box = tuple[Values, Values]
+_Bounds = tuple[Values, Values]
 
 SCALP = 13.5
 """Distance in mm from the hull of the brain to the skin."""
@@ -134,12 +134,12 @@ def tubes(points: Values, shapes: Iterable[Tube]) -> Values:
     return _coverage(points, parts)
 
 
-def _box_of_ellipsoid(shape: Ellipsoid) -> Box:
+def _box_of_ellipsoid(shape: Ellipsoid) -> _Bounds:
     centre, radii = (np.array(part, np.float32) for part in shape)
     return centre - radii - 1, centre + radii + 1
 
 
-def _coverage(points: Values, parts: list[tuple[Box, Depth]]) -> Values:
+def _coverage(points: Values, parts: list[tuple[_Bounds, Depth]]) -> Values:
     result = np.zeros(points.shape[1], np.float32)
     lows, highs = (np.stack(ends) for ends in zip(*(box for box, _ in parts), strict=True))
     folded = _mirror_points(points, 1)

@@ -1,4 +1,4 @@
-"""Plots of the arterial input: its voxels and its course."""
+"""Plots of the arterial input: its voxels and its time course."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, apply_style
 
 @dataclass(frozen=True)
 class ArterialCurves:
-    """The arterial input of a session.
+    """The arterial input of a session, and its voxels.
 
     ``time`` (N,) in s; ``blood`` and ``plasma`` (N,) in mM; ``arrival`` in s, or None if not found;
     ``voxels`` (V, N), the blood concentration in each voxel that was averaged; ``whole`` is the
@@ -33,7 +33,7 @@ class ArterialCurves:
 
 @apply_style
 def arterial_input(inputs: Sequence[ArterialCurves | None], labels: Sequence[str]) -> Figure:
-    """Show the voxels and the course of the arterial input, a column per session.
+    """Show the voxels and the time course of the arterial input, one column per session.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
 def lesion_maps(
     rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
 ) -> Figure:
-    """Show one lesion: a row per session, a column per parameter, scales shared by sessions.
+    """Show one lesion: one row per session, one column per parameter, with common scales.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from bidsapp.reports.page.style import FIT, GRID, INK, apply_style
 class MotionTrace:
     """Rigid motion: (N, 3) translations in mm, (N, 3) rotations in rad, (N,) displacement in mm.
 
-    `outliers` (N,) marks volumes that are not used.
+    `outliers` (N,) marks outlying volumes.
     """
 
     translations: Array

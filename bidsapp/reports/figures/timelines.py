@@ -15,7 +15,7 @@ from bidsapp.reports.page.style import DATA, INK, apply_style
 
 @dataclass(frozen=True)
 class LesionTimeline:
-    """One parameter of one lesion over the sessions, as stored; NaN where missing.
+    """One parameter of one lesion in each session, as stored; NaN if missing.
 
     ``low`` and ``high`` are the quartiles of its voxels, ``error`` is the standard error of the
     mean.

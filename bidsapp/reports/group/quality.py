@@ -23,7 +23,7 @@ _NUMBERS = {
     "consistency_mm": ("inconsistency", 2, 1),
     "max_displacement_mm": ("motion", 2, 1),
     "n_outliers": ("outliers", 0, 1),
-    "signal_to_noise": ("signal to noise", 0, -1),
+    "signal_to_noise": ("signal-to-noise ratio", 0, -1),
     "failed_percent": ("voxels without a value", 1, 1),
 }
 """Column -> label, decimals, and direction of poor quality (1: high, -1: low)."""

@@ -1,4 +1,4 @@
-"""The section of the arterial input: derivatives -> blocks."""
+"""The section on the arterial input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from bidsapp.reports.participant.slices import (
 )
 
 DETAIL = 36.0
-"""Side of the square shown around the voxels, mm."""
+"""Side of the square detail around the voxels, mm."""
 
 
 def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
@@ -47,9 +47,9 @@ def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
     lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
     pictured = any(curve.detail is not None for curve in inputs.values())
     if pictured:
-        caption += " Outlined: the voxels that were averaged, in the slice with most of them."
+        caption += " Outlined: the averaged voxels, in the slice that contains most of them."
     if lost:
-        caption += f" No arrival of a bolus was found in {', '.join(lost)}."
+        caption += f" No bolus arrival was found in {', '.join(lost)}."
     stem = f"{participant.label}_desc-aif"
     return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
 
@@ -74,7 +74,7 @@ def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:
 
 
 def _source(path: Path) -> str:
-    """Return where the input comes from, as the voxels' files are called: roi, auto, ..."""
+    """Return the source of the arterial input: roi, auto, ..., as in the names of voxel files."""
     sidecar = path.with_suffix(".json")
     return str(read_json(sidecar).get("Source", "")) if sidecar.exists() else ""
 
@@ -88,7 +88,7 @@ def _voxels(session: SessionOutputs, source: str) -> Array:
 
 
 def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | None:
-    """Cut the slice with most of the artery's voxels, and the detail around them."""
+    """Return the slice with most of the arterial voxels, and the detail around them."""
     path = session.find(outputs.ARTERIAL_VOXELS.with_fixed(desc=source))
     image = session.find(outputs.MEAN_IMAGE["perf"])
     if path is None or image is None:

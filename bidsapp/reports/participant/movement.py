@@ -1,4 +1,4 @@
-"""What a registration did to an image: in words, and as images before and after."""
+"""Effect of a registration on an image, in words and as images before and after."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from bidsapp.reports.figures.images import Panel, slice_strip
 from bidsapp.reports.page.blocks import Flicker
 from bidsapp.reports.page.numbers import format_number
 from bidsapp.reports.participant.records import Volume
-from bidsapp.reports.participant.slices import Box, Cut, crop_panel, grey_window, spacing, turn
+from bidsapp.reports.participant.slices import Cut, PanelBox, crop_panel, grey_window, spacing, turn
 
 _MOVES = (("right", "left"), ("forward", "back"), ("up", "down"))
 _TURNS = (
@@ -23,19 +23,19 @@ _SMALL_MM, _SMALL_DEGREES, _SMALL_SCALE = 0.05, 0.05, 0.0005
 
 
 def describe_transform(path: Path, centre: ArrayLike) -> str:
-    """Say what a transform does to the moving image.
+    """Describe in words how a transform displaces the moving image.
 
     Parameters
     ----------
     path : pathlib.Path
         ITK text file: fixed points to moving points.
     centre : (3,) array, mm
-        The point of the fixed image whose shift is described: the middle of the brain.
+        Point of the fixed image for which the translation is described, such as the brain centre.
 
     Returns
     -------
     text : str
-        Shifts, rotations and scales that are large enough to be seen.
+        Translations, rotations and scaling that are large enough to be visible.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def describe_transform(path: Path, centre: ArrayLike) -> str:
 def _describe_components(
     values: ArrayLike, names: tuple[tuple[str, str], ...], least: float, unit: str
 ) -> str:
-    """Name each component that is large enough by its direction."""
+    """Return each component that is large enough, with the name of its direction."""
     found = [
         f"{abs(value):.1f}{unit} {plus if value > 0 else minus}"
         for value, (plus, minus) in zip(np.asarray(values, float), names, strict=True)
@@ -69,7 +69,7 @@ def _describe_components(
 
 
 def resample_panel(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
-    """Cut an image as its header places it, on the grid of another.
+    """Return a slice of an image resampled to the grid of another, by their headers alone.
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ def build_flicker(
     fixed: list[Panel],
     after: list[Panel],
     moving: Volume,
-    onto: tuple[Volume, list[Cut], list[Box] | None],
+    onto: tuple[Volume, list[Cut], list[PanelBox] | None],
     names: tuple[str, str],
 ) -> Flicker:
-    """Show the fixed image, and a moving one before and after its registration.
+    """Return the fixed image, and the moving one before and after registration, as one block.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def build_flicker(
     moving : Volume
         The image as it was acquired.
     onto : (Volume, list of Cut, list of Box or None)
-        The fixed image, its slices, and what of each is shown.
+        The fixed image, its slices, and the part of each slice that is shown.
     names : (str, str)
         Of the fixed and of the moving image.
 
@@ -136,8 +136,8 @@ def build_flicker(
         before = [crop_panel(panel, box) for panel, box in zip(before, frames, strict=True)]
     layers = [
         (names[0], slice_strip(fixed)),
-        (f"{names[1]} before", slice_strip(before)),
-        (f"{names[1]} registered", slice_strip(after)),
+        (f"{names[1]} before registration", slice_strip(before)),
+        (f"{names[1]} after registration", slice_strip(after)),
     ]
-    alt = f"{names[0]}, and {names[1]} before and after it was registered to it"
+    alt = f"{names[0]}, and {names[1]} before and after registration to it"
     return Flicker(name, layers, alt, heading)

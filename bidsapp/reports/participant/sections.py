@@ -1,4 +1,4 @@
-"""The sections of the participant page: derivatives -> blocks. Each has a row in sections.toml."""
+"""The sections of the participant page, described in sections.toml: derivatives -> blocks."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +38,11 @@ from bidsapp.reports.participant.records import (
 from bidsapp.reports.participant.viewer import viewer_pages
 
 TIMELINE = (*FOLLOWED, "volume")
-"""What is followed over the sessions of a participant."""
+"""Parameters that are plotted over the sessions of a participant."""
 
 
 def show_sessions(participant: ParticipantOutputs) -> list[Block]:
-    """List the sessions, and what there is in each."""
+    """List the sessions and the results in each."""
     rows = []
     for session in participant.sessions:
         lesions = _lesions_of(participant, session)
@@ -56,7 +56,7 @@ def show_sessions(participant: ParticipantOutputs) -> list[Block]:
             ]
         )
     columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions"]
-    caption = "What was found and what ran; days are counted from treatment"
+    caption = "Available images and results; days are relative to treatment"
     return [Table(caption, columns, rows, text=frozenset({2, 3, 4}))] if rows else []
 
 
@@ -72,7 +72,7 @@ def _of_session(table: pd.DataFrame, session: SessionOutputs) -> pd.DataFrame:
 def _row(
     participant: ParticipantOutputs, session: SessionOutputs, lesion: int, parameter: str
 ) -> Mapping[str, float] | None:
-    """Return the statistics of a parameter of a lesion in a session, if there are any."""
+    """Return the statistics of a parameter of a lesion in a session, or None."""
     table = participant.statistics
     if table.empty:
         return None
@@ -82,7 +82,7 @@ def _row(
 
 
 def show_lesions(participant: ParticipantOutputs) -> list[Block]:
-    """Tabulate every parameter of each lesion, sessions side by side."""
+    """Show a table of all parameters for each lesion, one row per session."""
     if participant.statistics.empty:
         return []
     return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
@@ -97,7 +97,7 @@ def _lesion_table(participant: ParticipantOutputs, lesion: int) -> Table:
     marked = pd.to_numeric(table["excluded"], errors="coerce").fillna(0) > 0
     excluded = bool((marked & (table["lesion"] == lesion)).any())
     columns: list[Cell] = ["Session", *((DISPLAY[p].label, DISPLAY[p].unit) for p in shown)]
-    badge = "excluded from the group" if excluded else ""
+    badge = "excluded from the group analysis" if excluded else ""
     return Table(participant.title(lesion), columns, rows, badge=badge)
 
 
@@ -106,7 +106,7 @@ def _when(session: SessionOutputs) -> Cell:
 
 
 def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
-    """Return the lines of a cell: mean and SD, median, voxels with a value."""
+    """Return the lines of a cell: mean and SD, median, number of voxels with a value."""
     if row is None:
         return "–"
     text = DISPLAY[name].text
@@ -118,7 +118,7 @@ def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
 
 
 def show_timeline(participant: ParticipantOutputs) -> list[Block]:
-    """Follow each lesion over the sessions."""
+    """Plot the parameters of each lesion over the sessions."""
     names, sessions = participant.lesion_names, participant.sessions
     if participant.statistics.empty or len(sessions) < 2:
         return []
@@ -130,7 +130,7 @@ def show_timeline(participant: ParticipantOutputs) -> list[Block]:
     xlabel = "days since treatment" if dated else "session"
     figure = lesion_timeline(series, [f"Lesion {n}" for n in names], shown, ticks, xlabel)
     alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
-    caption = "Sessions are evenly spaced, whatever the days between them."
+    caption = "Sessions are evenly spaced, regardless of the time between them."
     return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
 
 
@@ -142,12 +142,12 @@ def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> Les
 
 
 def show_enhancement(participant: ParticipantOutputs) -> list[Block]:
-    """Plot what each lesion took up."""
+    """Plot the concentration of contrast agent in each lesion over time."""
     return _curve_blocks(participant, "perf", "time", concentration_curves)
 
 
 def show_diffusion(participant: ParticipantOutputs) -> list[Block]:
-    """Plot how each lesion's signal decays."""
+    """Plot the diffusion signal of each lesion over b."""
     blocks = _curve_blocks(participant, "dwi", "bvalue", diffusion_decay)
     return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
 
@@ -155,7 +155,7 @@ def show_diffusion(participant: ParticipantOutputs) -> list[Block]:
 def _curve_blocks(
     participant: ParticipantOutputs, datatype: str, x: str, plot: Callable[..., Figure]
 ) -> list[Block]:
-    """Return the grid of lesion curves, lesions by those sessions that have any."""
+    """Return the figure of lesion curves, lesions by sessions with curves."""
     curves_file = outputs.LESION_CURVES[datatype]
     paths = {session: session.find(curves_file) for session in participant.sessions}
     tables = {session: read_frame(path) for session, path in paths.items() if path}
@@ -197,7 +197,7 @@ def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def show_distribution(participant: ParticipantOutputs) -> list[Block]:
-    """Show how each parameter is distributed over the voxels of each lesion, by session."""
+    """Plot the distribution of each parameter over the voxels of each lesion."""
     values = lesion_values(participant)
     names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
     shown = [p for p in TIMELINE if any(key[2] == p for key in values)]
@@ -206,12 +206,12 @@ def show_distribution(participant: ParticipantOutputs) -> list[Block]:
     sessions = [s for s in participant.sessions if any(key[0] == s.label for key in values)]
     rows = [[{s.name: values.get((s.label, n, p)) for s in sessions} for p in shown] for n in names]
     figure = histograms(rows, [f"Lesion {n}" for n in names], shown)
-    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, a line per session."
+    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, one line per session."
     return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
 
 
 def show_motion(participant: ParticipantOutputs) -> list[Block]:
-    """Plot the motion of every series."""
+    """Plot the motion within every series."""
     blocks: list[Block] = []
     for datatype, name in DATATYPES.items():
         paths = {s: s.find(outputs.MOTION, datatype) for s in participant.sessions}
@@ -225,7 +225,7 @@ def show_motion(participant: ParticipantOutputs) -> list[Block]:
                 for session, trace in traces.items()
             )
             stem = f"{participant.label}_desc-{name.lower()}motion"
-            caption = f"Largest framewise displacement: {worst}."
+            caption = f"Maximum framewise displacement: {worst}."
             alt = f"Motion of {name}. {caption}"
             blocks.append(Picture(stem, figure, alt, caption, heading=name))
     return blocks
@@ -245,13 +245,13 @@ def show_viewer_links(participant: ParticipantOutputs) -> list[Block]:
 
 
 def show_methods(participant: ParticipantOutputs) -> list[Block]:
-    """Return the methods text."""
+    """Show the methods text."""
     path = documents.METHODS.path(participant.output_dir)
     return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
 
 
 def show_crashes(participant: ParticipantOutputs) -> list[Block]:
-    """Return the end of each crash file."""
+    """Show the last lines of each crash file."""
     return [
         Text(
             path.relative_to(participant.folder).as_posix(),
@@ -264,7 +264,7 @@ def show_crashes(participant: ParticipantOutputs) -> list[Block]:
 
 
 def show_provenance(participant: ParticipantOutputs) -> list[Block]:
-    """Say what made these results, out of what, with which settings."""
+    """Show the software, inputs and settings of the results."""
     blocks: list[Block] = []
     description = participant.output_dir / "dataset_description.json"
     if description.exists():
@@ -274,7 +274,7 @@ def show_provenance(participant: ParticipantOutputs) -> list[Block]:
             for g in made.get("GeneratedBy", [])
         ]
         blocks.append(
-            Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
+            Table("Generated by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
         )
     settings, inputs = (
         kind.find(participant.output_dir, participant=participant.label)
@@ -288,7 +288,7 @@ def show_provenance(participant: ParticipantOutputs) -> list[Block]:
 
 
 def _sidecars(sessions: Sequence[SessionOutputs]) -> list[Path]:
-    """Return the description of one map of each model, of the first session that has it."""
+    """Return the sidecar of one map of each model, from the first session that has it."""
     found = []
     for row in MODELS.values():
         first = {"model": row.label, "param": row.parameters[0].name, "desc": ""}
