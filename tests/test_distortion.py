@@ -187,7 +187,7 @@ def test_a_reversed_epi_is_found_by_where_it_points(root):
     """Opposite in the scanner, whatever the letters say; the ratio is that of the shifts in mm."""
     add(root, "dir-PA_epi", **EPI)
     assert outcome(root).source is None
-    assert "do not run against" in outcome(root).lack
+    assert "do not have the reversed phase encoding" in outcome(root).lack
     add(root, "dir-AP_epi", **EPI | {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.1})
     assert outcome(root).source.kind == "epi"
     assert outcome(root).source.scale == pytest.approx(4)
@@ -198,7 +198,7 @@ def test_a_reversed_epi_is_found_by_where_it_points(root):
 def test_fields_belong_to_the_series_they_name(root):
     """IntendedFor and B0FieldIdentifier choose; a field of another series is not taken."""
     add(root, "fieldmap", Units="Hz", IntendedFor="ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz")
-    assert "no image of fmap is meant" in outcome(root).lack
+    assert "no image in fmap is intended" in outcome(root).lack
     add(root, "fieldmap", Units="Hz", IntendedFor=["ses-a/dwi/sub-01_ses-a_dwi.nii.gz"])
     assert outcome(root).source
     uri = "bids::sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
@@ -263,9 +263,9 @@ def test_a_2d_series_encodes_no_phase_along_its_slices(root):
 def test_what_is_missing_is_said_in_words(root):
     """Without a field the DWI is analysed as it is, and the run says so."""
     lines = planned(Query(root).participant("01"), "auto")
-    assert any("EPI distortion not corrected: fmap has no fieldmap" in line for line in lines)
+    assert any("EPI distortion not corrected: there is no field map" in line for line in lines)
     add(root, "phasediff", EchoTime1=0.004, EchoTime2=0.006)
-    assert "of phasediff in fmap no field is computed" in outcome(root).lack
+    assert "no field map is computed from phasediff in fmap" in outcome(root).lack
     add(root, "run-1_fieldmap", Units="Hz")
     add(root, "run-2_fieldmap", Units="Hz")
     assert "several field maps" in outcome(root).problem

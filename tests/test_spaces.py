@@ -435,7 +435,7 @@ def test_a_transform_past_the_t1w_is_refused(tmp_path):
     write_itk(np.eye(4), path)
     found = Query(tmp_path, [mine]).participant("01").sessions[0]
     assert found.transforms == ()
-    assert "goes past the T1w, so it is not used; give one to the T1w" in found.problems[0]
+    assert "bypasses the T1w and cannot be used; provide one transform to" in found.problems[0]
 
 
 @pytest.mark.parametrize("words", [["--roi-space", "native"], ["--output-spaces", "native", "T1w"]])

@@ -1,4 +1,4 @@
-"""A BIDS data set in, frozen records out; the only place that asks pybids."""
+"""Query of a BIDS data set: from files to frozen records. Only this module queries pybids."""
 
 import json
 import math
@@ -60,25 +60,25 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
 _IMAGE = [".nii", ".nii.gz"]
 _DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
 _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
-"""Where to a user's transform brings each image."""
+"""Target space of a user's transform for each image."""
 _COMPLEX = ("phase", "real", "imag")
-"""Parts of a complex image, which are no magnitude: taken only if a filter asks."""
+"""Parts of a complex image other than the magnitude; used only if a filter selects them."""
 _SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
 class Query:
-    """Finds what a data set and its ROI derivatives have.
+    """Query of a data set and its ROI derivatives.
 
     Parameters
     ----------
     bids_dir
         The raw data set.
     derivatives
-        Folders with ROIs; each is a BIDS derivative data set.
+        Folders with ROIs, each a BIDS derivative data set.
     filters
         Entities by query name, as in ``--bids-filter-file``.
     participants
-        Labels to index, without ``sub-``; all when empty.
+        Labels to index, without ``sub-``; all if empty.
     """
 
     def __init__(
@@ -93,30 +93,30 @@ class Query:
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
 
     def labels(self) -> list[str]:
-        """Return the labels of the participants found."""
+        """Return the labels of all indexed participants."""
         return sorted(self.raw.get_subjects())
 
     def participant(self, label: str, sessions: Sequence[str] = ()) -> Participant:
-        """Return the record of one participant, with the sessions named or all.
+        """Return the record of one participant, with all or selected sessions.
 
         Parameters
         ----------
         label
             Without ``sub-``.
         sessions
-            Labels without ``ses-``; all when empty.
+            Labels without ``ses-``; all if empty.
 
         Raises
         ------
         NothingSelected
-            If it has none of those sessions.
+            If the participant has none of the selected sessions.
         BadInput
-            If it has no session at all.
+            If the participant has no sessions.
         """
         if not self.raw.get_sessions(subject=label):
             raise BadInput(
-                f"sub-{label} has no session: metperf follows lesions over time; put the images "
-                f"in folders such as sub-{label}/ses-baseline"
+                f"sub-{label} has no session, but metperf follows lesions over sessions; move the "
+                f"images to folders such as sub-{label}/ses-baseline"
             )
         days = self._days(label)
         found = sorted(
@@ -150,7 +150,7 @@ class Query:
         return days
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
-        """Collect one session; what cannot be used is listed in ``problems``."""
+        """Return the record of one session; unusable files are listed in ``problems``."""
         key = {"subject": label, "session": session}
         problems: list[str] = []
 
@@ -181,7 +181,7 @@ class Query:
         return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
 
     def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
-        """Ask for the files of one query, with the user's filters."""
+        """Return the files of one query, with the user's filters applied."""
         wanted = {**QUERIES[query], "extension": _IMAGE, **key, **entities}
         chosen = self.filters.get(query, {})
         found = [to_indexed_file(self.raw, f) for f in self.raw.get(**{**wanted, **chosen})]
@@ -190,7 +190,7 @@ class Query:
         return [f for f in found if f.entities.get("part") not in _COMPLEX]
 
     def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> IndexedFile | None:
-        """Return the one file of a query, or None; several need a filter."""
+        """Return the only file of a query, or None; several files are an error."""
         found = self._files(query, key, **entities)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
@@ -213,12 +213,14 @@ class Query:
         image = image_path(found, 4)
         beside = applicable_files(image, found.root, ".bval")
         if not beside:
-            raise BadInput(f"{image.name}: has no .bval file beside it")
+            raise BadInput(f"{image.name}: has no .bval file")
         bval = beside[-1]
         bvalues = b_values(bval)
         volumes = nib.load(image).shape[3]
         if len(bvalues) != volumes:
-            raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
+            raise BadInput(
+                f"{bval}: has {len(bvalues)} b-values, but the image has {volumes} volumes"
+            )
         bvec = applicable_files(image, found.root, ".bvec")[-1:]
         for path in bvec:
             check_directions(path, volumes)
@@ -235,8 +237,8 @@ class Query:
         frames = nib.load(image).shape[3]
         if len(times) != frames:
             raise BadInput(
-                f"{sidecar_name(image)}: VolumeTiming holds {len(times)} times, "
-                f"the image {frames} frames; give one time a frame that is there"
+                f"{sidecar_name(image)}: VolumeTiming has {len(times)} times, but the image has "
+                f"{frames} frames; there must be one time per frame"
             )
         relaxivity = None
         if "ContrastAgentRelaxivity" in metadata:
@@ -285,7 +287,7 @@ class Query:
         return TransmitField(image, transmit_scale(found.get_metadata(), image))
 
     def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
-        """Ask all ROI derivatives."""
+        """Return the files of one query in all ROI derivatives."""
         wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
         return [to_indexed_file(layout, f) for layout in self.rois for f in layout.get(**wanted)]
 
@@ -316,17 +318,17 @@ class Query:
             return None
         image = image_path(found[0], 3)
         if not read_labels(image).any():
-            raise BadInput(f"{image}: the AIF mask holds no voxel; draw the artery")
+            raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
         return Rois(image, _space(found[0]), (Lesion(1, "AIF"),))
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
-        """Return the user's own transforms that replace a registration; others are not ours."""
+        """Return the user's transforms that replace registrations; other transforms are ignored."""
         form = {"mode": "image", "extension": ".txt"}
         for far in self._derived("xfm", key, to="individual", **form):
             if far.entities["from"] != "T1w":
                 raise BadInput(
-                    f"{far.path}: goes past the T1w, so it is not used; give one to the T1w "
-                    "(to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
+                    f"{far.path}: bypasses the T1w and cannot be used; provide one transform to "
+                    "the T1w (to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
                 )
         return tuple(
             UserTransform(moving, Path(f.path))
@@ -340,7 +342,7 @@ class Query:
 
 
 def _chronological_key(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
-    """Sort by days since treatment where they are known; the baseline first otherwise."""
+    """Return a sort key: days since treatment if known; otherwise baseline first, then by name."""
     known = days.get(session, math.inf)
     return known, 0 if session.lower() in ("baseline", "bl", "pre") else 1, session
 
@@ -356,16 +358,16 @@ def _float(text: str, path: Path) -> float:
 
 
 def _space(found: Any) -> Space:
-    """Return the image whose grid an ROI has: its ``space-``, else that of its folder."""
+    """Return the space of an ROI: its ``space-`` entity, or else that of its folder."""
     named = found.entities.get("space")
     if named in (None, "T1w", "dwi", "dce"):
         space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
         return space
-    raise BadInput(f"{found.filename}: space-{named} is not known here; use T1w, dwi or dce")
+    raise BadInput(f"{found.filename}: space-{named} is not supported; use T1w, dwi or dce")
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:
-    """Read ``--bids-filter-file``: JSON, ``null`` for none and ``"*"`` for any.
+    """Read a ``--bids-filter-file``: JSON with ``null`` for no value and ``"*"`` for any value.
 
     Parameters
     ----------
