@@ -10,7 +10,7 @@ from bidsapp.errors import MetperfError, NotWritable, WorkerKilled
 
 IssueLevel = Literal["failed", "warning", "missing", "note"]
 LEVELS: tuple[IssueLevel, ...] = get_args(IssueLevel)
-"""The gravest first."""
+"""The most severe first."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the system errors that mean a full disk or an exhausted quota."""
@@ -125,5 +125,5 @@ def exit_code(issues: Iterable[Issue]) -> int:
 
 
 def by_gravity(issues: Iterable[Issue]) -> list[Issue]:
-    """Return each issue once, the gravest first, else in their order."""
+    """Return each issue once, the most severe first, otherwise in their order."""
     return sorted(dict.fromkeys(issues), key=lambda issue: LEVELS.index(issue.level))

@@ -111,10 +111,10 @@ def test_the_last_lines_count_warnings_and_name_the_page(monkeypatch, tmp_path):
     assert conclude([WARNING, FAILURE], [tmp_path / f"sub-0{n}.html" for n in (1, 2)]) == 1
     assert messages == [
         "no failures and 1 warning",
-        "the gravest: sub-01 ses-a: the header is odd",
+        "most severe: sub-01 ses-a: the header is odd",
         f"page: {tmp_path / 'sub-01.html'}",
         "exit 1: failures in sub-01",
         "1 failure and 1 warning",
-        "the gravest: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
+        "most severe: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
         f"2 pages: {tmp_path / 'sub-*.html'}",
     ]

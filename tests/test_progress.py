@@ -335,4 +335,4 @@ def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
     assert run.wait(60) == 130
     shown = terminal.shows()
     assert len(shown) == 1
-    assert "stopped by SIGINT: what is finished is kept" in shown[0]
+    assert "stopped by SIGINT: completed results are kept" in shown[0]

@@ -1,4 +1,4 @@
-"""Options of a study and of the phantom: names, spellings, values and help texts."""
+"""Options of a study and of the phantom."""
 
 import os
 from argparse import ArgumentParser, _ArgumentGroup

@@ -21,7 +21,7 @@ _OWN = {
     "at_once",
     "dependency",
 }
-"""Options that the scripts set for each run."""
+"""Options that the scripts set for each task."""
 
 
 def slurm_parser() -> ArgumentParser:
@@ -80,14 +80,14 @@ def slurm_parser() -> ArgumentParser:
 
 
 def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
-    """Return the options of each run as words of its command line, with absolute paths.
+    """Return the options of each task as command-line arguments, with absolute paths.
 
     Parameters
     ----------
     made
-        From `slurm_parser`.
+        The parser from `slurm_parser`.
     options
-        What it parsed.
+        The parsed options.
 
     Examples
     --------

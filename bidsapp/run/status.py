@@ -1,4 +1,4 @@
-"""The status of a participant's sessions: what is done and every issue, in ``log/status.json``."""
+"""The status of a participant's sessions in ``log/status.json``: completed branches and issues."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _NEEDS_ANAT = ("anat", "dwi", "dce")
 
 
 def describe_plan(plan: Plan) -> Sequence[str]:
-    """Return what is done with a participant, for ``--dry-run``: a line per session and issue."""
+    """Describe a plan for ``--dry-run``, with a line per session and issue."""
     lines = []
     for one in plan.sessions:
         session = one.session
@@ -24,7 +24,7 @@ def describe_plan(plan: Plan) -> Sequence[str]:
         days = "" if session.days is None else f" (day {session.days:g})"
         text = f"{plan.participant.id} {session.id}{days}: {', '.join(one.branches) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
-        lines += [f"    given: {transform.file.name}" for transform in session.transforms]
+        lines += [f"    provided: {transform.file.name}" for transform in session.transforms]
         issues = sorted(one.issues, key=lambda issue: LEVELS.index(issue.level))
         lines += [f"    {_PREFIX.get(i.level, '')}{i}" for i in issues]
     return lines
@@ -36,18 +36,18 @@ _PREFIX = {"failed": "failed: ", "warning": "warning: "}
 def write_status(
     plan: Plan, issues: Iterable[Issue], config: Config, *, finished: bool = True
 ) -> None:
-    """Write what is done in each session, and its issues; sessions of earlier runs are kept.
+    """Write the completed branches and issues of each session; other sessions are kept.
 
     Parameters
     ----------
     plan
-        What was to be done.
+        The plan of the participant.
     issues
-        Of the plan and of the run.
+        Issues of the plan and of the run.
     config
-        How it was run.
+        Configuration of the run.
     finished
-        Whether the run came to its end.
+        Whether the run has finished.
     """
     path = documents.STATUS.path(config.output_dir, participant=plan.participant.id)
     raw = config.bids_dir / plan.participant.id
@@ -71,7 +71,7 @@ def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _is_lost(branch: str, issues: Iterable[Issue]) -> bool:
-    """Whether a branch has no result because a step of it, or of the T1w's, failed."""
+    """Return whether a branch has no result because one of its steps, or of the T1w, failed."""
     failed = {issue.step.split()[0] for issue in issues if issue.level == "failed" and issue.step}
     return branch in failed or ("anat" in failed and branch in _NEEDS_ANAT)
 

@@ -28,17 +28,17 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
     Parameters
     ----------
     session
-        It has a T1w.
+        A session with a T1w.
     config
-        How to run.
+        Configuration of the run.
     reference
-        The baseline session, or None if this is it.
+        The baseline session, or None for the baseline session itself.
 
     Returns
     -------
     pe.Workflow
         ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
-        (ITK transform onto the reference; undefined at baseline).
+        (ITK transform to the reference; undefined at baseline).
     """
     workflow = pe.Workflow(name="anat")
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
@@ -75,7 +75,7 @@ def _connect_reference(
     reference: Session,
     config: Config,
 ) -> Port:
-    """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
+    """Register the T1w rigidly to that of the baseline, excluding lesions, and write it."""
     assert reference.t1w is not None
     given = session.user_transforms("T1w")
     register = register_node(
@@ -113,22 +113,22 @@ def _connect_reference(
 
 
 def _lesions(session: Session) -> list[str]:
-    """Return the label images on a session's T1w, where the anatomy changes between sessions."""
+    """Return the label images on the T1w, which mark anatomy that changes between sessions."""
     return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
 def init_rois_wf(session: Session, config: Config, lesions: Mapping[int, bool]) -> pe.Workflow:
-    """Return the graph that copies a session's ROIs and measures the lesions' volumes.
+    """Return the graph that copies the ROIs of a session and measures lesion volumes.
 
     Parameters
     ----------
     session
-        It has ROIs.
+        A session with ROIs.
     config
-        How to run.
+        Configuration of the run.
     lesions
-        All lesions in the participant's tables, and whether they are excluded; one that
-        is not in this session's whole-lesion ROI has the volume zero.
+        All lesions in the tables of the participant, and whether they are excluded; a lesion that
+        is not in the whole-lesion ROI of this session has a volume of zero.
     """
     workflow = pe.Workflow(name="rois")
     for rois, kind in [(r, "enhancing") for r in session.enhancing] + [
@@ -163,7 +163,7 @@ def _save_rois(
 def _connect_volumes(
     workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: Mapping[int, bool]
 ) -> None:
-    """Measure every lesion's volume in the whole-lesion ROI."""
+    """Measure the volume of every lesion in the whole-lesion ROI."""
     volumes = pe.Node(RoiStatistics(), name="volumes")
     volumes.inputs.rois = str(rois.image)
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)

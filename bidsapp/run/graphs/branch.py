@@ -1,4 +1,4 @@
-"""A branch of a session: the graph of its DWI or DCE series, and what all steps of it refer to."""
+"""A branch of a session: the graph of its DWI or DCE series, with the data all steps need."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,17 +31,17 @@ class Branch(Generic[SeriesRecord]):
     series
         The image and how it was acquired.
     plan
-        What is done with its session.
+        The plan of its session.
     config
-        How to run.
+        Configuration of the run.
     excluded
-        Lesions that a table marks as excluded.
+        Lesions marked as excluded in any table.
     reference
         The baseline T1w, if there is one.
     workflow
         The graph.
     inputnode
-        Gives ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
+        Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
     """
 
     space: Space
@@ -65,12 +65,12 @@ class Branch(Generic[SeriesRecord]):
 
     @property
     def rois(self) -> Rois | None:
-        """The ROIs of the enhancing part that the series is measured in."""
+        """The ROIs of the enhancing parts, in which the series is measured."""
         return lesion_rois(self.session, self.space, self.config)
 
     @property
     def analysis_space(self) -> Space:
-        """Where lesions are measured."""
+        """The space in which lesions are measured."""
         return analysis_space(self.session, self.space, self.config)
 
     def path(self, output: Output, extension: str = "", **entities: str) -> Path:
@@ -83,7 +83,7 @@ class Branch(Generic[SeriesRecord]):
         self.workflow.connect(*source, node, field)
 
     def merge(self, name: str, sources: Sequence[Port]) -> Port:
-        """Return the list of several outputs, made by a node of that name."""
+        """Return the output of a node that merges several outputs into a list."""
         node = pe.Node(niu.Merge(len(sources)), name=name)
         for number, source in enumerate(sources, 1):
             self.connect(source, node, f"in{number}")
@@ -110,7 +110,7 @@ def begin_branch(
     excluded: frozenset[int],
     reference: Path | None,
 ) -> Branch[SeriesRecord]:
-    """Return a branch without any step; see `Branch` for the arguments."""
+    """Return a branch without steps; see `Branch` for the arguments."""
     inputs = ["t1w_mask", "to_individual", "reference_mask"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     workflow = pe.Workflow(name=space)

@@ -35,11 +35,11 @@ def init_dwi_wf(
     Parameters
     ----------
     plan
-        Of a session with a diffusion series that can be analysed.
+        Plan of a session with a diffusion series that can be analysed.
     config
-        How to fit.
+        Configuration of the run.
     excluded
-        Lesions that the tables mark as excluded.
+        Lesions marked as excluded in any table.
     reference
         The baseline T1w, if there is one.
 
@@ -64,13 +64,13 @@ def init_dwi_wf(
 
 
 def _b_zero_volumes(series: Diffusion) -> list[int]:
-    """Return the volumes at the lowest b-value, which counts as zero below 5."""
+    """Return the volumes at the lowest b-value; all b-values below 5 count as zero."""
     lowest = max(min(series.bvalues), B_ZERO)
     return [i for i, b in enumerate(series.bvalues) if b <= lowest]
 
 
 def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
-    """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
+    """Correct motion relative to the first b = 0 volume and write the series, if requested."""
     series, config = branch.series, branch.config
     motion, moved = connect_motion(branch)
     if not motion or not moved.table:
@@ -88,7 +88,7 @@ def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
 
 
 def _save_gradients(branch: Branch[Diffusion]) -> None:
-    """Write the gradient files beside the corrected series."""
+    """Write the gradient files of the corrected series."""
     series = branch.series
     bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
     files = {".bval": bval, ".bvec": series.bvectors}
@@ -115,7 +115,7 @@ def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Mo
 
 
 def _connect_regions(branch: Branch[Diffusion], grid: FitGrid, node: pe.Node) -> dict[str, str]:
-    """Give each lesion a prior of its own; return the setting that names the regions."""
+    """Fit each lesion with a separate prior; return the setting that describes the regions."""
     rois = branch.rois
     if not rois:
         return {"region": "one for all voxels, as there is no ROI of the enhancing part"}

@@ -1,4 +1,4 @@
-"""Fitted maps: written, resampled on other grids, measured in lesions."""
+"""Writing of fitted maps, resampling to other grids, and measurement in lesions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
 
 @dataclass(frozen=True)
 class Fitted:
-    """A node that fits a model, and with which options and which design.
+    """A node that fits a model, with its options and design.
 
-    Its maps are on the whole grid. Of several kinetic models one is tabulated for the lesions.
+    Its maps are on the whole grid. Only one of several kinetic models is tabulated for lesions.
     """
 
     node: pe.Node
@@ -37,12 +37,12 @@ class Fitted:
 
     @property
     def files(self) -> list[str]:
-        """Names of the maps that the node makes, in its order."""
+        """Names of the maps of the node, in its order."""
         return map_names(self.model, aicc=bool(self.node.inputs.aicc))
 
     @property
     def measured_parameters(self) -> list[str]:
-        """Names of the parameters that the lesion tables show."""
+        """Names of the parameters in the lesion tables."""
         names = [p.name for p in self.model.parameters]
         return ["ADC"] if self.model.name == "adc" else names
 
@@ -64,7 +64,7 @@ def connect_maps(
 ) -> list[pe.Node]:
     """Write the maps of all fits in all spaces, and measure the lesions.
 
-    Returns the nodes that fit the lesions' mean courses; none without an ROI.
+    Returns the nodes that fit the mean curves of the lesions; none without an ROI.
     """
     for fitted in fits:
         _save_maps(branch, fitted, grid)
@@ -83,7 +83,7 @@ def _map_files(
 
 
 def _save_maps(branch: Branch[Any], fitted: Fitted, grid: FitGrid) -> None:
-    """Write the maps of a fit in the space where they were fitted."""
+    """Write the maps of a fit in the space in which they were fitted."""
     paths, sidecars = _map_files(branch, [(fitted, n) for n in fitted.files], grid.entity)
     wanted = (grid.entity or "native") in branch.config.output_spaces or not branch.session.t1w
     writer = branch.save(
@@ -93,7 +93,7 @@ def _save_maps(branch: Branch[Any], fitted: Fitted, grid: FitGrid) -> None:
 
 
 def _connect_spaces(branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted]) -> None:
-    """Bring the parameter maps onto the T1w, if they are not there, and onto the baseline T1w."""
+    """Resample the parameter maps to the T1w, unless fitted there, and to the baseline T1w."""
     config = branch.config
     if not branch.session.t1w:
         return
@@ -104,7 +104,7 @@ def _connect_spaces(branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted]) 
 
 
 def _connect_space(branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], space: str) -> None:
-    """Resample the parameter maps once, through all transforms, and write them."""
+    """Resample the parameter maps in one step through all transforms, and write them."""
     session, reference = branch.session, branch.reference
     maps = _select_maps(branch, fits, f"maps_for_{space}")
     if space == "T1w":
@@ -158,7 +158,7 @@ def select_files(branch: Branch[Any], files: Port, name: str, index: list[int]) 
 def _connect_lesions(
     branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], data: Port
 ) -> list[pe.Node]:
-    """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses."""
+    """Measure the maps in the enhancing part of each lesion, and fit the mean curves."""
     rois, space = branch.rois, branch.analysis_space
     if not rois:
         return []
@@ -190,7 +190,7 @@ def _connect_lesions(
 def _connect_tabulated(
     branch: Branch[Any], fits: Sequence[Fitted], statistics: pe.Node, resampled: bool
 ) -> None:
-    """Give the maps of the fits that are tabulated to a node, and their standard errors."""
+    """Connect the maps of the tabulated fits, and their standard errors, to a node."""
     tabular = [f.tabulated for f in fits for _ in f.measured_parameters]
     chosen = [i for i, wanted in enumerate(tabular) if wanted]
     for name, first in (("maps", 0), ("errors", len(tabular))):
@@ -206,7 +206,7 @@ def _connect_tabulated(
 def _connect_regions(
     branch: Branch[Any], grid: FitGrid, rois: Rois, nodes: Sequence[pe.Node]
 ) -> None:
-    """Give the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
+    """Connect the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
     if rois.space == branch.analysis_space:
         for node in nodes:
             node.inputs.rois = str(rois.image)
@@ -229,7 +229,7 @@ def _connect_regions(
 
 
 def _connect_curves(branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Port) -> pe.Node:
-    """Average the series over each lesion, fit the model to it, and write both."""
+    """Average the series over each lesion, fit the model to the mean, and write both."""
     curves = pe.Node(LesionCurves(), name="curves")
     curves.inputs.model = fitted.model.name
     curves.inputs.options = fitted.design["options"]

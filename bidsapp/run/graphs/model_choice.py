@@ -1,4 +1,4 @@
-"""Where every kinetic model was fitted: which of them the data support."""
+"""Comparison of kinetic models, if all were fitted."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from bidsapp.run.nodes.model_choice import CompareModels
 def connect_model_comparison(
     branch: Branch[Dynamic], grid: FitGrid, fits: Sequence[Fitted]
 ) -> None:
-    """Compare the models on the voxels that were fitted: no interpolation has mixed their fits."""
+    """Compare the models on the grid of the fits, without interpolation."""
     node = pe.Node(CompareModels(), name="compare_models", mem_gb=1)
     node.inputs.models = [f.model.label for f in fits]
     node.inputs.reported = next(f.model.label for f in fits if f.tabulated)
