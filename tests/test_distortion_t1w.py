@@ -149,7 +149,7 @@ def test_only_the_axis_is_required_of_the_data_set(tmp_path):
     assert "dwi" not in plan.branches
     assert "no DWI with --distortion t1w: P" in issues
     _, issues = planned(tmp_path, Distortion(1, FieldSource("epi", tmp_path / "dir-AP_epi.nii")))
-    assert "although dir-AP_epi.nii: --distortion auto would use it" in issues
+    assert "although dir-AP_epi.nii is available: --distortion auto would use it" in issues
     plan, issues = planned(tmp_path, Distortion(None, problem="P"), t1w=False)
     assert "dwi" in plan.branches
     assert "EPI distortion not corrected: without a T1w" in issues

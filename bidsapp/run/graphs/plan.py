@@ -204,7 +204,7 @@ def _unmet_needs(model: Model, series: Diffusion, config: Config) -> str:
     limit = f" up to {config.b_max:g} s/mm2" if np.isfinite(config.b_max) else ""
     kind = model.name.removeprefix("ivim-") if model.name != "adc" else ""
     return (
-        f"the {kind + ' ' if kind else ''}fit requires {required}{limit}; "
+        f"the {kind + ' ' if kind else ''}fit needs {required}{limit}; "
         f"the series has {', '.join(f'{b:g}' for b in shells)} s/mm2"
     )
 

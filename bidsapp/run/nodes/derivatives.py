@@ -1,4 +1,4 @@
-"""Nodes that bring results into the output folder."""
+"""Nodes that write results to the output folder, and that combine images."""
 
 import json
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ class _SaveInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True)
     output_dir = traits.Str(mandatory=True)
     names = traits.List(traits.Str, mandatory=True, desc="relative path of each file; '' to skip")
-    sidecars = traits.List(traits.Dict, desc="JSON beside each file; empty for none")
+    sidecars = traits.List(traits.Dict, desc="JSON sidecar of each file; empty for none")
     learnt = InputMultiObject(
         File(exists=True), desc="JSON {model: {parameter: value}}, for the sidecars of that model"
     )
 
 
 class SaveDerivatives(SimpleInterface):
-    """Bring files into the output folder under their BIDS names, each with its sidecar."""
+    """Write files to the output folder under their BIDS names, with their sidecars."""
 
     input_spec = _SaveInput
     output_spec = TraitedSpec
@@ -60,7 +60,7 @@ class SaveDerivatives(SimpleInterface):
 
 
 def _add_learnt(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a sidecar with what the fit of its model learnt among the model's parameters."""
+    """Return a sidecar with the quantities learnt by the fit among the model parameters."""
     model = sidecar.get("Model", {})
     found = learnt.get(model.get("Name"))
     if not found:
@@ -70,8 +70,8 @@ def _add_learnt(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[s
 
 class _AverageInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="4D")
-    volumes = traits.List(traits.Int, desc="which volumes; all when empty")
-    motion = File(exists=True, desc="motion table; its outliers are left out")
+    volumes = traits.List(traits.Int, desc="volumes to average; all if empty")
+    motion = File(exists=True, desc="motion table; its outliers are excluded")
 
 
 class _AverageOutput(TraitedSpec):
@@ -91,7 +91,7 @@ class AverageVolumes(SimpleInterface):
         if self.inputs.motion:
             volumes = volumes[inlier_volumes(self.inputs.motion, count)[volumes]]
         if not len(volumes):
-            raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
+            raise BadInput(f"{self.inputs.in_file}: all volumes to be averaged are outliers")
         chosen = data[..., volumes]
         target = Path(runtime.cwd) / "average.nii"
         self._results["out_file"] = save_array(chosen.mean(axis=-1), image, target)
@@ -107,7 +107,7 @@ class _MaskUnionOutput(TraitedSpec):
 
 
 class MaskUnion(SimpleInterface):
-    """Return where any of several images is not zero."""
+    """Return the union of masks: voxels in which any image is above zero."""
 
     input_spec = _MaskUnionInput
     output_spec = _MaskUnionOutput

@@ -1,4 +1,4 @@
-"""Nodes that make T1 and B1 maps."""
+"""Nodes for T1 and B1 maps."""
 
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ class _ReadB1Input(BaseInterfaceInputSpec):
 
 
 class _ReadB1Output(TraitedSpec):
-    out_file = File(exists=True, desc="actual over nominal flip angle; NaN where unknown")
+    out_file = File(exists=True, desc="ratio of actual to nominal flip angle; NaN if unknown")
 
 
 class ReadB1(SimpleInterface):
-    """Convert a transmit field map to the actual over the nominal flip angle."""
+    """Convert a transmit field map to the ratio of actual to nominal flip angle."""
 
     input_spec = _ReadB1Input
     output_spec = _ReadB1Output
@@ -45,15 +45,15 @@ class ReadB1(SimpleInterface):
 
 
 class _FitT1Input(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image a flip angle")
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image per flip angle")
     flip_angles = traits.List(traits.Float, mandatory=True, desc="nominal, rad")
     repetition_time = traits.Float(mandatory=True, desc="s")
-    b1_map = File(exists=True, desc="actual over nominal flip angle, on the images' grid")
+    b1_map = File(exists=True, desc="ratio of actual to nominal flip angle, on the same grid")
     model = traits.Str("vfa-t1", usedefault=True, desc="name of the model")
 
 
 class _FitT1Output(TraitedSpec):
-    out_file = File(exists=True, desc="T1 map, s; NaN where the fit failed")
+    out_file = File(exists=True, desc="T1 map, s; NaN if the fit failed")
 
 
 class FitT1(SimpleInterface):
@@ -71,7 +71,7 @@ class FitT1(SimpleInterface):
         return runtime
 
     def _t1(self, signal: Any, b1: Any) -> Any:
-        """Return T1; with a B1 map each voxel has its own flip angles."""
+        """Return T1, with flip angles of each voxel from the B1 map, if there is one."""
         inside = (signal > 0).all(axis=-1)
         design = {
             "flip_angles": np.array(self.inputs.flip_angles),
