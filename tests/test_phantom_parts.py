@@ -286,7 +286,7 @@ def test_the_reference_cohort_is_read_whole():
     assert first["vp"] == 2.7908
     assert first["volume_ml"] == 0.956
     assert len(read_cohort(REFERENCE, 4)) == 4
-    with pytest.raises(UsageError, match="15 participants, 16 were asked for"):
+    with pytest.raises(UsageError, match="15 participants, but 16 were requested"):
         read_cohort(REFERENCE, 16)
 
 

@@ -1,4 +1,4 @@
-"""One participant's head: the template under a smooth warp, as fractions of homogeneous tissues."""
+"""The head of a participant: the warped template, as fractions of homogeneous tissues."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from bidsapp.phantom import head
 from bidsapp.phantom.template import COARSE, FloatVolume, Matrix, Template, load_template
 
 WARP_SPACING = 20.0
-"""Distance in mm of the control points of the warp."""
+"""Spacing of the control points of the warp, mm."""
 WARP_SIZE = 2.0
-"""Standard deviation in mm of the displacement at a control point."""
+"""Standard deviation of the displacement at a control point, mm."""
 SCALE_RANGE = (0.95, 1.05)
 """Range of the size of the head along each axis, relative to the template."""
 CENTRE = np.array([0.0, -18.0, 0.0])
-"""Middle of the head, mm; heads are scaled and posed about it."""
+"""Centre of the head, about which it is scaled and posed, mm."""
 LAYERS = {"csf": 1.5, "meninges": 2.8, "inner table": 4.3, "marrow": 7.0, "outer table": 8.8}
-"""Where each layer around the hull of the brain ends, mm."""
+"""Outer boundary of each layer around the hull of the brain, mm."""
 FAT_DEPTH = 4.0
 COIL_EDGE = 24
-"""Millimetres from the lower end over which the coil receives less and less."""
+"""Distance from the lower end over which the receive sensitivity increases, mm."""
 
 
 @dataclass(frozen=True)
 class TissuePart:
-    """Where one tissue is: flat voxel numbers (M,) and the fraction of each voxel (M,)."""
+    """Extent of one tissue: flat voxel indices (M,) and the fraction of each voxel (M,)."""
 
     index: NDArray[np.int32]
     fraction: FloatVolume
@@ -34,7 +34,7 @@ class TissuePart:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One participant's head on a grid of 1 mm.
+    """The head of a participant on a grid of 1 mm.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class Anatomy:
     parts : dict of Part
         By the name of the tissue; the fractions of a voxel sum to at most 1, the rest is air.
     texture : (I, J, K) array
-        Proton density relative to the tissue's own, receive sensitivity included.
+        Proton density relative to that of the tissue, including receive sensitivity.
     brain, white, fluid : (I, J, K) array
-        Fractions of anything inside the brain, of white matter and of its fluid.
+        Fractions of brain, of white matter and of cerebrospinal fluid.
     """
 
     affine: Matrix
@@ -59,7 +59,7 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Return a head that differs smoothly from the template.
+    """Return a random head, a smooth deformation of the template.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def _warped_points(template: Template, rng: np.random.Generator) -> FloatVolume:
-    """Return the template point (mm) that every voxel of the participant shows, (3, I, J, K)."""
+    """Return the point of the template (mm) for every voxel of the participant, (3, I, J, K)."""
     shape, affine = template.grey.shape, template.affine
     scale = rng.uniform(*SCALE_RANGE, size=3)
     axes = [affine[i, 3] + np.arange(n) for i, n in enumerate(shape)]
@@ -117,16 +117,16 @@ def _warped_points(template: Template, rng: np.random.Generator) -> FloatVolume:
 def smooth_field(
     shape: tuple[int, ...], spacing: float, rng: np.random.Generator, step: int = 4
 ) -> FloatVolume:
-    """Return a smooth random field, by cubic splines through normal draws.
+    """Return a smooth random field: a cubic spline through normally distributed values.
 
     Parameters
     ----------
     shape : tuple of int
     spacing : float
-        Distance of the draws, voxels.
+        Distance between these values, voxels.
     rng : Generator
     step : int
-        Voxels between which the field is linear.
+        Interval over which the field is interpolated linearly, voxels.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def smooth_field(
 
 
 def upsample(knots: FloatVolume, step: int, shape: tuple[int, ...]) -> FloatVolume:
-    """Interpolate linearly, axis by axis, from every `step`-th voxel to all."""
+    """Interpolate linearly from every `step`-th voxel to all voxels, axis by axis."""
     knots = np.pad(knots, (0, 1), mode="edge")
     for axis, n in enumerate(shape):
         at = np.arange(n) / step
@@ -151,7 +151,7 @@ def upsample(knots: FloatVolume, step: int, shape: tuple[int, ...]) -> FloatVolu
 
 
 def _sample(volume: FloatVolume, affine: Matrix, points: FloatVolume) -> FloatVolume:
-    """Interpolate a template map, of which the affine is diagonal, at points (3, ...) mm."""
+    """Interpolate a template map with a diagonal affine at points (3, ...), mm."""
     step, start = np.diag(affine)[:3], affine[:3, 3]
     voxels = [(points[i] - np.float32(start[i])) / np.float32(step[i]) for i in range(3)]
     return ndimage.map_coordinates(volume, voxels, order=1, mode="nearest")
@@ -160,7 +160,7 @@ def _sample(volume: FloatVolume, affine: Matrix, points: FloatVolume) -> FloatVo
 def _in_brain(
     volume: FloatVolume, affine: Matrix, points: FloatVolume, hull: FloatVolume, outside: float
 ) -> FloatVolume:
-    """Sample a map of the brain where the brain can be."""
+    """Sample a map of the brain near and inside its hull."""
     result = np.full(hull.shape, outside, np.float32)
     near = hull < 4
     result[near] = _sample(volume, affine, points[:, near])
@@ -168,7 +168,7 @@ def _in_brain(
 
 
 def _band(distance: FloatVolume, start: float, end: float) -> FloatVolume:
-    """Return the coverage by a layer from `start` to `end` mm, one millimetre soft."""
+    """Return the coverage by a layer from `start` to `end`, mm, with soft edges of 1 mm."""
     cover: FloatVolume = np.clip(distance - start + 0.5, 0, 1) - np.clip(distance - end + 0.5, 0, 1)
     return cover
 
@@ -176,7 +176,7 @@ def _band(distance: FloatVolume, start: float, end: float) -> FloatVolume:
 def _surrounding_tissues(
     points: FloatVolume, hull: FloatVolume, depth: FloatVolume
 ) -> dict[str, FloatVolume]:
-    """Return the coverage by what lies around the brain."""
+    """Return the coverage by the tissues around the brain."""
     side, back, up = np.abs(points[0]), points[1], points[2]
     ends = [-100.0, *LAYERS.values()]
     shells = {n: _band(hull, ends[i], ends[i + 1]) for i, n in enumerate(LAYERS)}
@@ -201,7 +201,7 @@ def _brain_tissues(
     fibres: list[FloatVolume],
     index: NDArray[np.int32],
 ) -> dict[str, FloatVolume]:
-    """Return the coverage by the tissues of the brain; white matter is three crossed tracts."""
+    """Return the coverage by the tissues of the brain; white matter is three orthogonal tracts."""
     flat = {"brain": brain.ravel()[index], "grey": grey.ravel()[index]}
     tracts = white.ravel()[index]
     return flat | {f"white_{a}": tracts * f for a, f in zip("xyz", fibres, strict=True)}
@@ -210,7 +210,7 @@ def _brain_tissues(
 def _paint(
     cover: dict[str, FloatVolume], depth: FloatVolume, index: NDArray[np.int32]
 ) -> dict[str, TissuePart]:
-    """Let each tissue take its share of what those before it have left of a voxel."""
+    """Assign voxels to tissues in order; each takes its share of what the previous ones left."""
     left = np.clip(depth + 0.5, 0, 1)
     total: dict[str, FloatVolume] = {}
 
@@ -254,7 +254,7 @@ def _part(index: NDArray[np.int32], fraction: FloatVolume) -> TissuePart:
 
 
 def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> FloatVolume:
-    """Return fine texture times the receive sensitivity: slow over the head, none at the neck."""
+    """Return fine texture times a slowly varying receive sensitivity, which ends at the neck."""
     fine = smooth_field(shape, 6, rng, step=2)
     slow = smooth_field(shape, 90, rng)
     reach = np.clip(np.arange(shape[2], dtype=np.float32) / COIL_EDGE, 0, 1)

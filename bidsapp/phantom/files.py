@@ -1,4 +1,4 @@
-"""One visit on disk: raw images, the regions that a reader would draw, and the truth."""
+"""Files of one session: raw images, ROIs as a reader would draw them, and the truth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ ENTITIES = {
     "epi": ("fmap", "dir-AP_epi"),
     "vfa": ("anat", "flip-{}_VFA"),
 }
-"""Folder and rest of the name of each series."""
+"""Folder, and entities with suffix, of each series."""
 TRUE_MAPS = {
     "f": ("dwi", "model-ivim_param-f_dwimap"),
     "D": ("dwi", "model-ivim_param-D_dwimap"),
@@ -42,7 +42,7 @@ TRUE_MAPS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the files of a session go."""
+    """Location of the files of a session."""
 
     root: Path
     participant: str
@@ -63,10 +63,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Visit:
-    """A session with all that it is made of.
+    """A session with everything needed to simulate it.
 
-    `coarse` is the scene as DWI and DCE see it; `reference` is the pose (head to scanner) of the
-    participant's first session.
+    `coarse` is the scene for DWI and DCE; `reference` is the pose (head to scanner) in the first
+    session of the participant.
     """
 
     place: Place
@@ -82,13 +82,13 @@ class Visit:
 
 
 def write_visit(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
-    """Write the images of a visit, and what is known about them.
+    """Write the images of a session, with ROIs and truth.
 
     Parameters
     ----------
     visit : Visit
     series : mapping of str to Series
-        ``t1w``, and perhaps ``dwi``, ``dce``, ``vfa-1`` and so on.
+        ``t1w`` and, optionally, ``dwi``, ``dce``, ``vfa-1`` and so on.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _write_series(place: Place, name: str, image: SimulatedSeries) -> None:
 
 
 def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: SimulatedSeries) -> None:
-    """Write the lesions as a reader would; one that is gone has its row, and no voxel."""
+    """Write the ROIs of lesions; a lesion that has disappeared has a row, but no voxels."""
     source = visit.place.uri(*ENTITIES["t1w"])
     rows = [
         {"index": n, "name": f"lesion {n}", "excluded": int(state.excluded)}
@@ -150,7 +150,7 @@ def _write_artery(visit: Visit, dce: SimulatedSeries) -> None:
 
 
 def _write_blood(visit: Visit) -> None:
-    """Write the true arterial curve at the time of each frame."""
+    """Write the true arterial concentration in each frame."""
     time, blood = frame_blood(visit.bolus)
     plasma = plasma_from_blood(blood, HAEMATOCRIT)
     names = ["time", "blood", "plasma"]
@@ -177,7 +177,7 @@ def _write_maps(
 
 
 def _write_transforms(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
-    """Write where points of each fixed image (T1w, first T1w) are in the moving one."""
+    """Write the transforms from points of each fixed image (T1w, first T1w) to the moving one."""
     t1w = series["t1w"].pose
     moves = [("anat", "T1w", "individual", t1w, visit.reference)]
     for name, datatype in (("dwi", "dwi"), ("dce", "perf")):

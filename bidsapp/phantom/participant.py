@@ -1,4 +1,4 @@
-"""One participant: the anatomy is drawn once, then every session is imaged and written."""
+"""Simulation of one participant: one anatomy, imaged in every session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,16 +27,16 @@ from bidsapp.phantom.series import (
 from bidsapp.phantom.template import Matrix
 
 SESSION_DEGREES, SESSION_MM = 5.0, 8.0
-"""How far the head may turn and move between sessions."""
+"""Maximum rotation and shift of the head between sessions."""
 ENHANCEMENT = State(volume=0, vp=0.037, Ktrans=0.068, ve=0.108, ADC=1.1e-3, f=0.083, excluded=False)
-"""What a lesion is imaged with in a session without a number, if no earlier session has one."""
+"""Parameters of a lesion without a known value in the session or an earlier one."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to image: resolution (a key of `PROTOCOLS`), seed, SNR, with a VFA series or not.
+    """Settings of the simulation: resolution (a key of `PROTOCOLS`), seed and SNR.
 
-    `fmap`: with a b = 0 image of reversed phase encoding or not.
+    `vfa`: with images at several flip angles. `fmap`: with a reversed phase-encoding b = 0 image.
     """
 
     resolution: str
@@ -49,7 +49,7 @@ class Settings:
 def write_participant(
     out: Path, person: SimulatedParticipant, number: int, settings: Settings
 ) -> tuple[SimulatedParticipant, list[str]]:
-    """Image all sessions of a participant and write them.
+    """Simulate and write all sessions of a participant.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ def write_participant(
         The data set.
     person : Participant
     number : int
-        Place in the cohort; with the seed it fixes all that is random.
+        Position in the cohort; with the seed it determines all random numbers.
     settings : Settings
 
     Returns
     -------
     person : Participant
-        As imaged: with the volumes that the lesions have.
+        As simulated, with the actual volumes of the lesions.
     problems : list of str
-        Lesions that are smaller than they should be, because space was limited.
+        Lesions that are smaller than requested, because space was limited.
     """
     rng = np.random.default_rng([settings.seed, number, 2])
     anatomy = draw_anatomy(rng)
@@ -114,7 +114,7 @@ def _sizes(person: SimulatedParticipant) -> tuple[dict[int, float], dict[int, fl
 
 
 def _known_states(person: SimulatedParticipant, order: int) -> dict[int, State]:
-    """Return the lesions of a session; what was not measured is as it was last."""
+    """Return the lesions of a session; unknown parameters are those of the last known session."""
     states = {}
     for n, state in person.sessions[order].lesions.items():
         earlier = [s.lesions[n] for s in person.sessions[: order + 1] if n in s.lesions]
@@ -137,7 +137,7 @@ def _tissues_of(states: Mapping[int, State], t1: Mapping[int, float]) -> dict[st
 def _imaged_session(
     session: SimulatedSession, lesions: Mapping[int, SimulatedLesion]
 ) -> SimulatedSession:
-    """Return the session with the volumes that were reached, rounded to 0.1 microlitre."""
+    """Return the session with the actual volumes, rounded to 0.1 microlitre."""
     states = {
         n: replace(s, volume=round(lesions[n].volume, 4) if n in lesions else 0.0)
         for n, s in session.lesions.items()
@@ -148,7 +148,7 @@ def _imaged_session(
 def _missing_volume(where: str, wanted: SimulatedSession, done: SimulatedSession) -> list[str]:
     return [
         f"{where}: lesion {n} has {done.lesions[n].volume:g} ml of {state.volume:g} ml: "
-        "no more fits into the brain around its place"
+        "there is no more space around it"
         for n, state in wanted.lesions.items()
         if abs(done.lesions[n].volume - state.volume) > 1e-3
     ]
@@ -157,14 +157,14 @@ def _missing_volume(where: str, wanted: SimulatedSession, done: SimulatedSession
 def _acquire(
     visit: Visit, pose: Matrix, settings: Settings, rng: np.random.Generator
 ) -> dict[str, SimulatedSeries]:
-    """Return the series of a visit by name: t1w, dwi, dce, vfa-1 and so on."""
+    """Return the series of a session by name: t1w, dwi, dce, vfa-1 and so on."""
     scene, protocol, snr = visit.scene, visit.protocol, settings.snr
     tissues = [visit.tissues[name] for name in scene.tissues]
     bolus = visit.bolus
     series = {"t1w": image_t1w(scene, tissues, protocol, pose, bolus, snr, rng)}
     if visit.session.has_dwi:
         series["dwi"] = image_dwi(visit.coarse, tissues, protocol, pose, snr, rng)
-        if settings.fmap:  # the noise is drawn apart, so that nothing else changes
+        if settings.fmap:  # a separate generator, so that the other series do not change
             noise = rng.spawn(1)[0]
             series["epi"] = image_reversed(
                 visit.coarse, tissues, protocol, series["dwi"], snr, noise

@@ -1,4 +1,4 @@
-"""Regions on the grids of the images: lesions on the T1w, the artery on the DCE, the truth."""
+"""Regions on the grids of the images: lesions on the T1w, artery on the DCE, true maps."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ from bidsapp.phantom.scene import Scene, dominant_tissues
 from bidsapp.phantom.template import FloatVolume, Matrix
 
 LEAST_VOXELS = 3
-"""A lesion keeps so many voxels, those that it fills most, even if none is half full."""
+"""Minimum number of voxels of a lesion, even if none is half filled."""
 ARTERY_VOXELS = 10
-"""Voxels of the arterial mask."""
+"""Maximum number of voxels of the arterial mask."""
 ARTERY_SHARE = 0.97
-"""Voxels of the arterial mask are at least this full, relative to the fullest."""
+"""Minimum arterial fraction of the voxels of the mask, relative to the maximum."""
 
 Labels = NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ def label_lesions(
     Returns
     -------
     dict of (I, J, K) array
-        A voxel bears the number of the lesion that fills more than half of it.
+        Voxels have the number of the lesion that fills more than half of them.
     """
     labels = {name: np.zeros(grid.shape, np.uint8) for name in ("enhancing", "whole")}
     for number, lesion in lesions.items():
@@ -73,13 +73,13 @@ def sample_part(
     points: tuple[int, int, int],
     margin: TissuePart,
 ) -> tuple[FloatVolume, tuple[int, int, int]]:
-    """Return the coverage of the voxels of a grid by a part, in a box around it and `margin`.
+    """Return the coverage of the voxels of a grid by a tissue, in a box around it and `margin`.
 
     Returns
     -------
     cover : (i, j, k) array
     offset : tuple of int
-        Voxel of the grid where the box begins.
+        First voxel of the box in the grid.
     """
     both = np.concatenate([part.index, margin.index])
     voxels = np.array(np.unravel_index(both, anatomy.shape))
@@ -104,7 +104,7 @@ def sample_part(
 def artery_mask(
     scene: Scene, grid: ImageGrid, pose: Matrix, points: tuple[int, int, int]
 ) -> Labels:
-    """Return the voxels that are most arterial, at most `ARTERY_VOXELS`.
+    """Return the mask of the voxels with the highest arterial fraction.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def tissue_labels(
     pose: Matrix,
     rois: Mapping[str, Labels],
 ) -> Labels:
-    """Return the tissue of each voxel: its place in `scene.tissues` plus 1, 0 for air.
+    """Return the tissue of each voxel: its position in `scene.tissues` plus 1, or 0 for air.
 
-    Where the regions mark a lesion, its rim or core; elsewhere what fills most of the scene's
-    voxel at the middle of the grid's.
+    Inside the ROI of a lesion, it is the rim or the core; elsewhere, the dominant tissue of the
+    scene at the centre of the voxel.
     """
     labels = np.zeros(grid.shape, np.uint8)
     to_scene = np.linalg.inv(pose @ scene.affine) @ grid.affine
@@ -154,7 +154,7 @@ def tissue_labels(
 
 
 def true_parameters(tissue: Tissue) -> dict[str, float]:
-    """Return every true parameter of a tissue; NaN where it has no meaning.
+    """Return all true parameters of a tissue; NaN for those that are undefined.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A head with its lesions, ready to be imaged: voxels by tissues, as one sparse matrix."""
+"""A head with its lesions, as a sparse matrix of voxels by tissues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bidsapp.phantom.template import FloatVolume, Matrix
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to image.
+    """The object to be imaged.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Scene:
     tissues : tuple of str
         One for each column of `weights`.
     weights : (voxels, tissues) sparse array
-        Fraction of the voxel times its proton density relative to the tissue's own.
+        Fraction of the voxel times its proton density relative to that of the tissue.
     """
 
     affine: Matrix
@@ -33,19 +33,19 @@ class Scene:
     weights: sparse.csc_array
 
     def image(self, signals: ArrayLike) -> FloatVolume:
-        """Return the volume in which each tissue gives its signal."""
+        """Return the image for given signals of the tissues."""
         result: FloatVolume = self.weights @ np.asarray(signals, np.float32)
         return result.reshape(self.shape)
 
     def fraction(self, *tissues: str) -> FloatVolume:
-        """Return the share of the voxels that the named tissues fill, of what signal they give."""
+        """Return the fraction of each voxel that the tissues fill, weighted by proton density."""
         chosen = np.isin(self.tissues, tissues).astype(np.float32)
         total = self.image(np.ones(len(self.tissues)))
         return np.divide(self.image(chosen), total, out=np.zeros_like(total), where=total > 0.05)
 
 
 def build_scene(anatomy: Anatomy, lesions: Mapping[int, SimulatedLesion]) -> Scene:
-    """Put the lesions into the anatomy.
+    """Return the scene of an anatomy with lesions.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def build_scene(anatomy: Anatomy, lesions: Mapping[int, SimulatedLesion]) -> Sce
 
 
 def coarsen(scene: Scene, factor: int) -> Scene:
-    """Return the scene on blocks of `factor` voxels a side; partial volume is exact."""
+    """Return the scene on blocks of `factor` voxels per side, with exact partial volumes."""
     shape = tuple(-(-n // factor) for n in scene.shape)
     axes = [np.arange(n) // factor for n in scene.shape]
     block = ((axes[0][:, None, None] * shape[1] + axes[1][:, None]) * shape[2] + axes[2]).ravel()
@@ -92,7 +92,7 @@ def coarsen(scene: Scene, factor: int) -> Scene:
 
 
 def dominant_tissues(scene: Scene) -> NDArray[np.uint8]:
-    """Return which tissue fills most of each voxel: its column plus 1, or 0 for air."""
+    """Return the tissue that fills most of each voxel: its column plus 1, or 0 for air."""
     most = np.full(int(np.prod(scene.shape)), 0.3, np.float32)
     label = np.zeros(len(most), np.uint8)
     for column in range(len(scene.tissues)):

@@ -1,4 +1,4 @@
-"""The series of a session: each images the scene in its own grid and pose, with its own physics."""
+"""Simulation of the series of a session, each with its own grid, pose and contrast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,27 +29,27 @@ WHITE_LEVEL = 400.0
 """Intensity of white matter in the first volume of every series."""
 T1W_TR, T1W_TE, T1W_FLIP = 0.0075, 0.0031, 20.0
 T1W_DELAY = 6.5
-"""Minutes from the arrival of the contrast agent to the middle of the T1w."""
+"""Time from bolus arrival to the middle of the T1w acquisition, min."""
 DWI_TR, DWI_TE = 6.0, 0.08
 ECHO_SPACING, EPI_LINES = 0.00065, 96
 DCE_TR, DCE_TE, DCE_FLIP = 0.004, 0.00202, 15.0
 FRAMES, FRAME_TIME = 60, 5.2
 VFA_FLIPS = (2.0, 5.0, 10.0, 15.0)
 FINE_STEPS = 20
-"""Steps of the kinetics in one frame."""
+"""Time steps of the kinetics per frame."""
 _MIDDLE = slice(FINE_STEPS // 2, None, FINE_STEPS)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Spatial settings: voxels and points per voxel of each series, along the voxels' axes.
+    """Voxel size, and points per voxel, of each series along the voxel axes.
 
     Attributes
     ----------
     t1w, dwi, dce : tuple of float, mm
     t1w_points, dwi_points, dce_points : tuple of int
     coarsening : int
-        Voxels of 1 mm, along each axis, that are averaged before DWI and DCE are imaged.
+        Voxels of 1 mm along each axis that are averaged before DWI and DCE are simulated.
     """
 
     t1w: Triple
@@ -78,16 +78,16 @@ FIELDS_OF_VIEW: dict[str, Triple] = {
 
 @dataclass(frozen=True)
 class SimulatedSeries:
-    """An image as acquired.
+    """A simulated image or series.
 
     Attributes
     ----------
     data : (I, J, K) or (I, J, K, N) array of int16
     grid : Grid
     pose : (4, 4) array
-        From head to scanner, at the first volume.
+        From head to scanner coordinates, at the first volume.
     directions : (N, 3) array
-        Of the gradients along the voxels' axes; zero without diffusion weighting.
+        Gradient directions relative to the voxel axes; zero without diffusion weighting.
     bvalues : (N,) array, s/mm2
     """
 
@@ -100,14 +100,14 @@ class SimulatedSeries:
 
 @dataclass(frozen=True)
 class Bolus:
-    """One injection: arrival after the start of the DCE in min, and dose relative to Parker's."""
+    """One injection: arrival after the start of the DCE, min, and dose relative to Parker et al."""
 
     arrival: float
     scale: float
 
 
 def draw_bolus(rng: np.random.Generator) -> Bolus:
-    """Return an injection that arrives in or after the sixth frame."""
+    """Return a random injection that arrives after the sixth frame."""
     start = 6 * FRAME_TIME / 60
     return Bolus(start + float(rng.uniform(0, FRAME_TIME / 60)), float(rng.uniform(0.85, 1.05)))
 
@@ -131,7 +131,7 @@ def _series(
 
 
 def _level(signals: Array, scene: Scene) -> float:
-    """Return the factor that brings white matter (of no preferred direction) to `WHITE_LEVEL`."""
+    """Return the factor that scales the mean signal of white matter to `WHITE_LEVEL`."""
     white = [scene.tissues.index(f"white_{axis}") for axis in "xyz"]
     return WHITE_LEVEL / float(signals[white].mean())
 
@@ -145,7 +145,7 @@ def image_t1w(
     snr: float,
     rng: np.random.Generator,
 ) -> SimulatedSeries:
-    """Return the post-contrast T1-weighted image; its white matter has twice the SNR.
+    """Return the post-contrast T1-weighted image, with twice the SNR of the other series.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def image_t1w(
         In the order of the scene.
     protocol : Protocol
     pose : (4, 4) array
-        From head to scanner.
+        From head to scanner coordinates.
     bolus : Bolus
     snr : float
     rng : Generator
@@ -182,7 +182,7 @@ def image_dwi(
     snr: float,
     rng: np.random.Generator,
 ) -> SimulatedSeries:
-    """Return the diffusion series: one b = 0, then three orthogonal directions for each b.
+    """Return the diffusion series: b = 0, then three orthogonal directions for each b-value.
 
     The parameters are those of `image_t1w`.
     """
@@ -218,7 +218,7 @@ def image_reversed(
     snr: float,
     rng: np.random.Generator,
 ) -> SimulatedSeries:
-    """Return a b = 0 image on the grid of the DWI, with reversed phase encoding, head unmoved.
+    """Return a b = 0 image with reversed phase encoding, on the grid and in the pose of the DWI.
 
     The parameters are those of `image_t1w`.
     """
@@ -240,7 +240,7 @@ def image_dce(
     snr: float,
     rng: np.random.Generator,
 ) -> SimulatedSeries:
-    """Return the dynamic series; a frame has the contrast of the middle of its time.
+    """Return the dynamic series; each frame has the contrast at its middle.
 
     The parameters are those of `image_t1w`.
     """
@@ -259,13 +259,13 @@ def image_dce(
 
 
 def _fine_blood(bolus: Bolus) -> tuple[Array, Array]:
-    """Return fine times (min) from the first frame on, and the arterial blood (mM)."""
+    """Return fine times (min) from the first frame, and the arterial blood concentration (mM)."""
     time = np.arange(FRAMES * FINE_STEPS, dtype=np.float64) * (FRAME_TIME / FINE_STEPS / 60)
     return time, physics.arterial_blood(time, bolus.arrival, bolus.scale)
 
 
 def frame_blood(bolus: Bolus) -> tuple[Array, Array]:
-    """Return the start of every frame (s), and the arterial blood (mM) in its middle."""
+    """Return the start of every frame (s), and the arterial blood concentration at its middle."""
     onset = np.arange(FRAMES, dtype=np.float64) * FRAME_TIME
     return onset, _fine_blood(bolus)[1][_MIDDLE]
 
@@ -286,7 +286,7 @@ def image_vfa(
 ) -> list[SimulatedSeries]:
     """Return spoiled gradient echoes at `VFA_FLIPS` before contrast, on the grid of the DCE.
 
-    One receive gain for all: noise and scale are those of the DCE.
+    All have the same receive gain: noise and scale are those of the DCE.
     """
     none = np.zeros((len(tissues), 1))
     reference = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(DCE_FLIP))[:, 0]

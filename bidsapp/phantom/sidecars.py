@@ -1,4 +1,4 @@
-"""What the JSON files say, and the texts of the data sets."""
+"""Contents of the JSON files of the phantom."""
 
 from importlib.metadata import version
 from typing import Any
@@ -34,12 +34,12 @@ GRADIENT_ECHO = {
     "PulseSequenceType": "spoiled gradient echo",
 }
 TRANSFORM_SIDECAR = {
-    "Description": "The pose of the head at the first volume of each image, as simulated. The "
-    "matrix takes points of the fixed image (to-) to points of the moving image (from-).",
+    "Description": "Transform between the simulated head poses at the first volume of each image. "
+    "The matrix maps points of the fixed image (to-) to points of the moving image (from-).",
     "Type": "rigid",
 }
 BLOOD_SIDECAR = {
-    "time": {"Description": "Start of the frame; the contrast is that of its middle", "Units": "s"},
+    "time": {"Description": "Start of the frame; the contrast is that at its middle", "Units": "s"},
     "blood": {"Description": "True concentration in whole arterial blood", "Units": "mM"},
     "plasma": {"Description": "True concentration in arterial plasma", "Units": "mM"},
     "Haematocrit": physics.HAEMATOCRIT,
@@ -65,7 +65,7 @@ def series_sidecar(kind: str, image: SimulatedSeries, number: str = "") -> dict[
         ``t1w``, ``dwi``, ``epi``, ``dce`` or ``vfa``.
     image : Series
     number : str
-        Of the flip angle, from 1.
+        Number of the flip angle, from 1.
 
     Returns
     -------
@@ -114,8 +114,8 @@ def lesion_sidecar(kind: str, source: str) -> dict[str, Any]:
         "whole": "the whole lesion: enhancing rim and necrotic core",
     }
     return {
-        "Description": f"Lesions: {what[kind]}. A voxel bears the number of the lesion that fills "
-        f"more than half of it; a lesion has {rois.LEAST_VOXELS} voxels or more.",
+        "Description": f"Lesions: {what[kind]}. Voxels have the number of the lesion that fills "
+        f"more than half of them; each lesion has at least {rois.LEAST_VOXELS} voxels.",
         "Manual": False,
         "Sources": [source],
     }
@@ -124,8 +124,8 @@ def lesion_sidecar(kind: str, source: str) -> dict[str, Any]:
 def artery_sidecar(source: str) -> dict[str, Any]:
     """Return the sidecar of the arterial mask."""
     return {
-        "Description": f"The {rois.ARTERY_VOXELS} voxels or fewer with the highest share of "
-        f"arterial blood, each at least {rois.ARTERY_SHARE:g} of the highest.",
+        "Description": f"Up to {rois.ARTERY_VOXELS} voxels with the highest fraction of arterial "
+        f"blood, each with at least {rois.ARTERY_SHARE:g} of the highest fraction.",
         "Type": "ROI",
         "Manual": False,
         "Sources": [source],
@@ -137,8 +137,8 @@ def true_map_sidecar(name: str, reference: str) -> dict[str, Any]:
     """Return the sidecar of a true map."""
     unit, description = MAPS[name]
     return {
-        "Description": f"{description}, of the tissue that fills most of the voxel; NaN where "
-        "there is none, or it has no such parameter.",
+        "Description": f"{description}, of the dominant tissue of the voxel; NaN if there is no "
+        "tissue, or if the parameter is undefined.",
         "Units": unit,
         "SkullStripped": False,
         "SpatialReference": reference,
@@ -146,7 +146,7 @@ def true_map_sidecar(name: str, reference: str) -> dict[str, Any]:
 
 
 def dataset_description(name: str, kind: str) -> dict[str, Any]:
-    """Return a dataset_description; a derivative says where the raw data set is."""
+    """Return a dataset_description; that of a derivative includes the location of the raw data."""
     description: dict[str, Any] = {
         "Name": name,
         "BIDSVersion": BIDS_VERSION,

@@ -1,4 +1,4 @@
-"""The brain that everyone shares: the ICBM152 average that ships in the nilearn wheel."""
+"""The common anatomy: the ICBM152 template included in nilearn."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,28 +16,28 @@ FloatVolume = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 COARSE = 2
-"""Spacing in mm of the smooth maps: distances, fibre directions."""
+"""Voxel size of the coarse maps (distances and fibre directions), mm."""
 MARGIN = ((0, 0), (0, 10), (28, 0))
 """Voxels of 1 mm added around the template, for scalp, face and neck."""
 CLOSING = 6.0
-"""Radius in mm of the closing that turns the folded brain into its smooth hull."""
+"""Radius of the morphological closing that yields the smooth hull of the brain, mm."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """Maps of the average head, all in one space.
+    """Maps of the average head in a common space.
 
     Attributes
     ----------
     affine : (4, 4) array
-        From voxels of the 1 mm maps to mm, RAS.
+        From voxels of the maps of 1 mm to RAS coordinates in mm.
     grey, white, brain, texture : (I, J, K) arrays
-        Fractions of grey and white matter and of anything inside the brain, and the contrast of
-        the T1-weighted template that the fractions do not explain, relative to 1.
+        Fractions of grey matter, white matter and brain, and the relative intensity of the
+        T1-weighted template that these fractions do not explain.
     coarse_affine : (4, 4) array
         From voxels of the coarse maps to mm.
     fibres : (3, i, j, k) array
-        Squared direction of the white-matter fibres along x, y, z; they sum to 1.
+        Squared components of the white-matter fibre direction along x, y and z; the sum is 1.
     hull : (i, j, k) array
         Signed distance to the hull of the brain, mm, positive outside.
     """
@@ -54,12 +54,12 @@ class Template:
 
 @lru_cache(maxsize=1)
 def load_template() -> Template:
-    """Return the shared anatomy; computed once a process.
+    """Return the common anatomy; computed once per process.
 
     Raises
     ------
     BadInput
-        If nilearn does not carry the template.
+        If nilearn does not include the template.
 
     References
     ----------
@@ -91,14 +91,14 @@ def load_template() -> Template:
 
 
 def _path(name: str) -> Path:
-    """Return the template file in nilearn's folder, found without importing nilearn."""
+    """Return the path of a template file of nilearn, without importing nilearn."""
     spec = find_spec("nilearn")
     if spec is None or spec.origin is None:
         raise BadInput("the phantom needs the ICBM152 template of nilearn: install nilearn")
     folder = Path(spec.origin).parent / "datasets" / "data"
     path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
     if not path.is_file():
-        raise BadInput(f"nilearn carries no {path.name} in {folder}: install nilearn 0.12 or later")
+        raise BadInput(f"nilearn has no {path.name} in {folder}: install nilearn 0.12 or later")
     return path
 
 
@@ -107,7 +107,7 @@ def _read(name: str) -> FloatVolume:
 
 
 def _pad(volume: FloatVolume) -> FloatVolume:
-    """Pad with air, but let the spinal cord run on below."""
+    """Pad with air, but extend the spinal cord below."""
     sides, below = (MARGIN[0], MARGIN[1], (0, MARGIN[2][1])), (MARGIN[2][0], 0)
     return np.pad(np.pad(volume, sides), ((0, 0), (0, 0), below), mode="edge")
 
@@ -115,7 +115,7 @@ def _pad(volume: FloatVolume) -> FloatVolume:
 def _sharpen(
     grey: FloatVolume, white: FloatVolume, brain: NDArray[np.bool_]
 ) -> tuple[FloatVolume, FloatVolume]:
-    """Undo some of the blur of averaging 152 brains: square the probabilities (of 255)."""
+    """Reduce the blur of the average of 152 brains by squaring probabilities (0 to 255)."""
     fluid = np.where(brain, np.clip(255 - grey - white, 0, None), 0)
     total = np.maximum(grey**2 + white**2 + fluid**2, 1)
     return grey**2 / total, white**2 / total
@@ -130,7 +130,7 @@ def _texture(
 
 
 def block_mean(volume: FloatVolume, size: int = COARSE) -> FloatVolume:
-    """Return the means over blocks of `size` voxels a side; a remainder is cut off.
+    """Return the means over blocks of `size` voxels per side; incomplete blocks are dropped.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def block_mean(volume: FloatVolume, size: int = COARSE) -> FloatVolume:
 
 
 def _fibres(white: FloatVolume) -> FloatVolume:
-    """Return squared fibre directions: along a tract the white-matter map changes least."""
+    """Return squared fibre directions, along which the white-matter map changes least."""
     smooth = ndimage.gaussian_filter(white, 1)
     slope = np.array(np.gradient(smooth), np.float32)
     tensor = [[ndimage.gaussian_filter(slope[i] * slope[j], 2) for j in range(3)] for i in range(3)]
@@ -159,7 +159,7 @@ def _fibres(white: FloatVolume) -> FloatVolume:
 
 
 def _hull(brain: NDArray[np.bool_]) -> FloatVolume:
-    """Return the signed distance to the closed brain, mm."""
+    """Return the signed distance to the hull of the brain, mm."""
     grown = ndimage.distance_transform_edt(~brain) * COARSE <= CLOSING
     closed = ndimage.distance_transform_edt(grown) * COARSE > CLOSING
     closed |= brain

@@ -34,9 +34,9 @@ MOTION_SIDECAR: dict[str, Any] = {
         "Units": "mm",
     },
     "outlier": {
-        "Description": f"1: moved by more than {DISPLACEMENT:g} mm since the previous volume; with the "
-        "metperf engine also if the volume could not be aligned or, in a dynamic series, differs "
-        "from all neighbouring volumes"
+        "Description": f"1: moved by more than {DISPLACEMENT:g} mm since the previous volume; with "
+        "the metperf engine also if the volume could not be aligned or, in a dynamic series, "
+        "differs from all neighbouring volumes"
     },
 }
 
