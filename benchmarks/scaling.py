@@ -1,4 +1,4 @@
-"""Time and memory against the number of voxels: cost a voxel flat, memory bounded by ``chunk``."""
+"""Time and memory against the number of voxels: constant per voxel, and bounded by ``chunk``."""
 
 import tracemalloc
 from typing import Any
@@ -28,11 +28,11 @@ CHUNK_VOXELS = 65_536
 MEGABYTE = 2**20
 
 TEXT = """One thread, float32 data. Working memory is the peak of what `fit` allocates (Python's
-tracemalloc, in a run of its own that is not timed) without the maps that it returns."""
+tracemalloc, in a separate run that is not timed) excluding the returned maps."""
 
 
 def run(settings: Settings) -> Section:
-    """Fit more and more voxels at the default chunk, and as many at several chunks."""
+    """Fit increasing numbers of voxels with the default chunk, and a fixed number with several."""
     models = [name for name in LARGEST if settings.wants(name)]
     data = {name: by_name(LARGEST[name][0]) for name in models}
     sizes = pd.DataFrame(
@@ -80,7 +80,7 @@ def tiled(signal: Array, voxels: int) -> Array:
 
 
 def working_memory(name: str, signal: Array, keywords: dict[str, Any]) -> float:
-    """Return the bytes that a fit holds at its peak besides its result."""
+    """Return the peak memory of a fit, excluding its result, in bytes."""
     tracemalloc.start()
     try:
         found = fit(name, signal, **keywords)
@@ -97,10 +97,10 @@ def returned(found: Fit) -> int:
 
 @apply_style
 def figure_of(sizes: pd.DataFrame, chunks: pd.DataFrame) -> Figure:
-    """Draw time a voxel and memory against voxels, and both against the chunk."""
+    """Plot time per voxel and memory, over the number of voxels and over the chunk."""
     figure, axes = plots.grid(2, 2, 3.0, 2.1)
     for row, (column, label) in enumerate(
-        (("us_per_voxel", "CPU time, us a voxel"), ("working_MB", "working memory, MB"))
+        (("us_per_voxel", "CPU time per voxel, us"), ("working_MB", "working memory, MB"))
     ):
         _draw(axes[row, 0], sizes, "voxels", column, label)
         _draw(axes[row, 1], chunks, "chunk", column, label)

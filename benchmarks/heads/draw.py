@@ -1,4 +1,4 @@
-"""A pair of images, drawn from a seed."""
+"""Random pairs of images, from a seed."""
 
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ FIELDS = {"fixed": "t1w", "b0": "dwi", "dce": "dce", "followup": "t1w"}
 
 
 class _Content(NamedTuple):
-    """Whose head, in which state, in which contrast."""
+    """Patient, state and contrast of an image."""
 
     number: int
     state: str
@@ -136,7 +136,7 @@ def _image(
     rng: np.random.Generator,
     distortion: float = 1.0,
 ) -> nib.Nifti1Image:
-    """Return what the scanner sees on a grid, noise included."""
+    """Return the noisy image on a grid."""
     clean, frames = volume(*content)
     source, affine = clean.astype(np.float32), patient(content.number).anatomy.affine
     points = _points(grid)
@@ -154,7 +154,7 @@ def _image(
 
 
 def _points(grid: ImageGrid) -> tuple[int, int, int]:
-    """Return the points along each axis that a voxel's mean is taken over."""
+    """Return the number of points along each axis over which voxels are averaged."""
     i, j, k = (max(1, int(n)) for n in np.where(grid.spacing > 6, 4, grid.spacing))
     return i, j, k
 

@@ -1,4 +1,4 @@
-"""What is done to a pair of images so that it is harder to register, or cannot be at all."""
+"""Modifications of a pair of images that make registration harder or impossible."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,27 +14,27 @@ from bidsapp.phantom.physics import Array
 from bidsapp.phantom.template import Matrix
 
 STRESSES = ("far", "mask-grown", "mask-lacking", "noisy", "slab", "resection", "unmasked")
-"""A good engine finds the truth in spite of these."""
+"""Modifications with which a good engine still finds the truth."""
 SPOILT = ("other-patient", "mirrored", "noise-only", "very-noisy", "sliver", "turned-away")
-"""An honest engine finds the truth, or says that it did not."""
+"""Modifications with which an engine should find the truth or report failure."""
 UNANSWERABLE = ("other-patient", "mirrored", "noise-only")
-"""There is no truth to find."""
+"""Modifications without a true transform."""
 NOISE = {"noisy": 2.0, "very-noisy": 10.0}
 """Factor on the noise of both images."""
 FAR = translation([60.0, 230.0, -80.0])
 """250 mm from the isocentre."""
 AWAY_DEGREES, AWAY_MM = 40.0, 100.0
-"""How far a moving header is turned and shifted when it is spoilt."""
+"""Rotation and shift of a wrong moving header."""
 MASK_GROWN, BASE = 5.0, 0.25
 """By how much a mask is grown, mm; the share of the brain's height that it lacks below."""
 SLAB = 18 / 29
-"""Share of the slices in a slab."""
+"""Proportion of the slices in a slab."""
 SLIVER = 3
 """Slices in a sliver."""
 
 
 def spoil(case: Case) -> Case:
-    """Return the case with what its stress does to finished images."""
+    """Return the case with the modifications of its stress applied to the images."""
     spoiler = _SPOILERS.get(case.stress)
     return spoiler(case) if spoiler else case
 
@@ -44,7 +44,7 @@ def _placed(image: nib.Nifti1Image, matrix: Matrix) -> nib.Nifti1Image:
 
 
 def _far(case: Case) -> Case:
-    """Put the head far from the isocentre, in both headers."""
+    """Shift the head far from the isocentre, in both headers."""
     fixed = ("fixed", "fixed_mask", "lesion_mask")
     points = ("lesion_points", "brain_points")
     moved = replace(
@@ -57,7 +57,7 @@ def _far(case: Case) -> Case:
 
 
 def _move(case: Case, matrix: Matrix) -> Case:
-    """Put the moving image elsewhere, in its header."""
+    """Shift the moving image in its header."""
     return replace(
         case,
         moving=_placed(case.moving, matrix),
@@ -68,7 +68,7 @@ def _move(case: Case, matrix: Matrix) -> Case:
 
 
 def _turned_away(case: Case) -> Case:
-    """Turn and shift the moving header, about a random axis, far from where the head is."""
+    """Rotate and shift the moving header far from the head, about a random axis."""
     rng = np.random.default_rng([case.seed, 4])
     axis, shift = rng.standard_normal((2, 3))
     axis, shift = axis / np.linalg.norm(axis), shift / np.linalg.norm(shift)
@@ -84,7 +84,7 @@ def _mirrored(case: Case) -> Case:
 
 
 def _noise_only(case: Case) -> Case:
-    """Replace the moving image by noise of the same spread."""
+    """Replace the moving image by noise with the same standard deviation."""
     data = np.asarray(case.moving.dataobj)
     rng = np.random.default_rng([case.seed, 5])
     noise = np.abs(rng.normal(0, data.std(), data.shape)).astype(data.dtype)
@@ -101,7 +101,7 @@ def _mask_grown(case: Case) -> Case:
 
 
 def _mask_lacking(case: Case) -> Case:
-    """Cut the lesions, a little around them and the base of the brain out of its mask."""
+    """Exclude the lesions with a margin, and the base of the brain, from the mask."""
     mask = np.array(case.fixed_mask.dataobj) > 0
     height = np.flatnonzero(mask.any(axis=(0, 1)))
     mask[:, :, : int(np.quantile(height, BASE))] = False
@@ -118,7 +118,7 @@ def _sliver(case: Case) -> Case:
 
 
 def _slices(case: Case, kept: int) -> Case:
-    """Keep a part of the slices, around the lesions as far as that is possible."""
+    """Keep a part of the slices, if possible around the lesions."""
     at = apply(invert(case.moving.affine), case.lesion_targets)[:, 2].mean()
     first = int(np.clip(round(at - kept / 2), 0, case.moving.shape[2] - kept))
     return replace(case, moving=case.moving.slicer[:, :, first : first + kept])

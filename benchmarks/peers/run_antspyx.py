@@ -1,4 +1,4 @@
-"""ANTs by antspyx: Mattes mutual information, as it comes and tuned."""
+"""ANTs by antspyx: Mattes mutual information, with default and with tuned settings."""
 
 from pathlib import Path
 
