@@ -29,7 +29,7 @@ true values of D, in %."""
 def run(settings: Settings) -> Section:
     """Measure the bias of D for every model, level and assumption on the noise."""
     table = pd.DataFrame(
-        measured(model, level, d, noise, settings)
+        measure_bias(model, level, d, noise, settings)
         for model in PARAMETER
         if settings.wants(model)
         for noise in settings.noise
@@ -45,7 +45,9 @@ def run(settings: Settings) -> Section:
     )
 
 
-def measured(model: str, level: float, d: float, noise: str, settings: Settings) -> dict[str, Any]:
+def measure_bias(
+    model: str, level: float, d: float, noise: str, settings: Settings
+) -> dict[str, Any]:
     """Fit many noisy copies of one signal."""
     b, sigma = workload.B16, S0 / level
     clean = S0 * np.exp(-b * d)

@@ -74,7 +74,7 @@ def run(settings: Settings) -> Section:
         if settings.wants(name)
         for number, point in enumerate(POINTS[name], 1)
         for level in LEVELS
-        for row in measured(name, number, point, level, settings.count(REPEATS, least=20))
+        for row in measure_precision(name, number, point, level, settings.count(REPEATS, least=20))
     )
     return Section(
         "Precision",
@@ -101,7 +101,9 @@ def design_of(model: str) -> dict[str, Any]:
     return {name: known[name] for name in MODELS[model].design}
 
 
-def bound(model: str, point: Point, design: dict[str, Any], sigma: float) -> dict[str, float]:
+def cramer_rao_bound(
+    model: str, point: Point, design: dict[str, Any], sigma: float
+) -> dict[str, float]:
     """Return the Cramer-Rao bound on the SD of every free parameter."""
     columns = []
     for name, value in point.items():
@@ -119,7 +121,7 @@ def _arrays(point: Point) -> dict[str, Array]:
     return {name: np.array(float(value)) for name, value in point.items()}
 
 
-def measured(
+def measure_precision(
     model: str, number: int, point: Point, level: float, repeats: int
 ) -> list[dict[str, Any]]:
     """Fit many noisy copies of one signal; return one row per parameter."""
@@ -129,7 +131,7 @@ def measured(
     rng = np.random.default_rng([SEED, number, round(level)])
     noise = rng.standard_normal((repeats, len(clean)))
     found = fit(model, clean + sigma * noise, **design)
-    best = bound(model, point, design, sigma)
+    best = cramer_rao_bound(model, point, design, sigma)
     common = {"model": model, "point": number, "level": level, "voxels": repeats}
     freedom = len(clean) - len(point)
     return [common | _row(found, name, point[name], best[name], freedom) for name in point]

@@ -36,14 +36,14 @@ def run(settings: Settings) -> Section:
     models = [name for name in LARGEST if settings.wants(name)]
     data = {name: by_name(LARGEST[name][0]) for name in models}
     sizes = pd.DataFrame(
-        measured(name, data[name], settings.count(size))
+        measure_resources(name, data[name], settings.count(size))
         for name in models
         for size in SIZES
         if size <= LARGEST[name][1]
     )
     voxels = settings.count(CHUNK_VOXELS, least=2 * min(CHUNKS))
     chunks = pd.DataFrame(
-        measured(name, data[name], voxels, chunk=chunk)
+        measure_resources(name, data[name], voxels, chunk=chunk)
         for name in models
         for chunk in CHUNKS
         if 2 * chunk <= voxels
@@ -57,9 +57,9 @@ def run(settings: Settings) -> Section:
     )
 
 
-def measured(name: str, data: Workload, voxels: int, **options: int) -> dict[str, Any]:
+def measure_resources(name: str, data: Workload, voxels: int, **options: int) -> dict[str, Any]:
     """Return time and working memory of one fit."""
-    signal = tiled(data.signal, voxels)
+    signal = tile(data.signal, voxels)
     wall, cpu, _ = clock(lambda: fit(name, signal, **data.design, **options), repeats=1)
     memory = working_memory(name, signal, data.design | options)
     return {
@@ -73,7 +73,7 @@ def measured(name: str, data: Workload, voxels: int, **options: int) -> dict[str
     }
 
 
-def tiled(signal: Array, voxels: int) -> Array:
+def tile(signal: Array, voxels: int) -> Array:
     """Repeat the signals to that many voxels, as float32."""
     repeats = -(-voxels // len(signal))
     return np.tile(signal.astype(np.float32), (repeats, 1))[:voxels]
@@ -84,12 +84,12 @@ def working_memory(name: str, signal: Array, keywords: dict[str, Any]) -> float:
     tracemalloc.start()
     try:
         found = fit(name, signal, **keywords)
-        return tracemalloc.get_traced_memory()[1] - returned(found)
+        return tracemalloc.get_traced_memory()[1] - result_bytes(found)
     finally:
         tracemalloc.stop()
 
 
-def returned(found: Fit) -> int:
+def result_bytes(found: Fit) -> int:
     """Return the bytes of the maps of a fit."""
     arrays = [*found.values.values(), *found.stderr.values(), found.rmse, found.rsquared]
     return sum(array.nbytes for array in (*arrays, found.status))

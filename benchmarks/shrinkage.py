@@ -38,7 +38,7 @@ def run(settings: Settings) -> Section:
         row
         for bvalues in BVALUES
         for level in LEVELS
-        for row in compared(
+        for row in compare_fits(
             workload.ivim(bvalues, settings.count(VOXELS, least=50), SEED, level), level, names
         )
     )
@@ -51,7 +51,7 @@ def run(settings: Settings) -> Section:
     )
 
 
-def compared(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
+def compare_fits(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
     """Return one row per method and parameter."""
     guesses = {k: np.full_like(v, np.median(v)) for k, v in data.truth.items()}
     fits = {name: fit(name, data.signal, **data.design).values for name in names}

@@ -65,7 +65,7 @@ def run(settings: Settings) -> Section:
     records = [*ours(names, data, settings), *voxel_loops(names, data, settings)]
     if settings.peers:
         records += peers(data, settings)
-    table = compared(records)
+    table = add_rates(records)
     floor = closed_forms(names, data, settings)
     done, failed = table[table["error"] == ""], table[table["error"] != ""]
     tables = {
@@ -84,7 +84,7 @@ def first(data: Workload, voxels: int) -> Workload:
     return replace(data, signal=data.signal[:voxels], truth=truth)
 
 
-def repeated(data: Workload, times: int) -> Workload:
+def repeat(data: Workload, times: int) -> Workload:
     """Return a workload repeated to the number of voxels of an image."""
     truth = {name: np.tile(value, times) for name, value in data.truth.items()}
     return replace(data, signal=np.tile(data.signal, (times, 1)), truth=truth)
@@ -94,11 +94,11 @@ def ours(names: list[str], data: dict[str, Workload], settings: Settings) -> Ite
     """Time `fit` for each model, on one thread and on several."""
     for name in names:
         for workload in WORKLOADS[name]:
-            some = repeated(first(data[workload], settings.count(20000)), COPIES)
+            some = repeat(first(data[workload], settings.count(20000)), COPIES)
             for jobs in sorted({1, settings.jobs}):
                 threads = {} if jobs == 1 else {"n_jobs": jobs}
                 call = _fitter(name, threads)
-                yield _timed(OURS, "fit", name, some, call) | {"threads": jobs}
+                yield _time_call(OURS, "fit", name, some, call) | {"threads": jobs}
 
 
 def _fitter(name: str, threads: dict[str, int]) -> Callable[[Workload], dict[str, Any]]:
@@ -112,10 +112,10 @@ def voxel_loops(
     for name in names:
         for workload in WORKLOADS[name] if name in LOOPS else ():
             some = first(data[workload], settings.count(LOOP_VOXELS))
-            yield _timed(LOOP, "curve_fit", name, some, LOOPS[name])
+            yield _time_call(LOOP, "curve_fit", name, some, LOOPS[name])
 
 
-def _timed(
+def _time_call(
     who: str, method: str, model: str, data: Workload, call: Callable[[Workload], dict[str, Any]]
 ) -> Record:
     call(first(data, 2))
@@ -141,7 +141,7 @@ def peers(data: dict[str, Workload], settings: Settings) -> list[Record]:
         ]
 
 
-def compared(records: list[Record]) -> pd.DataFrame:
+def add_rates(records: list[Record]) -> pd.DataFrame:
     """Return one row per record, with rates relative to metperf's for the same model and data."""
     reference = {
         (r["model"], r["workload"]): r["voxels"] / r["cpu"]

@@ -178,9 +178,10 @@ def test_a_peers_matrix_is_judged_where_the_images_are():
     between = compose(invert(shift), case.truth, shift)
     outcome = [{"pair": "dce-1", "centre": centre}]
     found = {"peer": "p", "version": "1", "method": "m", "pair": "dce-1", "wall": 1.0, "cpu": 2.0}
-    (good,) = engines._judged(found | {"matrix": between.tolist()}, [trial], outcome, TINY)
+    (good,) = engines._add_errors(found | {"matrix": between.tolist()}, [trial], outcome, TINY)
     assert good["lesion"] == pytest.approx(0, abs=1e-9)
-    (bad,) = engines._judged({"peer": "p", "method": "m", "error": "no"}, [trial], outcome, TINY)
+    failure = {"peer": "p", "method": "m", "error": "no"}
+    (bad,) = engines._add_errors(failure, [trial], outcome, TINY)
     assert bad["error"] == "no"
 
 

@@ -170,10 +170,12 @@ def points_of(number: int, count: int) -> tuple[Array, Array]:
         inside.append(np.array(np.unravel_index(chosen, drawn.anatomy.shape)).T)
     brain = np.argwhere(ndimage.binary_erosion(drawn.mask))
     brain = rng.choice(brain, 3 * count, replace=False)
-    return _moved(drawn.anatomy.affine, np.concatenate(inside)), _moved(drawn.mask_affine, brain)
+    return _transform_points(drawn.anatomy.affine, np.concatenate(inside)), _transform_points(
+        drawn.mask_affine, brain
+    )
 
 
-def _moved(matrix: Matrix, points: Array) -> Array:
+def _transform_points(matrix: Matrix, points: Array) -> Array:
     result: Array = points @ matrix[:3, :3].T + matrix[:3, 3]
     return result
 

@@ -39,7 +39,7 @@ def spoil(case: Case) -> Case:
     return spoiler(case) if spoiler else case
 
 
-def _placed(image: nib.Nifti1Image, matrix: Matrix) -> nib.Nifti1Image:
+def _move_header(image: nib.Nifti1Image, matrix: Matrix) -> nib.Nifti1Image:
     return nib.Nifti1Image(image.dataobj, compose(image.affine, matrix))
 
 
@@ -49,7 +49,7 @@ def _far(case: Case) -> Case:
     points = ("lesion_points", "brain_points")
     moved = replace(
         case,
-        **{name: _placed(getattr(case, name), FAR) for name in fixed},
+        **{name: _move_header(getattr(case, name), FAR) for name in fixed},
         **{name: apply(FAR, getattr(case, name)) for name in points},
         truth=compose(invert(FAR), case.truth),
     )
@@ -60,14 +60,14 @@ def _move(case: Case, matrix: Matrix) -> Case:
     """Shift the moving image in its header."""
     return replace(
         case,
-        moving=_placed(case.moving, matrix),
+        moving=_move_header(case.moving, matrix),
         truth=compose(case.truth, matrix),
         lesion_targets=apply(matrix, case.lesion_targets),
         brain_targets=apply(matrix, case.brain_targets),
     )
 
 
-def _turned_away(case: Case) -> Case:
+def _rotate_away(case: Case) -> Case:
     """Rotate and shift the moving header far from the head, about a random axis."""
     rng = np.random.default_rng([case.seed, 4])
     axis, shift = rng.standard_normal((2, 3))
@@ -76,7 +76,7 @@ def _turned_away(case: Case) -> Case:
     return _move(case, rigid(np.deg2rad(AWAY_DEGREES) * axis, AWAY_MM * shift, middle))
 
 
-def _mirrored(case: Case) -> Case:
+def _mirror(case: Case) -> Case:
     """Swap left and right of the moving voxels, as a wrong header does."""
     across = int(np.abs(case.moving.affine[0, :3]).argmax())
     data = np.flip(np.asarray(case.moving.dataobj), across)
@@ -91,13 +91,15 @@ def _noise_only(case: Case) -> Case:
     return replace(case, moving=nib.Nifti1Image(noise, case.moving.affine))
 
 
-def _masked(case: Case, mask: Array) -> Case:
+def _with_mask(case: Case, mask: Array) -> Case:
     image = nib.Nifti1Image(mask.astype(np.uint8), case.fixed.affine)
     return replace(case, fixed_mask=image)
 
 
 def _mask_grown(case: Case) -> Case:
-    return _masked(case, grow(np.asarray(case.fixed_mask.dataobj), case.fixed.affine, MASK_GROWN))
+    return _with_mask(
+        case, grow(np.asarray(case.fixed_mask.dataobj), case.fixed.affine, MASK_GROWN)
+    )
 
 
 def _mask_lacking(case: Case) -> Case:
@@ -106,7 +108,7 @@ def _mask_lacking(case: Case) -> Case:
     height = np.flatnonzero(mask.any(axis=(0, 1)))
     mask[:, :, : int(np.quantile(height, BASE))] = False
     lesion = grow(np.asarray(case.lesion_mask.dataobj), case.fixed.affine, 3.0)
-    return _masked(case, mask & ~lesion)
+    return _with_mask(case, mask & ~lesion)
 
 
 def _slab(case: Case) -> Case:
@@ -124,7 +126,7 @@ def _slices(case: Case, kept: int) -> Case:
     return replace(case, moving=case.moving.slicer[:, :, first : first + kept])
 
 
-def _unmasked(case: Case) -> Case:
+def _without_mask(case: Case) -> Case:
     return replace(case, fixed_mask=None)
 
 
@@ -133,9 +135,9 @@ _SPOILERS: dict[str, Callable[[Case], Case]] = {
     "mask-grown": _mask_grown,
     "mask-lacking": _mask_lacking,
     "slab": _slab,
-    "unmasked": _unmasked,
-    "mirrored": _mirrored,
+    "unmasked": _without_mask,
+    "mirrored": _mirror,
     "noise-only": _noise_only,
     "sliver": _sliver,
-    "turned-away": _turned_away,
+    "turned-away": _rotate_away,
 }

@@ -32,8 +32,8 @@ def default(pair):
     return registration(pair, STAGES[pair["transform"]][-1:])
 
 
-def tuned(pair):
+def register_tuned(pair):
     return registration(pair, STAGES[pair["transform"]], **FINER)
 
 
-run("antspyx", {"Mattes, defaults": default, "Mattes, tuned": tuned})
+run("antspyx", {"Mattes, defaults": default, "Mattes, tuned": register_tuned})

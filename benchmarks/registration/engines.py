@@ -34,7 +34,8 @@ more than {MARGIN:g} mm outside the brain, without which several engines fail; f
 follow-up it is the whole head, because the moving image also shows the scalp, and elastix and
 SimpleITK fail otherwise; niimath, which masks the moving image itself, gets the brain. Times
 include reading the files; on a shared machine, CPU time is more meaningful. A registration is
-"wrong" if the error in the lesions exceeds {WRONG:g} mm. Without `--peers`, only metperf is shown."""
+"wrong" if the error in the lesions exceeds {WRONG:g} mm. Only metperf is
+shown without `--peers`."""
 Record = dict[str, Any]
 
 
@@ -46,7 +47,7 @@ def run(settings: Settings) -> Section:
         records += peers(pairs, settings)
     table = pd.DataFrame(records)
     done = table[table["error"] == ""].drop(columns="error")
-    tables = {"registration_engines": compared(done)}
+    tables = {"registration_engines": summarise(done)}
     if len(done) < len(table):
         tables["registration_engines_failed"] = table[table["error"] != ""][
             ["who", "kind", "error"]
@@ -76,7 +77,7 @@ def peers(pairs: list[Trial], settings: Settings) -> list[Record]:
             record
             for engine in environments.ENGINES
             for found in environments.measure(engine, settings.peer_dir, folder, settings.scale)
-            for record in _judged(found, pairs, listed, settings)
+            for record in _add_errors(found, pairs, listed, settings)
         ]
 
 
@@ -106,7 +107,7 @@ def brain_only(case: Case) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.where(near, case.fixed.dataobj, 0), case.fixed.affine)
 
 
-def _judged(
+def _add_errors(
     found: Record, pairs: list[Trial], listed: list[Record], settings: Settings
 ) -> Iterator[Record]:
     """Return a record with the errors of the matrix that an engine found."""
@@ -124,7 +125,7 @@ def _judged(
     yield record | {"lesion": off.lesion, "brain": off.brain} | times
 
 
-def compared(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Return errors and times of every engine for every kind of pair."""
     rows = [
         {

@@ -83,7 +83,7 @@ def _run(trial: Trial, rough: bool, jobs: int) -> tuple[Record, np.ndarray]:
 
     with threadpool_limits(jobs):
         wall, cpu, found = clock(call, repeats=1)
-    said, matrix = _said(found), getattr(found, "matrix", np.full((4, 4), np.inf))
+    said, matrix = _self_assessment(found), getattr(found, "matrix", np.full((4, 4), np.inf))
     record = vars(trial) | {"answerable": trial.answerable} | _errors(matrix, case) | said
     record["metric"] = options["metric"]
     record |= {"flagged": record["verdict"] in FLAGS, "wall_s": wall, "cpu_s": cpu}
@@ -92,13 +92,13 @@ def _run(trial: Trial, rough: bool, jobs: int) -> tuple[Record, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _drawn(kind: str, seed: int, stress: str, image: str, rough: bool) -> Case:
+def _draw(kind: str, seed: int, stress: str, image: str, rough: bool) -> Case:
     return heads.draw_case(kind, seed, stress, image=image, rough=rough)
 
 
 def case_of(trial: Trial, rough: bool) -> Case:
     """Return the pair of images of a trial."""
-    return _drawn(trial.kind, trial.seed, trial.stress, trial.image, rough)
+    return _draw(trial.kind, trial.seed, trial.stress, trial.image, rough)
 
 
 def _without_lesions(case: Case) -> nib.Nifti1Image:
@@ -114,7 +114,7 @@ def _errors(matrix: np.ndarray, case: Case) -> Record:
     return dict.fromkeys(vars(truth), np.inf) | {"floor": truth.floor}
 
 
-def _said(found: Any) -> Record:
+def _self_assessment(found: Any) -> Record:
     """Return the self-assessment of a registration, or of its failure."""
     if isinstance(found, RegistrationError):
         return {"cost": np.nan, "expected": np.inf, "verdict": "failed", "reason": str(found)}
