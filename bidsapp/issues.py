@@ -1,4 +1,4 @@
-"""What a run reports: failures, warnings, what is missing and notes, one `Issue` each."""
+"""Issues that a run reports: failures, warnings, missing data and notes."""
 
 import errno
 import re
@@ -13,13 +13,13 @@ LEVELS: tuple[IssueLevel, ...] = get_args(IssueLevel)
 """The most severe first."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Numbers of the system errors that mean a full disk or an exhausted quota."""
+"""Numbers of the system errors for a full disk or an exceeded quota."""
 
 TRANSIENT: Mapping[type[MetperfError], str] = {
     WorkerKilled: "a worker was killed",
     NotWritable: "the output could not be written",
 }
-"""Errors after which the same run may succeed, each with its own exit code; and what happened."""
+"""Errors after which the same run may succeed, each with a separate exit code -> description."""
 
 _STORED = ("level", "code", "step", "text")
 _LISTS_0_1: Mapping[str, IssueLevel] = {
@@ -32,18 +32,18 @@ _CRASH_0_1 = re.compile(r"(?P<step>[^:]+): (?P<text>.* \(see crash-\S+\))", re.D
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that a run reports.
+    """One issue that a run reports.
 
     Attributes
     ----------
     level
-        How grave it is.
+        Severity.
     text
-        In words, for people.
+        Description for the user.
     code
-        What kind it is, for programs: the class of the error, or a name of its own.
+        Machine-readable kind: the class of the error, or another name.
     participant, session
-        Where it is, such as ``sub-01`` and ``ses-baseline``.
+        Location, such as ``sub-01`` and ``ses-baseline``.
     step
         The step of the run that reports it, such as ``dwi fit_ivim``.
 
@@ -65,16 +65,16 @@ class Issue:
 
     @property
     def place(self) -> str:
-        """Participant and session."""
+        """Participant and session, for display."""
         return " ".join(filter(None, (self.participant, self.session)))
 
     def as_dict(self) -> dict[str, str]:
-        """Return what status.json stores of it, below its participant and session."""
+        """Return the fields for status.json, which stores issues by participant and session."""
         return {name: getattr(self, name) for name in _STORED}
 
 
 def from_error(error: Exception, participant: str = "", session: str = "", step: str = "") -> Issue:
-    """Return the failure that an exception reports.
+    """Return the failure for an exception.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def from_error(error: Exception, participant: str = "", session: str = "", step:
 
 
 def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> list[Issue]:
-    """Return the issues that the `sessions` of a status.json store.
+    """Return the issues stored in the `sessions` of a status.json.
 
     Notes
     -----
@@ -113,7 +113,7 @@ def _from_text(level: IssueLevel, text: str, participant: str, session: str) -> 
 
 
 def exit_code(issues: Iterable[Issue]) -> int:
-    """Return the exit code of a run: 0 without a failure, the error's own if it is transient.
+    """Return the exit code of a run: 0 without failures, and a specific one for transient errors.
 
     Examples
     --------
