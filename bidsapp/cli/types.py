@@ -24,7 +24,7 @@ def derivative_folder(text: str) -> Path:
     return Path(text.split("=", 1)[1] if "=" in text else text)
 
 
-def parse_number(text: str, what: str) -> float:
+def convert_number(text: str, what: str) -> float:
     """Return a number; the error message states what was expected."""
     try:
         return float(text)
@@ -34,7 +34,7 @@ def parse_number(text: str, what: str) -> float:
 
 def positive_number(text: str) -> float:
     """Return a number above zero."""
-    value = parse_number(text, "number")
+    value = convert_number(text, "number")
     if not value > 0:
         raise ArgumentTypeError(f"must be a number > 0, got {text}")
     return value
@@ -42,7 +42,7 @@ def positive_number(text: str) -> float:
 
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
-    value = parse_number(text, "time in seconds")
+    value = convert_number(text, "time in seconds")
     if not 0.1 <= value <= 10:
         raise ArgumentTypeError(f"must be a T1 of tissue or blood (0.1 to 10 s), got {text} s")
     return value
@@ -50,7 +50,7 @@ def relaxation_time(text: str) -> float:
 
 def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
-    value = parse_number(text, "relaxivity")
+    value = convert_number(text, "relaxivity")
     if not 0.5 <= value <= 50:
         raise ArgumentTypeError(f"must be a relaxivity of 0.5 to 50 1/s/mM, got {text}")
     return value
@@ -79,7 +79,7 @@ class OneLineParser(ArgumentParser):
 
 def fraction(text: str) -> float:
     """Return a number from 0 to less than 1."""
-    value = parse_number(text, "fraction")
+    value = convert_number(text, "fraction")
     if not 0 <= value < 1:
         raise ArgumentTypeError(f"must be a fraction >= 0 and < 1, got {text}")
     return value

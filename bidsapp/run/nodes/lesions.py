@@ -21,7 +21,7 @@ from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions import (
     COLUMNS,
     Array,
-    Summary,
+    MapSummary,
     lesion_series,
     standard_error_of_mean,
     summarise,
@@ -103,7 +103,7 @@ class RoiStatistics(SimpleInterface):
             for row, values, error in maps
         ]
 
-    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., Summary]]]:
+    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., MapSummary]]]:
         """Yield each lesion, whether it is excluded, its region, and the function for summaries."""
         if self.inputs.fractions:
             fractions = read_fractions(self.inputs.fractions)
