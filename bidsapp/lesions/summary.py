@@ -81,7 +81,7 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> MapSummary:
 
     Returns
     -------
-    Summary
+    MapSummary
         NaN where there is nothing to summarise.
 
     Examples
@@ -122,7 +122,7 @@ def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> MapSummary:
 
     Returns
     -------
-    Summary
+    MapSummary
         Voxels that are not finite count as failed, whatever their weight; NaN where there is
         nothing to summarise.
 
