@@ -286,16 +286,16 @@ class Query:
         image = image_path(found, 3)
         return TransmitField(image, transmit_scale(found.get_metadata(), image))
 
-    def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
+    def _user_files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
         """Return the files of one query in all ROI derivatives."""
         wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
         return [to_indexed_file(layout, f) for layout in self.rois for f in layout.get(**wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
-        segmentations = self._derived(
+        segmentations = self._user_files(
             "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
         )
-        masks = self._derived("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
+        masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
         by_space: dict[Space, list[IndexedFile]] = {}
         drawn = {_space(found) for found in segmentations}
         for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
@@ -310,7 +310,7 @@ class Query:
         )
 
     def _artery(self, key: Mapping[str, Any]) -> Rois | None:
-        found = self._derived("aif", key, suffix="mask", extension=_IMAGE)
+        found = self._user_files("aif", key, suffix="mask", extension=_IMAGE)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
@@ -324,7 +324,7 @@ class Query:
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""
         form = {"mode": "image", "extension": ".txt"}
-        for far in self._derived("xfm", key, to="individual", **form):
+        for far in self._user_files("xfm", key, to="individual", **form):
             if far.entities["from"] != "T1w":
                 raise BadInput(
                     f"{far.path}: bypasses the T1w and cannot be used; provide one transform to "
@@ -333,11 +333,11 @@ class Query:
         return tuple(
             UserTransform(moving, Path(f.path))
             for moving, goal in _GOALS.items()
-            for f in self._derived("xfm", key, to=goal, **form, **{"from": moving})
+            for f in self._user_files("xfm", key, to=goal, **form, **{"from": moving})
         )
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
-        found = self._derived("aif", key, suffix="timeseries", extension=".tsv")
+        found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")
         return Path(found[0].path) if found else None
 
 
