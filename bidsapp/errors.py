@@ -25,7 +25,7 @@ class MetperfError(Exception):
 
 
 class UsageError(MetperfError):
-    """The command line requests something that cannot be done."""
+    """The command line specifies something that cannot be done."""
 
     exit_code = 2
 
