@@ -217,7 +217,7 @@ def test_motion_and_registration_are_one_interpolation(images, tmp_path):
         one = resample(data, series.affine, through, image.shape[:3], image.affine)
         np.testing.assert_allclose(image.get_fdata()[..., i], one, rtol=1e-5)
     np.save(tmp_path / "motion.npy", motion[:4])
-    with pytest.raises(BadInput, match=r"shape \(4, 4, 4\), the series has 6 volumes"):
+    with pytest.raises(BadInput, match=r"shape \(4, 4, 4\), but the series has 6 volumes"):
         node.run(cwd=tmp_path)
 
 
@@ -419,7 +419,7 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
         assert found.user_transforms(moving) == (mine / "sub-01/ses-a" / name,)
     config = Config(tmp_path, tmp_path, tmp_path, "run")
     outcome = "\n".join(describe_plan(plan_participant(Participant("01", (found,)), config)))
-    assert all(f"given: {Path(name).name}" in outcome for name in wanted.values())
+    assert all(f"provided: {Path(name).name}" in outcome for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()
 
