@@ -1,1 +1,1 @@
-"""How fast and how good the models are, measured: `scripts/bench`; `qiba` is run by hand."""
+"""Benchmarks of models and registration, for `scripts/bench`; `qiba` is run separately."""

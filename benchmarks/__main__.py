@@ -41,7 +41,7 @@ GROUPS = {"models": TOPICS, "registration": REGISTRATION}
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog="scripts/bench", description="How fast, how good.")
+    top = argparse.ArgumentParser(prog="scripts/bench", description="Measure speed and accuracy.")
     what = top.add_subparsers(dest="what", required=True)
     default = Settings()
     models = what.add_parser("models", help="the models: speed, minimum, precision, bias")
@@ -49,27 +49,34 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--models", nargs="+", default=(), metavar="NAME", help="only these models")
     models.add_argument("--noise", nargs="+", default=default.noise, choices=default.noise,
         help="assumptions on the noise to compare")  # fmt: skip
-    heads = what.add_parser("registration", help="registration: error, robustness, honesty")
+    heads = what.add_parser("registration", help="registration: error, robustness, reliability")
     _common(heads, REGISTRATION)
-    heads.add_argument("--rough", action="store_true", help="voxels of 3 mm, only to try it out")
+    heads.add_argument(
+        "--rough", action="store_true", help="voxels of 3 mm, only to test the benchmarks"
+    )
     return top
 
 
 def _common(parser: argparse.ArgumentParser, topics: Iterable[str]) -> None:
-    """Add what both groups of topics take."""
+    """Add the arguments common to both groups of topics."""
     default, add = Settings(), parser.add_argument
     add("topics", nargs="*", metavar="topic", help=f"of {', '.join(topics)}; default: all")
     add("--scale", type=float, default=1.0, help="factor on all numbers of voxels or pairs")
     add("--quick", dest="scale", action="store_const", const=QUICK, default=1.0,
         help=f"--scale {QUICK:g}")  # fmt: skip
-    add("--peers", action="store_true", help="also time other packages; fetches them from PyPI")
-    add("--peer-dir", type=Path, default=default.peer_dir, help="their environments: %(default)s")
-    add("--out", type=Path, default=default.out, help="folder of the report: %(default)s")
+    add("--peers", action="store_true", help="also time other packages (from PyPI)")
+    add(
+        "--peer-dir",
+        type=Path,
+        default=default.peer_dir,
+        help="their environments (default: %(default)s)",
+    )
+    add("--out", type=Path, default=default.out, help="folder of the report (default: %(default)s)")
     add("--jobs", type=int, default=default.jobs, help="threads of the parallel runs; 1: none")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the topics, write each one's page when it is done, and then all in one."""
+    """Run the topics, write the page of each when it is done, and finally a page of all."""
     top = parser()
     given = vars(top.parse_args(arguments))
     group = GROUPS[given.pop("what")]

@@ -20,16 +20,16 @@ REPEATS = 2000
 SEED = workload.SEED + 300
 STYLES = {"gaussian": "o-", "rician": "s--"}
 
-TEXT = f"""Rician noise, SNR is S0 over sigma; 16 b-values up to 1000 s/mm2, f {F:g} and
-D* {DSTAR:g} mm2/s (the ADC's signal has one exponential). Each fit assumes that the noise is
-Gaussian, or that it is Rician with the sigma it has. The table gives the median bias of D in %
-that is largest over the true D."""
+TEXT = f"""Rician noise with SNR = S0 / sigma; 16 b-values up to 1000 s/mm2, f = {F:g} and D* =
+{DSTAR:g} mm2/s (for the ADC, the signal is mono-exponential). Each fit assumes either Gaussian
+noise, or Rician noise with the true sigma. The table gives the largest median bias of D over all
+true values of D, in %."""
 
 
 def run(settings: Settings) -> Section:
     """Measure the bias of D for every model, level and assumption on the noise."""
     table = pd.DataFrame(
-        measured(model, level, d, noise, settings)
+        measure_bias(model, level, d, noise, settings)
         for model in PARAMETER
         if settings.wants(model)
         for noise in settings.noise
@@ -45,7 +45,9 @@ def run(settings: Settings) -> Section:
     )
 
 
-def measured(model: str, level: float, d: float, noise: str, settings: Settings) -> dict[str, Any]:
+def measure_bias(
+    model: str, level: float, d: float, noise: str, settings: Settings
+) -> dict[str, Any]:
     """Fit many noisy copies of one signal."""
     b, sigma = workload.B16, S0 / level
     clean = S0 * np.exp(-b * d)
@@ -70,7 +72,7 @@ def measured(model: str, level: float, d: float, noise: str, settings: Settings)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the worst median bias of each model and assumption, a column a level."""
+    """Return the largest median bias of each model and assumption, one column per level."""
     groups = table.groupby(["model", "noise", "snr"], sort=False)["median_bias_percent"]
     worst = groups.agg(lambda bias: max(bias, key=abs)).unstack()
     return worst.rename(columns=lambda level: f"SNR {level:g}").reset_index()
@@ -78,7 +80,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def panels(table: pd.DataFrame) -> Figure:
-    """Draw the median bias against the true D: a panel a level, a colour a model."""
+    """Plot the median bias over the true D, one panel per level, one colour per model."""
     figure, axes = plots.grid(1, len(LEVELS), 2.3, 2.2, sharey=True)
     colour = plots.colours(list(table["model"].unique()))
     for panel, level in zip(axes[0], LEVELS, strict=True):

@@ -1,6 +1,6 @@
-"""The peers: other packages, each in an environment of its own, each timed by its runner script.
+"""The peers: other packages, each in a separate environment and timed by its runner script.
 
-A peer that cannot be installed or run is a result too: its record says why.
+If a peer cannot be installed or run, its record gives the reason.
 """
 
 import json
@@ -18,7 +18,7 @@ INSTALL_SECONDS, RUN_SECONDS = 1800, 7200
 
 @dataclass(frozen=True)
 class Peer:
-    """A package that does what one of ours does: what to install, and on which Pythons it runs."""
+    """A package with comparable functions: requirements, and supported Python versions."""
 
     name: str
     requirements: tuple[str, ...]
@@ -50,7 +50,7 @@ class PeerError(Exception):
 
 
 def measure(peer: Peer, folder: Path, data: Path, scale: float) -> list[dict[str, Any]]:
-    """Return the peer's timing records, or one record that holds the reason why there are none."""
+    """Return the timing records of a peer, or one record with the reason why there are none."""
     try:
         python = _environment(peer, folder)
         with tempfile.TemporaryDirectory() as scratch:
@@ -64,7 +64,7 @@ def measure(peer: Peer, folder: Path, data: Path, scale: float) -> list[dict[str
 
 
 def _environment(peer: Peer, folder: Path) -> Path:
-    """Make the peer's environment unless it is there; return its Python."""
+    """Create the environment of a peer if it does not exist, and return its Python."""
     home = folder / peer.name
     python, done = home / "bin" / "python", home / "installed"
     wanted = "\n".join(peer.requirements)
@@ -76,7 +76,7 @@ def _environment(peer: Peer, folder: Path) -> Path:
 
 
 def _interpreter(peer: Peer) -> str:
-    """Return the first Python on the path that the peer supports and that can make environments."""
+    """Return the first Python on the path that supports the peer and can create environments."""
     for version in peer.pythons:
         try:
             _call([f"python{version}", "-c", "import ensurepip, venv"], 60)
@@ -87,7 +87,7 @@ def _interpreter(peer: Peer) -> str:
 
 
 def _call(command: list[Any], seconds: float) -> None:
-    """Run a command away from our own packages; report the end of its output if it fails."""
+    """Run a command isolated from metperf's packages; on failure, report the end of its output."""
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONNOUSERSITE": "1"}
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | quiet
     try:

@@ -1,4 +1,4 @@
-"""What most people do: scipy, voxel by voxel."""
+"""The common approach: scipy's `curve_fit`, voxel by voxel."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 
 def convolution(rate: float, time: Array, plasma: Array) -> Array:
-    """Return the plasma, linear between even frames, convolved with ``exp(-rate t)``, exactly."""
+    """Return the exact convolution of piecewise linear plasma with ``exp(-rate t)``."""
     step = time[1] - time[0]
     x = rate * step
     decay = np.exp(-x)

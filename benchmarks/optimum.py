@@ -1,8 +1,8 @@
-"""Does the fit find the global minimum? Its cost over the best of twenty scipy fits.
+"""Whether fits find the global minimum: their cost relative to the best of twenty scipy fits.
 
-The reference starts bounded least squares from twenty random points inside the same bounds; both
-costs are residual sums of squares: ours as the fit states it (the contract test holds that to
-`predict`; a D* that is withheld has none), the reference's from `predict`.
+The reference is bounded least squares from twenty random points inside the same bounds. Both costs
+are residual sums of squares: metperf's as reported by the fit (a test compares it with `predict`,
+which is undefined if D* is withheld), and the reference's from `predict`.
 """
 
 from collections.abc import Callable
@@ -29,18 +29,19 @@ SEED = workload.SEED + 100
 LIMIT = 1.0001
 TOLERANCE = 1e-12
 
-TEXT = f"""{STARTS} random starts of scipy's `least_squares` a voxel, the same bounds (rates within
-those of the model's row, amplitudes not negative), the same cost. "found" is the share of voxels in
-which our cost is at most {LIMIT} of the best; "reference missed" the share in which the best of the
-twenty is above {LIMIT} of ours."""
+TEXT = f"""The reference is the best of {STARTS} random starts of scipy's `least_squares` per
+voxel, with the same bounds (rates within those of the model, non-negative amplitudes) and the same
+cost. "found" is the proportion of voxels with a cost of at most {LIMIT} times that of the
+reference; "reference missed" is the proportion in which the cost of the reference is above {LIMIT}
+times metperf's."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A model for scipy: its curve for parameters of the order of one, their bounds and starts.
+    """A model for scipy: its curve for parameters of the order of one, with bounds and starts.
 
-    ``data(level, voxels, seed)`` makes the signals; ``values(parameters (V, P))`` turns scipy's
-    parameters of signals divided by their maximum into the model's, times that maximum.
+    ``data(level, voxels, seed)`` returns the signals; ``values(parameters (V, P))`` converts
+    scipy's parameters of the normalised signals to those of the model, up to the normalisation.
     """
 
     model: str
@@ -133,7 +134,7 @@ def run(settings: Settings) -> Section:
 
 
 def compare(problem: Problem, level: float, voxels: int) -> pd.DataFrame:
-    """Return one row a voxel: both costs, their ratio, and the parameters of each."""
+    """Return one row per voxel: both costs, their ratio, and the parameters of each."""
     data = problem.data(level, voxels, SEED)
     found = fit(problem.model, data.signal, **data.design)
     theirs = reference(problem, data)
@@ -173,7 +174,7 @@ def reference(problem: Problem, data: Workload) -> dict[str, Array]:
 def _best(
     problem: Problem, voxel: Array, design: dict[str, Any], rng: np.random.Generator
 ) -> Array:
-    """Return the parameters of the start that ended lowest."""
+    """Return the parameters of the start with the lowest final cost."""
     ends = [
         least_squares(
             lambda p: problem.curve(p, design) - voxel,
@@ -188,7 +189,7 @@ def _best(
 
 
 def summary(voxels: pd.DataFrame) -> pd.DataFrame:
-    """Return the shares of each model and level."""
+    """Return the proportions for each model and level."""
     rows = [
         {
             "model": model,
@@ -205,13 +206,13 @@ def summary(voxels: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def figure_of(voxels: pd.DataFrame) -> Figure:
-    """Draw how large a share of voxels has at most so much excess cost."""
+    """Plot the cumulative proportion of voxels over the excess cost."""
     models = list(voxels["model"].unique())
     figure, axes = plots.flat(len(models), 2, width=3.3, height=2.5)
     for panel, model in zip(axes, models, strict=True):
         _draw(panel, voxels[voxels["model"] == model])
         panel.set_title(model)
-    axes[0].set_ylabel("share of voxels")
+    axes[0].set_ylabel("proportion of voxels")
     axes[-1].legend(title="CNR or SNR", loc="lower right")
     return figure
 

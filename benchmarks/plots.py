@@ -1,4 +1,4 @@
-"""What the figures share: a grid of panels, and axes with plain numbers."""
+"""Common elements of the figures: grids of panels, and axes with plain numbers."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def grid(
 
 
 def flat(panels: int, columns: int, **sizes: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure with that many panels, filled row by row; spare places stay empty."""
+    """Return a figure with a number of panels, filled row by row."""
     rows = -(-panels // columns)
     figure, axes = grid(rows, min(columns, panels), **sizes)
     places = list(axes.ravel())
@@ -32,7 +32,7 @@ def flat(panels: int, columns: int, **sizes: Any) -> tuple[Figure, list[Axes]]:
 
 
 def plain(value: float, _: int = 0) -> str:
-    """Return a number as people write it: 200, 5k, 3M, 1e-8."""
+    """Return a number in short form: 200, 5k, 3M, 1e-8."""
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:g}{letter}"
@@ -40,7 +40,7 @@ def plain(value: float, _: int = 0) -> str:
 
 
 def logarithmic(axes: Axes, *which: str) -> None:
-    """Make the axes ``x``, ``y`` logarithmic with a tick at every power of ten, plainly written."""
+    """Make the axes ``x``, ``y`` logarithmic, with labelled ticks at powers of ten."""
     for name in which:
         axes.set(**{f"{name}scale": "log"})
         axis = getattr(axes, f"{name}axis")
@@ -50,7 +50,7 @@ def logarithmic(axes: Axes, *which: str) -> None:
 
 
 def levels(axes: Axes, values: list[float], label: str) -> None:
-    """Make x a logarithmic axis whose ticks are these levels of noise."""
+    """Make x a logarithmic axis with ticks at the levels of noise."""
     axes.set_xscale("log")
     axes.set_xticks(values, [f"{v:g}" for v in values])
     axes.xaxis.set_minor_locator(LogLocator(subs=()))
@@ -58,11 +58,11 @@ def levels(axes: Axes, values: list[float], label: str) -> None:
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """Give every name a colour of the house."""
+    """Assign a colour to every name."""
     return {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """Write the panel's legend once for the whole figure."""
+    """Add the legend of a panel to the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)

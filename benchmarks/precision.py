@@ -1,7 +1,7 @@
-"""How precise the estimates are against what the data allow, and against their standard errors.
+"""Precision of the estimates, compared with the Cramer-Rao bound and their standard errors.
 
-Gaussian noise on the model's own signal, many times at each operating point. The bound is
-Cramer and Rao's, from the numerical Jacobian of `predict`.
+Gaussian noise is added to the signal of the model, many times at each operating point. The
+Cramer-Rao bound is calculated from the numerical Jacobian of `predict`.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ Point = dict[str, float]
 
 
 def _points(**values: tuple[float, ...]) -> tuple[Point, ...]:
-    """Return one point for each place in the tuples."""
+    """Return one operating point for each position in the tuples."""
     return tuple(
         dict(zip(values, point, strict=True)) for point in zip(*values.values(), strict=True)
     )
@@ -53,16 +53,17 @@ POINTS: dict[str, tuple[Point, ...]] = {
     "vfa-t1": _RELAXATION,
     "vfa-t1-linear": _RELAXATION,
 }
-"""Operating points of the parameters that are free; the others follow from them."""
+"""Operating points of the free parameters; the others follow from them."""
 
-TEXT = f"""Gaussian noise; the level is the largest value of the clean signal over the noise SD.
-RMSE/bound: 1 is the best that an unbiased estimate can reach; below 1 the bounds of the fit help,
-or it is biased. z is (estimate - truth) / standard error; since the standard error comes from the
-residuals, z follows Student's t with nu = samples - parameters, whose SD is sqrt(nu / (nu - 2)):
-"z SD" is divided by that and should be 1. "coverage" is how often the {INTERVAL:.0%} interval holds
-the truth; with few samples it says more than the SD of z. "not ok" is the share of voxels at a
-bound, not identifiable or unusable; z and coverage are of the others. Each number is the median
-over the operating points, the last four also over the levels; every one of them is in the file."""
+TEXT = f"""Gaussian noise; the level is the maximum of the noise-free signal divided by the SD of
+the noise. RMSE/bound is 1 for the best unbiased estimate; values below 1 are due to bias or to the
+bounds of the fit. z is (estimate - truth) / standard error. Since the standard error is estimated
+from the residuals, z has Student's t distribution with nu = samples - parameters, with an SD of
+sqrt(nu / (nu - 2)); "z SD" is divided by this and should be 1. "coverage" is the proportion of
+{INTERVAL:.0%} intervals that contain the truth; with few samples it is more informative than the
+SD of z. "not ok" is the proportion of voxels at a bound, not identifiable or unusable; z and
+coverage refer to the other voxels. All numbers are medians over the operating points, the last
+four also over the levels; the file contains the individual values."""
 
 
 def run(settings: Settings) -> Section:
@@ -73,7 +74,7 @@ def run(settings: Settings) -> Section:
         if settings.wants(name)
         for number, point in enumerate(POINTS[name], 1)
         for level in LEVELS
-        for row in measured(name, number, point, level, settings.count(REPEATS, least=20))
+        for row in measure_precision(name, number, point, level, settings.count(REPEATS, least=20))
     )
     return Section(
         "Precision",
@@ -88,7 +89,7 @@ def run(settings: Settings) -> Section:
 
 
 def design_of(model: str) -> dict[str, Any]:
-    """Return the acquisition that a model is tried on."""
+    """Return the acquisition for a model."""
     frames, plasma, at_frame = workload.plasma_curve()
     known = {
         "bvalues": workload.B16,
@@ -100,7 +101,9 @@ def design_of(model: str) -> dict[str, Any]:
     return {name: known[name] for name in MODELS[model].design}
 
 
-def bound(model: str, point: Point, design: dict[str, Any], sigma: float) -> dict[str, float]:
+def cramer_rao_bound(
+    model: str, point: Point, design: dict[str, Any], sigma: float
+) -> dict[str, float]:
     """Return the Cramer-Rao bound on the SD of every free parameter."""
     columns = []
     for name, value in point.items():
@@ -118,24 +121,24 @@ def _arrays(point: Point) -> dict[str, Array]:
     return {name: np.array(float(value)) for name, value in point.items()}
 
 
-def measured(
+def measure_precision(
     model: str, number: int, point: Point, level: float, repeats: int
 ) -> list[dict[str, Any]]:
-    """Fit many noisy copies of one signal; return one row a parameter."""
+    """Fit many noisy copies of one signal; return one row per parameter."""
     design = design_of(model)
     clean = MODELS[model].predict(_arrays(point), **design)
     sigma = float(clean.max()) / level
     rng = np.random.default_rng([SEED, number, round(level)])
     noise = rng.standard_normal((repeats, len(clean)))
     found = fit(model, clean + sigma * noise, **design)
-    best = bound(model, point, design, sigma)
+    best = cramer_rao_bound(model, point, design, sigma)
     common = {"model": model, "point": number, "level": level, "voxels": repeats}
     freedom = len(clean) - len(point)
     return [common | _row(found, name, point[name], best[name], freedom) for name in point]
 
 
 def _row(found: Fit, name: str, truth: float, best: float, freedom: int) -> dict[str, Any]:
-    """Return what one parameter's estimates and standard errors are worth."""
+    """Return the precision of the estimates and standard errors of one parameter."""
     ok = found.status == Status.OK
     error = found.values[name] - truth
     known = error[np.isfinite(error)]
@@ -157,7 +160,7 @@ def _row(found: Fit, name: str, truth: float, best: float, freedom: int) -> dict
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a parameter: RMSE over bound at each level, and the medians of the rest."""
+    """Return one row per parameter: RMSE/bound at each level, and medians of the other columns."""
     keys = ["model", "parameter"]
     groups = table.groupby([*keys, "level"], sort=False)["rmse_over_bound"].median()
     rmse = groups.unstack().rename(columns=lambda level: f"RMSE/bound at {level:g}")
@@ -168,7 +171,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def panels(table: pd.DataFrame, column: str, label: str) -> Figure:
-    """Draw a column against the level: a panel a model, a line a parameter and operating point."""
+    """Plot a column over the level, one panel per model, one line per operating point."""
     models = list(table["model"].unique())
     figure, axes = plots.flat(len(models), 4, width=2.0, height=1.9)
     for panel, model in zip(axes, models, strict=True):
@@ -189,7 +192,7 @@ def panels(table: pd.DataFrame, column: str, label: str) -> Figure:
 
 
 def _limit(panel: Any, values: pd.Series) -> None:
-    """Show at least 0.5 to 1.5; a logarithmic axis where the values spread over more than ten."""
+    """Show at least 0.5 to 1.5, logarithmically if the values span more than a factor of ten."""
     low, high = np.nanmin(values), np.nanmax(values)
     if high > 10 * max(low, 0.1):
         plots.logarithmic(panel, "y")

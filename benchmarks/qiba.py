@@ -20,7 +20,7 @@ KTRANS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35])
 """Truth of the six rows, 1/min."""
 VE = np.array([0.01, 0.05, 0.1, 0.2, 0.5])
 """Truth of the five columns."""
-BOUNDS = {"kep": (0.0, 40.0)}  # the object reaches 35 /min; tissue does not, so ours ends at 10
+BOUNDS = {"kep": (0.0, 40.0)}  # the object has rates up to 35 /min, above those of tissue
 
 
 def fit_object(path: Path, every: int) -> Fit:

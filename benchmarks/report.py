@@ -1,4 +1,4 @@
-"""Results on disk: each topic's page with its tables and figures, and README.md of all topics."""
+"""Results: a page with tables and figures for each topic, and README.md for all topics."""
 
 import os
 import platform
@@ -17,12 +17,12 @@ from bidsapp.reports.page.style import STYLE
 
 DOTS_PER_INCH = 200
 ROUNDING = 1e-14
-"""Below this a number is the rounding of zero."""
+"""Numbers below this are rounding errors of zero."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one topic found: a text, figures and tables by file name; long tables stay files."""
+    """Results of one topic: text, figures and tables by file name; long tables remain files."""
 
     title: str
     text: str
@@ -32,7 +32,7 @@ class Section:
 
 
 def write(topic: str, section: Section, out: Path, scale: float) -> Path:
-    """Write a topic's files and page; return the page."""
+    """Write the files and the page of a topic; return the page."""
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (section.tables | section.files_only).items():
         table.to_csv(out / f"{name}.tsv", sep="\t", index=False, float_format="%.6g", na_rep="n/a")
@@ -56,7 +56,7 @@ def write(topic: str, section: Section, out: Path, scale: float) -> Path:
 
 
 def assemble(topics: Iterable[str], out: Path) -> Path:
-    """Put the pages of all topics that were ever run into one."""
+    """Combine the pages of all topics with results."""
     pages = [out / f"{topic}.md" for topic in topics]
     found = [page.read_text() for page in pages if page.exists()]
     whole = out / "README.md"
@@ -81,7 +81,7 @@ def _cell(value: object) -> str:
 
 
 def circumstances(scale: float) -> str:
-    """Return when and on what a topic was run."""
+    """Return date, machine and versions of a run."""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     return (

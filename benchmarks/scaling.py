@@ -1,4 +1,4 @@
-"""Time and memory against the number of voxels: cost a voxel flat, memory bounded by ``chunk``."""
+"""Time and memory against the number of voxels: constant per voxel, and bounded by ``chunk``."""
 
 import tracemalloc
 from typing import Any
@@ -28,22 +28,22 @@ CHUNK_VOXELS = 65_536
 MEGABYTE = 2**20
 
 TEXT = """One thread, float32 data. Working memory is the peak of what `fit` allocates (Python's
-tracemalloc, in a run of its own that is not timed) without the maps that it returns."""
+tracemalloc, in a separate run that is not timed) excluding the returned maps."""
 
 
 def run(settings: Settings) -> Section:
-    """Fit more and more voxels at the default chunk, and as many at several chunks."""
+    """Fit increasing numbers of voxels with the default chunk, and a fixed number with several."""
     models = [name for name in LARGEST if settings.wants(name)]
     data = {name: by_name(LARGEST[name][0]) for name in models}
     sizes = pd.DataFrame(
-        measured(name, data[name], settings.count(size))
+        measure_resources(name, data[name], settings.count(size))
         for name in models
         for size in SIZES
         if size <= LARGEST[name][1]
     )
     voxels = settings.count(CHUNK_VOXELS, least=2 * min(CHUNKS))
     chunks = pd.DataFrame(
-        measured(name, data[name], voxels, chunk=chunk)
+        measure_resources(name, data[name], voxels, chunk=chunk)
         for name in models
         for chunk in CHUNKS
         if 2 * chunk <= voxels
@@ -57,9 +57,9 @@ def run(settings: Settings) -> Section:
     )
 
 
-def measured(name: str, data: Workload, voxels: int, **options: int) -> dict[str, Any]:
+def measure_resources(name: str, data: Workload, voxels: int, **options: int) -> dict[str, Any]:
     """Return time and working memory of one fit."""
-    signal = tiled(data.signal, voxels)
+    signal = tile(data.signal, voxels)
     wall, cpu, _ = clock(lambda: fit(name, signal, **data.design, **options), repeats=1)
     memory = working_memory(name, signal, data.design | options)
     return {
@@ -73,23 +73,23 @@ def measured(name: str, data: Workload, voxels: int, **options: int) -> dict[str
     }
 
 
-def tiled(signal: Array, voxels: int) -> Array:
+def tile(signal: Array, voxels: int) -> Array:
     """Repeat the signals to that many voxels, as float32."""
     repeats = -(-voxels // len(signal))
     return np.tile(signal.astype(np.float32), (repeats, 1))[:voxels]
 
 
 def working_memory(name: str, signal: Array, keywords: dict[str, Any]) -> float:
-    """Return the bytes that a fit holds at its peak besides its result."""
+    """Return the peak memory of a fit, excluding its result, in bytes."""
     tracemalloc.start()
     try:
         found = fit(name, signal, **keywords)
-        return tracemalloc.get_traced_memory()[1] - returned(found)
+        return tracemalloc.get_traced_memory()[1] - result_bytes(found)
     finally:
         tracemalloc.stop()
 
 
-def returned(found: Fit) -> int:
+def result_bytes(found: Fit) -> int:
     """Return the bytes of the maps of a fit."""
     arrays = [*found.values.values(), *found.stderr.values(), found.rmse, found.rsquared]
     return sum(array.nbytes for array in (*arrays, found.status))
@@ -97,10 +97,10 @@ def returned(found: Fit) -> int:
 
 @apply_style
 def figure_of(sizes: pd.DataFrame, chunks: pd.DataFrame) -> Figure:
-    """Draw time a voxel and memory against voxels, and both against the chunk."""
+    """Plot time per voxel and memory, over the number of voxels and over the chunk."""
     figure, axes = plots.grid(2, 2, 3.0, 2.1)
     for row, (column, label) in enumerate(
-        (("us_per_voxel", "CPU time, us a voxel"), ("working_MB", "working memory, MB"))
+        (("us_per_voxel", "CPU time per voxel, us"), ("working_MB", "working memory, MB"))
     ):
         _draw(axes[row, 0], sizes, "voxels", column, label)
         _draw(axes[row, 1], chunks, "chunk", column, label)

@@ -1,4 +1,4 @@
-"""What a run was asked for."""
+"""Settings of a benchmark run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ QUICK = 0.2
 
 @dataclass(frozen=True)
 class Settings:
-    """How much to measure, of what, and where the results go.
+    """What to measure, with how many voxels, and where to write the results.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Settings:
     peers, peer_dir
         Whether to time other packages, and where their environments are kept.
     rough
-        Whether heads have voxels of 3 mm, which is for trying and proves nothing.
+        Whether heads have voxels of 3 mm, only to test the benchmarks.
     """
 
     out: Path = Path("build/bench")
@@ -43,7 +43,7 @@ class Settings:
         return max(least, round(full * self.scale))
 
     def wants(self, model: str) -> bool:
-        """Whether this model is to be measured."""
+        """Return whether a model is to be measured."""
         return not self.models or model in self.models
 
     def noise_options(self, noise: str, sigma: float) -> dict[str, Any]:

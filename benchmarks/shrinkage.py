@@ -1,4 +1,4 @@
-"""What the Bayesian IVIM fit buys over the others, and all of them over a constant guess."""
+"""Errors of the Bayesian IVIM fit, of the other IVIM fits, and of a constant guess."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,12 +23,12 @@ PARAMETERS = {"f": (100, "%"), "D": (1e6, "1e-6 mm2/s"), "Dstar": (1e3, "1e-3 mm
 VOXELS = 5000
 SEED = workload.SEED + 400
 CUT = 3.0
-"""Bars end at so many times the guess."""
+"""Limit of the bars relative to the guess."""
 
-TEXT = f"""Rician noise; f, D and D* uniform over their ranges, {VOXELS:,} voxels at full scale. The
-constant guess is the median of the truth, the best that an estimate without data can do: an error
-that is no smaller means that the data say nothing. A missing value counts as an infinite error; in
-brackets the median error of the values that are there."""
+TEXT = f"""Rician noise; f, D and D* are uniformly distributed, {VOXELS:,} voxels at full scale.
+The constant guess is the median of the truth, which is the best estimate without data: an error
+that is not smaller means that the data are not informative. Missing values count as infinite
+errors; numbers in brackets are the median signed errors of the other values."""
 
 
 def run(settings: Settings) -> Section:
@@ -38,7 +38,7 @@ def run(settings: Settings) -> Section:
         row
         for bvalues in BVALUES
         for level in LEVELS
-        for row in compared(
+        for row in compare_fits(
             workload.ivim(bvalues, settings.count(VOXELS, least=50), SEED, level), level, names
         )
     )
@@ -51,8 +51,8 @@ def run(settings: Settings) -> Section:
     )
 
 
-def compared(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Return one row a method and parameter."""
+def compare_fits(data: Workload, level: float, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Return one row per method and parameter."""
     guesses = {k: np.full_like(v, np.median(v)) for k, v in data.truth.items()}
     fits = {name: fit(name, data.signal, **data.design).values for name in names}
     for method, values in {GUESS: guesses, **fits}.items():
@@ -75,7 +75,7 @@ def _median(values: np.ndarray) -> float:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a column a method: the median absolute error, in brackets the bias."""
+    """Return one column per method: median absolute error, with the bias in brackets."""
 
     def cell(row: pd.Series) -> str:
         factor = PARAMETERS[row["parameter"]][0]
@@ -93,7 +93,7 @@ def _unit(parameter: str) -> str:
 
 @apply_style
 def panels(table: pd.DataFrame) -> Figure:
-    """Draw the errors: a row a parameter, a column a workload and level."""
+    """Plot the errors, one row per parameter, one column per workload and level."""
     columns = list(table.groupby(["workload", "snr"], sort=False).groups)
     figure, axes = plots.grid(len(PARAMETERS), len(columns), 1.75, 1.75, sharey="row", sharex=True)
     methods = list(table["method"].unique())
@@ -112,7 +112,7 @@ def panels(table: pd.DataFrame) -> Figure:
 
 
 def _draw(panel: Axes, rows: pd.DataFrame, factor: float, top: float) -> None:
-    """Draw bars of the median absolute error, cut off at the top, and a dot for the bias."""
+    """Draw bars for the median absolute error, truncated at the limit, and dots for the bias."""
     place = np.arange(len(rows))
     guess = rows["median_error"].iloc[0] * factor
     height = rows["median_error"].to_numpy() * factor

@@ -1,4 +1,4 @@
-"""Voxels a second: every model, a scipy loop over voxels and other packages on the same data."""
+"""Voxels per second of every model, a scipy loop and other packages, on the same data."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -43,20 +43,20 @@ LOOP_VOXELS = 200
 COPIES = 8
 OURS, LOOP = "metperf", "scipy"
 
-TEXT = """Everyone fits the first voxels of the same data (metperf eight copies of them, as many
-as an image has), one at a time, on one thread unless it says otherwise; the median of three calls
-after one that is not timed. Rates are voxels a second of wall time and of CPU time: on a shared
-machine compare the latter. "ratio" is how many times as many
-voxels metperf's model, on one thread, fits in a CPU second. "err" are the median absolute errors of
-each parameter in its unit; a missing value counts as infinitely wrong.
+TEXT = """All packages fit the first voxels of the same data (metperf fits eight copies of them, as
+many as an image has), one after the other, on one thread unless stated otherwise; the median of
+three calls after one that is not timed is given. Rates are voxels per second of wall time and of
+CPU time; on a shared machine, the latter is more meaningful. "ratio" is the rate of metperf's
+model on one thread, in voxels per CPU second, relative to that of the package. "err" is the median
+absolute error of each parameter in its unit; missing values count as infinite errors.
 
-"floor" is the closed forms beside what numpy needs to read the data once and take one logarithm of
-each number; to be within 5 times."""
+"floor" compares the closed-form fits with the time that numpy needs to read the data once and to
+take the logarithm of each number; the ratio should be below 5."""
 Record = dict[str, Any]
 
 
 def run(settings: Settings) -> Section:
-    """Time all, and compare."""
+    """Time all methods, and compare them."""
     names = [name for name in WORKLOADS if settings.wants(name)]
     needed = {workload for name in names for workload in WORKLOADS[name]}
     if settings.peers:
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Section:
     records = [*ours(names, data, settings), *voxel_loops(names, data, settings)]
     if settings.peers:
         records += peers(data, settings)
-    table = compared(records)
+    table = add_rates(records)
     floor = closed_forms(names, data, settings)
     done, failed = table[table["error"] == ""], table[table["error"] != ""]
     tables = {
@@ -84,8 +84,8 @@ def first(data: Workload, voxels: int) -> Workload:
     return replace(data, signal=data.signal[:voxels], truth=truth)
 
 
-def repeated(data: Workload, times: int) -> Workload:
-    """Return a workload several times over: as many voxels as an image has."""
+def repeat(data: Workload, times: int) -> Workload:
+    """Return a workload repeated to the number of voxels of an image."""
     truth = {name: np.tile(value, times) for name, value in data.truth.items()}
     return replace(data, signal=np.tile(data.signal, (times, 1)), truth=truth)
 
@@ -94,11 +94,11 @@ def ours(names: list[str], data: dict[str, Workload], settings: Settings) -> Ite
     """Time `fit` for each model, on one thread and on several."""
     for name in names:
         for workload in WORKLOADS[name]:
-            some = repeated(first(data[workload], settings.count(20000)), COPIES)
+            some = repeat(first(data[workload], settings.count(20000)), COPIES)
             for jobs in sorted({1, settings.jobs}):
                 threads = {} if jobs == 1 else {"n_jobs": jobs}
                 call = _fitter(name, threads)
-                yield _timed(OURS, "fit", name, some, call) | {"threads": jobs}
+                yield _time_call(OURS, "fit", name, some, call) | {"threads": jobs}
 
 
 def _fitter(name: str, threads: dict[str, int]) -> Callable[[Workload], dict[str, Any]]:
@@ -112,10 +112,10 @@ def voxel_loops(
     for name in names:
         for workload in WORKLOADS[name] if name in LOOPS else ():
             some = first(data[workload], settings.count(LOOP_VOXELS))
-            yield _timed(LOOP, "curve_fit", name, some, LOOPS[name])
+            yield _time_call(LOOP, "curve_fit", name, some, LOOPS[name])
 
 
-def _timed(
+def _time_call(
     who: str, method: str, model: str, data: Workload, call: Callable[[Workload], dict[str, Any]]
 ) -> Record:
     call(first(data, 2))
@@ -141,8 +141,8 @@ def peers(data: dict[str, Workload], settings: Settings) -> list[Record]:
         ]
 
 
-def compared(records: list[Record]) -> pd.DataFrame:
-    """Return one row a record, with rates and the ratio to our rate for the same model and data."""
+def add_rates(records: list[Record]) -> pd.DataFrame:
+    """Return one row per record, with rates relative to metperf's for the same model and data."""
     reference = {
         (r["model"], r["workload"]): r["voxels"] / r["cpu"]
         for r in records
@@ -191,7 +191,7 @@ def closed_forms(names: list[str], data: dict[str, Workload], settings: Settings
 
 @apply_style
 def bars(table: pd.DataFrame) -> Figure:
-    """Draw voxels a CPU second on one thread: a panel a workload, like beside like."""
+    """Plot voxels per CPU second on one thread, one panel per workload, grouped by model."""
     single = table[table["threads"] == 1]
     names = list(single["workload"].unique())
     panels = {name: _rows_of(single[single["workload"] == name]) for name in names}
@@ -208,7 +208,7 @@ def bars(table: pd.DataFrame) -> Figure:
 
 
 def _rows_of(table: pd.DataFrame) -> list[tuple[str, str, float]]:
-    """Return who, method and rate from the top down; a model's name heads the fits of it."""
+    """Return package, method and rate from top to bottom, with the model as heading of its fits."""
     rows = []
     for model, fits in table.groupby("model", sort=False):
         rows.append(("", str(model), np.nan))

@@ -1,4 +1,4 @@
-"""Seeded data with known parameters, made without the code under test.
+"""Seeded data with known parameters, generated independently of the tested code.
 
 The bi-exponential signal is a formula; the tissue curve is the exact response to a plasma curve
 that is linear between points 0.05 s apart, sampled at the frames.
@@ -49,13 +49,13 @@ class Workload:
     facts: dict[str, float] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Any]:
-        """Return what a peer needs, for a file."""
+        """Return the data that a peer needs, for a file."""
         truth = {f"truth_{name}": value for name, value in self.truth.items()}
         return {"signal": self.signal, **self.design, **self.facts, **truth}
 
 
 def by_name(name: str, voxels: int = VOXELS) -> Workload:
-    """Return the workload ``ivim6``, ``ivim16``, ``dce`` or ``vfa``; the same one every time."""
+    """Return the workload ``ivim6``, ``ivim16``, ``dce`` or ``vfa``, always with the same data."""
     makers = {
         "ivim6": lambda: ivim(B6, voxels, SEED),
         "ivim16": lambda: ivim(B16, voxels, SEED + 1),

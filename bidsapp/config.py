@@ -1,4 +1,4 @@
-"""Settings of a run: a frozen record, made once from the command line and passed on."""
+"""Settings of a run: a frozen record, created from the command line."""
 
 import dataclasses
 import json
@@ -27,12 +27,12 @@ _HOW = {
     *("nprocs", "omp_nthreads", "memory_gb", "plugin_file"),
     *("stop_on_first_crash", "write_graph", "resource_monitor"),
 }
-"""Fields of a Config that change no result, or only through what is found in the data set."""
+"""Fields of a Config that do not affect results, or only through the inputs found."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that decides what a run does.
+    """All settings of a run.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Config:
     filter_file
         ``--bids-filter-file``.
     baseline_session
-        Session whose T1w is the participant's reference; None for the first.
+        Session with the reference T1w of the participant; None for the first.
     ivim_model, b_min, b_max
         The IVIM fit and its range of b-values, s/mm2.
     noise
@@ -60,35 +60,35 @@ class Config:
     t1_model
         The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
-        s; None for the value of the field strength.
+        s; None for the value at the field strength.
     relaxivity
-        1/s/mM; None for the sidecar's, or the agent's.
+        1/s/mM; None for that of the sidecar or of the contrast agent.
     haematocrit
         Fraction.
     baseline_frames
-        Frames before the contrast agent; 0 to find them.
+        Frames before the contrast agent; 0 to detect them.
     motion_correction, drop_outliers
-        Whether series are corrected for motion, and whether fits leave out their outliers.
+        Whether series are corrected for motion, and whether outlying volumes are excluded.
     registration_engine
-        Registration algorithm: metperf's own, or AFNI's in niimath.
+        Registration algorithm: that of metperf, or AFNI's in niimath.
     distortion
         Correction of EPI distortion in the diffusion series: none, from ``fmap``, or estimated
         from the T1w.
     fit_space
         Grid on which models are fitted: that of the series, or that of the T1w.
     roi_space
-        Grid on which lesions are measured: that of the T1w, or that of the series, where ROIs are
-        fractions of voxels.
+        Grid on which lesions are measured: that of the T1w, or that of the series, with voxels
+        weighted by their fraction inside the ROI.
     output_spaces
         Spaces in which maps are written.
     keep_dates
-        Whether sidecars of maps hold the date and time of acquisition.
+        Whether sidecars of maps contain the date and time of acquisition.
     nprocs, omp_nthreads, memory_gb
         Resources of the run.
     plugin_file
-        A nipype plugin, YAML.
+        YAML file with a nipype plugin.
     sloppy
-        Register rigidly, without a cross-check: for a first look and for tests.
+        Register rigidly, without a cross-check, for a quick look and for tests.
     stop_on_first_crash, write_graph, resource_monitor
         Passed on to nipype.
     """
@@ -134,12 +134,12 @@ class Config:
     resource_monitor: bool = False
 
     def result_options(self) -> dict[str, Any]:
-        """Return the settings that change a result: not folders, selection and resources."""
+        """Return the settings that affect results: not folders, selection and resources."""
         names = {f.name for f in dataclasses.fields(self)} - _HOW
         return {name: getattr(self, name) for name in sorted(names)}
 
     def fit_options(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those options of a model that the command line sets.
+        """Return the options of a model that are set on the command line, with their values.
 
         Examples
         --------
@@ -152,7 +152,7 @@ class Config:
         return {name: chosen[name] for name in names if name in chosen}
 
     def to_toml(self) -> str:
-        """Return the record as TOML; what is None is left out."""
+        """Return the record as TOML; None is omitted."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return "".join(f"{k} = {_toml(v)}\n" for k, v in fields.items() if v is not None)
 
@@ -189,7 +189,7 @@ def field_constant(name: str, field_strength: float, option: str) -> float:
     field_strength : float, T
         1.5, 3 or 7, within 10 %.
     option
-        The command line's option for it, for the message.
+        The corresponding command-line option, for the error message.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def agent_relaxivity(agent: str | None, field_strength: float) -> float:
     Parameters
     ----------
     agent
-        Its generic name, as in ``ContrastBolusAgent``.
+        Generic name, as in ``ContrastBolusAgent``.
     field_strength : float, T
 
     Returns
@@ -229,7 +229,7 @@ def agent_relaxivity(agent: str | None, field_strength: float) -> float:
     Raises
     ------
     UsageError
-        If the agent is not known.
+        If the agent is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code of each.
+"""Errors, with their exit codes.
 
 ::
 
@@ -11,7 +11,7 @@
     ├── NotWritable          73   output or work folder cannot be written
     ├── WorkerKilled         75   a worker process was killed (out of memory)
     ├── BadInput              1   one file or its metadata cannot be used
-    ├── FitError              1   a model cannot be fitted to such a design
+    ├── FitError              1   a model cannot be fitted to data of this design
     └── RegistrationError     1   two images could not be registered
 """
 
@@ -19,13 +19,13 @@ from typing import ClassVar
 
 
 class MetperfError(Exception):
-    """Base of every error that metperf raises on purpose; its text is for the user."""
+    """Base of all errors that metperf raises deliberately; the message is for the user."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(MetperfError):
-    """The command line asks for something that cannot be done."""
+    """The command line specifies something that cannot be done."""
 
     exit_code = 2
 
@@ -71,7 +71,7 @@ class BadInput(MetperfError):
 
 
 class FitError(MetperfError):
-    """A model cannot be fitted to such a design."""
+    """A model cannot be fitted to data of this design."""
 
 
 class RegistrationError(MetperfError):

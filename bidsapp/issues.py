@@ -1,4 +1,4 @@
-"""What a run reports: failures, warnings, what is missing and notes, one `Issue` each."""
+"""Issues that a run reports: failures, warnings, missing data and notes."""
 
 import errno
 import re
@@ -8,38 +8,42 @@ from typing import Any, Literal, get_args
 
 from bidsapp.errors import MetperfError, NotWritable, WorkerKilled
 
-Level = Literal["failed", "warning", "missing", "note"]
-LEVELS: tuple[Level, ...] = get_args(Level)
-"""The gravest first."""
+IssueLevel = Literal["failed", "warning", "missing", "note"]
+LEVELS: tuple[IssueLevel, ...] = get_args(IssueLevel)
+"""The most severe first."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Numbers of the system errors that mean a full disk or an exhausted quota."""
+"""Numbers of the system errors for a full disk or an exceeded quota."""
 
 TRANSIENT: Mapping[type[MetperfError], str] = {
     WorkerKilled: "a worker was killed",
     NotWritable: "the output could not be written",
 }
-"""Errors after which the same run may succeed, each with its own exit code; and what happened."""
+"""Errors after which the same run may succeed, each with a separate exit code -> description."""
 
 _STORED = ("level", "code", "step", "text")
-_LISTS_0_1: Mapping[str, Level] = {"failed": "failed", "warnings": "warning", "missing": "missing"}
+_LISTS_0_1: Mapping[str, IssueLevel] = {
+    "failed": "failed",
+    "warnings": "warning",
+    "missing": "missing",
+}
 _CRASH_0_1 = re.compile(r"(?P<step>[^:]+): (?P<text>.* \(see crash-\S+\))", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that a run reports.
+    """One issue that a run reports.
 
     Attributes
     ----------
     level
-        How grave it is.
+        Severity.
     text
-        In words, for people.
+        Description for the user.
     code
-        What kind it is, for programs: the class of the error, or a name of its own.
+        Machine-readable kind: the class of the error, or another name.
     participant, session
-        Where it is, such as ``sub-01`` and ``ses-baseline``.
+        Location, such as ``sub-01`` and ``ses-baseline``.
     step
         The step of the run that reports it, such as ``dwi fit_ivim``.
 
@@ -49,7 +53,7 @@ class Issue:
     dwi fit_ivim: two b-values are needed
     """
 
-    level: Level
+    level: IssueLevel
     text: str
     code: str = ""
     participant: str = ""
@@ -61,16 +65,16 @@ class Issue:
 
     @property
     def place(self) -> str:
-        """Participant and session."""
+        """Participant and session, for display."""
         return " ".join(filter(None, (self.participant, self.session)))
 
-    def stored(self) -> dict[str, str]:
-        """Return what status.json stores of it, below its participant and session."""
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields for status.json, which stores issues by participant and session."""
         return {name: getattr(self, name) for name in _STORED}
 
 
 def from_error(error: Exception, participant: str = "", session: str = "", step: str = "") -> Issue:
-    """Return the failure that an exception reports.
+    """Return the failure for an exception.
 
     Examples
     --------
@@ -85,7 +89,7 @@ def from_error(error: Exception, participant: str = "", session: str = "", step:
 
 
 def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> list[Issue]:
-    """Return the issues that the `sessions` of a status.json store.
+    """Return the issues stored in the `sessions` of a status.json.
 
     Notes
     -----
@@ -101,7 +105,7 @@ def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> 
     return found
 
 
-def _from_text(level: Level, text: str, participant: str, session: str) -> Issue:
+def _from_text(level: IssueLevel, text: str, participant: str, session: str) -> Issue:
     """Return an issue of version 0.1.0; the text of a crash began with its step."""
     crash = _CRASH_0_1.fullmatch(text)
     step, text = crash.groups() if crash else ("", text)
@@ -109,7 +113,7 @@ def _from_text(level: Level, text: str, participant: str, session: str) -> Issue
 
 
 def exit_code(issues: Iterable[Issue]) -> int:
-    """Return the exit code of a run: 0 without a failure, the error's own if it is transient.
+    """Return the exit code of a run: 0 without failures, and a specific one for transient errors.
 
     Examples
     --------
@@ -121,5 +125,5 @@ def exit_code(issues: Iterable[Issue]) -> int:
 
 
 def by_gravity(issues: Iterable[Issue]) -> list[Issue]:
-    """Return each issue once, the gravest first, else in their order."""
+    """Return each issue once, the most severe first, otherwise in their order."""
     return sorted(dict.fromkeys(issues), key=lambda issue: LEVELS.index(issue.level))

@@ -22,8 +22,8 @@ with atheris.instrument_imports(include=["bidsapp"]):
         b_values,
         check_directions,
         frame_times,
-        number,
         phase_axis,
+        read_field,
         transmit_scale,
     )
     from bidsapp.bids.tables import read_table
@@ -40,7 +40,7 @@ def sidecar() -> None:
     for read in (frame_times, phase_axis, transmit_scale):
         with suppress(MetperfError):
             read(outcome, IMAGE)
-    number(outcome, "FlipAngle", IMAGE, "degrees", 0.5, 90)
+    read_field(outcome, "FlipAngle", IMAGE, "degrees", 0.5, 90)
 
 
 def command_line() -> None:

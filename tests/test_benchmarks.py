@@ -80,7 +80,7 @@ def test_the_bound_is_the_covariance_of_a_linear_fit():
     integral = convolve_exponential(design["time"], design["plasma"], 0.0)
     columns = np.stack([integral, design["plasma"]], axis=1)
     expected = 0.1 * np.sqrt(np.diag(np.linalg.inv(columns.T @ columns)))
-    best = precision.bound("patlak", {"Ktrans": 0.02, "vp": 0.03}, design, 0.1)
+    best = precision.cramer_rao_bound("patlak", {"Ktrans": 0.02, "vp": 0.03}, design, 0.1)
     assert list(best.values()) == pytest.approx(expected, rel=1e-6)
 
 
@@ -98,7 +98,7 @@ def test_a_peer_that_cannot_run_is_reported(tmp_path):
     nowhere = environments.Peer("none", ("none==0",), pythons=("0.0",))
     (record,) = environments.measure(nowhere, tmp_path, tmp_path, 1.0)
     assert "Python 0.0" in record["error"]
-    table = speed.compared([record])
+    table = speed.add_rates([record])
     assert table["error"].tolist() == [record["error"]]
 
 
@@ -119,7 +119,7 @@ def test_memory_does_not_grow_with_the_image():
     """Besides the maps that it returns, a fit holds what one chunk needs, however many voxels."""
     data = workload.by_name("ivim6")
     few, many = (
-        scaling.working_memory("adc", scaling.tiled(data.signal, count), data.design)
+        scaling.working_memory("adc", scaling.tile(data.signal, count), data.design)
         for count in (50_000, 400_000)
     )
     assert many - few < 350_000  # a byte for each voxel more would be that

@@ -18,7 +18,7 @@ from bidsapp.errors import RegistrationError
 from bidsapp.imaging.registration.recentring import recentre
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, compose, invert, translation
-from bidsapp.phantom.acquisition import Grid, epi_displacement, sample_distorted
+from bidsapp.phantom.acquisition import ImageGrid, epi_displacement, sample_distorted
 
 pytestmark = pytest.mark.benchmark
 
@@ -71,7 +71,9 @@ def test_targets_follow_the_distortion():
     spot = np.array([[4.0, 44.0, -27.0]])
     voxels = np.moveaxis(np.indices((70, 70, 70)), 0, -1)
     volume = np.exp(-(((apply(affine, voxels) - spot) ** 2).sum(axis=-1)) / 18).astype(np.float32)
-    grid = Grid((35, 35, 70), compose(np.diag([2.0, 2.0, 1.0, 1.0]), translation([-30, 10, -60])))
+    grid = ImageGrid(
+        (35, 35, 70), compose(np.diag([2.0, 2.0, 1.0, 1.0]), translation([-30, 10, -60]))
+    )
     shifts = epi_displacement(grid, np.eye(4), (1, 1, 1))
     image = sample_distorted(volume, affine, grid, np.eye(4), (1, 1, 1), shifts)
     weights = image / image.sum()
@@ -176,9 +178,10 @@ def test_a_peers_matrix_is_judged_where_the_images_are():
     between = compose(invert(shift), case.truth, shift)
     outcome = [{"pair": "dce-1", "centre": centre}]
     found = {"peer": "p", "version": "1", "method": "m", "pair": "dce-1", "wall": 1.0, "cpu": 2.0}
-    (good,) = engines._judged(found | {"matrix": between.tolist()}, [trial], outcome, TINY)
+    (good,) = engines._add_errors(found | {"matrix": between.tolist()}, [trial], outcome, TINY)
     assert good["lesion"] == pytest.approx(0, abs=1e-9)
-    (bad,) = engines._judged({"peer": "p", "method": "m", "error": "no"}, [trial], outcome, TINY)
+    failure = {"peer": "p", "method": "m", "error": "no"}
+    (bad,) = engines._add_errors(failure, [trial], outcome, TINY)
     assert bad["error"] == "no"
 
 

@@ -19,7 +19,7 @@ from bidsapp.bids.records import (
     Lesion,
     Rois,
     Session,
-    Transform,
+    UserTransform,
 )
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
@@ -29,7 +29,7 @@ from bidsapp.imaging.warps import Shift, read_shift
 from bidsapp.phantom.acquisition import reversed_displacement
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_participant, plan_session
-from bidsapp.run.status import describe
+from bidsapp.run.status import describe_plan
 
 pytestmark = pytest.mark.usefixtures("short_pages")
 
@@ -187,7 +187,7 @@ def test_a_reversed_epi_is_found_by_where_it_points(root):
     """Opposite in the scanner, whatever the letters say; the ratio is that of the shifts in mm."""
     add(root, "dir-PA_epi", **EPI)
     assert outcome(root).source is None
-    assert "do not run against" in outcome(root).lack
+    assert "do not have the reversed phase encoding" in outcome(root).lack
     add(root, "dir-AP_epi", **EPI | {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.1})
     assert outcome(root).source.kind == "epi"
     assert outcome(root).source.scale == pytest.approx(4)
@@ -198,7 +198,7 @@ def test_a_reversed_epi_is_found_by_where_it_points(root):
 def test_fields_belong_to_the_series_they_name(root):
     """IntendedFor and B0FieldIdentifier choose; a field of another series is not taken."""
     add(root, "fieldmap", Units="Hz", IntendedFor="ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz")
-    assert "no image of fmap is meant" in outcome(root).lack
+    assert "no image in fmap is intended" in outcome(root).lack
     add(root, "fieldmap", Units="Hz", IntendedFor=["ses-a/dwi/sub-01_ses-a_dwi.nii.gz"])
     assert outcome(root).source
     uri = "bids::sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
@@ -213,7 +213,7 @@ def test_fields_belong_to_the_series_they_name(root):
 def planned(person, distortion):
     """Return the lines of ``--dry-run``."""
     config = Config(Path(), Path(), Path(), "run", distortion=distortion)
-    return describe(plan_participant(person, config))
+    return describe_plan(plan_participant(person, config))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,10 @@ def test_a_2d_series_encodes_no_phase_along_its_slices(root):
     """Along k a 2D acquisition selects its slices: the series is refused, with the way out."""
     wrong = {"PhaseEncodingDirection": "k-", "MRAcquisitionType": "2D"}
     write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong)
-    assert "PhaseEncodingDirection is 'k-', but the series is 2D" in outcome(root).problem
+    assert (
+        "PhaseEncodingDirection is 'k-', which is the slice axis of this 2D series"
+        in outcome(root).problem
+    )
     write_json(
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong | {"MRAcquisitionType": "3D"}
     )
@@ -260,9 +263,9 @@ def test_a_2d_series_encodes_no_phase_along_its_slices(root):
 def test_what_is_missing_is_said_in_words(root):
     """Without a field the DWI is analysed as it is, and the run says so."""
     lines = planned(Query(root).participant("01"), "auto")
-    assert any("EPI distortion not corrected: fmap has no fieldmap" in line for line in lines)
+    assert any("EPI distortion not corrected: there is no field map" in line for line in lines)
     add(root, "phasediff", EchoTime1=0.004, EchoTime2=0.006)
-    assert "of phasediff in fmap no field is computed" in outcome(root).lack
+    assert "no field map is computed from phasediff in fmap" in outcome(root).lack
     add(root, "run-1_fieldmap", Units="Hz")
     add(root, "run-2_fieldmap", Units="Hz")
     assert "several field maps" in outcome(root).problem
@@ -311,7 +314,7 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
             diffusion=Diffusion(session / "dwi.nii", tuple(BVALUES), None),
             distortion=Distortion(1, FieldSource("fieldmap", session / "field.nii", 0.1)),
             enhancing=(Rois(session / "rois.nii", "T1w", (Lesion(4, "left"),)),),
-            transforms=(Transform("dwi", session / "from-dwi_to-T1w_mode-image_xfm.txt"),),
+            transforms=(UserTransform("dwi", session / "from-dwi_to-T1w_mode-image_xfm.txt"),),
         )
         folder = tmp_path / distortion
         config = Config(

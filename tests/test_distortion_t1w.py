@@ -8,7 +8,7 @@ import pytest
 from heads import grid, head, scan, write
 from test_distortion import WHERE, brain, distorted, image, places, true_shift
 
-from bidsapp.bids.records import Diffusion, Distortion, FieldSource, Session, Transform
+from bidsapp.bids.records import Diffusion, Distortion, FieldSource, Session, UserTransform
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.distortion.t1w import t1w_cost, t1w_shift
@@ -149,10 +149,10 @@ def test_only_the_axis_is_required_of_the_data_set(tmp_path):
     assert "dwi" not in plan.branches
     assert "no DWI with --distortion t1w: P" in issues
     _, issues = planned(tmp_path, Distortion(1, FieldSource("epi", tmp_path / "dir-AP_epi.nii")))
-    assert "though there is dir-AP_epi.nii: --distortion auto would use that" in issues
+    assert "although dir-AP_epi.nii is available: --distortion auto would use it" in issues
     plan, issues = planned(tmp_path, Distortion(None, problem="P"), t1w=False)
     assert "dwi" in plan.branches
-    assert "EPI distortion not corrected: no T1w" in issues
+    assert "EPI distortion not corrected: without a T1w" in issues
     assert plan.field_source is None
 
 
@@ -203,7 +203,7 @@ def test_a_wrong_transform_does_not_pass_for_distortion(anatomy, tmp_path):
     """A user's transform that is 8 mm off stays as it is, and is reported as doubtful."""
     off = np.eye(4)
     off[1, 3] = 8
-    given = Transform("dwi", write_itk(off, tmp_path / "from-dwi_xfm.txt"))
+    given = UserTransform("dwi", write_itk(off, tmp_path / "from-dwi_xfm.txt"))
     out = run_pipeline(anatomy, tmp_path, true_shift(), (given,))
     assert read(out, "desc-distortion_quality.json")["mean_abs_shift_mm"] < 0.5
     quality = read(out, "desc-coreg_quality.json")

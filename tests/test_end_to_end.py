@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bidsapp.bids.validate import describe, run_validator
+from bidsapp.bids.validate import describe_issue, run_validator
 from bidsapp.cli.main import main
 from bidsapp.phantom.cohort import draw_cohort, study_rows
 
@@ -108,7 +108,7 @@ def test_volumes_are_the_truths(study):
 def test_output_is_valid_bids(study):
     """The validator finds no error in the derivatives."""
     issues = run_validator(study / "out")
-    assert [describe(i) for i in issues if i["severity"] == "error"] == []
+    assert [describe_issue(i) for i in issues if i["severity"] == "error"] == []
 
 
 def test_pages_are_complete(study):

@@ -19,7 +19,7 @@ from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
     frame_times,
-    number,
+    read_field,
     transmit_scale,
 )
 from bidsapp.bids.tables import read_table
@@ -86,7 +86,7 @@ def outcome(reader, *arguments):
 @example({"FlipAngle": 10**400, "VolumeTiming": [0, 10**400]})
 def test_any_sidecar_gives_numbers_or_words(metadata):
     """A number is finite and in range, times ascend; all else is reported."""
-    angle = outcome(number, metadata, "FlipAngle", IMAGE, "degrees", 0.5, 90)
+    angle = outcome(read_field, metadata, "FlipAngle", IMAGE, "degrees", 0.5, 90)
     assert angle is None or 0.5 < angle <= 90
     times = outcome(frame_times, metadata, IMAGE) or ()
     assert all(map(math.isfinite, times))

@@ -135,7 +135,7 @@ def test_frames_after_the_patient_left_are_refused(root, capsys):
     rewrite(raw(root, "dce.nii.gz"), leaves)
     outcome = run(root, capsys)
     assert outcome.code == 1
-    assert "7 of its 20 volumes hold nothing (the first is number 14); cut them off" in outcome.err
+    assert "7 of the 20 volumes are empty (the first is number 14); remove them" in outcome.err
 
 
 def test_an_artery_outside_the_series_is_refused(root, capsys):

@@ -12,7 +12,7 @@ from bids.layout import BIDSLayout
 from datasets import write_image
 from hostile import dry, raw, rewrite, roi, run, write_study
 
-from bidsapp.bids.image_data import examined
+from bidsapp.bids.image_data import drop_damaged_images
 from bidsapp.bids.index import index
 from bidsapp.bids.records import Diffusion, Session
 
@@ -60,16 +60,16 @@ REFUSED = {
     "empty": (lambda p: p.write_bytes(b""), "cannot be read as NIfTI (Empty file"),
     "a text": (lambda p: p.write_bytes(gzip.compress(b"no" * 900)), "cannot be read as NIfTI"),
     "a PNG": (lambda p: p.write_bytes(b"\x89PNG" * 99), "is not a gzip file"),
-    "cut short": (cut_short, "is cut short: its header promises 3232 bytes"),
+    "truncated": (cut_short, "is truncated: 3232 bytes are expected from the header"),
     "not downloaded": (link_nowhere, "run `datalad get sub-01_ses-a_dwi.nii.gz`"),
     "annex pointer": (pointer, "not downloaded: run `datalad get sub-01_ses-a_dwi.nii.gz`"),
-    "3D": (lambda p: rewrite(p, lambda d: d[..., 0]), "(6, 6, 4), but 4 dimensions are needed"),
-    "huge header": (dims(32000, 32000, 30000, 5), "promises 153600000000000 voxels"),
-    "gzip bomb": (dims(800, 800, 400, 5), "is cut short: its header promises 5120000000 bytes"),
-    "no voxel": (dims(0, 6, 4, 5), "it holds no voxel"),
-    "complex": (complex_voxels, "plain numbers (magnitude) are needed"),
-    "singular": (lambda p: with_header(p, srow_x=[0, 0, 0, 0]), "is no place in space"),
-    "NaN affine": (lambda p: with_header(p, srow_x=[np.nan] * 4), "is no place in space"),
+    "3D": (lambda p: rewrite(p, lambda d: d[..., 0]), "(6, 6, 4), but 4 dimensions are required"),
+    "huge header": (dims(32000, 32000, 30000, 5), "specifies 153600000000000 voxels"),
+    "gzip bomb": (dims(800, 800, 400, 5), "is truncated: 5120000000 bytes are expected"),
+    "no voxel": (dims(0, 6, 4, 5), "so there are no voxels"),
+    "complex": (complex_voxels, "real numbers (magnitude) are required"),
+    "singular": (lambda p: with_header(p, srow_x=[0, 0, 0, 0]), "(sform, qform) is invalid"),
+    "NaN affine": (lambda p: with_header(p, srow_x=[np.nan] * 4), "(sform, qform) is invalid"),
     "in metres": (
         lambda p: with_header(p, srow_x=[1e-3, 0, 0, 0], srow_y=[0, 1e-3, 0, 0]),
         "is the header in mm?",
@@ -94,7 +94,7 @@ def test_a_4d_t1w_is_refused(root, capsys):
     """A T1w with volumes is reported with its shape; the series are analysed without it."""
     path = root / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz"
     write_image(path, np.ones((4, 4, 4, 3), np.float32))
-    assert "(4, 4, 4, 3), but 3 dimensions are needed" in dry(root, capsys).out
+    assert "(4, 4, 4, 3), but 3 dimensions are required" in dry(root, capsys).out
 
 
 def test_a_folder_in_place_of_an_image_is_no_image(root, capsys):
@@ -124,7 +124,7 @@ def test_a_hidden_file_of_a_mac_is_passed_over(root, capsys):
 @pytest.mark.parametrize(
     ("forms", "message"),
     [
-        ((None, None), "stores no orientation (sform and qform code 0)"),
+        ((None, None), "has no orientation (sform and qform code 0)"),
         ((np.eye(4), np.diag([2.0, 2, 2, 1])), "sform and qform disagree by up to"),
     ],
 )
@@ -141,7 +141,9 @@ def test_a_doubtful_orientation_is_a_warning(root, capsys, forms, message):
 
 def examine(root, name="dwi.nii.gz", bvalues=(0, 50, 200, 500, 1000)):
     """Return what reading the voxels of a diffusion series tells."""
-    return examined(Session("01", "a", diffusion=Diffusion(raw(root, name), bvalues, None)))
+    return drop_damaged_images(
+        Session("01", "a", diffusion=Diffusion(raw(root, name), bvalues, None))
+    )
 
 
 def flip_a_byte(path):
@@ -180,7 +182,7 @@ def infinite(data):
 
 
 ODD = {
-    "infinity": (infinite, "0.69% of the voxels hold NaN or infinity"),
+    "infinity": (infinite, "0.69% of the voxels contain NaN or infinity"),
     "negative": (lambda d: -d, "100.0% of the values are negative"),
     "b-values in another order": (lambda d: d[..., ::-1], "are the b-values in the order"),
 }

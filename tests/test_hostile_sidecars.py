@@ -8,8 +8,8 @@ import pytest
 from datasets import write_json
 from hostile import SECONDS, dry, edit_json, raw, run, write_study
 
-from bidsapp.bids.inheritance import companions, metadata
-from bidsapp.bids.sidecar import number
+from bidsapp.bids.inheritance import applicable_files, metadata
+from bidsapp.bids.sidecar import read_field
 from bidsapp.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("short_pages")
@@ -21,25 +21,25 @@ def root(tmp_path):
 
 
 FIELDS = {
-    "misspelt": ({"FlipAngle": None, "FlipAngel": 15}, "(FlipAngel is there: misspelt?)"),
+    "misspelt": ({"FlipAngle": None, "FlipAngel": 15}, "(FlipAngel is present: misspelt?)"),
     "radians": ({"FlipAngle": 0.26}, "FlipAngle is 0.26, outside 0.5 to 90; is it in degrees?"),
     "text": ({"FlipAngle": "15"}, "FlipAngle is '15'; it must be a number in degrees"),
     "TR in ms": ({"RepetitionTimeExcitation": 4.0}, "outside 0.0005 to 0.2; is it in seconds?"),
     "TR of the volume": (
         {"RepetitionTimeExcitation": None, "RepetitionTime": 6.0},
-        "(RepetitionTime is the time of a whole volume in BIDS, so it is not taken)",
+        "(in BIDS, RepetitionTime is the time of a whole volume, so it cannot be used)",
     ),
     "TE in ms": ({"EchoTime": 2.0}, "EchoTime (2) is not below RepetitionTimeExcitation (0.004)"),
     "gauss": ({"MagneticFieldStrength": 30000}, "is it in tesla?"),
     "no times": ({"VolumeTiming": None}, "VolumeTiming is missing"),
     "times in ms": (
         {"VolumeTiming": [1000 * t for t in SECONDS]},
-        "VolumeTiming has frames 6000 apart, outside 0.2 to 120; is it in seconds?",
+        "VolumeTiming has intervals of 6000, outside 0.2 to 120; is it in seconds?",
     ),
     "NaN time": ({"VolumeTiming": [0, float("nan"), *SECONDS[2:]]}, "must be a list of seconds"),
     "true": ({"VolumeTiming": [True] * 20}, "must be a list of seconds"),
-    "times run back": ({"VolumeTiming": SECONDS[::-1]}, "VolumeTiming does not ascend"),
-    "too few times": ({"VolumeTiming": SECONDS[:13]}, "holds 13 times, the image 20 frames"),
+    "times run back": ({"VolumeTiming": SECONDS[::-1]}, "VolumeTiming is not ascending"),
+    "too few times": ({"VolumeTiming": SECONDS[:13]}, "has 13 times, but the image has 20 frames"),
     "a number of 400 digits": ({"FlipAngle": 10**400}, "it must be a number in degrees"),
     "relaxivity as text": ({"ContrastAgentRelaxivity": "4.5"}, "must be a number in 1/s/mM"),
 }
@@ -94,14 +94,14 @@ def test_a_companion_that_is_not_downloaded_is_told(root, capsys, name):
 
 
 GRADIENTS = {
-    "missing": (None, "has no .bval file beside it"),
-    "empty": ("", "holds 0 b-values, the image 5 volumes"),
+    "missing": (None, "has no .bval file"),
+    "empty": ("", "has 0 b-values, but the image has 5 volumes"),
     "text": ("0 fifty 200 500 1000", "cannot be read as numbers"),
-    "NaN": ("0 nan 200 500 1000", "holds a value that is not finite"),
-    "negative": ("0 -50 200 500 1000", "holds the negative b-value -50"),
+    "NaN": ("0 nan 200 500 1000", "contains a value that is not finite"),
+    "negative": ("0 -50 200 500 1000", "has the negative b-value -50"),
     "in ms/um2": ("0 0.05 0.2 0.5 1", "its highest b-value is 1, outside 10 to 20000"),
     "in s/m2": ("0 5e7 2e8 5e8 1e9", "is it in s/mm2?"),
-    "too many": ("0 50 200 500 1000 1000", "holds 6 b-values, the image 5 volumes"),
+    "too many": ("0 50 200 500 1000 1000", "has 6 b-values, but the image has 5 volumes"),
 }
 
 
@@ -137,7 +137,7 @@ def test_without_b_zero_there_is_an_adc_but_no_ivim(root, capsys):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("0 1\n0 0\n0 0\n", "5 volumes need 15, three a volume"), ("x y z", "cannot be read as num")],
+    [("0 1\n0 0\n0 0\n", "5 volumes require 15"), ("x y z", "cannot be read as num")],
 )
 def test_bad_directions_are_told(root, capsys, text, message):
     """A ``.bvec`` of another length, or of words, is refused before any work."""
@@ -152,7 +152,7 @@ def test_uneven_frames_are_a_warning(root, capsys):
     edit_json(raw(root, "dce.json"), VolumeTiming=SECONDS[:10] + [t + 300 for t in SECONDS[10:]])
     outcome = dry(root, capsys)
     assert outcome.code == 0
-    assert "warning: sub-01_ses-a_dce.nii.gz: 306 s lie between two frames" in outcome.out
+    assert "warning: sub-01_ses-a_dce.nii.gz: two frames are 306 s apart" in outcome.out
 
 
 COPIES = {
@@ -197,7 +197,7 @@ def test_the_nearest_sidecar_wins(tmp_path):
     write_json(image.with_name("sub-01_ses-a_run-2_dce.json"), {"FlipAngle": 9})
     write_json(image.with_name("sub-01_ses-a_run-1_dce.json"), {"FlipAngle": 3})
     assert metadata(image, tmp_path) == {"FlipAngle": 3, "EchoTime": 1}
-    assert [p.name for p in companions(image, tmp_path, ".json")] == [
+    assert [p.name for p in applicable_files(image, tmp_path, ".json")] == [
         "dce.json",
         "sub-01_dce.json",
         "sub-01_ses-a_run-1_dce.json",
@@ -215,7 +215,7 @@ def test_nothing_outside_the_data_set_is_inherited(tmp_path):
 def test_a_message_is_one_line_however_long_the_value(tmp_path):
     """A value of a thousand characters is cut in the message."""
     with pytest.raises(BadInput, match=r"FlipAngle is 'x{50,60}\.\.\.; it must be") as outcome:
-        number({"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90)
+        read_field({"FlipAngle": "x" * 1000}, "FlipAngle", tmp_path / "a_dce.nii", "degrees", 0, 90)
     assert len(str(outcome.value)) < 200
 
 

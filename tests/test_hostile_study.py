@@ -76,7 +76,7 @@ def test_misnamed_sessions_are_warned_of(root, capsys):
     (root / "sub-01/sub-01_sessions.tsv").write_text(table)
     outcome = dry(root, capsys)
     assert outcome.code == 0
-    assert "warning: sessions.tsv names ses-A, which has no files: misnamed?" in outcome.out
+    assert "warning: sessions.tsv lists ses-A, which has no files: misnamed?" in outcome.out
     assert "warning: sessions.tsv has no day for ses-a" in outcome.out
 
 
@@ -135,7 +135,7 @@ def test_a_folder_that_is_no_label_names_no_output(root, capsys):
     shutil.move(root / "sub-01/ses-a", root / "sub-01/ses-<script>")
     outcome = run(root, capsys, "--session-label", "a")
     assert outcome.code == 66
-    assert "rename the one or the other" in outcome.err
+    assert "rename the file or the folders" in outcome.err
     assert not [p for p in (root.parent / "out").rglob("*") if "<" in p.name]
 
 
@@ -164,7 +164,7 @@ def half(data):
 
 LEFT_OUT = {
     "another grid": (other_grid((3, 3, 3)), "(3, 3, 3) voxels, not (6, 6, 4); resample the ROI"),
-    "elsewhere": (other_grid(SHAPE, 500), "it lies up to 500 mm elsewhere"),
+    "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 500 mm"),
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
     "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
@@ -204,10 +204,10 @@ def stranger(data):
 
 
 DOUBTFUL = {
-    "empty": (change(LABELS, lambda d: d * 0), "holds no voxel of any lesion"),
+    "empty": (change(LABELS, lambda d: d * 0), "contains no voxel of any lesion"),
     "at the edge": (change(LABELS, edge), "lesion 1 touches the edge of the image"),
-    "not in the table": (change(LABELS, stranger), "label 7 is not in its table"),
-    "ids that differ": (table("index\tname\n2\tleft\n"), "has no lesion 2, which another"),
+    "not in the table": (change(LABELS, stranger), "label 7 is not in the table"),
+    "ids that differ": (table("index\tname\n2\tleft\n"), "lesion 2 of another session is not in"),
 }
 
 
@@ -280,7 +280,7 @@ def test_an_empty_artery_is_told_before_any_work(root, capsys):
     rewrite(roi(root, "label-AIF_mask.nii.gz"), lambda data: data * 0)
     outcome = dry(root, capsys)
     assert outcome.code == 1
-    assert "the AIF mask holds no voxel; draw the artery" in outcome.out
+    assert "the AIF mask is empty; draw the artery" in outcome.out
 
 
 def test_a_broken_description_does_no_harm(root, capsys):

@@ -36,7 +36,7 @@ def test_a_mean_without_outliers(tmp_path):
     mean = nib.load(node.run(cwd=tmp_path).outputs.out_file).get_fdata()
     assert mean.max() == 3
     node.inputs.volumes = [1]
-    with pytest.raises(BadInput, match="all that is to be averaged are outliers"):
+    with pytest.raises(BadInput, match="all volumes to be averaged are outliers"):
         node.run(cwd=tmp_path)
 
 

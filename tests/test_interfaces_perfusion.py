@@ -77,7 +77,7 @@ def test_a_population_function_has_no_voxels(series, name):
 def test_an_empty_mask_is_refused(series, tmp_path):
     """The message names the file."""
     empty = write(tmp_path / "empty.nii", np.zeros((12, 12, 3), np.uint8))
-    with pytest.raises(BadInput, match=r"empty.nii: the AIF mask holds no voxel"):
+    with pytest.raises(BadInput, match=r"empty.nii: the AIF mask contains no voxel"):
         found(series[0], "roi", artery=empty)
 
 

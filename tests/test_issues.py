@@ -24,7 +24,7 @@ FAILURE = Issue("failed", "no signal (see crash-x.txt)", "FitError", step="dwi f
 
 def test_what_is_stored_is_read_again():
     """An issue survives status.json with all that it holds."""
-    stored = json.loads(json.dumps([WARNING.stored(), FAILURE.stored()]))
+    stored = json.loads(json.dumps([WARNING.as_dict(), FAILURE.as_dict()]))
     assert read_issues("sub-01", {"ses-a": {"issues": stored}}) == [WARNING, FAILURE]
 
 
@@ -45,7 +45,7 @@ def test_group_reads_both_forms(tmp_path):
     """Warnings come before what was not done, one row a session, in either form."""
     log = tmp_path / "sub-01" / "log"
     log.mkdir(parents=True)
-    new = {"issues": [FAILURE.stored(), WARNING.stored()]}
+    new = {"issues": [FAILURE.as_dict(), WARNING.as_dict()]}
     old = {"failed": ["no DWI"], "warnings": ["odd"], "missing": ["no ROI"]}
     (log / "status.json").write_text(json.dumps({"sessions": {"ses-a": new, "ses-b": old}}))
     found = collect_issues(read_statuses(tmp_path))
@@ -111,10 +111,10 @@ def test_the_last_lines_count_warnings_and_name_the_page(monkeypatch, tmp_path):
     assert conclude([WARNING, FAILURE], [tmp_path / f"sub-0{n}.html" for n in (1, 2)]) == 1
     assert messages == [
         "no failures and 1 warning",
-        "the gravest: sub-01 ses-a: the header is odd",
+        "most severe: sub-01 ses-a: the header is odd",
         f"page: {tmp_path / 'sub-01.html'}",
         "exit 1: failures in sub-01",
         "1 failure and 1 warning",
-        "the gravest: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
+        "most severe: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
         f"2 pages: {tmp_path / 'sub-*.html'}",
     ]

@@ -96,7 +96,7 @@ def test_methods_name_the_diffusion_model_and_its_noise(model, noise, tmp_path):
     assert row.formula in text
     assert row.doi in text
     assert ("Rician" in text) == (noise == "rician")
-    assert ("a region of its own" in text) == (model == "bayesian")
+    assert ("a separate region" in text) == (model == "bayesian")
 
 
 @pytest.mark.parametrize("model", DCE_MODELS)
@@ -105,7 +105,7 @@ def test_methods_name_the_kinetic_models(model, tmp_path):
     settings = config(tmp_path, dce_model=model, fit_delay=model != AUTO)
     text = methods(settings)
     assert all(row.doi in text for row in kinetic_rows(model))
-    assert ("ladder of delays" in text) == settings.fit_delay
+    assert ("series of delays" in text) == settings.fit_delay
     assert ("Akaike" in text) == (model == AUTO)
 
 
@@ -311,7 +311,7 @@ def test_diffusion_sidecars_tell_noise_and_regions(tmp_path):
     assert adc["Model"]["Parameters"]["noise"] == "rician"
     assert adc["Model"]["Parameters"]["sigma"] == pytest.approx(5, rel=0.3)
     page = (tmp_path / "out/sub-01.html").read_text()
-    assert "Noise level that the fit took" in page
+    assert "Noise level estimated from the data" in page
     assert "no --noise rician in the bayesian IVIM fit" in page
 
 
@@ -356,7 +356,7 @@ def test_auto_tells_which_model_each_lesion_supports(tmp_path):
     assert "_model-etofts_" in session.map("perf", "vp").name
     assert session.map("perf", "Fp") is None
     page = (tmp_path / "out/sub-01.html").read_text()
-    assert "Which kinetic model" in page
+    assert "Comparison of kinetic models" in page
     assert "two-compartment exchange" in page
 
 

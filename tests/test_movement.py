@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bidsapp.imaging.transforms import invert, write_itk
-from bidsapp.reports.participant.movement import in_words, resampled
+from bidsapp.reports.participant.movement import describe_transform, resample_panel
 from bidsapp.reports.participant.records import Volume
 
 CENTRE = np.array([5.0, -20.0, 30.0])
@@ -17,7 +17,7 @@ def words(tmp_path, shift=(0, 0, 0), turn=(0, 0, 0), scale=(1, 1, 1)) -> str:
     matrix[:3, :3] = Rotation.from_rotvec(turn, degrees=True).as_matrix() @ np.diag(scale)
     matrix[:3, 3] = CENTRE + shift - matrix[:3, :3] @ CENTRE
     path = write_itk(invert(matrix), tmp_path / "x.txt")
-    return in_words(path, CENTRE + np.array(shift, float))
+    return describe_transform(path, CENTRE + np.array(shift, float))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_an_image_is_cut_where_its_header_puts_it():
     data[4, 5, 6] = 1
     where = affine[:3, :3] @ [4, 5, 6] + affine[:3, 3]
     cut = (2, round(where[2]))
-    plane = resampled(Volume(data, affine), fixed, cut, (0, 1)).background
+    plane = resample_panel(Volume(data, affine), fixed, cut, (0, 1)).background
     row, column = np.unravel_index(plane.argmax(), plane.shape)
     assert (19 - column, 21 - row) == (round(where[0]), round(where[1]))

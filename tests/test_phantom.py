@@ -232,11 +232,11 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"resolution": "coarse"}, "resolution is one of paper, fast"),
-        ({"seed": -1}, "the seed is 0 or more"),
-        ({"snr": 0.0}, "the SNR is from 1"),
+        ({"resolution": "coarse"}, "resolution must be one of paper, fast"),
+        ({"seed": -1}, "the seed must be 0 or more"),
+        ({"snr": 0.0}, "the SNR must be from 1"),
         ({"nprocs": 0}, "one process"),
-        ({"participants": 0}, "one process and participant or more"),
+        ({"participants": 0}, "at least one process and participant"),
     ],
 )
 def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wrong, message):

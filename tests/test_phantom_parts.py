@@ -14,11 +14,11 @@ from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import signal_to_concentration
 from bidsapp.phantom import physics, series
 from bidsapp.phantom.acquisition import (
-    Grid,
+    ImageGrid,
+    add_rician_noise,
     draw_motion,
     epi_displacement,
     plan_grid,
-    rician,
     rigid,
     sample,
     sample_distorted,
@@ -26,7 +26,7 @@ from bidsapp.phantom.acquisition import (
 from bidsapp.phantom.anatomy import draw_anatomy
 from bidsapp.phantom.cohort import draw_cohort, read_cohort, study_rows
 from bidsapp.phantom.lesions import ball_cover, draw_shapes, grow_lesions
-from bidsapp.phantom.scene import Scene, build_scene, coarsened
+from bidsapp.phantom.scene import Scene, build_scene, coarsen
 
 REFERENCE = Path(__file__).parent / "data" / "reference_cohort" / "lesions.tsv"
 LESION = physics.lesion_tissues(Ktrans=0.068, ve=0.108, vp=0.037, adc=1.1e-3, f=0.083, t1=1.6)
@@ -126,7 +126,7 @@ def test_a_lesion_grows_around_its_place(anatomy):
 def test_coarse_scene_keeps_every_tissue(anatomy):
     """Averaging blocks of voxels loses nothing: partial volume is exact."""
     scene = build_scene(anatomy, {})
-    coarse = coarsened(scene, 2)
+    coarse = coarsen(scene, 2)
     totals = (s.weights.sum(axis=0) * np.linalg.det(s.affine) for s in (scene, coarse))
     assert np.allclose(*totals, rtol=1e-3)
 
@@ -204,7 +204,7 @@ def test_sampling_a_linear_image_is_exact(angles, shift, points):
     middle_of_scene = (pose @ affine @ [n / 2, n / 2, n / 2, 1])[:3]
     grid_affine = np.diag([3.0, 3, 6, 1])
     grid_affine[:3, 3] = middle_of_scene - [6, 6, 6]
-    image = sample(i + 2 * j - k, affine, Grid((5, 5, 3), grid_affine), pose, points)
+    image = sample(i + 2 * j - k, affine, ImageGrid((5, 5, 3), grid_affine), pose, points)
     where = np.linalg.inv(pose @ affine) @ grid_affine
     x = np.stack(
         [*np.meshgrid(*[np.arange(m) for m in (5, 5, 3)], indexing="ij"), np.ones((5, 5, 3))]
@@ -244,9 +244,9 @@ def test_motion_starts_at_rest_and_stays_small():
 def test_noise_is_rician():
     """Without signal the magnitude has the Rayleigh mean; with much signal it is Gaussian."""
     rng = np.random.default_rng(0)
-    empty = rician(np.zeros(200_000, np.float32), 2.0, rng)
+    empty = add_rician_noise(np.zeros(200_000, np.float32), 2.0, rng)
     assert empty.mean() == pytest.approx(2 * np.sqrt(np.pi / 2), rel=0.01)
-    full = rician(np.full(200_000, 100, np.float32), 2.0, rng)
+    full = add_rician_noise(np.full(200_000, 100, np.float32), 2.0, rng)
     assert full.std() == pytest.approx(2, rel=0.01)
 
 
@@ -286,7 +286,7 @@ def test_the_reference_cohort_is_read_whole():
     assert first["vp"] == 2.7908
     assert first["volume_ml"] == 0.956
     assert len(read_cohort(REFERENCE, 4)) == 4
-    with pytest.raises(UsageError, match="15 participants, 16 were asked for"):
+    with pytest.raises(UsageError, match="15 participants, but 16 were requested"):
         read_cohort(REFERENCE, 16)
 
 

@@ -22,7 +22,7 @@ from datasets import write_description, write_dwi
 from rich.console import Console
 
 from bidsapp.run.engine import Progress, show_progress
-from bidsapp.run.engine.progress import drawing
+from bidsapp.run.engine.progress import draw_progress
 from bidsapp.run.engine.time_left import Tally
 
 STEPS = ["ses_a.dwi.fit", "ses_a.dwi.load", "ses_b.dwi.fit", "ses_b.dwi.load"]
@@ -185,7 +185,7 @@ def test_sessions_steps_time_and_what_runs_are_shown():
     tally.start_step("sub_01.ses_b.dwi.fit")
     clock.now += 5
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
-    console.print(drawing(tally))
+    console.print(draw_progress(tally))
     assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
         "sub-01 (1 of 3), 1 of 2 sessions, 2 of 4 steps",
         "━━━━━━━━━━━━             1:05 elapsed, about 5:25 left",
@@ -335,4 +335,4 @@ def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
     assert run.wait(60) == 130
     shown = terminal.shows()
     assert len(shown) == 1
-    assert "stopped by SIGINT: what is finished is kept" in shown[0]
+    assert "stopped by SIGINT: completed results are kept" in shown[0]

@@ -68,8 +68,8 @@ def test_a_full_session_is_found(root):
         ("FlipAngle", "15", "FlipAngle is '15'; it must be a number in degrees"),
         ("RepetitionTimeExcitation", 4, "RepetitionTimeExcitation is 4, outside 0.0005 to 0.2"),
         ("VolumeTiming", None, "VolumeTiming is missing; add the start of each frame in seconds"),
-        ("VolumeTiming", [0, 1], "VolumeTiming holds 2 times, the image 5 frames"),
-        ("VolumeTiming", [0, 1, 1, 2, 3], "VolumeTiming does not ascend"),
+        ("VolumeTiming", [0, 1], "VolumeTiming has 2 times, but the image has 5 frames"),
+        ("VolumeTiming", [0, 1, 1, 2, 3], "VolumeTiming is not ascending"),
     ],
 )
 def test_a_bad_sidecar_is_named(root, field, value, message):
@@ -130,7 +130,7 @@ def test_sidecars_are_inherited(root):
 def test_wrong_number_of_bvalues_is_named(root):
     """b-values of another number than the volumes are a problem with both numbers."""
     write_dwi(root, "sub-01/ses-baseline/dwi/sub-01_ses-baseline", np.ones((2, 2, 2, 4)), BVALUES)
-    assert "holds 3 b-values, the image 4 volumes" in session(root).problems[0]
+    assert "has 3 b-values, but the image has 4 volumes" in session(root).problems[0]
 
 
 def test_several_runs_ask_for_a_filter(root):

@@ -25,11 +25,11 @@ from bidsapp.lesions import COLUMNS
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports import group
 from bidsapp.reports.figures import images
-from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
-from bidsapp.reports.figures.motion import Motion, motion_traces
-from bidsapp.reports.figures.timelines import Series, lesion_timeline
+from bidsapp.reports.figures.motion import MotionTrace, motion_traces
+from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.group.view import GroupView
 from bidsapp.reports.page import render as page
 from bidsapp.reports.page.blocks import Block
@@ -38,7 +38,7 @@ from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.page import build_participant_page, verdict
 from bidsapp.reports.participant.records import load_volume, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
-from bidsapp.reports.participant.slices import panel
+from bidsapp.reports.participant.slices import cut_panel
 
 SHAPE = (24, 28, 20)
 SESSIONS = {"ses-baseline": "-5", "ses-1week": "7", "ses-followup": "n/a"}
@@ -229,7 +229,7 @@ def checked(html: str) -> Checker:
 
 def test_a_complete_participant_has_every_section(html):
     """Nothing is said to be missing but the series of the session without them."""
-    assert "could not be made" not in html
+    assert "could not be created" not in html
     rows = [row for row in section_rows("sections.toml") if row["absent"]]
     assert rows
     for row in rows:
@@ -323,8 +323,8 @@ def test_missing_dce_is_said_at_the_top(derivatives):
     html = html_of(derivatives)
     assert "baseline: no DCE" in top_of(html)
     assert "1week: no DCE" in top_of(html)
-    assert "No arterial input function was written." in html
-    assert "Complete for what was acquired" in top_of(html)
+    assert "There is no arterial input function." in html
+    assert "Complete for the data acquired" in top_of(html)
 
 
 def test_missing_rois_are_said(derivatives):
@@ -369,7 +369,7 @@ def test_failures_come_first(derivatives):
         shutil.rmtree(derivatives / "sub-01" / folder)
     write_anatomy(derivatives / "sub-01", "ses-1week")
     html = html_of(derivatives)
-    assert "3 failures: read them before using any value" in top_of(html)
+    assert "3 failures; check them before using any result" in top_of(html)
     assert "1week: dce: RegistrationError" in top_of(html)
     assert "1week, DCE: not registered to the T1w" in top_of(html)
     assert "MemoryError: no room" in html
@@ -406,10 +406,10 @@ def test_nothing_is_said_twice(derivatives):
 def test_a_run_that_was_stopped_is_not_called_complete(derivatives):
     """Without maps, or without the status that every run ends with, the verdict is a failure."""
     (derivatives / "sub-01" / "log" / "20260101").mkdir(parents=True)
-    assert texts_of(derivatives)[0] == "The last run wrote no status: it did not finish."
+    assert texts_of(derivatives)[0] == "The last run did not finish: it wrote no status."
     for path in derivatives.rglob("*map.nii.gz"):
         path.unlink()
-    assert texts_of(derivatives)[0] == "No session has a map: nothing was analysed."
+    assert texts_of(derivatives)[0] == "No session has maps: nothing was analysed."
     assert verdict(findings(read_participant(derivatives, "01")))[0] == "bad"
 
 
@@ -428,16 +428,19 @@ def test_warnings_say_what_and_how_much(derivatives):
         statistics("ses-1week", "etofts", DCE, failed=24),
     )
     top = texts_of(derivatives)
-    assert "1week, DCE: 1 of 12 volumes moved more than 1 mm (at most 2.5 mm)" in top
-    said = "1week, DCE: 2 of 12 volumes are outliers, which are"
-    assert f"{said} in the fits (--drop-outliers)" in top
+    assert "1week, DCE: 1 of 12 volumes moved by more than 1 mm (maximum 2.5 mm)" in top
+    said = "1week, DCE: 2 of 12 volumes are outliers,"
+    assert f"{said} included in the fits (see --drop-outliers)" in top
     path.with_suffix(".json").write_text('{"OutliersLeftOut": true}')
-    assert f"{said} left out of the fits" in texts_of(derivatives)
-    assert "1week, DCE on T1w: only 40% of the brain that could be in view is" in top
+    assert f"{said} excluded from the fits" in texts_of(derivatives)
+    assert (
+        "1week, DCE on T1w: the field of view covers only 40% of the brain that it could cover"
+        in top
+    )
     assert "1week, lesion 2: 50 % of the voxels have no valid Ktrans (etofts)" in top
     assert verdict(findings(read_participant(derivatives, "01"))) == (
         "warn",
-        "Complete, with 5 warnings: look at the evidence.",
+        "Complete, with 5 warnings; check the details.",
     )
 
 
@@ -447,8 +450,11 @@ def test_a_signal_that_no_concentration_explains_is_told(derivatives):
     counts = {"Voxels": 200, "VoxelsBeyondRange": 30, "VoxelsUnusable": 20}
     path.write_text(json.dumps(counts))
     top = texts_of(derivatives)
-    assert "1week, DCE: 15 % of the voxels have frames whose signal no concentration gives" in top
-    assert not any("no baseline" in text for text in top)
+    assert (
+        "1week, DCE: 15 % of the voxels have frames with a signal that no concentration explains"
+        in top
+    )
+    assert not any("no valid baseline" in text for text in top)
 
 
 def test_a_distortion_that_was_corrected_is_told(derivatives):
@@ -473,7 +479,7 @@ BROKEN = {
     "*_roistats.tsv": "UTF-8",
     "*_desc-coreg_quality.json": "quality.json: cannot be read as JSON",
     "*_desc-preproc_T1w.nii.gz": "T1w.nii.gz: cannot be read as an image",
-    "*_label-AIF_timeseries.tsv": "Arterial input: this section could not be made",
+    "*_label-AIF_timeseries.tsv": "Arterial input: this section could not be created",
     "*_sessions.tsv": "sessions.tsv: the order of the sessions cannot be read",
     "dataset_description.json": "dataset_description.json: cannot be read as JSON",
 }
@@ -495,7 +501,7 @@ def test_a_broken_file_breaks_its_section_only(derivatives):
 def test_a_participant_without_results_still_has_a_page(tmp_path):
     """It says that there is nothing."""
     html = html_of(tmp_path)
-    assert "There are no derivatives of this participant." in top_of(html)
+    assert "There are no results for this participant." in top_of(html)
     checked(html)
 
 
@@ -523,7 +529,7 @@ def test_excluded_lesions_are_marked(derivatives):
     tables = SECTIONS["lesions"](read_participant(derivatives, "01"))
     assert [(t.caption, t.badge) for t in tables] == [
         ("Lesion 1", ""),
-        ("Lesion 2", "excluded from the group"),
+        ("Lesion 2", "excluded from the group analysis"),
     ]
 
 
@@ -548,10 +554,10 @@ def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
 
 
 CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
-STILL = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
-SPOILT = Motion(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
-ARTERY = ArterialInput(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
-VALUES = Series(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
+STILL = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
+SPOILT = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
+ARTERY = ArterialCurves(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
+VALUES = LesionTimeline(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
 SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
 
@@ -604,7 +610,7 @@ def test_slices_are_radiological(tmp_path):
     data[3, 4, 0] = 1
     path = tmp_path / "a.nii.gz"
     nib.Nifti1Image(data, np.diag([-1.0, 1, 1, 1])).to_filename(path)
-    shown = panel(load_volume(path), (2, 0), (0, 1)).background
+    shown = cut_panel(load_volume(path), (2, 0), (0, 1)).background
     assert np.argwhere(shown).tolist() == [[0, 3]], "x = 3 lies left of the patient, y = 4 in front"
 
 

@@ -74,7 +74,7 @@ def test_no_path_of_a_sidecar_is_followed(root, capsys, tmp_path):
     )
     found = Query(root).participant("01").sessions[0].distortion
     assert found.source is None
-    assert "no image of fmap is meant for the DWI" in found.lack
+    assert "no image in fmap is intended for the DWI" in found.lack
     assert dry(root, capsys).code == 0
 
 

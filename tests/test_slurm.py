@@ -11,7 +11,7 @@ from datasets import write_description
 from bidsapp.cli import options
 from bidsapp.cli.main import main
 from bidsapp.cli.slurm_options import run_words, slurm_parser
-from bidsapp.cli.slurm_scripts import measured
+from bidsapp.cli.slurm_scripts import required_resources
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ def test_an_image_sees_the_folders_it_needs(bids):
 def test_tasks_ask_for_what_was_measured(bids):
     """Time grows with the sessions of the longest participant, memory with the processes."""
     text = (write(bids) / "participant.sbatch").read_text()
-    needs, _ = measured(sessions=3, cpus=2)
+    needs, _ = required_resources(sessions=3, cpus=2)
     assert f"#SBATCH --mem={needs.memory_mb}M\n" in text
     assert f"#SBATCH --time={needs.minutes}\n" in text
-    assert measured(3, 4)[0].memory_mb > needs.memory_mb
+    assert required_resources(3, 4)[0].memory_mb > needs.memory_mb
     own = (write(bids, "--mem", "3G", "--minutes", "7") / "participant.sbatch").read_text()
     assert "#SBATCH --mem=3072M\n" in own
     assert "#SBATCH --time=7\n" in own
@@ -209,5 +209,5 @@ def test_folders_that_slurm_or_apptainer_misread_are_refused(bids, tmp_path, cap
 
 def test_what_a_task_asks_for_is_told_in_words():
     """Before anything is started."""
-    assert str(measured(sessions=1, cpus=1)[1]) == "1 core, 4096 MB, 60 minutes"
-    assert str(measured(sessions=4, cpus=2)[0]).startswith("2 cores, ")
+    assert str(required_resources(sessions=1, cpus=1)[1]) == "1 core, 4096 MB, 60 minutes"
+    assert str(required_resources(sessions=4, cpus=2)[0]).startswith("2 cores, ")

@@ -20,8 +20,8 @@ from bidsapp.bids.records import (
     Participant,
     Rois,
     Session,
-    Transform,
     TransmitField,
+    UserTransform,
 )
 from bidsapp.cli.main import main
 from bidsapp.config import Config
@@ -43,7 +43,7 @@ from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import RoiStatistics
 from bidsapp.run.nodes.t1w_grid import EmbedInGrid, SeriesOnT1w
 from bidsapp.run.nodes.user_transform import TakeTransform
-from bidsapp.run.status import describe
+from bidsapp.run.status import describe_plan
 
 pytestmark = pytest.mark.usefixtures("short_pages")
 
@@ -109,7 +109,7 @@ def run_dwi(images, folder, **options):
         t1w=images / "t1w.nii",
         diffusion=Diffusion(images / "dwi.nii", tuple(BVALUES), None),
         enhancing=(Rois(images / "rois.nii", "T1w", (Lesion(4, "left"), Lesion(9, "gone"))),),
-        transforms=(Transform("dwi", images / "from-dwi_to-T1w_mode-image_xfm.txt"),),
+        transforms=(UserTransform("dwi", images / "from-dwi_to-T1w_mode-image_xfm.txt"),),
     )
     settings = {"motion_correction": False, **options}
     config = Config(images, folder / "out", folder / "work", "run", **settings)
@@ -217,7 +217,7 @@ def test_motion_and_registration_are_one_interpolation(images, tmp_path):
         one = resample(data, series.affine, through, image.shape[:3], image.affine)
         np.testing.assert_allclose(image.get_fdata()[..., i], one, rtol=1e-5)
     np.save(tmp_path / "motion.npy", motion[:4])
-    with pytest.raises(BadInput, match=r"shape \(4, 4, 4\), the series has 6 volumes"):
+    with pytest.raises(BadInput, match=r"shape \(4, 4, 4\), but the series has 6 volumes"):
         node.run(cwd=tmp_path)
 
 
@@ -278,7 +278,7 @@ def dynamic(images, folder, **fields):
         dynamic=Dynamic(image, tuple(time), 0.004, float(np.deg2rad(15)), 3.0, 4.5, None),
         flip_angle_series=FlipAngleSeries(vfa, tuple(angles), 0.004),
         transmit_field=TransmitField(write_image(folder / "b1.nii", b1, SERIES[0]), 1.0),
-        transforms=(Transform("dce", images / "from-dwi_to-T1w_mode-image_xfm.txt"),),
+        transforms=(UserTransform("dce", images / "from-dwi_to-T1w_mode-image_xfm.txt"),),
         **fields,
     )
 
@@ -416,10 +416,10 @@ def test_transforms_are_found_in_any_derivative(tmp_path):
     assert found.problems == ()
     assert len(found.transforms) == 3
     for moving, name in wanted.items():
-        assert found.given(moving) == (mine / "sub-01/ses-a" / name,)
+        assert found.user_transforms(moving) == (mine / "sub-01/ses-a" / name,)
     config = Config(tmp_path, tmp_path, tmp_path, "run")
-    outcome = "\n".join(describe(plan_participant(Participant("01", (found,)), config)))
-    assert all(f"given: {Path(name).name}" in outcome for name in wanted.values())
+    outcome = "\n".join(describe_plan(plan_participant(Participant("01", (found,)), config)))
+    assert all(f"provided: {Path(name).name}" in outcome for name in wanted.values())
     filters = {"xfm": {"desc": "other"}}
     assert Query(tmp_path, [mine], filters).participant("01").sessions[0].transforms == ()
 
@@ -435,7 +435,7 @@ def test_a_transform_past_the_t1w_is_refused(tmp_path):
     write_itk(np.eye(4), path)
     found = Query(tmp_path, [mine]).participant("01").sessions[0]
     assert found.transforms == ()
-    assert "goes past the T1w, so it is not used; give one to the T1w" in found.problems[0]
+    assert "bypasses the T1w and cannot be used; provide one transform to" in found.problems[0]
 
 
 @pytest.mark.parametrize("words", [["--roi-space", "native"], ["--output-spaces", "native", "T1w"]])

@@ -1,4 +1,4 @@
-"""Pairs of images of the phantom's heads, with a known transform between them."""
+"""Pairs of simulated images of heads, with a known transform between them."""
 
 from benchmarks.heads.case import KINDS, Case, Error, best_affine, error
 from benchmarks.heads.draw import draw_case

@@ -1,4 +1,4 @@
-"""One pair of images, and how far a transform is from its truth."""
+"""A pair of images with known transform, and the error of an estimated transform."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ TRANSFORM = {"b0": "affine", "dce": "affine", "followup": "rigid"}
 
 @dataclass(frozen=True)
 class Case:
-    """Two images, and where the one lies in the other.
+    """Two images with the true transform between them.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Case:
     lesion_points, brain_points : (n, 3) array
         Fixed points, mm; each lesion has as many.
     lesion_targets, brain_targets : (n, 3) array
-        Where these points really appear in the moving image, the EPI distortion included.
+        Positions of these points in the moving image, including EPI distortion.
     """
 
     kind: str
@@ -48,20 +48,20 @@ class Case:
 
     @property
     def options(self) -> dict[str, str]:
-        """Transform and metric that suit the kind."""
+        """Transform and metric for the kind of pair."""
         return {"transform": TRANSFORM[self.kind], "metric": METRIC[self.kind]}
 
 
 @dataclass(frozen=True)
 class Error:
-    """How far off a matrix is, mm in the mean over points.
+    """Errors of a matrix: mean distances over points, mm.
 
     Attributes
     ----------
     lesion, brain : float
-        From where the points really appear, the EPI distortion included.
+        Distance from the positions in the moving image, including EPI distortion.
     lesion_affine, brain_affine : float
-        From where the undistorted truth takes them.
+        Distance from the positions according to `truth`, without distortion.
     floor : float
         `lesion` of the affine matrix that fits the whole brain best.
     """
@@ -74,7 +74,7 @@ class Error:
 
 
 def error(matrix: Matrix, case: Case) -> Error:
-    """Return how far off a matrix (fixed to moving points, RAS mm) is."""
+    """Return the errors of a matrix (fixed to moving points, RAS, mm)."""
     points = {"lesion": case.lesion_points, "brain": case.brain_points}
     targets = {"lesion": case.lesion_targets, "brain": case.brain_targets}
     return Error(

@@ -1,4 +1,4 @@
-"""A pair of images, drawn from a seed."""
+"""Random pairs of images, from a seed."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ from benchmarks.heads.patients import SEED, patient, volume
 from benchmarks.heads.spoilers import NOISE, spoil
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 from bidsapp.phantom.acquisition import (
-    Grid,
+    ImageGrid,
+    add_rician_noise,
     draw_pose,
     epi_displacement,
     pair_means,
     plan_grid,
-    rician,
     rigid,
     sample,
     sample_distorted,
@@ -46,7 +46,7 @@ FIELDS = {"fixed": "t1w", "b0": "dwi", "dce": "dce", "followup": "t1w"}
 
 
 class _Content(NamedTuple):
-    """Whose head, in which state, in which contrast."""
+    """Patient, state and contrast of an image."""
 
     number: int
     state: str
@@ -129,14 +129,14 @@ def _states(kind: str, seed: int, stress: str) -> tuple[str, str]:
 
 def _image(
     kind: str,
-    grid: Grid,
+    grid: ImageGrid,
     content: _Content,
     pose: Matrix,
     noise: float,
     rng: np.random.Generator,
     distortion: float = 1.0,
 ) -> nib.Nifti1Image:
-    """Return what the scanner sees on a grid, noise included."""
+    """Return the noisy image on a grid."""
     clean, frames = volume(*content)
     source, affine = clean.astype(np.float32), patient(content.number).anatomy.affine
     points = _points(grid)
@@ -148,16 +148,18 @@ def _image(
     else:
         data = sample(source, affine, grid, pose, points)
     sigma = noise * WHITE_LEVEL / SNR / np.sqrt(frames) / (2 if content.contrast == "t1w" else 1)
-    return nib.Nifti1Image(np.rint(rician(data, sigma, rng)).astype(np.int16), grid.affine)
+    return nib.Nifti1Image(
+        np.rint(add_rician_noise(data, sigma, rng)).astype(np.int16), grid.affine
+    )
 
 
-def _points(grid: Grid) -> tuple[int, int, int]:
-    """Return the points along each axis that a voxel's mean is taken over."""
+def _points(grid: ImageGrid) -> tuple[int, int, int]:
+    """Return the number of points along each axis over which voxels are averaged."""
     i, j, k = (max(1, int(n)) for n in np.where(grid.spacing > 6, 4, grid.spacing))
     return i, j, k
 
 
-def _masks(number: int, grid: Grid, pose: Matrix) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+def _masks(number: int, grid: ImageGrid, pose: Matrix) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     """Return the masks of brain and lesions on the fixed grid."""
     drawn = patient(number)
     sources = (
@@ -171,7 +173,9 @@ def _masks(number: int, grid: Grid, pose: Matrix) -> tuple[nib.Nifti1Image, nib.
     return brain, lesion
 
 
-def _targets(distortion: float, points: Array, grid: Grid, pose: Matrix, truth: Matrix) -> Array:
+def _targets(
+    distortion: float, points: Array, grid: ImageGrid, pose: Matrix, truth: Matrix
+) -> Array:
     """Return where points of the fixed image appear in the moving one."""
     straight = apply(truth, points)
     if not distortion:

@@ -1,4 +1,4 @@
-"""A few patients: real anatomy with two lesions, in several states, as noiseless volumes."""
+"""Simulated patients: anatomy with two lesions in several states, as noise-free volumes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,10 +9,10 @@ from scipy import ndimage
 from bidsapp.imaging.masks import template_brain
 from bidsapp.phantom import physics, series
 from bidsapp.phantom.anatomy import Anatomy, draw_anatomy
-from bidsapp.phantom.lesions import Lesion, draw_shapes, grow_lesions
+from bidsapp.phantom.lesions import SimulatedLesion, draw_shapes, grow_lesions
 from bidsapp.phantom.physics import Array, Tissue
 from bidsapp.phantom.scene import Scene, build_scene
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 SEED = 71_000
 """Of everything here; no test draws from it."""
@@ -27,7 +27,7 @@ PRECONTRAST, PEAK = 5, 3
 
 @dataclass(frozen=True)
 class Patient:
-    """What is drawn once: the anatomy, and lesions with their tissues.
+    """A patient: anatomy, and lesions with their tissues.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Patient:
     """
 
     anatomy: Anatomy
-    lesions: dict[str, dict[int, Lesion]]
+    lesions: dict[str, dict[int, SimulatedLesion]]
     tissues: dict[str, Tissue]
     bolus: series.Bolus
     mask: Array
@@ -52,7 +52,7 @@ class Patient:
 
 @lru_cache(maxsize=2)
 def patient(number: int) -> Patient:
-    """Draw a patient; some ten seconds, once."""
+    """Draw a patient, which takes about ten seconds; the result is cached."""
     rng = np.random.default_rng([SEED, number])
     anatomy = draw_anatomy(rng)
     ranges = (LARGE, SMALL, HOLE)
@@ -76,7 +76,7 @@ def patient(number: int) -> Patient:
 
 
 def _lesion_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
-    """Return the tissues of the lesions around the study's means, and of the cavity."""
+    """Return the tissues of the lesions, near the means of the study, and of the cavity."""
     found: dict[str, Tissue] = {}
     for n in LESIONS:
         spread = rng.uniform(0.7, 1.3, 5)
@@ -97,8 +97,8 @@ def _scene(number: int, state: str) -> Scene:
 
 
 @lru_cache(maxsize=24)
-def volume(number: int, state: str, contrast: str) -> tuple[Volume, int]:
-    """Return a noiseless image on the patient's grid of 1 mm.
+def volume(number: int, state: str, contrast: str) -> tuple[FloatVolume, int]:
+    """Return a noise-free image on the patient's grid of 1 mm.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def volume(number: int, state: str, contrast: str) -> tuple[Volume, int]:
     volume : (I, J, K) array of float16
         White matter is near `series.WHITE_LEVEL`.
     frames : int
-        How many images it is the mean of.
+        Number of averaged images.
     """
     scene = _scene(number, state)
     drawn = patient(number)
@@ -126,7 +126,7 @@ def volume(number: int, state: str, contrast: str) -> tuple[Volume, int]:
 
 
 def _signals(contrast: str, tissues: list[Tissue], bolus: series.Bolus) -> tuple[Array, int]:
-    """Return the signal of each tissue, and how many frames it is the mean of."""
+    """Return the signal of each tissue, and the number of averaged frames."""
     if contrast == "b0":
         rest = [physics.spin_echo_epi(t, series.DWI_TR, series.DWI_TE) for t in tissues]
         return np.array(rest), 1
@@ -158,7 +158,7 @@ def points_of(number: int, count: int) -> tuple[Array, Array]:
     Returns
     -------
     lesion : (2 count, 3) array
-        So that every lesion weighs the same.
+        With the same number for every lesion.
     brain : (n, 3) array
     """
     drawn = patient(number)
@@ -170,15 +170,17 @@ def points_of(number: int, count: int) -> tuple[Array, Array]:
         inside.append(np.array(np.unravel_index(chosen, drawn.anatomy.shape)).T)
     brain = np.argwhere(ndimage.binary_erosion(drawn.mask))
     brain = rng.choice(brain, 3 * count, replace=False)
-    return _moved(drawn.anatomy.affine, np.concatenate(inside)), _moved(drawn.mask_affine, brain)
+    return _transform_points(drawn.anatomy.affine, np.concatenate(inside)), _transform_points(
+        drawn.mask_affine, brain
+    )
 
 
-def _moved(matrix: Matrix, points: Array) -> Array:
+def _transform_points(matrix: Matrix, points: Array) -> Array:
     result: Array = points @ matrix[:3, :3].T + matrix[:3, 3]
     return result
 
 
-def lesion_volume(number: int) -> Volume:
+def lesion_volume(number: int) -> FloatVolume:
     """Return the coverage by the lesions at baseline, on the patient's grid of 1 mm."""
     drawn = patient(number)
     cover = np.zeros(int(np.prod(drawn.anatomy.shape)), np.float32)

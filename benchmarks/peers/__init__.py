@@ -1,1 +1,1 @@
-"""Other packages' fits of the same data: each runner is a script for that package's own Python."""
+"""Fits of the same data by other packages; each runner is a script for their own Python."""

@@ -1,4 +1,4 @@
-"""What every runner shares: read the workload, time the fit, compare with the truth (numpy only).
+"""Common code of the runners: read workloads, time fits, compare with the truth (numpy only).
 
 A runner is called as ``run_<peer>.py DATA_FOLDER OUT.json SCALE`` by the peer's own Python.
 """
@@ -24,7 +24,7 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """A fit of the peer's: its name, our model it compares to, its data and how many voxels."""
+    """A fit of a peer: name, corresponding model of metperf, data and number of voxels."""
 
     name: str
     model: str
@@ -35,7 +35,7 @@ class Method:
 
 
 def clock(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float, Any]:
-    """Return the median wall and CPU seconds of a call, and what it returned last."""
+    """Return the median wall and CPU seconds of a call, and its last result."""
     wall, cpu, result = [], [], None
     for _ in range(repeats):
         start, busy = time.perf_counter(), _busy()
@@ -46,13 +46,13 @@ def clock(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float, Any]
 
 
 def _busy() -> float:
-    """Return the CPU seconds of this process and of the children that it has waited for."""
+    """Return the CPU seconds of this process and of its finished children."""
     spent = os.times()
     return time.process_time() + spent.children_user + spent.children_system
 
 
 def median_errors(found: Arrays, truth: Arrays) -> dict[str, float]:
-    """Return the median absolute error of each parameter; a missing value is infinitely wrong."""
+    """Return the median absolute error of each parameter; missing values count as infinite."""
     errors = {}
     for name, true in truth.items():
         if name in found:
@@ -85,7 +85,7 @@ def _record(method: Method, folder: Path, workload: str, scale: float) -> dict[s
             warnings.simplefilter("ignore")
             method.fit(few)  # imports, compilation and caches are not timed
             wall, cpu, found = clock(lambda: method.fit(some), method.repeats)
-    except Exception as reason:  # a peer that cannot do it is a result too
+    except Exception as reason:  # a failure of the peer is recorded as a result
         return record | {"error": f"{type(reason).__name__}: {reason}"[:300]}
     truth = {k[6:]: v[:voxels] for k, v in data.items() if k.startswith("truth_")}
     return record | {"wall": wall, "cpu": cpu, "errors": median_errors(found, truth)}

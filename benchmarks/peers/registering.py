@@ -1,4 +1,4 @@
-"""What the runners of registration engines share: the pairs, the clock and the records.
+"""Common code of the runners of registration engines: pairs, timing and records.
 
 A runner imports this first, so that the engine's libraries find the number of threads. An engine is
 given files and returns the 4x4 matrix from fixed to moving points, RAS mm.
@@ -52,6 +52,6 @@ def _record(method: Callable[[dict[str, Any]], np.ndarray], pair: dict[str, Any]
         given = pair | {"scratch": scratch}
         try:
             wall, cpu, matrix = clock(lambda: method(given), 1)
-        except Exception as reason:  # an engine that cannot do it is a result too
+        except Exception as reason:  # a failure of the engine is recorded as a result
             return {"error": f"{type(reason).__name__}: {reason}"[:300]}
     return {"wall": wall, "cpu": cpu, "matrix": np.asarray(matrix, float).tolist()}

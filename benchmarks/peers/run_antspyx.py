@@ -1,4 +1,4 @@
-"""ANTs by antspyx: Mattes mutual information, as it comes and tuned."""
+"""ANTs by antspyx: Mattes mutual information, with default and with tuned settings."""
 
 from pathlib import Path
 
@@ -32,8 +32,8 @@ def default(pair):
     return registration(pair, STAGES[pair["transform"]][-1:])
 
 
-def tuned(pair):
+def register_tuned(pair):
     return registration(pair, STAGES[pair["transform"]], **FINER)
 
 
-run("antspyx", {"Mattes, defaults": default, "Mattes, tuned": tuned})
+run("antspyx", {"Mattes, defaults": default, "Mattes, tuned": register_tuned})

@@ -1,4 +1,4 @@
-"""ivim-mri: reads and writes NIfTI files, which its time holds, since it has no other door."""
+"""ivim-mri: its only interface is NIfTI files, so its time includes reading and writing."""
 
 import tempfile
 from pathlib import Path

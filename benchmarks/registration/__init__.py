@@ -1,1 +1,1 @@
-"""How accurate, robust and honest registration is, on heads whose truth is known."""
+"""Accuracy, robustness and self-assessment of registration, on heads with known truth."""

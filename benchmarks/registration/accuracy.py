@@ -1,4 +1,4 @@
-"""b0 and DCE onto the T1w: error from many random offsets, plain and under stress."""
+"""Registration of b0 and DCE to the T1w: errors for random offsets, plain and under stress."""
 
 import numpy as np
 import pandas as pd
@@ -16,19 +16,20 @@ KINDS = ("b0", "dce")
 STARTS, STRESSED = 40, 12
 GOALS = {"median": 0.5, "95 %": 1.0, "wrong": WRONG}
 SHOWN, INSIDE = (0.03, 300.0), (0.035, 250.0)
-"""Limits of the figure and of what is drawn in it, mm."""
+"""Limits of the figure and of the plotted errors, mm."""
 
-TEXT = f"""A b0 (1.2 x 1.2 x 5 mm, EPI distortion up to 2.6 mm) by lpc, and a sagittal DCE mean (1
-x 1 x 8 mm) by lpa, with 12 parameters onto the post-contrast T1w of 1 mm; two lesions a head.
-Every pair has its own noise and its own offset: rotations to 15 degrees about each axis, shifts
-to 30 mm, scale and shear to 3 %. Errors are mean distances in the lesions between where the
-transform takes a point and where its tissue appears, the EPI distortion included; "floor" is what
-the affine transform that fits the whole brain best leaves of it. "wrong" is more than {WRONG:g}
-mm in the lesions; flagged is a verdict of doubtful or failed."""
+TEXT = f"""A b0 (1.2 x 1.2 x 5 mm, EPI distortion of up to 2.6 mm) with lpc, and a sagittal DCE
+mean (1 x 1 x 8 mm) with lpa, are registered with 12 parameters to a post-contrast T1w of 1 mm;
+each head has two lesions. Every pair has independent noise and a random offset: rotations of up to
+15 degrees about each axis, shifts of up to 30 mm, scaling and shear of up to 3 %. Errors are mean
+distances in the lesions between the registered and the actual position of points, including EPI
+distortion; "floor" is the error of the affine transform that fits the whole brain best. A
+registration is "wrong" if the error in the lesions exceeds {WRONG:g} mm, and "flagged" if the
+verdict is doubtful or failed."""
 
 
 def trials(settings: Settings) -> list[Trial]:
-    """Return what to register: many plain pairs, and some under each stress."""
+    """Return the trials: many plain pairs, and some under each stress."""
     counts = {"": settings.count(STARTS, least=1)}
     counts |= dict.fromkeys(STRESSES, settings.count(STRESSED, least=1))
     return [
@@ -53,7 +54,7 @@ def run(settings: Settings) -> Section:
 
 @apply_style
 def strips(table: pd.DataFrame, by: str) -> Figure:
-    """Draw the error of every trial: a panel a kind, a strip for each value of a column."""
+    """Plot the error of every trial, one panel per kind, one strip per value of a column."""
     kinds = list(table["kind"].unique())
     strip = list(table[by].unique())
     size = {"width": 1.6 + 0.42 * len(strip), "height": 3.0}

@@ -1,4 +1,4 @@
-"""EPI distortion estimated from the T1w alone: the error of the b0 with and without it."""
+"""EPI distortion estimated from the T1w: errors of the b0 with and without correction."""
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,12 @@ STRENGTHS = (0.0, 1.0, 2.0, 4.0)
 WHERE = ("lesion", "brain", "brain_95")
 SHOWN = (0.03, 10.0)
 
-TEXT = """The b0 of the accuracy topic, with none of its EPI distortion (0), with it (1: up to 2.6
-mm at the air spaces) and with two and four times as much, registered to the T1w with 12
-parameters: alone, and with the displacement along the phase-encode axis that `--distortion t1w`
-tells. Errors in mm are mean distances in lesions and in the brain between where a point is taken
-and where its tissue appears, and the 95th percentile of the brain; medians over the pairs. What
-distortion at a lesion is as smooth as a matrix, the 12 parameters take up alone."""
+TEXT = """The b0 of the topic accuracy, without EPI distortion (0), with it (1: up to 2.6 mm near
+air spaces) and with two and four times as much, is registered to the T1w with 12 parameters,
+without and with the displacement along the phase-encoding axis that `--distortion t1w` estimates.
+Errors in mm are mean distances in lesions and brain between the registered and the actual position
+of points, and the 95th percentile in the brain; medians over the pairs. The 12 parameters alone
+compensate for distortion at a lesion that is as smooth as an affine transform."""
 
 
 def run(settings: Settings) -> Section:
@@ -35,7 +35,7 @@ def run(settings: Settings) -> Section:
         [_record(strength, seed, settings) for strength in STRENGTHS for seed in range(pairs)]
     )
     return Section(
-        "Registration: EPI distortion by the T1w",
+        "Registration: EPI distortion from the T1w",
         TEXT,
         {"registration_distortion": summary(table)},
         {"registration_distortion": draw(table)},
@@ -61,7 +61,7 @@ def _record(strength: float, seed: int, settings: Settings) -> dict[str, float]:
 
 
 def _errors(case: Case, matrix: Matrix, shift: Shift | None = None) -> dict[str, float]:
-    """Return how far points are taken from where their tissue appears, mm."""
+    """Return the distances between the registered and the actual positions of points, mm."""
     pairs = {
         "lesion": (case.lesion_points, case.lesion_targets),
         "brain": (case.brain_points, case.brain_targets),
@@ -89,7 +89,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw every pair's errors: a panel for lesions, brain and its 95th percentile."""
+    """Plot the errors of all pairs, with panels for lesions, brain and its 95th percentile."""
     figure, axes = plots.grid(1, len(WHERE), width=2.3, height=2.8, sharey=True)
     strengths = sorted(table["distortion"].unique())
     place = table["distortion"].map(strengths.index)
@@ -97,13 +97,13 @@ def draw(table: pd.DataFrame) -> Figure:
     for panel, name in zip(axes[0], WHERE, strict=True):
         for how, colour, label, aside in (
             ("none", EDGE, "registration alone", -0.15),
-            ("t1w", DATA, "distortion by the T1w", 0.15),
+            ("t1w", DATA, "distortion from the T1w", 0.15),
         ):
             error = np.clip(table[f"{name}_{how}"], *SHOWN)
             panel.plot(place + aside, error, "o", color=colour, alpha=0.7, label=label)
         panel.set_title(titles.get(name, name))
         panel.set_xticks(range(len(strengths)), [f"{s:g}" for s in strengths])
-        panel.set_xlabel("distortion, times the phantom's")
+        panel.set_xlabel("distortion, relative to the phantom")
         panel.grid(visible=False, axis="x")
     axes[0, 0].set_ylabel("error, mm")
     plots.logarithmic(axes[0, 0], "y")

@@ -1,4 +1,4 @@
-"""Other registration engines on the same pairs: error and seconds."""
+"""Comparison with other registration engines on the same pairs: error and time."""
 
 import json
 import tempfile
@@ -23,30 +23,31 @@ from bidsapp.reports.page.style import INK, apply_style
 
 PAIRS = 6
 MARGIN = 3.0
-"""Kept around the brain of the fixed image, mm."""
+"""Margin around the brain of the fixed image, mm."""
 OURS = "metperf"
 SHOWN, INSIDE = (0.03, 30.0), (0.035, 25.0)
-"""Limits of the figure and of what is drawn in it, mm."""
+"""Limits of the figure and of the plotted errors, mm."""
 
-TEXT = f"""The same pairs and as many threads for everyone. Other engines get both images with the
-centre of the fixed brain in the origin. For the b0 the fixed image is zero outside the brain and
-{MARGIN:g} mm around it, without which several go astray; for DCE and follow-up it is the whole
-head, since the moving image has a scalp, too, and elastix and SimpleITK lose their way without;
-niimath, which masks the moving image by itself, is given the brain. Seconds include reading the
-files; on a shared machine compare CPU seconds. "wrong" is more than {WRONG:g} mm in the lesions.
-Without `--peers` only metperf is shown."""
+TEXT = f"""All engines register the same pairs with the same number of threads. For other engines,
+the centre of the fixed brain is moved to the origin. For the b0, the fixed image is set to zero
+more than {MARGIN:g} mm outside the brain, without which several engines fail; for DCE and
+follow-up it is the whole head, because the moving image also shows the scalp, and elastix and
+SimpleITK fail otherwise; niimath, which masks the moving image itself, gets the brain. Times
+include reading the files; on a shared machine, CPU time is more meaningful. A registration is
+"wrong" if the error in the lesions exceeds {WRONG:g} mm. Only metperf is
+shown without `--peers`."""
 Record = dict[str, Any]
 
 
 def run(settings: Settings) -> Section:
-    """Register the pairs by every engine."""
+    """Register the pairs with every engine."""
     pairs = [Trial(kind, n) for kind in KINDS for n in range(settings.count(PAIRS, least=1))]
     records = [_ours(trial, settings) for trial in pairs]
     if settings.peers:
         records += peers(pairs, settings)
     table = pd.DataFrame(records)
     done = table[table["error"] == ""].drop(columns="error")
-    tables = {"registration_engines": compared(done)}
+    tables = {"registration_engines": summarise(done)}
     if len(done) < len(table):
         tables["registration_engines_failed"] = table[table["error"] != ""][
             ["who", "kind", "error"]
@@ -67,7 +68,7 @@ def _ours(trial: Trial, settings: Settings) -> Record:
 
 
 def peers(pairs: list[Trial], settings: Settings) -> list[Record]:
-    """Register the pairs by the other packages."""
+    """Register the pairs with the other packages."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         listed = [_write(trial, folder, settings) for trial in pairs]
@@ -76,7 +77,7 @@ def peers(pairs: list[Trial], settings: Settings) -> list[Record]:
             record
             for engine in environments.ENGINES
             for found in environments.measure(engine, settings.peer_dir, folder, settings.scale)
-            for record in _judged(found, pairs, listed, settings)
+            for record in _add_errors(found, pairs, listed, settings)
         ]
 
 
@@ -101,12 +102,12 @@ def _write(trial: Trial, folder: Path, settings: Settings) -> Record:
 
 
 def brain_only(case: Case) -> nib.Nifti1Image:
-    """Return the fixed image with zero far from its brain."""
+    """Return the fixed image with zero outside the brain and a margin."""
     near = grow(np.asarray(case.fixed_mask.dataobj), case.fixed.affine, MARGIN)
     return nib.Nifti1Image(np.where(near, case.fixed.dataobj, 0), case.fixed.affine)
 
 
-def _judged(
+def _add_errors(
     found: Record, pairs: list[Trial], listed: list[Record], settings: Settings
 ) -> Iterator[Record]:
     """Return a record with the errors of the matrix that an engine found."""
@@ -124,8 +125,8 @@ def _judged(
     yield record | {"lesion": off.lesion, "brain": off.brain} | times
 
 
-def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Return errors and seconds of every engine for every kind of pair."""
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return errors and times of every engine for every kind of pair."""
     rows = [
         {
             "kind": kind,
@@ -145,7 +146,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def scatter(table: pd.DataFrame) -> Figure:
-    """Draw error against seconds, a panel a kind."""
+    """Plot error over time, one panel per kind."""
     kinds = list(table["kind"].unique())
     figure, axes = plots.grid(1, len(kinds), 2.3, 2.6, sharex=True, sharey=True)
     colours = plots.colours(list(table["who"].unique()[1:])) | {OURS: INK}
@@ -156,7 +157,7 @@ def scatter(table: pd.DataFrame) -> Figure:
             marker = "D" if who == OURS else "o"
             panel.plot(rows["wall_s"], error, marker, color=colour, label=who)
         panel.axhline(WRONG, **plots.LINE)
-        panel.set(title=kind, xlabel="seconds a pair")
+        panel.set(title=kind, xlabel="seconds per pair")
     plots.logarithmic(axes[0, 0], "y")
     axes[0, 0].set(xlim=(0, None), ylim=SHOWN)
     axes[0, 0].set_ylabel("error in the lesions, mm")

@@ -1,4 +1,4 @@
-"""A later T1w onto the first, whose lesions have shrunk or grown since."""
+"""Registration of a T1w to an earlier one, with lesions that have shrunk or grown since."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ PAIRS, COMPARED, STRESSED = 40, 8, 6
 METRICS = ("lpp", "lpa", "nmi")
 STRESSES = ("far", "noisy", "resection", "unmasked")
 
-TEXT = """A T1w (1 x 1.1 x 1.5 mm) onto that of an earlier session (1 mm), rigidly: rotations to
-15 degrees about each axis, shifts to 30 mm. At the later session the lesions have 10 % of their
-volume or three times it. The error is that in the lesions as they were at first. "left out": the
-lesions, grown by 3 mm, are taken out of the mask of the fixed image."""
+TEXT = """A T1w (1 x 1.1 x 1.5 mm) is registered rigidly to that of an earlier session (1 mm):
+rotations of up to 15 degrees about each axis, shifts of up to 30 mm. In the later session the
+lesions have 10 % or 300 % of their volume. The error refers to the lesions of the earlier session.
+"left out": the lesions, with a margin of 3 mm, are excluded from the mask of the fixed image."""
 
 
 def run(settings: Settings) -> Section:
-    """Register all, by the metrics and masks that are to be compared."""
+    """Register all pairs with the metrics and masks to be compared."""
     many = [Trial("followup", seed) for seed in range(settings.count(PAIRS))]
     few = many[: settings.count(COMPARED)]
     masks = (True, False)

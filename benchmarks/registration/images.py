@@ -1,4 +1,4 @@
-"""Which image of the dynamic series serves registration best, and by which metric."""
+"""Comparison of images of the dynamic series, and of metrics, for registration."""
 
 from benchmarks.registration.accuracy import strips
 from benchmarks.registration.trials import Trial, run_all, summary
@@ -9,13 +9,13 @@ PAIRS = 16
 IMAGES = ("mean", "peak", "precontrast")
 METRICS = ("lpa", "lpp")
 
-TEXT = """The same pairs with another image of the DCE: the mean of all 60 frames, of the three
-around the peak of the arterial blood, of the five before contrast; each has the noise of as many
-frames. No motion within the series."""
+TEXT = """The same pairs with different images of the DCE: the mean of all 60 frames, of the three
+frames around the arterial peak, and of the five frames before contrast, with the corresponding
+noise. There is no motion within the series."""
 
 
 def run(settings: Settings) -> Section:
-    """Register every image by every metric."""
+    """Register every image with every metric."""
     trials = [
         Trial("dce", seed, image=image, metric=metric)
         for image in IMAGES
@@ -25,7 +25,7 @@ def run(settings: Settings) -> Section:
     table = run_all(trials, settings)
     named = table.assign(image=table["image"] + ", " + table["metric"])
     return Section(
-        "Registration: which DCE image",
+        "Registration: choice of the DCE image",
         TEXT,
         {"registration_images": summary(table, ["image", "metric"])},
         {"registration_images": strips(named, "image")},

@@ -1,4 +1,4 @@
-"""Whether registration knows how good it is: predicted and true errors, flags and failures."""
+"""Self-assessment of registration: predicted and true errors, flags and failures."""
 
 import numpy as np
 import pandas as pd
@@ -16,20 +16,20 @@ PLAIN, STRESSED, RUINED = 20, 4, 6
 WRONG_METRIC = {"b0": "lpp", "dce": "lpc"}
 BINS = (0, 0.25, 0.5, 1.0, 2.0, np.inf)
 SHOWN, INSIDE = (0.03, 300.0), (0.035, 250.0)
-"""Limits of the figure and of what is drawn in it, mm."""
+"""Limits of the figure and of the plotted errors, mm."""
 COLOURS = {"good": DATA, "doubtful": ACCENT, "failed": EDGE}
 
-TEXT = f"""Good pairs: plain ones and those under stress. Spoilt pairs: the moving image is
-another patient's, is mirrored, is noise alone (none of these has a true answer, so that any
-answer is wrong), has ten times the noise, has three slices, or lies 100 mm and 40 degrees away by
-its header; or the metric is not made for the contrast. A registration is wrong from {WRONG:g} mm
-in the lesions on. Precision: the share of the flagged that are wrong; recall: the share of the
-wrong that are flagged. Correlations are of the logarithms of predicted and true errors, where
-there is a true answer."""
+TEXT = f"""Good pairs are plain ones and those under stress. Spoilt pairs: the moving image is that
+of another patient, is mirrored, is only noise (in these cases there is no correct result, and any
+result is wrong), has ten times the noise, has three slices, or is displaced by 100 mm and 40
+degrees in its header; or the metric is not suitable for the contrast. A registration is wrong if
+the error in the lesions is at least {WRONG:g} mm. Precision is the proportion of flagged
+registrations that are wrong, recall the proportion of wrong registrations that are flagged.
+Correlations refer to the logarithms of predicted and true errors of pairs with a correct result."""
 
 
 def trials(settings: Settings) -> list[Trial]:
-    """Return what to register, good pairs first."""
+    """Return the trials, good pairs first."""
 
     def seeds(full: int) -> range:
         return range(settings.count(full, least=1))
@@ -43,12 +43,12 @@ def trials(settings: Settings) -> list[Trial]:
 
 
 def run(settings: Settings) -> Section:
-    """Register all and compare what was said with what is true."""
+    """Register all pairs, and compare reported with true errors."""
     asked = trials(settings)
     table = run_all(asked, settings)
     table["pair"] = [_pair(trial) for trial in asked]
     return Section(
-        "Registration: does it know?",
+        "Registration: self-assessment",
         TEXT,
         {
             "registration_quality_flags": flags(table),
@@ -68,7 +68,7 @@ def _pair(trial: Trial) -> str:
 
 
 def flags(table: pd.DataFrame) -> pd.DataFrame:
-    """Return precision and recall of the verdicts, failed alone and with the doubtful."""
+    """Return precision and recall of the verdict failed, and of failed or doubtful."""
     rows = []
     for names in (FLAGS[:1], FLAGS):
         flagged, wrong = table["verdict"].isin(names), table["wrong"]
@@ -89,7 +89,7 @@ def flags(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how predicted and true errors go together: all, and those that are not wrong."""
+    """Return the correlation of predicted and true errors, of all and of correct registrations."""
     usable = table[table["answerable"] & np.isfinite(table["lesion"] * table["expected"])]
     parts = {"all": usable, "right": usable[~usable["wrong"]]}
     return pd.DataFrame(
@@ -111,7 +111,7 @@ def _agreement(rows: pd.DataFrame, where: str) -> dict[str, float]:
 
 
 def calibration(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the true errors of registrations by the error that they predicted."""
+    """Return the true errors of registrations by predicted error."""
     usable = table[table["answerable"]]
     ranges = pd.cut(usable["expected"].clip(0, 1e6), BINS, include_lowest=True)
     rows = [
@@ -128,7 +128,7 @@ def calibration(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how each sort of pair was judged."""
+    """Return the verdicts by kind of pair."""
     rows = []
     for (pair, kind), group in table.groupby(["pair", "kind"], sort=False):
         counts = {name: int((group["verdict"] == name).sum()) for name in COLOURS}
@@ -142,8 +142,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 
 @apply_style
 def scatter(table: pd.DataFrame) -> Figure:
-    """Draw the true error against the predicted one, by verdict."""
-    parts = {"with a true answer": table["answerable"], "without": ~table["answerable"]}
+    """Plot the true over the predicted error, by verdict."""
+    parts = {"with a correct result": table["answerable"], "without": ~table["answerable"]}
     figure, axes = plots.grid(1, 2, 3.2, 2.9, sharex=True, sharey=True)
     for panel, (title, chosen) in zip(axes[0], parts.items(), strict=True):
         panel.plot(SHOWN, SHOWN, **plots.LINE)

@@ -1,4 +1,4 @@
-"""The same result twice, for one thread or two, and how much the seed of the starts matters."""
+"""Reproducibility of registration: repeated, with two threads, and with another seed."""
 
 from dataclasses import replace
 
@@ -16,9 +16,9 @@ from bidsapp.imaging.transforms import apply
 from bidsapp.reports.page.style import apply_style
 
 PAIRS = 3
-TEXT = """The largest distance over the brain between where two runs on one pair take a point, mm,
-for the same seed again, for two threads instead of one, and for another seed of the random
-starts."""
+TEXT = """The largest distance in the brain between the results of two runs on the same pair, mm:
+with the same seed, with two threads instead of one, and with another seed of the random starting
+points."""
 
 
 def run(settings: Settings) -> Section:
@@ -36,7 +36,7 @@ def run(settings: Settings) -> Section:
 def _row(kind: str, seed: int, settings: Settings) -> dict[str, object]:
     first = Trial(kind, seed, jobs=1)
     points = trials.case_of(first, settings.rough).brain_points
-    # a trial is remembered by its fields: the fresh string makes the second run one of its own
+    # results are cached by the fields of a trial; a new string makes the second run distinct
     others = {
         "again_mm": replace(first, metric=trials.case_of(first, settings.rough).options["metric"]),
         "threads_mm": replace(first, jobs=2),
@@ -55,14 +55,14 @@ def _row(kind: str, seed: int, settings: Settings) -> dict[str, object]:
 
 @apply_style
 def bars(table: pd.DataFrame) -> Figure:
-    """Draw the seconds of one and of two threads."""
+    """Plot the times of one and of two threads."""
     figure, axes = plots.grid(1, 1, 3.4, 2.2)
     place = np.arange(len(table))
     for shift, column, label in ((-0.2, "wall_s", "1"), (0.2, "wall_two_threads_s", "2")):
         axes[0, 0].bar(place + shift, table[column], 0.4, label=f"threads: {label}")
     names = table["kind"] + " " + table["pair"].astype(str)
     axes[0, 0].set_xticks(place, names, rotation=45)
-    axes[0, 0].set_ylabel("seconds a pair")
+    axes[0, 0].set_ylabel("seconds per pair")
     axes[0, 0].grid(visible=False, axis="x")
     plots.legend_below(figure, axes[0, 0], 2)
     return figure

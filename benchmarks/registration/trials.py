@@ -1,4 +1,4 @@
-"""One registration of one drawn pair: its error, its time and what it says of itself."""
+"""One registration of one random pair: error, time and self-assessment."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,27 +21,27 @@ from bidsapp.imaging.masks import grow
 WRONG = 2.0
 """Error in the lesions from which a registration is wrong, mm."""
 LEFT_OUT = 3.0
-"""By how much lesions are grown when they are left out of the mask, mm."""
+"""Margin around lesions that are excluded from the mask, mm."""
 FLAGS = ("failed", "doubtful")
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What to register, and how.
+    """Settings of one registration.
 
     Attributes
     ----------
     kind, seed, stress, image
-        Of the pair: see `heads.draw_case`.
+        Arguments of `heads.draw_case` for the pair.
     metric
-        Instead of the kind's own.
+        Metric, if other than that of the kind.
     leave_out
-        Whether the lesions, grown a little, are taken out of the fixed mask.
+        Whether the lesions, with a margin, are excluded from the fixed mask.
     start
-        Seed of the registration itself.
+        Seed of the registration.
     jobs
-        Its threads; 0 means what the run was asked for.
+        Number of threads; 0 for that of the run.
     """
 
     kind: str
@@ -55,17 +55,17 @@ class Trial:
 
     @property
     def answerable(self) -> bool:
-        """Whether there is a truth to find."""
+        """Whether there is a true transform."""
         return self.stress not in heads.UNANSWERABLE
 
 
 def run_all(trials: Iterable[Trial], settings: Settings) -> pd.DataFrame:
-    """Return one row a trial."""
+    """Return one row per trial."""
     return pd.DataFrame([run(trial, settings)[0] for trial in trials])
 
 
 def run(trial: Trial, settings: Settings) -> tuple[Record, np.ndarray]:
-    """Return the record and the matrix of a trial; a trial is run once a process."""
+    """Return the record and the matrix of a trial; results are cached."""
     return _run(trial, settings.rough, trial.jobs or settings.jobs)
 
 
@@ -83,7 +83,7 @@ def _run(trial: Trial, rough: bool, jobs: int) -> tuple[Record, np.ndarray]:
 
     with threadpool_limits(jobs):
         wall, cpu, found = clock(call, repeats=1)
-    said, matrix = _said(found), getattr(found, "matrix", np.full((4, 4), np.inf))
+    said, matrix = _self_assessment(found), getattr(found, "matrix", np.full((4, 4), np.inf))
     record = vars(trial) | {"answerable": trial.answerable} | _errors(matrix, case) | said
     record["metric"] = options["metric"]
     record |= {"flagged": record["verdict"] in FLAGS, "wall_s": wall, "cpu_s": cpu}
@@ -92,13 +92,13 @@ def _run(trial: Trial, rough: bool, jobs: int) -> tuple[Record, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _drawn(kind: str, seed: int, stress: str, image: str, rough: bool) -> Case:
+def _draw(kind: str, seed: int, stress: str, image: str, rough: bool) -> Case:
     return heads.draw_case(kind, seed, stress, image=image, rough=rough)
 
 
 def case_of(trial: Trial, rough: bool) -> Case:
     """Return the pair of images of a trial."""
-    return _drawn(trial.kind, trial.seed, trial.stress, trial.image, rough)
+    return _draw(trial.kind, trial.seed, trial.stress, trial.image, rough)
 
 
 def _without_lesions(case: Case) -> nib.Nifti1Image:
@@ -114,8 +114,8 @@ def _errors(matrix: np.ndarray, case: Case) -> Record:
     return dict.fromkeys(vars(truth), np.inf) | {"floor": truth.floor}
 
 
-def _said(found: Any) -> Record:
-    """Return what a registration, or its refusal, says of itself."""
+def _self_assessment(found: Any) -> Record:
+    """Return the self-assessment of a registration, or of its failure."""
     if isinstance(found, RegistrationError):
         return {"cost": np.nan, "expected": np.inf, "verdict": "failed", "reason": str(found)}
     quality = found.quality

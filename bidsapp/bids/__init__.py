@@ -1,1 +1,1 @@
-"""The edge where BIDS comes in and goes out."""
+"""BIDS input and output."""

@@ -1,4 +1,4 @@
-"""Writing derivatives: tables, sidecars, images, the description of the data set; atomically."""
+"""Write derivatives atomically: tables, sidecars, images, the description of the data set."""
 
 import csv
 import gzip
@@ -18,9 +18,9 @@ from bidsapp.bids import documents, outputs
 from bidsapp.errors import NotWritable
 
 PART = ".part-"
-"""How the name of a file begins that is being written."""
+"""Prefix of the names of unfinished files."""
 _TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
-"""Fields of a NIfTI header that hold words."""
+"""Text fields of a NIfTI header."""
 _IGNORE = """\
 *.html
 figures
@@ -45,14 +45,14 @@ group_*
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder.
+    """Write a file atomically, and create its folder.
 
     Parameters
     ----------
     path
-        Where to.
+        Path of the file.
     content
-        What.
+        Content of the file.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file whole or not at all, making its folder.
+    """Copy a file atomically, and create its folder.
 
     Raises
     ------
@@ -74,10 +74,10 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def compress_image(source: Path, target: Path) -> None:
-    """Write an image compressed, whole or not at all, without the texts of its header.
+    """Write a compressed copy of an image atomically, without the texts in its header.
 
-    Header fields for words, and extensions, may hold names and dates out of DICOM: they are
-    blank in the copy. The same content gives the same bytes.
+    Text fields and extensions of the header may contain names and dates from DICOM; they are
+    blank in the copy. The same content always gives the same bytes.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def compress_image(source: Path, target: Path) -> None:
 
 
 def _place(path: Path, fill: Any) -> None:
-    """Fill a temporary file beside the target, see it on the disk, then rename it."""
+    """Write a temporary file in the folder of the target, flush it to disk, and rename it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=PART, dir=path.parent)
@@ -142,7 +142,7 @@ def _finite(value: Any) -> Any:
 
 
 def to_tsv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    r"""Return a TSV table; what is missing or not finite is ``n/a``.
+    r"""Return a TSV table; missing and non-finite values are ``n/a``.
 
     Examples
     --------
@@ -167,14 +167,14 @@ def _cell(value: Any) -> str:
 
 
 def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: str) -> None:
-    """Write the files at the root of the derivatives; the same content from every run.
+    """Write the files at the root of the derivatives, with the same content in every run.
 
     Parameters
     ----------
     output_dir, bids_dir
         The derivatives and the raw data.
     version
-        Of metperf.
+        Version of metperf.
     citation
         The methods text, Markdown.
     """
@@ -198,7 +198,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: s
 
 
 def _link(bids_dir: Path, output_dir: Path) -> str:
-    """Return the raw data's place: relative if the derivatives lie inside it, else a file URL."""
+    """Return the location of the raw data: relative if they contain the derivatives, else a URL."""
     raw, derived = bids_dir.resolve(), output_dir.resolve()
     if derived.is_relative_to(raw):
         return os.path.relpath(raw, derived)
@@ -217,14 +217,14 @@ def _read_me() -> str:
 _README = """\
 # Derivatives of metperf
 
-Maps of IVIM and DCE-MRI, their values in lesions, and the statistics of the group.
+Maps from IVIM and DCE-MRI, their values in lesions, and group statistics.
 
-Maps are in the space of their series and, as `space-T1w`, on the session's T1w; the JSON file
-beside each gives unit, model and sources. A voxel that failed is NaN, and the `status` map gives
-the reason (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal). Each table has a JSON
-file that describes its columns. A transform `from-A_to-B` brings image A onto the grid of B; with
-`--distortion`, `from-dwi` transforms are those of the undistorted DWI, and the `shift` must be
-applied with them.
+Maps are in the space of their series and, as `space-T1w`, in that of the session's T1w; their
+sidecars (JSON) give unit, model and sources. Voxels with a failed fit are NaN; the `status` map
+gives the reason (0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal). Each table has a
+JSON file that describes its columns. A transform `from-A_to-B` resamples image A to the grid of B;
+with `--distortion`, `from-dwi` transforms apply to the undistorted DWI, and must be combined with
+the `shift`.
 
 | file | content |
 |---|---|

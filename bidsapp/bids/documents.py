@@ -1,4 +1,4 @@
-"""The files that metperf writes besides those of a session: their names and content."""
+"""The files that metperf writes besides those of the sessions: names and content."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _ANY = {"participant": "sub-*", "session": "sub-*"}
 
 @dataclass(frozen=True)
 class Document:
-    """A file, or a family of files, with a fixed place in the output folder.
+    """A file, or a family of files, with a fixed location in the output folder.
 
     Attributes
     ----------
@@ -31,16 +31,16 @@ class Document:
     description: str
 
     def path(self, output_dir: Path, **labels: str) -> Path:
-        """Return the path of the file with these labels, such as ``participant="sub-01"``."""
+        """Return the path of the file with given labels, such as ``participant="sub-01"``."""
         return output_dir / self.template.format(**labels)
 
     def pattern(self, **labels: str) -> str:
-        """Return the glob pattern of such files: any label that is not given."""
+        """Return the glob pattern of the files, with a wildcard for labels that are not given."""
         filled = _ANY | {name: escape(label) for name, label in labels.items()}
         return self.template.format_map(defaultdict(lambda: "*", filled))
 
     def find(self, output_dir: Path, **labels: str) -> list[Path]:
-        """Return the files with these labels in an output folder, sorted by name."""
+        """Return the files with given labels in an output folder, sorted by name."""
         return sorted(output_dir.glob(self.pattern(**labels)))
 
 
@@ -59,15 +59,15 @@ QUALITY = Document(
 )
 STATUS = Document(
     "{participant}/log/status.json",
-    "What was done in each session, with which options, and what was reported",
+    "Completed branches, options and issues of each session",
 )
 COMPLETION = Document(
     "{participant}/log/completion.json",
-    "Digests of all inputs and results, written once everything is done",
+    "Digests of all inputs and results, written after a run without failures",
 )
 SETTINGS = Document("{participant}/log/{run}/app.toml", "All settings of a run")
 INPUTS = Document("{participant}/log/{run}/inputs.json", "Digests of the inputs of a run")
-CRASH = Document("{participant}/log/{run}/crash-{step}.txt", "Traceback of a step that failed")
+CRASH = Document("{participant}/log/{run}/crash-{step}.txt", "Traceback of a failed step")
 METHODS = Document("logs/CITATION.md", "Methods text of the last run, with its references")
 GROUP_TABLE = Document("group_{table}.tsv", "Tables of the group level")
 GROUP_FIGURE = Document("figures/group_{figure}.svg", "Figures of the group level; also as PDF")
@@ -76,4 +76,4 @@ DOCUMENTS = (
     PARTICIPANT_PAGE, GROUP_PAGE, VIEWER, SESSIONS, QUALITY, STATUS, COMPLETION, SETTINGS, INPUTS,
     CRASH, METHODS, GROUP_TABLE, GROUP_FIGURE,
 )  # fmt: skip
-"""All files besides those of a session."""
+"""All files besides those of the sessions."""

@@ -1,4 +1,4 @@
-"""What a data set says of an EPI series' distortion: its phase encoding, and a field for it."""
+"""Information in a data set on the distortion of an EPI series: phase encoding and field maps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,62 +12,62 @@ from numpy.typing import NDArray
 
 from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.records import Distortion, FieldSource
-from bidsapp.bids.sidecar import number, phase_axis, shown, sidecar_name
+from bidsapp.bids.sidecar import phase_axis, quote_value, read_field, sidecar_name
 from bidsapp.errors import BadInput
 
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
-"""Per unit of a field map; of a tesla by the proton's gyromagnetic ratio over 2 pi, CODATA 2018."""
+"""Hertz per unit of a field map; for tesla, the proton gyromagnetic ratio / 2 pi, CODATA 2018."""
 _LONGEST = 0.5
-"""Plausible readout times, s."""
+"""Longest plausible readout time, s."""
 _OPPOSITE = -0.95
-"""Cosine between phase-encode directions, at most."""
+"""Maximum cosine of the angle between opposite phase-encoding directions."""
 
 
 def read_distortion(series: Sequence[Any], fields: Sequence[Any]) -> Distortion | None:
-    """Return what can correct the one diffusion series of a session, or why nothing can.
+    """Return the data for correcting the diffusion series of a session, or why there are none.
 
     Parameters
     ----------
     series
-        The session's diffusion images, of pybids.
+        The diffusion images of the session.
     fields
-        Its images in ``fmap``.
+        The images in its ``fmap`` folder.
 
     Returns
     -------
     Distortion or None
-        None without one single series. Of several ways a field map comes before a reversed pair.
+        None unless there is exactly one series. A field map is preferred to a reversed pair.
 
     Notes
     -----
-    Images of ``fmap`` belong to the series that their ``IntendedFor`` names, or whose
-    ``B0FieldSource`` names their ``B0FieldIdentifier``. Where no image of the session says such a
-    thing, all belong to it.
+    Images in ``fmap`` belong to the series named in their ``IntendedFor``, or to the series with
+    a ``B0FieldSource`` that matches their ``B0FieldIdentifier``. If no image of the session has
+    such a field, all of them belong to the series.
     """
     if len(series) != 1:
         return None
     found = series[0]
     try:
         axis, sign = phase_encoding(found.get_metadata(), Path(found.path))
-        meant = _meant_for(found, fields)
+        meant = _select_intended(found, fields)
     except BadInput as error:
         return Distortion(None, problem=str(error))
     try:
-        source = _field_map(found, meant, axis, sign) or _reversed(found, meant, axis, sign)
+        source = _field_map(found, meant, axis, sign) or _reversed_epi(found, meant, axis, sign)
     except (BadInput, *UNREADABLE) as error:
         return Distortion(axis, problem=str(error))
-    return Distortion(axis, source, lack="" if source else _lack(fields, meant))
+    return Distortion(axis, source, lack="" if source else _explain_lack(fields, meant))
 
 
 def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
-    """Return the phase-encode axis of an image, 0 to 2, and the sign of its direction.
+    """Return the phase-encoding axis of an image, 0 to 2, and the sign of its direction.
 
     Parameters
     ----------
     metadata
         The image's metadata.
     image
-        Whose sidecar it is, for the message.
+        The image, for error messages.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
     axis = phase_axis(metadata, image)
     if axis is None:
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is missing; add i, j or k, the axis of "
-            "the image along which EPI distorts, with - if it runs from high to low"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is missing; add i, j or k, the image "
+            "axis along which EPI is distorted, with - if it runs from high to low"
         )
     return axis, -1 if metadata["PhaseEncodingDirection"].endswith("-") else 1
 
@@ -96,9 +96,9 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
     metadata
         The image's metadata.
     image
-        Whose sidecar it is, for the message.
+        The image, for error messages.
     lines
-        Voxels along the phase-encode axis, unless ``ReconMatrixPE`` says otherwise.
+        Voxels along the phase-encoding axis; ``ReconMatrixPE`` takes precedence.
 
     Raises
     ------
@@ -111,15 +111,15 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
     0.05
     """
     if "TotalReadoutTime" not in metadata and "EffectiveEchoSpacing" in metadata:
-        spacing = number(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
+        spacing = read_field(metadata, "EffectiveEchoSpacing", image, "seconds", 0, 0.01)
         if "ReconMatrixPE" in metadata:
-            lines = round(number(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
+            lines = round(read_field(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
         return spacing * (lines - 1)
-    return number(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
+    return read_field(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
 
 
 def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
-    """Return the field map, and how many mm of shift its unit is."""
+    """Return the field map, with the shift in mm per unit."""
     maps = [f for f in meant if f.entities["suffix"] == "fieldmap"]
     if not maps:
         return None
@@ -129,13 +129,14 @@ def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldS
     units = str(metadata.get("Units", "")).strip().lower()
     if units not in _HERTZ:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {shown(metadata.get('Units'))}; it is Hz, rad/s or T"
+            f"{sidecar_name(image)}: Units is {quote_value(metadata.get('Units'))}; "
+            "it must be Hz, rad/s or T"
         )
     return FieldSource("fieldmap", image, sign * _HERTZ[units] * _mm_per_hertz(found, axis))
 
 
-def _reversed(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
-    """Return the EPI with opposite phase encoding, and how much more it is distorted."""
+def _reversed_epi(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:
+    """Return the EPI with reversed phase encoding, with its distortion relative to the series."""
     direction = sign * _direction(Path(found.path), axis)
     against = []
     for other in (f for f in meant if f.entities["suffix"] == "epi"):
@@ -151,7 +152,7 @@ def _reversed(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSo
 
 
 def _mm_per_hertz(found: Any, axis: int) -> float:
-    """Return the size of the shift in a field of 1 Hz, mm."""
+    """Return the shift in a field of 1 Hz, mm."""
     path = Path(found.path)
     image = nib.load(path)
     time = readout_time(found.get_metadata(), path, image.shape[axis])
@@ -159,7 +160,7 @@ def _mm_per_hertz(found: Any, axis: int) -> float:
 
 
 def _direction(path: Path, axis: int) -> NDArray[np.float64]:
-    """Return the unit vector of an axis of an image, RAS."""
+    """Return the unit vector along an axis of an image, RAS."""
     column = np.asarray(nib.load(path).affine, float)[:3, axis]
     return np.asarray(column / np.linalg.norm(column))
 
@@ -174,9 +175,9 @@ def _single(several: Sequence[Any], what: str) -> Any:
     return several[0]
 
 
-def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
-    """Return the images that say they belong to a series; all where none says anything."""
-    sources = _listed(found.get_metadata().get("B0FieldSource"))
+def _select_intended(found: Any, fields: Sequence[Any]) -> list[Any]:
+    """Return the images intended for a series, by their metadata; all if none is specified."""
+    sources = _as_texts(found.get_metadata().get("B0FieldSource"))
     sidecars = {f: f.get_metadata() for f in fields}
     if not any("IntendedFor" in m or "B0FieldIdentifier" in m for m in sidecars.values()):
         return list(fields)
@@ -184,32 +185,32 @@ def _meant_for(found: Any, fields: Sequence[Any]) -> list[Any]:
     return [
         f
         for f, m in sidecars.items()
-        if set(_listed(m.get("B0FieldIdentifier"))) & set(sources)
-        or any(path.endswith("/" + _relative(name)) for name in _listed(m.get("IntendedFor")))
+        if set(_as_texts(m.get("B0FieldIdentifier"))) & set(sources)
+        or any(path.endswith("/" + _relative(name)) for name in _as_texts(m.get("IntendedFor")))
     ]
 
 
-def _listed(value: Any) -> list[str]:
-    """Return the texts of a field that holds one or several."""
+def _as_texts(value: Any) -> list[str]:
+    """Return the texts of a field that contains one or several."""
     texts = value if isinstance(value, list) else [value]
     return [text for text in texts if isinstance(text, str) and text]
 
 
 def _relative(name: str) -> str:
-    """Return the path in a BIDS URI or in the older form, which begins at the session."""
+    """Return the path in a BIDS URI, or in the older form that begins at the session."""
     return name.rsplit("::", 1)[-1].removeprefix("bids:").lstrip("/")
 
 
-def _lack(fields: Sequence[Any], meant: Sequence[Any]) -> str:
-    """Say why there is no field for the series."""
+def _explain_lack(fields: Sequence[Any], meant: Sequence[Any]) -> str:
+    """Return why there is no field map for the series."""
     if not fields:
-        return "fmap has no fieldmap and no epi with reversed phase encoding"
+        return "there is no field map and no EPI with reversed phase encoding in fmap"
     if not meant:
-        return "no image of fmap is meant for the DWI (IntendedFor, B0FieldIdentifier)"
+        return "no image in fmap is intended for the DWI (IntendedFor, B0FieldIdentifier)"
     suffixes = {f.entities["suffix"] for f in meant}
     if "epi" in suffixes:
-        return "the epi images of fmap do not run against the phase encoding of the DWI"
+        return "the EPIs in fmap do not have the reversed phase encoding of the DWI"
     return (
-        f"of {', '.join(sorted(suffixes))} in fmap no field is computed here: give it as "
+        f"no field map is computed from {', '.join(sorted(suffixes))} in fmap; provide it as "
         "fmap/*_fieldmap.nii.gz in Hz"
     )

@@ -1,4 +1,4 @@
-"""Whether the voxels of a session's images are whole, and what is odd about them."""
+"""Checks of the voxel values of a session's images: damage, and implausible values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,25 +12,25 @@ from bidsapp.bids.records import Session
 from bidsapp.errors import BadInput
 
 _NEGATIVE = 0.001
-"""Share of negative values from which an image is hardly a magnitude."""
+"""Proportion of negative values above which an image is probably not a magnitude image."""
 _RISES = 1.05
-"""By how much the mean signal at a b-value may exceed that at any lower one."""
+"""Largest accepted ratio of the mean signals at a b-value and at a lower one."""
 
 Data = NDArray[np.float32]
 
 
-def examined(session: Session) -> Session:
-    """Read a session's images whole; return the session without those that are damaged.
+def drop_damaged_images(session: Session) -> Session:
+    """Read all images of a session, and return the session without damaged ones.
 
     Parameters
     ----------
     session
-        As the data set was found.
+        The session as found in the data set.
 
     Returns
     -------
     Session
-        What was removed is listed in `problems`, what is unusual in `warnings`.
+        Removed images are listed in `problems`, implausible values in `warnings`.
     """
     problems, warnings = list(session.problems), list(session.warnings)
 
@@ -43,7 +43,7 @@ def examined(session: Session) -> Session:
         except BadInput as error:
             problems.append(str(error))
             return False
-        warnings.extend(_doubts(path.name, data, bvalues))
+        warnings.extend(_value_warnings(path.name, data, bvalues))
         return True
 
     diffusion, dynamic = session.diffusion, session.dynamic
@@ -58,34 +58,34 @@ def examined(session: Session) -> Session:
 
 
 def _check_volumes(path: Path, data: Data) -> None:
-    """Complain if some volumes of a series are empty, as where the patient left."""
+    """Raise an error if volumes of a series are empty, as after an aborted scan."""
     if data.ndim < 4:
         return
     empty = [n for n in range(data.shape[3]) if not np.any(np.nan_to_num(data[..., n]))]
     if empty:
         raise BadInput(
-            f"{path}: {len(empty)} of its {data.shape[3]} volumes hold nothing (the first is "
-            f"number {empty[0] + 1}); cut them off, and their times or b-values"
+            f"{path}: {len(empty)} of the {data.shape[3]} volumes are empty (the first is number "
+            f"{empty[0] + 1}); remove them with their times or b-values"
         )
 
 
-def _doubts(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
-    """Yield what is odd about an image's values."""
+def _value_warnings(name: str, data: Data, bvalues: Sequence[float]) -> Iterator[str]:
+    """Yield a warning for each kind of implausible values of an image."""
     finite = np.isfinite(data)
     if not finite.all():
         voxels = finite.all(axis=-1) if data.ndim == 4 else finite
-        yield f"{name}: {1 - voxels.mean():.2%} of the voxels hold NaN or infinity: no fit there"
+        yield f"{name}: {1 - voxels.mean():.2%} of the voxels contain NaN or infinity: not fitted"
     negative = float((data[finite] < 0).mean())
     if negative > _NEGATIVE:
         yield f"{name}: {negative:.1%} of the values are negative: is it a magnitude image?"
-    if len(bvalues) > 1 and (rising := _rising(data, bvalues)):
+    if len(bvalues) > 1 and (rising := _find_rising_signal(data, bvalues)):
         yield (
             f"{name}: the mean signal is higher at b = {rising[1]:g} than at {rising[0]:g} s/mm2: "
             "are the b-values in the order of the volumes?"
         )
 
 
-def _rising(data: Data, bvalues: Sequence[float]) -> tuple[float, float] | None:
+def _find_rising_signal(data: Data, bvalues: Sequence[float]) -> tuple[float, float] | None:
     """Return a b-value and a higher one at which the signal is clearly higher, or None."""
     means = [
         float(np.nanmean(np.where(np.isfinite(v), v, np.nan))) for v in np.moveaxis(data, 3, 0)

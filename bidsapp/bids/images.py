@@ -1,4 +1,4 @@
-"""Whether an image is what its header says: whole, of a believable size, somewhere in space."""
+"""Checks of an image against its header: completeness, voxel size and orientation."""
 
 import gzip
 import math
@@ -15,37 +15,37 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from bidsapp.bids.text_files import check_there
+from bidsapp.bids.text_files import check_available
 from bidsapp.errors import BadInput
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, zlib.error)
-"""What nibabel raises at files that are no image, or not a whole one."""
+"""Errors that nibabel raises for files that are not images, or damaged."""
 _MOST_VOXELS = 2**31
-"""More than any series has: 512 x 512 x 200 voxels at 40 times."""
+"""Upper limit of the number of voxels: 512 x 512 x 200 at 40 times."""
 _DEFLATE = 1032
-"""How often a byte of gzip can stand for, at most."""
+"""Maximum compression ratio of gzip."""
 _SMALLEST, _LARGEST = 0.05, 100.0
 """Plausible voxel sizes, mm."""
 _APART = 1.0
-"""Distance between two orientations of one image that draws a warning, mm."""
+"""Distance between sform and qform above which there is a warning, mm."""
 
 
 def check_image(path: Path, dimensions: int) -> None:
-    """Complain unless an image's header and its size on disk can be true; reads no voxels.
+    """Raise an error if the header or the file size of an image is invalid; no voxels are read.
 
     Parameters
     ----------
     path
-        Of the image.
+        Path of the image.
     dimensions
-        That it must have; a fourth of length one is none.
+        Required number of dimensions; a fourth one of length one is ignored.
 
     Raises
     ------
     BadInput
-        In one line: the file, what was found, what to do.
+        With the file, the problem and what to do, in one line.
     """
-    check_there(path)
+    check_available(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -56,35 +56,33 @@ def check_image(path: Path, dimensions: int) -> None:
     _check_shape(path, image.shape, dimensions)
     kind = image.get_data_dtype()
     if kind.kind not in "iuf":
-        raise BadInput(f"{path}: its voxels are {kind}; plain numbers (magnitude) are needed")
+        raise BadInput(f"{path}: its voxels are {kind}; real numbers (magnitude) are required")
     _check_affine(path, affine)
     needed = int(image.dataobj.offset) + math.prod(image.shape) * kind.itemsize
-    has = _bytes_of(path, needed)
+    has = _available_bytes(path, needed)
     if has < needed:
         raise BadInput(
-            f"{path}: is cut short: its header promises {needed} bytes, there are {has}; "
-            "copy or convert it again"
+            f"{path}: is truncated: {needed} bytes are expected from the header, but there are "
+            f"{has}; copy or convert it again"
         )
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], dimensions: int) -> None:
     single = dimensions == 3 and len(shape) == 4 and shape[3] == 1
     if len(shape) != dimensions and not single:
-        raise BadInput(f"{path}: has shape {shape}, but {dimensions} dimensions are needed")
+        raise BadInput(f"{path}: has shape {shape}, but {dimensions} dimensions are required")
     if min(shape) < 1:
-        raise BadInput(f"{path}: has shape {shape}: it holds no voxel")
+        raise BadInput(f"{path}: has shape {shape}, so there are no voxels")
     if math.prod(shape) > _MOST_VOXELS:
         raise BadInput(
-            f"{path}: its header promises {math.prod(shape)} voxels {shape}, more than any image "
-            "has; convert it again"
+            f"{path}: the header specifies {math.prod(shape)} voxels {shape}, which is "
+            "implausible; convert it again"
         )
 
 
 def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise BadInput(
-            f"{path}: its orientation (sform, qform) is no place in space; convert it again"
-        )
+        raise BadInput(f"{path}: its orientation (sform, qform) is invalid; convert it again")
     sizes = voxel_sizes(affine)
     if not ((sizes >= _SMALLEST) & (sizes <= _LARGEST)).all():
         raise BadInput(
@@ -93,39 +91,39 @@ def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
         )
 
 
-def _bytes_of(path: Path, needed: int) -> int:
-    """Return how many bytes a file has unpacked; no more are counted than are needed."""
+def _available_bytes(path: Path, needed: int) -> int:
+    """Return the uncompressed size of a file, in bytes, counted up to the size that is needed."""
     size = path.stat().st_size
     if path.suffix != ".gz":
         return size
-    if needed > _DEFLATE * size:  # a small file with a huge header is not unpacked to see
+    if needed > _DEFLATE * size:  # do not unpack a small file that claims a huge size
         return _DEFLATE * size
     with path.open("rb") as stream:
         stream.seek(-4, 2)
         if int.from_bytes(stream.read(4), "little") == needed % 2**32:
             return needed
-    return _unpacked(path, needed)
+    return _count_unpacked_bytes(path, needed)
 
 
-def _unpacked(path: Path, most: int) -> int:
-    """Unpack a file and count; stop at the end, at damage, or when it is enough."""
+def _count_unpacked_bytes(path: Path, most: int) -> int:
+    """Unpack a file and count bytes, up to a maximum or until the file is damaged."""
     count = 0
     try:
         with gzip.open(path) as stream:
             while count < most and (chunk := stream.read(min(1 << 20, most - count))):
                 count += len(chunk)
     except (EOFError, OSError, zlib.error):
-        pass  # what came before the damage is what there is
+        pass  # count what precedes the damage
     return count
 
 
 def check_contents(path: Path) -> NDArray[np.float32]:
-    """Read an image whole, and complain if it is damaged or says nothing.
+    """Read an image completely, and raise an error if it is damaged or constant.
 
     Parameters
     ----------
     path
-        Of an image that `check_image` has passed.
+        Path of an image accepted by `check_image`.
 
     Returns
     -------
@@ -135,7 +133,7 @@ def check_contents(path: Path) -> NDArray[np.float32]:
     Raises
     ------
     BadInput
-        If a checksum fails, no voxel is finite, or all have one value.
+        If the checksum is wrong, no voxel is finite, or all have the same value.
     """
     try:
         if path.suffix == ".gz":
@@ -153,20 +151,20 @@ def check_contents(path: Path) -> NDArray[np.float32]:
     return data
 
 
-def orientation_doubt(path: Path) -> str | None:
-    """Return why the place of an image in space is in doubt, or None.
+def orientation_warning(path: Path) -> str | None:
+    """Return a warning if the orientation of an image is uncertain, or None.
 
     Parameters
     ----------
     path
-        Of an image that `check_image` has passed.
+        Path of an image accepted by `check_image`.
     """
     header: Any = nib.load(path).header
     codes = int(header["sform_code"]), int(header["qform_code"])
     if codes == (0, 0):
         return (
-            f"{path.name}: stores no orientation (sform and qform code 0): where left and right "
-            "are is a guess"
+            f"{path.name}: has no orientation (sform and qform code 0): left and right are "
+            "uncertain"
         )
     if 0 in codes:
         return None
@@ -175,6 +173,4 @@ def orientation_doubt(path: Path) -> str | None:
     apart = np.linalg.norm(apply_affine(sform, corners) - apply_affine(qform, corners), axis=1)
     if apart.max() <= _APART:
         return None
-    return (
-        f"{path.name}: sform and qform disagree by up to {apart.max():.1f} mm; the sform is taken"
-    )
+    return f"{path.name}: sform and qform disagree by up to {apart.max():.1f} mm; the sform is used"

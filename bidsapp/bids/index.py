@@ -1,4 +1,4 @@
-"""Files of a data set as they are found: by which entities, with which metadata, and sound."""
+"""Index of the files of a data set, with entities, metadata and checks."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from bidsapp.bids.inheritance import metadata
 from bidsapp.errors import BadInput
 
 _TELLING = ("run", "acquisition", "echo", "part", "reconstruction", "ceagent")
-"""Entities by which one of several images can be chosen."""
+"""Entities that can distinguish several images."""
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """A file of a data set, and its entities."""
+class IndexedFile:
+    """A file of a data set, with its entities."""
 
     path: str
     entities: Mapping[str, Any]
@@ -33,12 +33,12 @@ class Found:
         return Path(self.path).name
 
     def get_metadata(self) -> dict[str, Any]:
-        """Return its sidecar, with what it inherits."""
+        """Return its metadata, including inherited fields."""
         return metadata(Path(self.path), self.root)
 
 
 def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.BIDSLayout:
-    """Index a folder: only the participants named, nothing below another derivative."""
+    """Index a folder, optionally for some participants; nested derivatives are ignored."""
     own = str(files("bidsapp.data") / "pybids.json")
     ignore: list[Any] = [re.compile(r"^/(derivatives|sourcedata|code|stimuli|models)(/|$)")]
     labels = "|".join(re.escape(p) for p in participants)
@@ -52,13 +52,13 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
     return made
 
 
-def found_in(layout: bids.layout.BIDSLayout, file: Any) -> Found:
-    """Return a file of an index as such."""
-    return Found(str(file.path), dict(file.entities), Path(layout.root))
+def to_indexed_file(layout: bids.layout.BIDSLayout, file: Any) -> IndexedFile:
+    """Convert a file of a pybids layout."""
+    return IndexedFile(str(file.path), dict(file.entities), Path(layout.root))
 
 
-def example(query: str, found: Sequence[Found]) -> str:
-    """Return a filter that would choose the first of several files."""
+def example_filter(query: str, found: Sequence[IndexedFile]) -> str:
+    """Return an example filter, which selects the first of several files."""
     entities = [f.entities for f in found]
     differ = (n for n in _TELLING if len({str(e.get(n)) for e in entities}) > 1)
     name = next(differ, "extension")
@@ -66,15 +66,15 @@ def example(query: str, found: Sequence[Found]) -> str:
     return json.dumps({query: {name: value if isinstance(value, str) else int(value)}})
 
 
-def readable(found: Found, dimensions: int) -> Path:
-    """Return the path of an image that is where it says, sound, and has so many dimensions."""
+def image_path(found: IndexedFile, dimensions: int) -> Path:
+    """Return the path of an image, after checking its name, header and dimensions."""
     path = Path(found.path)
     folders = path.relative_to(found.root).parts[:-1]
     start = "_".join(f for f in folders if f.startswith(("sub-", "ses-")))
     if not path.name.startswith(f"{start}_"):
         raise BadInput(
-            f"{path}: its name does not begin with {start}, the folders that it lies in; rename "
-            "the one or the other"
+            f"{path}: its name does not begin with {start}, as its folders do; rename the file or "
+            "the folders"
         )
     check_image(path, dimensions)
     return path

@@ -1,4 +1,4 @@
-"""The files that hold for an image: sidecars and gradients beside it or in folders above."""
+"""The BIDS inheritance principle: sidecars and gradient files that apply to an image."""
 
 import json
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 
-def companions(image: Path, root: Path, extension: str) -> list[Path]:
-    """Return the files that hold for an image by the inheritance principle, the nearest last.
+def applicable_files(image: Path, root: Path, extension: str) -> list[Path]:
+    """Return the files that apply to an image by the inheritance principle, the nearest last.
 
     Parameters
     ----------
     image
-        Of the data set.
+        Image of the data set.
     root
-        The data set.
+        Folder of the data set.
     extension
         ``.json``, ``.bval`` or ``.bvec``.
 
     Returns
     -------
     list of Path
-        Those with the image's suffix and no entity that the image has not.
+        Files with the suffix of the image and no entities other than those of the image.
     """
     parts = _parts(image)
     found = [
@@ -37,7 +37,7 @@ def companions(image: Path, root: Path, extension: str) -> list[Path]:
 
 
 def metadata(image: Path, root: Path) -> dict[str, Any]:
-    """Return an image's metadata, with what it inherits.
+    """Return the metadata of an image, including inherited fields.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def metadata(image: Path, root: Path) -> dict[str, Any]:
         If one of its sidecars cannot be read.
     """
     merged: dict[str, Any] = {}
-    for path in companions(image, root, ".json"):
+    for path in applicable_files(image, root, ".json"):
         merged |= read_sidecar(path)
     return merged
 
@@ -56,7 +56,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If it is not there, or no JSON object.
+        If the file is missing or not a JSON object.
     """
     try:
         content = json.loads(read_text(path))
@@ -71,7 +71,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def _folders(image: Path, root: Path) -> Iterator[Path]:
-    """Yield the image's folder and those above it, up to the data set's."""
+    """Yield the folder of the image and its parents, up to that of the data set."""
     for folder in image.parents:
         yield folder
         if folder == root:
@@ -79,7 +79,7 @@ def _folders(image: Path, root: Path) -> Iterator[Path]:
 
 
 def _parts(path: Path) -> list[str]:
-    """Return the entities of a name and, last, its suffix.
+    """Return the entities of a file name and its suffix, which is last.
 
     Examples
     --------

@@ -10,7 +10,7 @@ DATATYPES: Mapping[Space, str] = {"T1w": "anat", "dwi": "dwi", "dce": "perf"}
 """The BIDS data type of each image."""
 
 CONTRAST = "gadolinium"
-"""The contrast agent in the names of the T1w and of what is drawn on it."""
+"""The contrast agent in the names of the T1w and of its ROIs."""
 
 _ORDER = ("ce", "space", "from", "to", "mode", "seg", "label", "model", "param", "desc")
 _IMAGE = (".nii.gz", ".json")
@@ -233,8 +233,7 @@ TO_T1W_QUALITY = Output(
 CONSISTENCY = Output(
     _SERIES,
     "quality",
-    "Distance between the direct registration to the baseline T1w and that by way of the "
-    "session's T1w",
+    "Distance between the direct registration to the baseline T1w and that via the session's T1w",
     (".json",),
     {"desc": "consistency"},
 )

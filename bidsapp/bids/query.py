@@ -1,4 +1,4 @@
-"""A BIDS data set in, frozen records out; the only place that asks pybids."""
+"""Query of a BIDS data set: from files to frozen records. Only this module queries pybids."""
 
 import json
 import math
@@ -10,10 +10,16 @@ from typing import Any
 import bids.layout
 import nibabel as nib
 
-from bidsapp.bids.checks import participant_doubts, session_doubts, unlike
+from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.fieldmaps import read_distortion
-from bidsapp.bids.index import Found, example, found_in, index, readable
-from bidsapp.bids.inheritance import companions
+from bidsapp.bids.index import (
+    IndexedFile,
+    example_filter,
+    image_path,
+    index,
+    to_indexed_file,
+)
+from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -23,8 +29,8 @@ from bidsapp.bids.records import (
     Rois,
     Session,
     Space,
-    Transform,
     TransmitField,
+    UserTransform,
 )
 from bidsapp.bids.roi_tables import find_lesions, read_labels
 from bidsapp.bids.sidecar import (
@@ -32,8 +38,8 @@ from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
     frame_times,
-    number,
     phase_axis,
+    read_field,
     sidecar_name,
     transmit_scale,
 )
@@ -54,25 +60,25 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
 _IMAGE = [".nii", ".nii.gz"]
 _DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
 _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
-"""Where to a user's transform brings each image."""
+"""Target space of a user's transform for each image."""
 _COMPLEX = ("phase", "real", "imag")
-"""Parts of a complex image, which are no magnitude: taken only if a filter asks."""
+"""Parts of a complex image other than the magnitude; used only if a filter selects them."""
 _SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
 class Query:
-    """Finds what a data set and its ROI derivatives have.
+    """Query of a data set and its ROI derivatives.
 
     Parameters
     ----------
     bids_dir
         The raw data set.
     derivatives
-        Folders with ROIs; each is a BIDS derivative data set.
+        Folders with ROIs, each a BIDS derivative data set.
     filters
         Entities by query name, as in ``--bids-filter-file``.
     participants
-        Labels to index, without ``sub-``; all when empty.
+        Labels to index, without ``sub-``; all if empty.
     """
 
     def __init__(
@@ -87,33 +93,35 @@ class Query:
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
 
     def labels(self) -> list[str]:
-        """Return the labels of the participants found."""
+        """Return the labels of all indexed participants."""
         return sorted(self.raw.get_subjects())
 
     def participant(self, label: str, sessions: Sequence[str] = ()) -> Participant:
-        """Return the record of one participant, with the sessions named or all.
+        """Return the record of one participant, with all or selected sessions.
 
         Parameters
         ----------
         label
             Without ``sub-``.
         sessions
-            Labels without ``ses-``; all when empty.
+            Labels without ``ses-``; all if empty.
 
         Raises
         ------
         NothingSelected
-            If it has none of those sessions.
+            If the participant has none of the selected sessions.
         BadInput
-            If it has no session at all.
+            If the participant has no sessions.
         """
         if not self.raw.get_sessions(subject=label):
             raise BadInput(
-                f"sub-{label} has no session: metperf follows lesions over time; put the images "
-                f"in folders such as sub-{label}/ses-baseline"
+                f"sub-{label} has no session, but metperf follows lesions over sessions; move the "
+                f"images to folders such as sub-{label}/ses-baseline"
             )
         days = self._days(label)
-        found = sorted(self.raw.get_sessions(subject=label), key=lambda s: _moment(s, days))
+        found = sorted(
+            self.raw.get_sessions(subject=label), key=lambda s: _chronological_key(s, days)
+        )
         if sessions:
             found = [s for s in found if s in sessions]
             if not found:
@@ -122,7 +130,7 @@ class Query:
                     f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
                 )
         records = [self._session(label, s, days.get(s)) for s in found]
-        doubts = participant_doubts(records, days, self.raw.get_sessions(subject=label))
+        doubts = participant_warnings(records, days, self.raw.get_sessions(subject=label))
         records[0] = replace(records[0], warnings=(*doubts, *records[0].warnings))
         return Participant(label, tuple(records))
 
@@ -142,7 +150,7 @@ class Query:
         return days
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
-        """Collect one session; what cannot be used is listed in ``problems``."""
+        """Return the record of one session; unusable files are listed in ``problems``."""
         key = {"subject": label, "session": session}
         problems: list[str] = []
 
@@ -169,26 +177,26 @@ class Query:
             arterial_table=attempt(self._arterial_table, key),
             transforms=attempt(self._transforms, key) or (),
         )
-        record, apart = unlike(record)
-        return replace(record, problems=(*problems, *apart), warnings=tuple(session_doubts(record)))
+        record, apart = drop_rois_off_grid(record)
+        return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
 
-    def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Found]:
-        """Ask for the files of one query, with the user's filters."""
+    def _files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
+        """Return the files of one query, with the user's filters applied."""
         wanted = {**QUERIES[query], "extension": _IMAGE, **key, **entities}
         chosen = self.filters.get(query, {})
-        found = [found_in(self.raw, f) for f in self.raw.get(**{**wanted, **chosen})]
+        found = [to_indexed_file(self.raw, f) for f in self.raw.get(**{**wanted, **chosen})]
         if "part" in chosen:
             return found
         return [f for f in found if f.entities.get("part") not in _COMPLEX]
 
-    def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> Found | None:
-        """Return the one file of a query, or None; several need a filter."""
+    def _only(self, query: str, key: Mapping[str, Any], **entities: Any) -> IndexedFile | None:
+        """Return the only file of a query, or None; several files are an error."""
         found = self._files(query, key, **entities)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(
                 f"several {query} images: {names}; choose one with --bids-filter-file, "
-                f"for example {example(query, found)}"
+                f"for example {example_filter(query, found)}"
             )
         return found[0] if found else None
 
@@ -196,22 +204,24 @@ class Query:
         contrast = self._files("t1w", key, ceagent=bids.layout.Query.ANY)
         entities = {"ceagent": bids.layout.Query.ANY} if contrast else {}
         found = self._only("t1w", key, **entities)
-        return readable(found, 3) if found else None
+        return image_path(found, 3) if found else None
 
     def _diffusion(self, key: Mapping[str, Any]) -> Diffusion | None:
         found = self._only("dwi", key)
         if not found:
             return None
-        image = readable(found, 4)
-        beside = companions(image, found.root, ".bval")
+        image = image_path(found, 4)
+        beside = applicable_files(image, found.root, ".bval")
         if not beside:
-            raise BadInput(f"{image.name}: has no .bval file beside it")
+            raise BadInput(f"{image.name}: has no .bval file")
         bval = beside[-1]
         bvalues = b_values(bval)
         volumes = nib.load(image).shape[3]
         if len(bvalues) != volumes:
-            raise BadInput(f"{bval}: holds {len(bvalues)} b-values, the image {volumes} volumes")
-        bvec = companions(image, found.root, ".bvec")[-1:]
+            raise BadInput(
+                f"{bval}: has {len(bvalues)} b-values, but the image has {volumes} volumes"
+            )
+        bvec = applicable_files(image, found.root, ".bvec")[-1:]
         for path in bvec:
             check_directions(path, volumes)
         axis = phase_axis(found.get_metadata(), image)
@@ -221,20 +231,20 @@ class Query:
         found = self._only("dce", key)
         if not found:
             return None
-        image = readable(found, 4)
+        image = image_path(found, 4)
         metadata = found.get_metadata()
         times = frame_times(metadata, image)
         frames = nib.load(image).shape[3]
         if len(times) != frames:
             raise BadInput(
-                f"{sidecar_name(image)}: VolumeTiming holds {len(times)} times, "
-                f"the image {frames} frames; give one time a frame that is there"
+                f"{sidecar_name(image)}: VolumeTiming has {len(times)} times, but the image has "
+                f"{frames} frames; there must be one time per frame"
             )
         relaxivity = None
         if "ContrastAgentRelaxivity" in metadata:
-            relaxivity = number(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
+            relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
         agent = metadata.get("ContrastBolusAgent")
-        repetition = number(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
+        repetition = read_field(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
         echo = as_number(metadata.get("EchoTime"))
         if echo is not None and echo >= repetition:
             raise BadInput(
@@ -245,8 +255,8 @@ class Query:
             image=image,
             times=times,
             repetition_time=repetition,
-            flip_angle=math.radians(number(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
-            field_strength=number(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
+            flip_angle=math.radians(read_field(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
+            field_strength=read_field(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
             relaxivity=relaxivity,
             agent=agent if isinstance(agent, str) else None,
         )
@@ -255,11 +265,11 @@ class Query:
         found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
         if not found:
             return None
-        images = [readable(f, 3) for f in found]
+        images = [image_path(f, 3) for f in found]
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
-        angles = [number(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
+        angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
         times = {
-            number(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars
+            read_field(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars
         }
         if len(times) > 1:
             raise BadInput(
@@ -273,20 +283,20 @@ class Query:
         found = self._only("b1", key)
         if not found:
             return None
-        image = readable(found, 3)
+        image = image_path(found, 3)
         return TransmitField(image, transmit_scale(found.get_metadata(), image))
 
-    def _derived(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[Found]:
-        """Ask all ROI derivatives."""
+    def _user_files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
+        """Return the files of one query in all ROI derivatives."""
         wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
-        return [found_in(layout, f) for layout in self.rois for f in layout.get(**wanted)]
+        return [to_indexed_file(layout, f) for layout in self.rois for f in layout.get(**wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
-        segmentations = self._derived(
+        segmentations = self._user_files(
             "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
         )
-        masks = self._derived("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        by_space: dict[Space, list[Found]] = {}
+        masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
+        by_space: dict[Space, list[IndexedFile]] = {}
         drawn = {_space(found) for found in segmentations}
         for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
             by_space.setdefault(_space(found), []).append(found)
@@ -295,44 +305,44 @@ class Query:
                 names = ", ".join(sorted(f.filename for f in several))
                 raise BadInput(f"several {kind} ROI images in the space of the {space}: {names}")
         return tuple(
-            Rois(readable(f[0], 3), space, find_lesions(Path(f[0].path)))
+            Rois(image_path(f[0], 3), space, find_lesions(Path(f[0].path)))
             for space, f in by_space.items()
         )
 
     def _artery(self, key: Mapping[str, Any]) -> Rois | None:
-        found = self._derived("aif", key, suffix="mask", extension=_IMAGE)
+        found = self._user_files("aif", key, suffix="mask", extension=_IMAGE)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
         if not found:
             return None
-        image = readable(found[0], 3)
+        image = image_path(found[0], 3)
         if not read_labels(image).any():
-            raise BadInput(f"{image}: the AIF mask holds no voxel; draw the artery")
+            raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
         return Rois(image, _space(found[0]), (Lesion(1, "AIF"),))
 
-    def _transforms(self, key: Mapping[str, Any]) -> tuple[Transform, ...]:
-        """Return the user's own transforms that replace a registration; others are not ours."""
+    def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
+        """Return the user's transforms that replace registrations; other transforms are ignored."""
         form = {"mode": "image", "extension": ".txt"}
-        for far in self._derived("xfm", key, to="individual", **form):
+        for far in self._user_files("xfm", key, to="individual", **form):
             if far.entities["from"] != "T1w":
                 raise BadInput(
-                    f"{far.path}: goes past the T1w, so it is not used; give one to the T1w "
-                    "(to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
+                    f"{far.path}: bypasses the T1w and cannot be used; provide one transform to "
+                    "the T1w (to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
                 )
         return tuple(
-            Transform(moving, Path(f.path))
+            UserTransform(moving, Path(f.path))
             for moving, goal in _GOALS.items()
-            for f in self._derived("xfm", key, to=goal, **form, **{"from": moving})
+            for f in self._user_files("xfm", key, to=goal, **form, **{"from": moving})
         )
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
-        found = self._derived("aif", key, suffix="timeseries", extension=".tsv")
+        found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")
         return Path(found[0].path) if found else None
 
 
-def _moment(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
-    """Sort by days since treatment where they are known; the baseline first otherwise."""
+def _chronological_key(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
+    """Return a sort key: days since treatment if known; otherwise baseline first, then by name."""
     known = days.get(session, math.inf)
     return known, 0 if session.lower() in ("baseline", "bl", "pre") else 1, session
 
@@ -348,16 +358,16 @@ def _float(text: str, path: Path) -> float:
 
 
 def _space(found: Any) -> Space:
-    """Return the image whose grid an ROI has: its ``space-``, else that of its folder."""
+    """Return the space of an ROI: its ``space-`` entity, or else that of its folder."""
     named = found.entities.get("space")
     if named in (None, "T1w", "dwi", "dce"):
         space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
         return space
-    raise BadInput(f"{found.filename}: space-{named} is not known here; use T1w, dwi or dce")
+    raise BadInput(f"{found.filename}: space-{named} is not supported; use T1w, dwi or dce")
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:
-    """Read ``--bids-filter-file``: JSON, ``null`` for none and ``"*"`` for any.
+    """Read a ``--bids-filter-file``: JSON with ``null`` for no value and ``"*"`` for any value.
 
     Parameters
     ----------

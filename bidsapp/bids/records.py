@@ -1,4 +1,4 @@
-"""What is known of a data set: frozen records with paths, and numbers already in our units."""
+"""Frozen records of the contents of a data set: paths, and numbers in internal units."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ Space = Literal["T1w", "dwi", "dce"]
 class Diffusion:
     """A diffusion series: its image, the b-value of each volume (s/mm2), and gradients.
 
-    `phase_axis` is the axis of the voxels along which the phase is encoded.
+    `phase_axis` is the voxel axis of phase encoding.
     """
 
     image: Path
@@ -22,7 +22,7 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """The image from which the distortion of an EPI series is computed.
+    """The image from which the distortion of an EPI series is calculated.
 
     `kind` is ``fieldmap`` (times `scale` it is the shift in mm along the phase-encode axis),
     ``epi`` with reversed phase encoding (shifted `scale` times as far, in mm), or ``T1w``.
@@ -35,9 +35,9 @@ class FieldSource:
 
 @dataclass(frozen=True)
 class Distortion:
-    """The phase-encode axis of a diffusion series, and the source of its distortion.
+    """The phase-encoding axis of a diffusion series, and the source of its distortion.
 
-    Without a source, `lack` says what there is not, or `problem` what is wrong with it.
+    Without a source, `lack` describes what is missing, or `problem` what is wrong.
     """
 
     axis: int | None
@@ -48,7 +48,7 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Dynamic:
-    """A DCE series of spoiled gradient echoes: TR in s, flip angle in rad, times in min."""
+    """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min."""
 
     image: Path
     times: tuple[float, ...]
@@ -70,7 +70,7 @@ class FlipAngleSeries:
 
 @dataclass(frozen=True)
 class TransmitField:
-    """A B1 map; times the scale it is the actual over the nominal flip angle."""
+    """A B1 map; multiplied by `scale`, it is the ratio of actual to nominal flip angle."""
 
     image: Path
     scale: float
@@ -87,7 +87,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Rois:
-    """A label image, the lesions in it, and whose grid it shares."""
+    """A label image, its space, and the lesions in it."""
 
     image: Path
     space: Space
@@ -95,10 +95,10 @@ class Rois:
 
 
 @dataclass(frozen=True)
-class Transform:
-    """A user's own ITK file, which brings the moving image to the T1w, or the T1w to the baseline.
+class UserTransform:
+    """An ITK transform of the user, from an image to the T1w, or from the T1w to the baseline.
 
-    `moving` is where from: ``dwi``, ``dce`` or ``T1w``.
+    `moving` is the image to be moved: ``dwi``, ``dce`` or ``T1w``.
     """
 
     moving: Space
@@ -107,9 +107,9 @@ class Transform:
 
 @dataclass(frozen=True)
 class Session:
-    """All that one session has; what it has not is None.
+    """The data of one session; missing data are None.
 
-    `problems` say what cannot be used, `warnings` what is used and may mislead.
+    `problems` describe unusable files, `warnings` usable but doubtful ones.
     """
 
     participant: str
@@ -125,7 +125,7 @@ class Session:
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None
     arterial_table: Path | None = None
-    transforms: tuple[Transform, ...] = ()
+    transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -136,22 +136,22 @@ class Session:
 
     @property
     def slug(self) -> str:
-        """The session's name inside a workflow: letters, digits and underscores."""
+        """The name of the session in a workflow: letters, digits and underscores."""
         return f"ses_{self.label}"
 
-    def given(self, moving: Space) -> tuple[Path, ...]:
+    def user_transforms(self, moving: Space) -> tuple[Path, ...]:
         """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
         return tuple(t.file for t in self.transforms if t.moving == moving)
 
     def rois(self, kind: Literal["enhancing", "whole"], space: Space) -> Rois | None:
-        """Return the ROIs of that kind drawn in that space."""
+        """Return the ROIs of a kind in a space, or None."""
         found = self.enhancing if kind == "enhancing" else self.whole
         return next((r for r in found if r.space == space), None)
 
 
 @dataclass(frozen=True)
 class Participant:
-    """A participant and its sessions in the order of time."""
+    """A participant and the sessions in chronological order."""
 
     label: str
     sessions: tuple[Session, ...] = field(default_factory=tuple)
@@ -162,7 +162,7 @@ class Participant:
         return f"sub-{self.label}"
 
     def baseline(self, label: str | None) -> Session | None:
-        """Return the session whose T1w is the reference: the one named, or the first with one."""
+        """Return the session with the reference T1w: the labelled one, or the first with a T1w."""
         with_anatomy = [s for s in self.sessions if s.t1w]
         if label is not None:
             return next((s for s in with_anatomy if s.label == label), None)

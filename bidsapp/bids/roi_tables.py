@@ -1,4 +1,4 @@
-"""Lesions of an ROI image: the table beside it, its labels, and whether both agree."""
+"""Lesions of an ROI image: its table and its labels."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ from bidsapp.lesions import as_labels
 
 
 def find_lesions(image: Path) -> tuple[Lesion, ...]:
-    """Return the lesions of the table beside a label image; without one, those of its labels.
+    """Return the lesions in the table of a label image or, without a table, in the image.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
 
 
 def _check_columns(table: Path, columns: Iterable[str]) -> None:
-    """Complain of a column that looks like ``excluded`` and is not: its lesions would count."""
+    """Reject a misspelt column ``excluded``, which would otherwise be ignored."""
     for name in columns:
         if name != "excluded" and name.strip().lower().startswith("exclu"):
             raise BadInput(f"{table}: column {name!r} is not known; call it 'excluded'")
 
 
 def read_labels(image: Path) -> NDArray[np.int32]:
-    """Return the labels of an ROI image; what is not finite is none.
+    """Return the labels of an ROI image; non-finite voxels have no label.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Numbers out of sidecars and tables, checked and brought into our units."""
+"""Numbers in sidecars and text files, checked and converted to internal units."""
 
 import math
 from collections.abc import Mapping
@@ -15,50 +15,52 @@ _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
 _FRAME = (0.2, 120.0)
 """Plausible time between two frames of a dynamic series, s."""
 _B_VALUES = (10.0, 20000.0)
-"""Where the highest b-value of a series may lie, s/mm2."""
+"""Plausible range of the highest b-value of a series, s/mm2."""
 
 
-def number(
+def read_field(
     metadata: Mapping[str, Any], key: str, image: Path, unit: str, low: float, high: float
 ) -> float:
-    """Return a number of a sidecar.
+    """Return the number in a field of a sidecar.
 
     Parameters
     ----------
     metadata
-        The image's metadata.
+        The metadata of the image.
     key
         The BIDS field.
     image
-        Whose sidecar it is, for the message.
+        The image, for error messages.
     unit
-        The unit that BIDS asks for, for the message.
+        The unit in BIDS, for error messages.
     low, high
         The plausible range.
 
     Raises
     ------
     BadInput
-        If the field is missing, no number, or implausible.
+        If the field is missing, not a number, or implausible.
 
     Examples
     --------
-    >>> number({"FlipAngle": 15}, "FlipAngle", Path("sub-01_dce.nii.gz"), "degrees", 0, 180)
+    >>> read_field({"FlipAngle": 15}, "FlipAngle", Path("a_dce.nii.gz"), "degrees", 0, 180)
     15.0
     """
     name = sidecar_name(image)
     if key not in metadata:
-        raise BadInput(f"{name}: {key} is missing{_instead(metadata, key)}; add it in {unit}")
+        raise BadInput(f"{name}: {key} is missing{_hint(metadata, key)}; add it in {unit}")
     value = as_number(metadata[key])
     if value is None:
-        raise BadInput(f"{name}: {key} is {shown(metadata[key])}; it must be a number in {unit}")
+        raise BadInput(
+            f"{name}: {key} is {quote_value(metadata[key])}; it must be a number in {unit}"
+        )
     if not low < value <= high:
         raise BadInput(f"{name}: {key} is {value:g}, outside {low:g} to {high:g}; is it in {unit}?")
     return value
 
 
 def as_number(value: Any) -> float | None:
-    """Return a finite number of JSON as such, or None.
+    """Return a JSON value as a finite number, or None.
 
     Examples
     --------
@@ -74,30 +76,33 @@ def as_number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def shown(value: Any) -> str:
-    """Return a value of a sidecar for a message, cut if it is long."""
+def quote_value(value: Any) -> str:
+    """Return a value of a sidecar for a message, shortened if it is long."""
     try:
         text = repr(value)
-    except (RecursionError, ValueError):  # nested too deep, or an integer of thousands of digits
+    except (
+        RecursionError,
+        ValueError,
+    ):  # nested too deeply, or an integer with thousands of digits
         return f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _instead(metadata: Mapping[str, Any], key: str) -> str:
-    """Return a hint at a field of a sidecar whose name resembles that of a missing one."""
+def _hint(metadata: Mapping[str, Any], key: str) -> str:
+    """Return a hint at a field with a name similar to that of a missing one."""
     if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
-        return " (RepetitionTime is the time of a whole volume in BIDS, so it is not taken)"
+        return " (in BIDS, RepetitionTime is the time of a whole volume, so it cannot be used)"
     like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)
-    return f" ({like[0]} is there: misspelt?)" if like else ""
+    return f" ({like[0]} is present: misspelt?)" if like else ""
 
 
 def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
-    """Return the axis of the voxels along which the phase is encoded, or None if not stated.
+    """Return the voxel axis of phase encoding, or None if it is not specified.
 
     Raises
     ------
     BadInput
-        If ``PhaseEncodingDirection`` is none of BIDS's words, or ``k`` in a 2D acquisition.
+        If ``PhaseEncodingDirection`` is not valid in BIDS, or ``k`` in a 2D acquisition.
 
     Examples
     --------
@@ -109,13 +114,13 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
         return None
     if not isinstance(direction, str) or direction not in ("i", "i-", "j", "j-", "k", "k-"):
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}; it must be "
-            "i, j or k, or one of them with a minus"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}; "
+            "it must be i, j or k, or one of them with a minus"
         )
     if direction[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {shown(direction)}, but the series "
-            "is 2D (MRAcquisitionType), and so k the axis of its slices; it must be i or j"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}, which is "
+            "the slice axis of this 2D series (MRAcquisitionType); it must be i or j"
         )
     return "ijk".index(direction[0])
 
@@ -132,19 +137,19 @@ def sidecar_name(image: Path) -> str:
 
 
 def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
-    """Return what brings a B1 map to the actual over the nominal flip angle.
+    """Return the factor that converts a B1 map to the ratio of actual to nominal flip angle.
 
     Parameters
     ----------
     metadata
-        The image's metadata.
+        The metadata of the image.
     image
-        Whose sidecar it is, for the message.
+        The image, for error messages.
 
     Raises
     ------
     BadInput
-        If ``Units`` is missing or neither ``1`` nor ``percent``: BIDS leaves it to the data set.
+        If ``Units``, which BIDS does not prescribe, is missing or neither ``1`` nor ``percent``.
 
     Examples
     --------
@@ -157,26 +162,26 @@ def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
     units = str(metadata["Units"]).strip().lower()
     if units not in _TRANSMIT_UNITS:
         raise BadInput(
-            f"{sidecar_name(image)}: Units is {shown(metadata['Units'])}, which does not state "
-            f"what the nominal flip angle is; {how}"
+            f"{sidecar_name(image)}: Units is {quote_value(metadata['Units'])}, which does not "
+            f"state what the nominal flip angle is; {how}"
         )
     return _TRANSMIT_UNITS[units]
 
 
 def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
-    """Return the times of the frames in min, from ``VolumeTiming`` in s.
+    """Return the start times of the frames in min, from ``VolumeTiming`` in s.
 
     Parameters
     ----------
     metadata
-        The image's metadata.
+        The metadata of the image.
     image
-        Whose sidecar it is, for the message.
+        The image, for error messages.
 
     Raises
     ------
     BadInput
-        If the field is missing, its numbers do not ascend, or lie too close or too far apart.
+        If the field is missing, or its numbers are not ascending or not plausible.
 
     Examples
     --------
@@ -190,13 +195,17 @@ def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
     seconds = [as_number(t) for t in timing] if isinstance(timing, list) else [None]
     times = [t for t in seconds if t is not None]
     if len(times) < len(seconds):
-        raise BadInput(f"{name}: VolumeTiming is {shown(timing)}; it must be a list of seconds")
+        raise BadInput(
+            f"{name}: VolumeTiming is {quote_value(timing)}; it must be a list of seconds"
+        )
     steps = [after - before for before, after in pairwise(times)]
     if any(step <= 0 for step in steps):
-        raise BadInput(f"{name}: VolumeTiming does not ascend; give each frame's start in seconds")
+        raise BadInput(
+            f"{name}: VolumeTiming is not ascending; it must be the start of each frame in seconds"
+        )
     if steps and not _FRAME[0] <= median(steps) <= _FRAME[1]:
         raise BadInput(
-            f"{name}: VolumeTiming has frames {median(steps):g} apart, outside {_FRAME[0]:g} to "
+            f"{name}: VolumeTiming has intervals of {median(steps):g}, outside {_FRAME[0]:g} to "
             f"{_FRAME[1]:g}; is it in seconds?"
         )
     return tuple(t / 60 for t in times)
@@ -208,11 +217,11 @@ def b_values(path: Path) -> tuple[float, ...]:
     Raises
     ------
     BadInput
-        If they are no numbers, negative, or of another unit.
+        If they are not numbers, negative, or in another unit.
     """
     values = read_numbers(path)
     if any(v < 0 for v in values):
-        raise BadInput(f"{path}: holds the negative b-value {min(values):g}")
+        raise BadInput(f"{path}: has the negative b-value {min(values):g}")
     low, high = _B_VALUES
     if any(values) and not low <= max(values) <= high:
         raise BadInput(
@@ -233,30 +242,28 @@ def read_numbers(path: Path) -> tuple[float, ...]:
     Raises
     ------
     BadInput
-        If it cannot be read or holds something else than finite numbers.
+        If it cannot be read or contains anything other than finite numbers.
     """
     try:
         values = tuple(float(word) for word in read_text(path).split())
     except ValueError as error:
         raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
     if not all(math.isfinite(v) for v in values):
-        raise BadInput(f"{path}: holds a value that is not finite")
+        raise BadInput(f"{path}: contains a value that is not finite")
     return values
 
 
 def check_directions(path: Path, volumes: int) -> None:
-    """Complain if a ``.bvec`` file does not hold three numbers a volume.
+    """Raise an error if a ``.bvec`` file does not have three numbers per volume.
 
     Raises
     ------
     BadInput
-        If it holds words, or another count.
+        If it cannot be read as numbers, or has a different number of them.
     """
     try:
         count = len([float(word) for word in read_text(path).split()])
     except ValueError as error:
         raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
     if count != 3 * volumes:
-        raise BadInput(
-            f"{path}: holds {count} numbers; {volumes} volumes need {3 * volumes}, three a volume"
-        )
+        raise BadInput(f"{path}: has {count} numbers; {volumes} volumes require {3 * volumes}")

@@ -1,4 +1,4 @@
-"""TSV tables: read and checked as rows of text."""
+"""TSV tables, read and checked as rows of text."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
     Returns
     -------
     list of dict of str to str
-        One per row; cells as they are, also ``n/a``.
+        One per row; cells are unchanged, including ``n/a``.
 
     Raises
     ------

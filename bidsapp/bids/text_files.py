@@ -1,27 +1,25 @@
-"""Whether a file is there and can be read as text; what a user should do if not."""
+"""Reading of text files, with error messages that suggest a remedy."""
 
 from pathlib import Path
 
 from bidsapp.errors import BadInput
 
 _LARGEST = 64 * 1024**2
-"""Bytes of a sidecar or table that is read at all: none that is real comes near."""
+"""Maximum size of a sidecar or table in bytes, far above that of real ones."""
 _POINTER = 32 * 1024
-"""git-annex takes no larger file for a pointer to its content."""
+"""Maximum size in bytes of a git-annex pointer file."""
 
 
-def check_there(path: Path) -> None:
-    """Complain if a file is missing, a folder, or only a promise of git-annex (DataLad).
+def check_available(path: Path) -> None:
+    """Raise an error if a file is missing, a folder, or a git-annex (DataLad) pointer.
 
     Raises
     ------
     BadInput
-        With what to do.
+        With a remedy.
     """
     if path.is_symlink() and not path.exists():
-        raise BadInput(
-            f"{path}: the link leads nowhere: not downloaded? run `datalad get {path.name}`"
-        )
+        raise BadInput(f"{path}: is a broken link: not downloaded? run `datalad get {path.name}`")
     if not path.exists():
         raise BadInput(f"{path}: is missing")
     if not path.is_file():
@@ -31,7 +29,7 @@ def check_there(path: Path) -> None:
 
 
 def _is_pointer(path: Path) -> bool:
-    """Return whether a file is only a pointer to its content, as of git-annex."""
+    """Return whether a file is a git-annex pointer."""
     try:
         if path.stat().st_size > _POINTER:
             return False
@@ -47,12 +45,12 @@ def read_text(path: Path) -> str:
     Raises
     ------
     BadInput
-        If it is not there, no UTF-8, or larger than any such file.
+        If it is missing, not UTF-8, or too large.
     """
-    check_there(path)
+    check_available(path)
     size = path.stat().st_size
     if size > _LARGEST:
-        raise BadInput(f"{path}: has {size} bytes; a sidecar or table is no longer than {_LARGEST}")
+        raise BadInput(f"{path}: has {size} bytes; a sidecar or table may have at most {_LARGEST}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""The BIDS validator, with our own rules for what BIDS has no name for yet."""
+"""The BIDS validator, with exceptions for files that BIDS does not specify yet."""
 
 import json
 import shutil
@@ -22,33 +22,33 @@ def validate(bids_dir: Path, participants: Sequence[str] = ()) -> None:
     bids_dir
         The data set.
     participants
-        Labels to look at; all when empty.
+        Labels to validate; all if empty.
 
     Raises
     ------
     InvalidDataset
-        If it finds errors, or cannot run.
+        If there are errors, or the validator cannot be run.
     """
     issues = run_validator(bids_dir, _configuration(bids_dir, participants))
     errors = [i for i in issues if i.get("severity") == "error"]
     if errors:
-        lines = "\n".join(f"  {describe(issue)}" for issue in errors[:_SHOWN])
+        lines = "\n".join(f"  {describe_issue(issue)}" for issue in errors[:_SHOWN])
         more = f"\n  ... and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise InvalidDataset(
-            f"{bids_dir}: the BIDS validator finds {len(errors)} errors:\n{lines}{more}\n"
+            f"{bids_dir}: the BIDS validator found {len(errors)} errors:\n{lines}{more}\n"
             "Fix them, or skip this check with --skip-bids-validation"
         )
 
 
 def run_validator(root: Path, configuration: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return the validator's issues with a data set.
+    """Return the issues that the validator finds in a data set.
 
     Parameters
     ----------
     root
         The data set, raw or derivative.
     configuration
-        Of the validator: issues to ignore.
+        Configuration of the validator: issues to ignore.
 
     Raises
     ------
@@ -70,16 +70,16 @@ def run_validator(root: Path, configuration: dict[str, Any] | None = None) -> li
         report: list[dict[str, Any]] = json.loads(done.stdout)["issues"]["issues"]
     except (ValueError, KeyError, TypeError) as error:
         tail = (done.stderr or done.stdout).strip()[-500:]
-        raise InvalidDataset(f"{root}: the BIDS validator gave no report: {tail}") from error
+        raise InvalidDataset(f"{root}: the BIDS validator returned no report: {tail}") from error
     return report
 
 
-def describe(issue: dict[str, Any]) -> str:
-    """Return one issue in a line.
+def describe_issue(issue: dict[str, Any]) -> str:
+    """Return an issue as one line of text.
 
     Examples
     --------
-    >>> describe({"code": "NOT_INCLUDED", "location": "/sub-01/x.txt"})
+    >>> describe_issue({"code": "NOT_INCLUDED", "location": "/sub-01/x.txt"})
     '/sub-01/x.txt: NOT_INCLUDED'
     """
     words = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]
@@ -87,7 +87,7 @@ def describe(issue: dict[str, Any]) -> str:
 
 
 def _configuration(bids_dir: Path, participants: Sequence[str]) -> dict[str, Any]:
-    """Ignore the dynamic series, which BIDS has no name for, and participants not selected."""
+    """Ignore dynamic series, which BIDS does not specify, and participants not selected."""
     ignored = [{"code": "NOT_INCLUDED", "location": "*_dce.*"}]
     if participants:
         folders = sorted(p.name for p in bids_dir.glob("sub-*") if p.is_dir())

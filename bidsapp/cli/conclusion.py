@@ -1,4 +1,4 @@
-"""The last lines of a run: how many issues there are, the gravest, and where the pages are."""
+"""The last lines of a run: number of issues, the most severe one, and location of the pages."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from bidsapp.issues import TRANSIENT, Issue, by_gravity, exit_code
 _LOG = logging.getLogger("metperf")
 
 _COUNTED = {"failed": "failure", "warning": "warning"}
-"""Levels that are counted, and what one of them is called."""
+"""Levels that are counted, and the noun for one of them."""
 
 
 def conclude(issues: Sequence[Issue], pages: Sequence[Path]) -> int:
@@ -18,9 +18,9 @@ def conclude(issues: Sequence[Issue], pages: Sequence[Path]) -> int:
     Parameters
     ----------
     issues
-        All that the run reports.
+        All issues of the run.
     pages
-        The pages that it built, as absolute paths.
+        The pages that were written, as absolute paths.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def conclude(issues: Sequence[Issue], pages: Sequence[Path]) -> int:
     counts = [_count(counted, level) for level in _COUNTED]
     _LOG.info("%s", " and ".join(counts))
     if counted:
-        _LOG.info("the gravest: %s", ": ".join(filter(None, (counted[0].place, str(counted[0])))))
+        _LOG.info("most severe: %s", ": ".join(filter(None, (counted[0].place, str(counted[0])))))
     if pages:
         where = pages[0] if len(pages) == 1 else pages[0].parent / "sub-*.html"
         _LOG.info("%s: %s", "page" if len(pages) == 1 else f"{len(pages)} pages", where)
@@ -51,6 +51,6 @@ def _in_participants(issues: Sequence[Issue]) -> str:
 
 
 def _count(issues: Sequence[Issue], level: str) -> str:
-    """Return how many issues of a level there are, in words."""
+    """Return the number of issues of a level, in words."""
     count = sum(issue.level == level for issue in issues)
     return f"{count or 'no'} {_COUNTED[level]}{'' if count == 1 else 's'}"

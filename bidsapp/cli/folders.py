@@ -1,4 +1,4 @@
-"""Checks of the folders that a run reads and writes, before any work."""
+"""Checks of the input and output folders before a run."""
 
 import os
 import tempfile
@@ -16,13 +16,13 @@ def check_folders(config: Config) -> None:
 
 
 def check_bids_dir(config: Config) -> None:
-    """Raise an error if there is no data set."""
+    """Raise an error if the data set does not exist."""
     if not config.bids_dir.is_dir():
         raise NothingToAnalyse(f"{config.bids_dir}: bids_dir is not a folder; is it mounted?")
 
 
 def check_writable(folder: Path) -> None:
-    """Create a folder, and raise an error if it cannot be written."""
+    """Create a folder, and raise an error if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -32,7 +32,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_temporary_folder(instead: Path | None) -> None:
-    """Use another folder for temporary files if that of the system cannot be written.
+    """Use another folder for temporary files if that of the system is not writable.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command line: arguments to a Config, errors to exit codes."""
+"""The command line: from arguments to a Config, and from errors to exit codes."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ from bidsapp.errors import (
     UnknownLevel,
 )
 from bidsapp.issues import Issue
-from bidsapp.run.engine.signals import stoppable
+from bidsapp.run.engine.signals import raise_on_signals
 
 if TYPE_CHECKING:
     from bidsapp.study.tables import GroupResult, ParameterPair
@@ -44,21 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv
-        The command line without the program's name; ``sys.argv`` without it.
+        The arguments without the name of the program; default: those of ``sys.argv``.
 
     Returns
     -------
     int
-        0 when all that was requested is done; `bidsapp.errors` lists the others.
+        0 if everything requested was done; `bidsapp.errors` lists the others.
     """
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # fits use threads of their own: --omp-nthreads
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # fits are parallelised otherwise: --omp-nthreads
     words = list(sys.argv[1:] if argv is None else argv)
     parser, run = COMMANDS.get(words[0] if words else "", (study_parser, _study))
     made = parser()
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
-        with stoppable():
+        with raise_on_signals():
             code = run(made, options)
     except MetperfError as error:
         _LOG.error("%s", error)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
         _LOG.error(
-            "stopped by %s: what is finished is kept; run the same command again to go on",
+            "stopped by %s: completed results are kept; run the same command again to continue",
             signal.Signals(number).name,
         )
         code = 128 + number
@@ -122,7 +122,7 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _config(parser: ArgumentParser, options: Namespace) -> Config:
-    """Make the run's Config, checking what argparse cannot."""
+    """Return the Config of the run, with checks beyond those of argparse."""
     names = {f for f in Config.__dataclass_fields__ if hasattr(options, f)}
     settings = {n: getattr(options, n) for n in names}
     bids_dir, output_dir = options.bids_dir.resolve(), options.output_dir.resolve()
@@ -158,7 +158,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
 
 
 def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...]:
-    """Return where maps are written; refuse what would require a second interpolation."""
+    """Return the output spaces; refuse those that would require a second interpolation."""
     if options.fit_space == "native":
         return tuple(options.output_spaces or Config.output_spaces)
     if options.roi_space == "native":
@@ -169,7 +169,7 @@ def _output_spaces(parser: ArgumentParser, options: Namespace) -> tuple[str, ...
 
 
 def _group_level(config: Config, options: Namespace) -> int:
-    """Run the statistics on the participants' tables."""
+    """Run the group statistics on the tables of the participants."""
     from bidsapp.run.group import run_group
 
     result = run_group(
@@ -179,12 +179,12 @@ def _group_level(config: Config, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
-        pair=_regressed(options),
+        pair=_parameter_pair(options),
     )
     return _report_group(result, config.output_dir)
 
 
-def _regressed(options: Namespace) -> "ParameterPair":
+def _parameter_pair(options: Namespace) -> "ParameterPair":
     """Return the pair of ``--regress Y X``."""
     from bidsapp.study.tables import ParameterPair
 
@@ -193,13 +193,13 @@ def _regressed(options: Namespace) -> "ParameterPair":
 
 
 def _participants_table(config: Config, options: Namespace) -> Path | None:
-    """Return the table that was named, or the data set's own where there is one."""
+    """Return the participants table given as an option, or that of the data set, or None."""
     own = config.bids_dir / "participants.tsv"
     return options.participants_table or (own if own.is_file() else None)
 
 
 def _stats(parser: ArgumentParser, options: Namespace) -> int:
-    """Run the statistics on a table that someone filled in."""
+    """Run the group statistics on a single table of lesions."""
     from bidsapp.run.group import run_stats
 
     check_writable(options.output_dir)
@@ -212,7 +212,7 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
         traits=options.traits_table,
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
-        pair=_regressed(options),
+        pair=_parameter_pair(options),
     )
     return _report_group(result, options.output_dir)
 
@@ -221,25 +221,25 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     """Write the scripts of an array job and of the group job."""
     from bidsapp.bids.validate import validate
     from bidsapp.cli.slurm_options import run_words
-    from bidsapp.cli.slurm_scripts import plan, write_jobs
+    from bidsapp.cli.slurm_scripts import plan_jobs, write_jobs
 
     config = _config(parser, options)
     check_bids_dir(config)
     labels = select_labels(config)
-    jobs = plan(config, labels, options, run_words(parser, options))
+    jobs = plan_jobs(config, labels, options, run_words(parser, options))
     for place in (config.output_dir, jobs.folder):
         check_writable(place)
     if not options.skip_bids_validation:
-        _LOG.info("Validating %s, so that no task has to", config.bids_dir)
+        _LOG.info("Validating %s once for all tasks", config.bids_dir)
         validate(config.bids_dir, config.participants)
     write_jobs(jobs, config)
-    _LOG.info("%d participants; for each of them: %s", len(labels), jobs.participant)
-    _LOG.info("Check the scripts, then start them with %s", jobs.folder / "submit.sh")
+    _LOG.info("%d participants; resources for each: %s", len(labels), jobs.participant)
+    _LOG.info("Check the scripts, then submit them with %s", jobs.folder / "submit.sh")
     return 0
 
 
 def _report_group(result: "GroupResult", output_dir: Path) -> int:
-    """Log what a reader must know of the group level; 1 if the result is incomplete."""
+    """Log problems and notes of the group level; return 1 if the result is incomplete."""
     issues = [
         *(Issue("note", text) for text in result.notes),
         *(Issue("failed", text) for text in result.problems),
@@ -262,7 +262,7 @@ COMMANDS: dict[
     "slurm": (_slurm_parser, _slurm),
     "stats": (stats_parser, _stats),
 }
-"""First word of the command line -> its parser and what it runs; without one, a study is run."""
+"""First argument -> its parser and function; any other first argument runs a study."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Options that choose models: choices from the table, and whether they go together."""
+"""Options that select models, with choices from the table, and checks of their combination."""
 
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from bidsapp.errors import FitError
 
 
 class _Models:
-    """The models of one option, read from the table when they are needed.
+    """The models of one option, read from the table when needed.
 
     Importing the table would slow down ``--version``.
     """
@@ -24,7 +24,7 @@ class _Models:
 
 
 def add_model(group: _ArgumentGroup, kind: str, text: str) -> None:
-    """Add an option that chooses a model of one kind: ivim, dce or t1."""
+    """Add an option that selects a model of one kind: ivim, dce or t1."""
     group.add_argument(
         f"--{kind}-model",
         choices=_Models(kind),
@@ -35,7 +35,7 @@ def add_model(group: _ArgumentGroup, kind: str, text: str) -> None:
 
 
 def add_model_options(group: _ArgumentGroup) -> None:
-    """Add the option for numbers that only some models take."""
+    """Add the option for parameters that only some models have."""
     group.add_argument(
         "--model-options",
         nargs="+",

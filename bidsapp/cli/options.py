@@ -1,4 +1,4 @@
-"""Options of a study and of the phantom: names, spellings, values and help texts."""
+"""Options of a study and of the phantom."""
 
 import os
 from argparse import ArgumentParser, _ArgumentGroup
@@ -8,16 +8,16 @@ from bidsapp.cli.model_options import add_model, add_model_options
 from bidsapp.cli.statistics_options import add_statistics, add_verbosity
 from bidsapp.cli.types import (
     OneLineParser,
-    count,
-    derivative,
+    derivative_folder,
     existing_file,
     fraction,
     memory,
     memory_limit,
-    positive,
+    nonnegative_integer,
+    positive_integer,
+    positive_number,
     relaxation_time,
     relaxivity,
-    whole,
 )
 from bidsapp.config import (
     AIF_SOURCES,
@@ -96,7 +96,7 @@ def _add_selection(made: ArgumentParser) -> None:
         "-d",
         "--derivatives",
         nargs="+",
-        type=derivative,
+        type=derivative_folder,
         metavar="[NAME=]PATH",
         help="folders with your ROIs, AIF masks and transforms "
         "(default: bids_dir/derivatives/manual_masks)",
@@ -121,14 +121,14 @@ def _add_analysis(made: ArgumentParser) -> None:
     add_model(group, "ivim", "fit of the perfusion fraction")
     group.add_argument(
         "--b-min",
-        type=positive,
+        type=positive_number,
         default=Config.b_min,
         help="lowest b-value at which the perfusion signal has decayed, s/mm2; the diffusion "
         "fit starts there (default: %(default)g)",
     )
     group.add_argument(
         "--b-max",
-        type=positive,
+        type=positive_number,
         default=Config.b_max,
         help="highest b-value used, s/mm2 (default: no limit)",
     )
@@ -194,7 +194,7 @@ def _add_dce(group: _ArgumentGroup) -> None:
     )
     group.add_argument(
         "--baseline-frames",
-        type=whole,
+        type=nonnegative_integer,
         default=Config.baseline_frames,
         metavar="N",
         help="number of frames before the bolus; 0 detects it (default: %(default)s)",
@@ -276,13 +276,13 @@ def _add_resources(made: ArgumentParser) -> None:
         "--n_procs",
         "--n-cpus",
         "--n_cpus",
-        type=count,
+        type=positive_integer,
         default=len(os.sched_getaffinity(0)),
         help="cores that the run may use (default: all available)",
     )
     group.add_argument(
         "--omp-nthreads",
-        type=count,
+        type=positive_integer,
         default=Config.omp_nthreads,
         help="cores that one step may use (default: %(default)s)",
     )
@@ -350,7 +350,7 @@ def phantom_parser() -> ArgumentParser:
     made.add_argument("output_dir", type=Path, help="folder for the data set")
     made.add_argument(
         "--n-participants",
-        type=count,
+        type=positive_integer,
         metavar="N",
         help="number of participants (default: 3, or all of --cohort)",
     )
@@ -368,14 +368,14 @@ def phantom_parser() -> ArgumentParser:
     )
     made.add_argument(
         "--seed",
-        type=whole,
+        type=nonnegative_integer,
         default=0,
         metavar="N",
         help="seed of the random numbers (default: %(default)s)",
     )
     made.add_argument(
         "--snr",
-        type=positive,
+        type=positive_number,
         default=40.0,
         help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
     )
@@ -385,7 +385,7 @@ def phantom_parser() -> ArgumentParser:
     )
     made.add_argument(
         "--nprocs",
-        type=count,
+        type=positive_integer,
         default=len(os.sched_getaffinity(0)),
         help="cores to use (default: all available)",
     )

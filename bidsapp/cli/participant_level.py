@@ -22,7 +22,7 @@ _LOG = logging.getLogger("metperf")
 
 
 def run_participant_level(config: Config, options: Namespace) -> int:
-    """Analyse the participants selected, one after the other, and report on each."""
+    """Analyse the selected participants one after the other, and write their pages."""
     from bidsapp.bids.derivatives import describe_dataset
     from bidsapp.bids.query import Query, read_filters
     from bidsapp.bids.validate import validate
@@ -41,7 +41,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
         validate(config.bids_dir, labels)
     filters = read_filters(config.filter_file) if config.filter_file else None
     query = Query(config.bids_dir, config.derivatives, filters, labels)
-    participants, unreadable = _records(query, labels, config)
+    participants, unreadable = _read_participants(query, labels, config)
     check_config(participants, config)
     _check_usable(participants, unreadable)
     if options.dry_run:
@@ -56,7 +56,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
 
 
 def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:
-    """Run the participants one after the other, and log what each run reports."""
+    """Run the participants one after the other, and log the issues of each."""
     from bidsapp.run.engine import show_progress
     from bidsapp.run.participant import run_participant
 
@@ -74,7 +74,7 @@ def _run_all(participants: Sequence["Participant"], config: Config) -> list["Out
 
 
 def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Issue]) -> None:
-    """Refuse a data set without anything to analyse."""
+    """Raise an error if there is nothing to analyse."""
     sessions = [session for participant in participants for session in participant.sessions]
     if not any(s.diffusion or s.dynamic or s.whole for s in sessions):
         problems = [text for session in sessions for text in session.problems]
@@ -87,19 +87,19 @@ def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Is
 def _describe(
     participants: Sequence["Participant"], unreadable: Sequence[Issue], config: Config
 ) -> int:
-    """Print what a run would find and do, for ``--dry-run``; 1 if a part of it would fail."""
+    """Print the plan for ``--dry-run``; return 1 if a part of it would fail."""
     from bidsapp.run.graphs.plan import plan_participant
-    from bidsapp.run.status import describe
+    from bidsapp.run.status import describe_plan
 
     plans = [plan_participant(participant, config) for participant in participants]
-    print("\n".join(line for plan in plans for line in describe(plan)))
+    print("\n".join(line for plan in plans for line in describe_plan(plan)))
     return exit_code([*unreadable, *(issue for plan in plans for issue in plan.issues)])
 
 
-def _records(
+def _read_participants(
     query: "Query", labels: Sequence[str], config: Config
 ) -> tuple[list["Participant"], list[Issue]]:
-    """Return the participants' records, and a failure for each whose tables cannot be read."""
+    """Return the records of the participants, and a failure for each unreadable one."""
     participants, failed = [], []
     for label in labels:
         try:
@@ -111,9 +111,9 @@ def _records(
 
 
 def select_labels(config: Config) -> list[str]:
-    """Return the labels to analyse; an unknown label or session is an error.
+    """Return the labels to analyse; an unknown label is an error.
 
-    Those named are looked up one by one: thousands of others cost no question to the disk.
+    Selected labels are looked up individually, so that large data sets need not be listed.
     """
     pattern = re.compile(r"^sub-[a-zA-Z0-9+]+$")
     named = {f"sub-{label}" for label in config.participants}
@@ -129,19 +129,19 @@ def select_labels(config: Config) -> list[str]:
             f"it has {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}"
         )
     if not labels:
-        raise NothingSelected(f"{config.bids_dir} has no participant (no folder sub-*)")
+        raise NothingSelected(f"{config.bids_dir} has no participants (folders sub-*)")
     return labels
 
 
 def _rebuild(config: Config) -> int:
-    """Build the pages of the participants that have results again."""
+    """Rebuild the pages of the participants with results."""
     from bidsapp.run.quality_table import build_page
 
     found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
     chosen = [x for x in found if not config.participants or x in config.participants]
     absent = [x for x in config.participants if x not in found]
     if absent:
-        raise NothingSelected(f"{config.output_dir} has no results of {', '.join(absent)}")
+        raise NothingSelected(f"{config.output_dir} has no results for {', '.join(absent)}")
     if not chosen:
         raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
     for label in chosen:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bidsapp.cli.options import add_folders, add_options
 from bidsapp.cli.slurm_scripts import DEPENDENCIES
-from bidsapp.cli.types import OneLineParser, count, existing_file, sbatch_option
+from bidsapp.cli.types import OneLineParser, existing_file, positive_integer, sbatch_option
 
 _OWN = {
     "participants",
@@ -21,7 +21,7 @@ _OWN = {
     "at_once",
     "dependency",
 }
-"""Options that the scripts set for each run."""
+"""Options that the scripts set for each task."""
 
 
 def slurm_parser() -> ArgumentParser:
@@ -57,13 +57,13 @@ def slurm_parser() -> ArgumentParser:
     )
     group.add_argument(
         "--minutes",
-        type=count,
+        type=positive_integer,
         metavar="N",
         help="time limit of one participant, min (default: three times the expected time)",
     )
     group.add_argument(
         "--at-once",
-        type=count,
+        type=positive_integer,
         metavar="N",
         help="maximum number of tasks that run at the same time (default: no limit)",
     )
@@ -80,14 +80,14 @@ def slurm_parser() -> ArgumentParser:
 
 
 def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
-    """Return the options of each run as words of its command line, with absolute paths.
+    """Return the options of each task as command-line arguments, with absolute paths.
 
     Parameters
     ----------
     made
-        From `slurm_parser`.
+        The parser from `slurm_parser`.
     options
-        What it parsed.
+        The parsed options.
 
     Examples
     --------

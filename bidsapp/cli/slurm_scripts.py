@@ -1,4 +1,4 @@
-"""Ready scripts for Slurm: an array job with a participant a task, and the group job after it."""
+"""Scripts for Slurm: an array job with one task per participant, and the group job after it."""
 
 import re
 import shlex
@@ -21,16 +21,16 @@ _DATA = files("bidsapp.data")
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task asks Slurm for.
+    """Resources requested for one task.
 
     Attributes
     ----------
     cpus
-        Cores.
+        Number of cores.
     memory_mb
-        Of the whole task.
+        Memory of the whole task.
     minutes
-        After which Slurm ends it.
+        Time limit.
     """
 
     cpus: int
@@ -45,28 +45,28 @@ class Resources:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What the scripts say.
+    """Settings of the scripts.
 
     Attributes
     ----------
     folder
-        Where they are written, with their logs and lists.
+        Folder of the scripts, with logs and lists.
     participants
         Labels without ``sub-``, in the order of the tasks.
     options
-        Words of the command line for every run.
+        Command-line arguments of every task.
     participant, group
-        What a task of each kind asks for.
+        Resources of the tasks and of the group job.
     image
-        Apptainer image that runs; None for this installation.
+        Apptainer image; None to run this installation.
     work_dir
         Shared folder for intermediate files; None for a folder on the node.
     sbatch
-        Further options of sbatch, such as ``--partition=long``.
+        Additional options of sbatch, such as ``--partition=long``.
     at_once
-        Most tasks that run at a time; None for as many as the cluster gives.
+        Maximum number of simultaneous tasks; None for no limit.
     dependency
-        When the group job runs: ``afterany`` when all tasks have ended, ``afterok`` when none
+        Start of the group job: ``afterany`` when all tasks have ended, ``afterok`` only if none
         failed.
     """
 
@@ -82,25 +82,25 @@ class Jobs:
     dependency: str = DEPENDENCIES[0]
 
 
-def measured(sessions: int, cpus: int) -> tuple[Resources, Resources]:
-    """Return what a participant and the group need, from the table of measurements.
+def required_resources(sessions: int, cpus: int) -> tuple[Resources, Resources]:
+    """Return the resources for a participant and for the group, from measurements.
 
     Parameters
     ----------
     sessions
-        Most sessions that any participant has.
+        Largest number of sessions of any participant.
     cpus
-        Cores, and processes, of a participant.
+        Number of cores, and processes, per participant.
 
     Returns
     -------
     tuple of Resources
-        Of a participant's task and of the group's.
+        For the task of a participant and for the group job.
 
     Examples
     --------
-    >>> participant, _ = measured(sessions=4, cpus=2)
-    >>> twice, _ = measured(sessions=8, cpus=2)
+    >>> participant, _ = required_resources(sessions=4, cpus=2)
+    >>> twice, _ = required_resources(sessions=8, cpus=2)
     >>> participant.minutes < twice.minutes, participant.memory_mb == twice.memory_mb
     (True, True)
     """
@@ -119,7 +119,7 @@ def measured(sessions: int, cpus: int) -> tuple[Resources, Resources]:
 
 
 def count_sessions(bids_dir: Path, participants: Sequence[str]) -> int:
-    """Return the most sessions that any of the participants has, at least 1.
+    """Return the largest number of sessions of any participant, at least 1.
 
     Parameters
     ----------
@@ -132,21 +132,23 @@ def count_sessions(bids_dir: Path, participants: Sequence[str]) -> int:
     return max((sum(1 for _ in f.glob("ses-*")) for f in folders), default=1) or 1
 
 
-def plan(config: Config, labels: Sequence[str], options: Namespace, words: Sequence[str]) -> Jobs:
-    """Return what the scripts are to say.
+def plan_jobs(
+    config: Config, labels: Sequence[str], options: Namespace, words: Sequence[str]
+) -> Jobs:
+    """Return the settings of the scripts.
 
     Parameters
     ----------
     config
-        With the folders of the run.
+        Configuration with the folders of the run.
     labels
-        Of the participants, without ``sub-``.
+        Labels of the participants, without ``sub-``.
     options
-        As the command line gave them; what it left out is taken from the measurements.
+        The parsed options; missing resources are estimated from measurements.
     words
-        Options of every run.
+        Command-line arguments of every task.
     """
-    needs, group = measured(count_sessions(config.bids_dir, labels), options.nprocs)
+    needs, group = required_resources(count_sessions(config.bids_dir, labels), options.nprocs)
     given = {"minutes": options.minutes, "memory_mb": round(1024 * options.memory_gb)}
     return Jobs(
         folder=(options.scripts_dir or config.output_dir / "logs" / "slurm").resolve(),
@@ -168,16 +170,16 @@ def write_jobs(jobs: Jobs, config: Config) -> None:
     Parameters
     ----------
     jobs
-        What they say.
+        Settings of the scripts.
     config
-        With the folders of the run.
+        Configuration with the folders of the run.
 
     Raises
     ------
     NotWritable
         If the folder cannot be written.
     UsageError
-        If Slurm or Apptainer cannot handle the name of a folder.
+        If Slurm or Apptainer does not support the name of a folder.
     """
     _check_paths(jobs, config)
     at_once = f"%{jobs.at_once}" if jobs.at_once else ""
@@ -189,7 +191,7 @@ def write_jobs(jobs: Jobs, config: Config) -> None:
 
 
 def _check_paths(jobs: Jobs, config: Config) -> None:
-    """Refuse folders with signs that Slurm or Apptainer take for something else."""
+    """Refuse folder names with characters that have a special meaning in Slurm or Apptainer."""
     if re.search(r'["\n\\%]', str(jobs.folder)):
         raise UsageError(
             f"{jobs.folder}: Slurm cannot write logs into a folder with quotes, backslash or "
@@ -206,7 +208,7 @@ def _write(path: Path, parts: Sequence[str]) -> None:
 
 
 def _participant(jobs: Jobs, config: Config) -> list[str]:
-    """Return the script of an array job."""
+    """Return the script of the array job."""
     names = {
         "folder": jobs.folder,
         "work_dir": jobs.work_dir or "",
@@ -218,13 +220,13 @@ def _participant(jobs: Jobs, config: Config) -> list[str]:
 
 
 def _group(jobs: Jobs, config: Config) -> list[str]:
-    """Return the script of the job that follows."""
+    """Return the script of the group job."""
     head = _head(jobs, "group", jobs.group, "%j")
     return [*head, *_function(jobs, config), _body("group")]
 
 
 def _head(jobs: Jobs, name: str, resources: Resources, number: str) -> list[str]:
-    """Return the options that sbatch reads off the top of a script."""
+    """Return the shebang and the sbatch options of a script."""
     options = [
         f"--job-name=metperf-{name}",
         "--nodes=1",
@@ -243,7 +245,7 @@ def _set(names: Mapping[str, object]) -> list[str]:
 
 
 def _function(jobs: Jobs, config: Config) -> list[str]:
-    """Return the shell function that runs one level: LEVEL and its options are its words."""
+    """Return the shell function that runs one level; the level and its options are arguments."""
     folders = [str(config.bids_dir), str(config.output_dir)]
     options = shlex.join(jobs.options)
     if not jobs.image:
@@ -255,7 +257,7 @@ def _function(jobs: Jobs, config: Config) -> list[str]:
     places += [f"{p}:{p}:ro" for p in (*outside, *given)]
     binds = " ".join(f"--bind {shlex.quote(place)}" for place in places)
     return [
-        "metperf() { # folders have the same names inside",
+        "metperf() { # folders have the same names in the container",
         f'    apptainer run --cleanenv --containall {binds} --bind "$work_dir" \\',
         f'        {shlex.join([str(jobs.image), *folders])} "$@" {options}',
         "}",

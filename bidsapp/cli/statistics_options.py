@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
-from bidsapp.cli.types import NamedLabels, OneLineParser, existing_file, whole
+from bidsapp.cli.types import NamedLabels, OneLineParser, existing_file, nonnegative_integer
 
 
 def stats_parser() -> ArgumentParser:
@@ -70,7 +70,7 @@ def add_statistics(made: ArgumentParser) -> None:
         "--random-seed",
         "--random_seed",
         dest="seed",
-        type=whole,
+        type=nonnegative_integer,
         default=0,
         metavar="N",
         help="seed of permutations and bootstrap (default: %(default)s)",

@@ -1,4 +1,4 @@
-"""Conversion of the text of an option to a checked value."""
+"""Types of options: conversion of text to checked values."""
 
 import os
 import re
@@ -12,29 +12,29 @@ _RESERVED = {"array", "dependency", "output", "error", "parsable", "wrap", "job-
 
 
 def existing_file(text: str) -> Path:
-    """Return the full path of a file that exists."""
+    """Return the absolute path of an existing file."""
     path = Path(text)
     if not path.is_file():
         raise ArgumentTypeError(f"{text} is not a file")
     return path.resolve()
 
 
-def derivative(text: str) -> Path:
-    """Return the folder of PATH or NAME=PATH."""
+def derivative_folder(text: str) -> Path:
+    """Return the folder in PATH or NAME=PATH."""
     return Path(text.split("=", 1)[1] if "=" in text else text)
 
 
-def number(text: str, what: str) -> float:
-    """Return a number; the error message names what was expected."""
+def convert_number(text: str, what: str) -> float:
+    """Return a number; the error message states what was expected."""
     try:
         return float(text)
     except ValueError as error:
         raise ArgumentTypeError(f"must be a {what}, got {text!r}") from error
 
 
-def positive(text: str) -> float:
+def positive_number(text: str) -> float:
     """Return a number above zero."""
-    value = number(text, "number")
+    value = convert_number(text, "number")
     if not value > 0:
         raise ArgumentTypeError(f"must be a number > 0, got {text}")
     return value
@@ -42,7 +42,7 @@ def positive(text: str) -> float:
 
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
-    value = number(text, "time in seconds")
+    value = convert_number(text, "time in seconds")
     if not 0.1 <= value <= 10:
         raise ArgumentTypeError(f"must be a T1 of tissue or blood (0.1 to 10 s), got {text} s")
     return value
@@ -50,14 +50,14 @@ def relaxation_time(text: str) -> float:
 
 def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
-    value = number(text, "relaxivity")
+    value = convert_number(text, "relaxivity")
     if not 0.5 <= value <= 50:
         raise ArgumentTypeError(f"must be a relaxivity of 0.5 to 50 1/s/mM, got {text}")
     return value
 
 
 def sbatch_option(text: str) -> str:
-    """Return an option of sbatch, its value quoted, unless the scripts give it themselves."""
+    """Return an option of sbatch with its value quoted; options set by the scripts are refused."""
     match = re.fullmatch(r'--([a-z-]+)(?:=([^"\n]*))?', text)
     if not match:
         raise ArgumentTypeError(
@@ -73,35 +73,35 @@ class OneLineParser(ArgumentParser):
     """A parser that reports an error in one line and points to the help."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and end with 2."""
+        """Print the message and exit with 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def fraction(text: str) -> float:
-    """Return a number from 0 to below 1."""
-    value = number(text, "fraction")
+    """Return a number from 0 to less than 1."""
+    value = convert_number(text, "fraction")
     if not 0 <= value < 1:
         raise ArgumentTypeError(f"must be a fraction >= 0 and < 1, got {text}")
     return value
 
 
-def whole(text: str) -> int:
+def nonnegative_integer(text: str) -> int:
     """Return an integer >= 0."""
     if not re.fullmatch(r"\d+", text):
         raise ArgumentTypeError(f"must be an integer >= 0, got {text!r}")
     return int(text)
 
 
-def count(text: str) -> int:
+def positive_integer(text: str) -> int:
     """Return an integer >= 1."""
-    value = whole(text)
+    value = nonnegative_integer(text)
     if value < 1:
         raise ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return value
 
 
 def memory(text: str) -> float:
-    """Return gigabytes; a bare number is megabytes.
+    """Return an amount of memory in gigabytes; a number without unit is in megabytes.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def memory(text: str) -> float:
 
 
 def memory_limit() -> float:
-    """Return 90 % of the memory of the machine, or of this process's cgroup if less, in GB."""
+    """Return 90 % of the memory of the machine, or of the cgroup if less, in GB."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         file = Path("/sys/fs/cgroup") / name
@@ -130,7 +130,7 @@ class NamedNumbers(Action):
     """Collect NAME=NUMBER pairs."""
 
     def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
-        """Add a pair for every word."""
+        """Add a pair for every argument."""
         pairs = [v.partition("=") for v in values]
         try:
             setattr(namespace, self.dest, {name: float(number) for name, _, number in pairs})
@@ -142,7 +142,7 @@ class NamedLabels(Action):
     """Collect NAME=LABEL pairs."""
 
     def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
-        """Add a pair for every word."""
+        """Add a pair for every argument."""
         pairs = [v.partition("=") for v in values]
         if not all(separator and label for _, separator, label in pairs):
             parser.error(f"{self.option_strings[0]} takes NAME=LABEL, got {' '.join(values)}")

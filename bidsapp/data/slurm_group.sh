@@ -1,4 +1,4 @@
-# The group level, after the participants: submit.sh makes it wait for them.
+# The group level, which submit.sh starts after the participants.
 set -uo pipefail
 work_dir=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/metperf-group.XXXXXX") || exit 73
 trap 'rm -rf "$work_dir"' EXIT

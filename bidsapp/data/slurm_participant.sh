@@ -1,4 +1,4 @@
-# One participant per task; task N is line N+1 of the file TASKS:
+# One participant per task; task N processes line N+1 of the file TASKS:
 #   sbatch --array=0-9 participant.sbatch TASKS
 # submit.sh does this; TASKS defaults to participants.txt.
 set -uo pipefail
@@ -7,7 +7,7 @@ label=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$tasks")
 [ -n "$label" ] || { echo "$tasks has no line $((SLURM_ARRAY_TASK_ID + 1))" >&2; exit 64; }
 rm -f "$folder/done/sub-$label"
 
-# Intermediate files are on the local disk of the node, or in the folder of --work-dir.
+# Intermediate files are on the local disk of the node, or in the folder given by --work-dir.
 if [ -z "$work_dir" ]; then
     work_dir=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/metperf-sub-$label.XXXXXX") || exit 73
     trap 'rm -rf "$work_dir"' EXIT

@@ -1,8 +1,8 @@
 # submit.sh [--failed] [--no-group]
-#   --failed     only the participants that have not been done without failure yet
+#   --failed     only participants that have not completed without failure
 #   --no-group   without the group job
-# Prints the job numbers; the output of the jobs is in log/, and done/ has a file for each
-# participant that was done without failure.
+# Prints the job numbers. The output of the jobs is in log/; done/ contains a file for each
+# participant that completed without failure.
 set -euo pipefail
 only_failed= group=1
 for word in "$@"; do
@@ -14,7 +14,7 @@ for word in "$@"; do
 done
 mkdir -p "$folder/done" "$folder/log" "$folder/tasks"
 
-# Jobs of an earlier call must have ended: two tasks of one participant would write to the same place.
+# Jobs of an earlier call must have ended, because two tasks of one participant would write the same files.
 if [ -s "$folder/jobs.txt" ]; then
     queue=$(squeue --noheader --array --format=%i --user "$(id -u)")
     running=$(sed 's/_.*//' <<<"$queue" | grep -Fxc -f "$folder/jobs.txt" || true)
@@ -35,7 +35,7 @@ count=$(wc -l <"$todo")
 echo "$count of $(wc -l <"$folder/participants.txt") participants"
 : >"$folder/jobs.txt"
 
-# A cluster limits the tasks of an array (MaxArraySize, 1001 by default): the rest goes into further arrays.
+# Clusters limit the size of an array (MaxArraySize, 1001 by default); further tasks go into further arrays.
 largest=$(scontrol show config | awk '$1 == "MaxArraySize" { print $3 }')
 if [ "$count" != 0 ]; then
     split --lines="$((${largest:-1001} - 1))" --additional-suffix=.txt "$todo" "$folder/tasks/$stamp-"

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.resample import Image
+from bidsapp.imaging.resample import ImageData
 from bidsapp.imaging.transforms import Matrix, apply, invert
 from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
 
@@ -30,7 +30,7 @@ def label_fractions(
     shape: Sequence[int],
     target_affine: ArrayLike,
     wanted: Sequence[int],
-) -> Image:
+) -> ImageData:
     r"""Return the fraction of each voxel of another grid that lies inside each label.
 
     Parameters
@@ -177,7 +177,7 @@ def _check(labels: NDArray[Any]) -> None:
 
 def _share(
     inside: NDArray[np.bool_], to_voxel: Mapping, where: NDArray[Any], shape: tuple[int, ...]
-) -> tuple[Box, Image]:
+) -> tuple[Box, ImageData]:
     """Return the part of the target grid that a region reaches, and the region's share in it.
 
     Only voxels that the region's surface may cross are sampled; the others are in or out.

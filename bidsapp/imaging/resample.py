@@ -12,7 +12,7 @@ from bidsapp.errors import BadInput
 from bidsapp.imaging.transforms import Matrix
 from bidsapp.imaging.warps import Warp, map_centres, voxel_mapping
 
-Image = NDArray[np.float32]
+ImageData = NDArray[np.float32]
 Where = NDArray[Any]
 """A (4, 4) matrix from voxels of the target to those of an image, or (3, ...) their positions."""
 
@@ -26,7 +26,7 @@ def resample(
     *,
     order: int = 1,
     cval: float = np.nan,
-) -> Image:
+) -> ImageData:
     """Resample an image to another grid; missing values stay missing.
 
     Parameters
@@ -84,7 +84,7 @@ def resample(
 
 def resample_series(
     series: NDArray[Any], affine: ArrayLike, matrices: ArrayLike, *, n_jobs: int = 1
-) -> Image:
+) -> ImageData:
     """Resample each volume of a series to the pose of the reference, in one interpolation.
 
     Parameters
@@ -130,7 +130,7 @@ def resample_series(
 
 def _resample_volume(
     data: NDArray[Any], where: Where, shape: tuple[int, ...], order: int, cval: float
-) -> Image:
+) -> ImageData:
     """Interpolate the values and the mask of valid voxels."""
     values = np.asarray(data, np.float32)
     valid = np.isfinite(values)
@@ -139,15 +139,15 @@ def _resample_volume(
     # The weight of valid voxels in the linear interpolation; outside the field of view it is zero.
     weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
     filled = values if valid.all() else nearest_valid(values, valid)
-    result: Image = _interpolate(filled, where, shape, order=order, mode="nearest")
+    result: ImageData = _interpolate(filled, where, shape, order=order, mode="nearest")
     result[weight < 0.5] = cval
     return result
 
 
-def nearest_valid(values: Image, valid: NDArray[np.bool_]) -> Image:
+def nearest_valid(values: ImageData, valid: NDArray[np.bool_]) -> ImageData:
     """Fill the voxels without a value from the nearest one with a value."""
     indices = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    filled: Image = values[tuple(indices)]
+    filled: ImageData = values[tuple(indices)]
     return filled
 
 

@@ -40,7 +40,7 @@ COLUMNS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Summary:
+class MapSummary:
     """The values of one map in one lesion; `weight` is the sum of the valid voxels' weights."""
 
     n_voxels: int
@@ -71,7 +71,7 @@ class Summary:
         }
 
 
-def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
+def summarise(values: ArrayLike, inside: ArrayLike) -> MapSummary:
     """Summarise a map inside a region; voxels that are not finite count as failed.
 
     Parameters
@@ -81,7 +81,7 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
 
     Returns
     -------
-    Summary
+    MapSummary
         NaN where there is nothing to summarise.
 
     Examples
@@ -94,7 +94,7 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
     valid = region[np.isfinite(region)]
     if not len(valid):
         return _empty_summary(len(region))
-    return Summary(
+    return MapSummary(
         n_voxels=len(region),
         n_valid=len(valid),
         weight=float(len(valid)),
@@ -105,12 +105,12 @@ def summarise(values: ArrayLike, inside: ArrayLike) -> Summary:
     )
 
 
-def _empty_summary(n_voxels: int) -> Summary:
+def _empty_summary(n_voxels: int) -> MapSummary:
     """Return the summary of voxels without any value."""
-    return Summary(n_voxels, 0, 0.0, np.nan, np.nan, np.nan, (np.nan,) * len(PERCENTILES))
+    return MapSummary(n_voxels, 0, 0.0, np.nan, np.nan, np.nan, (np.nan,) * len(PERCENTILES))
 
 
-def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
+def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> MapSummary:
     r"""Summarise a map in a region that may fill only part of a voxel.
 
     Parameters
@@ -122,7 +122,7 @@ def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
 
     Returns
     -------
-    Summary
+    MapSummary
         Voxels that are not finite count as failed, whatever their weight; NaN where there is
         nothing to summarise.
 
@@ -153,7 +153,7 @@ def summarise_weighted(values: ArrayLike, weights: ArrayLike) -> Summary:
     mean = float(w @ x) / total
     variance = float(w @ np.square(x - mean)) / (total - squares / total) if len(x) > 1 else np.nan
     median, *percentiles = _weighted_quantiles(x, w, (50, *PERCENTILES))
-    return Summary(
+    return MapSummary(
         n_voxels=len(valid),
         n_valid=len(x),
         weight=total,

@@ -1,4 +1,4 @@
-"""Digital reference object: a BIDS data set of real anatomy whose truth is known."""
+"""Digital reference object: a simulated BIDS data set with known perfusion."""
 
 from bidsapp.phantom.dataset import write_phantom
 

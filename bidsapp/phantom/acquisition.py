@@ -1,4 +1,4 @@
-"""The scanner: grids, poses and motion, sampling through thick slices, EPI distortion, noise."""
+"""Acquisition: grids, poses, motion, sampling of thick slices, EPI distortion and noise."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.phantom.anatomy import CENTRE
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 ORIENTATIONS = {
     "axial": np.array([[-1.0, 0, 0], [0, 1, 0], [0, 0, 1]]),
     "sagittal": np.array([[0, 0, 1.0], [-1, 0, 0], [0, 1, 0]]),
 }
-"""Directions of the voxel axes (columns) in RAS, as converters from DICOM store them."""
+"""Directions of the voxel axes (columns) in RAS, as stored by DICOM converters."""
 HEAD_ABOVE = np.array([0.0, 3.0, 8.0])
-"""From the middle about which heads turn to the middle of the fields of view, mm."""
+"""Offset of the centre of the fields of view from the centre of head rotation, mm."""
 AIR_SPACES = (
     ((0.0, 46.0, -26.0), 17.0, 2.6),
     ((46.0, -20.0, -38.0), 14.0, -1.6),
     ((-46.0, -20.0, -38.0), 14.0, -1.6),
 )
-"""Where susceptibility displaces EPI signal: centre and width in the head in mm, size in mm."""
+"""Displacement of EPI signal by susceptibility: centre and width in the head, and size, mm."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where an image lies: its shape, and its affine from voxels to scanner mm."""
+class ImageGrid:
+    """Grid of an image: shape, and affine from voxels to scanner coordinates in mm."""
 
     shape: tuple[int, int, int]
     affine: Matrix
@@ -70,7 +70,7 @@ def rigid(angles: ArrayLike, shift: ArrayLike, centre: ArrayLike = CENTRE) -> Ma
 
 
 def draw_pose(rng: np.random.Generator, degrees: float, mm: float) -> Matrix:
-    """Return a rigid pose with every angle and shift uniform up to a size."""
+    """Return a random rigid pose, with uniformly distributed angles and shifts."""
     angles = np.deg2rad(rng.uniform(-degrees, degrees, 3))
     return rigid(angles, rng.uniform(-mm, mm, 3))
 
@@ -88,7 +88,7 @@ def draw_motion(rng: np.random.Generator, frames: int, degrees: float, mm: float
     Returns
     -------
     (frames, 4, 4) array
-        Rigid, in the scanner; the first is the identity. A slow drift with one sudden step.
+        Rigid, in scanner coordinates: a slow drift with one sudden step, from the identity.
     """
     walk = rng.standard_normal((6, frames)).cumsum(axis=1)
     drift = ndimage.gaussian_filter1d(walk, max(frames / 12, 0.5), axis=1)
@@ -108,8 +108,8 @@ def plan_grid(
     field_of_view: ArrayLike,
     pose: Matrix,
     rng: np.random.Generator,
-) -> Grid:
-    """Prescribe a grid around the head as it lies, as a technologist would.
+) -> ImageGrid:
+    """Return a grid centred on the posed head, as a technologist would prescribe it.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def plan_grid(
     spacing, field_of_view : (3,) array, mm
         Along the axes of the voxels.
     pose : (4, 4) array
-        From head to scanner.
+        From head to scanner coordinates.
     rng : Generator
 
     Returns
@@ -133,16 +133,16 @@ def plan_grid(
     affine[:3, :3] = tilt @ ORIENTATIONS[orientation] * size
     middle = (pose @ np.array([*CENTRE, 1.0]))[:3] + HEAD_ABOVE + rng.uniform(-2, 2, 3)
     affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+    return ImageGrid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
 
 def sample(
-    volume: Volume,
+    volume: FloatVolume,
     affine: Matrix,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     supersample: tuple[int, int, int] = (1, 1, 1),
-) -> Volume:
+) -> FloatVolume:
     """Return the means of a volume over the voxels of a grid.
 
     Parameters
@@ -152,9 +152,9 @@ def sample(
         From voxels of the volume to mm in the head.
     grid : Grid
     pose : (4, 4) array
-        From head to scanner.
+        From head to scanner coordinates.
     supersample : tuple of int
-        Points along each axis over which a voxel's mean is taken.
+        Points along each axis over which each voxel is averaged.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def sample(
 
     Notes
     -----
-    Linear between the voxels of the volume, zero outside.
+    Linear interpolation between the voxels of the volume, zero outside.
     """
     matrix = np.linalg.inv(pose @ affine) @ grid.affine @ _fine_to_grid(supersample)
     shape = tuple(n * s for n, s in zip(grid.shape, supersample, strict=True))
@@ -172,10 +172,10 @@ def sample(
     return _voxel_means(fine, supersample)
 
 
-def pair_means(volume: Volume, affine: Matrix) -> tuple[Volume, Matrix]:
-    """Return the means of neighbours from left to right, and their affine.
+def pair_means(volume: FloatVolume, affine: Matrix) -> tuple[FloatVolume, Matrix]:
+    """Return the means of left-right neighbours, and their affine.
 
-    Sagittal slices are many voxels thick; half the points across them then suffice.
+    Sagittal slices, many voxels thick, then require only half of the points across them.
     """
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, 0] / 2
@@ -183,17 +183,17 @@ def pair_means(volume: Volume, affine: Matrix) -> tuple[Volume, Matrix]:
 
 
 def sample_distorted(
-    volume: Volume,
+    volume: FloatVolume,
     affine: Matrix,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     supersample: tuple[int, int, int],
-    displacement: Volume,
-) -> Volume:
-    """Return what `sample` does, displaced along the second axis of the grid.
+    displacement: FloatVolume,
+) -> FloatVolume:
+    """Return the result of `sample` with displacement along the second axis of the grid.
 
-    `displacement` (mm, on the supersampled grid) says how far from each point the signal that
-    appears there comes from; it is brighter where signal piles up.
+    `displacement` (mm, on the supersampled grid) is the distance from each point to the origin of
+    the signal at that point; the intensity is modulated by the Jacobian.
     """
     matrix = np.linalg.inv(pose @ affine) @ grid.affine
     step = grid.spacing[1]
@@ -209,8 +209,10 @@ def sample_distorted(
     return _voxel_means(drawn * jacobian, supersample)
 
 
-def epi_displacement(grid: Grid, pose: Matrix, supersample: tuple[int, int, int]) -> Volume:
-    """Return the displacement by susceptibility, mm along the second axis, on the fine grid."""
+def epi_displacement(
+    grid: ImageGrid, pose: Matrix, supersample: tuple[int, int, int]
+) -> FloatVolume:
+    """Return the displacement due to susceptibility along the second axis, mm, supersampled."""
     fine = np.linalg.inv(pose) @ grid.affine @ _fine_to_grid(supersample)
     shape = tuple(n * s for n, s in zip(grid.shape, supersample, strict=True))
     i, j, k = np.ogrid[tuple(slice(n) for n in shape)]
@@ -222,15 +224,15 @@ def epi_displacement(grid: Grid, pose: Matrix, supersample: tuple[int, int, int]
     return total
 
 
-def reversed_displacement(displacement: Volume, step: float) -> Volume:
-    """Return the displacement when the phase encoding runs the other way.
+def reversed_displacement(displacement: FloatVolume, step: float) -> FloatVolume:
+    """Return the displacement with reversed phase encoding.
 
     Parameters
     ----------
     displacement : (I, J, K) array, mm
-        How far from each point the signal that appears there comes from, along the second axis.
+        Distance from each point to the origin of the signal there, along the second axis.
     step : float, mm
-        Size of its voxels along that axis.
+        Voxel size along this axis.
 
     Returns
     -------
@@ -238,8 +240,8 @@ def reversed_displacement(displacement: Volume, step: float) -> Volume:
 
     Notes
     -----
-    A point that appears moved by s appears moved by -s then; s and both displacements are found
-    by fixed points.
+    A point that is shifted by s is then shifted by -s; s and the displacements are calculated by
+    fixed-point iteration.
 
     Examples
     --------
@@ -251,8 +253,8 @@ def reversed_displacement(displacement: Volume, step: float) -> Volume:
     return _fixed_point(moved, 1, step)
 
 
-def _fixed_point(volume: Volume, sign: int, step: float) -> Volume:
-    """Return the x that is at each point the volume's value x farther, times a sign."""
+def _fixed_point(volume: FloatVolume, sign: int, step: float) -> FloatVolume:
+    """Return the solution x of ``x(p) = sign * volume(p + x(p))`` along the second axis."""
     i, j, k = (a.astype(np.float32) for a in np.ogrid[tuple(slice(n) for n in volume.shape)])
     found = np.zeros_like(volume)
     for _ in range(20):
@@ -268,15 +270,15 @@ def _fine_to_grid(supersample: tuple[int, int, int]) -> Matrix:
     return matrix
 
 
-def _voxel_means(fine: Volume, supersample: tuple[int, int, int]) -> Volume:
+def _voxel_means(fine: FloatVolume, supersample: tuple[int, int, int]) -> FloatVolume:
     a, b, c = supersample
     i, j, k = (n // s for n, s in zip(fine.shape, supersample, strict=True))
-    result: Volume = fine.reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5), dtype=np.float32)
+    result: FloatVolume = fine.reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5), dtype=np.float32)
     return result
 
 
-def rician(volume: Volume, sigma: float, rng: np.random.Generator) -> Volume:
-    """Return the magnitude of the signal with complex Gaussian noise.
+def add_rician_noise(volume: FloatVolume, sigma: float, rng: np.random.Generator) -> FloatVolume:
+    """Return the magnitude of a signal with complex Gaussian noise.
 
     Parameters
     ----------
@@ -295,5 +297,5 @@ def rician(volume: Volume, sigma: float, rng: np.random.Generator) -> Volume:
     """
     real = volume + np.float32(sigma) * rng.standard_normal(volume.shape, np.float32)
     imaginary = np.float32(sigma) * rng.standard_normal(volume.shape, np.float32)
-    result: Volume = np.hypot(real, imaginary)
+    result: FloatVolume = np.hypot(real, imaginary)
     return result

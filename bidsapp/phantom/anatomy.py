@@ -1,4 +1,4 @@
-"""One participant's head: the template under a smooth warp, as fractions of homogeneous tissues."""
+"""The head of a participant: the warped template, as fractions of homogeneous tissues."""
 
 from dataclasses import dataclass
 
@@ -7,34 +7,34 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bidsapp.phantom import head
-from bidsapp.phantom.template import COARSE, Matrix, Template, Volume, load_template
+from bidsapp.phantom.template import COARSE, FloatVolume, Matrix, Template, load_template
 
 WARP_SPACING = 20.0
-"""Distance in mm of the control points of the warp."""
+"""Spacing of the control points of the warp, mm."""
 WARP_SIZE = 2.0
-"""Standard deviation in mm of the displacement at a control point."""
+"""Standard deviation of the displacement at a control point, mm."""
 SCALE_RANGE = (0.95, 1.05)
 """Range of the size of the head along each axis, relative to the template."""
 CENTRE = np.array([0.0, -18.0, 0.0])
-"""Middle of the head, mm; heads are scaled and posed about it."""
+"""Centre of the head, about which it is scaled and posed, mm."""
 LAYERS = {"csf": 1.5, "meninges": 2.8, "inner table": 4.3, "marrow": 7.0, "outer table": 8.8}
-"""Where each layer around the hull of the brain ends, mm."""
+"""Outer boundary of each layer around the hull of the brain, mm."""
 FAT_DEPTH = 4.0
 COIL_EDGE = 24
-"""Millimetres from the lower end over which the coil receives less and less."""
+"""Distance from the lower end over which the receive sensitivity increases, mm."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Where one tissue is: flat voxel numbers (M,) and the fraction of each voxel (M,)."""
+class TissuePart:
+    """Extent of one tissue: flat voxel indices (M,) and the fraction of each voxel (M,)."""
 
     index: NDArray[np.int32]
-    fraction: Volume
+    fraction: FloatVolume
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One participant's head on a grid of 1 mm.
+    """The head of a participant on a grid of 1 mm.
 
     Attributes
     ----------
@@ -44,22 +44,22 @@ class Anatomy:
     parts : dict of Part
         By the name of the tissue; the fractions of a voxel sum to at most 1, the rest is air.
     texture : (I, J, K) array
-        Proton density relative to the tissue's own, receive sensitivity included.
+        Proton density relative to that of the tissue, including receive sensitivity.
     brain, white, fluid : (I, J, K) array
-        Fractions of anything inside the brain, of white matter and of its fluid.
+        Fractions of brain, of white matter and of cerebrospinal fluid.
     """
 
     affine: Matrix
     shape: tuple[int, int, int]
-    parts: dict[str, Part]
-    texture: Volume
-    brain: Volume
-    white: Volume
-    fluid: Volume
+    parts: dict[str, TissuePart]
+    texture: FloatVolume
+    brain: FloatVolume
+    white: FloatVolume
+    fluid: FloatVolume
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Return a head that differs smoothly from the template.
+    """Return a random head, a smooth deformation of the template.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     Anatomy
     """
     template = load_template()
-    points = _warped(template, rng)
+    points = _warped_points(template, rng)
     skull = float(rng.uniform(0.9, 1.15))
     coarse = points[:, ::COARSE, ::COARSE, ::COARSE]
     hull = _sample(template.hull, template.coarse_affine, coarse) / skull
-    depth = upsampled(-head.skin(coarse, hull), COARSE, points.shape[1:])
-    hull = upsampled(hull, COARSE, points.shape[1:])
+    depth = upsample(-head.skin_distance(coarse, hull), COARSE, points.shape[1:])
+    hull = upsample(hull, COARSE, points.shape[1:])
     index = (depth > -0.5).ravel().nonzero()[0].astype(np.int32)
     brain, grey, white, texture = (
         _in_brain(part, template.affine, points, hull, outside)
@@ -88,8 +88,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
     flat = points.reshape(3, -1)[:, index]
     fibres = [_sample(part, template.coarse_affine, flat) for part in template.fibres]
-    layers = _around(flat, hull.ravel()[index], depth.ravel()[index])
-    tissue = _within(brain, grey, white, fibres, index)
+    layers = _surrounding_tissues(flat, hull.ravel()[index], depth.ravel()[index])
+    tissue = _brain_tissues(brain, grey, white, fibres, index)
     fluid = np.clip(brain - grey - white, 0, 1)
     return Anatomy(
         affine=template.affine,
@@ -102,8 +102,8 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     )
 
 
-def _warped(template: Template, rng: np.random.Generator) -> Volume:
-    """Return the template point (mm) that every voxel of the participant shows, (3, I, J, K)."""
+def _warped_points(template: Template, rng: np.random.Generator) -> FloatVolume:
+    """Return the point of the template (mm) for every voxel of the participant, (3, I, J, K)."""
     shape, affine = template.grey.shape, template.affine
     scale = rng.uniform(*SCALE_RANGE, size=3)
     axes = [affine[i, 3] + np.arange(n) for i, n in enumerate(shape)]
@@ -116,17 +116,17 @@ def _warped(template: Template, rng: np.random.Generator) -> Volume:
 
 def smooth_field(
     shape: tuple[int, ...], spacing: float, rng: np.random.Generator, step: int = 4
-) -> Volume:
-    """Return a smooth random field, by cubic splines through normal draws.
+) -> FloatVolume:
+    """Return a smooth random field: a cubic spline through normally distributed values.
 
     Parameters
     ----------
     shape : tuple of int
     spacing : float
-        Distance of the draws, voxels.
+        Distance between these values, voxels.
     rng : Generator
     step : int
-        Voxels between which the field is linear.
+        Interval over which the field is interpolated linearly, voxels.
 
     Returns
     -------
@@ -136,11 +136,11 @@ def smooth_field(
     control = rng.standard_normal([int(np.ceil(n / spacing)) + 4 for n in shape])
     coarse = [np.arange(-(-n // step) + 1) * step / spacing + 1.5 for n in shape]
     knots = ndimage.map_coordinates(control, np.meshgrid(*coarse, indexing="ij"), order=3)
-    return upsampled(knots.astype(np.float32), step, shape)
+    return upsample(knots.astype(np.float32), step, shape)
 
 
-def upsampled(knots: Volume, step: int, shape: tuple[int, ...]) -> Volume:
-    """Interpolate linearly, axis by axis, from every `step`-th voxel to all."""
+def upsample(knots: FloatVolume, step: int, shape: tuple[int, ...]) -> FloatVolume:
+    """Interpolate linearly from every `step`-th voxel to all voxels, axis by axis."""
     knots = np.pad(knots, (0, 1), mode="edge")
     for axis, n in enumerate(shape):
         at = np.arange(n) / step
@@ -150,31 +150,33 @@ def upsampled(knots: Volume, step: int, shape: tuple[int, ...]) -> Volume:
     return knots
 
 
-def _sample(volume: Volume, affine: Matrix, points: Volume) -> Volume:
-    """Interpolate a template map, of which the affine is diagonal, at points (3, ...) mm."""
+def _sample(volume: FloatVolume, affine: Matrix, points: FloatVolume) -> FloatVolume:
+    """Interpolate a template map with a diagonal affine at points (3, ...), mm."""
     step, start = np.diag(affine)[:3], affine[:3, 3]
     voxels = [(points[i] - np.float32(start[i])) / np.float32(step[i]) for i in range(3)]
     return ndimage.map_coordinates(volume, voxels, order=1, mode="nearest")
 
 
 def _in_brain(
-    volume: Volume, affine: Matrix, points: Volume, hull: Volume, outside: float
-) -> Volume:
-    """Sample a map of the brain where the brain can be."""
+    volume: FloatVolume, affine: Matrix, points: FloatVolume, hull: FloatVolume, outside: float
+) -> FloatVolume:
+    """Sample a map of the brain near and inside its hull."""
     result = np.full(hull.shape, outside, np.float32)
     near = hull < 4
     result[near] = _sample(volume, affine, points[:, near])
     return result
 
 
-def _band(distance: Volume, start: float, end: float) -> Volume:
-    """Return the coverage by a layer from `start` to `end` mm, one millimetre soft."""
-    cover: Volume = np.clip(distance - start + 0.5, 0, 1) - np.clip(distance - end + 0.5, 0, 1)
+def _band(distance: FloatVolume, start: float, end: float) -> FloatVolume:
+    """Return the coverage by a layer from `start` to `end`, mm, with soft edges of 1 mm."""
+    cover: FloatVolume = np.clip(distance - start + 0.5, 0, 1) - np.clip(distance - end + 0.5, 0, 1)
     return cover
 
 
-def _around(points: Volume, hull: Volume, depth: Volume) -> dict[str, Volume]:
-    """Return the coverage by what lies around the brain."""
+def _surrounding_tissues(
+    points: FloatVolume, hull: FloatVolume, depth: FloatVolume
+) -> dict[str, FloatVolume]:
+    """Return the coverage by the tissues around the brain."""
     side, back, up = np.abs(points[0]), points[1], points[2]
     ends = [-100.0, *LAYERS.values()]
     shells = {n: _band(hull, ends[i], ends[i + 1]) for i, n in enumerate(LAYERS)}
@@ -192,21 +194,27 @@ def _around(points: Volume, hull: Volume, depth: Volume) -> dict[str, Volume]:
     }
 
 
-def _within(
-    brain: Volume, grey: Volume, white: Volume, fibres: list[Volume], index: NDArray[np.int32]
-) -> dict[str, Volume]:
-    """Return the coverage by the tissues of the brain; white matter is three crossed tracts."""
+def _brain_tissues(
+    brain: FloatVolume,
+    grey: FloatVolume,
+    white: FloatVolume,
+    fibres: list[FloatVolume],
+    index: NDArray[np.int32],
+) -> dict[str, FloatVolume]:
+    """Return the coverage by the tissues of the brain; white matter is three orthogonal tracts."""
     flat = {"brain": brain.ravel()[index], "grey": grey.ravel()[index]}
     tracts = white.ravel()[index]
     return flat | {f"white_{a}": tracts * f for a, f in zip("xyz", fibres, strict=True)}
 
 
-def _paint(cover: dict[str, Volume], depth: Volume, index: NDArray[np.int32]) -> dict[str, Part]:
-    """Let each tissue take its share of what those before it have left of a voxel."""
+def _paint(
+    cover: dict[str, FloatVolume], depth: FloatVolume, index: NDArray[np.int32]
+) -> dict[str, TissuePart]:
+    """Assign voxels to tissues in order; each takes its share of what the previous ones left."""
     left = np.clip(depth + 0.5, 0, 1)
-    total: dict[str, Volume] = {}
+    total: dict[str, FloatVolume] = {}
 
-    def take(name: str, share: Volume) -> None:
+    def take(name: str, share: FloatVolume) -> None:
         nonlocal left
         total[name] = total.get(name, np.float32(0)) + left * share
         left = left * (1 - share)
@@ -240,15 +248,17 @@ _ORDER = (
 )
 
 
-def _part(index: NDArray[np.int32], fraction: Volume) -> Part:
+def _part(index: NDArray[np.int32], fraction: FloatVolume) -> TissuePart:
     some = fraction > 1e-3
-    return Part(index[some], fraction[some].astype(np.float32))
+    return TissuePart(index[some], fraction[some].astype(np.float32))
 
 
-def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> Volume:
-    """Return fine texture times the receive sensitivity: slow over the head, none at the neck."""
+def _sensitivity(shape: tuple[int, ...], rng: np.random.Generator) -> FloatVolume:
+    """Return fine texture times a slowly varying receive sensitivity, which ends at the neck."""
     fine = smooth_field(shape, 6, rng, step=2)
     slow = smooth_field(shape, 90, rng)
     reach = np.clip(np.arange(shape[2], dtype=np.float32) / COIL_EDGE, 0, 1)
-    result: Volume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5) * reach.astype(np.float32)
+    result: FloatVolume = np.clip(1 + 0.015 * fine + 0.06 * slow, 0.5, 1.5) * reach.astype(
+        np.float32
+    )
     return result

@@ -1,4 +1,4 @@
-"""Who is imaged: lesions over time, read from a study table or drawn around the study's Table 2."""
+"""The simulated cohort: lesions over time, from a study table or drawn at random."""
 
 import re
 import tomllib
@@ -18,19 +18,19 @@ from bidsapp.study.read import STUDY_UNITS, load_study_table
 from bidsapp.study.tables import lesion_columns
 
 FACTORS = {name: 1 / DISPLAY[name].scale for name in ("vp", "Ktrans", "ve", "ADC", "f")}
-"""From the units of the study table to ours."""
+"""Factors from the units of the study table to internal units."""
 RANGES = {"vp": (0, 100), "Ktrans": (0, 5), "ve": (0, 100), "ADC": (0.05, 5), "f": (0, 0.95)}
 MAX_LESIONS = 50
 OUTCOMES = {"CR": (-1.0, -1.0), "SD": (-0.4, 0.5), "PR": (-0.95, -0.65), "PD": (0.8, 2.5)}
-"""Range of the relative change of volume at the follow-up, in the order lesions are given them."""
+"""Ranges of the relative volume change at follow-up, assigned to lesions in this order."""
 LESIONS_EACH = (2, 1, 1)
-"""How many lesions the first, second, third participant has, and so on in turn."""
+"""Number of lesions of the first, second and third participant, repeated cyclically."""
 FOLLOWUP_DAYS = (60, 400)
 
 
 @dataclass(frozen=True)
 class State:
-    """One lesion in one session, in our units; NaN where nothing was measured."""
+    """One lesion in one session, in internal units; NaN if not measured."""
 
     volume: float
     vp: float
@@ -52,8 +52,8 @@ class State:
 
 
 @dataclass(frozen=True)
-class Session:
-    """One visit: its lesions by number. It has a DWI if a lesion has ADC and f; a DCE likewise."""
+class SimulatedSession:
+    """One session, with its lesions by number; the images depend on the known parameters."""
 
     label: str
     days: int
@@ -61,32 +61,32 @@ class Session:
 
     @property
     def has_dwi(self) -> bool:
-        """Whether diffusion was measured."""
+        """Whether there is a DWI: any lesion has ADC and f."""
         return any(s.diffuses for s in self.lesions.values())
 
     @property
     def has_dce(self) -> bool:
-        """Whether the kinetics were measured."""
+        """Whether there is a DCE: any lesion has vp, Ktrans and ve."""
         return any(s.enhances for s in self.lesions.values())
 
 
 @dataclass(frozen=True)
-class Participant:
-    """One patient, the sessions in order of time."""
+class SimulatedParticipant:
+    """One patient, with the sessions in chronological order."""
 
     label: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[SimulatedSession, ...]
 
 
-def read_cohort(path: Path, participants: int | None = None) -> list[Participant]:
+def read_cohort(path: Path, participants: int | None = None) -> list[SimulatedParticipant]:
     """Read a study table.
 
     Parameters
     ----------
     path : Path
-        As `bidsapp.study.read.load_study_table` reads it, in the study's units.
+        In the format of `bidsapp.study.read.load_study_table`, in the units of the study.
     participants : int, optional
-        How many to take, from the top; default all.
+        Number of participants, from the top of the table; default: all.
 
     Returns
     -------
@@ -95,9 +95,9 @@ def read_cohort(path: Path, participants: int | None = None) -> list[Participant
     Raises
     ------
     BadInput
-        If the table cannot be read or holds what cannot be imaged.
+        If the table cannot be read or contains values that cannot be simulated.
     UsageError
-        If it has fewer participants than asked for.
+        If it has fewer participants than requested.
     """
     cohort = load_study_table(path)
     units = {name: STUDY_UNITS[name] for name in cohort.units}
@@ -108,7 +108,9 @@ def read_cohort(path: Path, participants: int | None = None) -> list[Participant
         _check_row(row, f"{path}: {row['participant_id']} {row['session_id']}")
     labels = list(dict.fromkeys(table["participant_id"]))
     if participants is not None and participants > len(labels):
-        raise UsageError(f"{path} has {len(labels)} participants, {participants} were asked for")
+        raise UsageError(
+            f"{path} has {len(labels)} participants, but {participants} were requested"
+        )
     chosen = labels[:participants]
     return [_participant(n, table[table["participant_id"] == n], path) for n in chosen]
 
@@ -131,20 +133,20 @@ def _check_row(row: dict[Any, Any], where: str) -> None:
             raise BadInput(f"{where}: {column} must be from {low} to {high}, got {value}")
 
 
-def _participant(label: str, table: pd.DataFrame, path: Path) -> Participant:
+def _participant(label: str, table: pd.DataFrame, path: Path) -> SimulatedParticipant:
     def visit(row: dict[Any, Any]) -> tuple[int, str]:
         return int(row["days_from_srs"]), str(row["session_id"])
 
     sessions = []
     for (days, name), group in groupby(sorted(table.to_dict("records"), key=visit), key=visit):
         states = {int(r["lesion"]): _state(r) for r in group}
-        session = Session(name, days, dict(sorted(states.items())))
+        session = SimulatedSession(name, days, dict(sorted(states.items())))
         _check_session(session, f"{path}: {label} {name}")
         sessions.append(session)
     labels = [s.label for s in sessions]
     if len(set(labels)) < len(labels):
         raise BadInput(f"{path}: {label} has one session on two days: {', '.join(labels)}")
-    return Participant(label, tuple(sessions))
+    return SimulatedParticipant(label, tuple(sessions))
 
 
 def _state(row: dict[Any, Any]) -> State:
@@ -152,21 +154,25 @@ def _state(row: dict[Any, Any]) -> State:
     return State(volume=float(row["volume_ml"]), excluded=bool(row["excluded"]), **values)
 
 
-def _check_session(session: Session, where: str) -> None:
-    """Refuse a lesion that is there, without the numbers that others of the session have."""
+def _check_session(session: SimulatedSession, where: str) -> None:
+    """Raise an error for a visible lesion that lacks parameters other lesions have."""
     for number, state in session.lesions.items():
         if state.volume <= 0:
             continue
         if session.has_dwi and not state.diffuses:
-            raise BadInput(f"{where}: lesion {number} needs ADC and f, as others there have them")
+            raise BadInput(
+                f"{where}: lesion {number} needs ADC and f, because other lesions have them"
+            )
         if session.has_dce and not state.enhances:
-            raise BadInput(f"{where}: lesion {number} needs vp, Ktrans, ve, as others have them")
+            raise BadInput(
+                f"{where}: lesion {number} needs vp, Ktrans, ve, because others have them"
+            )
         if state.enhances and state.Ktrans > 0 and state.ve <= 0:
             raise BadInput(f"{where}: lesion {number} has Ktrans but no ve")
 
 
-def draw_cohort(participants: int, seed: int) -> list[Participant]:
-    """Draw a cohort around the study's Table 2.
+def draw_cohort(participants: int, seed: int) -> list[SimulatedParticipant]:
+    """Draw a random cohort with the distributions of Table 2 of the study.
 
     Parameters
     ----------
@@ -176,7 +182,7 @@ def draw_cohort(participants: int, seed: int) -> list[Participant]:
     Returns
     -------
     list of Participant
-        The first of them do not depend on how many there are.
+        A participant does not depend on the number of participants.
 
     Raises
     ------
@@ -185,8 +191,9 @@ def draw_cohort(participants: int, seed: int) -> list[Participant]:
 
     Notes
     -----
-    Each parameter is log-normal with the mean and SD of its session, its logarithms correlated
-    over the sessions of a lesion. Responses go round, so that a few lesions hold every kind.
+    Each parameter is log-normal with the mean and SD of its session; its logarithms are correlated
+    over the sessions of a lesion. Responses are assigned cyclically, so that all categories occur
+    even with few lesions.
 
     Examples
     --------
@@ -194,7 +201,7 @@ def draw_cohort(participants: int, seed: int) -> list[Participant]:
     ['sub-01', 'sub-02']
     """
     if participants < 1:
-        raise UsageError(f"a cohort has one participant or more, got {participants}")
+        raise UsageError(f"a cohort must have at least one participant, got {participants}")
     table = tomllib.loads(files("bidsapp.data").joinpath("study_table2.toml").read_text())
     width = max(2, len(str(participants)))
     outcomes = list(OUTCOMES.values())
@@ -210,25 +217,25 @@ def draw_cohort(participants: int, seed: int) -> list[Participant]:
 
 def _draw_participant(
     label: str, outcomes: list[tuple[float, float]], table: dict[str, Any], rng: np.random.Generator
-) -> Participant:
+) -> SimulatedParticipant:
     names, days = table["sessions"], table["days"]
     courses = [_draw_course(outcome, table, rng) for outcome in outcomes]
     sessions = [
-        Session(name, day, {n: course[i] for n, course in enumerate(courses, start=1)})
+        SimulatedSession(name, day, {n: course[i] for n, course in enumerate(courses, start=1)})
         for i, (name, day) in enumerate(zip(names, days, strict=True))
     ]
-    last = Session(
+    last = SimulatedSession(
         "ses-followup",
         int(rng.integers(*FOLLOWUP_DAYS)),
         {n: course[-1] for n, course in enumerate(courses, start=1)},
     )
-    return Participant(label, (*sessions, last))
+    return SimulatedParticipant(label, (*sessions, last))
 
 
 def _draw_course(
     outcome: tuple[float, float], table: dict[str, Any], rng: np.random.Generator
 ) -> list[State]:
-    """Return one lesion at baseline, 1 week, 1 month, and the volume at the follow-up."""
+    """Return one lesion at baseline, 1 week and 1 month, and its volume at follow-up."""
     start = float(_log_normal(table["volume_ml"], rng)[0])
     change = rng.uniform(*outcome)
     month = rng.uniform(0.86, 0.97) if change < -0.5 else rng.uniform(1.0, 1.07)
@@ -244,7 +251,7 @@ def _draw_course(
 
 
 def _log_normal(row: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw one value a session, log-normal with the given mean, SD and correlations."""
+    """Draw a log-normal value for each session, with given means, SDs and correlations."""
     mean, sd = np.array(row["mean"]), np.array(row["sd"])
     variance = np.log1p((sd / mean) ** 2)
     correlation = np.eye(len(mean))
@@ -256,8 +263,8 @@ def _log_normal(row: dict[str, Any], rng: np.random.Generator) -> NDArray[np.flo
     return np.asarray(np.clip(drawn, *row["range"]))
 
 
-def study_rows(participant: Participant) -> list[dict[str, Any]]:
-    """Return the rows of the study table of one participant, in its units; NaN for n/a."""
+def study_rows(participant: SimulatedParticipant) -> list[dict[str, Any]]:
+    """Return the rows of a participant in the study table, in its units; NaN if unknown."""
     rows = []
     for session in participant.sessions:
         for number, state in session.lesions.items():

@@ -1,4 +1,4 @@
-"""The data set: who is in it, one participant after the other or side by side, and its tables."""
+"""The data set of the phantom: its participants, simulated in parallel, and its tables."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,7 +11,13 @@ from typing import Any, Literal
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NotWritable, UsageError, WorkerKilled
 from bidsapp.phantom import sidecars
-from bidsapp.phantom.cohort import FACTORS, Participant, draw_cohort, read_cohort, study_rows
+from bidsapp.phantom.cohort import (
+    FACTORS,
+    SimulatedParticipant,
+    draw_cohort,
+    read_cohort,
+    study_rows,
+)
 from bidsapp.phantom.files import MASKS, TRUTH
 from bidsapp.phantom.participant import Settings, write_participant
 from bidsapp.phantom.series import PROTOCOLS
@@ -19,11 +25,11 @@ from bidsapp.study.read import STUDY_UNITS
 from bidsapp.study.tables import lesion_columns
 
 DRAWN = 3
-"""Participants of a cohort that is drawn, unless asked otherwise."""
+"""Default number of participants of a random cohort."""
 RAW_IGNORE = "*_dce.*\n"
 TRUTH_IGNORE = "*_dwimap.*\n*_dcemap.*\n*_xfm.*\n*_timeseries.*\nlesions.*\n"
 
-Outcome = tuple[int, Participant, list[str]]
+_Imaged = tuple[int, SimulatedParticipant, list[str]]
 
 
 def write_phantom(
@@ -44,24 +50,24 @@ def write_phantom(
     Parameters
     ----------
     out : Path
-        A folder that does not exist, or is empty.
+        A folder that does not exist or is empty.
     participants : int, optional
-        How many; default 3 drawn ones, or all of the cohort.
+        Number of participants; default: 3 random ones, or all of the cohort.
     cohort : Path, optional
-        A study table (TSV) of lesions to image; default a cohort drawn around the study's Table 2.
+        A study table (TSV) of lesions to simulate; default: a random cohort, see `draw_cohort`.
     resolution : {"fast", "paper"}
-        Voxels: the study's, or coarser in plane.
+        Voxel sizes: those of the study, or coarser in plane.
     seed : int
         The same seed gives the same bytes, whatever `nprocs`.
     snr : float
-        Of white matter in the b = 0 image and in the first frame of the DCE; half the noise in
-        the T1w.
+        Signal-to-noise ratio of white matter in the b = 0 image and in the first frame of the
+        DCE; twice as high in the T1w.
     vfa : bool
-        Whether to add images at several flip angles, from which T1 can be measured.
+        Whether to add images at several flip angles, for T1 mapping.
     fmap : bool
-        Whether to add a b = 0 image with reversed phase encoding, to compute the distortion.
+        Whether to add a b = 0 image with reversed phase encoding, for distortion correction.
     nprocs : int
-        Participants to image side by side.
+        Number of participants to simulate in parallel.
     progress : callable, optional
         Called with a line of text after each participant.
 
@@ -70,11 +76,11 @@ def write_phantom(
     UsageError
         If a number is out of range, or the cohort has fewer participants.
     BadInput
-        If the cohort cannot be imaged.
+        If the cohort cannot be simulated.
     NotWritable
-        If the folder holds something already, or cannot be written.
+        If the folder is not empty or cannot be written.
     WorkerKilled
-        If a process was killed, most likely for want of memory.
+        If a process was killed, most likely because memory ran out.
     """
     _check(resolution, seed, snr, nprocs, participants)
     settings = Settings(resolution, seed, snr, vfa, fmap)
@@ -83,7 +89,7 @@ def write_phantom(
     else:
         people = read_cohort(cohort, participants)
     _claim(out)
-    done: dict[int, tuple[Participant, list[str]]] = {}
+    done: dict[int, tuple[SimulatedParticipant, list[str]]] = {}
     for number, person, problems in _image_all(out, people, settings, min(nprocs, len(people))):
         done[number] = person, problems
         if progress:
@@ -97,13 +103,13 @@ def write_phantom(
 
 def _check(resolution: str, seed: int, snr: float, nprocs: int, participants: int | None) -> None:
     if resolution not in PROTOCOLS:
-        raise UsageError(f"resolution is one of {', '.join(PROTOCOLS)}, got {resolution!r}")
+        raise UsageError(f"resolution must be one of {', '.join(PROTOCOLS)}, got {resolution!r}")
     if seed < 0:
-        raise UsageError(f"the seed is 0 or more, got {seed}")
+        raise UsageError(f"the seed must be 0 or more, got {seed}")
     if not 1 <= snr <= 1e6:
-        raise UsageError(f"the SNR is from 1 to 1e6, got {snr:g}")
+        raise UsageError(f"the SNR must be from 1 to 1e6, got {snr:g}")
     if nprocs < 1 or (participants is not None and participants < 1):
-        raise UsageError(f"need one process and participant or more, got {nprocs}, {participants}")
+        raise UsageError(f"at least one process and participant, got {nprocs}, {participants}")
 
 
 def _claim(out: Path) -> None:
@@ -111,15 +117,15 @@ def _claim(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         occupied = any(out.iterdir())
     except OSError as error:
-        raise NotWritable(f"{out}: cannot be made ({error.strerror or error})") from error
+        raise NotWritable(f"{out}: cannot be created ({error.strerror or error})") from error
     if occupied:
-        raise NotWritable(f"{out}: is not empty; give a new folder for the phantom")
+        raise NotWritable(f"{out}: is not empty; choose a new folder for the phantom")
 
 
 def _image_all(
-    out: Path, people: Sequence[Participant], settings: Settings, nprocs: int
-) -> Iterator[Outcome]:
-    """Image every participant and yield each when it is done."""
+    out: Path, people: Sequence[SimulatedParticipant], settings: Settings, nprocs: int
+) -> Iterator[_Imaged]:
+    """Simulate all participants, and yield each as soon as it is done."""
     if nprocs == 1:
         for number, person in enumerate(people):
             yield number, *write_participant(out, person, number, settings)
@@ -134,7 +140,7 @@ def _image_all(
                 yield jobs[job], *job.result()
         except BrokenProcessPool as error:
             raise WorkerKilled(
-                f"a process that wrote {out} was killed, most likely for want of memory: "
+                f"a process that wrote {out} was killed, most likely because memory ran out: "
                 "use fewer processes or the resolution fast"
             ) from error
         finally:
@@ -143,19 +149,19 @@ def _image_all(
 
 def _write_tables(
     out: Path,
-    people: Sequence[Participant],
+    people: Sequence[SimulatedParticipant],
     problems: list[str],
     settings: Settings,
     cohort: Path | None,
 ) -> None:
-    """Write what describes the data set and its derivatives, the truth last."""
+    """Write the descriptions and tables of the data set and its derivatives."""
     texts = files("bidsapp.data").joinpath("phantom.md").read_text(encoding="utf-8")
     for folder, kind, name, ignore in (
         (Path(), "raw", "metperf phantom", RAW_IGNORE),
         (MASKS, "derivative", "Lesion and arterial masks of the metperf phantom", ""),
         (TRUTH, "derivative", "Truth of the metperf phantom", TRUTH_IGNORE),
     ):
-        description = to_json(sidecars.dataset(name, kind))
+        description = to_json(sidecars.dataset_description(name, kind))
         write_bytes(out / folder / "dataset_description.json", description)
         write_bytes(out / folder / "README.md", texts.encode())
         if ignore:
@@ -171,7 +177,7 @@ def _write_tables(
     write_bytes(out / TRUTH / "lesions.json", to_json(_about_lesions(problems, settings, cohort)))
 
 
-def _write_sessions(out: Path, person: Participant) -> None:
+def _write_sessions(out: Path, person: SimulatedParticipant) -> None:
     rows = [
         {"session_id": session.label, "days_since_treatment": session.days}
         for session in person.sessions

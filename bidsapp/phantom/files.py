@@ -1,4 +1,4 @@
-"""One visit on disk: raw images, the regions that a reader would draw, and the truth."""
+"""Files of one session: raw images, ROIs as a reader would draw them, and the truth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from bidsapp.bids.derivatives import to_tsv, write_bytes
 from bidsapp.models.contrast.aif import plasma_from_blood
 from bidsapp.phantom import sidecars
 from bidsapp.phantom.anatomy import Anatomy
-from bidsapp.phantom.cohort import Session
-from bidsapp.phantom.lesions import Lesion
+from bidsapp.phantom.cohort import SimulatedSession
+from bidsapp.phantom.lesions import SimulatedLesion
 from bidsapp.phantom.physics import HAEMATOCRIT, Tissue
 from bidsapp.phantom.rois import Labels, artery_mask, label_lesions, tissue_labels, true_parameters
 from bidsapp.phantom.scene import Scene
-from bidsapp.phantom.series import FRAME_TIME, Bolus, Protocol, Series, frame_blood
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.series import FRAME_TIME, Bolus, Protocol, SimulatedSeries, frame_blood
+from bidsapp.phantom.template import FloatVolume, Matrix
 from bidsapp.phantom.write import write_image, write_sidecar, write_transform
 
 MASKS, TRUTH = Path("derivatives", "manual_masks"), Path("derivatives", "truth")
@@ -27,7 +27,7 @@ ENTITIES = {
     "epi": ("fmap", "dir-AP_epi"),
     "vfa": ("anat", "flip-{}_VFA"),
 }
-"""Folder and rest of the name of each series."""
+"""Folder, and entities with suffix, of each series."""
 TRUE_MAPS = {
     "f": ("dwi", "model-ivim_param-f_dwimap"),
     "D": ("dwi", "model-ivim_param-D_dwimap"),
@@ -42,7 +42,7 @@ TRUE_MAPS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the files of a session go."""
+    """Location of the files of a session."""
 
     root: Path
     participant: str
@@ -63,16 +63,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Visit:
-    """A session with all that it is made of.
+    """A session with everything needed to simulate it.
 
-    `coarse` is the scene as DWI and DCE see it; `reference` is the pose (head to scanner) of the
-    participant's first session.
+    `coarse` is the scene for DWI and DCE; `reference` is the pose (head to scanner) in the first
+    session of the participant.
     """
 
     place: Place
-    session: Session
+    session: SimulatedSession
     anatomy: Anatomy
-    lesions: Mapping[int, Lesion]
+    lesions: Mapping[int, SimulatedLesion]
     tissues: Mapping[str, Tissue]
     scene: Scene
     coarse: Scene
@@ -81,14 +81,14 @@ class Visit:
     reference: Matrix
 
 
-def write_visit(visit: Visit, series: Mapping[str, Series]) -> None:
-    """Write the images of a visit, and what is known about them.
+def write_visit(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
+    """Write the images of a session, with ROIs and truth.
 
     Parameters
     ----------
     visit : Visit
     series : mapping of str to Series
-        ``t1w``, and perhaps ``dwi``, ``dce``, ``vfa-1`` and so on.
+        ``t1w`` and, optionally, ``dwi``, ``dce``, ``vfa-1`` and so on.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def write_visit(visit: Visit, series: Mapping[str, Series]) -> None:
     _write_transforms(visit, series)
 
 
-def _write_series(place: Place, name: str, image: Series) -> None:
+def _write_series(place: Place, name: str, image: SimulatedSeries) -> None:
     kind, _, number = name.partition("-")
     datatype, entities = ENTITIES[kind]
     path = place.path(datatype, entities.format(number))
-    sidecar = sidecars.of_series(kind, image, number)
+    sidecar = sidecars.series_sidecar(kind, image, number)
     if kind == "epi":
         series = place.path(*ENTITIES["dwi"]).relative_to(place.root)
         sidecar |= {"IntendedFor": f"bids::{series.as_posix()}"}
@@ -127,8 +127,8 @@ def _write_series(place: Place, name: str, image: Series) -> None:
             write_bytes(place.path(datatype, entities, extension=extension), text.encode())
 
 
-def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: Series) -> None:
-    """Write the lesions as a reader would; one that is gone has its row, and no voxel."""
+def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: SimulatedSeries) -> None:
+    """Write the ROIs of lesions; a lesion that has disappeared has a row, but no voxels."""
     source = visit.place.uri(*ENTITIES["t1w"])
     rows = [
         {"index": n, "name": f"lesion {n}", "excluded": int(state.excluded)}
@@ -137,30 +137,32 @@ def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: Series) -> None:
     for name, labels in rois.items():
         entities = f"ce-gadolinium_seg-{name}_dseg"
         path = visit.place.path("anat", entities, MASKS)
-        write_image(path, labels, t1w.grid.affine, sidecars.of_lesions(name, source))
+        write_image(path, labels, t1w.grid.affine, sidecars.lesion_sidecar(name, source))
         table = visit.place.path("anat", entities, MASKS, ".tsv")
         write_bytes(table, to_tsv(["index", "name", "excluded"], rows))
 
 
-def _write_artery(visit: Visit, dce: Series) -> None:
+def _write_artery(visit: Visit, dce: SimulatedSeries) -> None:
     mask = artery_mask(visit.coarse, dce.grid, dce.pose, visit.protocol.dce_points)
     path = visit.place.path("anat", "space-dce_label-AIF_mask", MASKS)
     source = visit.place.uri(*ENTITIES["dce"])
-    write_image(path, mask, dce.grid.affine, sidecars.of_artery(source))
+    write_image(path, mask, dce.grid.affine, sidecars.artery_sidecar(source))
 
 
 def _write_blood(visit: Visit) -> None:
-    """Write the true arterial curve at the time of each frame."""
+    """Write the true arterial concentration in each frame."""
     time, blood = frame_blood(visit.bolus)
     plasma = plasma_from_blood(blood, HAEMATOCRIT)
     names = ["time", "blood", "plasma"]
     rows = [dict(zip(names, row, strict=True)) for row in zip(time, blood, plasma, strict=True)]
     path = visit.place.path("perf", "label-AIF_timeseries", TRUTH, ".tsv")
     write_bytes(path, to_tsv(names, [{k: float(v) for k, v in row.items()} for row in rows]))
-    write_sidecar(path, sidecars.OF_BLOOD)
+    write_sidecar(path, sidecars.BLOOD_SIDECAR)
 
 
-def _write_maps(visit: Visit, series: Mapping[str, Series], rois: Mapping[str, Labels]) -> None:
+def _write_maps(
+    visit: Visit, series: Mapping[str, SimulatedSeries], rois: Mapping[str, Labels]
+) -> None:
     t1w = series["t1w"]
     labels = tissue_labels(visit.scene, t1w.grid, t1w.pose, rois)
     truths = [true_parameters(visit.tissues[name]) for name in visit.scene.tissues]
@@ -168,14 +170,14 @@ def _write_maps(visit: Visit, series: Mapping[str, Series], rois: Mapping[str, L
     for name, (datatype, entities) in TRUE_MAPS.items():
         if needed[datatype] not in series:
             continue
-        values: Volume = np.array([np.nan, *(t[name] for t in truths)], np.float32)
+        values: FloatVolume = np.array([np.nan, *(t[name] for t in truths)], np.float32)
         path = visit.place.path(datatype, f"space-T1w_{entities}", TRUTH)
-        sidecar = sidecars.of_map(name, visit.place.uri(*ENTITIES["t1w"]))
+        sidecar = sidecars.true_map_sidecar(name, visit.place.uri(*ENTITIES["t1w"]))
         write_image(path, values[labels], t1w.grid.affine, sidecar)
 
 
-def _write_transforms(visit: Visit, series: Mapping[str, Series]) -> None:
-    """Write where points of each fixed image (T1w, first T1w) are in the moving one."""
+def _write_transforms(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
+    """Write the transforms from points of each fixed image (T1w, first T1w) to the moving one."""
     t1w = series["t1w"].pose
     moves = [("anat", "T1w", "individual", t1w, visit.reference)]
     for name, datatype in (("dwi", "dwi"), ("dce", "perf")):
@@ -185,4 +187,4 @@ def _write_transforms(visit: Visit, series: Mapping[str, Series]) -> None:
         entities = f"from-{start}_to-{end}_mode-image_xfm"
         path = visit.place.path(datatype, entities, TRUTH, ".txt")
         write_transform(path, moving @ np.linalg.inv(fixed))
-        write_sidecar(path, sidecars.OF_TRANSFORM)
+        write_sidecar(path, sidecars.TRANSFORM_SIDECAR)

@@ -1,6 +1,6 @@
-"""What lies around and between the brain: skin, air spaces, eyes, arteries, sinuses. Geometry only.
+"""Geometry of the head outside the brain: skin, air spaces, eyes, arteries and venous sinuses.
 
-All points are mm in the space of the ICBM152 template, RAS; sizes are those of textbook anatomy.
+All points are in the space of the ICBM152 template (RAS, mm); sizes are typical of adults.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,13 +13,13 @@ Values = NDArray[np.float32]
 
 Point = tuple[float, float, float]
 Ellipsoid = tuple[Point, Point]
-"""Centre and radii; mirrored to the other side when the centre is off the midline."""
+"""Centre and radii; mirrored to the other side if the centre is off the midline."""
 Tube = tuple[float, tuple[Point, ...]]
-"""Radius and the points of its centre line, mirrored likewise."""
+"""Radius and points of the centre line, mirrored likewise."""
 
 Depth = Callable[[Values], Values]
 """Depth of points (3, N) below the surface of a shape, mm."""
-Box = tuple[Values, Values]
+_Bounds = tuple[Values, Values]
 
 SCALP = 13.5
 """Distance in mm from the hull of the brain to the skin."""
@@ -65,8 +65,8 @@ VEINS: tuple[Tube, ...] = (
 )
 
 
-def skin(points: Values, hull: Values) -> Values:
-    """Return the signed distance to the skin, roughly, positive outside.
+def skin_distance(points: Values, hull: Values) -> Values:
+    """Return the approximate signed distance to the skin, positive outside.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def skin(points: Values, hull: Values) -> Values:
     Examples
     --------
     >>> import numpy as np
-    >>> skin(np.array([0, 0, 200.0]), np.array(90.0)) > 0
+    >>> skin_distance(np.array([0, 0, 200.0]), np.array(90.0)) > 0
     np.True_
     """
     shape = _smooth_union(hull - SCALP, ellipsoid_distance(points, FACE), 12)
@@ -90,7 +90,7 @@ def skin(points: Values, hull: Values) -> Values:
 
 
 def ellipsoid_distance(points: Values, ellipsoid: Ellipsoid) -> Values:
-    """Return the distance to an ellipsoid to first order, mm, positive outside.
+    """Return the first-order signed distance to an ellipsoid, mm, positive outside.
 
     Examples
     --------
@@ -100,15 +100,15 @@ def ellipsoid_distance(points: Values, ellipsoid: Ellipsoid) -> Values:
     """
     column = (3, *[1] * (points.ndim - 1))
     centre, radii = (np.array(part, np.float32).reshape(column) for part in ellipsoid)
-    scaled = (_mirrored(points, float(centre.flat[0])) - centre) / radii
+    scaled = (_mirror_points(points, float(centre.flat[0])) - centre) / radii
     radius = np.sqrt((scaled**2).sum(axis=0))
     slope = np.sqrt(((scaled / radii) ** 2).sum(axis=0))
     result: Values = radius * (radius - 1) / np.maximum(slope, 1e-6)
     return result
 
 
-def _mirrored(points: Values, side: float) -> Values:
-    """Fold the points onto the right side, for shapes that come in pairs."""
+def _mirror_points(points: Values, side: float) -> Values:
+    """Mirror all points to the right side, for paired shapes."""
     return np.concatenate([np.abs(points[:1]), points[1:]]) if side else points
 
 
@@ -119,12 +119,12 @@ def _smooth_union(a: Values, b: Values, width: float) -> Values:
 
 
 def ellipsoids(points: Values, shapes: Iterable[Ellipsoid]) -> Values:
-    """Return the coverage (0 to 1, one millimetre soft) of points (3, N) by ellipsoids."""
+    """Return the coverage of points (3, N) by ellipsoids, 0 to 1, with soft edges of 1 mm."""
     return _coverage(points, [(_box_of_ellipsoid(s), _ellipsoid_depth(s)) for s in shapes])
 
 
 def tubes(points: Values, shapes: Iterable[Tube]) -> Values:
-    """Return the coverage (0 to 1, one millimetre soft) of points (3, N) by tubes."""
+    """Return the coverage of points (3, N) by tubes, 0 to 1, with soft edges of 1 mm."""
     parts = []
     for radius, line in shapes:
         for start, end in pairwise(line):
@@ -134,15 +134,15 @@ def tubes(points: Values, shapes: Iterable[Tube]) -> Values:
     return _coverage(points, parts)
 
 
-def _box_of_ellipsoid(shape: Ellipsoid) -> Box:
+def _box_of_ellipsoid(shape: Ellipsoid) -> _Bounds:
     centre, radii = (np.array(part, np.float32) for part in shape)
     return centre - radii - 1, centre + radii + 1
 
 
-def _coverage(points: Values, parts: list[tuple[Box, Depth]]) -> Values:
+def _coverage(points: Values, parts: list[tuple[_Bounds, Depth]]) -> Values:
     result = np.zeros(points.shape[1], np.float32)
     lows, highs = (np.stack(ends) for ends in zip(*(box for box, _ in parts), strict=True))
-    folded = _mirrored(points, 1)
+    folded = _mirror_points(points, 1)
     index = _inside(folded, lows.min(axis=0), highs.max(axis=0))
     folded = folded[:, index]
     for (low, high), depth in parts:
@@ -153,7 +153,7 @@ def _coverage(points: Values, parts: list[tuple[Box, Depth]]) -> Values:
 
 
 def _inside(points: Values, low: Values, high: Values) -> NDArray[np.intp]:
-    """Return which points lie in a box."""
+    """Return the indices of points inside a box."""
     within = np.ones(points.shape[1], bool)
     for values, start, end in zip(points, low, high, strict=True):
         within &= (values >= start) & (values <= end)

@@ -1,4 +1,4 @@
-"""Lesions: irregular shapes of exact volume, with a rim, a core and oedema, placed in tissue."""
+"""Simulated lesions: irregular shapes of exact volume, with rim, core and oedema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
-from bidsapp.phantom.anatomy import Anatomy, Part, smooth_field
-from bidsapp.phantom.template import COARSE, Volume, block_mean
+from bidsapp.phantom.anatomy import Anatomy, TissuePart, smooth_field
+from bidsapp.phantom.template import COARSE, FloatVolume, block_mean
 
 CORE_FROM = 2.0
 """Volume in ml above which a lesion has a necrotic core."""
 CORE_SHARE = (0.05, 0.15)
-"""Range of the share of the lesion that is core."""
+"""Range of the volume fraction of the core."""
 ROUGHNESS = 0.10
 """Standard deviation of the radius relative to an ellipsoid."""
 OEDEMA_WIDTH = (3.0, 10.0)
 """Range of the width of the oedema around a lesion, mm."""
 GAP = 8.0
-"""Least distance between the edges of two lesions at their usual size, mm."""
+"""Minimum distance between the edges of two lesions at their usual size, mm."""
 
 
 @dataclass(frozen=True)
@@ -29,39 +29,39 @@ class Shape:
     Attributes
     ----------
     corner : (3,) array of int
-        Voxel of the anatomy where the box of `distance` begins.
+        First voxel of the box of `distance` in the anatomy.
     distance : (I, J, K) array
         Distance from the centre in mm, in the metric in which the lesion is a ball.
     core_share, oedema_width : float
     """
 
     corner: NDArray[np.int64]
-    distance: Volume
+    distance: FloatVolume
     core_share: float
     oedema_width: float
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
-        """Where the box lies in the anatomy."""
+        """The box in the anatomy."""
         i, j, k = (slice(c, c + n) for c, n in zip(self.corner, self.distance.shape, strict=True))
         return i, j, k
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """One lesion as it is in one session: what it covers, and its volume in ml.
+class SimulatedLesion:
+    """One lesion in one session: its extent, and its volume in ml.
 
     `rim`, `core` and `oedema` are parts of the anatomy; `core` is empty in a small lesion.
     """
 
-    rim: Part
-    core: Part
-    oedema: Part
+    rim: TissuePart
+    core: TissuePart
+    oedema: TissuePart
     volume: float
 
 
 def radius_of(volume: float) -> float:
-    """Return the radius in mm of a ball of so many ml.
+    """Return the radius in mm of a sphere with a volume in ml.
 
     Examples
     --------
@@ -77,13 +77,13 @@ def draw_shapes(
     largest: Mapping[int, float],
     rng: np.random.Generator,
 ) -> dict[int, Shape]:
-    """Give every lesion a place and a shape.
+    """Draw a random position and shape for every lesion.
 
     Parameters
     ----------
     anatomy : Anatomy
     usual, largest : mapping of lesion to volume, ml
-        The size to find a place for, and the largest size in any session.
+        The volume for which the position is chosen, and the largest volume in any session.
     rng : Generator
 
     Returns
@@ -97,7 +97,7 @@ def draw_shapes(
 def _draw_places(
     anatomy: Anatomy, usual: Mapping[int, float], rng: np.random.Generator
 ) -> dict[int, NDArray[np.int64]]:
-    """Return centres (voxels) inside tissue, the largest lesion choosing first."""
+    """Return lesion centres (voxels) inside tissue, chosen in order of decreasing volume."""
     tissue = block_mean(anatomy.brain - anatomy.fluid) > 0.6
     depth = ndimage.distance_transform_edt(tissue) * COARSE
     voxels = np.argwhere(_reachable(anatomy, depth))
@@ -116,7 +116,7 @@ def _draw_places(
 
 
 def _reachable(anatomy: Anatomy, depth: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return where a lesion may sit: in tissue that every series covers."""
+    """Return the possible lesion centres: tissue inside the field of view of every series."""
     start = anatomy.affine[:3, 3]
     axes = [start[i] + COARSE * np.arange(n) for i, n in enumerate(depth.shape)]
     x, _, z = np.meshgrid(*axes, indexing="ij", sparse=True)
@@ -145,27 +145,29 @@ def _draw_shape(
     )
 
 
-def ball_cover(distance: Volume, allowed: Volume, volume: float) -> tuple[Volume, float]:
-    """Return the coverage that fills a volume exactly, and the radius that does it.
+def ball_cover(
+    distance: FloatVolume, allowed: FloatVolume, volume: float
+) -> tuple[FloatVolume, float]:
+    """Return the coverage by a lesion of exactly the given volume, and its radius.
 
     Parameters
     ----------
     distance : (...) array, mm
-        From the centre.
+        Distance from the centre.
     allowed : (...) array
-        The most that may be covered of each voxel of one cubic millimetre.
+        Maximum coverage of each voxel of 1 mm3.
     volume : float, ml
 
     Returns
     -------
     cover : (...) array
-        Up to `allowed`; all of it where even that is less than the volume.
+        At most `allowed`, and equal to it if its sum is less than the volume.
     radius : float, mm
 
     Notes
     -----
-    ``cover = allowed clip(radius - distance + 1/2, 0, 1)`` grows with the radius, so bisection
-    finds the only radius with ``sum(cover) = volume``.
+    ``cover = allowed clip(radius - distance + 1/2, 0, 1)`` increases with the radius, so the root
+    of ``sum(cover) = volume`` is unique.
 
     Examples
     --------
@@ -193,15 +195,15 @@ def ball_cover(distance: Volume, allowed: Volume, volume: float) -> tuple[Volume
 
 def grow_lesions(
     anatomy: Anatomy, shapes: Mapping[int, Shape], volumes: Mapping[int, float]
-) -> dict[int, Lesion]:
-    """Return the lesions of one session at their volumes, none over another.
+) -> dict[int, SimulatedLesion]:
+    """Return the lesions of one session with their volumes, without overlap.
 
     Parameters
     ----------
     anatomy : Anatomy
     shapes : mapping of lesion to Shape
     volumes : mapping of lesion to volume, ml
-        A lesion of no volume is left out of the result.
+        Lesions with a volume of zero are omitted.
 
     Returns
     -------
@@ -222,14 +224,19 @@ def grow_lesions(
 
 
 def _finish(
-    anatomy: Anatomy, shape: Shape, whole: Volume, core: Volume, radius: float, free: Volume
-) -> Lesion:
+    anatomy: Anatomy,
+    shape: Shape,
+    whole: FloatVolume,
+    core: FloatVolume,
+    radius: float,
+    free: FloatVolume,
+) -> SimulatedLesion:
     box = shape.box
     reach = np.float32(radius + shape.oedema_width)
     edge = np.clip((reach - shape.distance) / 4 + 0.5, 0, 1)
     swollen = np.minimum(edge * anatomy.white[box], free[box])
     free[box] -= swollen
-    return Lesion(
+    return SimulatedLesion(
         rim=_as_part(anatomy, shape, np.clip(whole - core, 0, 1)),
         core=_as_part(anatomy, shape, core),
         oedema=_as_part(anatomy, shape, swollen),
@@ -237,7 +244,7 @@ def _finish(
     )
 
 
-def _as_part(anatomy: Anatomy, shape: Shape, cover: Volume) -> Part:
+def _as_part(anatomy: Anatomy, shape: Shape, cover: FloatVolume) -> TissuePart:
     some = np.argwhere(cover > 0)
     index = np.ravel_multi_index(tuple((some + shape.corner).T), anatomy.shape)
-    return Part(index.astype(np.int32), cover[tuple(some.T)].astype(np.float32))
+    return TissuePart(index.astype(np.int32), cover[tuple(some.T)].astype(np.float32))

@@ -1,4 +1,4 @@
-"""One participant: the anatomy is drawn once, then every session is imaged and written."""
+"""Simulation of one participant: one anatomy, imaged in every session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ import numpy as np
 from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import draw_pose
 from bidsapp.phantom.anatomy import draw_anatomy
-from bidsapp.phantom.cohort import Participant, Session, State
+from bidsapp.phantom.cohort import SimulatedParticipant, SimulatedSession, State
 from bidsapp.phantom.files import Place, Visit, write_visit
-from bidsapp.phantom.lesions import Lesion, draw_shapes, grow_lesions
+from bidsapp.phantom.lesions import SimulatedLesion, draw_shapes, grow_lesions
 from bidsapp.phantom.physics import TISSUES, Tissue
-from bidsapp.phantom.scene import build_scene, coarsened
+from bidsapp.phantom.scene import build_scene, coarsen
 from bidsapp.phantom.series import (
     PROTOCOLS,
-    Series,
+    SimulatedSeries,
     draw_bolus,
     image_dce,
     image_dwi,
@@ -27,16 +27,16 @@ from bidsapp.phantom.series import (
 from bidsapp.phantom.template import Matrix
 
 SESSION_DEGREES, SESSION_MM = 5.0, 8.0
-"""How far the head may turn and move between sessions."""
+"""Maximum rotation and shift of the head between sessions."""
 ENHANCEMENT = State(volume=0, vp=0.037, Ktrans=0.068, ve=0.108, ADC=1.1e-3, f=0.083, excluded=False)
-"""What a lesion is imaged with in a session without a number, if no earlier session has one."""
+"""Parameters of a lesion without a known value in the session or an earlier one."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to image: resolution (a key of `PROTOCOLS`), seed, SNR, with a VFA series or not.
+    """Settings of the simulation: resolution (a key of `PROTOCOLS`), seed and SNR.
 
-    `fmap`: with a b = 0 image of reversed phase encoding or not.
+    `vfa`: with images at several flip angles. `fmap`: with a reversed phase-encoding b = 0 image.
     """
 
     resolution: str
@@ -47,9 +47,9 @@ class Settings:
 
 
 def write_participant(
-    out: Path, person: Participant, number: int, settings: Settings
-) -> tuple[Participant, list[str]]:
-    """Image all sessions of a participant and write them.
+    out: Path, person: SimulatedParticipant, number: int, settings: Settings
+) -> tuple[SimulatedParticipant, list[str]]:
+    """Simulate and write all sessions of a participant.
 
     Parameters
     ----------
@@ -57,22 +57,22 @@ def write_participant(
         The data set.
     person : Participant
     number : int
-        Place in the cohort; with the seed it fixes all that is random.
+        Position in the cohort; with the seed it determines all random numbers.
     settings : Settings
 
     Returns
     -------
     person : Participant
-        As imaged: with the volumes that the lesions have.
+        As simulated, with the actual volumes of the lesions.
     problems : list of str
-        Lesions that are smaller than they should be, because space was limited.
+        Lesions that are smaller than requested, because space was limited.
     """
     rng = np.random.default_rng([settings.seed, number, 2])
     anatomy = draw_anatomy(rng)
     shapes = draw_shapes(anatomy, *_sizes(person), rng)
     t1 = {n: float(np.clip(rng.normal(1.6, 0.1), 1.3, 1.9)) for n in shapes}
     protocol = PROTOCOLS[settings.resolution]
-    imaged: list[Session] = []
+    imaged: list[SimulatedSession] = []
     problems: list[str] = []
     reference: Matrix | None = None
     for order, session in enumerate(person.sessions):
@@ -92,7 +92,7 @@ def write_participant(
             lesions=lesions,
             tissues=TISSUES | _tissues_of(states, t1),
             scene=scene,
-            coarse=coarsened(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
+            coarse=coarsen(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
             protocol=protocol,
             bolus=draw_bolus(rng),
             reference=reference,
@@ -102,7 +102,7 @@ def write_participant(
     return replace(person, sessions=tuple(imaged)), problems
 
 
-def _sizes(person: Participant) -> tuple[dict[int, float], dict[int, float]]:
+def _sizes(person: SimulatedParticipant) -> tuple[dict[int, float], dict[int, float]]:
     """Return the first and the largest volume of every lesion."""
     first: dict[int, float] = {}
     largest: dict[int, float] = {}
@@ -113,8 +113,8 @@ def _sizes(person: Participant) -> tuple[dict[int, float], dict[int, float]]:
     return first, largest
 
 
-def _known_states(person: Participant, order: int) -> dict[int, State]:
-    """Return the lesions of a session; what was not measured is as it was last."""
+def _known_states(person: SimulatedParticipant, order: int) -> dict[int, State]:
+    """Return the lesions of a session; unknown parameters are those of the last known session."""
     states = {}
     for n, state in person.sessions[order].lesions.items():
         earlier = [s.lesions[n] for s in person.sessions[: order + 1] if n in s.lesions]
@@ -134,8 +134,10 @@ def _tissues_of(states: Mapping[int, State], t1: Mapping[int, float]) -> dict[st
     return found
 
 
-def _imaged_session(session: Session, lesions: Mapping[int, Lesion]) -> Session:
-    """Return the session with the volumes that were reached, rounded to 0.1 microlitre."""
+def _imaged_session(
+    session: SimulatedSession, lesions: Mapping[int, SimulatedLesion]
+) -> SimulatedSession:
+    """Return the session with the actual volumes, rounded to 0.1 microlitre."""
     states = {
         n: replace(s, volume=round(lesions[n].volume, 4) if n in lesions else 0.0)
         for n, s in session.lesions.items()
@@ -143,10 +145,10 @@ def _imaged_session(session: Session, lesions: Mapping[int, Lesion]) -> Session:
     return replace(session, lesions=states)
 
 
-def _missing_volume(where: str, wanted: Session, done: Session) -> list[str]:
+def _missing_volume(where: str, wanted: SimulatedSession, done: SimulatedSession) -> list[str]:
     return [
         f"{where}: lesion {n} has {done.lesions[n].volume:g} ml of {state.volume:g} ml: "
-        "no more fits into the brain around its place"
+        "there is no more space around it"
         for n, state in wanted.lesions.items()
         if abs(done.lesions[n].volume - state.volume) > 1e-3
     ]
@@ -154,15 +156,15 @@ def _missing_volume(where: str, wanted: Session, done: Session) -> list[str]:
 
 def _acquire(
     visit: Visit, pose: Matrix, settings: Settings, rng: np.random.Generator
-) -> dict[str, Series]:
-    """Return the series of a visit by name: t1w, dwi, dce, vfa-1 and so on."""
+) -> dict[str, SimulatedSeries]:
+    """Return the series of a session by name: t1w, dwi, dce, vfa-1 and so on."""
     scene, protocol, snr = visit.scene, visit.protocol, settings.snr
     tissues = [visit.tissues[name] for name in scene.tissues]
     bolus = visit.bolus
     series = {"t1w": image_t1w(scene, tissues, protocol, pose, bolus, snr, rng)}
     if visit.session.has_dwi:
         series["dwi"] = image_dwi(visit.coarse, tissues, protocol, pose, snr, rng)
-        if settings.fmap:  # the noise is drawn apart, so that nothing else changes
+        if settings.fmap:  # a separate generator, so that the other series do not change
             noise = rng.spawn(1)[0]
             series["epi"] = image_reversed(
                 visit.coarse, tissues, protocol, series["dwi"], snr, noise

@@ -1,4 +1,4 @@
-"""What each tissue is made of, and the signal it gives."""
+"""Properties of the tissues, and their signals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ DSTAR = 10e-3
 """Pseudo-diffusivity of the blood in the capillaries, mm2/s."""
 HAEMATOCRIT = 0.42
 RELAXIVITY = 4.5
-"""Of gadobutrol in blood plasma at 3 T, 1/s/mM."""
+"""Relaxivity of gadobutrol in blood plasma at 3 T, 1/s/mM."""
 AGENT = "gadobutrol"
 BVALUES = (0, 200, 400, 600, 800, 1000)
 VENOUS_DELAY = 0.1
-"""By how much the venous sinuses lag the arteries, min."""
+"""Delay of the venous sinuses relative to the arteries, min."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Tissue:
         Proton density relative to water.
     t1, t2 : float, s
     diffusivity : tuple of three floats, mm2/s
-        Of the tissue's water along the x, y and z axes of the head.
+        Diffusivity of tissue water along the x, y and z axes of the head.
     f : float
         Perfusion fraction.
     Ktrans : float, 1/min
     ve, vp : float
         Fractions.
     blood : str
-        ``artery`` or ``vein`` for a vessel, of which the concentration is that of whole blood.
+        ``artery`` or ``vein`` for a vessel, with the concentration of whole blood.
     epi : float
-        Signal left by fat suppression or by the flow void in spin-echo EPI.
+        Fraction of the signal that remains in spin-echo EPI after fat suppression or flow void.
     """
 
     density: float
@@ -88,7 +88,7 @@ TISSUES: dict[str, Tissue] = {
     "vein": Tissue(0.85, 1.65, 0.06, _isotropic(2.0e-3), blood="vein", epi=0.3),
 }
 """Relaxation after Stanisz et al., Magn Reson Med 2005, doi:10.1002/mrm.20605 and Lu et al.,
-J Magn Reson Imaging 2005, doi:10.1002/jmri.20356; the rest are usual values."""
+J Magn Reson Imaging 2005, doi:10.1002/jmri.20356; other properties are typical values."""
 
 
 def lesion_tissues(
@@ -113,7 +113,7 @@ def lesion_tissues(
     f : float
     t1 : float, s
     haemorrhagic : bool
-        Methaemoglobin and haemosiderin: short T1 and T2.
+        Whether T1 and T2 are shortened by methaemoglobin and haemosiderin.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def adc_of(diffusivity: Sequence[float], f: float, bvalues: Sequence[float] = BV
 
 
 def diffusivity_of_adc(adc: float, f: float) -> float:
-    """Return the diffusivity D with which a tissue of perfusion fraction f has a given ADC.
+    """Return the diffusivity D for which a tissue with perfusion fraction f has a given ADC.
 
     Examples
     --------
@@ -199,7 +199,7 @@ def spin_echo_epi(tissue: Tissue, repetition_time: float, echo_time: float) -> f
 
 
 def diffusion_weighted(tissue: Tissue, bvalue: float, direction: ArrayLike) -> float:
-    """Return the attenuation along a gradient direction, a unit vector in the head."""
+    """Return the attenuation along a gradient direction (unit vector in head coordinates)."""
     along = float(np.square(direction) @ np.array(tissue.diffusivity))
     return float(attenuation([bvalue], tissue.f, along)[0])
 
@@ -227,7 +227,7 @@ def concentrations(tissues: Sequence[Tissue], time: ArrayLike, blood: ArrayLike)
     ----------
     tissues : sequence of Tissue
     time : (N,) array, min
-        Fine enough for the blood to be linear between.
+        Fine enough for linear interpolation of the blood concentration.
     blood : (N,) array, mM
         Whole arterial blood.
 

@@ -1,4 +1,4 @@
-"""Regions on the grids of the images: lesions on the T1w, the artery on the DCE, the truth."""
+"""Regions on the grids of the images: lesions on the T1w, artery on the DCE, true maps."""
 
 from collections.abc import Mapping
 
@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.phantom import physics
-from bidsapp.phantom.acquisition import Grid, pair_means, sample
-from bidsapp.phantom.anatomy import Anatomy, Part
-from bidsapp.phantom.lesions import Lesion
+from bidsapp.phantom.acquisition import ImageGrid, pair_means, sample
+from bidsapp.phantom.anatomy import Anatomy, TissuePart
+from bidsapp.phantom.lesions import SimulatedLesion
 from bidsapp.phantom.physics import Tissue
-from bidsapp.phantom.scene import Scene, dominant
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.scene import Scene, dominant_tissues
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 LEAST_VOXELS = 3
-"""A lesion keeps so many voxels, those that it fills most, even if none is half full."""
+"""Minimum number of voxels of a lesion, even if none is half filled."""
 ARTERY_VOXELS = 10
-"""Voxels of the arterial mask."""
+"""Maximum number of voxels of the arterial mask."""
 ARTERY_SHARE = 0.97
-"""Voxels of the arterial mask are at least this full, relative to the fullest."""
+"""Minimum arterial fraction of the voxels of the mask, relative to the maximum."""
 
 Labels = NDArray[np.uint8]
 
 
 def label_lesions(
     anatomy: Anatomy,
-    lesions: Mapping[int, Lesion],
-    grid: Grid,
+    lesions: Mapping[int, SimulatedLesion],
+    grid: ImageGrid,
     pose: Matrix,
     points: tuple[int, int, int],
 ) -> dict[str, Labels]:
@@ -45,7 +45,7 @@ def label_lesions(
     Returns
     -------
     dict of (I, J, K) array
-        A voxel bears the number of the lesion that fills more than half of it.
+        Voxels have the number of the lesion that fills more than half of them.
     """
     labels = {name: np.zeros(grid.shape, np.uint8) for name in ("enhancing", "whole")}
     for number, lesion in lesions.items():
@@ -53,11 +53,11 @@ def label_lesions(
         core, _ = sample_part(anatomy, lesion.core, grid, pose, points, margin=lesion.rim)
         for name, cover in (("enhancing", rim), ("whole", rim + core)):
             box = tuple(slice(o, o + n) for o, n in zip(offset, cover.shape, strict=True))
-            labels[name][box][_filled(cover)] = number
+            labels[name][box][_filled_voxels(cover)] = number
     return labels
 
 
-def _filled(cover: Volume) -> NDArray[np.bool_]:
+def _filled_voxels(cover: FloatVolume) -> NDArray[np.bool_]:
     half = cover > 0.5
     if half.sum() >= LEAST_VOXELS:
         return half
@@ -67,19 +67,19 @@ def _filled(cover: Volume) -> NDArray[np.bool_]:
 
 def sample_part(
     anatomy: Anatomy,
-    part: Part,
-    grid: Grid,
+    part: TissuePart,
+    grid: ImageGrid,
     pose: Matrix,
     points: tuple[int, int, int],
-    margin: Part,
-) -> tuple[Volume, tuple[int, int, int]]:
-    """Return the coverage of the voxels of a grid by a part, in a box around it and `margin`.
+    margin: TissuePart,
+) -> tuple[FloatVolume, tuple[int, int, int]]:
+    """Return the coverage of the voxels of a grid by a tissue, in a box around it and `margin`.
 
     Returns
     -------
     cover : (i, j, k) array
     offset : tuple of int
-        Voxel of the grid where the box begins.
+        First voxel of the box in the grid.
     """
     both = np.concatenate([part.index, margin.index])
     voxels = np.array(np.unravel_index(both, anatomy.shape))
@@ -97,12 +97,14 @@ def sample_part(
     move = np.eye(4)
     move[:3, 3] = begin
     i, j, k = (int(n) for n in end - begin)
-    box = Grid((i, j, k), grid.affine @ move)
+    box = ImageGrid((i, j, k), grid.affine @ move)
     return sample(volume, affine, box, pose, points), (int(begin[0]), int(begin[1]), int(begin[2]))
 
 
-def artery_mask(scene: Scene, grid: Grid, pose: Matrix, points: tuple[int, int, int]) -> Labels:
-    """Return the voxels that are most arterial, at most `ARTERY_VOXELS`.
+def artery_mask(
+    scene: Scene, grid: ImageGrid, pose: Matrix, points: tuple[int, int, int]
+) -> Labels:
+    """Return the mask of the voxels with the highest arterial fraction.
 
     Parameters
     ----------
@@ -127,14 +129,14 @@ def artery_mask(scene: Scene, grid: Grid, pose: Matrix, points: tuple[int, int, 
 
 def tissue_labels(
     scene: Scene,
-    grid: Grid,
+    grid: ImageGrid,
     pose: Matrix,
     rois: Mapping[str, Labels],
 ) -> Labels:
-    """Return the tissue of each voxel: its place in `scene.tissues` plus 1, 0 for air.
+    """Return the tissue of each voxel: its position in `scene.tissues` plus 1, or 0 for air.
 
-    Where the regions mark a lesion, its rim or core; elsewhere what fills most of the scene's
-    voxel at the middle of the grid's.
+    Inside the ROI of a lesion, it is the rim or the core; elsewhere, the dominant tissue of the
+    scene at the centre of the voxel.
     """
     labels = np.zeros(grid.shape, np.uint8)
     to_scene = np.linalg.inv(pose @ scene.affine) @ grid.affine
@@ -142,7 +144,7 @@ def tissue_labels(
     index = [np.rint(r[0] * i + r[1] * j + r[2] * k + r[3]).astype(np.int32) for r in to_scene[:3]]
     ranges = zip(index, scene.shape, strict=True)
     inside = np.logical_and.reduce([(x >= 0) & (x < n) for x, n in ranges])
-    labels[inside] = dominant(scene)[tuple(x[inside] for x in index)]
+    labels[inside] = dominant_tissues(scene)[tuple(x[inside] for x in index)]
     for number in np.unique(rois["whole"])[1:]:
         core = (rois["whole"] == number) & (rois["enhancing"] != number)
         if f"lesion-{number}_core" in scene.tissues:
@@ -152,7 +154,7 @@ def tissue_labels(
 
 
 def true_parameters(tissue: Tissue) -> dict[str, float]:
-    """Return every true parameter of a tissue; NaN where it has no meaning.
+    """Return all true parameters of a tissue; NaN for those that are undefined.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A head with its lesions, ready to be imaged: voxels by tissues, as one sparse matrix."""
+"""A head with its lesions, as a sparse matrix of voxels by tissues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bidsapp.phantom.anatomy import Anatomy, Part
-from bidsapp.phantom.lesions import Lesion
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.anatomy import Anatomy, TissuePart
+from bidsapp.phantom.lesions import SimulatedLesion
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to image.
+    """The object to be imaged.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Scene:
     tissues : tuple of str
         One for each column of `weights`.
     weights : (voxels, tissues) sparse array
-        Fraction of the voxel times its proton density relative to the tissue's own.
+        Fraction of the voxel times its proton density relative to that of the tissue.
     """
 
     affine: Matrix
@@ -32,20 +32,20 @@ class Scene:
     tissues: tuple[str, ...]
     weights: sparse.csc_array
 
-    def image(self, signals: ArrayLike) -> Volume:
-        """Return the volume in which each tissue gives its signal."""
-        result: Volume = self.weights @ np.asarray(signals, np.float32)
+    def image(self, signals: ArrayLike) -> FloatVolume:
+        """Return the image for given signals of the tissues."""
+        result: FloatVolume = self.weights @ np.asarray(signals, np.float32)
         return result.reshape(self.shape)
 
-    def fraction(self, *tissues: str) -> Volume:
-        """Return the share of the voxels that the named tissues fill, of what signal they give."""
+    def fraction(self, *tissues: str) -> FloatVolume:
+        """Return the fraction of each voxel that the tissues fill, weighted by proton density."""
         chosen = np.isin(self.tissues, tissues).astype(np.float32)
         total = self.image(np.ones(len(self.tissues)))
         return np.divide(self.image(chosen), total, out=np.zeros_like(total), where=total > 0.05)
 
 
-def build_scene(anatomy: Anatomy, lesions: Mapping[int, Lesion]) -> Scene:
-    """Put the lesions into the anatomy.
+def build_scene(anatomy: Anatomy, lesions: Mapping[int, SimulatedLesion]) -> Scene:
+    """Return the scene of an anatomy with lesions.
 
     Parameters
     ----------
@@ -59,21 +59,23 @@ def build_scene(anatomy: Anatomy, lesions: Mapping[int, Lesion]) -> Scene:
         ``lesion-1_oedema`` and so on.
     """
     left = np.ones(int(np.prod(anatomy.shape)), np.float32)
-    added: dict[str, Part] = {}
+    added: dict[str, TissuePart] = {}
     for number, lesion in lesions.items():
         for kind in ("rim", "core", "oedema"):
-            part: Part = getattr(lesion, kind)
+            part: TissuePart = getattr(lesion, kind)
             added[f"lesion-{number}_{kind}"] = part
             left[part.index] -= part.fraction
     left = np.clip(left, 0, 1)
-    kept = {n: Part(p.index, p.fraction * left[p.index]) for n, p in anatomy.parts.items()}
+    kept = {n: TissuePart(p.index, p.fraction * left[p.index]) for n, p in anatomy.parts.items()}
     texture = anatomy.texture.ravel()
-    parts = {n: Part(p.index, p.fraction * texture[p.index]) for n, p in (kept | added).items()}
+    parts = {
+        n: TissuePart(p.index, p.fraction * texture[p.index]) for n, p in (kept | added).items()
+    }
     return Scene(anatomy.affine, anatomy.shape, tuple(parts), _matrix(parts, len(left)))
 
 
-def coarsened(scene: Scene, factor: int) -> Scene:
-    """Return the scene on blocks of `factor` voxels a side; partial volume is exact."""
+def coarsen(scene: Scene, factor: int) -> Scene:
+    """Return the scene on blocks of `factor` voxels per side, with exact partial volumes."""
     shape = tuple(-(-n // factor) for n in scene.shape)
     axes = [np.arange(n) // factor for n in scene.shape]
     block = ((axes[0][:, None, None] * shape[1] + axes[1][:, None]) * shape[2] + axes[2]).ravel()
@@ -83,14 +85,14 @@ def coarsened(scene: Scene, factor: int) -> Scene:
         rows, values = _column(scene.weights, column)
         total = np.bincount(block[rows], values / factor**3, size)
         some = total.nonzero()[0]
-        parts[name] = Part(some.astype(np.int32), total[some].astype(np.float32))
+        parts[name] = TissuePart(some.astype(np.int32), total[some].astype(np.float32))
     affine = scene.affine @ np.diag([factor, factor, factor, 1.0])
     affine[:3, 3] = (scene.affine @ np.array([*[(factor - 1) / 2] * 3, 1.0]))[:3]
     return Scene(affine, (shape[0], shape[1], shape[2]), scene.tissues, _matrix(parts, size))
 
 
-def dominant(scene: Scene) -> NDArray[np.uint8]:
-    """Return which tissue fills most of each voxel: its column plus 1, or 0 for air."""
+def dominant_tissues(scene: Scene) -> NDArray[np.uint8]:
+    """Return the tissue that fills most of each voxel: its column plus 1, or 0 for air."""
     most = np.full(int(np.prod(scene.shape)), 0.3, np.float32)
     label = np.zeros(len(most), np.uint8)
     for column in range(len(scene.tissues)):
@@ -101,12 +103,12 @@ def dominant(scene: Scene) -> NDArray[np.uint8]:
     return label.reshape(scene.shape)
 
 
-def _column(weights: sparse.csc_array, column: int) -> tuple[NDArray[np.int32], Volume]:
+def _column(weights: sparse.csc_array, column: int) -> tuple[NDArray[np.int32], FloatVolume]:
     span = slice(weights.indptr[column], weights.indptr[column + 1])
     return weights.indices[span], weights.data[span]
 
 
-def _matrix(parts: Mapping[str, Part], voxels: int) -> sparse.csc_array:
+def _matrix(parts: Mapping[str, TissuePart], voxels: int) -> sparse.csc_array:
     ends = np.cumsum([0, *(len(part.index) for part in parts.values())])
     index = np.concatenate([part.index for part in parts.values()])
     values = np.concatenate([part.fraction for part in parts.values()])

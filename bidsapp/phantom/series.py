@@ -1,4 +1,4 @@
-"""The series of a session: each images the scene in its own grid and pose, with its own physics."""
+"""Simulation of the series of a session, each with its own grid, pose and contrast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import (
-    Grid,
+    ImageGrid,
+    add_rician_noise,
     draw_motion,
     draw_pose,
     epi_displacement,
     pair_means,
     plan_grid,
     reversed_displacement,
-    rician,
     sample,
     sample_distorted,
 )
 from bidsapp.phantom.physics import Array, Tissue
 from bidsapp.phantom.scene import Scene
-from bidsapp.phantom.template import Matrix, Volume
+from bidsapp.phantom.template import FloatVolume, Matrix
 
 Triple = tuple[float, float, float]
 
@@ -29,27 +29,27 @@ WHITE_LEVEL = 400.0
 """Intensity of white matter in the first volume of every series."""
 T1W_TR, T1W_TE, T1W_FLIP = 0.0075, 0.0031, 20.0
 T1W_DELAY = 6.5
-"""Minutes from the arrival of the contrast agent to the middle of the T1w."""
+"""Time from bolus arrival to the middle of the T1w acquisition, min."""
 DWI_TR, DWI_TE = 6.0, 0.08
 ECHO_SPACING, EPI_LINES = 0.00065, 96
 DCE_TR, DCE_TE, DCE_FLIP = 0.004, 0.00202, 15.0
 FRAMES, FRAME_TIME = 60, 5.2
 VFA_FLIPS = (2.0, 5.0, 10.0, 15.0)
 FINE_STEPS = 20
-"""Steps of the kinetics in one frame."""
+"""Time steps of the kinetics per frame."""
 _MIDDLE = slice(FINE_STEPS // 2, None, FINE_STEPS)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Spatial settings: voxels and points per voxel of each series, along the voxels' axes.
+    """Voxel size, and points per voxel, of each series along the voxel axes.
 
     Attributes
     ----------
     t1w, dwi, dce : tuple of float, mm
     t1w_points, dwi_points, dce_points : tuple of int
     coarsening : int
-        Voxels of 1 mm, along each axis, that are averaged before DWI and DCE are imaged.
+        Voxels of 1 mm along each axis that are averaged before DWI and DCE are simulated.
     """
 
     t1w: Triple
@@ -77,22 +77,22 @@ FIELDS_OF_VIEW: dict[str, Triple] = {
 
 
 @dataclass(frozen=True)
-class Series:
-    """An image as acquired.
+class SimulatedSeries:
+    """A simulated image or series.
 
     Attributes
     ----------
     data : (I, J, K) or (I, J, K, N) array of int16
     grid : Grid
     pose : (4, 4) array
-        From head to scanner, at the first volume.
+        From head to scanner coordinates, at the first volume.
     directions : (N, 3) array
-        Of the gradients along the voxels' axes; zero without diffusion weighting.
+        Gradient directions relative to the voxel axes; zero without diffusion weighting.
     bvalues : (N,) array, s/mm2
     """
 
     data: NDArray[np.int16]
-    grid: Grid
+    grid: ImageGrid
     pose: Matrix
     directions: Array
     bvalues: Array
@@ -100,28 +100,28 @@ class Series:
 
 @dataclass(frozen=True)
 class Bolus:
-    """One injection: arrival after the start of the DCE in min, and dose relative to Parker's."""
+    """One injection: arrival after the start of the DCE, min, and dose relative to Parker et al."""
 
     arrival: float
     scale: float
 
 
 def draw_bolus(rng: np.random.Generator) -> Bolus:
-    """Return an injection that arrives in or after the sixth frame."""
+    """Return a random injection that arrives after the sixth frame."""
     start = 6 * FRAME_TIME / 60
     return Bolus(start + float(rng.uniform(0, FRAME_TIME / 60)), float(rng.uniform(0.85, 1.05)))
 
 
 def _series(
-    data: Volume,
-    grid: Grid,
+    data: FloatVolume,
+    grid: ImageGrid,
     pose: Matrix,
     directions: Array | None = None,
     bvalues: Array | None = None,
-) -> Series:
+) -> SimulatedSeries:
     none = np.zeros((0, 3)), np.zeros(0)
     stored = np.clip(np.rint(data), 0, 32767).astype(np.int16)
-    return Series(
+    return SimulatedSeries(
         stored,
         grid,
         pose,
@@ -131,7 +131,7 @@ def _series(
 
 
 def _level(signals: Array, scene: Scene) -> float:
-    """Return the factor that brings white matter (of no preferred direction) to `WHITE_LEVEL`."""
+    """Return the factor that scales the mean signal of white matter to `WHITE_LEVEL`."""
     white = [scene.tissues.index(f"white_{axis}") for axis in "xyz"]
     return WHITE_LEVEL / float(signals[white].mean())
 
@@ -144,8 +144,8 @@ def image_t1w(
     bolus: Bolus,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
-    """Return the post-contrast T1-weighted image; its white matter has twice the SNR.
+) -> SimulatedSeries:
+    """Return the post-contrast T1-weighted image, with twice the SNR of the other series.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def image_t1w(
         In the order of the scene.
     protocol : Protocol
     pose : (4, 4) array
-        From head to scanner.
+        From head to scanner coordinates.
     bolus : Bolus
     snr : float
     rng : Generator
@@ -171,7 +171,7 @@ def image_t1w(
     signals = physics.spoiled_gradient_echo(tissues, late, T1W_TR, flip)[:, 0]
     volume = scene.image(signals * _level(signals, scene))
     clean = sample(volume, scene.affine, grid, pose, protocol.t1w_points)
-    return _series(rician(clean, WHITE_LEVEL / (2 * snr), rng), grid, pose)
+    return _series(add_rician_noise(clean, WHITE_LEVEL / (2 * snr), rng), grid, pose)
 
 
 def image_dwi(
@@ -181,8 +181,8 @@ def image_dwi(
     session_pose: Matrix,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
-    """Return the diffusion series: one b = 0, then three orthogonal directions for each b.
+) -> SimulatedSeries:
+    """Return the diffusion series: b = 0, then three orthogonal directions for each b-value.
 
     The parameters are those of `image_t1w`.
     """
@@ -207,18 +207,18 @@ def image_dwi(
             protocol.dwi_points,
             displacement,
         )
-    return _series(rician(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
+    return _series(add_rician_noise(data, WHITE_LEVEL / snr, rng), grid, pose, directions, bvalues)
 
 
 def image_reversed(
     scene: Scene,
     tissues: Sequence[Tissue],
     protocol: Protocol,
-    dwi: Series,
+    dwi: SimulatedSeries,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
-    """Return a b = 0 image on the grid of the DWI, with reversed phase encoding, head unmoved.
+) -> SimulatedSeries:
+    """Return a b = 0 image with reversed phase encoding, on the grid and in the pose of the DWI.
 
     The parameters are those of `image_t1w`.
     """
@@ -228,7 +228,7 @@ def image_reversed(
     back = reversed_displacement(there, dwi.grid.spacing[1] / points[1])
     volume = scene.image(rest * _level(rest, scene))
     clean = sample_distorted(volume, scene.affine, dwi.grid, dwi.pose, points, back)
-    return _series(rician(clean, WHITE_LEVEL / snr, rng), dwi.grid, dwi.pose)
+    return _series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dwi.grid, dwi.pose)
 
 
 def image_dce(
@@ -239,8 +239,8 @@ def image_dce(
     bolus: Bolus,
     snr: float,
     rng: np.random.Generator,
-) -> Series:
-    """Return the dynamic series; a frame has the contrast of the middle of its time.
+) -> SimulatedSeries:
+    """Return the dynamic series; each frame has the contrast at its middle.
 
     The parameters are those of `image_t1w`.
     """
@@ -253,19 +253,19 @@ def image_dce(
     for n in range(FRAMES):
         volume, affine = pair_means(scene.image(signals[:, n]), scene.affine)
         clean = sample(volume, affine, grid, motion[n] @ pose, protocol.dce_points)
-        noisy = rician(clean, WHITE_LEVEL / snr, rng)
+        noisy = add_rician_noise(clean, WHITE_LEVEL / snr, rng)
         data[..., n] = np.clip(np.rint(noisy), 0, 32767)
-    return Series(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
+    return SimulatedSeries(data, grid, pose, np.zeros((0, 3)), np.zeros(0))
 
 
 def _fine_blood(bolus: Bolus) -> tuple[Array, Array]:
-    """Return fine times (min) from the first frame on, and the arterial blood (mM)."""
+    """Return fine times (min) from the first frame, and the arterial blood concentration (mM)."""
     time = np.arange(FRAMES * FINE_STEPS, dtype=np.float64) * (FRAME_TIME / FINE_STEPS / 60)
     return time, physics.arterial_blood(time, bolus.arrival, bolus.scale)
 
 
 def frame_blood(bolus: Bolus) -> tuple[Array, Array]:
-    """Return the start of every frame (s), and the arterial blood (mM) in its middle."""
+    """Return the start of every frame (s), and the arterial blood concentration at its middle."""
     onset = np.arange(FRAMES, dtype=np.float64) * FRAME_TIME
     return onset, _fine_blood(bolus)[1][_MIDDLE]
 
@@ -280,13 +280,13 @@ def image_vfa(
     scene: Scene,
     tissues: Sequence[Tissue],
     protocol: Protocol,
-    dce: Series,
+    dce: SimulatedSeries,
     snr: float,
     rng: np.random.Generator,
-) -> list[Series]:
+) -> list[SimulatedSeries]:
     """Return spoiled gradient echoes at `VFA_FLIPS` before contrast, on the grid of the DCE.
 
-    One receive gain for all: noise and scale are those of the DCE.
+    All have the same receive gain: noise and scale are those of the DCE.
     """
     none = np.zeros((len(tissues), 1))
     reference = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(DCE_FLIP))[:, 0]
@@ -296,5 +296,5 @@ def image_vfa(
         signals = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(flip))[:, 0]
         volume, affine = pair_means(scene.image(signals * level), scene.affine)
         clean = sample(volume, affine, dce.grid, dce.pose, protocol.dce_points)
-        images.append(_series(rician(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
+        images.append(_series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
     return images

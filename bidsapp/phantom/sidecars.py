@@ -1,4 +1,4 @@
-"""What the JSON files say, and the texts of the data sets."""
+"""Contents of the JSON files of the phantom."""
 
 from importlib.metadata import version
 from typing import Any
@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 
 from bidsapp.phantom import physics, rois, series
-from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, Series
+from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, SimulatedSeries
 
-__all__ = ["DWI_TR", "of_artery", "of_lesions", "of_map", "of_series"]
+__all__ = [
+    "DWI_TR",
+    "artery_sidecar",
+    "lesion_sidecar",
+    "series_sidecar",
+    "true_map_sidecar",
+]
 
 BIDS_VERSION = "1.10.0"
 COMMON = {
@@ -27,13 +33,13 @@ GRADIENT_ECHO = {
     "MRAcquisitionType": "3D",
     "PulseSequenceType": "spoiled gradient echo",
 }
-OF_TRANSFORM = {
-    "Description": "The pose of the head at the first volume of each image, as simulated. The "
-    "matrix takes points of the fixed image (to-) to points of the moving image (from-).",
+TRANSFORM_SIDECAR = {
+    "Description": "Transform between the simulated head poses at the first volume of each image. "
+    "The matrix maps points of the fixed image (to-) to points of the moving image (from-).",
     "Type": "rigid",
 }
-OF_BLOOD = {
-    "time": {"Description": "Start of the frame; the contrast is that of its middle", "Units": "s"},
+BLOOD_SIDECAR = {
+    "time": {"Description": "Start of the frame; the contrast is that at its middle", "Units": "s"},
     "blood": {"Description": "True concentration in whole arterial blood", "Units": "mM"},
     "plasma": {"Description": "True concentration in arterial plasma", "Units": "mM"},
     "Haematocrit": physics.HAEMATOCRIT,
@@ -50,7 +56,7 @@ MAPS: dict[str, tuple[str, str]] = {
 }
 
 
-def of_series(kind: str, image: Series, number: str = "") -> dict[str, Any]:
+def series_sidecar(kind: str, image: SimulatedSeries, number: str = "") -> dict[str, Any]:
     """Return the sidecar of a raw image.
 
     Parameters
@@ -59,7 +65,7 @@ def of_series(kind: str, image: Series, number: str = "") -> dict[str, Any]:
         ``t1w``, ``dwi``, ``epi``, ``dce`` or ``vfa``.
     image : Series
     number : str
-        Of the flip angle, from 1.
+        Number of the flip angle, from 1.
 
     Returns
     -------
@@ -101,25 +107,25 @@ def _epi() -> dict[str, Any]:
     }
 
 
-def of_lesions(kind: str, source: str) -> dict[str, Any]:
+def lesion_sidecar(kind: str, source: str) -> dict[str, Any]:
     """Return the sidecar of a label image, ``enhancing`` or ``whole``."""
     what = {
         "enhancing": "the enhancing rim, without the necrotic core",
         "whole": "the whole lesion: enhancing rim and necrotic core",
     }
     return {
-        "Description": f"Lesions: {what[kind]}. A voxel bears the number of the lesion that fills "
-        f"more than half of it; a lesion has {rois.LEAST_VOXELS} voxels or more.",
+        "Description": f"Lesions: {what[kind]}. Voxels have the number of the lesion that fills "
+        f"more than half of them; each lesion has at least {rois.LEAST_VOXELS} voxels.",
         "Manual": False,
         "Sources": [source],
     }
 
 
-def of_artery(source: str) -> dict[str, Any]:
+def artery_sidecar(source: str) -> dict[str, Any]:
     """Return the sidecar of the arterial mask."""
     return {
-        "Description": f"The {rois.ARTERY_VOXELS} voxels or fewer with the highest share of "
-        f"arterial blood, each at least {rois.ARTERY_SHARE:g} of the highest.",
+        "Description": f"Up to {rois.ARTERY_VOXELS} voxels with the highest fraction of arterial "
+        f"blood, each with at least {rois.ARTERY_SHARE:g} of the highest fraction.",
         "Type": "ROI",
         "Manual": False,
         "Sources": [source],
@@ -127,20 +133,20 @@ def of_artery(source: str) -> dict[str, Any]:
     }
 
 
-def of_map(name: str, reference: str) -> dict[str, Any]:
+def true_map_sidecar(name: str, reference: str) -> dict[str, Any]:
     """Return the sidecar of a true map."""
     unit, description = MAPS[name]
     return {
-        "Description": f"{description}, of the tissue that fills most of the voxel; NaN where "
-        "there is none, or it has no such parameter.",
+        "Description": f"{description}, of the dominant tissue of the voxel; NaN if there is no "
+        "tissue, or if the parameter is undefined.",
         "Units": unit,
         "SkullStripped": False,
         "SpatialReference": reference,
     }
 
 
-def dataset(name: str, kind: str) -> dict[str, Any]:
-    """Return a dataset_description; a derivative says where the raw data set is."""
+def dataset_description(name: str, kind: str) -> dict[str, Any]:
+    """Return a dataset_description; that of a derivative includes the location of the raw data."""
     description: dict[str, Any] = {
         "Name": name,
         "BIDSVersion": BIDS_VERSION,

@@ -1,4 +1,4 @@
-"""Images and transforms as files, the same bytes every time."""
+"""Writing of images and transforms as reproducible files."""
 
 import gzip
 import tempfile
@@ -22,18 +22,18 @@ def write_image(
     *,
     time_step: float | None = None,
 ) -> None:
-    """Write a NIfTI image, compressed without name or date, and the JSON file beside it.
+    """Write a compressed NIfTI image without name and date, and its JSON sidecar.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.nii.gz``.
+        Path with the extension ``.nii.gz``.
     data : (I, J, K) or (I, J, K, N) array
-        Stored in its own type.
+        Stored with its data type.
     affine : (4, 4) array
     sidecar : mapping
     time_step : float, s, optional
-        Between volumes.
+        Time between volumes.
 
     Raises
     ------
@@ -51,13 +51,13 @@ def write_image(
 
 
 def write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the JSON file that belongs to an image, a table or a transform."""
+    """Write the JSON sidecar of an image, table or transform."""
     stem = path.name.removesuffix(".nii.gz").removesuffix(".txt").removesuffix(".tsv")
     write_bytes(path.with_name(stem + ".json"), to_json(content))
 
 
 def write_transform(path: Path, matrix: Matrix) -> None:
-    """Write the matrix that takes fixed points to moving points (RAS mm) as an ITK text file."""
+    """Write the matrix from fixed to moving points (RAS, mm) as an ITK text file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "transform.txt")
         Affine(matrix).to_filename(str(file), fmt="itk")

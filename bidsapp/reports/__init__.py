@@ -1,1 +1,1 @@
-"""Pages for people: plotting functions (arrays -> Figure), templates -> self-contained HTML."""
+"""Report pages: plotting functions (arrays -> Figure), templates -> self-contained HTML."""

@@ -1,1 +1,1 @@
-"""One run of the app: participants, then the group."""
+"""A run: the participant level, then the group level."""

@@ -1,4 +1,4 @@
-"""Provenance of a participant's results: what decides them, and whether they are still intact."""
+"""Provenance of the results of a participant, and whether they are complete and intact."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, write_bytes
-from bidsapp.bids.inheritance import companions
+from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 
@@ -20,21 +20,21 @@ _BLOCK = 1 << 20
 
 
 def provenance_key(participant: Participant, config: Config) -> dict[str, Any]:
-    """Return what decides a participant's results: software, options, and what was read.
+    """Return what determines the results of a participant: software, options and inputs.
 
     Parameters
     ----------
     participant
-        What the data set has.
+        Record of the participant.
     config
-        How to run.
+        Configuration of the run.
 
     Returns
     -------
     dict
-        `software`: version and SHA-256 of the source. `options`: those that change a result.
-        `inputs`: SHA-256 of each file, by its path in the data set or derivative; `understood`:
-        that of all that was read in them, so that filters and choices count too.
+        `software`: version and SHA-256 of the source. `options`: those that affect results.
+        `inputs`: SHA-256 of each file, by its path in the data set or derivative. `understood`:
+        SHA-256 of the record of the participant, which also depends on filters and selections.
     """
     roots = (config.bids_dir, *config.derivatives)
     found = sorted({p for path in _paths(participant) for p in _with_sidecars(path, roots)})
@@ -50,21 +50,21 @@ def provenance_key(participant: Participant, config: Config) -> dict[str, Any]:
 def find_completed_run(
     output_dir: Path, participant: Participant, key: Mapping[str, Any]
 ) -> str | None:
-    """Return the run that made all of a participant's results from the same key, or None.
+    """Return the run that produced all results of a participant with the same key, or None.
 
     Parameters
     ----------
     output_dir
         The derivatives.
     participant
-        With the sessions that are wanted.
+        Record of the participant, with the requested sessions.
     key
-        Of `provenance_key`.
+        The result of `provenance_key`.
 
     Returns
     -------
     str or None
-        Its id, if its record agrees and every result is there as it was written.
+        The id of the run, if its record has the same key and all its results are unchanged.
     """
     record = _read(documents.COMPLETION.path(output_dir, participant=participant.id))
     if {k: record.get(k) for k in key} != json.loads(to_json(key)):
@@ -73,13 +73,13 @@ def find_completed_run(
 
 
 def page_is_intact(output_dir: Path, participant: Participant) -> bool:
-    """Return whether the page and its figures are there as the record has them."""
+    """Return whether the page and its figures are unchanged since they were recorded."""
     record = _read(documents.COMPLETION.path(output_dir, participant=participant.id))
     return _intact(output_dir, record.get("pages", {}))
 
 
 def _intact(output_dir: Path, written: Mapping[str, str]) -> bool:
-    """Return whether there are such files, with these digests."""
+    """Return whether the files exist and have the recorded digests."""
     paths = {name: output_dir / name for name in written}
     return bool(written) and all(
         path.is_file() and digest(path) == written[name] for name, path in paths.items()
@@ -89,18 +89,18 @@ def _intact(output_dir: Path, written: Mapping[str, str]) -> bool:
 def record_completion(
     output_dir: Path, participant: Participant, key: Mapping[str, Any], run_id: str
 ) -> None:
-    """Write that all is done, out of what, and the SHA-256 of each result.
+    """Record the completion of a run, with its key and the SHA-256 of each result.
 
     Parameters
     ----------
     output_dir
         The derivatives.
     participant
-        Whose results.
+        Record of the participant.
     key
-        Of `provenance_key`.
+        The result of `provenance_key`.
     run_id
-        Of the run that ends.
+        Id of the run.
     """
     folder = output_dir / participant.id
     results = [p for s in participant.sessions for p in sorted((folder / s.id).rglob("*"))]
@@ -122,7 +122,7 @@ def _digests(output_dir: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or why it cannot be read; the step using it fails too."""
+    """Return the SHA-256 of a file, or why it cannot be read, which also fails in its step."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -131,7 +131,7 @@ def digest(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a record, empty where there is none that can be read."""
+    """Return a record; empty if it is missing or cannot be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -140,7 +140,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _paths(value: Any) -> Iterator[Path]:
-    """Yield every path in a record and those inside it."""
+    """Yield every path in a record and in the records it contains."""
     if isinstance(value, Path):
         yield value
     elif isinstance(value, tuple):
@@ -163,7 +163,7 @@ def _plain(value: Any, roots: Iterable[Path]) -> Any:
 
 
 def _name(path: Path, roots: Iterable[Path]) -> str:
-    """Return a path in the data set, else in a derivative elsewhere, which the name begins with."""
+    """Return a path relative to the data set, or to a derivative, prefixed with its name."""
     for number, root in enumerate(roots):
         if path.is_relative_to(root):
             start = Path(root.name) if number else Path()
@@ -172,16 +172,16 @@ def _name(path: Path, roots: Iterable[Path]) -> str:
 
 
 def _with_sidecars(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield a file and those that hold for it."""
+    """Yield a file and the files that apply to it by inheritance."""
     yield path
     root = next((r for r in roots if path.is_relative_to(r)), path.parent)
     for extension in _BESIDE:
-        yield from companions(path, root, extension)
+        yield from applicable_files(path, root, extension)
 
 
 @cache
 def _source() -> str:
-    """Return the SHA-256 of the source and the data that run."""
+    """Return the SHA-256 of the source code and data of the package."""
     total = hashlib.sha256()
     root = Path(str(files("bidsapp")))
     for path in sorted(root.rglob("*")):

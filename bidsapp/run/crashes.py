@@ -1,4 +1,4 @@
-"""Crash files of nipype -> the issues of a run."""
+"""Conversion of nipype's crash files to the issues of a run."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ def read_crashes(log: Path, sessions: Sequence[Session]) -> Iterator[Issue]:
     Parameters
     ----------
     log
-        The run's log folder.
+        The log folder of the run.
     sessions
-        Those of the participant. What crashed outside of them is a failure of the first.
+        Sessions of the participant. A crash outside all sessions is assigned to the first.
     """
     for path in sorted(log.glob("crash-*.txt")):
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -44,9 +44,9 @@ def read_crashes(log: Path, sessions: Sequence[Session]) -> Iterator[Issue]:
 
 
 def _cause(text: str) -> tuple[str, str]:
-    """Return the class and the words of the error that a traceback ends with.
+    """Return the class and the message of the error at the end of a traceback.
 
-    A full disk comes first: what nipype misses afterwards only follows from it.
+    A full disk takes precedence, because later errors about missing files follow from it.
     """
     errors = list(_ERROR.finditer(text))
     if not errors:
@@ -58,6 +58,6 @@ def _cause(text: str) -> tuple[str, str]:
 
 
 def _is_full(error: re.Match[str]) -> bool:
-    """Whether an error is that of a full disk, or of an output that cannot be written."""
+    """Return whether an error is due to a full disk or an output that is not writable."""
     number = _NUMBER.search(error["text"])
     return error["code"] == NotWritable.__name__ or bool(number and int(number[1]) in DISK_FULL)

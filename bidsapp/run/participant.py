@@ -1,4 +1,4 @@
-"""The participant level: run the graph of a participant, store its issues, build its page."""
+"""The participant level: run the graph of a participant, store its issues, write its page."""
 
 import math
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.documents import Document
-from bidsapp.bids.image_data import examined
+from bidsapp.bids.image_data import drop_damaged_images
 from bidsapp.bids.records import Participant
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config, version
@@ -32,12 +32,12 @@ from bidsapp.run.engine.workers import end_workers_with_run
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.quality_table import build_page
-from bidsapp.run.status import stored_issues, write_status
+from bidsapp.run.status import read_stored_issues, write_status
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run reports of one participant, and its page with the warnings that it adds."""
+    """Result of a run for one participant: issues, and the page with its own warnings."""
 
     participant: str
     issues: tuple[Issue, ...]
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether anything failed."""
+        """Whether there is any failure."""
         return any(issue.level == "failed" for issue in self.issues)
 
 
@@ -56,16 +56,16 @@ def run_participant(participant: Participant, config: Config, progress: Progress
     Parameters
     ----------
     participant
-        What the data set has.
+        Record of the participant.
     config
-        How to run.
+        Configuration of the run.
     progress
-        Is called with the names of all steps, and with the state of each.
+        Receives the names of all steps, and the state of each.
 
     Returns
     -------
     Outcome
-        With what failed; a failure is never raised.
+        Failures are issues of the outcome and are never raised.
     """
     work = config.work_dir / version() / f"{participant.id}.lock"
     with (
@@ -76,9 +76,11 @@ def run_participant(participant: Participant, config: Config, progress: Progress
 
 
 def _run_locked(participant: Participant, config: Config, progress: Progress) -> Outcome:
-    """Run a participant that no other run is working on."""
+    """Run a participant while holding its locks."""
     log = config.output_dir / participant.id / "log" / config.run_id
-    participant = replace(participant, sessions=tuple(map(examined, participant.sessions)))
+    participant = replace(
+        participant, sessions=tuple(map(drop_damaged_images, participant.sessions))
+    )
     plan = plan_participant(participant, config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)
@@ -105,8 +107,8 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
 
 
 def _keep(participant: Participant, config: Config) -> Outcome:
-    """Return what an earlier run left of a participant of whom nothing has changed since."""
-    issues = tuple(stored_issues(config.output_dir, participant))
+    """Return the outcome of an earlier run of a participant that is still up to date."""
+    issues = tuple(read_stored_issues(config.output_dir, participant))
     page = documents.PARTICIPANT_PAGE.path(config.output_dir, participant=participant.id)
     if page_is_intact(config.output_dir, participant):
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
@@ -115,7 +117,7 @@ def _keep(participant: Participant, config: Config) -> Outcome:
 
 
 def _begin(plan: Plan, config: Config) -> None:
-    """Mark the sessions as unfinished, and remove what would say otherwise."""
+    """Mark the sessions as unfinished, and remove the page and the record of completion."""
     participant = plan.participant
     folder = config.output_dir / participant.id
     for part in folder.rglob(f"{PART}*"):  # of a run that was killed
@@ -138,7 +140,7 @@ def _record_of_run(kind: Document, participant: Participant, config: Config) -> 
 
 
 def _run_graph(plan: Plan, config: Config, log: Path, progress: Progress) -> Issue | None:
-    """Build and run the graph; return what stopped it, if not a node that left a crash file."""
+    """Build and run the graph; return the issue that stopped it, except for crashes of nodes."""
     try:
         workflow = init_participant_wf(plan, config)
         configure(workflow, log, config)
@@ -158,11 +160,10 @@ def _first_session(participant: Participant) -> dict[str, str]:
 
 
 def _prune(participant: Participant, config: Config) -> None:
-    """Remove what an earlier run left in the sessions of this one and this one did not write.
+    """Remove results of earlier runs that this run did not write again.
 
-    It was made with other options or inputs, or its step failed now: no value outlives its
-    sources. The settings were written on the same file system when this run began; its results
-    are younger.
+    They are outdated, because options or inputs have changed or their step has failed. Results of
+    this run are newer than its settings, which were written to the same file system when it began.
     """
     began = _record_of_run(documents.SETTINGS, participant, config).stat().st_mtime_ns
     for session in participant.sessions:
@@ -182,7 +183,7 @@ def _withdraw(participant: Participant, config: Config, report: Callable[[str], 
 
 
 def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Config) -> Outcome:
-    """Build the participant's page; a page that cannot be built is a failure like another."""
+    """Return the outcome after building the page; an error in the page is another failure."""
     try:
         page = build_page(config.output_dir, participant.label)
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
@@ -192,9 +193,9 @@ def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Conf
 
 
 def _page_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
-    """Return the warnings of the page that follow from the results, the gravest first.
+    """Return the warnings of the page that follow from the results, the most severe first.
 
-    Those of the run have no section of the page as their anchor.
+    Unlike the warnings of the run, they have an anchor on the page.
     """
     found = findings(read_participant(config.output_dir, participant.label))
     return tuple(
@@ -205,7 +206,7 @@ def _page_warnings(participant: Participant, config: Config) -> tuple[Issue, ...
 
 
 def _write_sessions(participant: Participant, config: Config) -> None:
-    """Write the sessions in the order of time; those that only another run had are kept."""
+    """Write the table of sessions in chronological order; sessions of other runs are kept."""
     path = documents.SESSIONS.path(config.output_dir, participant=participant.id)
     columns = ("session_id", "days_since_treatment")
     rows = (
@@ -220,14 +221,14 @@ def _write_sessions(participant: Participant, config: Config) -> None:
 
 
 def check_config(participants: Sequence[Participant], config: Config) -> None:
-    """Refuse options that no session can satisfy.
+    """Raise an error for options that no session can satisfy.
 
     Raises
     ------
     NothingSelected
-        If the baseline session that was named has no T1w.
+        If the selected baseline session has no T1w.
     UsageError
-        If the file of the nipype plugin names none.
+        If the plugin file does not specify a nipype plugin.
     """
     if config.plugin_file:
         read_plugin(config.plugin_file)

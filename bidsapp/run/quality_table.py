@@ -1,4 +1,4 @@
-"""The table of the quality of each series of a participant, which the group level summarises."""
+"""The table of the quality of each series of a participant, for the group level."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,16 +24,16 @@ from bidsapp.reports.participant.records import (
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
-    "series": "DWI or DCE, onto the session's T1w; T1w, onto that of the baseline",
-    "verdict": "Of the registration: good, doubtful or failed; n/a where there is none",
+    "series": "DWI or DCE (registered to the session's T1w), or T1w (to that of the baseline)",
+    "verdict": "Verdict on the registration: good, doubtful or failed; n/a without a registration",
     "expected_error_mm": "Expected error of the registration in the brain",
-    "consistency_mm": "Distance of the direct registration to the baseline from that by way of T1w",
+    "consistency_mm": "Distance between direct registration to the baseline and that via the T1w",
     "max_displacement_mm": "Largest framewise displacement",
     "n_volumes": "Volumes of the series",
     "n_outliers": "Volumes that are outliers of motion or signal",
-    "signal_to_noise": "Signal at b = 0 over the residual of the fit, median of the brain",
-    "failed_percent": "Largest share of a lesion's voxels without a value, over its parameters",
-    "reason": "Why the registration is not good, and what could not be read",
+    "signal_to_noise": "Signal at b = 0 divided by the residual of the fit, median over the brain",
+    "failed_percent": "Largest proportion of voxels without a value, over lesions and parameters",
+    "reason": "Why the registration is not good, and which files could not be read",
 }
 """The columns of ``sub-*_quality.tsv``."""
 
@@ -69,7 +69,7 @@ def build_page(output_dir: Path, label: str) -> Path:
     output_dir
         The derivatives.
     label
-        Of the participant.
+        Label of the participant.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def build_page(output_dir: Path, label: str) -> Path:
 
 
 def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
-    """Gather the quality of each series of each session.
+    """Return the quality of each series of each session.
 
     Parameters
     ----------
@@ -92,22 +92,22 @@ def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
     Returns
     -------
     rows : list of dict
-        With the keys `COLUMNS`; what is not known is missing.
+        With the keys of `COLUMNS`; unknown values are missing.
     """
     rows = []
     for session in participant.sessions:
         named = {"participant_id": participant.label, "session_id": session.label}
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path:
-            rows.append({**named, "series": "T1w", **_registered(path)})
+            rows.append({**named, "series": "T1w", **_registration_fields(path)})
         for datatype, name in DATATYPES.items():
             if session.ran(datatype):
                 rows.append({**named, "series": name, **_series(participant, session, datatype)})
     return rows
 
 
-def _registered(path: Path | None) -> dict[str, Any]:
-    """What the quality file of a registration says; that it cannot be read is a reason of doubt."""
+def _registration_fields(path: Path | None) -> dict[str, Any]:
+    """Return the verdict of a registration; an unreadable quality file counts as failed."""
     try:
         content = read_json(path) if path else {}
     except BadInput as error:
@@ -118,13 +118,13 @@ def _registered(path: Path | None) -> dict[str, Any]:
 def _series(
     participant: ParticipantOutputs, session: SessionOutputs, datatype: str
 ) -> dict[str, Any]:
-    """What is known of one series; what cannot be read is given as the reason."""
-    row = _registered(session.find(outputs.TO_T1W_QUALITY, datatype))
+    """Return the quality of one series; errors of reading are added to the reason."""
+    row = _registration_fields(session.find(outputs.TO_T1W_QUALITY, datatype))
     known: tuple[Callable[[], dict[str, Any]], ...] = (
         lambda: _consistency(session, datatype),
         lambda: _motion(session, datatype),
         lambda: _noise(session, datatype),
-        lambda: {"failed_percent": _failed(participant, session, datatype)},
+        lambda: {"failed_percent": _failed_percent(participant, session, datatype)},
     )
     for ask in known:
         try:
@@ -135,18 +135,18 @@ def _series(
 
 
 def _noise(session: SessionOutputs, datatype: str) -> dict[str, Any]:
-    """How noisy a diffusion series is."""
+    """Return the signal-to-noise ratio of a diffusion series."""
     return {"signal_to_noise": signal_to_noise(session)} if datatype == "dwi" else {}
 
 
 def _consistency(session: SessionOutputs, datatype: str) -> dict[str, Any]:
-    """How far the two ways to the baseline's T1w are apart."""
+    """Return the distance between direct and chained registration to the baseline T1w."""
     path = session.find(outputs.CONSISTENCY, datatype)
     return {"consistency_mm": read_json(path).get("consistency_mm")} if path else {}
 
 
 def _motion(session: SessionOutputs, datatype: str) -> dict[str, Any]:
-    """How far the head moved, and how many volumes are outliers."""
+    """Return the number of volumes, the maximum displacement, and the number of outliers."""
     path = session.find(outputs.MOTION, datatype)
     if not path:
         return {}
@@ -158,10 +158,10 @@ def _motion(session: SessionOutputs, datatype: str) -> dict[str, Any]:
     }
 
 
-def _failed(
+def _failed_percent(
     participant: ParticipantOutputs, session: SessionOutputs, datatype: str
 ) -> float | None:
-    """Largest share of failed voxels of any parameter in any lesion, percent."""
+    """Return the largest proportion of failed voxels of any parameter in any lesion, percent."""
     table = participant.statistics
     if table.empty:
         return None

@@ -1,4 +1,4 @@
-"""The status of a participant's sessions: what is done and every issue, in ``log/status.json``."""
+"""The status of a participant's sessions in ``log/status.json``: completed branches and issues."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,8 @@ from bidsapp.run.graphs.plan import Plan
 _NEEDS_ANAT = ("anat", "dwi", "dce")
 
 
-def describe(plan: Plan) -> Sequence[str]:
-    """Return what is done with a participant, for ``--dry-run``: a line per session and issue."""
+def describe_plan(plan: Plan) -> Sequence[str]:
+    """Describe a plan for ``--dry-run``, with a line per session and issue."""
     lines = []
     for one in plan.sessions:
         session = one.session
@@ -24,7 +24,7 @@ def describe(plan: Plan) -> Sequence[str]:
         days = "" if session.days is None else f" (day {session.days:g})"
         text = f"{plan.participant.id} {session.id}{days}: {', '.join(one.branches) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
-        lines += [f"    given: {transform.file.name}" for transform in session.transforms]
+        lines += [f"    provided: {transform.file.name}" for transform in session.transforms]
         issues = sorted(one.issues, key=lambda issue: LEVELS.index(issue.level))
         lines += [f"    {_PREFIX.get(i.level, '')}{i}" for i in issues]
     return lines
@@ -36,18 +36,18 @@ _PREFIX = {"failed": "failed: ", "warning": "warning: "}
 def write_status(
     plan: Plan, issues: Iterable[Issue], config: Config, *, finished: bool = True
 ) -> None:
-    """Write what is done in each session, and its issues; sessions of earlier runs are kept.
+    """Write the completed branches and issues of each session; other sessions are kept.
 
     Parameters
     ----------
     plan
-        What was to be done.
+        The plan of the participant.
     issues
-        Of the plan and of the run.
+        Issues of the plan and of the run.
     config
-        How it was run.
+        Configuration of the run.
     finished
-        Whether the run came to its end.
+        Whether the run has finished.
     """
     path = documents.STATUS.path(config.output_dir, participant=plan.participant.id)
     raw = config.bids_dir / plan.participant.id
@@ -56,8 +56,8 @@ def write_status(
     now = {}
     for one in plan.sessions:
         own = [issue for issue in issues if issue.session == one.session.id]
-        done = [branch for branch in one.branches if finished and not _lost(branch, own)]
-        stored = [issue.stored() for issue in own]
+        done = [branch for branch in one.branches if finished and not _is_lost(branch, own)]
+        stored = [issue.as_dict() for issue in own]
         now[one.session.id] = {"done": done, "issues": stored} | settings
     record = {"run_id": config.run_id, "finished": finished, "sessions": kept | now}
     write_bytes(path, to_json(record))
@@ -70,13 +70,13 @@ def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return sessions
 
 
-def _lost(branch: str, issues: Iterable[Issue]) -> bool:
-    """Whether a branch has no result because a step of it, or of the T1w's, failed."""
+def _is_lost(branch: str, issues: Iterable[Issue]) -> bool:
+    """Return whether a branch has no result because one of its steps, or of the T1w, failed."""
     failed = {issue.step.split()[0] for issue in issues if issue.level == "failed" and issue.step}
     return branch in failed or ("anat" in failed and branch in _NEEDS_ANAT)
 
 
-def stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
+def read_stored_issues(output_dir: Path, participant: Participant) -> list[Issue]:
     """Return the issues that an earlier run stored for the sessions of a participant."""
     path = documents.STATUS.path(output_dir, participant=participant.id)
     names = {session.id for session in participant.sessions}

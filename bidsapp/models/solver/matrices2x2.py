@@ -83,7 +83,7 @@ def schur_complement(
     )
 
 
-def invert(matrix: Symmetric) -> tuple[Symmetric, NDArray[np.bool_]]:
+def invert_symmetric(matrix: Symmetric) -> tuple[Symmetric, NDArray[np.bool_]]:
     """Return the inverses, and which matrices have one (the others give zero)."""
     a, b, d = matrix
     determinant = a * d - b * b
@@ -112,9 +112,9 @@ def inverse_normal_matrix(jacobian: Sequence[Array]) -> Array:
         return dot(jacobian[i], jacobian[j]) * scale[i] * scale[j]
 
     one = np.ones_like(norm[0])
-    a, fine = invert((one, inner(0, 1), one))
+    a, fine = invert_symmetric((one, inner(0, 1), one))
     cross = [[inner(0, 2), inner(1, 2)], [inner(0, 3), inner(1, 3)]]
-    s, posed = invert(schur_complement((one, inner(2, 3), one), cross, a))
+    s, posed = invert_symmetric(schur_complement((one, inner(2, 3), one), cross, a))
     sound = fine & posed
     back = [np.where(k & sound, x, np.nan) for k, x in zip(known, scale, strict=True)]
     return _assemble(a, cross, s, back)

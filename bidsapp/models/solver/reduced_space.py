@@ -75,7 +75,7 @@ Column = Family | Array
 """A column of a model: a family of curves, or one curve (N,) without a rate."""
 
 
-class Table:
+class FamilyTable:
     """A family in the reduced space: vectors (K, V) and their derivatives at any x (V,)."""
 
     def __init__(self, axis: Axis, vectors: Array) -> None:
@@ -131,7 +131,7 @@ class Constant:
 
 def reduce_columns(
     columns: Sequence[Column], weights: Array
-) -> tuple[Array, list[Table | Constant]]:
+) -> tuple[Array, list[FamilyTable | Constant]]:
     """Return orthonormal vectors (N, K) that span all columns, and the columns in that basis.
 
     Parameters
@@ -145,7 +145,7 @@ def reduce_columns(
     -------
     vectors : (N, K) array
     reduced
-        One `Table` or `Constant` per column.
+        One `FamilyTable` or `Constant` per column.
 
     Raises
     ------
@@ -171,8 +171,8 @@ def reduce_columns(
     if not any(y.any() for y in curves):
         raise FitError("every curve of the model is zero for this design, so nothing can be fitted")
     vectors = _span(np.concatenate(curves))
-    reduced: list[Table | Constant] = [
-        Table(c.axis, y @ vectors) if isinstance(c, Family) else Constant((y @ vectors)[0])
+    reduced: list[FamilyTable | Constant] = [
+        FamilyTable(c.axis, y @ vectors) if isinstance(c, Family) else Constant((y @ vectors)[0])
         for c, y in zip(columns, curves, strict=True)
     ]
     return vectors, reduced

@@ -36,11 +36,18 @@ from bidsapp.models.solver.matrices2x2 import (
     Symmetric,
     dot,
     inverse_normal_matrix,
-    invert,
+    invert_symmetric,
     nonnegative_amplitudes,
     schur_complement,
 )
-from bidsapp.models.solver.reduced_space import Axis, Column, Family, Scratch, Table, reduce_columns
+from bidsapp.models.solver.reduced_space import (
+    Axis,
+    Column,
+    Family,
+    FamilyTable,
+    Scratch,
+    reduce_columns,
+)
 from bidsapp.models.solver.start_search import RatePairs, best_second_rate, find_other_minimum
 
 _MAX_STEPS = 30
@@ -116,10 +123,10 @@ class Solver:
         self._root = np.ones(samples) if weights is None else np.sqrt(weights)
         both = columns if len(columns) == 2 else [np.zeros(samples), *columns]
         self._vectors, self._columns = reduce_columns(both, self._root)
-        self._movable = np.array([isinstance(c, Table) for c in self._columns])
+        self._movable = np.array([isinstance(c, FamilyTable) for c in self._columns])
         counts = grid if len(grid) == 2 else [1, *grid]
         self._nodes = [
-            c.axis.grid(n) if isinstance(c, Table) else np.zeros(1)
+            c.axis.grid(n) if isinstance(c, FamilyTable) else np.zeros(1)
             for c, n in zip(self._columns, counts, strict=True)
         ]
         first, self._second = (
@@ -201,7 +208,7 @@ class Solver:
 
     def _axis(self, column: int) -> Axis:
         table = self._columns[column]
-        if not isinstance(table, Table):
+        if not isinstance(table, FamilyTable):
             raise TypeError(f"column {column} has no rate")
         return table.axis
 
@@ -331,7 +338,7 @@ def _newton_step(
     )
     # Where the two rates cannot be distinguished, the matrix is singular: step along each alone.
     # The gain is that of the quadratic model without damping.
-    (i00, i01, i11), posed = invert(matrix)
+    (i00, i01, i11), posed = invert_symmetric(matrix)
     g0, g1 = gradient * free
     i00, i11 = np.where(posed, i00, 1 / matrix[0]), np.where(posed, i11, 1 / matrix[2])
     step = -np.stack([i00 * g0 + i01 * g1, i01 * g0 + i11 * g1])

@@ -1,4 +1,4 @@
-"""Plots of the arterial input: its voxels and its course."""
+"""Plots of the arterial input: its voxels and its time course."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +14,8 @@ from bidsapp.reports.page.style import DATA, EDGE, FIT, SOFT, apply_style
 
 
 @dataclass(frozen=True)
-class ArterialInput:
-    """The arterial input of a session.
+class ArterialCurves:
+    """The arterial input of a session, and its voxels.
 
     ``time`` (N,) in s; ``blood`` and ``plasma`` (N,) in mM; ``arrival`` in s, or None if not found;
     ``voxels`` (V, N), the blood concentration in each voxel that was averaged; ``whole`` is the
@@ -32,8 +32,8 @@ class ArterialInput:
 
 
 @apply_style
-def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]) -> Figure:
-    """Show the voxels and the course of the arterial input, a column per session.
+def arterial_input(inputs: Sequence[ArterialCurves | None], labels: Sequence[str]) -> Figure:
+    """Show the voxels and the time course of the arterial input, one column per session.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]
 
     Examples
     --------
-    >>> curve = ArterialInput(np.arange(3.0), np.zeros(3), np.zeros(3), 1.0)
+    >>> curve = ArterialCurves(np.arange(3.0), np.zeros(3), np.zeros(3), 1.0)
     >>> arterial_input([curve], ["baseline"]).axes[0].get_ylabel()
     'concentration (mM)'
     """
@@ -77,7 +77,7 @@ def arterial_input(inputs: Sequence[ArterialInput | None], labels: Sequence[str]
     return add_legend(figure)
 
 
-def _count_shown_voxels(found: ArterialInput) -> str:
+def _count_shown_voxels(found: ArterialCurves) -> str:
     """Return how many of the voxels are in the detail, in words."""
     shown = (
         0 if found.detail is None or found.detail.outline is None else found.detail.outline.sum()
@@ -85,7 +85,7 @@ def _count_shown_voxels(found: ArterialInput) -> str:
     return f"{shown} of {len(found.voxels)} voxels"
 
 
-def _limits(inputs: Sequence[ArterialInput | None]) -> tuple[float, float]:
+def _limits(inputs: Sequence[ArterialCurves | None]) -> tuple[float, float]:
     """Return axis limits that include the mean curves; single voxels may exceed them."""
     found = [f for f in inputs if f is not None]
     low = min((float(np.nanmin(f.blood, initial=0)) for f in found), default=0)
@@ -93,7 +93,7 @@ def _limits(inputs: Sequence[ArterialInput | None]) -> tuple[float, float]:
     return low - 0.05 * high, 1.08 * high
 
 
-def _draw_curves(axes: Axes, found: ArterialInput) -> None:
+def _draw_curves(axes: Axes, found: ArterialCurves) -> None:
     """Draw voxels (thin lines), their mean (thick), the plasma and the bolus arrival."""
     minutes = found.time / 60
     for n, course in enumerate(found.voxels):
@@ -105,7 +105,7 @@ def _draw_curves(axes: Axes, found: ArterialInput) -> None:
         axes.axvline(found.arrival / 60, color=SOFT, lw=0.9, ls=":", label="bolus arrival")
 
 
-def _draw_images(pair: Sequence[Axes], found: ArterialInput | None) -> None:
+def _draw_images(pair: Sequence[Axes], found: ArterialCurves | None) -> None:
     """Show the slice, and the detail with the voxels that were averaged."""
     panels = (found.whole, found.detail) if found else (None, None)
     for axes, panel in zip(pair, panels, strict=True):

@@ -23,7 +23,7 @@ def histograms(
     row_labels: Sequence[str],
     parameters: Sequence[str],
 ) -> Figure:
-    """Plot the proportion of voxels over each parameter, a line per session.
+    """Plot the proportion of voxels over each parameter, one line per session.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
 def lesion_maps(
     rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
 ) -> Figure:
-    """Show one lesion: a row per session, a column per parameter, scales shared by sessions.
+    """Show one lesion: one row per session, one column per parameter, with common scales.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
 
 
 @apply_style
-def strip(panels: Sequence[Panel]) -> Figure:
+def slice_strip(panels: Sequence[Panel]) -> Figure:
     """Show slices side by side, without labels.
 
     Parameters
@@ -174,7 +174,7 @@ def strip(panels: Sequence[Panel]) -> Figure:
 
     Examples
     --------
-    >>> len(strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
+    >>> len(slice_strip([Panel(np.eye(4), (1, 1), (0, 1))]).axes)
     1
     """
     shapes = [np.multiply(p.background.shape, p.spacing) for p in panels]

@@ -15,7 +15,7 @@ from bidsapp.reports.page.style import DATA, FIT, INK, SOFT, apply_style
 class Curve:
     """Measured values and those of the fitted model at the same abscissae.
 
-    ``other`` holds abscissae and values of another model.
+    ``other`` contains abscissae and values of another model.
     """
 
     x: Array

@@ -12,7 +12,7 @@ from bidsapp.reports.page.style import CYCLE, apply_style
 
 
 @apply_style
-def limits_of_agreement(
+def bland_altman_plot(
     x: pd.DataFrame, y: pd.DataFrame, limits: pd.DataFrame, names: tuple[str, str]
 ) -> Figure:
     """Plot differences of two standardised parameters over their mean (Bland and Altman).
@@ -34,7 +34,7 @@ def limits_of_agreement(
     --------
     >>> values = pd.DataFrame({"before": [-1.0, 0.0, 1.0]})
     >>> row = {"timepoint": "before", "bias": 0.0, "lower_limit": -1.0, "upper_limit": 1.0}
-    >>> figure = limits_of_agreement(values, values, pd.DataFrame([row]), ("vp", "f"))
+    >>> figure = bland_altman_plot(values, values, pd.DataFrame([row]), ("vp", "f"))
     >>> figure.axes[0].get_ylabel()
     'f − vp (SD)'
     """

@@ -12,10 +12,10 @@ from bidsapp.reports.page.style import FIT, GRID, INK, apply_style
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionTrace:
     """Rigid motion: (N, 3) translations in mm, (N, 3) rotations in rad, (N,) displacement in mm.
 
-    `outliers` (N,) marks volumes that are not used.
+    `outliers` (N,) marks outlying volumes.
     """
 
     translations: Array
@@ -25,7 +25,9 @@ class Motion:
 
 
 @apply_style
-def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit: float) -> Figure:
+def motion_traces(
+    traces: Sequence[MotionTrace | None], labels: Sequence[str], limit: float
+) -> Figure:
     """Plot translations, rotations and framewise displacement, a column per session.
 
     Parameters
@@ -41,7 +43,7 @@ def motion_traces(traces: Sequence[Motion | None], labels: Sequence[str], limit:
 
     Examples
     --------
-    >>> still = Motion(np.zeros((4, 3)), np.zeros((4, 3)), np.zeros(4))
+    >>> still = MotionTrace(np.zeros((4, 3)), np.zeros((4, 3)), np.zeros(4))
     >>> [axes.get_ylabel() for axes in motion_traces([still], ["baseline"], 1.0).axes]
     ['displacement (mm)', 'translation (mm)', 'rotation (°)']
     """

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
-from bidsapp.reports.page.numbers import number, pvalue, timepoint_label
+from bidsapp.reports.page.numbers import format_number, format_pvalue, timepoint_label
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics import regression, regression_band
 from bidsapp.study.statistics.values import FloatArray
@@ -62,7 +62,11 @@ def _draw_regression(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     low, high = regression_band(x, y, at)
     axes.fill_between(at, low, high, color=CYCLE[1], alpha=0.15, lw=0)
     axes.plot(at, line.intercept + line.slope * at, "-", color=CYCLE[1], lw=1.6)
-    text = f"r = {number(line.r, 2)}, p = {pvalue(line.pvalue)}, n = {line.n}".replace("= <", "<")
+    text = (
+        f"r = {format_number(line.r, 2)}, p = {format_pvalue(line.pvalue)}, n = {line.n}".replace(
+            "= <", "<"
+        )
+    )
     axes.text(0.97, 0.04, text, transform=axes.transAxes, ha="right", color=INK, fontsize=7.5)
 
 

@@ -13,7 +13,7 @@ from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 
 @apply_style
 def roc_curves(curves: pd.DataFrame, areas: pd.DataFrame) -> Figure:
-    """Plot how well an early change predicts the response, a panel per parameter.
+    """Plot how well early changes predict the response, one panel per parameter.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def roc_curves(curves: pd.DataFrame, areas: pd.DataFrame) -> Figure:
         axes.set_ylim(-0.02, 1.02)
         axes.set_xticks([0, 0.5, 1])
         axes.set_yticks([0, 0.5, 1])
-    panels[0].set_ylabel("responders")
-    figure.supxlabel("others called responders", fontsize=8)
+    panels[0].set_ylabel("sensitivity")
+    figure.supxlabel("1 − specificity", fontsize=8)
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
-from bidsapp.reports.page.numbers import significance, timepoint_label
+from bidsapp.reports.page.numbers import significance_mark, timepoint_label
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics.values import FloatArray
 
@@ -117,7 +117,7 @@ def _draw_marks(
     """Draw a bracket over each significant pair, short ones first; return the upper limit."""
     level = start + 0.06 * span
     for first, last in sorted(combinations(range(len(names)), 2), key=lambda p: p[1] - p[0]):
-        mark = significance(pvalues.get((names[first], names[last]), float("nan")))
+        mark = significance_mark(pvalues.get((names[first], names[last]), float("nan")))
         if not mark:
             continue
         left, right, tick = first + 0.04, last - 0.04, 0.015 * span

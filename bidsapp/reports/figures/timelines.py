@@ -14,8 +14,8 @@ from bidsapp.reports.page.style import DATA, INK, apply_style
 
 
 @dataclass(frozen=True)
-class Series:
-    """One parameter of one lesion over the sessions, as stored; NaN where missing.
+class LesionTimeline:
+    """One parameter of one lesion in each session, as stored; NaN if missing.
 
     ``low`` and ``high`` are the quartiles of its voxels, ``error`` is the standard error of the
     mean.
@@ -29,7 +29,7 @@ class Series:
 
 @apply_style
 def lesion_timeline(
-    series: Sequence[Sequence[Series | None]],
+    series: Sequence[Sequence[LesionTimeline | None]],
     row_labels: Sequence[str],
     parameters: Sequence[str],
     ticks: Sequence[str],
@@ -55,7 +55,7 @@ def lesion_timeline(
 
     Examples
     --------
-    >>> values = Series(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
+    >>> values = LesionTimeline(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
     >>> lesion_timeline([[values]], ["1"], ["f"], ["-5", "7"], "days").axes[0].get_title("left")
     'f (fraction)'
     """
@@ -85,7 +85,9 @@ def _top(column: NDArray[np.object_]) -> float:
     return 1.08 * max(highest, default=0.0) or 1.0
 
 
-def _draw_series(axes: Axes, positions: NDArray[np.int64], values: Series, scale: float) -> None:
+def _draw_series(
+    axes: Axes, positions: NDArray[np.int64], values: LesionTimeline, scale: float
+) -> None:
     """Draw means, connected across missing sessions, standard errors and interquartile ranges."""
     found = np.isfinite(values.mean)
     axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)

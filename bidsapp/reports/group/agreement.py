@@ -8,15 +8,21 @@ import pandas as pd
 
 from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import interval, number, pvalue, significance, timepoint_label
+from bidsapp.reports.page.numbers import (
+    format_interval,
+    format_number,
+    format_pvalue,
+    significance_mark,
+    timepoint_label,
+)
 from bidsapp.study.tables import ParameterPair
 
 
-def correlation(view: GroupView) -> list[Block]:
+def show_correlation(view: GroupView) -> list[Block]:
     """Show the regression of the two parameters at each time point (the study's Figure 3)."""
     x, y = view.statistics.pair
     table = view.statistics.correlation.to_dict("records")
-    found = [timepoint_label(row["timepoint"]) for row in table if significance(row["p"])]
+    found = [timepoint_label(row["timepoint"]) for row in table if significance_mark(row["p"])]
     if found:
         words = f"{y} and {x} are correlated at {join_words(found)}."
     elif any(not row["note"] for row in table):
@@ -27,9 +33,9 @@ def correlation(view: GroupView) -> list[Block]:
         [
             timepoint_label(row["timepoint"]),
             str(row["n"]),
-            number(row["r"], 2),
-            f"{number(row['r_low'], 2)} to {number(row['r_high'], 2)}",
-            pvalue(row["p"]),
+            format_number(row["r"], 2),
+            f"{format_number(row['r_low'], 2)} to {format_number(row['r_high'], 2)}",
+            format_pvalue(row["p"]),
             row["note"],
         ]
         for row in table
@@ -45,7 +51,7 @@ def correlation(view: GroupView) -> list[Block]:
     return [Words([words]), lines, view.picture("regression")]
 
 
-def agreement(view: GroupView) -> list[Block]:
+def show_agreement(view: GroupView) -> list[Block]:
     """Show correlations of changes and within lesions, and the limits of agreement."""
     pair = view.statistics.pair
     y_with_x, y_minus_x = f"{pair.y} with {pair.x}", f"{pair.y} minus {pair.x}"
@@ -54,11 +60,11 @@ def agreement(view: GroupView) -> list[Block]:
         [
             _question(row),
             str(row["n"]),
-            number(row["r"], 2),
-            interval(row["r_low"], row["r_high"], 2),
-            pvalue(row["p"]),
-            number(row["spearman"], 2),
-            interval(row["spearman_low"], row["spearman_high"], 2),
+            format_number(row["r"], 2),
+            format_interval(row["r_low"], row["r_high"], 2),
+            format_pvalue(row["p"]),
+            format_number(row["spearman"], 2),
+            format_interval(row["spearman_low"], row["spearman_high"], 2),
             row["note"],
         ]
         for row in table.to_dict("records")
@@ -78,9 +84,9 @@ def agreement(view: GroupView) -> list[Block]:
             [
                 timepoint_label(row["timepoint"]),
                 str(row["n"]),
-                number(row["bias"], 2),
-                interval(row["bias_low"], row["bias_high"], 2),
-                interval(row["lower_limit"], row["upper_limit"], 2),
+                format_number(row["bias"], 2),
+                format_interval(row["bias_low"], row["bias_high"], 2),
+                format_interval(row["lower_limit"], row["upper_limit"], 2),
                 row["note"],
             ]
             for row in view.statistics.limits.to_dict("records")
@@ -111,7 +117,7 @@ def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
     if len(changes):
         found = changes[changes["p"] < ALPHA].to_dict("records")
         if found:
-            parts = [f"{span(row)} (r = {number(row['r'], 2)})" for row in found]
+            parts = [f"{span(row)} (r = {format_number(row['r'], 2)})" for row in found]
             texts.append(
                 f"Changes of {pair.y} and {pair.x} are correlated between {join_words(parts)}."
             )
@@ -125,8 +131,9 @@ def _agreement_words(table: pd.DataFrame, pair: ParameterPair) -> list[str]:
         seen = (
             f"are {sign} correlated" if within["p"] < ALPHA else "are not significantly correlated"
         )
+        low_to_high = format_interval(within["r_low"], within["r_high"], 2)
         texts.append(
             f"Within lesions, {pair.y} and {pair.x} {seen} over time (repeated measures r = "
-            f"{number(within['r'], 2)}, {interval(within['r_low'], within['r_high'], 2)})."
+            f"{format_number(within['r'], 2)}, {low_to_high})."
         )
     return texts or [f"There are too few lesions with both {pair.y} and {pair.x}."]

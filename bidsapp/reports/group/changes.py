@@ -9,8 +9,8 @@ from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.numbers import (
     NumberFormat,
-    number,
-    pvalue,
+    format_number,
+    format_pvalue,
     timepoint_label,
 )
 
@@ -18,7 +18,7 @@ _TEST_COLUMNS = ["Parameter", "Time points", "n", "Change", "95 % interval", "t"
 _TEST_COLUMNS += ["p Holm", "p FDR", "Note"]
 
 
-def changes(view: GroupView) -> list[Block]:
+def show_changes(view: GroupView) -> list[Block]:
     """Show means and tests at every time point, the time courses, and every test in full."""
     paired = view.statistics.paired
     caveat = (
@@ -51,12 +51,12 @@ def _table2(view: GroupView) -> Table:
         means = statistics.summary[statistics.summary["parameter"] == name]
         tests = statistics.paired[statistics.paired["parameter"] == name]
         cells = [
-            f"{form.number(m)} ± {form.number(s)}" for m, s in means[["mean", "sd"]].to_numpy()
+            f"{form.format(m)} ± {form.format(s)}" for m, s in means[["mean", "sd"]].to_numpy()
         ]
         cells = ["–" if cell == "– ± –" else cell for cell in cells]
         first = 1 + len(cells)
         bold |= {(len(rows), first + i) for i, p in enumerate(tests["p"]) if p < ALPHA}
-        rows.append([form.title, *cells, *(pvalue(p) for p in tests["p"])])
+        rows.append([form.title, *cells, *(format_pvalue(p) for p in tests["p"])])
     spans = statistics.paired[["timepoint_a", "timepoint_b"]].drop_duplicates()
     columns: list[Cell] = ["Parameter", *view.timepoints]
     columns += [("p", span(row)) for row in spans.to_dict("records")]
@@ -73,11 +73,11 @@ def _tests(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[
             form.title,
             span(row),
             str(row["n"]),
-            form.number(row["mean_difference"], sign=True),
-            f"{form.number(row['ci_low'])} to {form.number(row['ci_high'])}",
-            number(row["t"], 2),
-            number(row["df"], 0),
-            *(pvalue(row[name]) for name in ("p", "p_holm", "p_fdr")),
+            form.format(row["mean_difference"], sign=True),
+            f"{form.format(row['ci_low'])} to {form.format(row['ci_high'])}",
+            format_number(row["t"], 2),
+            format_number(row["df"], 0),
+            *(format_pvalue(row[name]) for name in ("p", "p_holm", "p_fdr")),
             row["note"],
         ]
 
@@ -105,6 +105,6 @@ def _change(row: Mapping[Hashable, Any], form: NumberFormat) -> str:
     """Describe one change in words."""
     verb = "rose" if row["mean_difference"] > 0 else "fell"
     unit = "" if form.unit == "fraction" else f" {form.unit}"
-    values = f"from {form.number(row['mean_a'])} to {form.number(row['mean_b'])}{unit}"
+    values = f"from {form.format(row['mean_a'])} to {form.format(row['mean_b'])}{unit}"
     times = " and ".join(timepoint_label(row[name]) for name in ("timepoint_a", "timepoint_b"))
-    return f"{verb} {values} between {times} (p = {pvalue(row['p'])})".replace("= <", "<")
+    return f"{verb} {values} between {times} (p = {format_pvalue(row['p'])})".replace("= <", "<")

@@ -8,7 +8,7 @@ import pandas as pd
 from bidsapp.lesions.response import RESPONSES
 from bidsapp.reports.group.view import GroupView, count_of, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import number
+from bidsapp.reports.page.numbers import format_number
 
 _MEANING = {
     "CR": "complete response: no longer visible",
@@ -31,7 +31,7 @@ _HEADINGS = {
 }
 
 
-def characteristics(view: GroupView) -> list[Block]:
+def show_characteristics(view: GroupView) -> list[Block]:
     """Show the response categories, and the characteristics of every lesion."""
     response, table = view.statistics.response, view.statistics.characteristics
     early = view.timepoints
@@ -68,9 +68,9 @@ def _is_text(column: pd.Series) -> bool:
 def _cell(name: str, value: Any) -> str:
     """Format one cell of Table 1."""
     if name == "volume_change_percent":
-        return number(value, 1, sign=True)
+        return format_number(value, 1, sign=True)
     if isinstance(value, float):
-        return number(value, 0)
+        return format_number(value, 0)
     return str(value) if value != "" else "–"
 
 
@@ -80,7 +80,9 @@ def _responses(response: pd.DataFrame) -> Iterator[list[str]]:
         changes = response.loc[response["response"] == category, "volume_change_percent"]
         mean, sd = changes.mean(), changes.std()
         text = (
-            f"{number(mean, 1, sign=True)} % (SD {number(sd, 1)})" if changes.notna().any() else "–"
+            f"{format_number(mean, 1, sign=True)} % (SD {format_number(sd, 1)})"
+            if changes.notna().any()
+            else "–"
         )
         yield [category, _MEANING[category], str(len(changes)), text.replace(" (SD –)", "")]
 

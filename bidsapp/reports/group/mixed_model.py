@@ -4,10 +4,10 @@ import pandas as pd
 
 from bidsapp.reports.group.view import GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import interval, number, pvalue
+from bidsapp.reports.page.numbers import format_interval, format_number, format_pvalue
 
 
-def mixed_model(view: GroupView) -> list[Block]:
+def show_mixed_model(view: GroupView) -> list[Block]:
     """Compare the mixed model with the paired t tests."""
     mixed = view.statistics.mixed
     rows = []
@@ -17,14 +17,16 @@ def mixed_model(view: GroupView) -> list[Block]:
             [
                 form.title,
                 span(row),
-                form.number(row["mean_difference"], sign=True),
-                interval(row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits),
-                number(row["df"], 1),
-                pvalue(row["p"]),
-                pvalue(row["p_holm"]),
-                pvalue(row["p_paired"]),
-                number(row["icc_participant"], 2),
-                number(row["icc_lesion"], 2),
+                form.format(row["mean_difference"], sign=True),
+                format_interval(
+                    row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits
+                ),
+                format_number(row["df"], 1),
+                format_pvalue(row["p"]),
+                format_pvalue(row["p_holm"]),
+                format_pvalue(row["p_paired"]),
+                format_number(row["icc_participant"], 2),
+                format_number(row["icc_lesion"], 2),
                 row["note"],
             ]
         )
@@ -37,10 +39,10 @@ def mixed_model(view: GroupView) -> list[Block]:
         text=frozenset({1, 10}),
         files=table_files("mixed"),
     )
-    return [Words(_mixed_words(mixed), _icc_words(mixed)), table]
+    return [Words(_comparison_words(mixed), _icc_words(mixed)), table]
 
 
-def _mixed_words(mixed: pd.DataFrame) -> list[str]:
+def _comparison_words(mixed: pd.DataFrame) -> list[str]:
     """Describe where the mixed model and the paired t test disagree."""
     tested = mixed[mixed["agrees"].notna()]
     if tested.empty:
@@ -49,8 +51,8 @@ def _mixed_words(mixed: pd.DataFrame) -> list[str]:
     if different.empty:
         return [f"Mixed model and paired t test agree on all {len(tested)} comparisons."]
     which = [
-        f"{row['parameter']} {span(row)} (mixed model p = {pvalue(row['p'])}, "
-        f"t test p = {pvalue(row['p_paired'])})"
+        f"{row['parameter']} {span(row)} (mixed model p = {format_pvalue(row['p'])}, "
+        f"t test p = {format_pvalue(row['p_paired'])})"
         for row in different.to_dict("records")
     ]
     return [f"Mixed model and paired t test disagree on {join_words(which)}.".replace("= <", "<")]

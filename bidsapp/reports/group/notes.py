@@ -5,7 +5,7 @@ from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import timepoint_label
 
 
-def left_out(view: GroupView) -> list[Block]:
+def show_exclusions(view: GroupView) -> list[Block]:
     """List excluded lesions and missing values."""
     excluded, missing = view.statistics.excluded, view.statistics.missing
     count = len(excluded)
@@ -52,7 +52,7 @@ def left_out(view: GroupView) -> list[Block]:
     return blocks
 
 
-def reading(view: GroupView) -> list[Block]:
+def explain_page(view: GroupView) -> list[Block]:
     """Explain how to read the page."""
     return [
         Words(

@@ -62,8 +62,8 @@ def section_function(name: str) -> Callable[[GroupView], list[Block]]:
 
     Examples
     --------
-    >>> section_function("planning.planning").__name__
-    'planning'
+    >>> section_function("planning.show_planning").__name__
+    'show_planning'
     """
     module, function = name.split(".")
     found: Callable[[GroupView], list[Block]] = getattr(

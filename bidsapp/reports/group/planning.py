@@ -6,10 +6,10 @@ import numpy as np
 
 from bidsapp.reports.group.view import GroupView, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import interval, number
+from bidsapp.reports.page.numbers import format_interval, format_number
 
 
-def planning(view: GroupView) -> list[Block]:
+def show_planning(view: GroupView) -> list[Block]:
     """Show the smallest detectable change and the sample size of a future study."""
     sizes = view.statistics.planning
     needed = Table(
@@ -19,10 +19,10 @@ def planning(view: GroupView) -> list[Block]:
             [
                 view.forms[row["parameter"]].name,
                 span(row),
-                number(row["cohens_dz"], 2, sign=True),
-                number(row["n_power80"], 0),
-                number(row["n_power90"], 0),
-                number(row["n_power80_cautious"], 0),
+                format_number(row["cohens_dz"], 2, sign=True),
+                format_number(row["n_power80"], 0),
+                format_number(row["n_power90"], 0),
+                format_number(row["n_power80_cautious"], 0),
                 row["note"],
             ]
             for row in sizes.to_dict("records")
@@ -51,9 +51,11 @@ def _noise_table(view: GroupView) -> Table:
                 form.title,
                 {"fit": "standard errors of the fits"}.get(row["source"], row["source"]),
                 str(row["n"]),
-                form.number(row["within_sd"]),
-                form.number(row["detectable_change"]),
-                interval(row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits),
+                form.format(row["within_sd"]),
+                form.format(row["detectable_change"]),
+                format_interval(
+                    row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits
+                ),
                 f"{changed} of {row['n_lesions']}",
                 row["note"],
             ]

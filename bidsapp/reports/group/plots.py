@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bidsapp.models.parameters import DISPLAY, PARAMETERS
 from bidsapp.reports.figures.effects import effects
-from bidsapp.reports.figures.limits_of_agreement import limits_of_agreement
+from bidsapp.reports.figures.limits_of_agreement import bland_altman_plot
 from bidsapp.reports.figures.regression import regressions
 from bidsapp.reports.figures.roc import roc_curves
 from bidsapp.reports.figures.time_courses import Course, time_courses
@@ -210,7 +210,7 @@ def _limits(statistics: Statistics) -> Plot:
     )
     return Plot(
         "limits",
-        limits_of_agreement(x, y, statistics.limits, pair),
+        bland_altman_plot(x, y, statistics.limits, pair),
         _points(x, y),
         _LESIONS
         | {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bidsapp.reports.group.view import GroupView, table_files
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
-from bidsapp.reports.page.numbers import number
+from bidsapp.reports.page.numbers import format_number
 from bidsapp.reports.participant.findings import CONSISTENCY, DISPLACEMENT, FAILED_SHARE
 
 FAR = 5.0
@@ -23,7 +23,7 @@ _NUMBERS = {
     "consistency_mm": ("inconsistency", 2, 1),
     "max_displacement_mm": ("motion", 2, 1),
     "n_outliers": ("outliers", 0, 1),
-    "signal_to_noise": ("signal to noise", 0, -1),
+    "signal_to_noise": ("signal-to-noise ratio", 0, -1),
     "failed_percent": ("voxels without a value", 1, 1),
 }
 """Column -> label, decimals, and direction of poor quality (1: high, -1: low)."""
@@ -36,7 +36,7 @@ _LIMITS = {
 """Limits above which a value is outlying regardless of the other series."""
 
 
-def quality(view: GroupView) -> list[Block]:
+def show_quality(view: GroupView) -> list[Block]:
     """Tabulate the quality of every series."""
     table = view.result.quality
     if table.empty:
@@ -79,7 +79,7 @@ def quality(view: GroupView) -> list[Block]:
 def _row(row: dict[Any, Any], flags: list[str]) -> list[str]:
     """Return the row of one series."""
     numbers = [
-        number(float("nan") if row[name] is None else float(row[name]), digits)
+        format_number(float("nan") if row[name] is None else float(row[name]), digits)
         for name, (_, digits, _) in _NUMBERS.items()
     ]
     named = [_NUMBERS[name][0] if name in _NUMBERS else str(row["reason"]) for name in flags]

@@ -7,24 +7,24 @@ from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words, s
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import (
     NumberFormat,
-    interval,
-    number,
-    percent,
-    pvalue,
+    format_interval,
+    format_number,
+    format_percent,
+    format_pvalue,
 )
 
 
-def responders(view: GroupView) -> list[Block]:
+def show_responders(view: GroupView) -> list[Block]:
     """Compare the early changes of responders with those of the others."""
     table = view.statistics.responders
     rows = [
         [
             view.forms[row["parameter"]].name,
-            f"{percent(row['change_responders'])} (n = {row['n_responders']})",
-            f"{percent(row['change_nonresponders'])} (n = {row['n_nonresponders']})",
-            number(row["t"], 2),
-            number(row["df"], 0),
-            pvalue(row["p"]),
+            f"{format_percent(row['change_responders'])} (n = {row['n_responders']})",
+            f"{format_percent(row['change_nonresponders'])} (n = {row['n_nonresponders']})",
+            format_number(row["t"], 2),
+            format_number(row["df"], 0),
+            format_pvalue(row["p"]),
         ]
         for row in table.to_dict("records")
     ]
@@ -44,7 +44,7 @@ def _meaning(row: Mapping[Hashable, Any], forms: Mapping[str, NumberFormat]) -> 
     return f"{name}: no significant difference between responders and other lesions."
 
 
-def prediction(view: GroupView) -> list[Block]:
+def show_prediction(view: GroupView) -> list[Block]:
     """Show whether early changes predict the response."""
     table = view.statistics.prediction
     tested = table[table["auc"].notna()]
@@ -55,10 +55,10 @@ def prediction(view: GroupView) -> list[Block]:
             view.forms[row["parameter"]].name,
             span(row),
             f"{row['n_responders']} / {row['n_nonresponders']}",
-            number(row["auc"], 2),
-            interval(row["ci_low"], row["ci_high"], 2),
-            pvalue(row["p"]),
-            pvalue(row["p_holm"]),
+            format_number(row["auc"], 2),
+            format_interval(row["ci_low"], row["ci_high"], 2),
+            format_pvalue(row["p"]),
+            format_pvalue(row["p_holm"]),
             row["note"],
         ]
         for row in table.to_dict("records")

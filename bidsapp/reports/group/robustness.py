@@ -4,25 +4,25 @@ import pandas as pd
 
 from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
-from bidsapp.reports.page.numbers import interval, number, pvalue
+from bidsapp.reports.page.numbers import format_interval, format_number, format_pvalue
 
 
-def robustness(view: GroupView) -> list[Block]:
+def show_robustness(view: GroupView) -> list[Block]:
     """Show effect sizes, rank tests, tests of whole patients and leave-one-out tests."""
     paired = view.statistics.paired
     rows = [
         [
             view.forms[row["parameter"]].name,
             span(row),
-            number(row["cohens_dz"], 2, sign=True),
-            interval(row["dz_low"], row["dz_high"], 2),
-            pvalue(row["p"]),
-            pvalue(row["p_wilcoxon"]),
-            pvalue(row["p_signflip"]),
-            f"{pvalue(row['p_without_max'])} without {row['without_max']}"
+            format_number(row["cohens_dz"], 2, sign=True),
+            format_interval(row["dz_low"], row["dz_high"], 2),
+            format_pvalue(row["p"]),
+            format_pvalue(row["p_wilcoxon"]),
+            format_pvalue(row["p_signflip"]),
+            f"{format_pvalue(row['p_without_max'])} without {row['without_max']}"
             if row["without_max"]
             else "–",
-            pvalue(row["p_normality"]),
+            format_pvalue(row["p_normality"]),
         ]
         for row in paired.to_dict("records")
     ]

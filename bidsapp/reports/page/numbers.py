@@ -22,12 +22,12 @@ class NumberFormat:
         """Name and unit, as the label of an axis."""
         return f"{self.name} ({self.unit})"
 
-    def number(self, value: float, sign: bool = False) -> str:
+    def format(self, value: float, sign: bool = False) -> str:
         """Format a value, with a typographic minus sign."""
-        return number(value * self.scale, self.digits, sign)
+        return format_number(value * self.scale, self.digits, sign)
 
 
-def number(value: float, digits: int, sign: bool = False) -> str:
+def format_number(value: float, digits: int, sign: bool = False) -> str:
     """Format a number, with a typographic minus sign and a dash if missing.
 
     Parameters
@@ -44,7 +44,7 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 
     Examples
     --------
-    >>> number(-58.3, 0), number(32.26, 1, sign=True), number(float("nan"), 1)
+    >>> format_number(-58.3, 0), format_number(32.26, 1, sign=True), format_number(float("nan"), 1)
     ('−58', '+32.3', '–')
     """
     if math.isnan(value):
@@ -52,7 +52,7 @@ def number(value: float, digits: int, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def pvalue(value: float) -> str:
+def format_pvalue(value: float) -> str:
     """Format a p value with up to two significant digits.
 
     Parameters
@@ -66,7 +66,7 @@ def pvalue(value: float) -> str:
 
     Examples
     --------
-    >>> [pvalue(p) for p in (0.41, 0.0303, 0.002, 0.000201, 1e-9, float("nan"))]
+    >>> [format_pvalue(p) for p in (0.41, 0.0303, 0.002, 0.000201, 1e-9, float("nan"))]
     ['0.41', '0.030', '0.002', '0.0002', '< 0.0001', 'no test']
     """
     if math.isnan(value):
@@ -76,7 +76,7 @@ def pvalue(value: float) -> str:
     return f"{value:.{4 if value < 0.001 else 3 if value < 0.1 else 2}f}"
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
     """Format a change in percent, with its sign.
 
     Parameters
@@ -89,13 +89,13 @@ def percent(value: float) -> str:
 
     Examples
     --------
-    >>> percent(-58.34), percent(float("nan"))
+    >>> format_percent(-58.34), format_percent(float("nan"))
     ('−58.3 %', '–')
     """
-    return "–" if math.isnan(value) else f"{number(value, 1, sign=True)} %"
+    return "–" if math.isnan(value) else f"{format_number(value, 1, sign=True)} %"
 
 
-def interval(low: float, high: float, digits: int) -> str:
+def format_interval(low: float, high: float, digits: int) -> str:
     """Format an interval.
 
     Parameters
@@ -110,15 +110,15 @@ def interval(low: float, high: float, digits: int) -> str:
 
     Examples
     --------
-    >>> interval(-0.5, 1.25, 2), interval(float("nan"), float("nan"), 2)
+    >>> format_interval(-0.5, 1.25, 2), format_interval(float("nan"), float("nan"), 2)
     ('−0.50 to 1.25', '–')
     """
     if math.isnan(low) and math.isnan(high):
         return "–"
-    return f"{number(low, digits)} to {number(high, digits)}"
+    return f"{format_number(low, digits)} to {format_number(high, digits)}"
 
 
-def significance(pvalue: float) -> str:
+def significance_mark(pvalue: float) -> str:
     """Return the mark of a p value in figures.
 
     Parameters
@@ -133,7 +133,7 @@ def significance(pvalue: float) -> str:
 
     Examples
     --------
-    >>> [significance(p) for p in (0.0002, 0.002, 0.03, 0.05, float("nan"))]
+    >>> [significance_mark(p) for p in (0.0002, 0.002, 0.03, 0.05, float("nan"))]
     ['***', '**', '*', '', '']
     """
     return next((mark for limit, mark in SIGNIFICANCE if pvalue < limit), "")

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages from templates and figures, which need no network."""
+"""Self-contained HTML pages from templates and figures, which require no network."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The section of the arterial input: derivatives -> blocks."""
+"""The section on the arterial input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from bidsapp.bids import outputs
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import arrival_time
-from bidsapp.reports.figures.artery import ArterialInput, arterial_input
+from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Block, Picture
@@ -20,22 +20,24 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.slices import (
-    crop,
+    crop_panel,
+    cut_panel,
     detail_box,
     grey_window,
     lesion_cut,
-    panel,
     turn,
 )
 
 DETAIL = 36.0
-"""Side of the square shown around the voxels, mm."""
+"""Side of the square detail around the voxels, mm."""
 
 
-def arterial(participant: ParticipantOutputs) -> list[Block]:
+def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
     """Show the arterial input of every session that has one."""
     paths = {session: session.find(outputs.ARTERIAL_INPUT) for session in participant.sessions}
-    inputs = {session: _arterial(session, path) for session, path in paths.items() if path}
+    inputs = {
+        session: _read_arterial_input(session, path) for session, path in paths.items() if path
+    }
     if not inputs:
         return []
     figure = arterial_input(list(inputs.values()), [session.heading for session in inputs])
@@ -45,20 +47,20 @@ def arterial(participant: ParticipantOutputs) -> list[Block]:
     lost = [session.name for session, curve in inputs.items() if curve.arrival is None]
     pictured = any(curve.detail is not None for curve in inputs.values())
     if pictured:
-        caption += " Outlined: the voxels that were averaged, in the slice with most of them."
+        caption += " Outlined: the averaged voxels, in the slice that contains most of them."
     if lost:
-        caption += f" No arrival of a bolus was found in {', '.join(lost)}."
+        caption += f" No bolus arrival was found in {', '.join(lost)}."
     stem = f"{participant.label}_desc-aif"
     return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
 
 
-def _summary(curve: ArterialInput) -> str:
+def _summary(curve: ArterialCurves) -> str:
     count = len(curve.voxels)
     voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
 
 
-def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
+def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:
     table = read_frame(path)
     time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
     try:
@@ -68,11 +70,11 @@ def _arterial(session: SessionOutputs, path: Path) -> ArterialInput:
     source = _source(path)
     whole, detail = _pictures(session, source) or (None, None)
     voxels = _voxels(session, source)
-    return ArterialInput(time, blood, plasma, arrival, voxels, whole, detail)
+    return ArterialCurves(time, blood, plasma, arrival, voxels, whole, detail)
 
 
 def _source(path: Path) -> str:
-    """Return where the input comes from, as the voxels' files are called: roi, auto, ..."""
+    """Return the source of the arterial input: roi, auto, ..., as in the names of voxel files."""
     sidecar = path.with_suffix(".json")
     return str(read_json(sidecar).get("Source", "")) if sidecar.exists() else ""
 
@@ -86,7 +88,7 @@ def _voxels(session: SessionOutputs, source: str) -> Array:
 
 
 def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | None:
-    """Cut the slice with most of the artery's voxels, and the detail around them."""
+    """Return the slice with most of the arterial voxels, and the detail around them."""
     path = session.find(outputs.ARTERIAL_VOXELS.with_fixed(desc=source))
     image = session.find(outputs.MEAN_IMAGE["perf"])
     if path is None or image is None:
@@ -96,6 +98,6 @@ def _pictures(session: SessionOutputs, source: str) -> tuple[Panel, Panel] | Non
         return None
     cut = lesion_cut((mask.data > 0).astype(np.int64), 1, background.slice_axis)
     inside = np.asarray(turn(np.take(mask.data, cut[1], cut[0])) > 0, bool)
-    whole = panel(background, cut, grey_window(background))
+    whole = cut_panel(background, cut, grey_window(background))
     box = detail_box(inside, whole.spacing, DETAIL)
-    return replace(whole, box=box), crop(replace(whole, outline=inside), box)
+    return replace(whole, box=box), crop_panel(replace(whole, outline=inside), box)

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a participant's numbers, worst first."""
+"""Findings that limit the interpretation of a participant's results, most severe first."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,55 +20,59 @@ from bidsapp.reports.participant.records import (
 )
 from bidsapp.study.tables.analysis_options import option_differences
 
-Level = Literal["failed", "warning", "missing"]
+FindingLevel = Literal["failed", "warning", "missing"]
 
 FAILED_SHARE = 0.1
-"""Share of a lesion's voxels without a valid fit that draws a warning."""
+"""Proportion of a lesion's voxels without a valid fit above which there is a warning."""
 
 CONVERSION = {
-    "VoxelsBeyondRange": "have frames whose signal no concentration gives",
-    "VoxelsUnusable": "have no baseline, T1 or flip angle to convert their signal with",
+    "VoxelsBeyondRange": "have frames with a signal that no concentration explains",
+    "VoxelsUnusable": "have no valid baseline signal, T1 or flip angle, and cannot be converted",
 }
-"""Counts of `desc-concentration_quality.json` that draw a warning, and what to say."""
+"""Counts in `desc-concentration_quality.json` that cause a warning, and its text."""
 
 SMALL_LESION = 10.0
-"""Volume of a lesion in voxels of a series below which partial volume is warned of."""
+"""Volume of a lesion below which there is a warning of partial volume, voxels of the series."""
 
 LOW_SNR = 15.0
-"""Median signal at b = 0 over the residual of the fit that draws a warning when below."""
+"""Signal-to-noise ratio at b = 0 below which there is a warning."""
 
 DISPLACEMENT = 1.0
-"""Framewise displacement that draws a warning, mm: the in-plane voxel size of DCE and DWI."""
+"""Framewise displacement above which there is a warning, mm: in-plane voxel size of the series."""
 
 CONSISTENCY = 1.0
-"""Distance between two ways to the baseline that draws a warning, mm."""
+"""Distance between direct and chained registration above which there is a warning, mm."""
 
 REGISTRATION = {
-    "overlap": (0.85, math.inf, "only {:.0%} of the brain that could be in view is"),
-    "determinant": (0.8, 1.25, "the volume is scaled by {:.2f}"),
-    "rotation_degrees": (-20.0, 20.0, "the head is turned by {:.0f}°"),
+    "overlap": (
+        0.85,
+        math.inf,
+        "the field of view covers only {:.0%} of the brain that it could cover",
+    ),
+    "determinant": (0.8, 1.25, "the volume changes by a factor of {:.2f}"),
+    "rotation_degrees": (-20.0, 20.0, "the head is rotated by {:.0f}°"),
 }
-"""Registration quality: lowest and highest acceptable value, and the message beyond."""
+"""Registration quality: lowest and highest acceptable value, and the text of a warning."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know, and the section of the page that shows it."""
+    """One finding, and the section of the page that gives the details."""
 
-    level: Level
+    level: FindingLevel
     text: str
     anchor: str
 
 
-def _unfinished(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _completeness(participant: ParticipantOutputs) -> Iterator[Finding]:
     if participant.problem:
         yield Finding("warning", participant.problem, "provenance")
     if not participant.sessions:
-        yield Finding("failed", "There are no derivatives of this participant.", "provenance")
+        yield Finding("failed", "There are no results for this participant.", "provenance")
     elif not any(session.ran(datatype) for session, datatype in _series(participant)):
-        yield Finding("failed", "No session has a map: nothing was analysed.", "overview")
+        yield Finding("failed", "No session has maps: nothing was analysed.", "overview")
     if participant.last_run and not participant.status:
-        yield Finding("failed", "The last run wrote no status: it did not finish.", "provenance")
+        yield Finding("failed", "The last run did not finish: it wrote no status.", "provenance")
 
 
 def _crashes(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -86,7 +90,7 @@ def _status(participant: ParticipantOutputs) -> Iterator[Finding]:
             yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
 
 
-def _absent(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _missing_data(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
         reported = [
             i.text
@@ -99,7 +103,7 @@ def _absent(participant: ParticipantOutputs) -> Iterator[Finding]:
 
 
 def _gaps(session: SessionOutputs) -> Iterator[tuple[str, str, str]]:
-    """Find what a session lacks: what, what follows from it, where to look."""
+    """Yield what a session lacks, the consequence, and the section to link to."""
     if session.t1w is None:
         yield "no T1w", ": maps in native space", "maps"
     if not session.files(outputs.ROIS):
@@ -108,7 +112,7 @@ def _gaps(session: SessionOutputs) -> Iterator[tuple[str, str, str]]:
         if not session.ran(datatype):
             yield f"no {name}", " result", "overview"
         elif session.t1w and not session.ran(datatype, "T1w"):
-            yield f"no maps of {name} on the T1w", ": none are shown", "maps"
+            yield f"no {name} maps in the space of the T1w", ": none are shown", "maps"
 
 
 def _failed_voxels(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -135,7 +139,7 @@ def _options(participant: ParticipantOutputs) -> Iterator[Finding]:
         )
 
 
-def _more_than_all(participant: ParticipantOutputs) -> Iterator[Finding]:
+def _fractions_above_one(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
@@ -171,7 +175,7 @@ def _noise(participant: ParticipantOutputs) -> Iterator[Finding]:
     for session in participant.sessions:
         snr = signal_to_noise(session)
         if snr is not None and snr < LOW_SNR:
-            text = f"{session.name}, DWI: signal to noise of {snr:.0f} at b = 0"
+            text = f"{session.name}, DWI: signal-to-noise ratio of {snr:.0f} at b = 0"
             yield Finding("warning", text, "diffusion")
 
 
@@ -206,15 +210,15 @@ def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
         if np.nanmax(moved, initial=0) > DISPLACEMENT:
             count = int(np.sum(moved > DISPLACEMENT))
             texts.append(
-                f"{count} of {len(moved)} volumes moved more than {DISPLACEMENT:g} mm"
-                f" (at most {np.nanmax(moved):.1f} mm)"
+                f"{count} of {len(moved)} volumes moved by more than {DISPLACEMENT:g} mm"
+                f" (maximum {np.nanmax(moved):.1f} mm)"
             )
         bad = int(table["outlier"].sum()) if "outlier" in table else 0
         if bad:
             sidecar = session.find(outputs.MOTION, datatype, ".json")
             out = bool(sidecar and read_json(sidecar).get("OutliersLeftOut"))
-            done = "are left out of the fits" if out else "are in the fits (--drop-outliers)"
-            texts.append(f"{bad} of {len(moved)} volumes are outliers, which {done}")
+            done = "excluded from the fits" if out else "included in the fits (see --drop-outliers)"
+            texts.append(f"{bad} of {len(moved)} volumes are outliers, {done}")
         for text in texts:
             yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
 
@@ -227,15 +231,15 @@ def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
                 yield Finding("failed", text, "registration")
             continue
-        yield from _beyond(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
+        yield from _registration_findings(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
     for session in participant.sessions:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path is not None:
-            yield from _beyond(path, f"{session.name}, T1w on that of the baseline")
+            yield from _registration_findings(path, f"{session.name}, T1w on that of the baseline")
 
 
-def _beyond(path: Path, what: str) -> Iterator[Finding]:
-    """Say why a registration is in doubt, and which of its numbers a reader should look at."""
+def _registration_findings(path: Path, what: str) -> Iterator[Finding]:
+    """Yield why a registration is doubtful, and its quality measures out of range."""
     quality = read_json(path)
     if quality.get("verdict") in ("doubtful", "failed"):
         yield Finding("warning", f"{what}: {quality['reason']}", "registration")
@@ -253,7 +257,7 @@ def _consistency(participant: ParticipantOutputs) -> Iterator[Finding]:
             text = f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct "
             yield Finding(
                 "warning",
-                f"{text}registration differs by {apart:.1f} mm from that by way of the T1w",
+                f"{text}registration differs by {apart:.1f} mm from that via the session's T1w",
                 "registration",
             )
 
@@ -265,7 +269,7 @@ def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, s
 
 
 RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
-    _unfinished,
+    _completeness,
     _crashes,
     _status,
     _registration,
@@ -274,19 +278,19 @@ RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
     _motion,
     _conversion,
     _failed_voxels,
-    _more_than_all,
+    _fractions_above_one,
     _options,
     _small_lesions,
     _noise,
-    _absent,
+    _missing_data,
 )
-"""Every check; a new one is a function and a name here."""
+"""All checks, each a function that yields findings."""
 
 
 def findings(participant: ParticipantOutputs) -> list[Finding]:
-    """Check a participant, and rank what is found.
+    """Return the findings of all checks of a participant.
 
-    A check that cannot read its evidence is itself a finding.
+    A check that fails, for example because a file cannot be read, is itself a finding.
 
     Parameters
     ----------
@@ -295,14 +299,16 @@ def findings(participant: ParticipantOutputs) -> list[Finding]:
     Returns
     -------
     found : list of Finding
-        Failures, then warnings, then what is missing; each once.
+        Failures, then warnings, then missing data; each once.
     """
     found: list[Finding] = []
     for rule in RULES:
         try:
             found.extend(rule(participant))
-        except Exception as error:  # the page must come, and say what it could not check
+        except (
+            Exception
+        ) as error:  # the page is written nevertheless, and lists this check as failed
             name = rule.__name__.strip("_").replace("_", " ")
             found.append(Finding("failed", f"The check of {name} failed: {error}", "provenance"))
-    order = get_args(Level)
+    order = get_args(FindingLevel)
     return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.level))

@@ -1,4 +1,4 @@
-"""The sections of the participant page that show images: registration and maps."""
+"""The sections of the participant page with images: registration and maps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
-from bidsapp.reports.participant.movement import flicker, in_words
+from bidsapp.reports.participant.movement import build_flicker, describe_transform
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
@@ -22,11 +22,11 @@ from bidsapp.reports.participant.records import (
 from bidsapp.reports.participant.slices import (
     Cut,
     brain_box,
-    crop,
+    crop_panel,
+    cut_panel,
     detail_box,
     grey_window,
     lesion_cut,
-    panel,
     turn,
 )
 
@@ -41,36 +41,36 @@ MAPS: Mapping[str, str] = {
     "PS": "perf",
     "delay": "perf",
 }
-"""The maps of the mosaic, with the folder of each."""
+"""Maps shown for each lesion, with their folders."""
 
 ERRORS: Mapping[str, str] = {f"{name}_stderr": datatype for name, datatype in MAPS.items()}
-"""Their standard errors."""
+"""Maps of standard errors, with their folders."""
 
 
 _QUALITY: dict[Cell, tuple[str, int]] = {
-    ("Moved", "mm"): ("translation_mm", 1),
-    ("Turned", "°"): ("rotation_degrees", 1),
-    ("Scaled", "volume ratio"): ("determinant", 3),
-    ("In view", "share of brain"): ("overlap", 2),
+    ("Translation", "mm"): ("translation_mm", 1),
+    ("Rotation", "°"): ("rotation_degrees", 1),
+    ("Scaling", "volume ratio"): ("determinant", 3),
+    ("In field of view", "fraction of brain"): ("overlap", 2),
     ("Expected error", "mm"): ("expected_error_mm", 2),
     ("Cost", "lower is better"): ("cost", 3),
 }
-"""A registration's numbers: heading -> key and decimals."""
+"""Quality measures of a registration: heading -> key and decimals."""
 
 _DISTORTION: dict[Cell, tuple[str, int]] = {
     ("Mean shift", "mm"): ("mean_abs_shift_mm", 2),
-    ("Largest shift", "mm"): ("max_abs_shift_mm", 1),
-    ("Least stretch", "length ratio"): ("least_jacobian", 2),
+    ("Maximum shift", "mm"): ("max_abs_shift_mm", 1),
+    ("Smallest stretch", "length ratio"): ("least_jacobian", 2),
     ("Largest stretch", "length ratio"): ("largest_jacobian", 2),
 }
-"""The effect of a distortion: heading -> key and decimals."""
+"""Measures of a distortion: heading -> key and decimals."""
 
 _HEADINGS = {"T1w": "anatomy"}
 
 
 @dataclass(frozen=True)
-class Onto:
-    """An image that was brought onto another, and the file that says how well."""
+class RegisteredImage:
+    """An image registered to another, and the file with the quality of the registration."""
 
     session: SessionOutputs
     name: str
@@ -80,8 +80,8 @@ class Onto:
     transform: Path | None = None
 
 
-def registration(participant: ParticipantOutputs) -> list[Block]:
-    """Show every image that was brought onto another, with the edges of that other."""
+def show_registration(participant: ParticipantOutputs) -> list[Block]:
+    """Show every registered image with the edges of the fixed image."""
     reference = _reference(participant)
     if reference is None:
         return []
@@ -100,8 +100,8 @@ def registration(participant: ParticipantOutputs) -> list[Block]:
     return blocks
 
 
-def _series_onto(session: SessionOutputs) -> list[Onto]:
-    """Return the series on the session's T1w."""
+def _series_onto(session: SessionOutputs) -> list[RegisteredImage]:
+    """Return the series registered to the session's T1w."""
     found = []
     for datatype, name in DATATYPES.items():
         image = outputs.MEAN_IMAGE[datatype]
@@ -112,24 +112,24 @@ def _series_onto(session: SessionOutputs) -> list[Onto]:
             kind = "dwi" if datatype == "dwi" else "dce"
             transform = outputs.TO_T1W.with_fixed(from_=kind, to="T1w")
             moved = session.find(transform, datatype)
-            found.append(Onto(session, name, path, quality, acquired, moved))
+            found.append(RegisteredImage(session, name, path, quality, acquired, moved))
     return found
 
 
-def _sessions_onto(participant: ParticipantOutputs) -> list[Onto]:
-    """Return the sessions' T1w on the reference."""
+def _sessions_onto(participant: ParticipantOutputs) -> list[RegisteredImage]:
+    """Return the T1w images registered to that of the reference session."""
     found = []
     for session in participant.sessions:
         path = session.find(outputs.T1W, space="individual")
         if path:
             quality = session.find(outputs.TO_BASELINE_QUALITY)
             moved = session.find(outputs.TO_BASELINE.with_fixed(from_="T1w", to="individual"))
-            found.append(Onto(session, "T1w", path, quality, session.t1w, moved))
+            found.append(RegisteredImage(session, "T1w", path, quality, session.t1w, moved))
     return found
 
 
 def _reference(participant: ParticipantOutputs) -> SessionOutputs | None:
-    """Return the session that the others are registered to: the one that is not itself moved."""
+    """Return the session to which the others are registered, which is not itself registered."""
     for session in participant.sessions:
         if session.t1w and not session.find(outputs.T1W, space="individual"):
             return session
@@ -141,34 +141,34 @@ def _mask(session: SessionOutputs) -> Volume | None:
     return load_volume(path) if path else None
 
 
-def _overlay(fixed: SessionOutputs, moving: list[Onto]) -> list[Block]:
-    """Show images on the T1w of a session: with its edges, and in turn with it."""
+def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> list[Block]:
+    """Show images registered to the T1w of a session, with its edges and alternating with it."""
     assert fixed.t1w is not None
     grid, mask = load_volume(fixed.t1w), _mask(fixed)
     cuts = _overview_cuts(grid, mask)
     volumes = [grid, *(load_volume(onto.image) for onto in moving)]
-    rows = [[panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
+    rows = [[cut_panel(v, cut, grey_window(v, mask)) for cut in cuts] for v in volumes]
     frames = None
     if mask is not None:
         brains = [np.asarray(turn(np.take(mask.data > 0, i, axis)), bool) for axis, i in cuts]
         rows[0] = [replace(p, outline=brain) for p, brain in zip(rows[0], brains, strict=True)]
         frames = [brain_box(mask, axis) for axis, _ in cuts]
-        rows = [[crop(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
+        rows = [[crop_panel(p, box) for p, box in zip(row, frames, strict=True)] for row in rows]
     between = moving[0].name == "T1w"
     names = [onto.session.name if between else onto.name for onto in moving]
     figure = registration_overlay(rows, [fixed.name if between else "T1w", *names])
     title = f"{fixed.name}: {' and '.join(names)} on the T1w"
     if between:
-        title = f"{', '.join(names)}: T1w on that of {fixed.name}"
+        title = f"{', '.join(names)}: T1w on the T1w of {fixed.name}"
     stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
-    alt = f"{title}: three axial, a coronal and a sagittal slice of each."
+    alt = f"{title}: three axial, one coronal and one sagittal slice of each image."
     blocks: list[Block] = [Picture(stem, figure, alt, "", heading=title, form="png")]
     for onto, name, row in zip(moving, names, rows[1:], strict=True):
         if onto.acquired:
             blocks.append(
-                flicker(
+                build_flicker(
                     f"{stem}_{name}",
-                    f"{onto.session.name}: {onto.name} before and after",
+                    f"{onto.session.name}: {onto.name} before and after registration",
                     rows[0],
                     row,
                     load_volume(onto.acquired),
@@ -180,7 +180,7 @@ def _overlay(fixed: SessionOutputs, moving: list[Onto]) -> list[Block]:
 
 
 def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
-    """Choose three axial slices, a coronal and a sagittal one through the brain."""
+    """Return three axial slices, one coronal and one sagittal slice through the brain."""
     inside = mask.data > 0 if mask is not None and mask.same_grid(volume) else volume.data > 0
     bounds = []
     for axis in range(3):
@@ -190,8 +190,8 @@ def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
     return [(axis, round(float(np.interp(at, (0, 1), bounds[axis])))) for axis, at in places]
 
 
-def _quality_table(moving: list[Onto]) -> Table:
-    """Tabulate what each registration did, and how it ended."""
+def _quality_table(moving: list[RegisteredImage]) -> Table:
+    """Return the table of the quality measures of each registration."""
     rows = []
     for onto in moving:
         quality = read_json(onto.quality) if onto.quality else {}
@@ -201,13 +201,13 @@ def _quality_table(moving: list[Onto]) -> Table:
         ]
         method = ", ".join(str(quality[k]) for k in ("metric", "engine") if quality.get(k))
         rows.append([f"{onto.session.name}: {onto.name}", *numbers, method or "not recorded"])
-    caption = "What each registration did to the image"
+    caption = "Transform and quality of each registration"
     text = frozenset({len(_QUALITY) + 1})
     return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)
 
 
-def _words_table(groups: list[tuple[SessionOutputs, list[Onto]]]) -> Table:
-    """Say in words how each image was moved."""
+def _words_table(groups: list[tuple[SessionOutputs, list[RegisteredImage]]]) -> Table:
+    """Return the table that describes the displacement of each image in words."""
     rows: list[list[Cell]] = []
     for fixed, moving in groups:
         mask = _mask(fixed)
@@ -216,14 +216,14 @@ def _words_table(groups: list[tuple[SessionOutputs, list[Onto]]]) -> Table:
         affine = mask.affine if mask is not None else np.eye(4)
         middle = affine[:3, :3] @ centre + affine[:3, 3]
         for onto in moving:
-            words = in_words(onto.transform, middle) if onto.transform else "not recorded"
+            words = describe_transform(onto.transform, middle) if onto.transform else "not recorded"
             rows.append([f"{onto.session.name}: {onto.name}", words])
-    caption = "How each image was moved, at the middle of the brain; the patient's left and right"
-    return Table(caption, ["Image", "Movement"], rows, text=frozenset({1}))
+    caption = "Displacement of each image at the centre of the brain (patient's left and right)"
+    return Table(caption, ["Image", "Displacement"], rows, text=frozenset({1}))
 
 
 def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
-    """Say how far EPI distortion displaced the brain, where it was corrected."""
+    """Return the table of the EPI distortion of the brain, if it was corrected."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         path = session.find(outputs.SHIFT_SUMMARY)
@@ -231,24 +231,24 @@ def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
         if content:
             numbers = [f"{float(content[key]):.{digits}f}" for key, digits in _DISTORTION.values()]
             rows.append([session.name, *numbers, content["method"]])
-    caption = "EPI distortion of the DWI that was corrected, in the brain"
+    caption = "Corrected EPI distortion of the DWI, in the brain"
     text = frozenset({len(_DISTORTION) + 1})
     return [Table(caption, ["Session", *_DISTORTION, "Method"], rows, text=text)] if rows else []
 
 
-def maps(participant: ParticipantOutputs) -> list[Block]:
-    """Show each lesion's maps, a row per session."""
+def show_maps(participant: ParticipantOutputs) -> list[Block]:
+    """Show the maps of each lesion, one row per session."""
     return [*_mosaics(participant, MAPS, "maps")]
 
 
-def errors(participant: ParticipantOutputs) -> list[Block]:
-    """Show the standard errors of each lesion's maps, where they are asked for."""
+def show_standard_errors(participant: ParticipantOutputs) -> list[Block]:
+    """Show the maps of standard errors of each lesion, collapsed."""
     blocks = _mosaics(participant, ERRORS, "errors")
     return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
 
 
 def _mosaics(participant: ParticipantOutputs, maps: Mapping[str, str], name: str) -> list[Picture]:
-    """Show maps of each lesion, a row per session; none of a lesion without any."""
+    """Return the figure of each lesion with maps, one row per session."""
     rows = {session: _session_panels(session, maps) for session in participant.sessions}
     blocks = []
     for lesion in participant.lesion_names:
@@ -266,7 +266,7 @@ def _mosaics(participant: ParticipantOutputs, maps: Mapping[str, str], name: str
         title = participant.title(lesion)
         alt = f"{title} in {', '.join(s.name for s in seen)}: anatomy and {shown}."
         gone = [s.name for s in participant.sessions if s not in seen]
-        caption = f"No outline of this lesion in: {', '.join(gone)}." if gone else ""
+        caption = f"No ROI of this lesion in {', '.join(gone)}." if gone else ""
         stem = f"{participant.label}_desc-lesion{lesion}{name}"
         blocks.append(Picture(stem, figure, alt, caption, heading=title, form="png"))
     return blocks
@@ -282,7 +282,7 @@ def lesion_values(participant: ParticipantOutputs) -> dict[tuple[str, int, str],
     Returns
     -------
     values : dict of (session label, lesion, parameter) to (N,) array
-        As stored; voxels without a value are left out.
+        As stored; voxels without a value are omitted.
     """
     found = {}
     for session in participant.sessions:
@@ -304,7 +304,7 @@ def lesion_values(participant: ParticipantOutputs) -> dict[tuple[str, int, str],
 def _session_panels(
     session: SessionOutputs, maps: Mapping[str, str]
 ) -> dict[int, dict[str, Panel]]:
-    """Cut the panels of every lesion in a session; each map is loaded once."""
+    """Return the panels of every lesion in a session; each map is loaded once."""
     if session.t1w is not None:
         return _grid_panels(session, session.t1w, maps, "anat")
     panels: dict[int, dict[str, Panel]] = {}
@@ -320,7 +320,7 @@ def _session_panels(
 def _grid_panels(
     session: SessionOutputs, anatomy: Path, maps: Mapping[str, str], datatype: str
 ) -> dict[int, dict[str, Panel]]:
-    """Cut the lesions drawn on one grid out of its anatomy and its maps."""
+    """Return the panels of the lesions on one grid, with anatomy and maps."""
     background = load_volume(anatomy)
     labels = session.lesions(background, datatype)
     if labels is None:
@@ -331,9 +331,9 @@ def _grid_panels(
     for lesion in (int(n) for n in np.unique(labels) if n > 0):
         cut = lesion_cut(labels, lesion, axis)
         outline = np.asarray(turn(np.take(labels, cut[1], axis) == lesion), bool)
-        whole = replace(panel(background, cut, window), outline=outline)
+        whole = replace(cut_panel(background, cut, window), outline=outline)
         box = detail_box(outline, whole.spacing)
-        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop(whole, box)}
+        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop_panel(whole, box)}
         frames[lesion] = whole, cut, box
     for name, folder in maps.items():
         path = session.map(folder, name)
@@ -342,5 +342,5 @@ def _grid_panels(
             continue
         for lesion, (whole, (_, index), box) in frames.items():
             plane = np.asarray(turn(np.take(values.data, index, axis)), float)
-            panels[lesion][name] = crop(replace(whole, values=plane), box)
+            panels[lesion][name] = crop_panel(replace(whole, values=plane), box)
     return panels

@@ -1,4 +1,4 @@
-"""What the page says of the models that were fitted: which the data support, how noisy they are."""
+"""Tables on the fitted models: which of them the data support, and the noise level."""
 
 import pandas as pd
 
@@ -10,8 +10,8 @@ from bidsapp.reports.participant.records import ParticipantOutputs, read_json
 _TITLES = {row.label: row.title for row in MODELS.values()}
 
 
-def modelchoice(participant: ParticipantOutputs) -> list[Block]:
-    """Tabulate how well the data of each lesion support each kinetic model."""
+def show_model_choice(participant: ParticipantOutputs) -> list[Block]:
+    """Show how well the data of each lesion support each kinetic model."""
     table = participant.choices
     if table.empty:
         return []
@@ -28,13 +28,13 @@ def _choice_table(participant: ParticipantOutputs, lesion: int, table: pd.DataFr
             title = _TITLES.get(row["model"], row["model"])
             verdict = "n/a" if pd.isna(row["verdict"]) else row["verdict"]
             rows.append([session.name, title, delta, weight, preferred, verdict])
-    columns: list[Cell] = ["Session", "Model", "Criterion above the best", "Weight",
+    columns: list[Cell] = ["Session", "Model", ("ΔAICc", "from the best model"), "Weight",
                            ("Preferred by", "voxels"), "Verdict"]  # fmt: skip
     return Table(participant.title(lesion), columns, rows, text=frozenset({1, 5}))
 
 
 def noise_levels(participant: ParticipantOutputs) -> list[Block]:
-    """Tabulate the noise level that each diffusion fit found, where it needed one."""
+    """Return the table of the noise levels estimated by the diffusion fits."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         for row in MODELS.values():
@@ -43,6 +43,6 @@ def noise_levels(participant: ParticipantOutputs) -> list[Block]:
             sigma = read_json(paths[0])["Model"]["Parameters"].get("sigma") if paths else None
             if sigma is not None:
                 rows.append([session.name, row.title, f"{float(sigma):.3g}"])
-    columns: list[Cell] = ["Session", "Model", ("Noise", "of one image, in its unit")]
-    caption = "Noise level that the fit took from the data"
+    columns: list[Cell] = ["Session", "Model", ("Noise SD", "of one image, in its units")]
+    caption = "Noise level estimated from the data by the fit"
     return [Table(caption, columns, rows, text=frozenset({1}))] if rows else []

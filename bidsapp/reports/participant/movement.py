@@ -1,4 +1,4 @@
-"""What a registration did to an image: in words, and as images before and after."""
+"""Effect of a registration on an image, in words and as images before and after."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from bidsapp.imaging.transforms import apply, decompose, invert, read_itk
-from bidsapp.reports.figures.images import Panel, strip
+from bidsapp.reports.figures.images import Panel, slice_strip
 from bidsapp.reports.page.blocks import Flicker
-from bidsapp.reports.page.numbers import number
+from bidsapp.reports.page.numbers import format_number
 from bidsapp.reports.participant.records import Volume
-from bidsapp.reports.participant.slices import Box, Cut, crop, grey_window, spacing, turn
+from bidsapp.reports.participant.slices import Cut, PanelBox, crop_panel, grey_window, spacing, turn
 
 _MOVES = (("right", "left"), ("forward", "back"), ("up", "down"))
 _TURNS = (
@@ -22,42 +22,44 @@ _TURNS = (
 _SMALL_MM, _SMALL_DEGREES, _SMALL_SCALE = 0.05, 0.05, 0.0005
 
 
-def in_words(path: Path, centre: ArrayLike) -> str:
-    """Say what a transform does to the moving image.
+def describe_transform(path: Path, centre: ArrayLike) -> str:
+    """Describe in words how a transform displaces the moving image.
 
     Parameters
     ----------
     path : pathlib.Path
         ITK text file: fixed points to moving points.
     centre : (3,) array, mm
-        The point of the fixed image whose shift is described: the middle of the brain.
+        Point of the fixed image for which the translation is described, such as the brain centre.
 
     Returns
     -------
     text : str
-        Shifts, rotations and scales that are large enough to be seen.
+        Translations, rotations and scaling that are large enough to be visible.
 
     Examples
     --------
     >>> import tempfile
     >>> from bidsapp.imaging.transforms import translation, write_itk
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     in_words(write_itk(translation([2, -1, 0]), Path(folder, "x.txt")), [0, 0, 0])
+    ...     describe_transform(write_itk(translation([2, -1, 0]), Path(folder, "x.txt")), [0, 0, 0])
     'moved 2.0 mm left, 1.0 mm forward'
     """
     matrix = read_itk(path)
     parts = decompose(invert(matrix), apply(matrix, centre))
-    moved = _named(parts.translation, _MOVES, _SMALL_MM, " mm")
-    turned = _named(parts.rotations, _TURNS, _SMALL_DEGREES, "°")
+    moved = _describe_components(parts.translation, _MOVES, _SMALL_MM, " mm")
+    turned = _describe_components(parts.rotations, _TURNS, _SMALL_DEGREES, "°")
     texts = [f"moved {moved}"] if moved else []
     texts += [turned] if turned else []
     if np.abs(parts.scales - 1).max() > _SMALL_SCALE:
-        texts.append("scaled by " + " × ".join(number(s, 3) for s in parts.scales))
+        texts.append("scaled by " + " × ".join(format_number(s, 3) for s in parts.scales))
     return "; ".join(texts) or "not moved"
 
 
-def _named(values: ArrayLike, names: tuple[tuple[str, str], ...], least: float, unit: str) -> str:
-    """Name each component that is large enough by its direction."""
+def _describe_components(
+    values: ArrayLike, names: tuple[tuple[str, str], ...], least: float, unit: str
+) -> str:
+    """Return each component that is large enough, with the name of its direction."""
     found = [
         f"{abs(value):.1f}{unit} {plus if value > 0 else minus}"
         for value, (plus, minus) in zip(np.asarray(values, float), names, strict=True)
@@ -66,8 +68,8 @@ def _named(values: ArrayLike, names: tuple[tuple[str, str], ...], least: float, 
     return ", ".join(found)
 
 
-def resampled(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
-    """Cut an image as its header places it, on the grid of another.
+def resample_panel(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
+    """Return a slice of an image resampled to the grid of another, by their headers alone.
 
     Parameters
     ----------
@@ -84,7 +86,7 @@ def resampled(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, floa
     Examples
     --------
     >>> image = Volume(np.arange(27.0).reshape(3, 3, 3), np.eye(4))
-    >>> resampled(image, image, (2, 1), (0, 1)).background[0, 0]
+    >>> resample_panel(image, image, (2, 1), (0, 1)).background[0, 0]
     np.float64(25.0)
     """
     axis, index = cut
@@ -99,16 +101,16 @@ def resampled(moving: Volume, fixed: Volume, cut: Cut, window: tuple[float, floa
     return Panel(turn(np.squeeze(values, axis=axis)), spacing(fixed, axis), window)
 
 
-def flicker(
+def build_flicker(
     name: str,
     heading: str,
     fixed: list[Panel],
     after: list[Panel],
     moving: Volume,
-    onto: tuple[Volume, list[Cut], list[Box] | None],
+    onto: tuple[Volume, list[Cut], list[PanelBox] | None],
     names: tuple[str, str],
 ) -> Flicker:
-    """Show the fixed image, and a moving one before and after its registration.
+    """Return the fixed image, and the moving one before and after registration, as one block.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def flicker(
     moving : Volume
         The image as it was acquired.
     onto : (Volume, list of Cut, list of Box or None)
-        The fixed image, its slices, and what of each is shown.
+        The fixed image, its slices, and the part of each slice that is shown.
     names : (str, str)
         Of the fixed and of the moving image.
 
@@ -129,13 +131,13 @@ def flicker(
     """
     grid, cuts, frames = onto
     window = grey_window(moving)
-    before = [resampled(moving, grid, cut, window) for cut in cuts]
+    before = [resample_panel(moving, grid, cut, window) for cut in cuts]
     if frames:
-        before = [crop(panel, box) for panel, box in zip(before, frames, strict=True)]
+        before = [crop_panel(panel, box) for panel, box in zip(before, frames, strict=True)]
     layers = [
-        (names[0], strip(fixed)),
-        (f"{names[1]} before", strip(before)),
-        (f"{names[1]} registered", strip(after)),
+        (names[0], slice_strip(fixed)),
+        (f"{names[1]} before registration", slice_strip(before)),
+        (f"{names[1]} after registration", slice_strip(after)),
     ]
-    alt = f"{names[0]}, and {names[1]} before and after it was registered to it"
+    alt = f"{names[0]}, and {names[1]} before and after registration to it"
     return Flicker(name, layers, alt, heading)

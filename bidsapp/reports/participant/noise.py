@@ -1,4 +1,4 @@
-"""How noisy a series is, and how large its voxels are: from the maps in the series' own space."""
+"""Signal-to-noise ratio and voxel size of a series, from the maps in its native space."""
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +10,7 @@ from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutpu
 
 
 def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | None:
-    """Return the size of a series' voxels, mm; None where its maps are on another grid.
+    """Return the voxel size of a series, mm; None if it has no maps in native space.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | No
 
 
 def signal_to_noise(session: SessionOutputs) -> float | None:
-    """Return the median over the brain of the signal at b = 0 over the residual of the ADC's fit.
+    """Return the signal at b = 0 divided by the residual of the ADC fit, median over the brain.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def signal_to_noise(session: SessionOutputs) -> float | None:
     Returns
     -------
     snr : float or None
-        None where there is no such map.
+        None if there are no such maps.
     """
     model = MODELS["adc"].label
     paths = [session.find(outputs.parameter_map("dwi", n, model)) for n in ("S0", "rmse")]
@@ -49,12 +49,12 @@ def signal_to_noise(session: SessionOutputs) -> float | None:
 
 
 def noise_table(participant: ParticipantOutputs) -> list[Block]:
-    """Tabulate the signal to noise ratio of each session's DWI."""
+    """Return the table of the signal-to-noise ratio of each DWI."""
     rows: list[list[Cell]] = []
     for session in participant.sessions:
         snr = signal_to_noise(session)
         if snr is not None:
             rows.append([session.name, f"{snr:.0f}"])
-    columns: list[Cell] = ["Session", ("Signal to noise", "at b = 0, median of the brain")]
-    caption = "Signal at b = 0 over the residual of the mono-exponential fit"
+    columns: list[Cell] = ["Session", ("SNR", "median over the brain")]
+    caption = "SNR of the DWI: signal at b = 0 divided by the residual of the mono-exponential fit"
     return [Table(caption, columns, rows)] if rows else []

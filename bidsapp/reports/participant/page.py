@@ -1,4 +1,4 @@
-"""The page of one participant, from the derivatives alone."""
+"""The page of one participant, created from the derivatives alone."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +27,7 @@ from bidsapp.reports.participant.sections import SECTIONS
 def build_participant_page(output_dir: Path, participant: str) -> Path:
     """Write ``sub-<label>.html`` and its figures.
 
-    What is missing or failed is said at the top; a section that cannot be made says why.
+    Missing data and failures are listed at the top; a section that cannot be created states why.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = build_participant_page(Path(folder), "01")
-    ...     "There are no derivatives of this participant" in page.read_text(encoding="utf-8")
+    ...     "There are no results for this participant" in page.read_text(encoding="utf-8")
     True
     """
     found = read_participant(output_dir, participant)
@@ -59,7 +59,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
     for row in section_rows("sections.toml"):
         blocks, problem = _blocks(found, row["id"])
         if problem:
-            text = f"{row['title']}: this section could not be made ({problem})"
+            text = f"{row['title']}: this section could not be created ({problem})"
             known = [Finding("failed", text, row["id"]), *known]
         if blocks or problem or row["absent"]:
             sections.append({**row, "problem": problem, "blocks": blocks})
@@ -77,18 +77,18 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
 
 
 def _blocks(participant: ParticipantOutputs, section: str) -> tuple[list[dict[str, Any]], str]:
-    """Make and draw the blocks of a section, or say why they cannot be made."""
+    """Return the rendered blocks of a section, or the reason why it cannot be created."""
     try:
         blocks = SECTIONS[section](participant)
-        return [_drawn(block, participant.folder / "figures") for block in blocks], ""
+        return [_render_block(block, participant.folder / "figures") for block in blocks], ""
     except NotWritable:
         raise
-    except Exception as error:  # one broken file must not hide the rest of the page
+    except Exception as error:  # one damaged file must not prevent the rest of the page
         return [], f"{type(error).__name__}: {error}"
 
 
-def _drawn(block: Block, folder: Path) -> dict[str, Any]:
-    """Return what the template needs of a block; a figure is also saved as a file."""
+def _render_block(block: Block, folder: Path) -> dict[str, Any]:
+    """Return a block for the template; figures and pages are also written to files."""
     if isinstance(block, Page):
         write_bytes(folder / f"{block.name}.html", block.html().encode())
         href = quote(f"{folder.parent.name}/{folder.name}/{block.name}.html")
@@ -107,11 +107,11 @@ def _drawn(block: Block, folder: Path) -> dict[str, Any]:
 
 
 def _counts(participant: ParticipantOutputs) -> list[str]:
-    """Say how much there is."""
+    """Return the numbers of sessions, lesions and series, in words."""
     sessions = participant.sessions
     try:
         lesions = [_many(len(participant.lesion_names), "lesion")]
-    except BadInput:  # the findings say which table cannot be read
+    except BadInput:  # the findings name the table that cannot be read
         lesions = []
     ran = [f"{n} in {sum(s.ran(datatype) for s in sessions)}" for datatype, n in DATATYPES.items()]
     return [_many(len(sessions), "session"), *lesions, *ran]
@@ -122,7 +122,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def verdict(found: Iterable[Finding]) -> tuple[str, str]:
-    """Sum up the findings in one line.
+    """Summarise the findings in one line.
 
     Parameters
     ----------
@@ -136,18 +136,18 @@ def verdict(found: Iterable[Finding]) -> tuple[str, str]:
     Examples
     --------
     >>> verdict([])
-    ('good', 'Complete, and nothing to warn of.')
+    ('good', 'Complete, without warnings.')
     >>> verdict([Finding("missing", "1week: no DCE", "overview")])
-    ('good', 'Complete for what was acquired; 1 thing is missing.')
+    ('good', 'Complete for the data acquired; 1 item is missing.')
     """
     levels = [finding.level for finding in found]
     failed, warned, missing = (levels.count(level) for level in ("failed", "warning", "missing"))
     if failed:
-        text = f"{_many(failed, 'failure')}: read them before using any value."
+        text = f"{_many(failed, 'failure')}; check them before using any result."
         return "bad", text
     if warned:
-        return "warn", f"Complete, with {_many(warned, 'warning')}: look at the evidence."
+        return "warn", f"Complete, with {_many(warned, 'warning')}; check the details."
     if missing:
         verb = "is" if missing == 1 else "are"
-        return "good", f"Complete for what was acquired; {_many(missing, 'thing')} {verb} missing."
-    return "good", "Complete, and nothing to warn of."
+        return "good", f"Complete for the data acquired; {_many(missing, 'item')} {verb} missing."
+    return "good", "Complete, without warnings."

@@ -1,4 +1,4 @@
-"""The derivatives of a participant, as the report reads them: names to files, files to arrays."""
+"""The derivatives of a participant, as read for the report."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from bidsapp.issues import Issue, read_issues
 from bidsapp.models import MODELS
 
 DATATYPES = {"dwi": "DWI", "perf": "DCE"}
-"""The series that are analysed, and what people call them."""
+"""The analysed series: BIDS data type -> common name."""
 
 _PLAIN_NAMES = ("", "lesion", "lesion ", "lesion-", "tumor", "tumour")
 
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3-D image, turned to the closest right-anterior-superior order."""
+    """A 3-D image, reordered to the closest right-anterior-superior orientation."""
 
     data: Array
     affine: Array
@@ -42,12 +42,12 @@ class Volume:
 
     @property
     def slice_axis(self) -> int:
-        """The axis of the slices: the one of thick slices, else foot to head."""
+        """The slice axis: that of thick slices, otherwise the one from foot to head."""
         sizes = self.zooms
         return int(np.argmax(sizes)) if max(sizes) > 2 * min(sizes) else 2
 
     def same_grid(self, other: "Volume") -> bool:
-        """Whether both have the same voxels in the same place."""
+        """Whether both have the same voxels in the same positions."""
         return self.data.shape == other.data.shape and np.allclose(
             self.affine, other.affine, atol=1e-3
         )
@@ -97,7 +97,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.DataFrame(read_table(path)).replace("n/a", np.nan)
-    except BadInput as error:  # pages are passed on: no folder of this machine in them
+    except BadInput as error:  # pages may be passed on, so they must not contain local paths
         raise BadInput(str(error).replace(f"{path.parent}/", "")) from error
     for name in table:
         numbers = pd.to_numeric(table[name], errors="coerce")
@@ -142,7 +142,7 @@ class SessionOutputs:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Label without ``ses-``, for display."""
         return self.label.removeprefix("ses-") or "single session"
 
     @property
@@ -169,7 +169,7 @@ class SessionOutputs:
         return next(iter(self.files(output, datatype, extension, **entities)), None)
 
     def map(self, datatype: str, name: str) -> Path | None:
-        """Return the map of a parameter on the T1w grid, or without a T1w on its own.
+        """Return the map of a parameter on the grid of the T1w, or its native grid without a T1w.
 
         If several models were fitted, the map of the model in the lesion table is returned.
         """
@@ -186,12 +186,12 @@ class SessionOutputs:
         return self.find(outputs.T1W)
 
     def ran(self, datatype: str, space: str | None = None) -> bool:
-        """Return whether a series gave any map, or any map in a space."""
+        """Return whether there is any map of a series, optionally in a given space."""
         maps = outputs.DWI_MAP if datatype == "dwi" else outputs.DCE_MAP
         return bool(self.files(maps, **({} if space is None else {"space": space})))
 
     def lesions(self, grid: Volume, datatype: str) -> NDArray[np.int64] | None:
-        """Return the labels of the lesions on a grid, enhancing before whole, or None."""
+        """Return the lesion labels on a grid, preferably of the enhancing parts, or None."""
         for kind in ("enhancing", "whole"):
             for folder in dict.fromkeys(("anat", datatype)):
                 for path in self.files(outputs.ROIS, folder, seg=kind):
@@ -203,7 +203,7 @@ class SessionOutputs:
 
 @dataclass(frozen=True)
 class ParticipantOutputs:
-    """What the output folder holds of one participant."""
+    """The contents of the output folder for one participant."""
 
     output_dir: Path
     label: str
@@ -212,38 +212,38 @@ class ParticipantOutputs:
 
     @property
     def folder(self) -> Path:
-        """Where the derivatives of this participant are."""
+        """The folder with the derivatives of this participant."""
         return self.output_dir / self.label
 
     @property
     def last_run(self) -> Path | None:
-        """The log folder of the last run; their names begin with the time."""
+        """The log folder of the last run; folder names begin with the time."""
         return max((p for p in self.folder.glob("log/*") if p.is_dir()), default=None)
 
     @cached_property
     def crashes(self) -> list[Path]:
-        """Crash files of all runs, the last run's at the end."""
+        """Crash files of all runs, those of the last run at the end."""
         return documents.CRASH.find(self.output_dir, participant=self.label)
 
     @cached_property
     def status(self) -> dict[str, dict[str, Any]]:
-        """What the runs stored of each session: what is done, issues, options."""
+        """The stored status of each session: completed branches, issues and options."""
         path = documents.STATUS.path(self.output_dir, participant=self.label)
         return read_json(path).get("sessions", {}) if path.exists() else {}
 
     @cached_property
     def issues(self) -> list[Issue]:
-        """What the runs reported of the sessions."""
+        """The stored issues of all sessions."""
         return read_issues(self.label, self.status)
 
     @cached_property
     def statistics(self) -> pd.DataFrame:
-        """All tables of lesion statistics, one below the other."""
+        """All tables of lesion statistics, concatenated."""
         return self._tables(outputs.VOLUMES, outputs.LESION_VALUES)
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """All tables that compare models in lesions, one below the other."""
+        """All tables that compare models in lesions, concatenated."""
         return self._tables(outputs.BEST_MODEL_TABLE)
 
     def _tables(self, *kinds: Output) -> pd.DataFrame:
@@ -253,7 +253,7 @@ class ParticipantOutputs:
 
     @cached_property
     def lesion_names(self) -> dict[int, str]:
-        """Every lesion by its number, with the name it was given."""
+        """The name of each lesion in the ROI tables, by its number."""
         names: dict[int, str] = {}
         paths = [p for s in self.sessions for p in s.files(outputs.ROIS, extension=".tsv")]
         for path in paths:
@@ -265,7 +265,7 @@ class ParticipantOutputs:
         return dict(sorted(names.items()))
 
     def title(self, lesion: int) -> str:
-        """Return what a lesion is called: its number, and its name if that says more."""
+        """Return the title of a lesion: its number, and its name if that is informative."""
         name = self.lesion_names.get(lesion, "")
         plain = name.strip().lower() in {"", "nan", *(f"{a}{lesion}" for a in _PLAIN_NAMES)}
         return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
@@ -278,7 +278,7 @@ def model_label(path: Path) -> str:
 
 
 def read_participant(output_dir: Path, label: str) -> ParticipantOutputs:
-    """Find the sessions of a participant, in the order of time.
+    """Find the sessions of a participant, in chronological order.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def read_participant(output_dir: Path, label: str) -> ParticipantOutputs:
     Returns
     -------
     participant : ParticipantOutputs
-        Without sessions if there is nothing of this participant.
+        Without sessions if there are no derivatives of this participant.
     """
     label = f"sub-{label.removeprefix('sub-')}"
     folder = output_dir / label
@@ -307,9 +307,9 @@ def read_participant(output_dir: Path, label: str) -> ParticipantOutputs:
 
 
 def _read_days(path: Path) -> tuple[dict[str, float], str]:
-    """Return the day of each session in the order of time, and what is wrong with the table."""
+    """Return the day of each session in chronological order, and any problem with the table."""
     if not path.exists():
-        return {}, f"{path.name} is missing: the sessions are in the order of their names."
+        return {}, f"{path.name} is missing: the sessions are sorted by name."
     try:
         rows = read_frame(path)
         when = rows.get("days_since_treatment", pd.Series(np.nan, rows.index))

@@ -1,4 +1,4 @@
-"""The sections of the participant page: derivatives -> blocks. Each has a row in sections.toml."""
+"""The sections of the participant page, described in sections.toml: derivatives -> blocks."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,18 @@ from bidsapp.models import MODELS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.histograms import histograms
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
-from bidsapp.reports.figures.motion import Motion, motion_traces
-from bidsapp.reports.figures.timelines import Series, lesion_timeline
+from bidsapp.reports.figures.motion import MotionTrace, motion_traces
+from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
-from bidsapp.reports.participant.artery import arterial
+from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.findings import DISPLACEMENT
-from bidsapp.reports.participant.image_sections import errors, lesion_values, maps, registration
-from bidsapp.reports.participant.model_comparison import modelchoice, noise_levels
+from bidsapp.reports.participant.image_sections import (
+    lesion_values,
+    show_maps,
+    show_registration,
+    show_standard_errors,
+)
+from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -30,14 +35,14 @@ from bidsapp.reports.participant.records import (
     read_frame,
     read_json,
 )
-from bidsapp.reports.participant.viewer import viewers
+from bidsapp.reports.participant.viewer import viewer_pages
 
 TIMELINE = (*FOLLOWED, "volume")
-"""What is followed over the sessions of a participant."""
+"""Parameters that are plotted over the sessions of a participant."""
 
 
-def overview(participant: ParticipantOutputs) -> list[Block]:
-    """List the sessions, and what there is in each."""
+def show_sessions(participant: ParticipantOutputs) -> list[Block]:
+    """List the sessions and the results in each."""
     rows = []
     for session in participant.sessions:
         lesions = _lesions_of(participant, session)
@@ -51,7 +56,7 @@ def overview(participant: ParticipantOutputs) -> list[Block]:
             ]
         )
     columns = ["Session", "Day", "T1w", *DATATYPES.values(), "Lesions"]
-    caption = "What was found and what ran; days are counted from treatment"
+    caption = "Available images and results; days are relative to treatment"
     return [Table(caption, columns, rows, text=frozenset({2, 3, 4}))] if rows else []
 
 
@@ -67,7 +72,7 @@ def _of_session(table: pd.DataFrame, session: SessionOutputs) -> pd.DataFrame:
 def _row(
     participant: ParticipantOutputs, session: SessionOutputs, lesion: int, parameter: str
 ) -> Mapping[str, float] | None:
-    """Return the statistics of a parameter of a lesion in a session, if there are any."""
+    """Return the statistics of a parameter of a lesion in a session, or None."""
     table = participant.statistics
     if table.empty:
         return None
@@ -76,8 +81,8 @@ def _row(
     return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
 
 
-def lesions(participant: ParticipantOutputs) -> list[Block]:
-    """Tabulate every parameter of each lesion, sessions side by side."""
+def show_lesions(participant: ParticipantOutputs) -> list[Block]:
+    """Show a table of all parameters for each lesion, one row per session."""
     if participant.statistics.empty:
         return []
     return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
@@ -92,7 +97,7 @@ def _lesion_table(participant: ParticipantOutputs, lesion: int) -> Table:
     marked = pd.to_numeric(table["excluded"], errors="coerce").fillna(0) > 0
     excluded = bool((marked & (table["lesion"] == lesion)).any())
     columns: list[Cell] = ["Session", *((DISPLAY[p].label, DISPLAY[p].unit) for p in shown)]
-    badge = "excluded from the group" if excluded else ""
+    badge = "excluded from the group analysis" if excluded else ""
     return Table(participant.title(lesion), columns, rows, badge=badge)
 
 
@@ -101,7 +106,7 @@ def _when(session: SessionOutputs) -> Cell:
 
 
 def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
-    """Return the lines of a cell: mean and SD, median, voxels with a value."""
+    """Return the lines of a cell: mean and SD, median, number of voxels with a value."""
     if row is None:
         return "–"
     text = DISPLAY[name].text
@@ -112,8 +117,8 @@ def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
     return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
 
 
-def timeline(participant: ParticipantOutputs) -> list[Block]:
-    """Follow each lesion over the sessions."""
+def show_timeline(participant: ParticipantOutputs) -> list[Block]:
+    """Plot the parameters of each lesion over the sessions."""
     names, sessions = participant.lesion_names, participant.sessions
     if participant.statistics.empty or len(sessions) < 2:
         return []
@@ -125,24 +130,24 @@ def timeline(participant: ParticipantOutputs) -> list[Block]:
     xlabel = "days since treatment" if dated else "session"
     figure = lesion_timeline(series, [f"Lesion {n}" for n in names], shown, ticks, xlabel)
     alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
-    caption = "Sessions are evenly spaced, whatever the days between them."
+    caption = "Sessions are evenly spaced, regardless of the time between them."
     return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
 
 
-def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> Series:
+def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> LesionTimeline:
     rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
     keys = ("mean", "p25", "p75", "standard_error")
     values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
-    return Series(*(np.array(v) for v in values))
+    return LesionTimeline(*(np.array(v) for v in values))
 
 
-def enhancement(participant: ParticipantOutputs) -> list[Block]:
-    """Plot what each lesion took up."""
+def show_enhancement(participant: ParticipantOutputs) -> list[Block]:
+    """Plot the concentration of contrast agent in each lesion over time."""
     return _curve_blocks(participant, "perf", "time", concentration_curves)
 
 
-def diffusion(participant: ParticipantOutputs) -> list[Block]:
-    """Plot how each lesion's signal decays."""
+def show_diffusion(participant: ParticipantOutputs) -> list[Block]:
+    """Plot the diffusion signal of each lesion over b."""
     blocks = _curve_blocks(participant, "dwi", "bvalue", diffusion_decay)
     return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
 
@@ -150,7 +155,7 @@ def diffusion(participant: ParticipantOutputs) -> list[Block]:
 def _curve_blocks(
     participant: ParticipantOutputs, datatype: str, x: str, plot: Callable[..., Figure]
 ) -> list[Block]:
-    """Return the grid of lesion curves, lesions by those sessions that have any."""
+    """Return the figure of lesion curves, lesions by sessions with curves."""
     curves_file = outputs.LESION_CURVES[datatype]
     paths = {session: session.find(curves_file) for session in participant.sessions}
     tables = {session: read_frame(path) for session, path in paths.items() if path}
@@ -191,8 +196,8 @@ def _smooth(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | Non
     return fine, PchipInterpolator(x[known], y[known])(fine)
 
 
-def distribution(participant: ParticipantOutputs) -> list[Block]:
-    """Show how each parameter is distributed over the voxels of each lesion, by session."""
+def show_distribution(participant: ParticipantOutputs) -> list[Block]:
+    """Plot the distribution of each parameter over the voxels of each lesion."""
     values = lesion_values(participant)
     names = [n for n in participant.lesion_names if any(key[1] == n for key in values)]
     shown = [p for p in TIMELINE if any(key[2] == p for key in values)]
@@ -201,12 +206,12 @@ def distribution(participant: ParticipantOutputs) -> list[Block]:
     sessions = [s for s in participant.sessions if any(key[0] == s.label for key in values)]
     rows = [[{s.name: values.get((s.label, n, p)) for s in sessions} for p in shown] for n in names]
     figure = histograms(rows, [f"Lesion {n}" for n in names], shown)
-    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, a line per session."
+    alt = f"Histograms of {', '.join(shown)} in {len(names)} lesions, one line per session."
     return [Picture(f"{participant.label}_desc-distribution", figure, alt, "")]
 
 
-def motion(participant: ParticipantOutputs) -> list[Block]:
-    """Plot the motion of every series."""
+def show_motion(participant: ParticipantOutputs) -> list[Block]:
+    """Plot the motion within every series."""
     blocks: list[Block] = []
     for datatype, name in DATATYPES.items():
         paths = {s: s.find(outputs.MOTION, datatype) for s in participant.sessions}
@@ -220,33 +225,33 @@ def motion(participant: ParticipantOutputs) -> list[Block]:
                 for session, trace in traces.items()
             )
             stem = f"{participant.label}_desc-{name.lower()}motion"
-            caption = f"Largest framewise displacement: {worst}."
+            caption = f"Maximum framewise displacement: {worst}."
             alt = f"Motion of {name}. {caption}"
             blocks.append(Picture(stem, figure, alt, caption, heading=name))
     return blocks
 
 
-def _motion(path: Path) -> Motion:
+def _motion(path: Path) -> MotionTrace:
     table = read_frame(path)
     columns = [[f"{kind}_{axis}" for axis in "xyz"] for kind in ("trans", "rot")]
     shifts, turns = (table[names].to_numpy(float) for names in columns)
     outliers = table["outlier"].to_numpy(float) == 1 if "outlier" in table else None
-    return Motion(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
+    return MotionTrace(shifts, turns, table["framewise_displacement"].to_numpy(float), outliers)
 
 
-def viewer(participant: ParticipantOutputs) -> list[Block]:
+def show_viewer_links(participant: ParticipantOutputs) -> list[Block]:
     """Link to the viewer of every session."""
-    return [*viewers(participant)]
+    return [*viewer_pages(participant)]
 
 
-def methods(participant: ParticipantOutputs) -> list[Block]:
-    """Return the methods text."""
+def show_methods(participant: ParticipantOutputs) -> list[Block]:
+    """Show the methods text."""
     path = documents.METHODS.path(participant.output_dir)
     return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
 
 
-def crashes(participant: ParticipantOutputs) -> list[Block]:
-    """Return the end of each crash file."""
+def show_crashes(participant: ParticipantOutputs) -> list[Block]:
+    """Show the last lines of each crash file."""
     return [
         Text(
             path.relative_to(participant.folder).as_posix(),
@@ -258,8 +263,8 @@ def crashes(participant: ParticipantOutputs) -> list[Block]:
     ]
 
 
-def provenance(participant: ParticipantOutputs) -> list[Block]:
-    """Say what made these results, out of what, with which settings."""
+def show_provenance(participant: ParticipantOutputs) -> list[Block]:
+    """Show the software, inputs and settings of the results."""
     blocks: list[Block] = []
     description = participant.output_dir / "dataset_description.json"
     if description.exists():
@@ -269,7 +274,7 @@ def provenance(participant: ParticipantOutputs) -> list[Block]:
             for g in made.get("GeneratedBy", [])
         ]
         blocks.append(
-            Table("Made by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
+            Table("Generated by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
         )
     settings, inputs = (
         kind.find(participant.output_dir, participant=participant.label)
@@ -283,7 +288,7 @@ def provenance(participant: ParticipantOutputs) -> list[Block]:
 
 
 def _sidecars(sessions: Sequence[SessionOutputs]) -> list[Path]:
-    """Return the description of one map of each model, of the first session that has it."""
+    """Return the sidecar of one map of each model, from the first session that has it."""
     found = []
     for row in MODELS.values():
         first = {"model": row.label, "param": row.parameters[0].name, "desc": ""}
@@ -300,24 +305,21 @@ def _readable(path: Path) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
-    function.__name__: function
-    for function in (
-        overview,
-        lesions,
-        timeline,
-        registration,
-        viewer,
-        maps,
-        errors,
-        distribution,
-        enhancement,
-        modelchoice,
-        arterial,
-        diffusion,
-        motion,
-        methods,
-        crashes,
-        provenance,
-    )
+    "overview": show_sessions,
+    "lesions": show_lesions,
+    "timeline": show_timeline,
+    "registration": show_registration,
+    "viewer": show_viewer_links,
+    "maps": show_maps,
+    "errors": show_standard_errors,
+    "distribution": show_distribution,
+    "enhancement": show_enhancement,
+    "modelchoice": show_model_choice,
+    "arterial": show_arterial_input,
+    "diffusion": show_diffusion,
+    "motion": show_motion,
+    "methods": show_methods,
+    "crashes": show_crashes,
+    "provenance": show_provenance,
 }
 """The function of each section, by its id."""

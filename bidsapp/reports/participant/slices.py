@@ -1,4 +1,4 @@
-"""Volumes -> slices the way radiologists look at them: the patient's right is on the left."""
+"""Slices of volumes in radiological convention: the patient's right is on the left."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,24 +10,24 @@ from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.participant.records import Volume
 
 DETAIL = 60.0
-"""Side of the square shown around a lesion, mm; more if the lesion needs it."""
+"""Side of the square detail around a lesion, mm; larger if the lesion requires it."""
 
 MARGIN = 8.0
-"""What is shown around a lesion at the least, mm."""
+"""Smallest margin around a lesion or the brain, mm."""
 
-Box = tuple[int, int, int, int]
+PanelBox = tuple[int, int, int, int]
 Cut = tuple[int, int]
 """An axis and the index of a slice along it."""
 
 
 def grey_window(volume: Volume, mask: Volume | None = None) -> tuple[float, float]:
-    """Return grey limits that show the tissue: percentiles 1 and 99.5 inside the mask.
+    """Return grey-scale limits that show the tissue: percentiles 1 and 99.5 inside the mask.
 
     Parameters
     ----------
     volume : Volume
     mask : Volume, optional
-        On the same grid; without it, all that is above zero.
+        On the same grid; default: all voxels above zero.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def grey_window(volume: Volume, mask: Volume | None = None) -> tuple[float, floa
 
 
 def turn(plane: NDArray[Any]) -> NDArray[Any]:
-    """Turn a slice of a right-anterior-superior volume to rows downwards, radiological.
+    """Orient a slice of a right-anterior-superior volume for radiological display.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def turn(plane: NDArray[Any]) -> NDArray[Any]:
 
 
 def spacing(volume: Volume, axis: int) -> tuple[float, float]:
-    """Return the size of a (row, column) in mm of the turned slices along an axis.
+    """Return the size of a row and a column of the displayed slices along an axis, mm.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def spacing(volume: Volume, axis: int) -> tuple[float, float]:
     return row, column
 
 
-def panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
-    """Cut a slice of anatomy.
+def cut_panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
+    """Return a slice of a volume for display.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def panel(volume: Volume, cut: Cut, window: tuple[float, float]) -> Panel:
 
     Examples
     --------
-    >>> panel(Volume(np.zeros((2, 3, 4)), np.eye(4)), (2, 0), (0, 1)).background.shape
+    >>> cut_panel(Volume(np.zeros((2, 3, 4)), np.eye(4)), (2, 0), (0, 1)).background.shape
     (3, 2)
     """
     axis, index = cut
@@ -134,8 +134,10 @@ def lesion_cut(labels: NDArray[np.int64], lesion: int, axis: int) -> Cut:
     return axis, int(np.argmax((labels == lesion).sum(axis=others)))
 
 
-def detail_box(mask: NDArray[np.bool_], size: tuple[float, float], least: float = DETAIL) -> Box:
-    """Frame a lesion in its slice by a square that stays inside the slice where it can.
+def detail_box(
+    mask: NDArray[np.bool_], size: tuple[float, float], least: float = DETAIL
+) -> PanelBox:
+    """Return a square box around a lesion, inside the slice if possible.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float], least: float 
     size : (float, float)
         Of a row and a column, mm.
     least : float, mm
-        The side of the square, unless the lesion needs more.
+        Side of the square, unless the lesion requires more.
 
     Returns
     -------
@@ -165,8 +167,8 @@ def detail_box(mask: NDArray[np.bool_], size: tuple[float, float], least: float 
     return int(start[0]), int(start[1]), int(extent[0]), int(extent[1])
 
 
-def brain_box(mask: Volume, axis: int) -> Box:
-    """Frame the whole brain, with a margin, in the slices along an axis.
+def brain_box(mask: Volume, axis: int) -> PanelBox:
+    """Return a box around the brain, with a margin, in the slices along an axis.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def brain_box(mask: Volume, axis: int) -> Box:
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def crop(whole: Panel, box: Box) -> Panel:
+def crop_panel(whole: Panel, box: PanelBox) -> Panel:
     """Return the detail of a panel.
 
     Parameters
@@ -207,7 +209,7 @@ def crop(whole: Panel, box: Box) -> Panel:
 
     Examples
     --------
-    >>> crop(Panel(np.eye(4), (1, 1), (0, 1)), (0, 0, 2, 2)).background.shape
+    >>> crop_panel(Panel(np.eye(4), (1, 1), (0, 1)), (0, 0, 2, 2)).background.shape
     (2, 2)
     """
     row, column, rows, columns = box

@@ -1,4 +1,4 @@
-"""A viewer of one session's maps on its T1w: a page of its own, made of NiiVue and the volumes."""
+"""Viewer of the maps of a session on its T1w: a separate page with NiiVue and the images."""
 
 import base64
 import gzip
@@ -27,15 +27,15 @@ from bidsapp.reports.participant.records import (
 from bidsapp.reports.participant.slices import grey_window
 
 LEVELS = 250
-"""Steps between nothing and the upper limit of a map: what a volume in a page is rounded to."""
+"""Number of steps between zero and the upper limit of a map, to which values are rounded."""
 
 MARGIN_MM = 10.0
-"""What is kept around the brain."""
+"""Margin around the brain, mm."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One volume of the viewer: a compressed NIfTI file in base 64, and how it is shown."""
+    """One volume of the viewer: a compressed NIfTI file in base64, and its display settings."""
 
     name: str
     title: str
@@ -46,8 +46,8 @@ class Layer:
     data: str
 
 
-def viewers(participant: ParticipantOutputs) -> list[Page]:
-    """Make a viewer of every session that has maps on its T1w.
+def viewer_pages(participant: ParticipantOutputs) -> list[Page]:
+    """Return the viewer of every session that has maps in the space of its T1w.
 
     Parameters
     ----------
@@ -56,22 +56,22 @@ def viewers(participant: ParticipantOutputs) -> list[Page]:
     Returns
     -------
     pages : list of Page
-        Their volumes are read when the page is made.
+        Their volumes are read only when the page is rendered.
     """
     return [
         Page(
             f"{session.stem}_viewer",
-            partial(viewer, participant, session),
+            partial(build_viewer, participant, session),
             f"Open the viewer of {session.heading}",
-            "maps on the T1w in three planes, with the value under the cross-hair",
+            "maps on the T1w in three orthogonal planes, with the values at the crosshair",
         )
         for session in participant.sessions
         if session.t1w and any(session.map(folder, name) for name, folder in MAPS.items())
     ]
 
 
-def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
-    """Write the viewer of a session.
+def build_viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
+    """Return the viewer of a session.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     labels = session.lesions(anatomy, "anat")
     box = _box(session, anatomy)
     low, high = grey_window(anatomy)
-    layers = [Layer("T1w", "T1w", "gray", low, high, 0, _packed(anatomy, box, high))]
+    layers = [Layer("T1w", "T1w", "gray", low, high, 0, _pack_volume(anatomy, box, high))]
     for name, datatype in MAPS.items():
         path = session.map(datatype, name)
         values = load_volume(path) if path else None
@@ -98,9 +98,11 @@ def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
     lesions: list[dict[str, object]] = []
     if labels is not None:
         drawn = Volume(np.where(labels > 0, labels, np.nan), anatomy.affine)
-        layers.append(Layer("lesions", "Lesions", "actc", 0.5, 8, 0, _packed(drawn, box, LEVELS)))
+        layers.append(
+            Layer("lesions", "Lesions", "actc", 0.5, 8, 0, _pack_volume(drawn, box, LEVELS))
+        )
         lesions = [
-            {"title": participant.title(n), "mm": _middle(labels == n, anatomy)}
+            {"title": participant.title(n), "mm": _lesion_centre(labels == n, anatomy)}
             for n in (int(n) for n in np.unique(labels) if n > 0)
         ]
     engine = (files("bidsapp") / "data" / "niivue.umd.js").read_text(encoding="utf-8")
@@ -116,20 +118,20 @@ def viewer(participant: ParticipantOutputs, session: SessionOutputs) -> str:
 
 
 def _as_json(value: object) -> Markup:
-    """Write JSON that no text in it can end."""
+    """Return JSON for a script element that no text in it can close."""
     return Markup(json.dumps(value).replace("<", "\\u003c"))  # noqa: S704 (no tag is left)
 
 
 def _map_layer(name: str, values: Volume, box: tuple[slice, ...]) -> Layer:
-    """Pack a map in the unit that all figures show it in."""
+    """Return the layer of a map, in the unit used in all figures."""
     form = DISPLAY[name]
     shown = Volume(values.data * form.scale, values.affine)
-    packed = _packed(shown, box, form.limits[1])
+    packed = _pack_volume(shown, box, form.limits[1])
     return Layer(name, form.title, form.colormap, *form.limits, form.digits, packed)
 
 
 def _box(session: SessionOutputs, anatomy: Volume) -> tuple[slice, ...]:
-    """Frame the brain with a margin; all where there is no mask."""
+    """Return the box around the brain with a margin; the whole volume without a mask."""
     path = session.find(outputs.BRAIN_MASK)
     mask = load_volume(path) if path else None
     if mask is None or not mask.same_grid(anatomy) or not mask.data.any():
@@ -141,8 +143,8 @@ def _box(session: SessionOutputs, anatomy: Volume) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
-def _packed(volume: Volume, box: tuple[slice, ...], top: float) -> str:
-    """Write a part of a volume as a small file: whole numbers, far below zero where it has none."""
+def _pack_volume(volume: Volume, box: tuple[slice, ...], top: float) -> str:
+    """Return a part of a volume as int16, base64-encoded; missing values are far below zero."""
     step = top / LEVELS
     numbers = np.clip(np.rint(volume.data[box] / step), -32000, 32000)
     coded = np.where(np.isfinite(volume.data[box]), numbers, -32768).astype(np.int16)
@@ -153,7 +155,7 @@ def _packed(volume: Volume, box: tuple[slice, ...], top: float) -> str:
     return base64.b64encode(gzip.compress(image.to_bytes(), 6, mtime=0)).decode()
 
 
-def _middle(inside: NDArray[np.bool_], volume: Volume) -> list[float]:
-    """Where a lesion is, mm."""
+def _lesion_centre(inside: NDArray[np.bool_], volume: Volume) -> list[float]:
+    """Return the centre of a lesion, mm."""
     centre: Array = np.argwhere(inside).mean(axis=0)
     return [float(x) for x in volume.affine[:3, :3] @ centre + volume.affine[:3, 3]]

@@ -1,4 +1,4 @@
-// Images of one place are shown in turn: by a button each, or first and last by themselves.
+// Images of the same region are shown one at a time: by buttons, or first and last alternately.
 for (const figure of document.querySelectorAll("figure.flicker")) {
   const layers = [...figure.querySelectorAll(".layer")];
   const choices = document.createElement("div");
@@ -19,7 +19,7 @@ for (const figure of document.querySelectorAll("figure.flicker")) {
   const play = document.createElement("button");
   play.type = "button";
   play.textContent = "Flicker";
-  play.title = "First and last in turn";
+  play.title = "Alternate between the first and the last image";
   play.addEventListener("click", () => {
     if (timer) { stop(); return; }
     let first = false;

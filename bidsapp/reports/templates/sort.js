@@ -1,5 +1,5 @@
 "use strict";
-// A heading of a table with the class "sortable" sorts it: first upwards, then downwards.
+// The headings of a table with the class "sortable" sort it: first in ascending, then in descending order.
 for (const table of document.querySelectorAll("table.sortable")) {
   if (table.tBodies.length !== 1 || table.tBodies[0].rows.length < 2 || table.tHead.rows.length !== 1) continue;
   [...table.tHead.rows[0].cells].forEach((cell, column) => {
@@ -31,7 +31,7 @@ function sort(table, cell, column) {
   });
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
-// A figure that is wider than its window is moved by the arrow keys, too.
+// A figure that is wider than its container can also be scrolled with the arrow keys.
 function reach() {
   for (const box of document.querySelectorAll(".pan")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

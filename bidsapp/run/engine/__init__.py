@@ -1,4 +1,4 @@
-"""How a graph is run: nipype's plugins, locks, signals and the progress that is shown."""
+"""Execution of graphs: nipype plugins, locks, signals and the display of progress."""
 
 from bidsapp.run.engine.progress import Progress, show_progress
 

@@ -12,7 +12,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 from bidsapp.run.engine.slurm import (
     SurvivingSLURMPlugin,
     WaitingSLURMGraphPlugin,
-    worker_killed,
+    killed_worker_traceback,
 )
 
 
@@ -58,7 +58,7 @@ class SurvivingMultiProcPlugin(MultiProcPlugin):
             return super()._get_result(taskid)
         lines = format_exception(future.exception())
         if isinstance(future.exception(), BrokenProcessPool):
-            lines += worker_killed(
+            lines += killed_worker_traceback(
                 "a worker process was killed while this step was running, most likely because "
                 "memory ran out; give more memory, or fewer processes with --nprocs, and run again"
             )

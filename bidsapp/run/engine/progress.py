@@ -67,7 +67,7 @@ class Progress:
                 self.tally.start_step(name)
                 return
             seconds = self.tally.end_step(name)
-            line = f"[{self.tally.ended}/{self.tally.total}] {_words(name)}"
+            line = f"[{self.tally.steps_ended}/{self.tally.total}] {_words(name)}"
         if status == "exception":
             self.report(f"{line}: failed")
         elif seconds >= _SLOW:
@@ -99,7 +99,7 @@ class _DrawnProgress(Progress):
 
     def __rich__(self) -> Group:
         with self._lock:
-            return drawing(self.tally)
+            return draw_progress(self.tally)
 
     def _announce(self, line: str) -> None:
         """Report nothing: the drawing shows it."""
@@ -130,7 +130,7 @@ class _AboveDrawing:
         self._console.file.flush()
 
 
-def drawing(tally: Tally) -> Group:
+def draw_progress(tally: Tally) -> Group:
     """Return three lines: what is done, how long the rest may take, and what is running.
 
     Parameters
@@ -148,26 +148,26 @@ def drawing(tally: Tally) -> Group:
     >>> tally = Tally(3, lambda: 0.0)
     >>> tally.start_participant("sub-01")
     >>> tally.set_steps(["ses_a.dwi.fit", "ses_a.dwi.load"])
-    >>> rich.print(drawing(tally).renderables[0])
+    >>> rich.print(draw_progress(tally).renderables[0])
     sub-01 (1 of 3), 0 of 1 session, 0 of 2 steps
     """
     participant = f"{tally.name} ({tally.number} of {tally.participants})"
     sessions = f"{tally.sessions_ended} of {_plural(len(tally.sessions), 'session')}"
-    steps = f"{tally.ended} of {_plural(tally.total, 'step')}"
+    steps = f"{tally.steps_ended} of {_plural(tally.total, 'step')}"
     counts = [participant, *([sessions, steps] if tally.total else ["preparing"])]
     left = tally.seconds_left()
-    times = [f"{_clock(tally.seconds_passed())} elapsed"]
-    times += [] if math.isnan(left) else [f"about {_clock(left)} left"]
+    times = [f"{_format_duration(tally.seconds_passed())} elapsed"]
+    times += [] if math.isnan(left) else [f"about {_format_duration(left)} left"]
     bar = Table.grid(padding=(0, 1))
-    bar.add_row(ProgressBar(tally.total or 1, tally.ended, width=24), _line(times))
-    return Group(_line(counts, "bold"), bar, _line([f"running: {_running(tally)}"]))
+    bar.add_row(ProgressBar(tally.total or 1, tally.steps_ended, width=24), _line(times))
+    return Group(_line(counts, "bold"), bar, _line([f"running: {_name_running_steps(tally)}"]))
 
 
 def _line(parts: list[str], style: str = "") -> Text:
     return Text(", ".join(parts), style, no_wrap=True, overflow="crop")
 
 
-def _running(tally: Tally) -> str:
+def _name_running_steps(tally: Tally) -> str:
     """Name the steps that are running, the longest first."""
     now = tally.clock()
     running = sorted(tally.running.items(), key=lambda item: item[1])
@@ -184,7 +184,7 @@ def _plural(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """Return hours, minutes and seconds as a clock shows them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

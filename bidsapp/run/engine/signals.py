@@ -10,7 +10,7 @@ _CAUGHT: list[int] = []
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt with the signal's number on SIGTERM and SIGINT; a second one kills.
 
     Schedulers send SIGTERM when the time limit is reached.

@@ -22,7 +22,7 @@ _PATIENCE = 60
 """Number of consecutive queries that may fail."""
 
 
-def worker_killed(text: str) -> list[str]:
+def killed_worker_traceback(text: str) -> list[str]:
     """Return the last line of the traceback of a step whose worker or job was killed."""
     return [f"{WorkerKilled.__module__}.{WorkerKilled.__name__}: {text}\n"]
 
@@ -59,7 +59,7 @@ class SurvivingSLURMPlugin(SLURMPlugin):
         folder = Path(self._pending[taskid])
         result = super()._get_result(taskid)
         if result and result["traceback"] and not (folder / "crashstore.pklz").exists():
-            result["traceback"] = worker_killed(
+            result["traceback"] = killed_worker_traceback(
                 f"the Slurm job {taskid} ended without a result: killed, cancelled or out of time"
             )
         return result
@@ -96,7 +96,7 @@ class WaitingSLURMGraphPlugin(SLURMGraphPlugin):
         for node in _lost_nodes(graph):
             report_crash(
                 node,
-                worker_killed(
+                killed_worker_traceback(
                     "its Slurm job ended without a result: killed, refused or out of time"
                 ),
             )

@@ -51,7 +51,7 @@ class Tally:
         self._start = self.clock()
 
     @property
-    def ended(self) -> int:
+    def steps_ended(self) -> int:
         """Number of steps of this participant that have ended."""
         return self.total - len(self.waiting)
 
@@ -98,12 +98,12 @@ class Tally:
         done = sum(self._work)
         if not done:
             return math.nan
-        here = sum(self._expected(name) for name in self.waiting)
+        here = sum(self._expected_duration(name) for name in self.waiting)
         typical = (done + here) / len(self._work)
         left = here + typical * (self.participants - self.number)
         return left * self.seconds_passed() / done
 
-    def _expected(self, name: str) -> float:
+    def _expected_duration(self, name: str) -> float:
         """Return the expected duration of a step, s."""
         durations = self._durations.get(_drop_first(name)) or [*chain(*self._durations.values())]
         return sum(durations) / len(durations)

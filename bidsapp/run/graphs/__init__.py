@@ -1,1 +1,1 @@
-"""nipype graphs, and the engine that runs them; no computing happens here."""
+"""nipype graphs of the participant level; no computation takes place here."""

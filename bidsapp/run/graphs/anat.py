@@ -10,7 +10,13 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.config import Config
 from bidsapp.run.graphs.branch import Port
 from bidsapp.run.graphs.registration import register_node
-from bidsapp.run.graphs.sidecars import identity, lesion_list, save, source_uri, spatial
+from bidsapp.run.graphs.sidecars import (
+    identity,
+    lesion_list,
+    save_node,
+    source_uri,
+    spatial_reference,
+)
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.lesions import RoiStatistics
 from bidsapp.run.nodes.registration import BrainMask
@@ -22,17 +28,17 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
     Parameters
     ----------
     session
-        It has a T1w.
+        A session with a T1w.
     config
-        How to run.
+        Configuration of the run.
     reference
-        The baseline session, or None if this is it.
+        The baseline session, or None for the baseline session itself.
 
     Returns
     -------
     pe.Workflow
         ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
-        (ITK transform onto the reference; undefined at baseline).
+        (ITK transform to the reference; undefined at baseline).
     """
     workflow = pe.Workflow(name="anat")
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
@@ -52,7 +58,7 @@ def _save_anatomy(workflow: pe.Workflow, brain: pe.Node, session: Session, confi
     origin = {"Sources": [source_uri(session.t1w, config)]}
     files = pe.Node(niu.Merge(2), name="anatomy_files")
     files.inputs.in1 = str(session.t1w)
-    writer = save(
+    writer = save_node(
         "save_anatomy",
         config,
         [outputs.T1W.path(session), outputs.BRAIN_MASK.path(session)],
@@ -69,9 +75,9 @@ def _connect_reference(
     reference: Session,
     config: Config,
 ) -> Port:
-    """Register the T1w to the baseline's, rigidly and without the lesions; write it there."""
+    """Register the T1w rigidly to that of the baseline, excluding lesions, and write it."""
     assert reference.t1w is not None
-    given = session.given("T1w")
+    given = session.user_transforms("T1w")
     register = register_node(
         "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
     )
@@ -83,7 +89,7 @@ def _connect_reference(
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
     files = pe.Node(niu.Merge(4), name="baseline_files")
-    writer = save(
+    writer = save_node(
         "save_baseline",
         config,
         [
@@ -92,7 +98,7 @@ def _connect_reference(
             outputs.TO_BASELINE_QUALITY.path(session),
             outputs.T1W.path(session, space="individual"),
         ],
-        [{}, {}, {}, {"SkullStripped": False} | spatial("individual")],
+        [{}, {}, {}, {"SkullStripped": False} | spatial_reference("individual")],
     )
     workflow.connect(
         [
@@ -107,22 +113,22 @@ def _connect_reference(
 
 
 def _lesions(session: Session) -> list[str]:
-    """Return the label images on a session's T1w, where the anatomy changes between sessions."""
+    """Return the label images on the T1w, which mark anatomy that changes between sessions."""
     return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
 def init_rois_wf(session: Session, config: Config, lesions: Mapping[int, bool]) -> pe.Workflow:
-    """Return the graph that copies a session's ROIs and measures the lesions' volumes.
+    """Return the graph that copies the ROIs of a session and measures lesion volumes.
 
     Parameters
     ----------
     session
-        It has ROIs.
+        A session with ROIs.
     config
-        How to run.
+        Configuration of the run.
     lesions
-        All lesions in the participant's tables, and whether they are excluded; one that
-        is not in this session's whole-lesion ROI has the volume zero.
+        All lesions in the tables of the participant, and whether they are excluded; a lesion that
+        is not in the whole-lesion ROI of this session has a volume of zero.
     """
     workflow = pe.Workflow(name="rois")
     for rois, kind in [(r, "enhancing") for r in session.enhancing] + [
@@ -144,7 +150,7 @@ def _save_rois(
     sources = [rois.image, table] if table.exists() else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
     sidecar = {"Sources": [rois.image.name]}
-    writer = save(
+    writer = save_node(
         f"save_{kind}_{rois.space}",
         config,
         [outputs.ROIS.path(session, datatype, e, ce=ce, seg=kind) for e in endings],
@@ -157,7 +163,7 @@ def _save_rois(
 def _connect_volumes(
     workflow: pe.Workflow, rois: Rois, session: Session, config: Config, lesions: Mapping[int, bool]
 ) -> None:
-    """Measure every lesion's volume in the whole-lesion ROI."""
+    """Measure the volume of every lesion in the whole-lesion ROI."""
     volumes = pe.Node(RoiStatistics(), name="volumes")
     volumes.inputs.rois = str(rois.image)
     excluded = frozenset(n for n, is_excluded in lesions.items() if is_excluded)
@@ -166,7 +172,7 @@ def _connect_volumes(
     volumes.inputs.identity = identity(session, "whole", rois.space)
     paths = [outputs.VOLUMES.path(session, extension=e) for e in outputs.VOLUMES.extensions]
     files = pe.Node(niu.Merge(2), name="volume_files")
-    writer = save("save_volumes", config, paths)
+    writer = save_node("save_volumes", config, paths)
     workflow.connect(
         [
             (volumes, files, [("out_file", "in1"), ("dictionary", "in2")]),

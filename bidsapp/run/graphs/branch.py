@@ -1,4 +1,4 @@
-"""A branch of a session: the graph of its DWI or DCE series, and what all steps of it refer to."""
+"""A branch of a session: the graph of its DWI or DCE series, with the data all steps need."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from bidsapp.bids.outputs import DATATYPES, Output
 from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.run.graphs.plan import SessionPlan
-from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save
+from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save_node
 
 Port = tuple[pe.Node, str]
 """A node and the name of one of its outputs."""
 
-Series = TypeVar("Series", Diffusion, Dynamic)
+SeriesRecord = TypeVar("SeriesRecord", Diffusion, Dynamic)
 
 
 @dataclass(frozen=True)
-class Branch(Generic[Series]):
+class Branch(Generic[SeriesRecord]):
     """The graph of one series under construction; functions named ``connect_*`` add steps to it.
 
     Attributes
@@ -31,21 +31,21 @@ class Branch(Generic[Series]):
     series
         The image and how it was acquired.
     plan
-        What is done with its session.
+        The plan of its session.
     config
-        How to run.
+        Configuration of the run.
     excluded
-        Lesions that a table marks as excluded.
+        Lesions marked as excluded in any table.
     reference
         The baseline T1w, if there is one.
     workflow
         The graph.
     inputnode
-        Gives ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
+        Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
     """
 
     space: Space
-    series: Series
+    series: SeriesRecord
     plan: SessionPlan
     config: Config
     excluded: frozenset[int]
@@ -65,12 +65,12 @@ class Branch(Generic[Series]):
 
     @property
     def rois(self) -> Rois | None:
-        """The ROIs of the enhancing part that the series is measured in."""
+        """The ROIs of the enhancing parts, in which the series is measured."""
         return lesion_rois(self.session, self.space, self.config)
 
     @property
     def analysis_space(self) -> Space:
-        """Where lesions are measured."""
+        """The space in which lesions are measured."""
         return analysis_space(self.session, self.space, self.config)
 
     def path(self, output: Output, extension: str = "", **entities: str) -> Path:
@@ -83,7 +83,7 @@ class Branch(Generic[Series]):
         self.workflow.connect(*source, node, field)
 
     def merge(self, name: str, sources: Sequence[Port]) -> Port:
-        """Return the list of several outputs, made by a node of that name."""
+        """Return the output of a node that merges several outputs into a list."""
         node = pe.Node(niu.Merge(len(sources)), name=name)
         for number, source in enumerate(sources, 1):
             self.connect(source, node, f"in{number}")
@@ -97,20 +97,20 @@ class Branch(Generic[Series]):
         sidecars: Sequence[Mapping[str, Any]] | None = None,
     ) -> pe.Node:
         """Write the files of an output, and return the node that does so."""
-        writer = save(name, self.config, paths, sidecars)
+        writer = save_node(name, self.config, paths, sidecars)
         self.connect(source, writer, "in_files")
         return writer
 
 
 def begin_branch(
     space: Space,
-    series: Series,
+    series: SeriesRecord,
     plan: SessionPlan,
     config: Config,
     excluded: frozenset[int],
     reference: Path | None,
-) -> Branch[Series]:
-    """Return a branch without any step; see `Branch` for the arguments."""
+) -> Branch[SeriesRecord]:
+    """Return a branch without steps; see `Branch` for the arguments."""
     inputs = ["t1w_mask", "to_individual", "reference_mask"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     workflow = pe.Workflow(name=space)

@@ -23,7 +23,7 @@ from bidsapp.run.graphs.motion import (
 )
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
-from bidsapp.run.graphs.series import Alignment, Grid, connect_alignment, connect_labels
+from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
@@ -36,7 +36,7 @@ from bidsapp.run.nodes.perfusion import (
 )
 
 _RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
-"""How the voxels of the artery are chosen, by source."""
+"""Description of how arterial voxels are selected, by source."""
 
 
 def init_dce_wf(
@@ -47,11 +47,11 @@ def init_dce_wf(
     Parameters
     ----------
     plan
-        Of a session with a dynamic series that can be analysed.
+        Plan of a session with a dynamic series that can be analysed.
     config
-        How to fit.
+        Configuration of the run.
     excluded
-        Lesions that the tables mark as excluded.
+        Lesions marked as excluded in any table.
     reference
         The baseline T1w, if there is one.
 
@@ -85,7 +85,7 @@ def init_dce_wf(
 
 
 def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
-    """Correct motion onto the last frame before the contrast agent; or take the series as it is."""
+    """Correct motion relative to the last frame before contrast, if requested."""
     motion, moved = connect_motion(branch)
     if motion and moved.table:
         reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
@@ -100,7 +100,7 @@ def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
 def _connect_arterial_input(
     branch: Branch[Dynamic], moved: Port, aligned: Alignment, b1: Port | None
 ) -> pe.Node:
-    """Add the node that finds the arterial input, and write it."""
+    """Add the node that finds the arterial input, and write the result."""
     session, config = branch.session, branch.config
     node = pe.Node(FindArterialInput(**branch.plan.acquisition), name="aif", mem_gb=4)
     node.inputs.source = config.aif
@@ -141,9 +141,9 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
 
 
 def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> None:
-    """Write which voxels were averaged, the course in each, and an image to see them on.
+    """Write the arterial voxels, the time course of each, and the mean image.
 
-    Where there is a T1w, that image is written with its alignment.
+    With a T1w, the mean image is written together with its alignment instead.
     """
     config, session = branch.config, branch.session
     source = source_uri(branch.series.image, config)
@@ -165,9 +165,9 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
 
 
 def _connect_concentration(
-    branch: Branch[Dynamic], data: Port, grid: Grid, b1: Port | None, arterial: pe.Node
+    branch: Branch[Dynamic], data: Port, grid: FitGrid, b1: Port | None, arterial: pe.Node
 ) -> Port:
-    """Convert the signal to concentration, with a T1 map where there are several flip angles."""
+    """Convert the signal to concentration, with a T1 map if there are several flip angles."""
     session, plan = branch.session, branch.plan
     node = pe.Node(SignalToConcentration(**plan.acquisition), name="concentration", mem_gb=4)
     node.inputs.t1_tissue = plan.relaxation["t1_tissue"]
@@ -183,10 +183,10 @@ def _connect_concentration(
     return node, "out_file"
 
 
-def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> None:
-    """Write the concentrations, and where and how often no concentration explains the signal.
+def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: FitGrid) -> None:
+    """Write the concentrations, and in which voxels no concentration explains the signal.
 
-    On the T1w's grid the concentrations would take a gigabyte: they are not written there.
+    Concentrations on the grid of the T1w would require a gigabyte, and are not written.
     """
     space = grid.entity
     sidecar: dict[str, Any] = {
@@ -207,9 +207,9 @@ def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: Grid) -> N
 
 
 def _connect_fit(
-    branch: Branch[Dynamic], concentration: Port, grid: Grid, arterial: pe.Node, model: Model
+    branch: Branch[Dynamic], concentration: Port, grid: FitGrid, arterial: pe.Node, model: Model
 ) -> Fitted:
-    """Add the node that fits one kinetic model; of several, the last is tabulated."""
+    """Add the node that fits one kinetic model; the last of several is tabulated."""
     plan, config = branch.plan, branch.config
     node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=config.omp_nthreads)
     node.inputs.aicc = config.dce_model == AUTO

@@ -1,4 +1,4 @@
-"""EPI distortion of a diffusion series: estimated from what there is, added to the transforms."""
+"""EPI distortion of a diffusion series: estimated, and included in the transforms."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def connect_distortion(branch: Branch[Diffusion], average: pe.Node) -> pe.Node |
 def connect_shift(
     workflow: pe.Workflow, register: pe.Node, distortion: pe.Node | None
 ) -> tuple[Port, Port]:
-    """Return the transforms to the T1w and back: of the registration, and the shift if any."""
+    """Return the transforms to the T1w and back: registration and, if estimated, the shift."""
     if not distortion:
         return (register, "to_fixed"), (register, "to_moving")
     there = pe.Node(niu.Merge(2), name="to_t1w")
@@ -50,18 +50,18 @@ def connect_shift(
 
 
 def save_distortion(branch: Branch[Any], distortion: pe.Node, brain: Port) -> None:
-    """Write the shift, and its size in the brain."""
+    """Write the shift and a summary of its size in the brain."""
     source = branch.plan.field_source
     assert source is not None
     effect = pe.Node(DistortionEffect(), name="distortion_effect")
     paths = [branch.path(outputs.SHIFT), branch.path(outputs.SHIFT_SUMMARY)]
     sidecar: dict[str, Any] = {
-        "Description": "How far along the phase-encode axis of the DWI, towards higher voxels, the "
-        "signal of each undistorted point appears in the images acquired",
+        "Description": "Displacement of the signal of each undistorted point in the acquired "
+        "images, along the phase-encoding axis of the DWI, positive towards higher voxel indices",
         "Units": "mm",
         "PhaseEncodingAxis": "ijk"[distortion.inputs.axis],
         "Method": METHODS[source.kind],
-        "JacobianModulation": "in the b = 0 image that is registered; not in the maps",
+        "JacobianModulation": "in the registered b = 0 image, not in the maps",
         "Sources": [source_uri(source.image, branch.config)],
     }
     branch.connect(brain, effect, "mask")

@@ -20,8 +20,8 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
 )
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
-from bidsapp.run.graphs.series import Grid, connect_alignment, connect_labels
-from bidsapp.run.graphs.sidecars import save, source_uri
+from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
+from bidsapp.run.graphs.sidecars import save_node, source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
@@ -35,11 +35,11 @@ def init_dwi_wf(
     Parameters
     ----------
     plan
-        Of a session with a diffusion series that can be analysed.
+        Plan of a session with a diffusion series that can be analysed.
     config
-        How to fit.
+        Configuration of the run.
     excluded
-        Lesions that the tables mark as excluded.
+        Lesions marked as excluded in any table.
     reference
         The baseline T1w, if there is one.
 
@@ -64,13 +64,13 @@ def init_dwi_wf(
 
 
 def _b_zero_volumes(series: Diffusion) -> list[int]:
-    """Return the volumes at the lowest b-value, which counts as zero below 5."""
+    """Return the volumes at the lowest b-value; all b-values below 5 count as zero."""
     lowest = max(min(series.bvalues), B_ZERO)
     return [i for i, b in enumerate(series.bvalues) if b <= lowest]
 
 
 def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
-    """Correct motion onto the first b = 0 volume and write the series; or take it as it is."""
+    """Correct motion relative to the first b = 0 volume and write the series, if requested."""
     series, config = branch.series, branch.config
     motion, moved = connect_motion(branch)
     if not motion or not moved.table:
@@ -88,18 +88,18 @@ def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
 
 
 def _save_gradients(branch: Branch[Diffusion]) -> None:
-    """Write the gradient files beside the corrected series."""
+    """Write the gradient files of the corrected series."""
     series = branch.series
     bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
     files = {".bval": bval, ".bvec": series.bvectors}
     present = {k: v for k, v in files.items() if v is not None and v.exists()}
     paths = [branch.path(outputs.CORRECTED_DWI, extension) for extension in present]
-    writer = save("save_gradients", branch.config, paths)
+    writer = save_node("save_gradients", branch.config, paths)
     writer.inputs.in_files = [str(v) for v in present.values()]
     branch.workflow.add_nodes([writer])
 
 
-def _connect_fit(branch: Branch[Diffusion], data: Port, grid: Grid, model: Model) -> Fitted:
+def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Model) -> Fitted:
     """Add the node that fits one diffusion model."""
     series, config = branch.series, branch.config
     node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
@@ -114,8 +114,8 @@ def _connect_fit(branch: Branch[Diffusion], data: Port, grid: Grid, model: Model
     return Fitted(node, maps, model, options | dropped_volumes(config) | regions, design)
 
 
-def _connect_regions(branch: Branch[Diffusion], grid: Grid, node: pe.Node) -> dict[str, str]:
-    """Give each lesion a prior of its own; return the setting that names the regions."""
+def _connect_regions(branch: Branch[Diffusion], grid: FitGrid, node: pe.Node) -> dict[str, str]:
+    """Fit each lesion with a separate prior; return the setting that describes the regions."""
     rois = branch.rois
     if not rois:
         return {"region": "one for all voxels, as there is no ROI of the enhancing part"}

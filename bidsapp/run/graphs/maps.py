@@ -1,4 +1,4 @@
-"""Fitted maps: written, resampled on other grids, measured in lesions."""
+"""Writing of fitted maps, resampling to other grids, and measurement in lesions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois
 from bidsapp.models import Model
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.series import Grid
+from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import identity, lesion_list, map_sidecar, source_uri
 from bidsapp.run.graphs.t1w_grid import embed_maps
 from bidsapp.run.nodes.apply_transform import ApplyTransform
@@ -23,9 +23,9 @@ from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
 
 @dataclass(frozen=True)
 class Fitted:
-    """A node that fits a model, and with which options and which design.
+    """A node that fits a model, with its options and design.
 
-    Its maps are on the whole grid. Of several kinetic models one is tabulated for the lesions.
+    Its maps are on the whole grid. Only one of several kinetic models is tabulated for lesions.
     """
 
     node: pe.Node
@@ -37,17 +37,19 @@ class Fitted:
 
     @property
     def files(self) -> list[str]:
-        """Names of the maps that the node makes, in its order."""
+        """Names of the maps of the node, in its order."""
         return map_names(self.model, aicc=bool(self.node.inputs.aicc))
 
     @property
-    def measured(self) -> list[str]:
-        """Names of the parameters that the lesion tables show."""
+    def measured_parameters(self) -> list[str]:
+        """Names of the parameters in the lesion tables."""
         names = [p.name for p in self.model.parameters]
         return ["ADC"] if self.model.name == "adc" else names
 
 
-def connect_fit(branch: Branch[Any], node: pe.Node, model: Model, data: Port, grid: Grid) -> Port:
+def connect_fit(
+    branch: Branch[Any], node: pe.Node, model: Model, data: Port, grid: FitGrid
+) -> Port:
     """Complete a node that fits a model, and return its maps on the whole grid."""
     node.inputs.model = model.name
     node.inputs.n_jobs = branch.config.omp_nthreads
@@ -58,11 +60,11 @@ def connect_fit(branch: Branch[Any], node: pe.Node, model: Model, data: Port, gr
 
 
 def connect_maps(
-    branch: Branch[Any], grid: Grid, fits: Sequence[Fitted], data: Port
+    branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], data: Port
 ) -> list[pe.Node]:
     """Write the maps of all fits in all spaces, and measure the lesions.
 
-    Returns the nodes that fit the lesions' mean courses; none without an ROI.
+    Returns the nodes that fit the mean curves of the lesions; none without an ROI.
     """
     for fitted in fits:
         _save_maps(branch, fitted, grid)
@@ -80,8 +82,8 @@ def _map_files(
     return paths, [map_sidecar(f.model, n, image, config, f.options, space) for f, n in maps]
 
 
-def _save_maps(branch: Branch[Any], fitted: Fitted, grid: Grid) -> None:
-    """Write the maps of a fit in the space where they were fitted."""
+def _save_maps(branch: Branch[Any], fitted: Fitted, grid: FitGrid) -> None:
+    """Write the maps of a fit in the space in which they were fitted."""
     paths, sidecars = _map_files(branch, [(fitted, n) for n in fitted.files], grid.entity)
     wanted = (grid.entity or "native") in branch.config.output_spaces or not branch.session.t1w
     writer = branch.save(
@@ -90,8 +92,8 @@ def _save_maps(branch: Branch[Any], fitted: Fitted, grid: Grid) -> None:
     branch.connect((fitted.node, "learnt"), writer, "learnt")
 
 
-def _connect_spaces(branch: Branch[Any], grid: Grid, fits: Sequence[Fitted]) -> None:
-    """Bring the parameter maps onto the T1w, if they are not there, and onto the baseline T1w."""
+def _connect_spaces(branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted]) -> None:
+    """Resample the parameter maps to the T1w, unless fitted there, and to the baseline T1w."""
     config = branch.config
     if not branch.session.t1w:
         return
@@ -101,8 +103,8 @@ def _connect_spaces(branch: Branch[Any], grid: Grid, fits: Sequence[Fitted]) -> 
         _connect_space(branch, grid, fits, "individual")
 
 
-def _connect_space(branch: Branch[Any], grid: Grid, fits: Sequence[Fitted], space: str) -> None:
-    """Resample the parameter maps once, through all transforms, and write them."""
+def _connect_space(branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], space: str) -> None:
+    """Resample the parameter maps in one step through all transforms, and write them."""
     session, reference = branch.session, branch.reference
     maps = _select_maps(branch, fits, f"maps_for_{space}")
     if space == "T1w":
@@ -117,7 +119,7 @@ def _connect_space(branch: Branch[Any], grid: Grid, fits: Sequence[Fitted], spac
         to_individual = (branch.inputnode, "to_individual")
         branch.connect(to_individual, onto, "then" if grid.to_t1w else "transform")
     if space in branch.config.output_spaces:
-        named = [(f, n) for f in fits for n in f.measured]
+        named = [(f, n) for f in fits for n in f.measured_parameters]
         named += [(f, f"{n}_stderr") for f, n in named] if space == "T1w" else []
         writer = branch.save(
             f"save_{space}", (onto, "out_files"), *_map_files(branch, named, space)
@@ -138,7 +140,7 @@ def _select_maps(
                 branch,
                 fitted.maps,
                 f"{name}_{fitted.model.label}",
-                [fitted.files.index(f"{n}{kind}") for n in fitted.measured],
+                [fitted.files.index(f"{n}{kind}") for n in fitted.measured_parameters],
             )
             for fitted in fits
         ],
@@ -154,9 +156,9 @@ def select_files(branch: Branch[Any], files: Port, name: str, index: list[int]) 
 
 
 def _connect_lesions(
-    branch: Branch[Any], grid: Grid, fits: Sequence[Fitted], data: Port
+    branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], data: Port
 ) -> list[pe.Node]:
-    """Measure the maps in the enhancing part of each lesion, and fit the lesions' mean courses."""
+    """Measure the maps in the enhancing part of each lesion, and fit the mean curves."""
     rois, space = branch.rois, branch.analysis_space
     if not rois:
         return []
@@ -166,7 +168,9 @@ def _connect_lesions(
     statistics.inputs.lesions = lesion_list(rois, branch.excluded)
     statistics.inputs.identity = identity(branch.session, "enhancing", space)
     statistics.inputs.parameters = [
-        (n, f.model.parameter(n).unit, f.model.label) for f in tabulated for n in f.measured
+        (n, f.model.parameter(n).unit, f.model.label)
+        for f in tabulated
+        for n in f.measured_parameters
     ]
     resampled = space == "T1w" and not grid.on_t1w
     _connect_tabulated(branch, fits, statistics, resampled)
@@ -186,8 +190,8 @@ def _connect_lesions(
 def _connect_tabulated(
     branch: Branch[Any], fits: Sequence[Fitted], statistics: pe.Node, resampled: bool
 ) -> None:
-    """Give the maps of the fits that are tabulated to a node, and their standard errors."""
-    tabular = [f.tabulated for f in fits for _ in f.measured]
+    """Connect the maps of the tabulated fits, and their standard errors, to a node."""
+    tabular = [f.tabulated for f in fits for _ in f.measured_parameters]
     chosen = [i for i, wanted in enumerate(tabular) if wanted]
     for name, first in (("maps", 0), ("errors", len(tabular))):
         if resampled:
@@ -199,8 +203,10 @@ def _connect_tabulated(
         branch.connect(files, statistics, name)
 
 
-def _connect_regions(branch: Branch[Any], grid: Grid, rois: Rois, nodes: Sequence[pe.Node]) -> None:
-    """Give the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
+def _connect_regions(
+    branch: Branch[Any], grid: FitGrid, rois: Rois, nodes: Sequence[pe.Node]
+) -> None:
+    """Connect the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
     if rois.space == branch.analysis_space:
         for node in nodes:
             node.inputs.rois = str(rois.image)
@@ -222,8 +228,8 @@ def _connect_regions(branch: Branch[Any], grid: Grid, rois: Rois, nodes: Sequenc
     branch.save("save_fractions", (fractions, "out_file"), [path], [sidecar])
 
 
-def _connect_curves(branch: Branch[Any], grid: Grid, fitted: Fitted, data: Port) -> pe.Node:
-    """Average the series over each lesion, fit the model to it, and write both."""
+def _connect_curves(branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Port) -> pe.Node:
+    """Average the series over each lesion, fit the model to the mean, and write both."""
     curves = pe.Node(LesionCurves(), name="curves")
     curves.inputs.model = fitted.model.name
     curves.inputs.options = fitted.design["options"]

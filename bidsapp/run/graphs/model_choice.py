@@ -1,4 +1,4 @@
-"""Where every kinetic model was fitted: which of them the data support."""
+"""Comparison of kinetic models, if all were fitted."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,16 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Dynamic
 from bidsapp.run.graphs.branch import Branch
 from bidsapp.run.graphs.maps import Fitted, select_files
-from bidsapp.run.graphs.series import Grid, connect_labels
-from bidsapp.run.graphs.sidecars import identity, lesion_list, source_uri, spatial
+from bidsapp.run.graphs.series import FitGrid, connect_labels
+from bidsapp.run.graphs.sidecars import identity, lesion_list, source_uri, spatial_reference
 from bidsapp.run.graphs.t1w_grid import embed_in_grid
 from bidsapp.run.nodes.model_choice import CompareModels
 
 
-def connect_model_comparison(branch: Branch[Dynamic], grid: Grid, fits: Sequence[Fitted]) -> None:
-    """Compare the models on the voxels that were fitted: no interpolation has mixed their fits."""
+def connect_model_comparison(
+    branch: Branch[Dynamic], grid: FitGrid, fits: Sequence[Fitted]
+) -> None:
+    """Compare the models on the grid of the fits, without interpolation."""
     node = pe.Node(CompareModels(), name="compare_models", mem_gb=1)
     node.inputs.models = [f.model.label for f in fits]
     node.inputs.reported = next(f.model.label for f in fits if f.tabulated)
@@ -42,6 +44,6 @@ def connect_model_comparison(branch: Branch[Dynamic], grid: Grid, fits: Sequence
         "Levels": {str(i): f.model.name for i, f in enumerate(fits, 1)},
         "Sources": [source_uri(branch.series.image, branch.config)],
         "SkullStripped": False,
-    } | spatial(grid.entity)
+    } | spatial_reference(grid.entity)
     files = branch.merge("choice_files", results)
     branch.save("save_choice", files, paths, [sidecar, {}, {}][: len(paths)])

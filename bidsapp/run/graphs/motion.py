@@ -1,4 +1,4 @@
-"""Motion within a series; only here is its engine chosen."""
+"""Motion correction of a series, with either engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class MotionCorrected:
     series
         The images.
     table
-        Its motion; None without correction.
+        Table of its motion; None without correction.
     dropped
-        The same, where the volumes that it marks as outliers are to be left out.
+        The same table, if the volumes marked as outliers are to be excluded.
     acquired
-        The acquired series, and a matrix for each of its volumes, where they are known.
+        The acquired series and a matrix for each of its volumes, if these are known.
     """
 
     series: Port
@@ -39,7 +39,7 @@ class MotionCorrected:
 
 
 def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorrected]:
-    """Correct the motion of a series, or take it as it is; return also the graph that does so."""
+    """Correct the motion of a series if requested; return the graph that does so and the series."""
     image, config = branch.series.image, branch.config
     if not config.motion_correction:
         source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
@@ -60,14 +60,14 @@ def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorre
 
 
 def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> pe.Workflow:
-    """Return the graph that moves the volumes of a series onto one of them.
+    """Return the graph that aligns the volumes of a series with one of them.
 
     Parameters
     ----------
     name
-        Of the graph.
+        Name of the graph.
     engine
-        ``metperf``, for which contrast may change; or ``niimath``, rigid least squares.
+        ``metperf``, which allows for changes in contrast, or ``niimath``, rigid least squares.
     nthreads
         Threads of the engine; the result does not depend on it.
 
@@ -109,14 +109,14 @@ def motion_sidecar(config: Config, phase_axis: int | None = None) -> dict[str, A
 
 
 def connect_dropped(branch: Branch[Any], moved: MotionCorrected, nodes: Sequence[pe.Node]) -> None:
-    """Connect the nodes to the volumes that they are to leave out, if any."""
+    """Connect the table of outlying volumes to the nodes that exclude them, if requested."""
     if moved.dropped:
         for node in nodes:
             branch.connect(moved.dropped, node, "motion")
 
 
 def dropped_volumes(config: Config) -> dict[str, str]:
-    """Return the setting of a fit that names the volumes which it leaves out."""
+    """Return the setting of a fit that describes the excluded volumes."""
     if not (config.drop_outliers and config.motion_correction):
         return {}
-    return {"left_out": "volumes that desc-motion_timeseries.tsv marks as outliers"}
+    return {"left_out": "volumes marked as outliers in desc-motion_timeseries.tsv"}

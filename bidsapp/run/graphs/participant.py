@@ -1,4 +1,4 @@
-"""The whole graph of a participant: its sessions, joined at the baseline T1w."""
+"""The graph of a participant: its sessions, connected through the baseline T1w."""
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -17,14 +17,14 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
     Parameters
     ----------
     plan
-        What is done with the data.
+        Plan of the participant.
     config
-        How to run.
+        Configuration of the run.
 
     Returns
     -------
     pe.Workflow
-        One sub-graph a session, with its branches ``anat``, ``rois``, ``dwi`` and ``dce``.
+        One subgraph per session, with the branches ``anat``, ``rois``, ``dwi`` and ``dce``.
     """
     workflow = pe.Workflow(name=f"sub_{plan.participant.label}")
     workflow.base_dir = str(config.work_dir / version())
@@ -43,15 +43,15 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
 
 
 def _init_session_wf(one: SessionPlan, plan: Plan, config: Config) -> pe.Workflow:
-    """Return the graph of one session: the branches of its plan, and no more."""
+    """Return the graph of one session with the branches of its plan."""
     session = one.session
     reference = plan.baseline.t1w if plan.baseline else None
     workflow = pe.Workflow(name=session.slug)
     branches = []
     if "dwi" in one.branches:
-        branches.append(init_dwi_wf(one, config, plan.excluded, reference))
+        branches.append(init_dwi_wf(one, config, plan.excluded_lesions, reference))
     if "dce" in one.branches:
-        branches.append(init_dce_wf(one, config, plan.excluded, reference))
+        branches.append(init_dce_wf(one, config, plan.excluded_lesions, reference))
     if "rois" in one.branches:
         workflow.add_nodes([init_rois_wf(session, config, plan.lesions)])
     workflow.add_nodes(branches)
@@ -67,7 +67,7 @@ def _connect_anatomy(
     branches: list[pe.Workflow],
     baseline: Session | None,
 ) -> None:
-    """Add the T1w's branch, and give its results to the others."""
+    """Add the branch of the T1w, and connect its results to the other branches."""
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(["mask"]), name="outputnode")
     is_reference = session is baseline

@@ -1,6 +1,6 @@
-"""What can be done with a participant's data under the options of a run; decided once, before it.
+"""The plan of a run: what can be done with a participant's data under the given options.
 
-``--dry-run`` prints the plan, the graphs are built from it, and its issues go into status.json.
+``--dry-run`` prints the plan, the graphs are built from it, and status.json includes its issues.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,22 +20,22 @@ from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 
 @dataclass(frozen=True)
 class SessionPlan:
-    """What is done with one session, and what is not.
+    """The plan of one session.
 
     Attributes
     ----------
     session
-        Its data.
+        Record of the session.
     branches
-        Which of ``anat``, ``dwi``, ``dce`` and ``rois`` are run.
+        The branches to run, of ``anat``, ``dwi``, ``dce`` and ``rois``.
     diffusion_models, kinetic_models
-        What is fitted in ``dwi`` and ``dce``. Of several kinetic models the last is tabulated.
+        Models to fit in ``dwi`` and ``dce``. The last of several kinetic models is tabulated.
     field_source
-        What the EPI distortion is estimated from, if it is to be corrected.
+        Source for the EPI distortion, if it is to be corrected.
     acquisition, relaxation
         Arguments of the SPGR equation, and T1 of tissue and blood in s.
     issues
-        What fails, may mislead, or is missing.
+        Failures, warnings and missing data.
     """
 
     session: Session
@@ -50,18 +50,18 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done with one participant.
+    """The plan of one participant.
 
     Attributes
     ----------
     participant
-        The data.
+        Record of the participant.
     sessions
         The plan of each session.
     baseline
-        The session whose T1w is the reference.
+        The session with the reference T1w.
     lesions
-        Every lesion in the participant's ROI tables, and whether any table excludes it.
+        Every lesion in the ROI tables of the participant, and whether any table excludes it.
     """
 
     participant: Participant
@@ -70,8 +70,8 @@ class Plan:
     lesions: Mapping[int, bool]
 
     @property
-    def excluded(self) -> frozenset[int]:
-        """Lesions that a table marks as excluded."""
+    def excluded_lesions(self) -> frozenset[int]:
+        """Lesions marked as excluded in any table."""
         return frozenset(number for number, is_excluded in self.lesions.items() if is_excluded)
 
     @property
@@ -86,14 +86,14 @@ def plan_participant(participant: Participant, config: Config) -> Plan:
     Parameters
     ----------
     participant
-        What the data set has.
+        Record of the participant.
     config
-        How to run.
+        Configuration of the run.
 
     Returns
     -------
     Plan
-        An obstacle is an issue of the plan, never raised.
+        Problems are issues of the plan and are never raised.
     """
     lesions: dict[int, bool] = {}
     for session in participant.sessions:
@@ -151,7 +151,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
 
 
 def fit_options(model: Model, config: Config) -> dict[str, Any]:
-    """Return the options of the run that a diffusion model takes; the ADC starts at b = 0.
+    """Return the options of the run for a diffusion model; the ADC is fitted from b = 0.
 
     Examples
     --------
@@ -165,13 +165,13 @@ def fit_options(model: Model, config: Config) -> dict[str, Any]:
 
 
 def _diffusion_models(series: Diffusion, config: Config) -> tuple[Model, ...]:
-    """Return the models that the b-values allow: the ADC, and that of IVIM."""
+    """Return the models that the b-values allow, of ADC and IVIM."""
     models = (MODELS["adc"], ivim_row(config.ivim_model))
     return tuple(model for model in models if not _unmet_needs(model, series, config))
 
 
 def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
-    """Return what stops the diffusion series, limits it, or is not there for it."""
+    """Return the issues of the diffusion series."""
     series = session.diffusion
     if not series:
         return [Issue("missing", "no DWI: no ADC and no IVIM", "NoDwi")]
@@ -185,8 +185,8 @@ def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
         issues.append(Issue("missing", f"no IVIM: {unmet}", "TooFewBValues"))
     elif config.noise != "gaussian" and "noise" not in row.options:
         text = (
-            f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which takes it "
-            "for Gaussian: only in the ADC"
+            f"no --noise {config.noise} in the {config.ivim_model} IVIM fit, which assumes "
+            "Gaussian noise: only in the ADC fit"
         )
         issues.append(Issue("missing", text, "NoiseModelNotApplied"))
     if text := _uncorrected_distortion(session, config):
@@ -195,7 +195,7 @@ def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
 
 
 def _unmet_needs(model: Model, series: Diffusion, config: Config) -> str:
-    """Return what a fit needs and the b-values of a series are, if these are not enough."""
+    """Return the requirements of a fit and the b-values, if these are not sufficient."""
     shells = combine_directions(np.ones(len(series.bvalues)), series.bvalues)[0]
     needs = model.needs(bvalues=shells, **fit_options(model, config))
     if all(need.met for need in needs):
@@ -210,9 +210,9 @@ def _unmet_needs(model: Model, series: Diffusion, config: Config) -> str:
 
 
 def _unusable_distortion(session: Session, config: Config) -> str:
-    """Return what is wrong with the data that the distortion is to be estimated from, or nothing.
+    """Return the problem with the data for the distortion, or an empty text.
 
-    The T1w needs the phase-encoding axis only.
+    Estimation from the T1w requires only the phase-encoding axis.
     """
     known = session.distortion
     if config.distortion == "none" or not known or not known.problem:
@@ -223,24 +223,24 @@ def _unusable_distortion(session: Session, config: Config) -> str:
 
 
 def _uncorrected_distortion(session: Session, config: Config) -> str:
-    """Return why the distortion is not corrected as requested, or not from the best data."""
+    """Return why the distortion is not corrected as requested or from better data."""
     if config.distortion == "none":
         return ""
     if not session.t1w:
-        return "EPI distortion not corrected: no T1w, so maps stay where they were acquired"
+        return "EPI distortion not corrected: without a T1w, maps remain in the space of the series"
     known = session.distortion
     if config.distortion == "auto":
         return f"EPI distortion not corrected: {known.lack}" if known and known.lack else ""
     if not known or not known.source:
         return ""
     return (
-        f"EPI distortion estimated from the T1w, though there is {known.source.image.name}: "
-        "--distortion auto would use that"
+        f"EPI distortion estimated from the T1w, although {known.source.image.name} is available: "
+        "--distortion auto would use it"
     )
 
 
 def _field_source(session: Session, config: Config) -> FieldSource | None:
-    """Return what the distortion is estimated from, if it is to be corrected."""
+    """Return the source for the distortion, if it is to be corrected."""
     if config.distortion == "none" or not session.t1w or not session.distortion:
         return None
     if config.distortion == "t1w":
@@ -263,7 +263,7 @@ def _plan_kinetics(
 
 
 def _missing_artery(session: Session, config: Config) -> str:
-    """Return what the arterial input lacks, or nothing."""
+    """Return what the arterial input lacks, or an empty text."""
     if config.aif == "table" and session.arterial_table is None:
         return "no label-AIF_timeseries.tsv for --aif table"
     if config.aif != "roi":
@@ -271,7 +271,7 @@ def _missing_artery(session: Session, config: Config) -> str:
     if session.artery is None:
         return (
             "no AIF mask (label-AIF_mask) for the DCE series; draw one, "
-            "or choose --aif auto or --aif parker2006"
+            "or use --aif auto or --aif parker2006"
         )
     if not session.t1w and session.artery.space != "dce":
         return "the AIF mask is on the grid of the T1w, but there is no T1w"
@@ -279,7 +279,7 @@ def _missing_artery(session: Session, config: Config) -> str:
 
 
 def _acquisition(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return what the SPGR equation needs; the relaxivity from option, sidecar, or agent."""
+    """Return the arguments of the SPGR equation; relaxivity from option, sidecar or agent."""
     relaxivity = config.relaxivity or series.relaxivity
     return {
         "repetition_time": series.repetition_time,
@@ -289,7 +289,7 @@ def _acquisition(series: Dynamic, config: Config) -> dict[str, float]:
 
 
 def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return T1 of tissue and blood, s: of the options, or for the field strength."""
+    """Return T1 of tissue and blood from the options or for the field strength, s."""
     field_strength = series.field_strength
     return {
         "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field_strength, "--t1-tissue"),
@@ -298,7 +298,7 @@ def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
 
 
 def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:
-    """Yield which ROIs are missing in the space of the analysis."""
+    """Yield an issue for each ROI that is missing in the space of the analysis."""
     series: list[Space] = ["dwi"] if session.diffusion else []
     series += ["dce"] if session.dynamic else []
     if not session.enhancing:

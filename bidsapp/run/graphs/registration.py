@@ -1,4 +1,4 @@
-"""Registration; only here is its engine chosen."""
+"""Registration of one image to another, with either engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,29 +20,29 @@ def register_node(
     transform: Literal["affine", "rigid"],
     metric: Literal["lpc", "lpa", "lpp"],
 ) -> pe.Node:
-    """Return the node that registers an image to another, or uses the user's transform.
+    """Return the node that registers an image to another, or applies the user's transform.
 
     Parameters
     ----------
     name
-        Of the node.
+        Name of the node.
     fixed
-        The image that stays.
+        The fixed image.
     given
-        The user's ITK transforms; with more than one the node stops with a reason.
+        The user's ITK transforms; more than one is an error of the node.
     config
-        Which engine, and how.
+        Configuration of the run.
     transform
-        Twelve parameters or six. Two sessions are registered rigidly, and from both sides.
+        Twelve parameters or six. Sessions are registered rigidly and symmetrically.
     metric
-        Local Pearson correlation: ``lpc`` where bright in one image is dark in the other, as a
-        b = 0 image and a T1w; ``lpp`` where contrasts are similar; ``lpa`` for either.
+        Local Pearson correlation: ``lpc`` for images of opposite contrast, such as b = 0 and T1w;
+        ``lpp`` for similar contrasts; ``lpa`` for either.
 
     Returns
     -------
     pe.Node
-        Takes moving and fixed_mask; gives to_fixed (ITK transform that resamples the moving image
-        on the fixed grid), to_moving (its inverse) and quality (JSON).
+        Inputs: moving and fixed_mask. Outputs: to_fixed (ITK transform that resamples the moving
+        image to the fixed grid), to_moving (its inverse) and quality (JSON).
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""T1 and B1 of a session, on the grids where they are needed."""
+"""T1 and B1 maps of a session, resampled to the grids where they are needed."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
 from bidsapp.config import Config
 from bidsapp.models import MODELS
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.series import Grid
+from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
@@ -19,9 +19,9 @@ from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
 def connect_b1(
     branch: Branch[Dynamic], reference: Port | Path, name: str, to_scanner: Port | None = None
 ) -> Port | None:
-    """Bring the session's B1 map, if it has one, to a grid by scanner coordinates.
+    """Resample the B1 map of a session, if there is one, to a grid by scanner coordinates.
 
-    A grid that is not the scanner's comes with the transform from its points to the scanner's.
+    For a grid in another space, a transform from its points to the scanner is required.
     """
     field = branch.session.transmit_field
     if field is None:
@@ -41,19 +41,19 @@ def connect_b1(
 
 
 def b1_sidecar(session: Session, config: Config) -> dict[str, Any]:
-    """Return the sidecar entry that names the B1 map by which flip angles were multiplied."""
+    """Return the sidecar field with the B1 map by which flip angles were multiplied."""
     if session.transmit_field is None:
         return {}
     return {"FlipAngleCorrection": source_uri(session.transmit_field.image, config)}
 
 
 def uses_t1_map(session: Session, config: Config) -> bool:
-    """Whether T1 is measured: there are flip angles, and no T1 of tissue is set."""
+    """Return whether T1 is mapped: there are several flip angles, and no T1 of tissue is set."""
     return session.flip_angle_series is not None and config.t1_tissue is None
 
 
-def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: Grid) -> Port:
-    """Fit T1 to the flip angles and bring it to the grid of the fit by scanner coordinates."""
+def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: FitGrid) -> Port:
+    """Fit a T1 map, and resample it to the grid of the fit by scanner coordinates."""
     config = branch.config
     model = MODELS[config.t1_model]
     fit = pe.Node(FitT1(), name="t1", mem_gb=2)

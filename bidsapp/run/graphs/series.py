@@ -1,4 +1,4 @@
-"""What the diffusion and the dynamic branch share: the registration of the series to the T1w."""
+"""Registration of a diffusion or dynamic series to the T1w."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,29 +11,30 @@ from bidsapp.bids.records import Rois, Space
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.distortion import connect_shift, save_distortion
 from bidsapp.run.graphs.registration import register_node
-from bidsapp.run.graphs.sidecars import spatial
+from bidsapp.run.graphs.sidecars import spatial_reference
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.registration import CheckConsistency
 
 METRICS: Mapping[Space, Literal["lpc", "lpa"]] = {"dwi": "lpc", "dce": "lpa"}
-"""How each series is compared with the T1w."""
+"""Metric of the registration of each series to the T1w."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where models are fitted: the grid of the series, or that of the T1w, cropped to the brain.
+class FitGrid:
+    """The grid of the fits: that of the series, or that of the T1w, cropped to the brain.
 
     Attributes
     ----------
     image
         An image on this grid.
     mask
-        The brain on this grid; None where the session has no T1w.
+        The brain on this grid; None without a T1w.
     to_t1w, to_series
-        Transforms between a series' grid and the T1w's; None on the T1w's grid, or without a T1w.
+        Transforms between the grids of the series and the T1w; None on the grid of the T1w, or
+        without a T1w.
     to_scanner
-        On the T1w's grid: ITK transform from its points to the scanner's, where the series was
-        acquired. Images of the T1w need no transform there.
+        On the grid of the T1w: ITK transform from its points to the scanner coordinates of the
+        series.
     """
 
     image: Port
@@ -44,7 +45,7 @@ class Grid:
 
     @property
     def on_t1w(self) -> bool:
-        """Whether this is the T1w's grid."""
+        """Whether this is the grid of the T1w."""
         return self.to_scanner is not None
 
     @property
@@ -55,17 +56,17 @@ class Grid:
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a series is registered to the T1w; all None where the session has no T1w.
+    """The registration of a series to the T1w; all None without a T1w.
 
     Attributes
     ----------
     average
-        The series' average, which was registered.
+        The average of the series, which is registered.
     to_t1w, to_series
-        The series onto the T1w's grid, and back: ITK transforms, and with an EPI's distortion a
-        list of one and a shift.
+        ITK transforms of the series to the grid of the T1w, and back; with EPI distortion, lists
+        of a transform and a shift.
     mask
-        The brain on the series' grid.
+        The brain on the grid of the series.
     """
 
     average: pe.Node
@@ -74,22 +75,22 @@ class Alignment:
     mask: Port | None = None
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> FitGrid:
         """The grid of the series."""
-        return Grid((self.average, "out_file"), self.mask, self.to_t1w, self.to_series)
+        return FitGrid((self.average, "out_file"), self.mask, self.to_t1w, self.to_series)
 
 
 def connect_alignment(
     branch: Branch[Any], average: pe.Node, distortion: pe.Node | None = None
 ) -> Alignment:
-    """Register a series' average to the T1w with 12 parameters, and bring the brain mask back.
+    """Register the average of a series to the T1w with 12 parameters, and resample the brain mask.
 
-    With a node that estimates the distortion, the corrected average is registered.
+    If the distortion is estimated, the corrected average is registered.
     """
     workflow, session = branch.workflow, branch.session
     if not session.t1w:
         return Alignment(average)
-    given = session.given(branch.space)
+    given = session.user_transforms(branch.space)
     register = register_node(
         "register",
         session.t1w,
@@ -121,7 +122,7 @@ def connect_alignment(
 
 
 def _connect_consistency(branch: Branch[Any], image: Port, matrix: Port) -> None:
-    """Compare the registration through the session's T1w with a direct one to the baseline's."""
+    """Compare the registration via the session's T1w with a direct one to the baseline T1w."""
     reference, inputnode = branch.reference, branch.inputnode
     if branch.config.sloppy or reference in (None, branch.session.t1w):
         return
@@ -137,9 +138,9 @@ def _connect_consistency(branch: Branch[Any], image: Port, matrix: Port) -> None
 
 
 def connect_labels(
-    branch: Branch[Any], grid: Grid, labels: Rois, node: pe.Node, field: str
+    branch: Branch[Any], grid: FitGrid, labels: Rois, node: pe.Node, field: str
 ) -> None:
-    """Give a label image to a node, brought to the grid if it was drawn on another."""
+    """Connect a label image to a node, resampled to the grid if necessary."""
     transform = grid.to_scanner if labels.space == branch.space else grid.to_series
     if not transform and not grid.on_t1w:
         node.inputs.trait_set(**{field: str(labels.image)})
@@ -153,7 +154,7 @@ def connect_labels(
 
 
 def _save_alignment(branch: Branch[Any], aligned: Alignment, register: pe.Node) -> None:
-    """Write the transforms, their quality, and the average on both grids."""
+    """Write the transforms with their quality, and the average on both grids."""
     mean = outputs.MEAN_IMAGE[branch.datatype]
     paths = [
         branch.path(outputs.TO_T1W, from_=branch.space, to="T1w"),
@@ -171,4 +172,6 @@ def _save_alignment(branch: Branch[Any], aligned: Alignment, register: pe.Node) 
     branch.connect(average, onto, "in_files")
     transforms = [(register, "to_fixed"), (register, "to_moving"), (register, "quality")]
     files = branch.merge("alignment_files", [*transforms, average, (onto, "out_files")])
-    branch.save("save_alignment", files, paths, [{}, {}, {}, image, image | spatial("T1w")])
+    branch.save(
+        "save_alignment", files, paths, [{}, {}, {}, image, image | spatial_reference("T1w")]
+    )

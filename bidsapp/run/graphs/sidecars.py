@@ -1,4 +1,4 @@
-"""Sidecars of what the graphs write, and the node that writes it."""
+"""Sidecars of the derivatives, and the node that writes derivatives."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,10 @@ from bidsapp.run.nodes.derivatives import SaveDerivatives
 _GOODNESS = {
     "rsquared": ("1", "Coefficient of determination of the fit"),
     "rmse": ("arbitrary", "Root mean square residual of the fit, in the unit of its signal"),
-    "aicc": ("1", "Akaike's criterion for small samples; of two models the lower is supported"),
+    "aicc": (
+        "1",
+        "Akaike's information criterion for small samples; lower values indicate a better model",
+    ),
     "status": ("1", "0 fitted, 1 at a bound, 2 not identifiable, 3 unusable signal"),
 }
 _REFERENCE: Mapping[str, str] = {
@@ -33,7 +36,7 @@ def map_sidecar(
     fitted: Mapping[str, Any],
     space: str = "",
 ) -> dict[str, Any]:
-    """Return the sidecar of one map: unit, model, parameters of the fit, sources."""
+    """Return the sidecar of one map: unit, model, settings of the fit, and sources."""
     param, _, kind = name.partition("_")
     if param in _GOODNESS:
         unit, description = _GOODNESS[param]
@@ -52,37 +55,37 @@ def map_sidecar(
         "Sources": [source_uri(source, config)],
         "SkullStripped": False,
     }
-    return sidecar | spatial(space) | acquired(source, config)
+    return sidecar | spatial_reference(space) | acquisition_dates(source, config)
 
 
-def acquired(source: Path, config: Config) -> dict[str, Any]:
-    """Return when a raw series was acquired, if that is to be kept."""
+def acquisition_dates(source: Path, config: Config) -> dict[str, Any]:
+    """Return the date and time of acquisition of a raw series, if they are to be kept."""
     if not config.keep_dates:
         return {}
     fields = metadata(source, config.bids_dir)
     return {name: fields[name] for name in _DATES if name in fields}
 
 
-def spatial(space: str) -> dict[str, str]:
+def spatial_reference(space: str) -> dict[str, str]:
     """Return ``SpatialReference`` for a space that needs one."""
     return {"SpatialReference": _REFERENCE[space]} if space in _REFERENCE else {}
 
 
 def source_uri(path: Path, config: Config) -> str:
-    """Return a raw file's BIDS URI."""
+    """Return the BIDS URI of a raw file, or the name of any other file."""
     try:
         return f"bids:raw:{path.resolve().relative_to(config.bids_dir.resolve())}"
     except ValueError:
         return path.name
 
 
-def save(
+def save_node(
     name: str,
     config: Config,
     paths: Sequence[Path | None],
     sidecars: Sequence[Mapping[str, Any]] | None = None,
 ) -> pe.Node:
-    """Return the node that writes a list of files; one without a path is not written."""
+    """Return the node that writes a list of files; files without a path are not written."""
     node = pe.Node(SaveDerivatives(), name=name, mem_gb=0.5)
     node.inputs.output_dir = str(config.output_dir)
     node.inputs.names = [str(p) if p else "" for p in paths]
@@ -92,14 +95,14 @@ def save(
 
 
 def analysis_space(session: Session, series: Space, config: Config) -> Space:
-    """Return where lesions are measured: on the T1w; in the series if asked or there is no T1w."""
+    """Return the space in which lesions are measured: the T1w, or else the series."""
     return "T1w" if session.t1w and config.roi_space == "T1w" else series
 
 
 def lesion_rois(session: Session, series: Space, config: Config) -> Rois | None:
-    """Return the ROIs of the enhancing part that the series is measured in.
+    """Return the ROIs of the enhancing parts in which the series is measured.
 
-    They are drawn where it is measured, or else on the T1w and taken there.
+    ROIs in the space of the measurement are preferred to those on the T1w.
     """
     own = session.rois("enhancing", analysis_space(session, series, config))
     return own or (session.rois("enhancing", "T1w") if session.t1w else None)
@@ -111,7 +114,7 @@ def lesion_list(rois: Rois, excluded: frozenset[int]) -> list[tuple[int, bool]]:
 
 
 def identity(session: Session, roi: str, space: Space) -> dict[str, str]:
-    """Return the columns of a lesion table that say whose it is, and on which grid."""
+    """Return the columns that identify a lesion table: participant, session, ROI and space."""
     return {
         "participant_id": f"sub-{session.participant}",
         "session_id": session.id,

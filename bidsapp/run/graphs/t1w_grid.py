@@ -1,4 +1,4 @@
-"""Fits on the T1w's grid: the series resampled on it, and the fitted maps embedded in all of it."""
+"""Fits on the grid of the T1w: resampling of the series, and embedding of the fitted maps."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from nipype.pipeline import engine as pe
 from bidsapp.models import Status
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.motion import MotionCorrected
-from bidsapp.run.graphs.series import Alignment, Grid
+from bidsapp.run.graphs.series import Alignment, FitGrid
 from bidsapp.run.nodes.t1w_grid import EmbedInGrid, SeriesOnT1w
 
 
 def connect_fit_grid(
     branch: Branch[Any], moved: MotionCorrected, aligned: Alignment
-) -> tuple[Port, Grid]:
-    """Return the series to fit and its grid: its own, or the T1w's where requested.
+) -> tuple[Port, FitGrid]:
+    """Return the series to fit and its grid: the native one, or that of the T1w if requested.
 
-    A session without a T1w is fitted on the grid of its series. Where a matrix for each acquired
-    volume is known, these volumes are resampled on the T1w's grid, else those that were corrected.
+    Sessions without a T1w are fitted on the native grid. On the grid of the T1w, the acquired
+    volumes are resampled if a matrix is known for each, and the motion-corrected ones otherwise.
     """
     if branch.config.fit_space == "native" or not aligned.to_t1w:
         return moved.series, aligned.grid
@@ -32,14 +32,14 @@ def connect_fit_grid(
     branch.connect(aligned.to_t1w, node, "transform")
     branch.connect((branch.inputnode, "t1w_mask"), node, "mask")
     branch.connect((node, "mask"), image, "out_file")
-    grid = Grid((image, "out_file"), mask=(node, "mask"), to_scanner=aligned.to_t1w)
+    grid = FitGrid((image, "out_file"), mask=(node, "mask"), to_scanner=aligned.to_t1w)
     return (node, "out_file"), grid
 
 
 def embed_in_grid(
-    branch: Branch[Any], images: Port, grid: Grid, name: str, outside: int = 0
+    branch: Branch[Any], images: Port, grid: FitGrid, name: str, outside: int = 0
 ) -> Port:
-    """Return images on the whole grid of the T1w, if they were made on a part of it; else as is."""
+    """Return images embedded in the grid of the T1w, if they cover a part of it."""
     if not grid.on_t1w:
         return images
     node = pe.Node(EmbedInGrid(outside=outside), name=name)
@@ -48,8 +48,8 @@ def embed_in_grid(
     return node, "out_files"
 
 
-def embed_maps(branch: Branch[Any], fit: pe.Node, grid: Grid) -> Port:
-    """Return the maps of a fit on the whole grid; nothing was fitted outside the part of it."""
+def embed_maps(branch: Branch[Any], fit: pe.Node, grid: FitGrid) -> Port:
+    """Return the maps of a fit on the whole grid, with the status of unfitted voxels."""
     return embed_in_grid(
         branch, (fit, "out_files"), grid, f"whole_{fit.name}", int(Status.BAD_INPUT)
     )

@@ -1,1 +1,1 @@
-"""nipype nodes: load, call one function of the models or of imaging, save."""
+"""nipype nodes: load files, call one function of `models` or `imaging`, save the results."""

@@ -1,4 +1,4 @@
-"""The node that resamples images on other grids."""
+"""The node that resamples images to another grid."""
 
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,21 @@ from nipype.interfaces.base import (
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.warps import Mapping, read_mapping
-from bidsapp.run.nodes.files import as_list, load, load_labels, save
+from bidsapp.run.nodes.files import as_list, load, load_labels, save_array
 
 
 class _ApplyTransformInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="3D or 4D, on any grids")
-    reference = File(exists=True, mandatory=True, desc="gives the grid")
+    reference = File(exists=True, mandatory=True, desc="image that defines the grid")
     transform = InputMultiObject(
-        File(exists=True), desc="ITK, and shifts; scanner coordinates alone without one"
+        File(exists=True),
+        desc="ITK transforms and shifts; default: identity in scanner coordinates",
     )
-    then = File(exists=True, desc="ITK; from the transform's fixed image on to the reference")
-    order = traits.Range(low=0, high=5, value=1, usedefault=True, desc="of the spline")
-    labels = traits.Bool(False, usedefault=True, desc="take what fills most of a voxel, 0 outside")
+    then = File(exists=True, desc="ITK; from the fixed image of the transform to the reference")
+    order = traits.Range(low=0, high=5, value=1, usedefault=True, desc="order of the spline")
+    labels = traits.Bool(
+        False, usedefault=True, desc="label that fills most of each voxel, 0 outside"
+    )
 
 
 class _ApplyTransformOutput(TraitedSpec):
@@ -37,7 +40,7 @@ class _ApplyTransformOutput(TraitedSpec):
 
 
 class ApplyTransform(SimpleInterface):
-    """Resample images on a reference's grid, once, through all transforms."""
+    """Resample images to the grid of a reference, in one step through all transforms."""
 
     input_spec = _ApplyTransformInput
     output_spec = _ApplyTransformOutput
@@ -50,7 +53,7 @@ class ApplyTransform(SimpleInterface):
         for i, path in enumerate(self.inputs.in_files):
             data = self._resample(path, mapping, reference)
             target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-            done.append(save(data, reference, target))
+            done.append(save_array(data, reference, target))
         self._results["out_files"] = done
         return runtime
 

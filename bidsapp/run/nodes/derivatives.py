@@ -1,4 +1,4 @@
-"""Nodes that bring results into the output folder."""
+"""Nodes that write results to the output folder, and that combine images."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
 from bidsapp.errors import BadInput
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 
@@ -26,14 +26,14 @@ class _SaveInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True)
     output_dir = traits.Str(mandatory=True)
     names = traits.List(traits.Str, mandatory=True, desc="relative path of each file; '' to skip")
-    sidecars = traits.List(traits.Dict, desc="JSON beside each file; empty for none")
+    sidecars = traits.List(traits.Dict, desc="JSON sidecar of each file; empty for none")
     learnt = InputMultiObject(
         File(exists=True), desc="JSON {model: {parameter: value}}, for the sidecars of that model"
     )
 
 
 class SaveDerivatives(SimpleInterface):
-    """Bring files into the output folder under their BIDS names, each with its sidecar."""
+    """Write files to the output folder under their BIDS names, with their sidecars."""
 
     input_spec = _SaveInput
     output_spec = TraitedSpec
@@ -53,14 +53,14 @@ class SaveDerivatives(SimpleInterface):
             if sidecar:
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
-                write_bytes(target.with_name(f"{stem}.json"), to_json(_told(sidecar, learnt)))
+                write_bytes(target.with_name(f"{stem}.json"), to_json(_add_learnt(sidecar, learnt)))
             write = compress_image if target.suffix == ".gz" else copy_file
             write(Path(source), target)
         return runtime
 
 
-def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a sidecar with what the fit of its model learnt among the model's parameters."""
+def _add_learnt(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sidecar with the quantities learnt by the fit among the model parameters."""
     model = sidecar.get("Model", {})
     found = learnt.get(model.get("Name"))
     if not found:
@@ -70,8 +70,8 @@ def _told(sidecar: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, An
 
 class _AverageInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="4D")
-    volumes = traits.List(traits.Int, desc="which volumes; all when empty")
-    motion = File(exists=True, desc="motion table; its outliers are left out")
+    volumes = traits.List(traits.Int, desc="volumes to average; all if empty")
+    motion = File(exists=True, desc="motion table; its outliers are excluded")
 
 
 class _AverageOutput(TraitedSpec):
@@ -91,10 +91,10 @@ class AverageVolumes(SimpleInterface):
         if self.inputs.motion:
             volumes = volumes[inlier_volumes(self.inputs.motion, count)[volumes]]
         if not len(volumes):
-            raise BadInput(f"{self.inputs.in_file}: all that is to be averaged are outliers")
+            raise BadInput(f"{self.inputs.in_file}: all volumes to be averaged are outliers")
         chosen = data[..., volumes]
         target = Path(runtime.cwd) / "average.nii"
-        self._results["out_file"] = save(chosen.mean(axis=-1), image, target)
+        self._results["out_file"] = save_array(chosen.mean(axis=-1), image, target)
         return runtime
 
 
@@ -107,7 +107,7 @@ class _MaskUnionOutput(TraitedSpec):
 
 
 class MaskUnion(SimpleInterface):
-    """Return where any of several images is not zero."""
+    """Return the union of masks: voxels in which any image is above zero."""
 
     input_spec = _MaskUnionInput
     output_spec = _MaskUnionOutput
@@ -116,5 +116,5 @@ class MaskUnion(SimpleInterface):
         inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
         target = Path(runtime.cwd) / "union.nii"
         like = nib.load(self.inputs.in_files[0])
-        self._results["out_file"] = save(inside.astype(np.uint8), like, target)
+        self._results["out_file"] = save_array(inside.astype(np.uint8), like, target)
         return runtime

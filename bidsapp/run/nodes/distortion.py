@@ -1,4 +1,4 @@
-"""Nodes for EPI distortion: the shift estimated from the data, and its effect in the brain."""
+"""Nodes for EPI distortion: estimation of the shift, and its effect in the brain."""
 
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from bidsapp.imaging.distortion.fieldmap import (
 from bidsapp.imaging.distortion.t1w import t1w_shift
 from bidsapp.imaging.registration.quality import require_success
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
-from bidsapp.run.nodes.files import load, load_mask, save
+from bidsapp.run.nodes.files import load, load_mask, save_array
 
 METHODS = {"fieldmap": "field map", "epi": "reversed phase-encode pair", "T1w": "T1w"}
-"""What a shift is estimated from, by its kind."""
+"""Source of the estimated shift, by its kind."""
 
 
 class _EstimateShiftInput(BaseInterfaceInputSpec):
@@ -37,22 +37,24 @@ class _EstimateShiftInput(BaseInterfaceInputSpec):
         exists=True, mandatory=True, desc="field map, EPI with reversed phase encoding, or T1w"
     )
     kind = traits.Enum(*METHODS, mandatory=True)
-    axis = traits.Range(low=0, high=2, mandatory=True, desc="of the phase encoding")
-    scale = traits.Float(mandatory=True, desc="mm per unit of the field; or how much farther")
-    mask = File(exists=True, desc="brain, on the grid of a T1w")
+    axis = traits.Range(low=0, high=2, mandatory=True, desc="phase-encoding axis")
+    scale = traits.Float(
+        mandatory=True, desc="mm per unit of the field map, or relative distortion of the EPI"
+    )
+    mask = File(exists=True, desc="brain mask on the grid of the T1w")
     transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the registration to a T1w")
     named = traits.Str("", usedefault=True, nohash=True, desc="the EPI, for messages")
 
 
 class _EstimateShiftOutput(TraitedSpec):
-    shift = File(exists=True, desc="mm; from undistorted points to where they appear")
-    unshift = File(exists=True, desc="mm; back")
-    out_file = File(exists=True, desc="the EPI corrected, its signal restored by the Jacobian")
+    shift = File(exists=True, desc="mm; from undistorted to distorted positions")
+    unshift = File(exists=True, desc="mm; from distorted to undistorted positions")
+    out_file = File(exists=True, desc="corrected EPI, with intensity modulation by the Jacobian")
     estimate = traits.Dict(desc="method and quality of the estimate")
 
 
 class EstimateShift(SimpleInterface):
-    """Estimate the distortion of an EPI by a field map, a reversed pair or the T1w; correct it."""
+    """Estimate the distortion of an EPI from a field map, reversed pair or T1w, and correct it."""
 
     input_spec = _EstimateShiftInput
     output_spec = _EstimateShiftOutput
@@ -67,13 +69,15 @@ class EstimateShift(SimpleInterface):
         self._results |= {
             "shift": write_shift(shift, folder / "shift.nii"),
             "unshift": write_shift(shift.inverse(), folder / "unshift.nii"),
-            "out_file": save(correct_distortion(data, shift), image, folder / "corrected.nii"),
+            "out_file": save_array(
+                correct_distortion(data, shift), image, folder / "corrected.nii"
+            ),
             "estimate": {"source": Path(self.inputs.source).name} | estimate,
         }
         return runtime
 
     def _subject(self) -> str:
-        """Return what an error message names: a T1w is not to blame for the EPI."""
+        """Return the subject of an error message: the source, or the EPI if it is a T1w."""
         inputs = self.inputs
         if inputs.kind != "T1w":
             return str(inputs.source)
@@ -98,9 +102,10 @@ class EstimateShift(SimpleInterface):
         }
 
     def _shift_from_t1w(self, image: nib.Nifti1Image, t1w: nib.Nifti1Image) -> ShiftFit:
-        """Estimate the shift from the T1w, once the distorted EPI is registered to it.
+        """Estimate the shift from the T1w, after registration of the distorted EPI to it.
 
-        Always by our own registration: an error of another would be taken for distortion.
+        The registration engine of metperf is always used, because errors of a less accurate
+        registration would be mistaken for distortion.
         """
         data, like = load(self.inputs.mask)
         mask = nib.Nifti1Image(data, like.affine)
@@ -121,7 +126,7 @@ class _DistortionEffectOutput(TraitedSpec):
 
 
 class DistortionEffect(SimpleInterface):
-    """Write how far a distortion displaces the brain, and how much it stretches it."""
+    """Summarise the displacement and the stretching of the brain by the distortion."""
 
     input_spec = _DistortionEffectInput
     output_spec = _DistortionEffectOutput
@@ -130,7 +135,7 @@ class DistortionEffect(SimpleInterface):
         shift = read_shift(self.inputs.shift)
         brain = load_mask(self.inputs.mask)
         if brain is None or not brain.any():
-            raise BadInput(f"{self.inputs.mask}: there is no brain in the diffusion series")
+            raise BadInput(f"{self.inputs.mask}: the diffusion series does not contain the brain")
         size, stretch = np.abs(shift.data[brain]), shift.jacobian()[brain]
         effect = {
             "mean_abs_shift_mm": float(size.mean()),

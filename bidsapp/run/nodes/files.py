@@ -1,4 +1,4 @@
-"""Files of the nodes: load an image, save an array with its affine."""
+"""Input and output of the nodes: load images, save arrays as images."""
 
 import math
 import os
@@ -19,12 +19,12 @@ Mask = NDArray[np.bool_]
 
 
 def load(path: str) -> tuple[Float, nib.Nifti1Image]:
-    """Return an image's data as float32, with the image for its affine.
+    """Return the data of an image as float32, and the image.
 
     Parameters
     ----------
     path
-        Of a NIfTI image; a last axis of length one is dropped from 4D.
+        Path of a NIfTI image; a fourth axis of length one is dropped.
     """
     image = nib.load(path)
     data = np.asanyarray(image.dataobj, dtype=np.float32)
@@ -32,25 +32,25 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
 
 
 def as_list(paths: Any) -> list[str]:
-    """Return the paths of an input that takes several, in order; none if it is not set."""
+    """Return the paths of an input with several files; an empty list if it is not set."""
     return list(paths) if isdefined(paths) else []
 
 
 def load_mask(path: str | None) -> Mask | None:
-    """Return where an image is above zero, or None without one."""
+    """Return the mask of voxels above zero, or None without an image."""
     return load(path)[0] > 0 if path else None
 
 
-def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
-    """Save an array on another image's grid; integers stay integers, the rest is float32.
+def save_array(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
+    """Save an array on the grid of another image, as integers or float32.
 
     Parameters
     ----------
     array : (X, Y, Z) or (X, Y, Z, N) array
     like
-        Gives the affine and its code.
+        Image with the affine and its code.
     path
-        Where to.
+        Path of the file.
 
     Returns
     -------
@@ -64,27 +64,27 @@ def save(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
 
 
 def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:
-    """Create an image on disk, to be filled part by part: for one that is too large for memory.
+    """Create an image on disk that can be filled in parts, if it is too large for memory.
 
     Parameters
     ----------
     path
-        Ends in ``.nii``.
+        Path of the file, with the extension ``.nii``.
     shape
         Three or four numbers.
     like
-        Gives the affine and its code.
+        Image with the affine and its code.
 
     Returns
     -------
     array of that shape
-        Zero; what is written into it is in the file.
+        Memory-mapped to the file, initially zero.
     """
     header = _on_grid(np.broadcast_to(np.float32(0), shape), like).header
     header.set_data_offset(header.single_vox_offset)
     with path.open("wb") as stream:
         header.write_to(stream)
-        stream.flush()  # reserves the space: a disk that fills up later would kill the process
+        stream.flush()  # reserve the space now, because a full disk would kill the process later
         os.posix_fallocate(stream.fileno(), 0, header.single_vox_offset + 4 * math.prod(shape))
     return np.memmap(path, np.float32, "r+", header.single_vox_offset, tuple(shape), order="F")
 
@@ -98,12 +98,12 @@ def _on_grid(data: NDArray[Any], like: nib.Nifti1Image) -> nib.Nifti1Image:
 
 
 def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Image]:
-    """Return the labels of an ROI image, and the image; check that it is on another one's grid.
+    """Return the labels of an ROI image, and the image; optionally check its grid.
 
     Raises
     ------
     BadInput
-        If its labels are not integers, or its grid is not the other image's.
+        If its labels are not integers, or its grid differs from that of the other image.
     """
     data, image = load(path)
     if like is not None:
@@ -112,6 +112,6 @@ def load_labels(path: str, like: str | None = None) -> tuple[Any, nib.Nifti1Imag
         if not same:
             raise BadInput(
                 f"{path}: its grid {data.shape} is not that of {Path(like).name} "
-                f"{other.shape[:3]}; resample the ROI on it, or name its space"
+                f"{other.shape[:3]}; resample the ROI to that grid, or specify its space"
             )
     return as_labels(data, path), image

@@ -1,4 +1,4 @@
-"""Nodes that fit: load, call one function of the models, save."""
+"""Nodes that fit models."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
-from bidsapp.run.nodes.files import load, load_labels, load_mask, save
+from bidsapp.run.nodes.files import load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 GOODNESS = ("rsquared", "rmse", "status")
@@ -31,7 +31,7 @@ GOODNESS = ("rsquared", "rmse", "status")
 def map_names(model: Model, *, aicc: bool = False) -> list[str]:
     """Return the names of a model's maps in the order in which the nodes return them.
 
-    Akaike's criterion is among them where models are compared.
+    Akaike's criterion is included if models are compared.
 
     Examples
     --------
@@ -51,8 +51,8 @@ def _maps(found: Fit) -> dict[str, Any]:
 
 class _FitInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="series, 4D")
-    mask = File(exists=True, desc="voxels to fit; all without one")
-    motion = File(exists=True, desc="motion table; the fit leaves its outliers out")
+    mask = File(exists=True, desc="voxels to fit; default: all")
+    motion = File(exists=True, desc="motion table; its outliers are excluded from the fit")
     model = traits.Str(mandatory=True, desc="name of the model")
     options = traits.Dict(desc="options of the model")
     aicc = traits.Bool(False, usedefault=True, desc="also return a map of Akaike's criterion")
@@ -61,22 +61,24 @@ class _FitInput(BaseInterfaceInputSpec):
 
 class _FitOutput(TraitedSpec):
     out_files = OutputMultiObject(File(exists=True), desc="maps, in the order of map_names")
-    learnt = File(exists=True, desc="JSON {model: {option: value}}, from all voxels together")
+    learnt = File(
+        exists=True, desc="JSON {model: {option: value}}, estimated from all voxels together"
+    )
 
 
 def save_fit(
     found: Fit, image: nib.Nifti1Image, folder: Path, *, aicc: bool = False
 ) -> dict[str, Any]:
-    """Save the maps of a fit on an image's grid, and what it learnt; return the node's outputs."""
+    """Save the maps and learnt quantities of a fit; return the outputs of the node."""
     maps, names = _maps(found), map_names(found.model, aicc=aicc)
     learnt = folder / "learnt.json"
     learnt.write_bytes(to_json({found.model.name: _learnt(found)}))
-    files = [save(maps[n], image, folder / f"{n}.nii") for n in names]
+    files = [save_array(maps[n], image, folder / f"{n}.nii") for n in names]
     return {"out_files": files, "learnt": str(learnt)}
 
 
 def _learnt(found: Fit) -> dict[str, Any]:
-    """Return the noise level and the priors of a fit that has any."""
+    """Return the noise level and the priors of a fit, if it has any."""
     learnt = {k: float(found.design[k]) for k in ("sigma",) if found.design.get(k) is not None}
     priors: dict[int, Prior] = found.design.get("prior") or {}
     if not priors:
@@ -89,9 +91,9 @@ def _learnt(found: Fit) -> dict[str, Any]:
 
 
 def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
-    """Return what a fit learnt, as options for the mean course of a lesion.
+    """Return the learnt quantities of a fit, as options for the mean curve of a lesion.
 
-    A lesion without a voxel in the fit takes the prior of the brain.
+    The prior of the brain is used for a lesion without voxels in the fit.
     """
     if not path:
         return {}
@@ -106,7 +108,7 @@ def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
 class _FitDiffusionInput(_FitInput):
     bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
     bvectors = File(exists=True, desc="FSL's .bvec")
-    regions = File(exists=True, desc="labels; each has a prior of its own")
+    regions = File(exists=True, desc="label image; each label has a separate prior")
 
 
 class FitDiffusion(SimpleInterface):
@@ -131,7 +133,7 @@ class FitDiffusion(SimpleInterface):
 
 
 def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
-    """Return dipy's gradient table; without directions all lie along x, which no fit here asks.
+    """Return the gradient table for dipy; without directions, all lie along x (they are not used).
 
     Raises
     ------
@@ -144,7 +146,7 @@ def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
         found = np.array(np.loadtxt(bvectors, ndmin=2))
         found = found.T if found.shape[0] == 3 else found
         if found.shape != directions.shape:
-            raise BadInput(f"{bvectors}: holds {len(found)} directions for {len(values)} b-values")
+            raise BadInput(f"{bvectors}: has {len(found)} directions for {len(values)} b-values")
         length = np.linalg.norm(found, axis=1, keepdims=True)
         directions = np.where(length > 0, found / np.where(length > 0, length, 1), directions)
     return GradientTable(values[:, None] * directions)
@@ -177,7 +179,7 @@ class FitKinetics(SimpleInterface):
         return runtime
 
     def _weights(self, count: int) -> Any:
-        """Return 0 for outliers and 1 for the rest, or None where all count."""
+        """Return weights of 0 for outliers and 1 for other volumes, or None without a table."""
         return (
             inlier_volumes(self.inputs.motion, count).astype(float) if self.inputs.motion else None
         )

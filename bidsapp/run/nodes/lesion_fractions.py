@@ -1,4 +1,4 @@
-"""The node that takes lesions to the grid of a series without losing their volume."""
+"""The node that resamples lesions to the grid of a series, with preserved volume."""
 
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,26 @@ from nipype.interfaces.base import (
 
 from bidsapp.imaging.labels import label_fractions
 from bidsapp.imaging.warps import read_mapping
-from bidsapp.run.nodes.files import load_labels, save
+from bidsapp.run.nodes.files import load_labels, save_array
 
 
 class _LesionFractionsInput(BaseInterfaceInputSpec):
     rois = File(exists=True, mandatory=True, desc="label image")
     lesions = traits.List(traits.Int, mandatory=True, desc="labels, in the order of the volumes")
-    reference = File(exists=True, mandatory=True, desc="gives the grid")
+    reference = File(exists=True, mandatory=True, desc="image that defines the grid")
     transform = InputMultiObject(
         File(exists=True),
         mandatory=True,
-        desc="ITK, and shifts; from the grid's points to the ROI's",
+        desc="ITK transforms and shifts, from points of the grid to points of the ROI",
     )
 
 
 class _LesionFractionsOutput(TraitedSpec):
-    out_file = File(exists=True, desc="4D: fraction of each voxel that is in each lesion, 0 to 1")
+    out_file = File(exists=True, desc="4D: fraction of each voxel inside each lesion, 0 to 1")
 
 
 class LesionFractions(SimpleInterface):
-    """Measure the fraction of each voxel of a grid that is in each lesion."""
+    """Calculate the fraction of each voxel of a grid inside each lesion."""
 
     input_spec = _LesionFractionsInput
     output_spec = _LesionFractionsOutput
@@ -52,5 +52,5 @@ class LesionFractions(SimpleInterface):
             self.inputs.lesions,
         )
         target = Path(runtime.cwd) / "fractions.nii"
-        self._results["out_file"] = save(fractions.astype(np.float32), reference, target)
+        self._results["out_file"] = save_array(fractions.astype(np.float32), reference, target)
         return runtime

@@ -1,4 +1,4 @@
-"""Nodes that bring maps and lesion labels together."""
+"""Nodes that measure maps and series in lesions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions import (
     COLUMNS,
     Array,
-    Summary,
+    MapSummary,
     lesion_series,
     standard_error_of_mean,
     summarise,
@@ -37,7 +37,7 @@ from bidsapp.run.nodes.motion import inlier_volumes
 
 
 def read_fractions(path: str) -> Float:
-    """Return the fraction of each voxel in each lesion, (X, Y, Z, L), also of one lesion."""
+    """Return the fraction of each voxel inside each lesion, (X, Y, Z, L), even for one lesion."""
     fractions, _ = load(path)
     return fractions if fractions.ndim == 4 else fractions[..., None]
 
@@ -45,15 +45,15 @@ def read_fractions(path: str) -> Float:
 class _LesionInput(BaseInterfaceInputSpec):
     rois = File(exists=True, desc="label image")
     fractions = File(
-        exists=True, xor=["rois"], desc="4D: fraction of each voxel that is in each lesion"
+        exists=True, xor=["rois"], desc="4D: fraction of each voxel inside each lesion"
     )
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
 
 
 class _RoiStatisticsInput(_LesionInput):
-    maps = InputMultiObject(File(exists=True), desc="parameter maps on the ROIs' grid")
-    errors = InputMultiObject(File(exists=True), desc="map of the standard error of each map")
-    series = File(exists=True, desc="image on the grid of the series that was fitted")
+    maps = InputMultiObject(File(exists=True), desc="parameter maps on the grid of the ROIs")
+    errors = InputMultiObject(File(exists=True), desc="standard-error map of each parameter map")
+    series = File(exists=True, desc="image on the grid of the fitted series")
     parameters = traits.List(
         traits.Tuple(traits.Str, traits.Str, traits.Str), desc="(name, unit, model) of each map"
     )
@@ -66,7 +66,7 @@ class _RoiStatisticsOutput(TraitedSpec):
 
 
 class RoiStatistics(SimpleInterface):
-    """Summarise maps in each lesion; without maps, measure the lesions' volumes."""
+    """Summarise maps in each lesion; without maps, measure lesion volumes."""
 
     input_spec = _RoiStatisticsInput
     output_spec = _RoiStatisticsOutput
@@ -103,8 +103,8 @@ class RoiStatistics(SimpleInterface):
             for row, values, error in maps
         ]
 
-    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., Summary]]]:
-        """Yield each lesion, whether it is excluded, where it is, and what summarises a map."""
+    def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., MapSummary]]]:
+        """Yield each lesion, whether it is excluded, its region, and the function for summaries."""
         if self.inputs.fractions:
             fractions = read_fractions(self.inputs.fractions)
             for i, lesion in enumerate(self.inputs.lesions):
@@ -133,22 +133,23 @@ class RoiStatistics(SimpleInterface):
 class _LesionCurvesInput(_LesionInput):
     series = File(exists=True, mandatory=True, desc="4D")
     to_series = InputMultiObject(
-        File(exists=True), desc="ITK, and shifts; from the ROIs' points to the series' points"
+        File(exists=True),
+        desc="ITK transforms and shifts, from points of the ROIs to points of the series",
     )
-    model = traits.Str(mandatory=True, desc="model to fit to each lesion's mean course")
+    model = traits.Str(mandatory=True, desc="model to fit to the mean curve of each lesion")
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
     options = traits.Dict(desc="options of the model")
-    learnt = File(exists=True, desc="JSON, what the fit of the voxels learnt")
+    learnt = File(exists=True, desc="JSON with the quantities learnt by the voxelwise fit")
     arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
-    motion = File(exists=True, desc="motion table; the fits leave its outliers out")
+    motion = File(exists=True, desc="motion table; its outliers are excluded from the fits")
 
 
 class _LesionCurvesOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV: the abscissa, and each lesion's course and its fit")
+    out_file = File(exists=True, desc="TSV: abscissa, mean curve of each lesion, and its fit")
 
 
 def _biexponential(course: Array, bvalues: Array) -> Array | None:
-    """Return the bi-exponential IVIM fit to a course; None if there are too few b-values."""
+    """Return the bi-exponential IVIM fit to a curve; None if there are too few b-values."""
     try:
         return fit("ivim-biexponential", course, bvalues=bvalues).predict()
     except FitError:
@@ -156,7 +157,7 @@ def _biexponential(course: Array, bvalues: Array) -> Array | None:
 
 
 class LesionCurves(SimpleInterface):
-    """Average a series over each lesion and fit the model to that course."""
+    """Average a series over each lesion, and fit the model to the mean curve."""
 
     input_spec = _LesionCurvesInput
     output_spec = _LesionCurvesOutput
@@ -179,7 +180,7 @@ class LesionCurves(SimpleInterface):
         return runtime
 
     def _courses(self, data: Any, affine: Array) -> dict[int, Array]:
-        """Return the mean course of each lesion that is present."""
+        """Return the mean curve of each lesion that is present."""
         if self.inputs.fractions:
             fractions = read_fractions(self.inputs.fractions)
             present = [
@@ -192,7 +193,7 @@ class LesionCurves(SimpleInterface):
         return lesion_series(data, affine, labels, image.affine, mapping, here)
 
     def _design(self, data: Any) -> tuple[str, Array, Any, dict[str, Any]]:
-        """Return the abscissa's name and values, the series, and the design of the fit."""
+        """Return name and values of the abscissa, the series, and the design of the fit."""
         motion, options = self.inputs.motion, self.inputs.options or {}
         kept = inlier_volumes(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
         if self.inputs.arterial:

@@ -1,4 +1,4 @@
-"""The node that finds which of several models the data support."""
+"""The node that compares several models."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,39 +16,41 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, compare_models
-from bidsapp.run.nodes.files import load, load_labels, save
+from bidsapp.run.nodes.files import load, load_labels, save_array
 
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
     "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
-    "roi": "Which ROI: enhancing (the part that enhances)",
+    "roi": "ROI: enhancing (the enhancing part of the lesion)",
     "model": "BIDS model- label of the fit",
     "n_voxels": "Voxels in the ROI, on the grid of the series",
-    "n_compared": "Voxels that every model could fit; only they count",
-    "aicc_sum": "Akaike's criterion for small samples, summed over these voxels: low is good",
-    "aicc_delta": "That sum less the lowest one",
-    "akaike_weight": "Akaike weight of the mean over these voxels: of the typical voxel",
+    "n_compared": "Voxels that every model could fit; only these are compared",
+    "aicc_sum": "Akaike's criterion for small samples, summed over these voxels; low is good",
+    "aicc_delta": "This sum minus the lowest one",
+    "akaike_weight": "Akaike weight of the mean over these voxels, that is, of a typical voxel",
     "n_preferred": "Voxels in which the model has the lowest criterion",
     "verdict": "best: the lowest sum; as good: the criterion is at most "
-    f"{AS_GOOD:g} higher in the mean; worse: more than that",
+    f"{AS_GOOD:g} higher on average; worse: otherwise",
     "excluded": "1 if the ROI table marks the lesion as excluded",
 }
-"""The columns of the table and what they mean."""
+"""The columns of the table, with descriptions."""
 
 
 class _CompareModelsInput(BaseInterfaceInputSpec):
-    maps = InputMultiObject(File(exists=True), mandatory=True, desc="AICc, one a model")
+    maps = InputMultiObject(File(exists=True), mandatory=True, desc="AICc map of each model")
     models = traits.List(traits.Str, mandatory=True, desc="BIDS label of each model")
-    rois = File(exists=True, desc="labels on the grid of the maps; no table without them")
+    rois = File(
+        exists=True, desc="label image on the grid of the maps; without it, there is no table"
+    )
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
     identity = traits.Dict(desc="participant_id, session_id and roi of each row")
-    reported = traits.Str(desc="label of the model whose values are in the lesion table")
+    reported = traits.Str(desc="label of the model in the lesion table")
 
 
 class _CompareModelsOutput(TraitedSpec):
-    best = File(exists=True, desc="place of the best model in the list, from 1; NaN elsewhere")
-    out_file = File(exists=True, desc="TSV, a row a lesion and model")
+    best = File(exists=True, desc="position of the best model in the list, from 1; NaN elsewhere")
+    out_file = File(exists=True, desc="TSV, one row per lesion and model")
     dictionary = File(exists=True, desc="JSON that describes the columns")
 
 
@@ -63,7 +65,7 @@ class CompareModels(SimpleInterface):
         aicc = np.stack([data for data, _ in loaded])
         folder = Path(runtime.cwd)
         best = best_model(aicc).astype(np.float32)
-        self._results["best"] = save(best, loaded[0][1], folder / "best.nii")
+        self._results["best"] = save_array(best, loaded[0][1], folder / "best.nii")
         if self.inputs.rois:
             labels, _ = load_labels(self.inputs.rois, self.inputs.maps[0])
             table, dictionary = (folder / f"modelchoice.{e}" for e in ("tsv", "json"))
@@ -73,10 +75,10 @@ class CompareModels(SimpleInterface):
         return runtime
 
     def _dictionary(self) -> dict[str, Any]:
-        """Return what the columns are, and whose values the other lesion table holds."""
+        """Return descriptions of the columns, with the model of the main lesion table."""
         columns = {k: {"Description": v} for k, v in COLUMNS.items()}
         columns["model"]["Description"] += (
-            f"; whatever the verdict, the lesion values that the group level reads are those of "
+            f"; regardless of the verdict, the lesion values used at the group level are those of "
             f"{self.inputs.reported}"
         )
         return columns

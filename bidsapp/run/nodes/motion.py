@@ -1,4 +1,4 @@
-"""Nodes for motion within a series: correct it, tabulate it, find its outliers."""
+"""Nodes for motion within a series: correction, tables and outliers."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from bidsapp.imaging.motion.correction import (
 )
 from bidsapp.imaging.motion.parameters import COLUMNS, framewise_displacement, read_volreg
 from bidsapp.imaging.resample import resample_series
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 
 ENGINE = "metperf"
 MOTION_SIDECAR: dict[str, Any] = {
@@ -34,29 +34,35 @@ MOTION_SIDECAR: dict[str, Any] = {
         "Units": "mm",
     },
     "outlier": {
-        "Description": f"1: moved more than {DISPLACEMENT:g} mm since the volume before, could not "
-        "be aligned or, in a dynamic series, unlike all volumes around it (with the niimath engine "
-        "only the first)"
+        "Description": f"1: moved by more than {DISPLACEMENT:g} mm since the previous volume; with "
+        "the metperf engine also if the volume could not be aligned or, in a dynamic series, "
+        "differs from all neighbouring volumes"
     },
 }
 
 
 class _CorrectMotionInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="series, 4D")
-    reference = traits.Range(low=0, value=0, usedefault=True, desc="volume, of a dynamic series")
-    bvalues = traits.List(traits.Float, desc="of a diffusion series, s/mm2")
-    phase_axis = traits.Range(low=0, high=2, desc="of the voxels, along which eddy currents act")
+    reference = traits.Range(
+        low=0, value=0, usedefault=True, desc="reference volume, for a dynamic series"
+    )
+    bvalues = traits.List(traits.Float, desc="b-values of a diffusion series, s/mm2")
+    phase_axis = traits.Range(
+        low=0, high=2, desc="phase-encoding axis, for eddy-current distortion"
+    )
     n_jobs = traits.Int(1, usedefault=True, nohash=True, desc="threads")
 
 
 class _CorrectMotionOutput(TraitedSpec):
     out_file = File(exists=True, desc="the series, each volume resampled once")
     motion_tsv = File(exists=True, desc="parameters (mm, rad), displacement, outlier")
-    matrices = File(exists=True, desc=".npy, (N, 4, 4): points of the reference to each volume's")
+    matrices = File(
+        exists=True, desc=".npy, (N, 4, 4): from points of the reference to points of each volume"
+    )
 
 
 class CorrectMotion(SimpleInterface):
-    """Move each volume of a series onto one of them, whatever its contrast."""
+    """Align each volume of a series with one of them, regardless of contrast."""
 
     input_spec = _CorrectMotionInput
     output_spec = _CorrectMotionOutput
@@ -76,7 +82,7 @@ class CorrectMotion(SimpleInterface):
         except BadInput as error:
             raise BadInput(f"{inputs.in_file}: {error}") from error
         moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
-        self._results["out_file"] = save(moved, image, folder / "corrected.nii")
+        self._results["out_file"] = save_array(moved, image, folder / "corrected.nii")
         self._results["motion_tsv"] = _write_motion(
             folder, found.parameters, found.framewise_displacement, found.outliers
         )
@@ -94,7 +100,7 @@ class _MotionTableOutput(TraitedSpec):
 
 
 class MotionTable(SimpleInterface):
-    """Write the motion of a series that niimath reports as a table."""
+    """Convert the motion parameters of niimath to a table."""
 
     input_spec = _MotionTableInput
     output_spec = _MotionTableOutput
@@ -120,12 +126,12 @@ def _write_motion(folder: Path, parameters: Any, displacement: Any, outliers: An
 
 
 def inlier_volumes(path: str, count: int) -> NDArray[np.bool_]:
-    """Return which volumes of a series a motion table does not mark as outliers.
+    """Return which volumes of a series are not marked as outliers in a motion table.
 
     Raises
     ------
     BadInput
-        If the table has another length, or all are marked.
+        If the table has a different length, or all volumes are marked.
     """
     marks = [row["outlier"] for row in read_table(Path(path), ["outlier"])]
     if len(marks) != count:

@@ -1,4 +1,4 @@
-"""niimath, which holds AFNI's 3dAllineate and 3dvolreg, as nipype interfaces."""
+"""nipype interfaces of niimath, which contains AFNI's 3dAllineate and 3dvolreg."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class _NiimathInput(CommandLineInputSpec):
 
 
 class _Niimath(CommandLine):
-    """Run without a shell; raise on failure, which nipype leaves to its caller outside a node."""
+    """Base class that runs niimath without a shell, and raises an error if it fails."""
 
     _cmd = niimath.bin
 
@@ -85,12 +85,21 @@ class _AllineateInput(_NiimathInput):
         desc="lpc: opposite contrast; lpa: any local contrast",
     )
     warp = traits.Enum(
-        "aff", "srs", "shr", "sho", argstr="-warp %s", desc="12, 9, 6 or 3 parameters"
+        "aff",
+        "srs",
+        "shr",
+        "sho",
+        argstr="-warp %s",
+        desc="transform with 12, 9, 6 or 3 parameters",
     )
-    interp = traits.Enum("linear", "NN", "cubic", argstr="-interp %s", desc="while matching")
-    final = traits.Enum("cubic", "linear", "NN", argstr="-final %s", desc="of the output")
-    source_automask = traits.Bool(argstr="-source_automask", desc="advised with lpc and lpa")
-    com = traits.Bool(argstr="-com", desc="start with the centres of brightness together")
+    interp = traits.Enum(
+        "linear", "NN", "cubic", argstr="-interp %s", desc="interpolation during registration"
+    )
+    final = traits.Enum(
+        "cubic", "linear", "NN", argstr="-final %s", desc="interpolation of the output"
+    )
+    source_automask = traits.Bool(argstr="-source_automask", desc="recommended with lpc and lpa")
+    com = traits.Bool(argstr="-com", desc="start with aligned centres of mass")
     matrix = File("matrix.json", usedefault=True, argstr="-savemat %s", position=-2)
     out_file = File("aligned.nii", usedefault=True, argstr="%s", position=-1)
 
@@ -131,27 +140,27 @@ def allineate(
     num_threads: int,
     folder: Path,
 ) -> tuple[Matrix, float | None]:
-    """Register with 3dAllineate, both heads moved to the origin first.
+    """Register with 3dAllineate, after moving both heads to the origin.
 
     Parameters
     ----------
     moving, fixed, fixed_mask
-        Images; the mask is the brain on the fixed one's grid.
+        Images; the mask is that of the brain on the grid of the fixed image.
     cost
         ``lpc`` or ``lpa``.
     transform
         ``affine`` or ``rigid``.
     num_threads
-        The result does not depend on it.
+        Number of threads; it does not affect the result.
     folder
-        Where to work.
+        Working folder.
 
     Returns
     -------
     matrix : (4, 4) array
         Fixed points to moving points, RAS mm.
     cost : float or None
-        The output of niimath.
+        Final cost, as printed by niimath.
     """
     mask, image = load(fixed_mask)
     centre = centroid(mask, image.affine)
@@ -180,12 +189,12 @@ class _MotionCorrectInput(_NiimathInput):
 
 
 class _MotionCorrectOutput(TraitedSpec):
-    out_file = File(exists=True, desc="the series, each volume moved onto the reference")
+    out_file = File(exists=True, desc="the series, with each volume aligned with the reference")
     parameters = File(exists=True, desc="roll pitch yaw dS dL dP of each volume, degrees and mm")
 
 
 class MotionCorrect(_Niimath):
-    """Move each volume of a series rigidly onto one of them (3dvolreg).
+    """Align each volume of a series rigidly with one of them (3dvolreg).
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Nodes of the DCE branch: arterial input, and signal to concentration."""
+"""Nodes of the DCE branch: arterial input, and conversion of signal to concentration."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +30,13 @@ from bidsapp.models.contrast.enhancement import (
     to_concentration,
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
-from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save
+from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
 _LEVELS = {
     str(int(Conversion.OK)): "every frame has a concentration",
-    str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration gives",
+    str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration explains",
     str(int(Conversion.UNUSABLE)): "baseline, T1 or flip angle is missing or not positive",
     str(NOT_CONVERTED): "outside the mask",
 }
@@ -46,7 +46,9 @@ class _AcquisitionInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
     repetition_time = traits.Float(mandatory=True, desc="s")
     flip_angle = traits.Float(mandatory=True, desc="nominal, rad")
-    b1_map = File(exists=True, desc="actual over nominal flip angle, on the series' grid")
+    b1_map = File(
+        exists=True, desc="ratio of actual to nominal flip angle, on the grid of the series"
+    )
     relaxivity = traits.Float(mandatory=True, desc="1/s/mM")
 
 
@@ -65,21 +67,23 @@ def _load_b1(inputs: Any) -> Any:
 
 class _FindArterialInputInput(_AcquisitionInput):
     source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
-    artery = File(exists=True, desc="mask on the series' grid, for roi")
+    artery = File(exists=True, desc="mask on the grid of the series, for roi")
     table = File(exists=True, desc="TSV with time (s) and blood or plasma (mM), for table")
     times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
     t1_blood = traits.Float(mandatory=True, desc="s")
     haematocrit = traits.Float(mandatory=True)
-    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
-    motion = File(exists=True, desc="motion table; frames that are outliers are bridged")
+    baseline_frames = traits.Int(
+        0, usedefault=True, desc="frames before the bolus; 0 to detect them"
+    )
+    motion = File(exists=True, desc="motion table; outlying frames are interpolated")
 
 
 class _FindArterialInputOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: time (s), blood and plasma (mM)")
-    quality = File(exists=True, desc="JSON: what is odd about a measured input")
+    quality = File(exists=True, desc="JSON: checks of a measured arterial input")
     baseline_frames = traits.Int()
-    mask = File(desc="voxels that were averaged, for roi and auto")
-    voxels = File(desc="TSV: time (s) and the blood's concentration (mM) in each of them")
+    mask = File(desc="averaged voxels, for roi and auto")
+    voxels = File(desc="TSV: time (s) and concentration in blood (mM) of each averaged voxel")
 
 
 class FindArterialInput(SimpleInterface):
@@ -104,13 +108,13 @@ class FindArterialInput(SimpleInterface):
         return runtime
 
     def _judge(self, found: ArterialInput) -> dict[str, Any]:
-        """Describe what is odd about a measured input; a population's is as published."""
+        """Return the checks of a measured arterial input; population functions are not checked."""
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
             tissue = head_course(load(self.inputs.in_file)[0])
             doubts = check_arterial_input(found.blood, found.time, tissue)
         return {
-            "Description": "What is odd about the arterial input",
+            "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
             "BaselineFrames": found.baseline_frames,
             "Warnings": doubts,
@@ -131,7 +135,7 @@ class FindArterialInput(SimpleInterface):
             signal = self._bridge_outliers(data[taken].mean(axis=0), time)
             found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
-            self._results["mask"] = save(taken.astype(np.uint8), image, folder / "artery.nii")
+            self._results["mask"] = save_array(taken.astype(np.uint8), image, folder / "artery.nii")
             self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
             return found
         if self.inputs.source == "table":
@@ -139,25 +143,25 @@ class FindArterialInput(SimpleInterface):
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
 
     def _bridge_outliers(self, signal: Any, time: Any) -> Any:
-        """Return the artery's signal, with outliers interpolated between their neighbours."""
+        """Return the arterial signal, with outliers interpolated between their neighbours."""
         if not self.inputs.motion:
             return signal
         kept = inlier_volumes(self.inputs.motion, len(time))
         return np.interp(time, time[kept], signal[kept])
 
     def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
-        """Return the voxels of the artery, of the whole series or of its mask."""
+        """Return the arterial voxels, found in the whole series or in the AIF mask."""
         setting = {**blood, "baseline_frames": self.inputs.baseline_frames}
         if self.inputs.source == "auto":
             return find_artery(data, time, **setting)
         inside: Mask = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
         if not inside.any():
-            raise BadInput(f"{self.inputs.artery}: the AIF mask holds no voxel of the series")
+            raise BadInput(f"{self.inputs.artery}: the AIF mask contains no voxel of the series")
         inside[inside] = select_arterial_voxels(data[inside], time, **setting)
         return inside
 
     def _artery_b1(self, inside: Any) -> float | None:
-        """Return the mean B1 of the artery's voxels."""
+        """Return the mean B1 of the arterial voxels."""
         b1 = _load_b1(self.inputs)
         if b1 is None:
             return None
@@ -168,7 +172,7 @@ class FindArterialInput(SimpleInterface):
 
 
 def _write_courses(courses: Any, time: Any, path: Path) -> str:
-    """Write concentrations (V, N) as a table with a column for each voxel."""
+    """Write concentrations (V, N) as a table with one column per voxel."""
     names = ["time", *(f"voxel-{n + 1}" for n in range(len(courses)))]
     lines = np.column_stack([time * 60, courses.T]).tolist()
     path.write_bytes(to_tsv(names, [dict(zip(names, line, strict=True)) for line in lines]))
@@ -178,14 +182,16 @@ def _write_courses(courses: Any, time: Any, path: Path) -> str:
 def _from_table(
     path: Path, time: Any, *, haematocrit: float, baseline_frames: int
 ) -> ArterialInput:
-    """Interpolate a table's curve to the frames; it must cover them."""
+    """Return the arterial input of a table, interpolated to the frames, which it must cover."""
     rows = read_table(path, ("time",))
     column = "plasma" if rows and "plasma" in rows[0] else "blood"
     try:
         moments = np.array([float(r["time"]) / 60 for r in rows])
         values = np.array([float(r[column]) for r in rows])
     except (KeyError, ValueError) as error:
-        raise BadInput(f"{path}: needs numbers in time (s) and in blood or plasma (mM)") from error
+        raise BadInput(
+            f"{path}: must have numbers in the columns time (s) and blood or plasma (mM)"
+        ) from error
     if not len(rows) or moments[0] > time[0] + 1e-6 or moments[-1] < time[-1] - 1e-6:
         raise BadInput(f"{path}: does not cover the frames from 0 to {time[-1] * 60:g} s")
     curve = np.interp(time, moments, values)
@@ -198,7 +204,9 @@ def _from_table(
 
 class _FindReferenceFrameInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="dynamic series, 4D")
-    baseline_frames = traits.Int(0, usedefault=True, desc="before the bolus; 0 to find them")
+    baseline_frames = traits.Int(
+        0, usedefault=True, desc="frames before the bolus; 0 to detect them"
+    )
 
 
 class _FindReferenceFrameOutput(TraitedSpec):
@@ -206,7 +214,7 @@ class _FindReferenceFrameOutput(TraitedSpec):
 
 
 class FindReferenceFrame(SimpleInterface):
-    """Find the last frame before the contrast agent, onto which the others are moved."""
+    """Find the last frame before the contrast agent, with which the others are aligned."""
 
     input_spec = _FindReferenceFrameInput
     output_spec = _FindReferenceFrameOutput
@@ -219,15 +227,15 @@ class FindReferenceFrame(SimpleInterface):
 
 class _SignalToConcentrationInput(_AcquisitionInput):
     baseline_frames = traits.Int(mandatory=True, desc="frames before the contrast agent")
-    t1_tissue = traits.Float(desc="s, where there is no map")
-    t1_map = File(exists=True, desc="s, on the series' grid")
-    mask = File(exists=True, desc="where to convert; everywhere without one")
+    t1_tissue = traits.Float(desc="s, without a map")
+    t1_map = File(exists=True, desc="s, on the grid of the series")
+    mask = File(exists=True, desc="voxels to convert; default: all")
 
 
 class _SignalToConcentrationOutput(TraitedSpec):
-    out_file = File(exists=True, desc="concentration, mM, 4D; NaN where there is none")
+    out_file = File(exists=True, desc="concentration, mM, 4D; NaN if there is none")
     status = File(exists=True, desc="a `Conversion` in each voxel, 255 where not converted")
-    counts = File(exists=True, desc="JSON: how many voxels and frames are beyond range")
+    counts = File(exists=True, desc="JSON: number of voxels and frames beyond range")
 
 
 class SignalToConcentration(SimpleInterface):
@@ -247,7 +255,7 @@ class SignalToConcentration(SimpleInterface):
         result = create(folder / "concentration.nii", data.shape, image)
         status = np.full(data.shape[:3], NOT_CONVERTED, np.uint8)
         missing = 0
-        for z in range(data.shape[2]):  # all at once would take several times the series' memory
+        for z in range(data.shape[2]):  # slice by slice, to save memory
             here = inside[..., z]
             spgr = _scale_flip_angles(_spgr(self.inputs), None if b1 is None else b1[..., z][here])
             found = to_concentration(
@@ -258,14 +266,14 @@ class SignalToConcentration(SimpleInterface):
             status[..., z][here] = concentration_status(found)
             missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
         self._results["out_file"] = str(folder / "concentration.nii")
-        self._results["status"] = save(status, image, folder / "status.nii")
+        self._results["status"] = save_array(status, image, folder / "status.nii")
         (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
         self._results["counts"] = str(folder / "counts.json")
         return runtime
 
 
 def _counts(status: Any, missing: int) -> dict[str, Any]:
-    """Count voxels and frames whose signal no concentration explains."""
+    """Return the numbers of voxels and frames with a signal that no concentration explains."""
     return {
         "Description": "Whether a concentration explains the signal of each voxel",
         "Levels": _LEVELS,

@@ -1,4 +1,4 @@
-"""The node that registers one image to another with either engine, and reports the quality."""
+"""Nodes for registration with either engine, its quality, and the brain mask."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,41 +25,47 @@ from bidsapp.imaging.registration.sampling import Points
 from bidsapp.imaging.registration.similarity import METRICS
 from bidsapp.imaging.registration.starts import mean_distance
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert, read_itk, write_itk
-from bidsapp.run.nodes.files import load, load_labels, save
+from bidsapp.run.nodes.files import load, load_labels, save_array
 from bidsapp.run.nodes.niimath import ENGINE, allineate
 
 OWN = f"metperf {version()}"
 LESION_MARGIN = 3.0
-"""Width by which lesions are grown before they are left out, mm."""
+"""Margin around excluded lesions, mm."""
 LOST_MM = 8.0
-"""Expected error of the template on a T1w from which on no head is visible, mm."""
+"""Expected error of the template registration above which no brain is found, mm."""
 
 
 class _RegisterInput(BaseInterfaceInputSpec):
     moving = File(exists=True, mandatory=True)
     fixed = File(exists=True, mandatory=True)
     fixed_mask = File(exists=True, mandatory=True, desc="brain")
-    fixed_lesions = InputMultiObject(File(exists=True), desc="labels to leave out, on its grid")
-    moving_lesions = InputMultiObject(File(exists=True), desc="labels to leave out, on its grid")
+    fixed_lesions = InputMultiObject(File(exists=True), desc="labels to exclude, on the same grid")
+    moving_lesions = InputMultiObject(File(exists=True), desc="labels to exclude, on the same grid")
     transform = traits.Enum("affine", "rigid", usedefault=True)
     metric = traits.Enum(*METRICS, usedefault=True)
-    symmetric = traits.Bool(False, usedefault=True, desc="privilege neither image")
+    symmetric = traits.Bool(False, usedefault=True, desc="treat both images equally")
     engine = traits.Enum(*ENGINES, usedefault=True)
-    second_opinion = traits.Bool(True, usedefault=True, desc="run niimath where in doubt")
-    named = traits.Str("", usedefault=True, nohash=True, desc="the moving image, for messages")
+    second_opinion = traits.Bool(
+        True, usedefault=True, desc="also run niimath if the result is doubtful"
+    )
+    named = traits.Str(
+        "", usedefault=True, nohash=True, desc="name of the moving image in messages"
+    )
     num_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True, desc="of niimath")
 
 
 class _RegisterOutput(TraitedSpec):
-    to_fixed = File(exists=True, desc="ITK transform that resamples moving on the fixed grid")
+    to_fixed = File(
+        exists=True, desc="ITK transform that resamples the moving image to the fixed grid"
+    )
     to_moving = File(exists=True, desc="its inverse")
     quality = File(exists=True, desc="JSON")
 
 
 class Register(SimpleInterface):
-    """Register one image to another; refuse a result that cannot be right.
+    """Register one image to another; implausible results are an error.
 
-    Where the result of our own engine is doubtful, niimath is run as well.
+    If the result of metperf's engine is doubtful, niimath is also run.
     """
 
     input_spec = _RegisterInput
@@ -83,7 +89,7 @@ class Register(SimpleInterface):
         return f"{inputs.named or Path(inputs.moving).name} on {Path(inputs.fixed).name}"
 
     def _own(self) -> tuple[Matrix, Quality, dict[str, Any]]:
-        """Register with our own engine, by the local Pearson correlation."""
+        """Register with metperf's engine, by the local Pearson correlation."""
         inputs = self.inputs
         try:
             found = register(
@@ -100,7 +106,7 @@ class Register(SimpleInterface):
         return found.matrix, found.quality, {"engine": OWN, "cost": found.cost}
 
     def _niimath(self, folder: Path) -> tuple[Matrix, Quality, dict[str, Any]]:
-        """Register with AFNI's code, which has no signed correlation for similar contrasts."""
+        """Register with niimath; it has no signed correlation for similar contrasts."""
         inputs = self.inputs
         matrix, cost = allineate(
             inputs.moving,
@@ -119,7 +125,8 @@ class Register(SimpleInterface):
     def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
         """Return the quality with the distance between the results of both engines.
 
-        Our own reports when it is in doubt; niimath does not, and is always compared with ours.
+        niimath is run only if metperf's result is doubtful; results of niimath, which does not
+        report doubt, are always compared.
         """
         if self.inputs.engine == "niimath":
             return compare_with_own_registration(matrix, quality, self.inputs)
@@ -130,7 +137,7 @@ class Register(SimpleInterface):
 
 
 def compare_with_own_registration(matrix: Matrix, quality: Quality, inputs: Any) -> Quality:
-    """Return the quality of a matrix with its distance from our own registration."""
+    """Return the quality of a matrix with its distance from metperf's registration."""
     own = register(
         _image(inputs.moving),
         _image(inputs.fixed),
@@ -157,7 +164,7 @@ def write_alignment(folder: Path, matrix: Matrix, quality: dict[str, Any]) -> di
 
 
 def _without(path: str, lesions: Any, *, everything: bool = False) -> nib.Nifti1Image | None:
-    """Return a mask, or everything, without lesions and a margin around them."""
+    """Return a mask, or the whole image, excluding lesions with a margin."""
     if not lesions:
         return None if everything else _image(path)
     data, image = load(path)
@@ -170,9 +177,9 @@ def _without(path: str, lesions: Any, *, everything: bool = False) -> nib.Nifti1
 class _CheckConsistencyInput(BaseInterfaceInputSpec):
     moving = File(exists=True, mandatory=True, desc="average of a series")
     fixed = File(exists=True, mandatory=True, desc="baseline T1w")
-    fixed_mask = File(exists=True, mandatory=True, desc="its brain")
-    to_t1w = File(exists=True, mandatory=True, desc="ITK, series onto the session's T1w")
-    to_fixed = File(exists=True, mandatory=True, desc="ITK, that T1w onto the baseline's")
+    fixed_mask = File(exists=True, mandatory=True, desc="brain mask of the baseline T1w")
+    to_t1w = File(exists=True, mandatory=True, desc="ITK, series to the session's T1w")
+    to_fixed = File(exists=True, mandatory=True, desc="ITK, session's T1w to the baseline T1w")
     metric = traits.Enum(*METRICS, usedefault=True)
 
 
@@ -181,7 +188,7 @@ class _CheckConsistencyOutput(TraitedSpec):
 
 
 class CheckConsistency(SimpleInterface):
-    """Register a series to the baseline directly too, and write the distance from the chain."""
+    """Register a series directly to the baseline T1w, and compare with the chained transforms."""
 
     input_spec = _CheckConsistencyInput
     output_spec = _CheckConsistencyOutput
@@ -210,14 +217,14 @@ def _image(path: str) -> nib.Nifti1Image:
 
 
 def _points(mask: str) -> Points:
-    """Return points all over a brain, mm."""
+    """Return points distributed over a brain, mm."""
     data, image = load(mask)
     return apply(image.affine, np.argwhere(data > 0)[::997])
 
 
 class _BrainMaskInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="T1w")
-    margin = traits.Float(3.0, usedefault=True, desc="by which the mask is grown, mm")
+    margin = traits.Float(3.0, usedefault=True, desc="dilation of the mask, mm")
 
 
 class _BrainMaskOutput(TraitedSpec):
@@ -225,7 +232,7 @@ class _BrainMaskOutput(TraitedSpec):
 
 
 class BrainMask(SimpleInterface):
-    """Register the ICBM152 template to a T1w, and take its brain mask there."""
+    """Register the ICBM152 template to a T1w, and resample its brain mask."""
 
     input_spec = _BrainMaskInput
     output_spec = _BrainMaskOutput
@@ -241,12 +248,12 @@ class BrainMask(SimpleInterface):
             lost = found.quality.expected_error_mm
             if not lost < LOST_MM:
                 raise RegistrationError(
-                    f"no brain found: the template matches to {lost:.0f} mm only, not to "
-                    f"{LOST_MM:g}; check the T1w and its header"
+                    f"no brain found: the error of the template registration is {lost:.0f} mm, "
+                    f"above {LOST_MM:g} mm; check the T1w and its header"
                 )
             mask = brain_mask(brain, affine, found.matrix, *grid, margin=self.inputs.margin)
         except RegistrationError as error:
             raise RegistrationError(f"{self.inputs.in_file}: {error}") from error
         target = Path(runtime.cwd) / "brain_mask.nii"
-        self._results["mask"] = save(mask.astype(np.uint8), image, target)
+        self._results["mask"] = save_array(mask.astype(np.uint8), image, target)
         return runtime

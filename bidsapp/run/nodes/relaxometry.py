@@ -1,4 +1,4 @@
-"""Nodes that make T1 and B1 maps."""
+"""Nodes for T1 and B1 maps."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models import fit_masked
 from bidsapp.models.contrast.relaxometry import b1_ratio
-from bidsapp.run.nodes.files import load, save
+from bidsapp.run.nodes.files import load, save_array
 
 
 class _ReadB1Input(BaseInterfaceInputSpec):
@@ -25,11 +25,11 @@ class _ReadB1Input(BaseInterfaceInputSpec):
 
 
 class _ReadB1Output(TraitedSpec):
-    out_file = File(exists=True, desc="actual over nominal flip angle; NaN where unknown")
+    out_file = File(exists=True, desc="ratio of actual to nominal flip angle; NaN if unknown")
 
 
 class ReadB1(SimpleInterface):
-    """Convert a transmit field map to the actual over the nominal flip angle."""
+    """Convert a transmit field map to the ratio of actual to nominal flip angle."""
 
     input_spec = _ReadB1Input
     output_spec = _ReadB1Output
@@ -40,20 +40,20 @@ class ReadB1(SimpleInterface):
             ratio = b1_ratio(data, self.inputs.scale)
         except FitError as error:
             raise BadInput(f"{self.inputs.in_file}: {error}") from error
-        self._results["out_file"] = save(ratio, image, Path(runtime.cwd) / "b1.nii")
+        self._results["out_file"] = save_array(ratio, image, Path(runtime.cwd) / "b1.nii")
         return runtime
 
 
 class _FitT1Input(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image a flip angle")
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image per flip angle")
     flip_angles = traits.List(traits.Float, mandatory=True, desc="nominal, rad")
     repetition_time = traits.Float(mandatory=True, desc="s")
-    b1_map = File(exists=True, desc="actual over nominal flip angle, on the images' grid")
+    b1_map = File(exists=True, desc="ratio of actual to nominal flip angle, on the same grid")
     model = traits.Str("vfa-t1", usedefault=True, desc="name of the model")
 
 
 class _FitT1Output(TraitedSpec):
-    out_file = File(exists=True, desc="T1 map, s; NaN where the fit failed")
+    out_file = File(exists=True, desc="T1 map, s; NaN if the fit failed")
 
 
 class FitT1(SimpleInterface):
@@ -67,11 +67,11 @@ class FitT1(SimpleInterface):
         signal = np.stack([data for data, _ in loaded], axis=-1)
         b1 = load(self.inputs.b1_map)[0] if self.inputs.b1_map else None
         target = Path(runtime.cwd) / "t1.nii"
-        self._results["out_file"] = save(self._t1(signal, b1), loaded[0][1], target)
+        self._results["out_file"] = save_array(self._t1(signal, b1), loaded[0][1], target)
         return runtime
 
     def _t1(self, signal: Any, b1: Any) -> Any:
-        """Return T1; with a B1 map each voxel has its own flip angles."""
+        """Return T1, with flip angles of each voxel from the B1 map, if there is one."""
         inside = (signal > 0).all(axis=-1)
         design = {
             "flip_angles": np.array(self.inputs.flip_angles),

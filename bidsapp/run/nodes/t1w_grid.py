@@ -1,4 +1,4 @@
-"""Nodes for fits on the T1w's grid: the series resampled there once, maps embedded in all of it."""
+"""Nodes for fits on the grid of the T1w: resampling of series, and embedding of maps."""
 
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,33 @@ from bidsapp.imaging.labels import bounding_box
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import compose, translation
 from bidsapp.imaging.warps import Mapping, chain, read_mapping
-from bidsapp.run.nodes.files import create, load, save
+from bidsapp.run.nodes.files import create, load, save_array
 
 
 class _SeriesOnT1wInput(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="4D")
     transform = InputMultiObject(
-        File(exists=True), mandatory=True, desc="ITK, and shifts; resample the series on the T1w"
+        File(exists=True),
+        mandatory=True,
+        desc="ITK transforms and shifts that resample the series to the T1w",
     )
     motion = File(
         exists=True, desc=".npy, (N, 4, 4): points of the reference volume to points of each volume"
     )
-    mask = File(exists=True, mandatory=True, desc="brain on the T1w's grid; only its box is filled")
+    mask = File(
+        exists=True,
+        mandatory=True,
+        desc="brain on the grid of the T1w; only its bounding box is resampled",
+    )
 
 
 class _SeriesOnT1wOutput(TraitedSpec):
-    out_file = File(exists=True, desc="4D, in the brain's box of the T1w's grid")
-    mask = File(exists=True, desc="the brain, in that box")
+    out_file = File(exists=True, desc="4D, on the bounding box of the brain in the grid of the T1w")
+    mask = File(exists=True, desc="the brain in the same box")
 
 
 class SeriesOnT1w(SimpleInterface):
-    """Resample each volume of a series on the T1w's grid, once, through motion and registration."""
+    """Resample each volume to the grid of the T1w in one step through all transforms."""
 
     input_spec = _SeriesOnT1wInput
     output_spec = _SeriesOnT1wOutput
@@ -53,7 +59,7 @@ class SeriesOnT1w(SimpleInterface):
         affine = compose(translation([s.start for s in box]), t1w.affine)
         folder = Path(runtime.cwd)
         mask = nib.Nifti1Image((brain[box] > 0).astype(np.uint8), affine, t1w.header)
-        self._results["mask"] = save(mask.dataobj, mask, folder / "mask.nii")
+        self._results["mask"] = save_array(mask.dataobj, mask, folder / "mask.nii")
         self._results["out_file"] = str(folder / "series.nii")
         shape = (*mask.shape, data.shape[3])
         result = create(folder / "series.nii", shape, mask)
@@ -69,16 +75,20 @@ class SeriesOnT1w(SimpleInterface):
         motion = np.load(self.inputs.motion)
         if motion.shape != (volumes, 4, 4):
             raise BadInput(
-                f"{self.inputs.motion}: holds matrices of shape {motion.shape}, the series has "
+                f"{self.inputs.motion}: has matrices of shape {motion.shape}, but the series has "
                 f"{volumes} volumes"
             )
         return [chain(to_series, m) for m in motion]
 
 
 class _EmbedInGridInput(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="3D, cut out of a grid")
-    reference = File(exists=True, mandatory=True, desc="gives the whole grid")
-    outside = traits.Int(0, usedefault=True, desc="value there of integer maps; others are NaN")
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="3D images that cover a part of the grid"
+    )
+    reference = File(exists=True, mandatory=True, desc="image that defines the whole grid")
+    outside = traits.Int(
+        0, usedefault=True, desc="value of integer maps outside; other maps are NaN"
+    )
 
 
 class _EmbedInGridOutput(TraitedSpec):
@@ -86,7 +96,7 @@ class _EmbedInGridOutput(TraitedSpec):
 
 
 class EmbedInGrid(SimpleInterface):
-    """Embed images that were cut out of a grid in the whole grid."""
+    """Embed images that cover a part of a grid in the whole grid."""
 
     input_spec = _EmbedInGridInput
     output_spec = _EmbedInGridOutput
@@ -102,6 +112,6 @@ class EmbedInGrid(SimpleInterface):
             data = np.full(whole.shape[:3], outside, part.dtype)
             data[tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))] = part
             name = f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-            done.append(save(data, whole, Path(runtime.cwd) / name))
+            done.append(save_array(data, whole, Path(runtime.cwd) / name))
         self._results["out_files"] = done
         return runtime

@@ -1,4 +1,4 @@
-"""The node that uses the user's transform in place of a registration."""
+"""The node that replaces a registration by a transform of the user."""
 
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,31 @@ from bidsapp.run.nodes.registration import compare_with_own_registration, write_
 
 class _TakeTransformInput(BaseInterfaceInputSpec):
     transforms = InputMultiObject(
-        File(exists=True), mandatory=True, desc="ITK; one, that resamples moving on the fixed grid"
+        File(exists=True),
+        mandatory=True,
+        desc="exactly one ITK transform that resamples the moving image to the fixed grid",
     )
     moving = File(exists=True, mandatory=True)
     fixed = File(exists=True, mandatory=True)
     fixed_mask = File(exists=True, mandatory=True, desc="brain")
     transform = traits.Enum("affine", "rigid", usedefault=True, desc="of the registration")
     metric = traits.Enum(*METRICS, usedefault=True, desc="of the registration")
-    second_opinion = traits.Bool(True, usedefault=True, desc="compare it with a registration")
-    source = traits.Str(mandatory=True, desc="what the quality names as the transform's source")
+    second_opinion = traits.Bool(True, usedefault=True, desc="compare with a registration")
+    source = traits.Str(mandatory=True, desc="source of the transform, for the quality file")
 
 
 class _TakeTransformOutput(TraitedSpec):
-    to_fixed = File(exists=True, desc="ITK transform that resamples moving on the fixed grid")
+    to_fixed = File(
+        exists=True, desc="ITK transform that resamples the moving image to the fixed grid"
+    )
     to_moving = File(exists=True, desc="its inverse")
     quality = File(exists=True, desc="JSON")
 
 
 class TakeTransform(SimpleInterface):
-    """Check the user's transform, and return it as a registration would.
+    """Check the user's transform, and return it in place of a registration.
 
-    Only an impossible one is refused; its distance from our own registration is reported.
+    Only implausible transforms are refused; the distance from metperf's registration is reported.
     """
 
     input_spec = _TakeTransformInput
@@ -61,7 +65,7 @@ class TakeTransform(SimpleInterface):
         mask, fixed = load(self.inputs.fixed_mask)
         moving = nib.load(self.inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
-        require_success(quality, f"{path}, the transform given")
+        require_success(quality, f"{path}, the transform provided")
         record = {"engine": "given", "source": self.inputs.source}
         record |= (
             self._compare(matrix, quality) if self.inputs.second_opinion else quality.as_dict()
@@ -70,11 +74,11 @@ class TakeTransform(SimpleInterface):
         return runtime
 
     def _compare(self, matrix: Matrix, quality: Quality) -> dict[str, Any]:
-        """Return its quality against our own registration; a doubtful transform is still used."""
+        """Return the quality compared with metperf's registration; doubtful transforms are used."""
         try:
             quality = compare_with_own_registration(matrix, quality, self.inputs)
         except MetperfError as error:
-            doubt = f"it could not be compared with our own registration: {error}"
+            doubt = f"it could not be compared with the registration by metperf: {error}"
             return quality.as_dict() | {"verdict": Verdict.DOUBTFUL.value, "reason": doubt}
         record = quality.as_dict()
         if quality.verdict is Verdict.FAILED:
