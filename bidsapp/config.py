@@ -50,6 +50,8 @@ class Config:
         Session with the reference T1w of the participant; None for the first.
     ivim_model, b_min, b_max
         The IVIM fit and its range of b-values, s/mm2.
+    b0_threshold
+        b-values up to this count as 0, s/mm2; None for those below 5, or the lowest without any.
     noise
         Noise model of the diffusion series.
     model_options
@@ -67,6 +69,8 @@ class Config:
         Fraction.
     baseline_frames
         Frames before the contrast agent; 0 to detect them.
+    skip_frames
+        First frames of the dynamic series that are not analysed.
     motion_correction, drop_outliers
         Whether series are corrected for motion, and whether outlying volumes are excluded.
     registration_engine
@@ -105,6 +109,7 @@ class Config:
     ivim_model: str = "asymptotic"
     b_min: float = 200.0
     b_max: float = float("inf")
+    b0_threshold: float | None = None
     noise: str = "gaussian"
     model_options: tuple[tuple[str, float], ...] = ()
     dce_model: str = "extended-tofts"
@@ -116,6 +121,7 @@ class Config:
     relaxivity: float | None = None
     haematocrit: float = 0.42
     baseline_frames: int = 0
+    skip_frames: int = 0
     motion_correction: bool = True
     drop_outliers: bool = False
     registration_engine: str = ENGINES[0]

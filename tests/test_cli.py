@@ -11,7 +11,8 @@ from datasets import write_description, write_dwi, write_image
 
 from bidsapp.cli import options
 from bidsapp.cli.main import main
-from bidsapp.cli.options import phantom_parser, study_parser
+from bidsapp.cli.options import study_parser
+from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.slurm_options import slurm_parser
 from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.config import Config

@@ -23,7 +23,8 @@ from bidsapp.bids.sidecar import (
     transmit_scale,
 )
 from bidsapp.bids.tables import read_table
-from bidsapp.cli.options import phantom_parser, study_parser
+from bidsapp.cli.options import study_parser
+from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.errors import MetperfError
 

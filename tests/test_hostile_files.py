@@ -12,9 +12,9 @@ from bids.layout import BIDSLayout
 from datasets import write_image
 from hostile import dry, raw, rewrite, roi, run, write_study
 
-from bidsapp.bids.image_data import drop_damaged_images
 from bidsapp.bids.index import index
 from bidsapp.bids.records import Diffusion, Session
+from bidsapp.run.image_checks import check_images
 
 pytestmark = pytest.mark.usefixtures("short_pages")
 
@@ -141,9 +141,7 @@ def test_a_doubtful_orientation_is_a_warning(root, capsys, forms, message):
 
 def examine(root, name="dwi.nii.gz", bvalues=(0, 50, 200, 500, 1000)):
     """Return what reading the voxels of a diffusion series tells."""
-    return drop_damaged_images(
-        Session("01", "a", diffusion=Diffusion(raw(root, name), bvalues, None))
-    )
+    return check_images(Session("01", "a", diffusion=Diffusion(raw(root, name), bvalues, None)))
 
 
 def flip_a_byte(path):

@@ -17,7 +17,7 @@ from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
-from bidsapp.run.nodes.derivatives import AverageVolumes, MaskUnion
+from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes, MaskUnion
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
@@ -122,8 +122,10 @@ def files(tmp_path_factory):
         (folder / f"{name}.json").write_text(noise % sigma, encoding="utf-8")
         paths[name] = str(folder / f"{name}.json")
     vectors = np.eye(3)[np.arange(len(b)) % 3].T
-    np.savetxt(folder / "dwi.bvec", vectors)
-    return paths | {"bvec": str(folder / "dwi.bvec")}
+    for name, directions in (("bvec", vectors), ("bvec2", -vectors)):
+        np.savetxt(folder / f"{name}.bvec", directions)
+        paths[name] = str(folder / f"{name}.bvec")
+    return paths
 
 
 _FIND = {
@@ -333,12 +335,16 @@ CASES = [
         {"in_file": "@dwi"},
         {"in_file": "@dwi2", "volumes": [0, 6], "motion": "@dwi_motion"},
     ),
+    (
+        LeaveOutVolumes,
+        {"in_file": "@dwi", "in_gradients": ["@bvec"], "volumes": [1]},
+        {"in_file": "@dwi2", "in_gradients": ["@bvec2"], "volumes": [0, 2]},
+    ),
     (MaskUnion, {"in_files": ["@labels"]}, {"in_files": ["@brain"]}),
 ]
 """Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
 
 INDIFFERENT = {
-    "FitDiffusion.bvectors": "the models combine directions, so that only their number counts",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
     "FindReferenceFrame.in_file": "the frame is found in it: tests/test_imaging_motion.py",
 }
@@ -394,6 +400,20 @@ def test_an_input_changes_the_output(node, inputs, name, value, files, tmp_path)
     other = outcome(node, {**inputs, name: value}, files, tmp_path / "other")
     assert one == again
     assert one != other
+
+
+def test_volumes_are_left_out_with_their_gradients(files, tmp_path):
+    """The others stay in their order, with the b-values and directions that they had."""
+    np.savetxt(tmp_path / "a.bval", [BVALUES], fmt="%g")
+    node = LeaveOutVolumes(in_file=files["dwi"], volumes=[0, 3])
+    node.inputs.in_gradients = [str(tmp_path / "a.bval"), files["bvec"]]
+    found = node.run(cwd=tmp_path).outputs
+    kept = [n for n in range(len(BVALUES)) if n not in (0, 3)]
+    before, after = (np.asarray(nib.load(f).dataobj) for f in (files["dwi"], found.out_file))
+    np.testing.assert_array_equal(after, before[..., kept])
+    bvalues, directions = map(np.loadtxt, found.gradients)
+    np.testing.assert_array_equal(bvalues, np.array(BVALUES)[kept])
+    np.testing.assert_allclose(directions, np.loadtxt(files["bvec"])[:, kept])
 
 
 def test_every_input_of_every_node_has_a_case():

@@ -1,6 +1,7 @@
 """Frozen records of the contents of a data set: paths, and numbers in internal units."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,20 @@ Space = Literal["T1w", "dwi", "dce"]
 class Diffusion:
     """A diffusion series: its image, the b-value of each volume (s/mm2), and gradients.
 
-    `phase_axis` is the voxel axis of phase encoding.
+    `phase_axis` is the voxel axis of phase encoding; `left_out` are volumes of the image, counted
+    from 0, that are not analysed and have no b-value here.
     """
 
     image: Path
     bvalues: tuple[float, ...]
     bvectors: Path | None
     phase_axis: int | None = None
+    left_out: tuple[int, ...] = ()
+
+    def without(self, volumes: Collection[int]) -> "Diffusion":
+        """Return the series without some of its present volumes, counted from 0."""
+        kept, left_out = _leave_out(self.bvalues, self.left_out, volumes)
+        return replace(self, bvalues=kept, left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,10 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Dynamic:
-    """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min."""
+    """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min.
+
+    `left_out` are frames of the image, counted from 0, that are not analysed and have no time here.
+    """
 
     image: Path
     times: tuple[float, ...]
@@ -57,6 +68,22 @@ class Dynamic:
     field_strength: float
     relaxivity: float | None
     agent: str | None
+    left_out: tuple[int, ...] = ()
+
+    def without(self, volumes: Collection[int]) -> "Dynamic":
+        """Return the series without some of its present frames, counted from 0."""
+        kept, left_out = _leave_out(self.times, self.left_out, volumes)
+        return replace(self, times=kept, left_out=left_out)
+
+
+def _leave_out(
+    values: tuple[float, ...], left_out: tuple[int, ...], volumes: Collection[int]
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return the values of the remaining volumes, and all volumes of the image left out so far."""
+    total = len(values) + len(left_out)
+    present = [number for number in range(total) if number not in left_out]
+    kept = tuple(value for i, value in enumerate(values) if i not in volumes)
+    return kept, tuple(sorted({*left_out, *(present[i] for i in volumes)}))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from bidsapp.cli.folders import (
     check_writable,
 )
 from bidsapp.cli.model_options import check_models
-from bidsapp.cli.options import phantom_parser, study_parser
+from bidsapp.cli.options import study_parser
 from bidsapp.cli.participant_level import run_participant_level, select_labels
+from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.config import Config
 from bidsapp.errors import (

@@ -1,4 +1,4 @@
-"""Options of a study and of the phantom."""
+"""Options of a study."""
 
 import os
 from argparse import ArgumentParser, _ArgumentGroup
@@ -14,6 +14,7 @@ from bidsapp.cli.types import (
     memory,
     memory_limit,
     nonnegative_integer,
+    nonnegative_number,
     positive_integer,
     positive_number,
     relaxation_time,
@@ -133,6 +134,13 @@ def _add_analysis(made: ArgumentParser) -> None:
         help="highest b-value used, s/mm2 (default: no limit)",
     )
     group.add_argument(
+        "--b0-threshold",
+        type=nonnegative_number,
+        metavar="B",
+        help="b-values up to this count as b = 0, s/mm2 (default: those below 5; if there are "
+        "none, the lowest b-value up to 20)",
+    )
+    group.add_argument(
         "--noise",
         choices=NOISE,
         default=Config.noise,
@@ -198,6 +206,14 @@ def _add_dce(group: _ArgumentGroup) -> None:
         default=Config.baseline_frames,
         metavar="N",
         help="number of frames before the bolus; 0 detects it (default: %(default)s)",
+    )
+    group.add_argument(
+        "--skip-frames",
+        type=nonnegative_integer,
+        default=Config.skip_frames,
+        metavar="N",
+        help="leave out the first frames of the dynamic series, before the steady state "
+        "(default: those that differ from the rest of the baseline)",
     )
 
 
@@ -338,56 +354,3 @@ def _add_behaviour(made: ArgumentParser) -> None:
         help="no effect: metperf never sends usage data; accepted for compatibility",
     )
     add_verbosity(group)
-
-
-def phantom_parser() -> ArgumentParser:
-    """Return the parser of ``metperf phantom OUT``."""
-    made = OneLineParser(
-        prog="metperf phantom",
-        description="Write a BIDS data set of brain metastases with known perfusion.",
-        allow_abbrev=False,
-    )
-    made.add_argument("output_dir", type=Path, help="folder for the data set")
-    made.add_argument(
-        "--n-participants",
-        type=positive_integer,
-        metavar="N",
-        help="number of participants (default: 3, or all of --cohort)",
-    )
-    made.add_argument(
-        "--cohort",
-        type=existing_file,
-        metavar="FILE",
-        help="table of lesions to simulate (default: random lesions)",
-    )
-    made.add_argument(
-        "--resolution",
-        choices=("paper", "fast"),
-        default="fast",
-        help="voxel sizes and matrix: as published, or coarse (default: %(default)s)",
-    )
-    made.add_argument(
-        "--seed",
-        type=nonnegative_integer,
-        default=0,
-        metavar="N",
-        help="seed of the random numbers (default: %(default)s)",
-    )
-    made.add_argument(
-        "--snr",
-        type=positive_number,
-        default=40.0,
-        help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
-    )
-    made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
-    made.add_argument(
-        "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
-    )
-    made.add_argument(
-        "--nprocs",
-        type=positive_integer,
-        default=len(os.sched_getaffinity(0)),
-        help="cores to use (default: all available)",
-    )
-    add_verbosity(made)
-    return made

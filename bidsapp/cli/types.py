@@ -40,6 +40,14 @@ def positive_number(text: str) -> float:
     return value
 
 
+def nonnegative_number(text: str) -> float:
+    """Convert text to a number of at least 0."""
+    value = convert_number(text, "a number >= 0")
+    if not 0 <= value < float("inf"):
+        raise ArgumentTypeError(f"{text!r} must be a number >= 0")
+    return value
+
+
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
     value = convert_number(text, "time in seconds")

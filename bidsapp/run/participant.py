@@ -9,7 +9,6 @@ from pathlib import Path
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.documents import Document
-from bidsapp.bids.image_data import drop_damaged_images
 from bidsapp.bids.records import Participant
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config, version
@@ -29,8 +28,10 @@ from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.run.engine.run_graph import configure, read_plugin, run, step_names
 from bidsapp.run.engine.signals import check_stopped
 from bidsapp.run.engine.workers import end_workers_with_run
+from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
+from bidsapp.run.image_checks import check_images
 from bidsapp.run.quality_table import build_page
 from bidsapp.run.status import read_stored_issues, write_status
 
@@ -78,9 +79,8 @@ def run_participant(participant: Participant, config: Config, progress: Progress
 def _run_locked(participant: Participant, config: Config, progress: Progress) -> Outcome:
     """Run a participant while holding its locks."""
     log = config.output_dir / participant.id / "log" / config.run_id
-    participant = replace(
-        participant, sessions=tuple(map(drop_damaged_images, participant.sessions))
-    )
+    participant = apply_acquisition_options(participant, config)
+    participant = replace(participant, sessions=tuple(map(check_images, participant.sessions)))
     plan = plan_participant(participant, config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)

@@ -13,6 +13,7 @@ from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save_node
+from bidsapp.run.nodes.derivatives import LeaveOutVolumes
 
 Port = tuple[pe.Node, str]
 """A node and the name of one of its outputs."""
@@ -40,6 +41,8 @@ class Branch(Generic[SeriesRecord]):
         The baseline T1w, if there is one.
     workflow
         The graph.
+    source
+        Gives the series that is analysed, ``out_file``, and its gradients, ``gradients``.
     inputnode
         Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
     """
@@ -51,6 +54,7 @@ class Branch(Generic[SeriesRecord]):
     excluded: frozenset[int]
     reference: Path | None
     workflow: pe.Workflow
+    source: pe.Node
     inputnode: pe.Node
 
     @property
@@ -114,4 +118,25 @@ def begin_branch(
     inputs = ["t1w_mask", "to_individual", "reference_mask"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     workflow = pe.Workflow(name=space)
-    return Branch(space, series, plan, config, excluded, reference, workflow, inputnode)
+    source = _source_node(series)
+    workflow.add_nodes([source])
+    return Branch(space, series, plan, config, excluded, reference, workflow, source, inputnode)
+
+
+def _source_node(series: Diffusion | Dynamic) -> pe.Node:
+    """Return the node that gives a series, without the volumes that are left out."""
+    gradients = gradient_files(series) if isinstance(series, Diffusion) else []
+    if not series.left_out:
+        source = pe.Node(niu.IdentityInterface(["out_file", "gradients"]), name="source")
+        source.inputs.out_file, source.inputs.gradients = str(series.image), gradients
+        return source
+    source = pe.Node(LeaveOutVolumes(), name="source", mem_gb=2)
+    source.inputs.in_file, source.inputs.in_gradients = str(series.image), gradients
+    source.inputs.volumes = list(series.left_out)
+    return source
+
+
+def gradient_files(series: Diffusion) -> list[str]:
+    """Return the ``.bval`` and ``.bvec`` files of a diffusion series that exist."""
+    bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
+    return [str(path) for path in (bval, series.bvectors) if path is not None and path.exists()]

@@ -89,7 +89,7 @@ def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
     motion, moved = connect_motion(branch)
     if motion and moved.table:
         reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
-        reference.inputs.in_file = str(branch.series.image)
+        branch.connect((branch.source, "out_file"), reference, "in_file")
         reference.inputs.baseline_frames = branch.config.baseline_frames
         path = branch.path(outputs.MOTION)
         branch.connect((reference, "frame"), motion, "inputnode.reference")

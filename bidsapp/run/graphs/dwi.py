@@ -9,7 +9,7 @@ from bidsapp.bids.records import Diffusion
 from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.diffusion.decay import B_ZERO
-from bidsapp.run.graphs.branch import Branch, Port, begin_branch
+from bidsapp.run.graphs.branch import Branch, Port, begin_branch, gradient_files
 from bidsapp.run.graphs.distortion import connect_distortion
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.motion import (
@@ -21,7 +21,7 @@ from bidsapp.run.graphs.motion import (
 )
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
-from bidsapp.run.graphs.sidecars import save_node, source_uri
+from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
@@ -89,14 +89,9 @@ def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
 
 def _save_gradients(branch: Branch[Diffusion]) -> None:
     """Write the gradient files of the corrected series."""
-    series = branch.series
-    bval = series.image.with_name(series.image.name.split(".")[0] + ".bval")
-    files = {".bval": bval, ".bvec": series.bvectors}
-    present = {k: v for k, v in files.items() if v is not None and v.exists()}
-    paths = [branch.path(outputs.CORRECTED_DWI, extension) for extension in present]
-    writer = save_node("save_gradients", branch.config, paths)
-    writer.inputs.in_files = [str(v) for v in present.values()]
-    branch.workflow.add_nodes([writer])
+    extensions = [Path(file).suffix for file in gradient_files(branch.series)]
+    paths = [branch.path(outputs.CORRECTED_DWI, extension) for extension in extensions]
+    branch.save("save_gradients", (branch.source, "gradients"), paths)
 
 
 def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Model) -> Fitted:
@@ -104,8 +99,6 @@ def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Mo
     series, config = branch.series, branch.config
     node = pe.Node(FitDiffusion(), name=f"fit_{model.label}", mem_gb=2, n_procs=config.omp_nthreads)
     node.inputs.bvalues = list(series.bvalues)
-    if series.bvectors:
-        node.inputs.bvectors = str(series.bvectors)
     options = fit_options(model, config)
     node.inputs.options = options
     maps = connect_fit(branch, node, model, data, grid)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nipype.interfaces import utility as niu
@@ -35,27 +34,23 @@ class MotionCorrected:
     series: Port
     table: Port | None = None
     dropped: Port | None = None
-    acquired: tuple[Path, Port] | None = None
+    acquired: tuple[Port, Port] | None = None
 
 
 def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorrected]:
     """Correct the motion of a series if requested; return the graph that does so and the series."""
-    image, config = branch.series.image, branch.config
+    config, source = branch.config, (branch.source, "out_file")
     if not config.motion_correction:
-        source = pe.Node(niu.IdentityInterface(["out_file"]), name="source")
-        source.inputs.out_file = str(image)
-        branch.workflow.add_nodes([source])
-        return None, MotionCorrected((source, "out_file"))
+        return None, MotionCorrected(source)
     engine = config.registration_engine
     motion = init_motion_wf("motion", engine=engine, nthreads=config.omp_nthreads)
-    motion.inputs.inputnode.in_file = str(image)
-    branch.workflow.add_nodes([motion])
+    branch.connect(source, motion, "inputnode.in_file")
     table = (motion, "outputnode.motion_tsv")
     return motion, MotionCorrected(
         (motion, "outputnode.out_file"),
         table,
         table if config.drop_outliers else None,
-        (image, (motion, "outputnode.matrices")) if engine == "metperf" else None,
+        (source, (motion, "outputnode.matrices")) if engine == "metperf" else None,
     )
 
 

@@ -15,6 +15,7 @@ from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
 from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.table import ivim_row, kinetic_rows
+from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 
 
@@ -95,6 +96,7 @@ def plan_participant(participant: Participant, config: Config) -> Plan:
     Plan
         Problems are issues of the plan and are never raised.
     """
+    participant = apply_acquisition_options(participant, config)
     lesions: dict[int, bool] = {}
     for session in participant.sessions:
         for rois in (*session.enhancing, *session.whole):

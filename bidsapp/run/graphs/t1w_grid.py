@@ -25,7 +25,7 @@ def connect_fit_grid(
     node = pe.Node(SeriesOnT1w(), name="series_on_t1w", mem_gb=2)
     image = pe.Node(niu.IdentityInterface(["out_file"]), name="fit_grid")
     if moved.acquired:
-        node.inputs.in_file = str(moved.acquired[0])
+        branch.connect(moved.acquired[0], node, "in_file")
         branch.connect(moved.acquired[1], node, "motion")
     else:
         branch.connect(moved.series, node, "in_file")

@@ -98,6 +98,40 @@ class AverageVolumes(SimpleInterface):
         return runtime
 
 
+class _LeaveOutInput(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="4D")
+    in_gradients = traits.List(File(exists=True), desc=".bval and .bvec of a diffusion series")
+    volumes = traits.List(traits.Int, mandatory=True, desc="volumes to leave out, from 0")
+
+
+class _LeaveOutOutput(TraitedSpec):
+    out_file = File(exists=True, desc="4D")
+    gradients = traits.List(File(exists=True))
+
+
+class LeaveOutVolumes(SimpleInterface):
+    """Write a series, and its gradients, without some volumes."""
+
+    input_spec = _LeaveOutInput
+    output_spec = _LeaveOutOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        folder, volumes = Path(runtime.cwd), self.inputs.volumes
+        image = nib.load(self.inputs.in_file)
+        data = np.delete(np.asanyarray(image.dataobj), volumes, axis=3)
+        self._results["out_file"] = save_array(data, image, folder / "series.nii")
+        written = []
+        for path in map(Path, self.inputs.in_gradients or ()):
+            columns = np.atleast_2d(np.loadtxt(path))
+            if columns.shape[0] == image.shape[3]:  # one row per volume
+                columns = columns.T
+            target = folder / f"series{path.suffix}"
+            np.savetxt(target, np.delete(columns, volumes, axis=1), fmt="%g")
+            written.append(str(target))
+        self._results["gradients"] = written
+        return runtime
+
+
 class _MaskUnionInput(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="on one grid")
 

@@ -19,7 +19,6 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json
 from bidsapp.bids.tables import read_table
-from bidsapp.errors import BadInput
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
 from bidsapp.run.nodes.files import load, load_labels, load_mask, save_array
@@ -107,7 +106,6 @@ def read_learnt(path: str | None, model: str, lesion: int) -> dict[str, Any]:
 
 class _FitDiffusionInput(_FitInput):
     bvalues = traits.List(traits.Float, mandatory=True, desc="of each volume, s/mm2")
-    bvectors = File(exists=True, desc="FSL's .bvec")
     regions = File(exists=True, desc="label image; each label has a separate prior")
 
 
@@ -119,7 +117,7 @@ class FitDiffusion(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.in_file)
-        gtab = gradients(self.inputs.bvalues, self.inputs.bvectors or None)
+        gtab = gradient_table(self.inputs.bvalues)
         if self.inputs.motion:
             kept = inlier_volumes(self.inputs.motion, data.shape[3])
             data, gtab = data[..., kept], GradientTable(gtab.gradients[kept])
@@ -132,24 +130,9 @@ class FitDiffusion(SimpleInterface):
         return runtime
 
 
-def gradients(bvalues: Sequence[float], bvectors: str | None) -> GradientTable:
-    """Return the gradient table for dipy; without directions, all lie along x (they are not used).
-
-    Raises
-    ------
-    BadInput
-        If there are not as many directions as b-values.
-    """
-    values = np.asarray(bvalues, float)
-    directions = np.tile([1.0, 0.0, 0.0], (len(values), 1))
-    if bvectors:
-        found = np.array(np.loadtxt(bvectors, ndmin=2))
-        found = found.T if found.shape[0] == 3 else found
-        if found.shape != directions.shape:
-            raise BadInput(f"{bvectors}: has {len(found)} directions for {len(values)} b-values")
-        length = np.linalg.norm(found, axis=1, keepdims=True)
-        directions = np.where(length > 0, found / np.where(length > 0, length, 1), directions)
-    return GradientTable(values[:, None] * directions)
+def gradient_table(bvalues: Sequence[float]) -> GradientTable:
+    """Return the gradient table for dipy; all directions lie along x, as no model uses them."""
+    return GradientTable(np.asarray(bvalues, float)[:, None] * [1.0, 0.0, 0.0])
 
 
 class _FitKineticsInput(_FitInput):

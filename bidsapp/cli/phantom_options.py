@@ -1,0 +1,67 @@
+"""Options of the phantom."""
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+
+from bidsapp.cli.statistics_options import add_verbosity
+from bidsapp.cli.types import (
+    OneLineParser,
+    existing_file,
+    nonnegative_integer,
+    positive_integer,
+    positive_number,
+)
+
+
+def phantom_parser() -> ArgumentParser:
+    """Return the parser of ``metperf phantom OUT``."""
+    made = OneLineParser(
+        prog="metperf phantom",
+        description="Write a BIDS data set of brain metastases with known perfusion.",
+        allow_abbrev=False,
+    )
+    made.add_argument("output_dir", type=Path, help="folder for the data set")
+    made.add_argument(
+        "--n-participants",
+        type=positive_integer,
+        metavar="N",
+        help="number of participants (default: 3, or all of --cohort)",
+    )
+    made.add_argument(
+        "--cohort",
+        type=existing_file,
+        metavar="FILE",
+        help="table of lesions to simulate (default: random lesions)",
+    )
+    made.add_argument(
+        "--resolution",
+        choices=("paper", "fast"),
+        default="fast",
+        help="voxel sizes and matrix: as published, or coarse (default: %(default)s)",
+    )
+    made.add_argument(
+        "--seed",
+        type=nonnegative_integer,
+        default=0,
+        metavar="N",
+        help="seed of the random numbers (default: %(default)s)",
+    )
+    made.add_argument(
+        "--snr",
+        type=positive_number,
+        default=40.0,
+        help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
+    )
+    made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
+    made.add_argument(
+        "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
+    )
+    made.add_argument(
+        "--nprocs",
+        type=positive_integer,
+        default=len(os.sched_getaffinity(0)),
+        help="cores to use (default: all available)",
+    )
+    add_verbosity(made)
+    return made
