@@ -45,6 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "imaging.distortion": {"imaging", "imaging.registration"},
     "lesions": set(),
     "bids": {"lesions"},
+    "checks": {"models.diffusion"},
     "study.statistics": set(),
     "study.tables": {"lesions", "models.parameters", "study.statistics"},
     "study.read": {"bids", "issues", "lesions", "models.parameters", "study.tables"},
@@ -104,6 +105,7 @@ ARROWS: dict[str, set[str]] = {
     "run.engine": {"config"},
     "run": {
         "bids",
+        "checks",
         "config",
         "issues",
         "lesions",

@@ -276,3 +276,15 @@ def test_no_option_repeats_a_default():
         if isinstance(word, ast.Constant)
     }
     assert not spelt & fields.keys()
+
+
+def test_former_names_of_options_are_accepted(tmp_path, capsys):
+    """What was written for an earlier version still works, with a note and without a help text."""
+    assert phantom_parser().parse_args(["out", "--participants", "2"]).n_participants == 2
+    assert "--participants is now --n-participants" in capsys.readouterr().err
+    (tmp_path / "p.tsv").touch()
+    words = [str(tmp_path / "p.tsv"), "out", "--participants", str(tmp_path / "p.tsv")]
+    table = stats_parser().parse_args(words).participants_table
+    assert table == tmp_path / "p.tsv"
+    assert "--participants is now --participants-table" in capsys.readouterr().err
+    assert "--participants " not in phantom_parser().format_help()

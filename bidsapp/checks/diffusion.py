@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.checks.finding import Finding, list_volumes
-from bidsapp.checks.head import Array, log_signals
+from bidsapp.checks.head import FEWEST, Array, log_signals
 from bidsapp.models.diffusion.adc import find_shells
 from bidsapp.models.diffusion.decay import B_ZERO
 
@@ -68,6 +68,8 @@ def check_diffusion_signal(data: NDArray[np.float32], bvalues: Sequence[float]) 
     """
     values = np.asarray(bvalues, float)
     series = _Series.sample(data, values)
+    if len(series.logarithms) < FEWEST:
+        return []
     wrong = series.inconsistent_volumes()
     if len(wrong) > _MOST_LEFT_OUT * len(values):
         text = (

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.checks.finding import Finding, list_volumes
-from bidsapp.checks.head import Array, log_signals
+from bidsapp.checks.head import FEWEST, Array, log_signals
 
 _UNSTEADY = 0.03
 """Relative difference of a first frame from the baseline that is too large."""
@@ -52,7 +52,10 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
     >>> check_dynamic_signal(data * np.r_[1.5, np.ones(23)].astype(np.float32))[0].volumes
     (0,)
     """
-    course = head_course(data)
+    logarithms = log_signals(data, np.arange(0, data.shape[3], 4))
+    if len(logarithms) < FEWEST:
+        return []
+    course = median_course(logarithms)
     if alternation := _alternation(course):
         period, size = alternation
         return [
@@ -66,9 +69,8 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
     return list(_odd_frames(course))
 
 
-def head_course(data: NDArray[np.float32]) -> Array:
-    """Return the median over the head of the logarithm of the relative signal, (N,)."""
-    logarithms = log_signals(data, np.arange(0, data.shape[3], 4))
+def median_course(logarithms: Array) -> Array:
+    """Return the median over voxels (V, N) of the logarithm relative to that of the voxel, (N,)."""
     relative = logarithms - np.median(logarithms, axis=1, keepdims=True)
     course: Array = np.median(relative, axis=0)
     return course

@@ -7,6 +7,8 @@ Array = NDArray[np.float64]
 
 _HEAD = 0.25
 """Signal of a voxel of the head relative to the bright ones, at least."""
+FEWEST = 50
+"""Voxels that a check needs."""
 _SAMPLE = 20_000
 """Voxels that are looked at: enough for medians to 1 %."""
 _FLOOR = 1e-3
@@ -26,6 +28,7 @@ def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array
     Returns
     -------
     (V, N) array
+        Without voxels that are not finite in every volume.
 
     Examples
     --------
@@ -34,10 +37,12 @@ def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array
     >>> log_signals(data, np.array([0])).shape
     (32, 2)
     """
-    bright = np.nanpercentile(data[::2, ::2], 99, axis=(0, 1, 2)).clip(1e-30)
-    level = np.nanmedian(data[..., reference] / bright[reference], axis=-1)
-    inside = level > _HEAD * np.nanpercentile(level, 99)
-    voxels = data[inside & np.isfinite(data).all(axis=-1)].astype(float)
+    voxels = data[np.isfinite(data).all(axis=-1)].astype(float)
+    if not len(voxels):
+        return voxels
+    bright = np.percentile(voxels[::4], 99, axis=0).clip(1e-30)
+    level = np.median(voxels[:, reference] / bright[reference], axis=-1)
+    voxels = voxels[level > max(_HEAD * np.percentile(level, 99), 0)]
     if len(voxels) > _SAMPLE:
         voxels = voxels[np.random.default_rng(0).choice(len(voxels), _SAMPLE, replace=False)]
     logarithms: Array = np.log(np.maximum(voxels, _FLOOR * bright))

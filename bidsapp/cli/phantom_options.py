@@ -7,6 +7,7 @@ from pathlib import Path
 from bidsapp.cli.statistics_options import add_verbosity
 from bidsapp.cli.types import (
     OneLineParser,
+    add_former_name,
     existing_file,
     nonnegative_integer,
     positive_integer,
@@ -22,12 +23,13 @@ def phantom_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("output_dir", type=Path, help="folder for the data set")
-    made.add_argument(
+    number = made.add_argument(
         "--n-participants",
         type=positive_integer,
         metavar="N",
         help="number of participants (default: 3, or all of --cohort)",
     )
+    add_former_name(made, "--participants", number)
     made.add_argument(
         "--cohort",
         type=existing_file,

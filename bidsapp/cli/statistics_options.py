@@ -3,7 +3,13 @@
 from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
-from bidsapp.cli.types import NamedLabels, OneLineParser, existing_file, nonnegative_integer
+from bidsapp.cli.types import (
+    NamedLabels,
+    OneLineParser,
+    add_former_name,
+    existing_file,
+    nonnegative_integer,
+)
 
 
 def stats_parser() -> ArgumentParser:
@@ -37,13 +43,14 @@ def add_statistics(made: ArgumentParser) -> None:
         help="sessions to compare, in chronological order: by label, or by the first and last day "
         "after treatment, as in NAME=3:12 (default: the sessions baseline, 1week and 1month)",
     )
-    group.add_argument(
+    table = group.add_argument(
         "--participants-table",
         type=existing_file,
         metavar="FILE",
         help="TSV in the form of participants.tsv with age, sex and so on, for the table of "
         "characteristics",
     )
+    add_former_name(made, "--participants", table)
     group.add_argument(
         "--traits",
         dest="traits_table",

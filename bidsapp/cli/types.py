@@ -2,7 +2,8 @@
 
 import os
 import re
-from argparse import Action, ArgumentParser, ArgumentTypeError
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -132,6 +133,32 @@ def memory_limit() -> float:
         if file.is_file() and (text := file.read_text(encoding="ascii").strip()).isdigit():
             limits.append(int(text))
     return round(0.9 * min(limits) / 1024**3, 2)
+
+
+def add_former_name(parser: ArgumentParser, former: str, option: Action) -> None:
+    """Accept the name that an option had in an earlier version, with a note; it has no help text.
+
+    Examples
+    --------
+    >>> parser = ArgumentParser(prog="app")
+    >>> add_former_name(parser, "--old", parser.add_argument("--new", type=int))
+    >>> parser.parse_args(["--old", "3"]).new
+    3
+    """
+
+    class FormerName(Action):
+        def __call__(self, parser: ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
+            print(f"{parser.prog}: {former} is now {option.option_strings[0]}", file=sys.stderr)
+            setattr(namespace, self.dest, values)
+
+    parser.add_argument(
+        former,
+        dest=option.dest,
+        type=option.type,
+        action=FormerName,
+        default=SUPPRESS,
+        help=SUPPRESS,
+    )
 
 
 class NamedNumbers(Action):
