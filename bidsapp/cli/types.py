@@ -154,7 +154,7 @@ def add_former_name(parser: ArgumentParser, former: str, option: Action) -> None
     parser.add_argument(
         former,
         dest=option.dest,
-        type=option.type,
+        type=option.type or str,
         action=FormerName,
         default=SUPPRESS,
         help=SUPPRESS,
