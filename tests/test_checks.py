@@ -61,7 +61,7 @@ def test_an_adc_map_among_the_volumes_is_left_out(seed, scale, bvalue, bvalues):
     data = np.concatenate([diffusion(seed, bvalues), adc_map(seed, scale)[..., None]], axis=3)
     (found,) = check_diffusion_signal(data, [*bvalues, bvalue])
     assert found.volumes == (len(bvalues),)
-    assert f"volume {len(bvalues) + 1} is called b = {bvalue}" in found.text
+    assert f"volume {len(bvalues) + 1} is listed as b = {bvalue}" in found.text
 
 
 @pytest.mark.parametrize("seed", SEEDS)

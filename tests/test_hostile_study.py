@@ -383,6 +383,48 @@ def test_sessions_of_different_options_are_named(root, capsys, tables_only):
     assert "haematocrit 0.42 in a; 0.3 in b. The methods section describes the last run." in page
 
 
+def test_sessions_acquired_differently_are_named(root, capsys, tables_only):
+    """By the run at the later session, in the table of lesions, and by the group with exit 1."""
+    edit_json(raw(root, "dce.json", "b"), FlipAngle=20.0)
+    bval = raw(root, "dwi.bval", "b")
+    bval.write_text(bval.read_text().replace("1000", "900"))
+    outcome = dry(root, capsys)
+    assert "b-values: 0, 50, 200, 500, 900 s/mm2, but 0, 50, 200, 500, 1000 s/mm2" in outcome.out
+    outcome = run(root, capsys)
+    assert outcome.code == 0
+    assert "flip angle of the DCE: 20 degrees, but 15 degrees in ses-a" in outcome.err
+    code, said = group(root, capsys)
+    assert code == 1
+    assert "acquired differently" in said
+    assert "flip angle of the DCE 15 degrees in sub-01 ses-a; 20 degrees in sub-01 ses-b" in said
+    warned = {row["session_id"]: row["warnings"] for row in lesions(root)}
+    assert "flip angle" in warned["ses-b"]
+    assert "flip angle" not in warned["ses-a"]
+
+
+def test_an_image_among_the_volumes_that_is_none_of_them_is_left_out(root, capsys):
+    """A map at the end of the series, called b = 0: reported, and the values are as without it."""
+    assert run(root, capsys, "--session-label", "a").code == 0
+    before = values(root)
+    path = raw(root, "dwi.nii.gz")
+    rewrite(path, lambda data: np.concatenate([data, 0.4 * data[..., :1]], axis=3))
+    bval, bvec = raw(root, "dwi.bval"), raw(root, "dwi.bvec")
+    bval.write_text(bval.read_text().strip() + " 0\n")
+    rows = bvec.read_text().strip().splitlines()
+    bvec.write_text("".join(f"{line} 0\n" for line in rows))
+    outcome = run(root, capsys, "--session-label", "a")
+    assert outcome.code == 0
+    assert "volume 6 is listed as b = 0 s/mm2" in outcome.err
+    assert "volume 6 is listed" in (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
+    assert values(root) == before
+
+
+def values(root):
+    """Return the lesion tables of the DWI as text."""
+    tables = sorted((root.parent / "out").rglob("*dwi/*_roistats.tsv"))
+    return [path.read_text(encoding="utf-8") for path in tables]
+
+
 def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, tables_only):
     """Said on the screen; its rows are gone from all tables. A session not selected stays."""
     assert run(root, capsys).code == 0

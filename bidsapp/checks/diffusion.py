@@ -89,7 +89,7 @@ def _describe(volume: int, bvalue: float, typical: float, excess: float, scale: 
     """Return what is wrong with a volume, in words."""
     # The slope tells what is wrong, but noise of D makes it too flat: the medians tell by how much.
     apparent = bvalue - scale / typical
-    what = f"{list_volumes([volume])} is called b = {bvalue:g} s/mm2, but its signal is "
+    what = f"{list_volumes([volume])} is listed as b = {bvalue:g} s/mm2, but its signal is "
     if bvalue + excess < -_B_TOLERANCE[0] or scale > 0 > excess:
         what += "higher where water diffuses faster: is it an ADC map of the scanner?"
     elif abs(excess) > _tolerance(_B_TOLERANCE, bvalue):

@@ -10,7 +10,9 @@ from bidsapp.bids.derivatives import to_json, write_bytes
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 from bidsapp.issues import LEVELS, Issue, read_issues
+from bidsapp.run.graphs.acquisition import describe_acquisition
 from bidsapp.run.graphs.plan import Plan
+from bidsapp.study.tables.analysis_options import is_same_acquisition
 
 _NEEDS_ANAT = ("anat", "dwi", "dce")
 
@@ -18,6 +20,7 @@ _NEEDS_ANAT = ("anat", "dwi", "dce")
 def describe_plan(plan: Plan) -> Sequence[str]:
     """Describe a plan for ``--dry-run``, with a line per session and issue."""
     lines = []
+    differing = acquisition_issues(plan)
     for one in plan.sessions:
         session = one.session
         lesions = sorted({x.index for r in session.enhancing for x in r.lesions})
@@ -25,7 +28,8 @@ def describe_plan(plan: Plan) -> Sequence[str]:
         text = f"{plan.participant.id} {session.id}{days}: {', '.join(one.branches) or 'nothing'}"
         lines.append(f"{text}; lesions {', '.join(map(str, lesions)) or 'none'}")
         lines += [f"    provided: {transform.file.name}" for transform in session.transforms]
-        issues = sorted(one.issues, key=lambda issue: LEVELS.index(issue.level))
+        own = [*one.issues, *(issue for issue in differing if issue.session == session.id)]
+        issues = sorted(own, key=lambda issue: LEVELS.index(issue.level))
         lines += [f"    {_PREFIX.get(i.level, '')}{i}" for i in issues]
     return lines
 
@@ -58,9 +62,29 @@ def write_status(
         own = [issue for issue in issues if issue.session == one.session.id]
         done = [branch for branch in one.branches if finished and not _is_lost(branch, own)]
         stored = [issue.as_dict() for issue in own]
-        now[one.session.id] = {"done": done, "issues": stored} | settings
+        acquired = describe_acquisition(one.session)
+        now[one.session.id] = {"done": done, "issues": stored, "acquisition": acquired} | settings
     record = {"run_id": config.run_id, "finished": finished, "sessions": kept | now}
     write_bytes(path, to_json(record))
+
+
+def acquisition_issues(plan: Plan) -> list[Issue]:
+    """Return a warning for each session acquired differently from the first with such a series."""
+    issues = []
+    first: dict[str, tuple[str, str]] = {}
+    for one in plan.sessions:
+        session = one.session
+        for name, value in describe_acquisition(session).items():
+            before, known = first.setdefault(name, (session.id, value))
+            if not is_same_acquisition(value, known):
+                text = (
+                    f"{name}: {value}, but {known} in {before}: values of the two sessions may "
+                    "differ for that reason alone; compare only sessions of one protocol"
+                )
+                issues.append(
+                    Issue("warning", text, "AcquisitionDiffers", plan.participant.id, session.id)
+                )
+    return issues
 
 
 def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -1,9 +1,14 @@
-"""Options that change what is known of an acquisition: frames to skip, and what counts as b = 0."""
+"""The acquisition of a session: options that change what is known of it, and its description."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
+
 from bidsapp.bids.records import Diffusion, Dynamic, Participant, Session
-from bidsapp.config import Config
+from bidsapp.config import Config, agent_relaxivity
+from bidsapp.errors import UsageError
+from bidsapp.models.diffusion.adc import find_shells
 from bidsapp.models.diffusion.decay import B_ZERO
 
 _LOWEST_AS_ZERO = 20.0
@@ -29,6 +34,43 @@ def apply_acquisition_options(participant: Participant, config: Config) -> Parti
     """
     sessions = tuple(_apply(session, config) for session in participant.sessions)
     return replace(participant, sessions=sessions)
+
+
+def describe_acquisition(session: Session) -> dict[str, str]:
+    """Return the settings of a session's series that lesion values depend on, as text.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> series = Diffusion(Path("dwi.nii.gz"), (0.0, 800.0, 805.0), None)
+    >>> describe_acquisition(Session("01", "a", diffusion=series))
+    {'b-values': '0, 802 s/mm2'}
+    """
+    found = {}
+    if series := session.diffusion:
+        bvalues = np.array(series.bvalues)
+        shells = [bvalues[members].mean() for members in find_shells(bvalues)]
+        found["b-values"] = f"{', '.join(f'{b:.0f}' for b in shells)} s/mm2"
+    if dynamic := session.dynamic:
+        seconds = 60 * np.array(dynamic.times)
+        found |= {
+            "field strength": f"{dynamic.field_strength:g} T",
+            "TR of the DCE": f"{1000 * dynamic.repetition_time:.4g} ms",
+            "flip angle of the DCE": f"{math.degrees(dynamic.flip_angle):.4g} degrees",
+            "contrast agent": _agent(dynamic),
+            "frame interval of the DCE": f"{np.median(np.diff(seconds)):.3g} s",
+            "duration of the DCE": f"{seconds[-1] - seconds[0]:.0f} s",
+        }
+    return found
+
+
+def _agent(series: Dynamic) -> str:
+    """Return the relaxivity, which brands of one agent share; else the name of the agent."""
+    try:
+        value = series.relaxivity or agent_relaxivity(series.agent, series.field_strength)
+    except UsageError:
+        return (series.agent or "not stated").lower()
+    return f"of relaxivity {value:g} 1/s/mM"
 
 
 def _apply(session: Session, config: Config) -> Session:

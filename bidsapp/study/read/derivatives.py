@@ -23,7 +23,7 @@ from bidsapp.study.read.status import (
     unfinished_runs,
 )
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
-from bidsapp.study.tables.analysis_options import option_differences
+from bidsapp.study.tables.analysis_options import acquisition_differences, option_differences
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _REQUIRED = (
@@ -73,7 +73,8 @@ def read_output(output_dir: Path) -> OutputTables:
     notes: list[str] = []
     rows = _roistats(output_dir, problems)
     statuses = read_statuses(output_dir)
-    problems += [*unfinished_runs(statuses), *option_differences(statuses)]
+    problems += unfinished_runs(statuses)
+    problems += [*option_differences(statuses), *acquisition_differences(statuses)]
     reported = collect_issues(statuses)
     notes += describe_failures(reported)
     if not rows:
