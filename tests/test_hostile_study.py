@@ -425,6 +425,15 @@ def values(root):
     return [path.read_text(encoding="utf-8") for path in tables]
 
 
+def test_what_is_missing_is_said_on_the_screen(root, capsys):
+    """A DWI without enough b-values for IVIM ends with exit 0, but not without a line."""
+    bval = raw(root, "dwi.bval")
+    bval.write_text("40 50 200 500 1000\n")
+    outcome = run(root, capsys, "--session-label", "a")
+    assert "sub-01 ses-a: missing: no T1w" in outcome.err
+    assert "no IVIM: the asymptotic fit needs b = 0" in outcome.err
+
+
 def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, tables_only):
     """Said on the screen; its rows are gone from all tables. A session not selected stays."""
     assert run(root, capsys).code == 0

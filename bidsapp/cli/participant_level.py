@@ -65,12 +65,22 @@ def _run_all(participants: Sequence["Participant"], config: Config) -> list["Out
         for participant in participants:
             lines.start_participant(participant.id)
             outcomes.append(run_participant(participant, config, lines))
-            for issue in outcomes[-1].issues:
-                if issue.level == "failed":
-                    _LOG.error("%s: %s", issue.place, issue)
-                elif issue.level == "warning":
-                    _LOG.warning("%s: warning: %s", issue.place, issue)
+            _log_issues(outcomes[-1].issues)
     return outcomes
+
+
+def _log_issues(issues: Sequence[Issue]) -> None:
+    """Log every failure and warning, and what is missing in one line per session."""
+    missing: dict[str, list[str]] = {}
+    for issue in issues:
+        if issue.level == "failed":
+            _LOG.error("%s: %s", issue.place, issue)
+        elif issue.level == "warning":
+            _LOG.warning("%s: warning: %s", issue.place, issue)
+        elif issue.level == "missing":
+            missing.setdefault(issue.place, []).append(str(issue))
+    for place, texts in missing.items():
+        _LOG.info("%s: missing: %s", place, "; ".join(texts))
 
 
 def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Issue]) -> None:
