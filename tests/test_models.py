@@ -9,6 +9,7 @@ from scipy.optimize import least_squares
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
 from bidsapp.models.contrast.aif import find_baseline_frames, parker2006, plasma_from_blood
+from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
 from bidsapp.models.kinetics.convolution import convolve_exponential
 
@@ -187,6 +188,14 @@ def test_concentration_inverts_the_signal(concentration, t1, angle, time):
     signal = spgr_signal(contrast_r1([0, concentration], t1, 4.5), **setting)
     got = signal_to_concentration(signal, signal[0], t1=t1, relaxivity=4.5, **setting)
     np.testing.assert_allclose(got, [0, concentration], atol=1e-6)
+
+
+def test_the_baseline_is_the_mean_of_its_frames():
+    """A signal equal to that mean has no contrast agent; no other frame enters the mean."""
+    spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    found = to_concentration([4.0, 6.0, 10.0, 5.0], 2, 1.6, spgr)
+    assert found[3] == pytest.approx(0, abs=1e-9)
+    assert (found[:3] * [-1, 1, 1] > 0.01).all()
 
 
 def test_signal_beyond_the_physical_range_is_nan():

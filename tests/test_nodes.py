@@ -346,7 +346,7 @@ CASES = [
 
 INDIFFERENT = {
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
-    "FindReferenceFrame.in_file": "the frame is found in it: tests/test_imaging_motion.py",
+    "FindReferenceFrame.in_file": "the frame is found in it: tests/test_interfaces_perfusion.py",
 }
 """Inputs without a case, and why."""
 
@@ -451,10 +451,9 @@ def test_concentration_is_inverse_to_the_relaxivity(files, tmp_path):
 
 @pytest.mark.parametrize("haematocrit", [0.3, 0.42, 0.55])
 def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_path):
-    """In every source of the arterial input that is measured in blood; its time is in seconds."""
-    for i, changed in enumerate(
-        ({}, {"source": "table", "table": "@aif_blood"}, {"source": "parker2006"})
-    ):
+    """In every source of the arterial input, of blood or plasma; its time is in seconds."""
+    tables = [{"source": "table", "table": table} for table in ("@aif_blood", "@aif")]
+    for i, changed in enumerate(({}, *tables, {"source": "parker2006"})):
         folder = tmp_path / str(i)
         folder.mkdir()
         inputs = {**_FIND, "haematocrit": haematocrit, **changed}
@@ -477,3 +476,16 @@ def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):
     saved = dict(zip(map_names(MODELS["patlak"]), paths, strict=True))
     for name, values in (expected | {"rmse": found.rmse, "rsquared": found.rsquared}).items():
         np.testing.assert_allclose(np.asarray(nib.load(saved[name]).dataobj), values, rtol=1e-4)
+
+
+def test_the_delay_of_a_lesions_course_is_in_minutes(files, tmp_path):
+    """As that of the voxels; the table of the arterial input is in seconds."""
+    plasma = read_column(files["aif"], "plasma")
+    truth = {"Ktrans": np.array(0.1), "vp": np.array(0.05)}
+    curve = MODELS["patlak"].predict(truth, time=TIMES, plasma=plasma, delay=0.25)
+    series = write_image(tmp_path / "delayed.nii", np.tile(curve, (*SHAPE, 1)))
+    inputs = {**_CURVE, "series": str(series), "options": {"delay": 0.25}}
+    node = LesionCurves(**{name: resolved(value, files) for name, value in inputs.items()})
+    path = node.run(cwd=str(tmp_path)).outputs.out_file
+    np.testing.assert_allclose(read_column(path, "lesion-1_fit"), curve, atol=1e-3)
+    np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES)
