@@ -44,6 +44,16 @@ def test_every_column_is_described():
     assert set(summarise([1.0], [True]).row(1.0)) < set(COLUMNS)
 
 
+def test_each_statistic_is_in_the_column_of_its_name():
+    """Of the squares of 0 to 100, whose percentiles and mean are all different."""
+    values = np.arange(101.0) ** 2
+    for found in (summarise(values, values >= 0), summarise_weighted(values, np.ones(101))):
+        row = found.row(0.02)
+        quantiles = [row[name] for name in ("p05", "p25", "median", "p75", "p95")]
+        assert quantiles == pytest.approx([25, 625, 2500, 5625, 9025])
+        assert (row["mean"], row["measured_ml"]) == pytest.approx((3350, 2.02))
+
+
 def test_labels_must_be_whole_numbers():
     """Several values that are no labels are refused by name; negative ones too."""
     with pytest.raises(BadInput, match=r"x.nii: labels must be whole numbers; it holds \[0.2, 0.7"):
