@@ -11,6 +11,7 @@ from datasets import RELAXIVITY, SPGR, T1, dynamic_signal, write_image
 from nipype.interfaces.base import SimpleInterface
 
 from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.tables import read_table
 from bidsapp.imaging.transforms import translation, write_itk
 from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
@@ -489,3 +490,27 @@ def test_the_delay_of_a_lesions_course_is_in_minutes(files, tmp_path):
     path = node.run(cwd=str(tmp_path)).outputs.out_file
     np.testing.assert_allclose(read_column(path, "lesion-1_fit"), curve, atol=1e-3)
     np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES)
+
+
+def test_the_error_of_a_lesions_mean_is_that_of_the_voxels_of_the_series(files, tmp_path):
+    """Four voxels inside and eight by a quarter are six of the map: three of twice their size."""
+    share = np.zeros((*SHAPE, 2), np.float32)
+    share[0, :4, 0, 0], share[1:3, :4, 0, 0], share[5, 5, 2, 1] = 1, 0.25, 1
+    error = np.full(SHAPE, 0.6, np.float32)
+    node = RoiStatistics(
+        maps=[files["ramp"]],
+        errors=[str(write_image(tmp_path / "error.nii", error))],
+        fractions=str(write_image(tmp_path / "fractions.nii", share)),
+        lesions=[(1, False), (2, True)],
+        parameters=[("ADC", "mm2/s", "monoexp")],
+        identity={},
+    )
+    for series, voxels in (("map", 6), ("thick", 3)):
+        node.inputs.series = files[series]
+        table = read_table(Path(node.run(cwd=str(tmp_path)).outputs.out_file), ["lesion"])
+        assert [(row["lesion"], row["excluded"]) for row in table] == [("1", "0"), ("2", "1")]
+        numbers = [float(table[0][k]) for k in ("standard_error", "measured_ml", "n_voxels")]
+        assert numbers == pytest.approx([0.6 / np.sqrt(voxels), 0.006, 12])
+        # The ramp is 1 + i + 2 j: i is 0 where the weight is 1, and 1 or 2 where it is a quarter.
+        assert float(table[0]["mean"]) == pytest.approx(4.5)
+        assert float(table[1]["mean"]) == pytest.approx(16)

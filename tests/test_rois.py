@@ -188,6 +188,9 @@ def test_the_error_of_a_mean_is_that_of_repeated_noise():
 def test_the_error_of_a_mean_leaves_out_what_has_none():
     """Voxels without an error do not count; without any there is none."""
     assert standard_error_of_mean([2.0, np.nan], [1, 1], 1, 1) == 2.0
+    # Four voxels of the map with an error are two of the series; the other four do not add any.
+    half_known = np.repeat([2.0, np.nan], 4)
+    assert standard_error_of_mean(half_known, np.ones(8), 1, 2) == pytest.approx(2 / np.sqrt(2))
     assert np.isnan(standard_error_of_mean([np.nan, 1.0], [1, 0], 1, 1))
 
 
