@@ -152,6 +152,21 @@ def test_asymptotic_fit_is_the_studys():
     assert found.values["f"] == pytest.approx(1 - np.exp(intercept) / signal[0])
 
 
+@pytest.mark.parametrize("model", ["adc", "ivim-asymptotic", "ivim-biexponential"])
+def test_the_limits_of_the_range_belong_to_it(model):
+    """With b_max at a b-value, as with b_min, its sample is fitted; those beyond are not."""
+    signal = np.exp(-BVALUES * 1e-3) + np.random.default_rng(4).normal(0, 0.02, BVALUES.size)
+    part = BVALUES <= 800
+    found = fit(model, signal, bvalues=BVALUES, b_max=800.0)
+    alone = fit(model, signal[part], bvalues=BVALUES[part])
+    assert found.samples == alone.samples
+    np.testing.assert_allclose([*found.values.values()], [*alone.values.values()])
+    if model == "adc":
+        line = fit(model, signal, bvalues=BVALUES, b_min=200.0, b_max=800.0)
+        inner = fit(model, signal[5:9], bvalues=BVALUES[5:9])
+        assert line.values["ADC"] == pytest.approx(inner.values["ADC"])
+
+
 def test_asymptotic_fit_needs_b_zero():
     """Without b = 0 the asymptotic fit is refused and says which fit can do without."""
     with pytest.raises(FitError, match="needs the signal at b = 0; the lowest b-value is 50"):

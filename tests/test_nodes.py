@@ -514,3 +514,23 @@ def test_the_error_of_a_lesions_mean_is_that_of_the_voxels_of_the_series(files, 
         # The ramp is 1 + i + 2 j: i is 0 where the weight is 1, and 1 or 2 where it is a quarter.
         assert float(table[0]["mean"]) == pytest.approx(4.5)
         assert float(table[1]["mean"]) == pytest.approx(16)
+
+
+@pytest.mark.parametrize("node", [LesionFractions, ApplyTransform])
+def test_steps_of_a_transform_are_taken_in_their_order(node, files, tmp_path):
+    """From the grid's points: a shift by one along x, then x and y exchanged."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4, 1, 1] = 1
+    path = str(write_image(tmp_path / "labels.nii", labels))
+    exchange = np.eye(4)[[1, 0, 2, 3]]
+    steps = [
+        str(write_itk(matrix, tmp_path / f"{name}.txt"))
+        for name, matrix in (("shift", translation([1, 0, 0])), ("exchange", exchange))
+    ]
+    own = {"in_files": [path], "labels": True}
+    if node is LesionFractions:
+        own = {"rois": path, "lesions": [1]}
+    outputs = node(**own, reference=files["map"], transform=steps).run(cwd=str(tmp_path)).outputs
+    written = outputs.out_files if node is ApplyTransform else outputs.out_file
+    found = np.asarray(nib.load(written).dataobj).reshape(SHAPE)
+    assert np.argwhere(found > 0.5).tolist() == [[0, 4, 1]]
