@@ -167,6 +167,15 @@ def test_the_limits_of_the_range_belong_to_it(model):
         assert line.values["ADC"] == pytest.approx(inner.values["ADC"])
 
 
+@pytest.mark.parametrize("model", ["ivim-asymptotic", "ivim-segmented"])
+def test_the_signal_at_b_zero_is_no_part_of_the_line(model):
+    """Whatever b_min: it includes the blood."""
+    signal = 90 * np.exp(-BVALUES * 1e-3) + 10 * (BVALUES == 0)
+    found = fit(model, signal, bvalues=BVALUES, b_min=0.0)
+    assert found.values["D"] == pytest.approx(1e-3)
+    assert found.values["f"] == pytest.approx(0.1, abs=0.01)
+
+
 def test_asymptotic_fit_needs_b_zero():
     """Without b = 0 the asymptotic fit is refused and says which fit can do without."""
     with pytest.raises(FitError, match="needs the signal at b = 0; the lowest b-value is 50"):
