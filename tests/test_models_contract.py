@@ -69,6 +69,17 @@ class TestContract:
         assert found.status == Status.OK
         assert found.rsquared == pytest.approx(1, abs=1e-4)
 
+    def test_counts_its_free_parameters(self, model):
+        """Akaike's criterion counts as many as the signal depends on: the rank of its slopes."""
+        truth, design = truth_of(model), design_of(model)
+        slopes = []
+        for name, value in truth.items():
+            ends = (model.predict(truth | {name: value * x}, **design) for x in (1.001, 0.999))
+            slopes.append(np.nan_to_num(np.subtract(*ends)))
+        size = np.linalg.norm(slopes, axis=1, keepdims=True)
+        unit = slopes / np.where(size > 0, size, 1)
+        assert np.linalg.matrix_rank(unit, tol=1e-4) == model.free
+
     def test_keeps_the_shape(self, model):
         """A (2, 3, N) signal gives (2, 3) maps of every parameter, error and measure."""
         signal = np.nan_to_num(model.predict(truth_of(model), **design_of(model)), nan=1.0)
