@@ -201,6 +201,15 @@ def test_adjusted_p_values_are_named_by_their_method(statistics):
     assert (table["p_holm"] >= table["p_fdr"]).all()
 
 
+def test_the_line_is_that_of_y_on_x(statistics):
+    """Its slope is r times the SD of y over that of x, and it passes through the means."""
+    table = statistics.summary.set_index(["timepoint", "parameter"])
+    for line in statistics.correlation.to_dict("records"):
+        x, y = (table.loc[(line["timepoint"], line[axis])] for axis in ("x", "y"))
+        assert line["slope"] == pytest.approx(line["r"] * y["sd"] / x["sd"])
+        assert line["intercept"] + line["slope"] * x["mean"] == pytest.approx(y["mean"])
+
+
 def test_limits_are_of_y_minus_x_in_standard_deviations_at_baseline(statistics):
     """Their bias is the difference of the mean changes, each in the SD of its parameter."""
     limits = statistics.limits.set_index("timepoint")["bias"]

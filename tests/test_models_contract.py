@@ -203,6 +203,19 @@ class TestWeights:
         np.testing.assert_allclose(twice.rmse, found.rmse, rtol=1e-6)
         np.testing.assert_allclose(twice.rsquared, found.rsquared, rtol=1e-4, atol=1e-6)
 
+    def test_a_weight_of_two_is_a_sample_taken_twice(self, model):
+        """Values are the same; frames of a dynamic series cannot be repeated."""
+        if "bvalues" not in model.design:
+            return
+        design, times = design_of(model), np.resize([1, 3, 2], len(DESIGNS["bvalues"]))
+        signal = np.nan_to_num(model.predict(truth_of(model), **design), nan=1.0)
+        noisy = signal * np.random.default_rng(9).normal(1, 0.02, (20, len(signal)))
+        weighted = fit(model, noisy, **design, weights=times.astype(float))
+        repeated = {"bvalues": np.repeat(design["bvalues"], times)}
+        taken = fit(model, np.repeat(noisy, times, axis=1), **design | repeated)
+        for name, value in weighted.values.items():
+            np.testing.assert_allclose(value, taken.values[name], rtol=1e-5)
+
     @settings(max_examples=4, deadline=None)
     @given(weights=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=3, max_size=3))
     def test_weight_zero_leaves_a_sample_out(self, model, weights):
