@@ -107,6 +107,16 @@ def test_both_ways_meet_wherever_the_header_puts_the_head():
     assert found.quality.round_trip_mm < 0.1
 
 
+def test_both_ways_count_alike():
+    """The answer lies halfway between those of the two directions, which differ by the noise."""
+    options = {"fixed_mask": BRAIN, "transform": "rigid", "initial": TRUTH}
+    one, both = (register(MOVING, FIXED, symmetric=s, **options) for s in (False, True))
+    assert np.isnan(one.quality.round_trip_mm)
+    assert both.quality.round_trip_mm > 0.02
+    apart = error(one.matrix, both.matrix, brain_points())
+    assert apart == pytest.approx(both.quality.round_trip_mm / 2, rel=0.1)
+
+
 def test_halfway_is_as_far_from_both():
     """The middle of two rigid matrices is rigid, and as far from the one as from the other."""
     one, other = pose((3, 2, 1), (1, 2, 3)), pose((3.5, 1, 1), (2, 2, 2))
