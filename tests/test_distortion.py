@@ -348,6 +348,15 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
     assert sidecar["Units"] == "mm"
 
 
+def test_zeros_around_a_field_map_are_no_field():
+    """Outside its mask the field is that of the nearest voxel inside."""
+    grid_2mm, field = np.diag([2.0, 2, 2, 1]), np.full((6, 6, 6), 20.0)
+    field[:2], field[5] = 0, np.nan
+    epi = nib.Nifti1Image(np.arange(216.0).reshape(6, 6, 6), grid_2mm)
+    found = field_shift(nib.Nifti1Image(field, grid_2mm), epi, 1, 0.1)
+    assert_allclose(found.data, 2.0, rtol=1e-6)
+
+
 def test_the_size_of_a_distortion_has_no_sign(tmp_path):
     """Half of the brain 2 mm forward, half 3 mm back: 2.5 mm in the mean, not 0.5."""
     data = np.full((4, 8, 4), 2.0, np.float32)

@@ -18,7 +18,7 @@ from heads import (
 )
 from nipype.interfaces.base import isdefined
 
-from bidsapp.errors import RegistrationError
+from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.motion.parameters import framewise_displacement
 from bidsapp.imaging.transforms import apply, compose, invert, read_itk, translation, write_itk
 from bidsapp.run.graphs.motion import init_motion_wf
@@ -130,6 +130,34 @@ def test_a_lesion_that_has_gone_does_not_pull(tmp_path):
 
 
 @pytest.mark.slow
+def test_lesions_are_left_out_with_a_margin_of_three_millimetres(tmp_path, monkeypatch):
+    """Of both images: voxels within 3 mm of a lesion are in neither mask, and no others."""
+    affine, shape = np.diag([2.0, 1, 1, 1]), (12, 12, 12)
+    labels = np.zeros(shape, np.uint8)
+    labels[6, 6, 6] = 2
+    files = {
+        "fixed": np.random.default_rng(0).random(shape, np.float32),
+        "fixed_mask": np.ones(shape, np.uint8),
+        "moving": np.random.default_rng(1).random(shape, np.float32),
+    }
+    inputs = {name: write(tmp_path / f"{name}.nii", data, affine) for name, data in files.items()}
+    lesions = [write(tmp_path / "lesions.nii", labels, affine)]
+    seen = {}
+
+    def note_masks(*_, **options):
+        seen.update(options)
+        raise BadInput("masks are noted")
+
+    monkeypatch.setattr("bidsapp.run.nodes.registration.register", note_masks)
+    with pytest.raises(BadInput, match="masks are noted"):
+        node(tmp_path, "t1w", **inputs, fixed_lesions=lesions, moving_lesions=lesions)
+    far = np.linalg.norm((np.argwhere(labels == 0) - 6) * [2, 1, 1], axis=1)
+    for name in ("fixed_mask", "moving_mask"):
+        kept = np.asarray(seen[name].dataobj) > 0
+        assert not kept[6, 6, 6]
+        np.testing.assert_array_equal(kept[labels == 0], far > 3)
+
+
 def test_afni_s_code_is_the_second_engine(tmp_path):
     """`--registration-engine niimath` gives the study's lpc, the head brought to the origin."""
     truth = pose((6, -4, 7), (8, -5, 6))
