@@ -6,9 +6,10 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
+from bidsapp.imaging.motion.blocks import cut_blocks, step_matrix
 from bidsapp.imaging.motion.correction import estimate_diffusion_motion, estimate_motion
 from bidsapp.imaging.resample import resample_series
-from bidsapp.imaging.transforms import compose, invert
+from bidsapp.imaging.transforms import apply, compose, invert, translation
 
 SAGITTAL = grid((3, 3, 8), axes=(1, 2, 0), oblique=(4, -3, 5))
 AXIAL = grid((3, 3, 5), oblique=(6, 0, -4))
@@ -118,6 +119,24 @@ def test_diffusion_and_eddy_currents():
     found = misplaced(estimate_diffusion_motion(series, AXIAL[0], bvalues, phase_axis=1), moves)
     assert max(found) < 0.45
     assert np.mean(found) < 0.75 * np.mean(rigid)
+
+
+def test_averaged_voxels_lie_where_their_signal_is():
+    """In voxels of 1 mm, which are averaged to 2 mm, a ramp reads as the position of each point."""
+    affine = translation([7, -3, 4]) @ np.diag([1.0, 1, 1, 1])
+    ramp = np.broadcast_to(7.0 + np.arange(60)[:, None, None, None], (60, 60, 60, 1))
+    blocks = cut_blocks(ramp, affine, np.ones((60, 60, 60)))
+    values, _ = blocks.sample(blocks.frames[0], np.eye(4))
+    inner = (blocks.points[..., 0] > 17) & (blocks.points[..., 0] < 57)
+    np.testing.assert_allclose(values[inner], blocks.points[..., 0][inner], atol=0.01)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_eddy_currents_move_along_the_phase_encoding_alone(axis):
+    """By an amount that grows along any axis: a millimetre at 50 mm from the centre."""
+    phase, along, point = np.array([0.0, 1, 0]), np.eye(3)[axis], np.array([60.0, 70, 80])
+    matrix = step_matrix(np.r_[np.zeros(6), along], np.array([10.0, 20, 30]), phase)
+    np.testing.assert_allclose(apply(matrix, point) - point, phase, atol=1e-9)
 
 
 def test_resampling_brings_a_frame_back():
