@@ -88,6 +88,17 @@ def test_outliers_are_flagged():
     assert found.framewise_displacement[7] > 1 > found.framewise_displacement[9]
 
 
+def test_a_frame_that_is_spoilt_without_motion_is_an_outlier():
+    """Stripes across one frame: the head is where it was, but no neighbour is like it."""
+    series = dynamic([pose()] * 8)
+    stripes = 1 + 0.7 * np.sin(np.arange(series.shape[0]) * np.pi / 2)
+    series[..., 6] *= stripes[:, None, None]
+    found = estimate_motion(series, SAGITTAL[0])
+    assert np.nanmax(found.framewise_displacement) < 0.5
+    assert np.flatnonzero(found.outliers).tolist() == [6]
+    assert found.residual[6] > 3 > np.delete(found.residual, 6).max()
+
+
 def test_threads_do_not_change_the_result():
     """Frames are independent of each other."""
     series = dynamic(MOVES)

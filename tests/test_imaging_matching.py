@@ -81,6 +81,16 @@ def test_resolution_takes_the_voxel_into_account():
     np.testing.assert_allclose(subsample(IMAGE, 6.0).zooms, 6)
 
 
+def test_resolution_is_a_full_width_at_half_maximum():
+    """A point, blurred to 6 mm, has half of its height 3 mm away from it."""
+    point = np.zeros((25, 25, 25), np.float32)
+    point[12, 12, 12] = 1
+    found = at_resolution(Image(point, np.eye(4)), 6.0)
+    np.testing.assert_allclose(found.zooms, 3)
+    line = found.data[:, 4, 4]
+    assert line[[3, 5]] / line[4] == pytest.approx([0.5, 0.5], abs=0.02)
+
+
 def test_blocks_are_the_cells_of_a_centred_lattice():
     """Each point is in the block of the nearest lattice point; a block holds half a cube."""
     points = np.random.default_rng(0).uniform(-40, 40, (20_000, 3))
