@@ -58,6 +58,15 @@ def test_noise_level_is_estimated(sigma, averages):
     assert noise_level(noisy, BVALUES, counts) == pytest.approx(sigma, rel=0.06)
 
 
+@pytest.mark.parametrize("dstar", [0.01, 0.02, 0.05])
+def test_the_noise_level_counts_the_degrees_of_freedom(dstar):
+    """Eleven b-values that show D*: four parameters are fitted, and sigma is right to 2 %."""
+    b = np.array([0, 10, 20, 40, 80, 120, *BVALUES[1:]])
+    clean = np.tile(0.8 * np.exp(-b * 1e-3) + 0.2 * np.exp(-b * dstar), (6000, 1))
+    noisy = clean + np.random.default_rng(3).normal(0, 0.01, clean.shape)
+    assert noise_level(noisy, b) == pytest.approx(0.01, rel=0.02)
+
+
 @pytest.mark.parametrize("d", [0.5e-3, 1e-3, 1.5e-3, 2e-3])
 @pytest.mark.parametrize("model", ["adc", "ivim-asymptotic"])
 def test_rician_bias_is_gone_at_snr_20(model, d):
