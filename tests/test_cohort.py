@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
@@ -153,6 +154,76 @@ def test_the_mixed_model_is_compared_with_the_t_test(statistics):
     assert (mixed["icc_lesion"] >= mixed["icc_participant"]).all()
 
 
+def test_every_measure_of_a_change_has_its_direction(statistics):
+    """Later minus earlier: effect size, rank sum and interval have the sign of the mean change."""
+    table = statistics.paired
+    change, n = table["mean_difference"], table["n"]
+    assert (change > 0).any()
+    assert (change < 0).any()
+    for name in ("t", "cohens_dz", "hedges_gz"):
+        assert (np.sign(table[name]) == np.sign(change)).all(), name
+    for low, high in (("ci_low", "ci_high"), ("bootstrap_low", "bootstrap_high")):
+        assert ((table[low] < change) & (change < table[high])).all()
+    clear = table["p_wilcoxon"] < 0.05
+    assert clear.any()
+    expected = (n * (n + 1) / 4)[clear]
+    assert (np.sign(table["wilcoxon_w"][clear] - expected) == np.sign(change[clear])).all()
+    np.testing.assert_allclose(statistics.planning["cohens_dz"], table["cohens_dz"])
+
+
+def test_a_cautious_plan_takes_the_end_of_the_interval_nearest_to_zero(statistics):
+    """A smaller effect than the observed one, hence more pairs; none if the interval holds 0."""
+    paired, planning = statistics.paired, statistics.planning
+    clear = paired["dz_low"] * paired["dz_high"] > 0
+    assert clear.any()
+    ends = np.minimum(paired["dz_low"].abs(), paired["dz_high"].abs())
+    np.testing.assert_allclose(planning["dz_cautious"].abs(), ends.where(clear, 0))
+    assert (planning["n_power80_cautious"] > planning["n_power80"])[clear].all()
+    assert planning["n_power80_cautious"][~clear].isna().all()
+
+
+def test_whole_participants_are_left_out_and_the_worst_is_named(statistics):
+    """The largest p value without one participant, and whose: as in the table of all of them."""
+    for row in statistics.paired.to_dict("records"):
+        keys = ["parameter", "timepoint_a", "timepoint_b"]
+        here = (statistics.influence[keys] == [row[key] for key in keys]).all(axis=1)
+        without = statistics.influence[here].set_index("without")["p"]
+        assert row["n_participants"] == len(without) == 15
+        assert (row["p_without_min"], row["p_without_max"]) == (without.min(), without.max())
+        assert row["without_max"] == without.idxmax()
+
+
+def test_adjusted_p_values_are_named_by_their_method(statistics):
+    """The false discovery rate by scipy; Holm is Bonferroni for the smallest, and stricter."""
+    table = statistics.paired
+    np.testing.assert_allclose(table["p_fdr"], stats.false_discovery_control(table["p"]))
+    assert table["p_holm"].min() == pytest.approx(15 * table["p"].min())
+    assert (table["p_holm"] >= table["p_fdr"]).all()
+
+
+def test_the_line_is_that_of_y_on_x(statistics):
+    """Its slope is r times the SD of y over that of x, and it passes through the means."""
+    table = statistics.summary.set_index(["timepoint", "parameter"])
+    for line in statistics.correlation.to_dict("records"):
+        x, y = (table.loc[(line["timepoint"], line[axis])] for axis in ("x", "y"))
+        assert line["slope"] == pytest.approx(line["r"] * y["sd"] / x["sd"])
+        assert line["intercept"] + line["slope"] * x["mean"] == pytest.approx(y["mean"])
+
+
+def test_limits_are_of_y_minus_x_in_standard_deviations_at_baseline(statistics):
+    """Their bias is the difference of the mean changes, each in the SD of its parameter."""
+    limits = statistics.limits.set_index("timepoint")["bias"]
+    table = statistics.summary.set_index(["parameter", "timepoint"])
+    assert limits["baseline"] == pytest.approx(0, abs=1e-12)
+    for timepoint in ("1week", "1month"):
+        f, vp = (
+            (table.loc[(name, timepoint), "mean"] - table.loc[(name, "baseline"), "mean"])
+            / table.loc[(name, "baseline"), "sd"]
+            for name in ("f", "vp")
+        )
+        assert limits[timepoint] == pytest.approx(f - vp)
+
+
 def test_changes_and_their_agreement_are_in_the_tables(statistics):
     """The correlation of changes is that of the differences, within lesions has 39 degrees."""
     table = statistics.agreement.set_index(["question", "timepoint_a", "timepoint_b"])
@@ -181,17 +252,20 @@ def test_the_noise_is_estimated_from_repeated_sessions(cohort):
     assert row["detectable_change"] == pytest.approx(1.96 * 0.2, rel=0.3)
     assert row["ci_low"] < row["detectable_change"] < row["ci_high"]
     assert 10 <= row["n_changed"] <= 20
+    shift = rescan["vp"].mean() - lesions["vp"][lesions["session_id"] == "ses-baseline"].mean()
+    assert row["bias"] == pytest.approx(shift), "second less first"
     exact = found[found["parameter"] == "f"].iloc[0]
     assert (exact["detectable_change"], exact["n_changed"]) == (0, 20)
 
 
 def test_standard_errors_give_a_lower_bound_of_the_noise(cohort):
     """With errors of the fits, the detectable change is 2.77 times their root mean square."""
-    lesions = cohort.lesions.assign(vp_se=0.3)
+    errors = np.resize([0.1, 0.7], len(cohort.lesions))
+    lesions = cohort.lesions.assign(vp_se=errors)
     found = analyse(Cohort(lesions, cohort.sessions, cohort.units)).repeatability
     row = found[found["parameter"] == "vp"].iloc[0]
     assert (row["source"], row["n"]) == ("fit", len(lesions))
-    assert row["detectable_change"] == pytest.approx(2.772 * 0.3, abs=1e-3)
+    assert row["detectable_change"] == pytest.approx(2.772 * np.sqrt(np.mean(errors**2)), abs=1e-3)
     assert "no repeated scans were named" in found["note"].iloc[-1]
 
 

@@ -25,10 +25,11 @@ from bidsapp.config import Config
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.distortion.fieldmap import correct_distortion, field_shift, pair_shift
 from bidsapp.imaging.transforms import apply, write_itk
-from bidsapp.imaging.warps import Shift, read_shift
+from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.phantom.acquisition import reversed_displacement
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_participant, plan_session
+from bidsapp.run.nodes.distortion import DistortionEffect
 from bidsapp.run.status import describe_plan
 
 pytestmark = pytest.mark.usefixtures("short_pages")
@@ -345,3 +346,28 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
     assert shift.axis == 1
     sidecar = json.loads((out / "sub-01_ses-a_desc-distortion_shift.json").read_text())
     assert sidecar["Units"] == "mm"
+
+
+def test_zeros_around_a_field_map_are_no_field():
+    """Outside its mask the field is that of the nearest voxel inside."""
+    grid_2mm, field = np.diag([2.0, 2, 2, 1]), np.full((6, 6, 6), 20.0)
+    field[:2], field[5] = 0, np.nan
+    epi = nib.Nifti1Image(np.arange(216.0).reshape(6, 6, 6), grid_2mm)
+    found = field_shift(nib.Nifti1Image(field, grid_2mm), epi, 1, 0.1)
+    assert_allclose(found.data, 2.0, rtol=1e-6)
+
+
+def test_the_size_of_a_distortion_has_no_sign(tmp_path):
+    """Half of the brain 2 mm forward, half 3 mm back: 2.5 mm in the mean, not 0.5."""
+    data = np.full((4, 8, 4), 2.0, np.float32)
+    data[:, 4:] = -3
+    data[0] = 50  # outside the brain
+    inside = np.ones(data.shape, np.uint8)
+    inside[0] = 0
+    shift = write_shift(Shift(data, np.diag([4.0, 4, 4, 1]), 1), tmp_path / "shift.nii")
+    mask = write_image(tmp_path / "mask.nii", inside, np.diag([4.0, 4, 4, 1]))
+    node = DistortionEffect(shift=shift, mask=str(mask))
+    found = json.loads(Path(node.run(cwd=str(tmp_path)).outputs.quality).read_text())
+    assert (found["mean_abs_shift_mm"], found["max_abs_shift_mm"]) == (2.5, 3)
+    # Between the halves the slope is -5 mm over two voxels of 4 mm.
+    assert (found["least_jacobian"], found["largest_jacobian"]) == (1 - 5 / 8, 1)

@@ -87,6 +87,16 @@ def test_the_slopes_of_the_cost_are_its_own():
         assert slopes[place] == pytest.approx((up - down) / 0.1, rel=0.05, abs=1e-6)
 
 
+def test_opposite_contrast_is_alike_and_the_same_contrast_is_not():
+    """A b = 0 image is bright where the T1w is dark: the cost rewards that sign alone."""
+    data = np.random.default_rng(0).random((6, 7, 5), np.float32)
+    same, opposite = (Image(a, np.diag([3.0, 3, 4, 1])) for a in (data, 1 - data))
+    still, every = np.zeros(data.shape, np.float32), np.ones(data.shape, bool)
+    good, bad = (t1w_cost(same, other, every, AXIS)(still, still)[0] for other in (opposite, same))
+    assert good < -1
+    assert bad == pytest.approx(-good, rel=1e-3)
+
+
 def test_what_cannot_be_told_is_said_in_words(anatomy):
     """An EPI away from the brain, by the matrix, says nothing."""
     away = np.eye(4)

@@ -117,6 +117,35 @@ def test_tests_of_whole_patients_keep_size_and_coverage():
     assert 0.925 <= covered / 600 <= 0.975
 
 
+def test_patients_are_drawn_and_lesions_averaged():
+    """The interval is about the mean of lesions, and as wide as patients differ.
+
+    Forty patients have three lesions each with a change near 1, forty one lesion near 0: the mean
+    of the lesions is 3/4, of the patients 1/2. Drawing lesions would give a narrower interval.
+    """
+    patients = np.r_[np.repeat(np.arange(40), 3), 40 + np.arange(40)]
+    change = (patients < 40) + np.random.default_rng(6).normal(0, 0.1, 160)
+    whole, single = (cluster_test(change, c, seed=0) for c in (patients, np.arange(160)))
+    assert (whole.n, whole.n_patients) == (160, 80)
+    assert whole.estimate == pytest.approx(0.75, abs=0.02)
+    assert 0.55 < whole.low < 0.75 < whole.high < 0.9
+    assert whole.high - whole.low > 1.2 * (single.high - single.low)
+
+
+def test_the_interval_of_a_skewed_change_reaches_farther_along_the_skew():
+    """Few large changes: the mean may well be larger than observed, hardly smaller."""
+    change = np.exp(np.random.default_rng(12).normal(0, 1, 30))
+    right, left = (cluster_test(sign * change, np.arange(30), seed=0) for sign in (1, -1))
+    assert right.high - right.estimate > 1.5 * (right.estimate - right.low)
+    assert left.estimate - left.low > 1.5 * (left.high - left.estimate)
+
+
+def test_no_random_test_is_certain():
+    """If no drawn pattern of signs is as extreme as the observed one, p is one in all draws."""
+    found = cluster_test(np.linspace(4, 6, 40), np.arange(40), seed=0, draws=999)
+    assert found.pvalue == pytest.approx(0.001)
+
+
 def test_the_seed_determines_the_random_numbers():
     """The same seed gives the same numbers, another seed others; many patients are resampled."""
     change = np.random.default_rng(3).normal(0.2, 1, 40)
@@ -165,6 +194,8 @@ def test_limits_of_agreement_of_the_peak_flow_meters():
     assert found.bias - 2 * found.sd == pytest.approx(-79.7, abs=0.1)
     assert found.upper_limit == pytest.approx(found.bias + 1.959964 * found.sd)
     assert (round(found.bias_low, 1), round(found.bias_high, 1)) == (-22.0, 17.8)
+    # The interval of the lower limit is printed as -114.3 to -45.1.
+    assert found.limit_half_width == pytest.approx((114.3 - 45.1) / 2, abs=0.1)
 
 
 @given(st.integers(4, 30), st.integers(0, 999))
@@ -172,6 +203,12 @@ def test_rank_correlation_depends_on_the_order_only(n, seed):
     """Any increasing transformation leaves Spearman's correlation and interval unchanged."""
     x, y = np.random.default_rng(seed).normal(size=(2, n))
     assert rank_correlation(x, y) == rank_correlation(np.exp(x), 5 * y**3)
+
+
+def test_the_interval_of_a_rank_correlation_is_bonetts_and_wrights():
+    """Five pairs with r = 0.8, by hand: artanh r = 1.0986, and its standard error 0.8124."""
+    found = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert (found.low, found.high) == pytest.approx((-0.457, 0.991), abs=1e-3)
 
 
 def test_exact_areas_agree_with_scipy():

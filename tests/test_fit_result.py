@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_models_contract import design_of, truth_of
 
 from bidsapp.models import MODELS, Status, fit, fit_masked
@@ -116,3 +117,22 @@ def test_dstar_that_is_withheld_is_not_taken_as_infinite():
     assert np.isnan(found.values["Dstar"])
     np.testing.assert_allclose(found.predict(), signal, rtol=1e-5)
     assert found.predict(bvalues=np.array([50.0])) == pytest.approx(0.9232, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "penalty"),
+    # 2 k + 2 k (k + 1) / (N - k - 1) of N = 10 samples, with k = 3 and k = 5.
+    [("adc", 10), ("ivim-biexponential", 25)],
+)
+def test_the_criterion_is_that_of_the_likelihood(model, penalty):
+    """Twice the negative log-likelihood of normal residuals, but for a constant, and the penalty.
+
+    The noise counts as a parameter.
+    """
+    bvalues = np.array([0, 10, 20, 50, 100, 200, 400, 600, 800, 1000.0])
+    signal = 90 * np.exp(-bvalues * 1e-3) + 10 * np.exp(-bvalues * 0.02)
+    signal += np.random.default_rng(3).normal(0, 0.5, 10)
+    found = fit(model, signal, bvalues=bvalues)
+    likelihood = stats.norm.logpdf(signal, found.predict(), found.rmse).sum()
+    constant = 10 * (1 + np.log(2 * np.pi))
+    assert found.aicc == pytest.approx(-2 * likelihood - constant + penalty)

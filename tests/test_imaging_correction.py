@@ -6,9 +6,10 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
+from bidsapp.imaging.motion.blocks import cut_blocks, step_matrix
 from bidsapp.imaging.motion.correction import estimate_diffusion_motion, estimate_motion
 from bidsapp.imaging.resample import resample_series
-from bidsapp.imaging.transforms import compose, invert
+from bidsapp.imaging.transforms import apply, compose, invert, translation
 
 SAGITTAL = grid((3, 3, 8), axes=(1, 2, 0), oblique=(4, -3, 5))
 AXIAL = grid((3, 3, 5), oblique=(6, 0, -4))
@@ -87,6 +88,17 @@ def test_outliers_are_flagged():
     assert found.framewise_displacement[7] > 1 > found.framewise_displacement[9]
 
 
+def test_a_frame_that_is_spoilt_without_motion_is_an_outlier():
+    """Stripes across one frame: the head is where it was, but no neighbour is like it."""
+    series = dynamic([pose()] * 8)
+    stripes = 1 + 0.7 * np.sin(np.arange(series.shape[0]) * np.pi / 2)
+    series[..., 6] *= stripes[:, None, None]
+    found = estimate_motion(series, SAGITTAL[0])
+    assert np.nanmax(found.framewise_displacement) < 0.5
+    assert np.flatnonzero(found.outliers).tolist() == [6]
+    assert found.residual[6] > 3 > np.delete(found.residual, 6).max()
+
+
 def test_threads_do_not_change_the_result():
     """Frames are independent of each other."""
     series = dynamic(MOVES)
@@ -118,6 +130,24 @@ def test_diffusion_and_eddy_currents():
     found = misplaced(estimate_diffusion_motion(series, AXIAL[0], bvalues, phase_axis=1), moves)
     assert max(found) < 0.45
     assert np.mean(found) < 0.75 * np.mean(rigid)
+
+
+def test_averaged_voxels_lie_where_their_signal_is():
+    """In voxels of 1 mm, which are averaged to 2 mm, a ramp reads as the position of each point."""
+    affine = translation([7, -3, 4]) @ np.diag([1.0, 1, 1, 1])
+    ramp = np.broadcast_to(7.0 + np.arange(60)[:, None, None, None], (60, 60, 60, 1))
+    blocks = cut_blocks(ramp, affine, np.ones((60, 60, 60)))
+    values, _ = blocks.sample(blocks.frames[0], np.eye(4))
+    inner = (blocks.points[..., 0] > 17) & (blocks.points[..., 0] < 57)
+    np.testing.assert_allclose(values[inner], blocks.points[..., 0][inner], atol=0.01)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_eddy_currents_move_along_the_phase_encoding_alone(axis):
+    """By an amount that grows along any axis: a millimetre at 50 mm from the centre."""
+    phase, along, point = np.array([0.0, 1, 0]), np.eye(3)[axis], np.array([60.0, 70, 80])
+    matrix = step_matrix(np.r_[np.zeros(6), along], np.array([10.0, 20, 30]), phase)
+    np.testing.assert_allclose(apply(matrix, point) - point, phase, atol=1e-9)
 
 
 def test_resampling_brings_a_frame_back():

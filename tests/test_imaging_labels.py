@@ -113,6 +113,17 @@ def test_labels_stay_labels(kind):
         assert (found == label).sum() == pytest.approx((labels == label).sum(), rel=0.04)
 
 
+def test_half_a_voxel_is_not_most_of_it():
+    """A label needs more than the background; of two labels of equal shares the lower is taken."""
+    coarse = np.diag([2.0, 1, 1, 1])
+    coarse[0, 3] = 0.5
+    labels = np.array([7, 7, 7, 0, 3, 7]).reshape(6, 1, 1)
+    found = resample_labels(labels, np.eye(4), np.eye(4), (3, 1, 1), coarse)
+    assert found.ravel().tolist() == [7, 0, 3]
+    fractions = label_fractions(labels, np.eye(4), np.eye(4), (3, 1, 1), coarse, [3, 7])
+    np.testing.assert_allclose(fractions[:, 0, 0], [[0, 1], [0, 0.5], [0.5, 0.5]])
+
+
 def test_on_their_own_grid_labels_are_what_they_were():
     """Nothing is lost to a transform that does nothing, not even a lone voxel at the edge."""
     labels = ball(8, (20, -5, 12)).astype(np.int32) * 2

@@ -116,6 +116,31 @@ def test_what_cannot_be_right_is_refused(quality, message):
         require_success(quality, "DCE on T1w")
 
 
+@pytest.mark.parametrize(
+    ("measure", "good", "doubtful", "failed"),
+    [
+        ("expected_error_mm", 0.5, 1.0, 2.5),
+        ("ambiguity", 0.2, 0.4, 0.6),
+        ("round_trip_mm", 0.5, 1.5, 2.5),
+        ("disagreement_mm", 0.5, 1.5, 2.5),
+    ],
+)
+def test_doubt_comes_before_failure(measure, good, doubtful, failed):
+    """Each measure has a limit of doubt and, above it, one of failure; without it there is none."""
+    values = (np.nan, good, doubtful, failed)
+    verdicts = [Quality(1.0, 5, 5, 1, **{measure: value}).verdict for value in values]
+    assert verdicts == ["good", "good", "doubtful", "failed"]
+
+
+def test_two_engines_that_agree_outweigh_a_doubt():
+    """Within a millimetre, whatever the other measures; what is impossible stays refused."""
+    doubts = {"expected_error_mm": 3.0, "ambiguity": 0.9}
+    assert Quality(1.0, 5, 5, 1, **doubts).verdict == "failed"
+    assert Quality(1.0, 5, 5, 1, **doubts, disagreement_mm=0.9).verdict == "doubtful"
+    assert Quality(1.0, 5, 5, 1, **doubts, disagreement_mm=1.1).verdict == "failed"
+    assert Quality(1.0, 31, 5, 1, disagreement_mm=0.1).verdict == "failed"
+
+
 def test_an_empty_mask_is_refused():
     """Without a brain there is no centre."""
     with pytest.raises(BadInput, match="brain mask of the fixed image is empty"):

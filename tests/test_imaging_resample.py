@@ -11,8 +11,8 @@ from nitransforms.resampling import apply as nitransforms_apply
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.resample import resample
-from bidsapp.imaging.transforms import apply, compose, invert
+from bidsapp.imaging.resample import resample, resample_series
+from bidsapp.imaging.transforms import apply, compose, invert, translation
 
 SAGITTAL = grid((6, 6, 12), axes=(1, 2, 0), oblique=(12, -5, 8))
 AXIAL = grid((9, 9, 9))
@@ -103,6 +103,20 @@ def test_a_series_is_resampled_volume_by_volume():
     for i in range(2):
         one = resample(series[..., i], SAGITTAL[0], MOVED, AXIAL[1], AXIAL[0])
         np.testing.assert_array_equal(found[..., i], one)
+
+
+def test_correcting_motion_keeps_a_peak():
+    """After half a voxel along each axis; linear interpolation would lower it by a seventh."""
+    where = np.moveaxis(np.indices((21, 21, 21), float), 0, -1)
+    middle, step = np.full(3, 10.0), np.full(3, 0.5)
+    still, moved = (
+        np.exp(-((where - centre) ** 2).sum(axis=-1) / (2 * 1.5**2))
+        for centre in (middle, middle + step)
+    )
+    matrices = [np.eye(4), translation(step)]
+    found = resample_series(np.stack([still, moved], axis=-1), np.eye(4), matrices)
+    inner = (slice(1, -1),) * 3  # half a voxel beyond the edge there is no value
+    np.testing.assert_allclose(found[..., 1][inner], still[inner], atol=0.01)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2, 2)])

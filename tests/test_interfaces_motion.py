@@ -11,7 +11,7 @@ from bidsapp.models import MODELS
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
 from bidsapp.run.nodes.lesions import LesionCurves
-from bidsapp.run.nodes.motion import CorrectMotion, inlier_volumes
+from bidsapp.run.nodes.motion import CorrectMotion, MotionTable, inlier_volumes
 from bidsapp.run.nodes.perfusion import FindArterialInput
 
 
@@ -132,3 +132,16 @@ def test_a_series_that_cannot_be_corrected_is_named(tmp_path):
     """The file is in the error."""
     with pytest.raises(BadInput, match=r"series\.nii: motion: .*too few"):
         CorrectMotion(in_file=image(tmp_path, np.zeros((4, 4, 4, 3)))).run(cwd=tmp_path)
+
+
+def test_a_step_of_more_than_a_millimetre_is_an_outlier(tmp_path):
+    """Shifts and, on a sphere of 50 mm, rotations since the volume before; not where it stays."""
+    degree = np.degrees(1 / 50)  # a millimetre
+    rows = np.zeros((6, 6))
+    rows[1:, 3] = 0.6
+    rows[2:, 4] = 1.2
+    rows[3:, 0] = 0.6 * degree
+    rows[4:, 0] = 1.8 * degree
+    np.savetxt(tmp_path / "motion.1D", rows)
+    path = MotionTable(parameters=str(tmp_path / "motion.1D")).run(cwd=tmp_path).outputs.out_file
+    assert inlier_volumes(path, 6).tolist() == [True, True, False, True, False, True]

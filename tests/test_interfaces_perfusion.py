@@ -11,7 +11,7 @@ from nipype.interfaces.base import isdefined
 from bidsapp.errors import BadInput, FitError
 from bidsapp.models.contrast.aif import POPULATION, parker2006
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
-from bidsapp.run.nodes.perfusion import FindArterialInput
+from bidsapp.run.nodes.perfusion import FindArterialInput, FindReferenceFrame
 
 TIME = np.arange(60) * 5.2 / 60
 ACQUISITION = {"repetition_time": 0.004, "flip_angle": 0.26, "relaxivity": 4.5}
@@ -72,6 +72,16 @@ def test_a_population_function_has_no_voxels(series, name):
     peak = column(outputs.out_file, "blood").argmax()
     assert abs(int(peak) - int(parker2006(TIME, 0.51).argmax())) <= 1
     assert not isdefined(outputs.mask)
+
+
+def test_the_reference_frame_is_the_last_of_the_baseline(series):
+    """Of the frames that are given, or of those that are found before the bolus."""
+    path, share = series
+    assert FindReferenceFrame(in_file=path, baseline_frames=4).run().outputs.frame == 3
+    frame = FindReferenceFrame(in_file=path).run().outputs.frame
+    artery = np.asarray(nib.load(path).dataobj)[share == 1].mean(axis=0)
+    assert 2 < frame < 0.51 / TIME[1]
+    assert artery[frame] == pytest.approx(artery[0], rel=0.02)
 
 
 def test_an_empty_mask_is_refused(series, tmp_path):

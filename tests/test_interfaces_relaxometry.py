@@ -88,7 +88,7 @@ def test_the_map_repairs_the_concentration(tmp_path):
 
 
 def test_the_map_repairs_the_arterial_input(tmp_path):
-    """Artery: the mean B1 of its voxels corrects its curve."""
+    """Artery: the mean B1 of its voxels corrects its curve, and those of its voxels."""
     blood = parker2006(TIMES, 0.5)
     mask = np.zeros(GRID, np.uint8)
     mask[0, 0, 0] = 1
@@ -109,6 +109,7 @@ def test_the_map_repairs_the_arterial_input(tmp_path):
         errors.append(np.abs(found - blood).max())
     assert errors[0] > 0.5
     assert errors[1] < 2e-3
+    np.testing.assert_allclose(np.loadtxt(out.voxels, skiprows=1)[:, 1], blood, atol=2e-3)
     unknown = b1_map(tmp_path, np.where(mask, np.nan, B1))
     with pytest.raises(BadInput, match="no value in the AIF mask"):
         run(FindArterialInput, tmp_path, **setting, b1_map=unknown)

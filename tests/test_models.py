@@ -9,6 +9,7 @@ from scipy.optimize import least_squares
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
 from bidsapp.models.contrast.aif import find_baseline_frames, parker2006, plasma_from_blood
+from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
 from bidsapp.models.kinetics.convolution import convolve_exponential
 
@@ -101,15 +102,42 @@ def test_optimum_is_global():
         assert found.rmse[voxel] ** 2 * len(TIME) <= best * 1.0001
 
 
-def test_standard_errors_are_calibrated():
-    """The z-scores of Ktrans and vp over many noisy copies have a standard deviation near one."""
-    rng = np.random.default_rng(5)
-    truth = {"Ktrans": np.array(0.08), "ve": np.array(0.25), "vp": np.array(0.04)}
-    clean = MODELS["extended-tofts"].predict(truth, time=TIME, plasma=PLASMA)
-    found = fit("extended-tofts", clean + rng.normal(0, 0.02, (3000, 60)), time=TIME, plasma=PLASMA)
-    for name, value in truth.items():
-        z = (found.values[name] - value) / found.stderr[name]
-        assert np.std(z) == pytest.approx(1, abs=0.06)
+TWICE_AT_ZERO = {"bvalues": np.r_[0, STUDY_BVALUES]}
+MANY_B = {"bvalues": np.array([0, 10, 20, 40, 80, 120, 200, 400, 600, 800, 1000.0])}
+DYNAMIC = {"time": TIME, "plasma": PLASMA}
+# The correction is negligible at this sigma, but the signal is fitted and not its logarithm.
+OWN_SCALE = {"noise": "rician", "sigma": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("model", "truth", "design", "noise"),
+    [
+        ("adc", {"ADC": 1e-3, "S0": 100}, TWICE_AT_ZERO, 1.0),
+        ("adc", {"ADC": 1e-3, "S0": 100}, TWICE_AT_ZERO | OWN_SCALE, 1.0),
+        ("ivim-asymptotic", {"f": 0.1, "D": 1e-3, "S0": 100}, TWICE_AT_ZERO, 1.0),
+        ("ivim-asymptotic", {"f": 0.1, "D": 1e-3, "S0": 100}, TWICE_AT_ZERO | OWN_SCALE, 1.0),
+        ("ivim-biexponential", {"f": 0.2, "D": 1e-3, "Dstar": 0.02, "S0": 100}, MANY_B, 0.3),
+        ("ivim-segmented", {"f": 0.2, "D": 1e-3, "Dstar": 0.06, "S0": 100}, MANY_B, 0.3),
+        ("tofts", {"Ktrans": 0.08, "ve": 0.25, "kep": 0.32}, DYNAMIC, 0.02),
+        ("extended-tofts", {"Ktrans": 0.08, "ve": 0.25, "vp": 0.04, "kep": 0.32}, DYNAMIC, 0.02),
+        ("patlak", {"Ktrans": 0.08, "vp": 0.04}, DYNAMIC, 0.02),
+        ("two-compartment-uptake", {"Fp": 0.3, "PS": 0.05, "vp": 0.06}, DYNAMIC, 0.005),
+        ("two-compartment-exchange", {"Fp": 0.3, "PS": 0.1, "ve": 0.2, "vp": 0.06}, DYNAMIC, 0.003),
+    ],
+)
+def test_standard_errors_are_the_scatter_of_repeated_noise(model, truth, design, noise):
+    """Of every parameter, to 5 %: the values of many noisy copies scatter by what is reported."""
+    arrays = {name: np.array(value, float) for name, value in truth.items()}
+    points = {name: value for name, value in design.items() if name not in OWN_SCALE}
+    clean = MODELS[model].predict(arrays, **points)
+    noisy = clean + np.random.default_rng(5).normal(0, noise, (5000, clean.size))
+    found = fit(model, noisy, **design)
+    assert set(truth) == set(found.stderr)
+    # The segmented fit takes D as known, so that the other errors leave out that of D.
+    for name in ["D"] if model == "ivim-segmented" else truth:
+        # Variances, as that of the residuals is unbiased however few samples there are.
+        stated = np.sqrt(np.mean(found.stderr[name] ** 2))
+        assert np.std(found.values[name]) == pytest.approx(stated, rel=0.05), name
 
 
 def test_asymptotic_fit_is_the_studys():
@@ -122,6 +150,30 @@ def test_asymptotic_fit_is_the_studys():
     found = fit("ivim-asymptotic", signal, bvalues=STUDY_BVALUES)
     assert found.values["D"] == pytest.approx(-slope)
     assert found.values["f"] == pytest.approx(1 - np.exp(intercept) / signal[0])
+
+
+@pytest.mark.parametrize("model", ["adc", "ivim-asymptotic", "ivim-biexponential"])
+def test_the_limits_of_the_range_belong_to_it(model):
+    """With b_max at a b-value, as with b_min, its sample is fitted; those beyond are not."""
+    signal = np.exp(-BVALUES * 1e-3) + np.random.default_rng(4).normal(0, 0.02, BVALUES.size)
+    part = BVALUES <= 800
+    found = fit(model, signal, bvalues=BVALUES, b_max=800.0)
+    alone = fit(model, signal[part], bvalues=BVALUES[part])
+    assert found.samples == alone.samples
+    np.testing.assert_allclose([*found.values.values()], [*alone.values.values()])
+    if model == "adc":
+        line = fit(model, signal, bvalues=BVALUES, b_min=200.0, b_max=800.0)
+        inner = fit(model, signal[5:9], bvalues=BVALUES[5:9])
+        assert line.values["ADC"] == pytest.approx(inner.values["ADC"])
+
+
+@pytest.mark.parametrize("model", ["ivim-asymptotic", "ivim-segmented"])
+def test_the_signal_at_b_zero_is_no_part_of_the_line(model):
+    """Whatever b_min: it includes the blood."""
+    signal = 90 * np.exp(-BVALUES * 1e-3) + 10 * (BVALUES == 0)
+    found = fit(model, signal, bvalues=BVALUES, b_min=0.0)
+    assert found.values["D"] == pytest.approx(1e-3)
+    assert found.values["f"] == pytest.approx(0.1, abs=0.01)
 
 
 def test_asymptotic_fit_needs_b_zero():
@@ -187,6 +239,14 @@ def test_concentration_inverts_the_signal(concentration, t1, angle, time):
     signal = spgr_signal(contrast_r1([0, concentration], t1, 4.5), **setting)
     got = signal_to_concentration(signal, signal[0], t1=t1, relaxivity=4.5, **setting)
     np.testing.assert_allclose(got, [0, concentration], atol=1e-6)
+
+
+def test_the_baseline_is_the_mean_of_its_frames():
+    """A signal equal to that mean has no contrast agent; no other frame enters the mean."""
+    spgr = Spgr(repetition_time=0.004, flip_angle=0.26, relaxivity=4.5)
+    found = to_concentration([4.0, 6.0, 10.0, 5.0], 2, 1.6, spgr)
+    assert found[3] == pytest.approx(0, abs=1e-9)
+    assert (found[:3] * [-1, 1, 1] > 0.01).all()
 
 
 def test_signal_beyond_the_physical_range_is_nan():

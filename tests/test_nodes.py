@@ -11,6 +11,7 @@ from datasets import RELAXIVITY, SPGR, T1, dynamic_signal, write_image
 from nipype.interfaces.base import SimpleInterface
 
 from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.tables import read_table
 from bidsapp.imaging.transforms import translation, write_itk
 from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
@@ -346,7 +347,7 @@ CASES = [
 
 INDIFFERENT = {
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
-    "FindReferenceFrame.in_file": "the frame is found in it: tests/test_imaging_motion.py",
+    "FindReferenceFrame.in_file": "the frame is found in it: tests/test_interfaces_perfusion.py",
 }
 """Inputs without a case, and why."""
 
@@ -451,10 +452,9 @@ def test_concentration_is_inverse_to_the_relaxivity(files, tmp_path):
 
 @pytest.mark.parametrize("haematocrit", [0.3, 0.42, 0.55])
 def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_path):
-    """In every source of the arterial input that is measured in blood; its time is in seconds."""
-    for i, changed in enumerate(
-        ({}, {"source": "table", "table": "@aif_blood"}, {"source": "parker2006"})
-    ):
+    """In every source of the arterial input, of blood or plasma; its time is in seconds."""
+    tables = [{"source": "table", "table": table} for table in ("@aif_blood", "@aif")]
+    for i, changed in enumerate(({}, *tables, {"source": "parker2006"})):
         folder = tmp_path / str(i)
         folder.mkdir()
         inputs = {**_FIND, "haematocrit": haematocrit, **changed}
@@ -477,3 +477,60 @@ def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):
     saved = dict(zip(map_names(MODELS["patlak"]), paths, strict=True))
     for name, values in (expected | {"rmse": found.rmse, "rsquared": found.rsquared}).items():
         np.testing.assert_allclose(np.asarray(nib.load(saved[name]).dataobj), values, rtol=1e-4)
+
+
+def test_the_delay_of_a_lesions_course_is_in_minutes(files, tmp_path):
+    """As that of the voxels; the table of the arterial input is in seconds."""
+    plasma = read_column(files["aif"], "plasma")
+    truth = {"Ktrans": np.array(0.1), "vp": np.array(0.05)}
+    curve = MODELS["patlak"].predict(truth, time=TIMES, plasma=plasma, delay=0.25)
+    series = write_image(tmp_path / "delayed.nii", np.tile(curve, (*SHAPE, 1)))
+    inputs = {**_CURVE, "series": str(series), "options": {"delay": 0.25}}
+    node = LesionCurves(**{name: resolved(value, files) for name, value in inputs.items()})
+    path = node.run(cwd=str(tmp_path)).outputs.out_file
+    np.testing.assert_allclose(read_column(path, "lesion-1_fit"), curve, atol=1e-3)
+    np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES)
+
+
+def test_the_error_of_a_lesions_mean_is_that_of_the_voxels_of_the_series(files, tmp_path):
+    """Four voxels inside and eight by a quarter are six of the map: three of twice their size."""
+    share = np.zeros((*SHAPE, 2), np.float32)
+    share[0, :4, 0, 0], share[1:3, :4, 0, 0], share[5, 5, 2, 1] = 1, 0.25, 1
+    error = np.full(SHAPE, 0.6, np.float32)
+    node = RoiStatistics(
+        maps=[files["ramp"]],
+        errors=[str(write_image(tmp_path / "error.nii", error))],
+        fractions=str(write_image(tmp_path / "fractions.nii", share)),
+        lesions=[(1, False), (2, True)],
+        parameters=[("ADC", "mm2/s", "monoexp")],
+        identity={},
+    )
+    for series, voxels in (("map", 6), ("thick", 3)):
+        node.inputs.series = files[series]
+        table = read_table(Path(node.run(cwd=str(tmp_path)).outputs.out_file), ["lesion"])
+        assert [(row["lesion"], row["excluded"]) for row in table] == [("1", "0"), ("2", "1")]
+        numbers = [float(table[0][k]) for k in ("standard_error", "measured_ml", "n_voxels")]
+        assert numbers == pytest.approx([0.6 / np.sqrt(voxels), 0.006, 12])
+        # The ramp is 1 + i + 2 j: i is 0 where the weight is 1, and 1 or 2 where it is a quarter.
+        assert float(table[0]["mean"]) == pytest.approx(4.5)
+        assert float(table[1]["mean"]) == pytest.approx(16)
+
+
+@pytest.mark.parametrize("node", [LesionFractions, ApplyTransform])
+def test_steps_of_a_transform_are_taken_in_their_order(node, files, tmp_path):
+    """From the grid's points: a shift by one along x, then x and y exchanged."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4, 1, 1] = 1
+    path = str(write_image(tmp_path / "labels.nii", labels))
+    exchange = np.eye(4)[[1, 0, 2, 3]]
+    steps = [
+        str(write_itk(matrix, tmp_path / f"{name}.txt"))
+        for name, matrix in (("shift", translation([1, 0, 0])), ("exchange", exchange))
+    ]
+    own = {"in_files": [path], "labels": True}
+    if node is LesionFractions:
+        own = {"rois": path, "lesions": [1]}
+    outputs = node(**own, reference=files["map"], transform=steps).run(cwd=str(tmp_path)).outputs
+    written = outputs.out_files if node is ApplyTransform else outputs.out_file
+    found = np.asarray(nib.load(written).dataobj).reshape(SHAPE)
+    assert np.argwhere(found > 0.5).tolist() == [[0, 4, 1]]

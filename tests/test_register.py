@@ -10,6 +10,7 @@ from heads import CENTRE, brain_points, error, grid, pose, scan
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging import register
+from bidsapp.imaging.masks import grow
 from bidsapp.imaging.registration.quality import Verdict
 from bidsapp.imaging.registration.register import halfway_matrix
 from bidsapp.imaging.transforms import compose, invert, read_itk, translation
@@ -70,6 +71,19 @@ def test_what_the_moving_mask_leaves_out_does_not_matter():
     assert error(found.matrix, TRUTH, brain_points()) < 0.5
 
 
+def test_what_the_fixed_mask_leaves_out_does_not_pull():
+    """Skull and scalp that are 8 mm from their place change nothing outside the mask."""
+    data = np.asarray(FIXED.dataobj)
+    beyond = ~grow(np.asarray(BRAIN.dataobj), T1W[0], 8.0)
+    spoilt = nib.Nifti1Image(np.where(beyond, np.roll(data, 2, axis=1), data), T1W[0])
+    options = {"metric": "lpa", "transform": "rigid", "initial": TRUTH}
+    found = [register(MOVING, f, fixed_mask=BRAIN, **options).matrix for f in (FIXED, spoilt)]
+    assert error(found[0], found[1], brain_points()) < 0.02
+    everything = nib.Nifti1Image(np.ones(T1W[1], np.uint8), T1W[0])
+    pulled = register(MOVING, spoilt, fixed_mask=everything, **options).matrix
+    assert error(found[0], pulled, brain_points()) > 0.2
+
+
 def test_without_a_mask_the_head_is_taken():
     """All that is bright counts, skull and scalp with it."""
     found = register(MOVING, FIXED, metric="lpa", transform="rigid")
@@ -105,6 +119,16 @@ def test_both_ways_meet_wherever_the_header_puts_the_head():
     found = register(moving, FIXED, fixed_mask=BRAIN, **options)
     assert error(found.matrix, compose(TRUTH, raised), brain_points()) < 0.2
     assert found.quality.round_trip_mm < 0.1
+
+
+def test_both_ways_count_alike():
+    """The answer lies halfway between those of the two directions, which differ by the noise."""
+    options = {"fixed_mask": BRAIN, "transform": "rigid", "initial": TRUTH}
+    one, both = (register(MOVING, FIXED, symmetric=s, **options) for s in (False, True))
+    assert np.isnan(one.quality.round_trip_mm)
+    assert both.quality.round_trip_mm > 0.02
+    apart = error(one.matrix, both.matrix, brain_points())
+    assert apart == pytest.approx(both.quality.round_trip_mm / 2, rel=0.1)
 
 
 def test_halfway_is_as_far_from_both():

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -18,12 +19,13 @@ from heads import (
 )
 from nipype.interfaces.base import isdefined
 
-from bidsapp.errors import RegistrationError
+from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.motion.parameters import framewise_displacement
+from bidsapp.imaging.registration.quality import Quality
 from bidsapp.imaging.transforms import apply, compose, invert, read_itk, translation, write_itk
 from bidsapp.run.graphs.motion import init_motion_wf
 from bidsapp.run.nodes.apply_transform import ApplyTransform
-from bidsapp.run.nodes.registration import BrainMask, Register
+from bidsapp.run.nodes.registration import BrainMask, CheckConsistency, Register
 from bidsapp.run.nodes.user_transform import TakeTransform
 
 T1W = grid((3, 3, 3))
@@ -130,6 +132,34 @@ def test_a_lesion_that_has_gone_does_not_pull(tmp_path):
 
 
 @pytest.mark.slow
+def test_lesions_are_left_out_with_a_margin_of_three_millimetres(tmp_path, monkeypatch):
+    """Of both images: voxels within 3 mm of a lesion are in neither mask, and no others."""
+    affine, shape = np.diag([2.0, 1, 1, 1]), (12, 12, 12)
+    labels = np.zeros(shape, np.uint8)
+    labels[6, 6, 6] = 2
+    files = {
+        "fixed": np.random.default_rng(0).random(shape, np.float32),
+        "fixed_mask": np.ones(shape, np.uint8),
+        "moving": np.random.default_rng(1).random(shape, np.float32),
+    }
+    inputs = {name: write(tmp_path / f"{name}.nii", data, affine) for name, data in files.items()}
+    lesions = [write(tmp_path / "lesions.nii", labels, affine)]
+    seen = {}
+
+    def note_masks(*_, **options):
+        seen.update(options)
+        raise BadInput("masks are noted")
+
+    monkeypatch.setattr("bidsapp.run.nodes.registration.register", note_masks)
+    with pytest.raises(BadInput, match="masks are noted"):
+        node(tmp_path, "t1w", **inputs, fixed_lesions=lesions, moving_lesions=lesions)
+    far = np.linalg.norm((np.argwhere(labels == 0) - 6) * [2, 1, 1], axis=1)
+    for name in ("fixed_mask", "moving_mask"):
+        kept = np.asarray(seen[name].dataobj) > 0
+        assert not kept[6, 6, 6]
+        np.testing.assert_array_equal(kept[labels == 0], far > 3)
+
+
 def test_afni_s_code_is_the_second_engine(tmp_path):
     """`--registration-engine niimath` gives the study's lpc, the head brought to the origin."""
     truth = pose((6, -4, 7), (8, -5, 6))
@@ -314,3 +344,21 @@ def test_a_scaled_mask_stays_a_mask(scale, tmp_path):
     (tmp_path / "out").mkdir()
     found = nib.load(node.run(cwd=tmp_path / "out").outputs.out_files).get_fdata()
     np.testing.assert_array_equal(found, mask.get_fdata() > 0)
+
+
+def test_the_consistency_is_the_distance_to_the_direct_registration(tmp_path, monkeypatch):
+    """Points of the baseline go to the session's T1w first, and from there to the series."""
+    to_t1w, to_fixed = pose((0, 0, 30), (5, 0, 0)), pose((20, 0, 0), (0, 8, 0))
+    direct = compose(to_fixed, to_t1w, translation([0, 3, 4]))
+    found = SimpleNamespace(matrix=direct, quality=Quality(1.0, 5.0, 5.0, 1.0))
+    monkeypatch.setattr("bidsapp.run.nodes.registration.register", lambda *_, **__: found)
+    images = {
+        name: write(tmp_path / f"{name}.nii", np.ones((20, 20, 20), np.uint8), np.eye(4))
+        for name in ("moving", "fixed", "fixed_mask")
+    }
+    files = {
+        name: str(write_itk(matrix, tmp_path / f"{name}.txt"))
+        for name, matrix in (("to_t1w", to_t1w), ("to_fixed", to_fixed))
+    }
+    path = CheckConsistency(**images, **files).run(cwd=tmp_path).outputs.quality
+    assert json.loads(Path(path).read_text())["consistency_mm"] == pytest.approx(5)

@@ -44,6 +44,16 @@ def test_every_column_is_described():
     assert set(summarise([1.0], [True]).row(1.0)) < set(COLUMNS)
 
 
+def test_each_statistic_is_in_the_column_of_its_name():
+    """Of the squares of 0 to 100, whose percentiles and mean are all different."""
+    values = np.arange(101.0) ** 2
+    for found in (summarise(values, values >= 0), summarise_weighted(values, np.ones(101))):
+        row = found.row(0.02)
+        quantiles = [row[name] for name in ("p05", "p25", "median", "p75", "p95")]
+        assert quantiles == pytest.approx([25, 625, 2500, 5625, 9025])
+        assert (row["mean"], row["measured_ml"]) == pytest.approx((3350, 2.02))
+
+
 def test_labels_must_be_whole_numbers():
     """Several values that are no labels are refused by name; negative ones too."""
     with pytest.raises(BadInput, match=r"x.nii: labels must be whole numbers; it holds \[0.2, 0.7"):
@@ -178,6 +188,9 @@ def test_the_error_of_a_mean_is_that_of_repeated_noise():
 def test_the_error_of_a_mean_leaves_out_what_has_none():
     """Voxels without an error do not count; without any there is none."""
     assert standard_error_of_mean([2.0, np.nan], [1, 1], 1, 1) == 2.0
+    # Four voxels of the map with an error are two of the series; the other four do not add any.
+    half_known = np.repeat([2.0, np.nan], 4)
+    assert standard_error_of_mean(half_known, np.ones(8), 1, 2) == pytest.approx(2 / np.sqrt(2))
     assert np.isnan(standard_error_of_mean([np.nan, 1.0], [1, 0], 1, 1))
 
 

@@ -255,6 +255,22 @@ def test_the_baseline_session_takes_the_place_of_the_first(root, default):
     assert found == {exchange(k): exchange(v) for k, v in default.items()}
 
 
+def test_images_are_registered_by_the_contrast_that_they_have(default):
+    """T1w: of one head twice, alike and rigid; b = 0: opposite; dynamic series: either."""
+    wanted = {
+        "b.anat.to_baseline": ("lpp", "rigid", True),
+        "a.dwi.register": ("lpc", "affine", False),
+        "a.dce.register": ("lpa", "affine", False),
+    }
+    for name, values in wanted.items():
+        fields = ("metric", "transform", "symmetric")
+        found = [default[f"ses_{name}.{field}"] for field in fields]
+        assert found == [repr(value) for value in values]
+    for series in ("dwi", "dce"):
+        metrics = [default[f"ses_b.{series}.{node}.metric"] for node in ("register", "consistency")]
+        assert metrics[0] == metrics[1]
+
+
 def test_a_lesion_that_one_table_excludes_is_excluded_in_every_session(default):
     """The tables of session a exclude lesion 2, those of b do not."""
     nodes_with_lesions = ("rois.volumes", "dwi.lesions", "dwi.curves", "dce.lesions", "dce.curves")
