@@ -335,13 +335,13 @@ def test_motion_goes_into_the_one_interpolation(images, tmp_path):
     branch = begin_branch("dwi", series, plan, config, frozenset(), None)
     nodes = [pe.Node(niu.IdentityInterface(["out_file"]), name=n) for n in ("moved", "m", "to")]
     moved, matrices, to_t1w = ((n, "out_file") for n in nodes)
-    corrected = MotionCorrected(moved, acquired=(series.image, matrices))
-    (node, _), grid = connect_fit_grid(branch, corrected, Alignment(nodes[0], to_t1w=to_t1w))
+    corrected = MotionCorrected(moved, acquired=((branch.source, "out_file"), matrices))
+    _, grid = connect_fit_grid(branch, corrected, Alignment(nodes[0], to_t1w=to_t1w))
     assert grid.on_t1w
     edges = {(a.name, b.name) for a, b in branch.workflow._graph.edges}
-    assert edges >= {("m", "series_on_t1w"), ("to", "series_on_t1w")}
+    assert edges >= {(n, "series_on_t1w") for n in ("source", "m", "to")}
     assert ("moved", "series_on_t1w") not in edges
-    assert node.inputs.in_file == str(images / "dwi.nii")
+    assert branch.source.inputs.out_file == str(images / "dwi.nii")
 
 
 def test_a_given_transform_replaces_the_registration(images, tmp_path):

@@ -37,10 +37,10 @@ def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array
     >>> log_signals(data, np.array([0])).shape
     (32, 2)
     """
-    voxels = data.reshape(-1, data.shape[3])
-    if len(voxels) > _SAMPLE:
-        voxels = voxels[np.random.default_rng(0).choice(len(voxels), _SAMPLE, replace=False)]
-    voxels = voxels[np.isfinite(voxels).all(axis=1)].astype(float)
+    every = data.reshape(-1, data.shape[3])
+    if len(every) > _SAMPLE:
+        every = every[np.random.default_rng(0).choice(len(every), _SAMPLE, replace=False)]
+    voxels: Array = every[np.isfinite(every).all(axis=1)].astype(float)
     if not len(voxels):
         return voxels
     bright = np.percentile(voxels, 99, axis=0).clip(1e-30)

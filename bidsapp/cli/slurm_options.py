@@ -1,6 +1,6 @@
 """Options of ``metperf slurm``: those of the cluster, and all options of a study."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,8 @@ def run_words(made: ArgumentParser, options: Namespace) -> list[str]:
     """
     words: list[str] = []
     for action in made._actions:
+        if action.help is SUPPRESS:  # the former name of another option
+            continue
         value = getattr(options, action.dest, action.default)
         if not action.option_strings or action.dest in _OWN or value == action.default:
             continue
