@@ -7,7 +7,7 @@ import pytest
 
 from bidsapp.config import Config
 from bidsapp.models.table import DCE_MODELS, IVIM_MODELS
-from bidsapp.reports.methods import methods
+from bidsapp.reports.methods import DATA, methods
 
 CHOICES = [
     *({"aif": aif} for aif in ("roi", "auto", "table", "parker2006", "georgiou2019")),
@@ -19,10 +19,45 @@ CHOICES = [
 ]
 
 
+PARTS = [
+    DATA,
+    {"t1w", "dwi", "rois"},
+    {"dwi", "ivim"},
+    {"t1w", "dce", "follow-up"},
+    {"dce", "vfa"},
+    {"t1w", "follow-up", "rois"},
+    set(),
+]
+
+
+@pytest.mark.parametrize("data", PARTS, ids=lambda data: "+".join(sorted(data)))
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_sentences_are_whole(choice):
+def test_sentences_are_whole(choice, data):
     """No mark doubled, none after a space, and every sentence begins with a capital."""
-    text = methods(Config(Path(), Path(), Path(), "run", **choice))
+    text = methods(Config(Path(), Path(), Path(), "run", **choice), data)
     prose = text[: text.index("## References")]
     assert not re.search(r"[,;.]{2}| [,;.]|\(\)|  |None", prose)
     assert not re.search(r"[a-z)]\. [a-z]", prose.replace("et al. ", "et al "))
+
+
+WORDS = {
+    "dwi": ("apparent diffusion coefficient", "b = 0 image"),
+    "ivim": ("perfusion fraction", "Le Bihan"),
+    "dce": ("dynamic", "Variable projection", "arterial input"),
+    "vfa": ("flip angles were acquired",),
+    "b1": ("B1",),
+    "follow-up": ("other sessions",),
+    "transforms": ("provided by the user",),
+    "rois": ("value of a lesion",),
+    "t1w": ("of the same session", "resampled once"),
+}
+
+
+@pytest.mark.parametrize("absent", WORDS)
+def test_only_what_was_done_is_described(absent):
+    """A run without such data does not mention what is done with them; with them it does."""
+    config = Config(Path(), Path(), Path(), "run")
+    without = methods(config, DATA - {absent} - ({"ivim"} if absent == "dwi" else set()))
+    for word in WORDS[absent]:
+        assert word in methods(config)
+        assert word not in without

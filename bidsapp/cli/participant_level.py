@@ -28,6 +28,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.validate import validate
     from bidsapp.reports.methods import methods
     from bidsapp.run.participant import check_config
+    from bidsapp.run.status import analysed_data
 
     if options.reports_only:
         return _rebuild(config)
@@ -46,7 +47,8 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     _check_usable(participants, unreadable)
     if options.dry_run:
         return _describe(participants, unreadable, config)
-    describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+    text = methods(config, analysed_data(participants, config))
+    describe_dataset(config.output_dir, config.bids_dir, version(), text)
     outcomes = _run_all(participants, config)
     issues = [*unreadable, *(issue for outcome in outcomes for issue in outcome.issues)]
     failed = {issue.participant for issue in issues if issue.level == "failed"}

@@ -1,6 +1,7 @@
 """The methods section of a run, for use in a publication: ``logs/CITATION.md``."""
 
 import math
+from collections.abc import Collection, Sequence
 
 from bidsapp.config import Config, constants, version
 from bidsapp.models import MODELS, Model
@@ -16,6 +17,8 @@ _DISTORTION = {
     "t1w": ["Distortion from the T1w: Bhushan et al. 2015, doi:10.1016/j.neuroimage.2015.03.050"],
 }
 
+_MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
+_SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
 _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
 _AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
@@ -28,13 +31,21 @@ _ARTERIAL = {
 }
 
 
-def methods(config: Config) -> str:
+DATA = frozenset({"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "vfa", "b1", "rois"})
+"""Data on which the methods of a run depend: a T1w, T1w of several sessions, transforms provided
+by the user, diffusion series, such that IVIM can be fitted to, dynamic series, images at several
+flip angles, B1 maps, and ROIs of lesions."""
+
+
+def methods(config: Config, data: Collection[str] = DATA) -> str:
     """Describe the methods of a run in Markdown, with settings and references.
 
     Parameters
     ----------
     config
         The configuration of the run.
+    data
+        What the participants have, of `DATA`; the text describes only what is done with it.
 
     Returns
     -------
@@ -46,19 +57,16 @@ def methods(config: Config) -> str:
     >>> "extended Tofts" in methods(Config(Path(), Path(), Path(), "run"))
     True
     """
-    return (
-        "\n\n".join(
-            [
-                f"# Methods\n\nPerfusion was analysed with metperf {version()} (Apache-2.0).",
-                _registration(config),
-                _diffusion(config),
-                _kinetics(config),
-                _lesions(config),
-                "## References\n\n" + "\n".join(f"- {line}" for line in _references(config)),
-            ]
-        )
-        + "\n"
-    )
+    series = bool({"dwi", "dce"} & set(data))
+    paragraphs = [
+        f"# Methods\n\nPerfusion was analysed with metperf {version()} (Apache-2.0).",
+        _registration(config, data) if series or "follow-up" in data else "",
+        _diffusion(config, data) if "dwi" in data else "",
+        _kinetics(config, data) if "dce" in data else "",
+        _lesions(config, data) if "rois" in data else "",
+        "## References\n\n" + "\n".join(f"- {line}" for line in _references(config, data)),
+    ]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def _motion(config: Config) -> str:
@@ -79,24 +87,45 @@ def _motion(config: Config) -> str:
     return text
 
 
-def _registration(config: Config) -> str:
+def _registration(config: Config, data: Collection[str]) -> str:
     motion = (
         _motion(config)
         if config.motion_correction
         else "Motion within the series was not corrected. "
     )
+    series = [name for name in ("dwi", "dce") if name in data]
+    text = motion if series else ""
+    if series and "t1w" in data:
+        text += _onto_t1w(config, series)
+    if "follow-up" in data:
+        text += (
+            "The T1-weighted images of other sessions were registered rigidly to that of the "
+            "baseline, excluding lesions, by the local Pearson correlation (Saad et al. 2009). "
+        )
+    if "dwi" in data and "t1w" in data:
+        text += _distortion(config)
+    replaced = "Transforms provided by the user replaced the corresponding registrations. "
+    text += replaced if "transforms" in data else ""
+    return (text + (_interpolation(config, data) if series else "")).rstrip()
+
+
+def _onto_t1w(config: Config, series: Sequence[str]) -> str:
+    """Describe the registration of the series to the T1w of their session."""
     engine = {
         "metperf": "implemented in metperf with truncated octahedra, analytic derivatives, many "
         "starting points and three resolutions",
         "niimath": "AFNI's 3dAllineate in niimath",
     }[config.registration_engine]
     freedom = "rigidly (for a quick look)" if config.sloppy else "with 12 parameters"
+    images = [_MEAN_IMAGES[name] for name in series]
+    signs = [
+        f"{_SIGNS[name]} for the {_MEAN_IMAGES[name].removeprefix('mean ')}" for name in series
+    ]
+    were = "were" if len(images) > 1 else "was"
     return (
-        f"{motion}The mean b = 0 image and the mean dynamic image were registered {freedom} to the "
-        "post-contrast T1-weighted image of the same session. The cost function was the local "
-        f"Pearson correlation (signed for the b = 0 image, absolute for the dynamic image; {engine}"
-        "; Saad et al. 2009). The T1-weighted images of other sessions were registered rigidly to "
-        f"that of the baseline, excluding lesions. {_distortion(config)}{_interpolation(config)}"
+        f"The {' and the '.join(images)} {were} registered {freedom} to the post-contrast "
+        "T1-weighted image of the same session. The cost function was the local Pearson "
+        f"correlation ({', '.join(signs)}; {engine}; Saad et al. 2009). "
     )
 
 
@@ -126,22 +155,23 @@ def _distortion(config: Config) -> str:
     )
 
 
-def _interpolation(config: Config) -> str:
+def _interpolation(config: Config, data: Collection[str]) -> str:
     """Describe on which grid models were fitted, and what was interpolated."""
-    replaced = "Transforms provided by the user replaced the corresponding registrations. "
+    if "t1w" not in data:
+        return "Models were fitted in the native space of each series."
     if config.fit_space == "T1w":
+        artery = "; the arterial input was measured in the original series" if "dce" in data else ""
         return (
-            f"{replaced}Series were resampled to the grid of the T1-weighted image by linear "
-            "interpolation, and models were fitted on this grid; the arterial input was measured "
-            "in the original series."
+            "Series were resampled to the grid of the T1-weighted image by linear interpolation, "
+            f"and models were fitted on this grid{artery}."
         )
     return (
-        f"{replaced}Models were fitted in the native space of each series, and the maps were "
-        "resampled once by linear interpolation."
+        "Models were fitted in the native space of each series, and the maps were resampled once "
+        "by linear interpolation."
     )
 
 
-def _diffusion(config: Config) -> str:
+def _diffusion(config: Config, data: Collection[str]) -> str:
     row = ivim_row(config.ivim_model)
     line_only = "b_min" in row.options and "prior" not in row.options
     window = f" from b = {config.b_min:g} s/mm2" if line_only else ""
@@ -152,12 +182,16 @@ def _diffusion(config: Config) -> str:
     if "f" not in {p.name for p in row.parameters}:
         names = ", ".join(p.name for p in row.parameters)
         wanted, cited = f"The parameters {names} were", f" (doi:{row.doi})"
-    return (
+    text = (
         "Gradient directions were combined by the geometric mean. The apparent diffusion "
-        f"coefficient was estimated by fitting {curve} the signal at all b-values{highest}. "
-        f"{wanted} estimated by diffusion modelling ({row.title}{window}): {row.formula}{cited}."
-        f"{_prior(row)}{_noise(row) if noisy else ''}"
+        f"coefficient was estimated by fitting {curve} the signal at all b-values{highest}."
     )
+    if "ivim" in data:
+        text += (
+            f" {wanted} estimated by diffusion modelling ({row.title}{window}): "
+            f"{row.formula}{cited}.{_prior(row)}"
+        )
+    return f"{text}{_noise(row if 'ivim' in data else MODELS['adc']) if noisy else ''}"
 
 
 def _prior(row: Model) -> str:
@@ -175,8 +209,9 @@ def _prior(row: Model) -> str:
 def _noise(row: Model) -> str:
     """Describe the correction for Rician noise, and which fit lacks it."""
     both = "noise" in row.options
+    alone = not both or row.name == "adc"
     return (
-        f" {'Both fits were' if both else 'The fit of the apparent diffusion coefficient was'}"
+        f" {'The fit of the apparent diffusion coefficient was' if alone else 'Both fits were'}"
         " corrected for the Rician noise floor of magnitude images: signals were divided by the"
         " bias expected at the fitted signal, and refitted until convergence (Koay and Basser"
         " 2006). The noise level was estimated from the residuals of many voxels."
@@ -184,7 +219,7 @@ def _noise(row: Model) -> str:
     )
 
 
-def _kinetics(config: Config) -> str:
+def _kinetics(config: Config, data: Collection[str]) -> str:
     placed = ", with its arrival time fitted to the mean curve of the enhancing voxels"
     source = {
         "roi": "the mean signal of those voxels of an arterial ROI that enhance earliest and most",
@@ -194,11 +229,11 @@ def _kinetics(config: Config) -> str:
         "parker2006": "the population average of Parker et al. 2006" + placed,
         "georgiou2019": "the population average of Georgiou et al. 2019" + placed,
     }[config.aif]
+    b1 = "If a B1 map was acquired, the flip angles were multiplied by it. " if "b1" in data else ""
     return (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
-        f" neglecting T2* decay. {_t1(config)}If a B1 map was acquired, the flip angles were "
-        f"multiplied by it. The arterial input function was {source}; the haematocrit was "
-        f"{config.haematocrit:g}. {_kinetic_fit(config)}"
+        f" neglecting T2* decay. {_t1(config, data)}{b1}The arterial input function was {source}; "
+        f"the haematocrit was {config.haematocrit:g}. {_kinetic_fit(config)}"
     )
 
 
@@ -225,7 +260,7 @@ def _kinetic_fit(config: Config) -> str:
     return fitted
 
 
-def _t1(config: Config) -> str:
+def _t1(config: Config, data: Collection[str]) -> str:
     """Describe which T1 was assumed or measured."""
     times = {"tissue": config.t1_tissue, "blood": config.t1_blood}
     given = [f"{value:g} s in {name}" for name, value in times.items() if value]
@@ -233,7 +268,7 @@ def _t1(config: Config) -> str:
     text = f"T1 before contrast was assumed to be {' and '.join(given)}. " if given else ""
     if others:
         text += f"T1 of {' and '.join(others)} was taken from the literature, by field strength. "
-    if config.t1_tissue:
+    if config.t1_tissue or "vfa" not in data:
         return text
     row = MODELS[config.t1_model]
     return (
@@ -242,8 +277,9 @@ def _t1(config: Config) -> str:
     )
 
 
-def _lesions(config: Config) -> str:
-    where = "the voxels of its enhancing part on the T1-weighted image"
+def _lesions(config: Config, data: Collection[str]) -> str:
+    where = "the voxels of its enhancing part"
+    where += " on the T1-weighted image" if "t1w" in data else ""
     if config.roi_space == "native":
         where = (
             "the voxels of the series, each weighted by the fraction of the voxel inside the "
@@ -255,19 +291,28 @@ def _lesions(config: Config) -> str:
     )
 
 
-def _references(config: Config) -> list[str]:
-    kinetic = kinetic_rows(config.dce_model, delay=config.fit_delay)
-    rows = [MODELS["adc"], ivim_row(config.ivim_model), *kinetic]
-    rows += [] if config.t1_tissue else [MODELS[config.t1_model]]
+def _references(config: Config, data: Collection[str]) -> list[str]:
+    diffusion, dynamic = "dwi" in data, "dce" in data
+    rows = [MODELS["adc"]] if diffusion else []
+    rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
+    rows += kinetic_rows(config.dce_model, delay=config.fit_delay) if dynamic else []
+    rows += [MODELS[config.t1_model]] if dynamic and "vfa" in data and not config.t1_tissue else []
+    registered = "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
-        _LOCAL_PEARSON,
-        *_DISTORTION[config.distortion],
-        *([_FLOOR] if config.noise == "rician" else []),
+        *([_LOCAL_PEARSON] if registered else []),
+        *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
+        *([_FLOOR] if diffusion and config.noise == "rician" else []),
+        *(_kinetic_references(config) if dynamic else []),
+        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
+    ]
+
+
+def _kinetic_references(config: Config) -> list[str]:
+    return [
         *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
         *([] if config.baseline_frames else [_ARRIVAL]),
         "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",
         *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),
-        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
     ]

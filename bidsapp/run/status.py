@@ -11,7 +11,7 @@ from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 from bidsapp.issues import LEVELS, Issue, read_issues
 from bidsapp.run.graphs.acquisition import describe_acquisition
-from bidsapp.run.graphs.plan import Plan
+from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.study.tables.analysis_options import is_same_acquisition
 
 _NEEDS_ANAT = ("anat", "dwi", "dce")
@@ -85,6 +85,29 @@ def acquisition_issues(plan: Plan) -> list[Issue]:
                     Issue("warning", text, "AcquisitionDiffers", plan.participant.id, session.id)
                 )
     return issues
+
+
+def analysed_data(participants: Iterable[Participant], config: Config) -> frozenset[str]:
+    """Return what a run analyses, in the terms of `bidsapp.reports.methods.DATA`."""
+    found: set[str] = set()
+    for participant in participants:
+        plan = plan_participant(participant, config)
+        with_t1w = [one for one in plan.sessions if "anat" in one.branches]
+        found |= {"follow-up"} if len(with_t1w) > 1 else set()
+        for one in plan.sessions:
+            dynamic = "dce" in one.branches
+            present = {
+                "t1w": "anat" in one.branches,
+                "transforms": bool(one.session.transforms),
+                "dwi": "dwi" in one.branches,
+                "ivim": any(model.name != "adc" for model in one.diffusion_models),
+                "dce": dynamic,
+                "vfa": dynamic and one.session.flip_angle_series is not None,
+                "b1": dynamic and one.session.transmit_field is not None,
+                "rois": "rois" in one.branches,
+            }
+            found |= {name for name, there in present.items() if there}
+    return frozenset(found)
 
 
 def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
