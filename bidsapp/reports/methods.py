@@ -118,9 +118,7 @@ def _onto_t1w(config: Config, series: Sequence[str]) -> str:
     }[config.registration_engine]
     freedom = "rigidly (for a quick look)" if config.sloppy else "with 12 parameters"
     images = [_MEAN_IMAGES[name] for name in series]
-    signs = [
-        f"{_SIGNS[name]} for the {_MEAN_IMAGES[name].removeprefix('mean ')}" for name in series
-    ]
+    signs = [_SIGNS[name] for name in series]
     were = "were" if len(images) > 1 else "was"
     return (
         f"The {' and the '.join(images)} {were} registered {freedom} to the post-contrast "
