@@ -91,7 +91,7 @@ def _describe(volume: int, bvalue: float, typical: float, excess: float, scale: 
     apparent = bvalue - scale / typical
     what = f"{list_volumes([volume])} is listed as b = {bvalue:g} s/mm2, but its signal is "
     if bvalue + excess < -_B_TOLERANCE[0] or scale > 0 > excess:
-        what += "higher where water diffuses faster: is it an ADC map of the scanner?"
+        what += "higher where water diffuses faster, as in an ADC map of the scanner"
     elif abs(excess) > _tolerance(_B_TOLERANCE, bvalue):
         what += f"that of b = {max(apparent, 0):.0f}"
     else:
