@@ -197,7 +197,7 @@ def test_no_sessions_are_refused(tmp_path, capsys):
     write_description(root)
     write_dwi(root, "sub-01/dwi/sub-01", np.ones((2, 2, 2, 4), np.float32), BVALUES)
     assert run(root, "participant") == 66
-    assert "sub-01 has no session, but metperf follows lesions over" in capsys.readouterr().err
+    assert "sub-01 has no sessions, and metperf needs at least one" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_no_results(bids):

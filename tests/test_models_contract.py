@@ -11,6 +11,7 @@ from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.diffusion.bayesian_ivim import Prior
+from bidsapp.models.table import kinetic_rows
 
 TIME = np.arange(60) * 5.2 / 60
 DESIGNS = {
@@ -156,11 +157,14 @@ class TestContract:
             fit(model, k * noisy, **design | ({"sigma": k * noise} if noise else {}))
             for k in (1.0, 1e3)
         )
-        grown = {"S0", "M0"} if model.design[0] != "time" else {"Ktrans", "vp", "ve", "Fp", "PS"}
-        for name in set(one.values) - grown:
-            np.testing.assert_allclose(big.values[name], one.values[name], rtol=1e-5)
-        for name in grown & {"S0", "M0"} & set(one.values):
+        amplitudes = [name for name in one.values if name in ("S0", "M0")]
+        for name in amplitudes:
             np.testing.assert_allclose(big.values[name], 1e3 * one.values[name], rtol=1e-6)
+        # Of a concentration, all parameters but rates and times are proportional to the signal.
+        rates = [p.name for p in model.parameters if p.unit in ("1/min", "min", "mm2/s", "s")]
+        same = set(one.values) - set(amplitudes) - {"Ktrans", "Fp", "PS"}
+        for name in same if model.design[0] != "time" else same & set(rates):
+            np.testing.assert_allclose(big.values[name], one.values[name], rtol=1e-5)
         np.testing.assert_allclose(big.rmse, 1e3 * one.rmse, rtol=1e-5)
 
     def test_what_is_missing_has_its_status(self, model):
@@ -238,8 +242,10 @@ def test_a_model_without_weights_refuses_them(name):
 
 
 def test_most_models_take_weights():
-    """Only the Bayesian fit and those of T1 do without."""
-    assert MODELS.keys() - WEIGHTED.keys() == {"ivim-bayesian", "vfa-t1", "vfa-t1-linear"}
+    """All kinetic models do, and all fits of diffusion that have no prior."""
+    able = {row.name for row in (*kinetic_rows("auto"), MODELS["adc"])}
+    able |= {f"ivim-{name}" for name in ("asymptotic", "segmented", "biexponential")}
+    assert able <= WEIGHTED.keys()
 
 
 @pytest.mark.parametrize(

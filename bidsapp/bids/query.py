@@ -115,7 +115,7 @@ class Query:
         """
         if not self.raw.get_sessions(subject=label):
             raise BadInput(
-                f"sub-{label} has no session, but metperf follows lesions over sessions; move the "
+                f"sub-{label} has no sessions, and metperf needs at least one; move the "
                 f"images to folders such as sub-{label}/ses-baseline"
             )
         days = self._days(label)

@@ -119,7 +119,7 @@ def _add_selection(made: ArgumentParser) -> None:
 
 def _add_analysis(made: ArgumentParser) -> None:
     group = made.add_argument_group("how to analyse")
-    add_model(group, "ivim", "fit of the perfusion fraction")
+    add_model(group, "ivim", "diffusion model fitted besides the ADC")
     group.add_argument(
         "--b-min",
         type=positive_number,
@@ -160,7 +160,10 @@ def _add_analysis(made: ArgumentParser) -> None:
 
 def _add_dce(group: _ArgumentGroup) -> None:
     add_model(
-        group, "dce", "kinetic model; auto fits all and selects the one that the data support"
+        group,
+        "dce",
+        "kinetic model; auto fits all and reports which one the data support, while lesion values "
+        "stay those of extended-tofts",
     )
     group.add_argument(
         "--fit-delay",

@@ -141,7 +141,7 @@ def select_labels(config: Config) -> list[str]:
             f"it has {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}"
         )
     if not labels:
-        raise NothingSelected(f"{config.bids_dir} has no participants (folders sub-*)")
+        raise NothingToAnalyse(f"{config.bids_dir} has no participants (folders sub-*)")
     return labels
 
 

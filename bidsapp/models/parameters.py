@@ -64,6 +64,8 @@ class Parameter:
         ``dwi`` or ``perf``: the images that it is estimated from; ``anat`` for the rest.
     expected : bool
         Whether a voxel should have a value; D* and the delay are often not identifiable.
+    mapped : bool
+        Whether its map is on the page of a participant, if it has a display.
     followed : bool
         Whether the group level tabulates it and compares it between time points.
     """
@@ -76,6 +78,7 @@ class Parameter:
     display: Display | None = None
     datatype: str = "anat"
     expected: bool = True
+    mapped: bool = True
     followed: bool = False
 
     @property
@@ -145,6 +148,7 @@ KEP = Parameter(
     "rate constant from tissue to plasma, Ktrans / ve",
     Display("kep", _RATE, 1, 2, (0, 3), "viridis"),
     "perf",
+    mapped=False,
 )
 DELAY = Parameter(
     "delay",
@@ -194,6 +198,7 @@ DSTAR = Parameter(
     Display("D*", _DIFFUSIVITY, 1e3, 1, (0, 50), "viridis"),
     "dwi",
     expected=False,
+    mapped=False,
 )
 VOLUME = Parameter(
     "volume",
@@ -230,6 +235,14 @@ DISPLAY: Mapping[str, Display] = _SHOWN | {
 FOLLOWED = tuple(name for name, row in PARAMETERS.items() if row.followed)
 """The parameters that the group level follows where the lesion tables hold them."""
 
+MAPPED: Mapping[str, str] = {
+    row.name: row.datatype
+    for datatype in ("dwi", "perf")
+    for row in PARAMETERS.values()
+    if row.datatype == datatype and row.display and row.mapped
+}
+"""The parameters with a map on the page of a participant, and the folder of the map."""
+
 FRACTIONS = tuple(name for name, row in PARAMETERS.items() if row.is_fraction)
 """The parameters that are fractions of a volume."""
 
@@ -239,8 +252,8 @@ def expected_parameters(datatype: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> expected_parameters("dwi")
-    ('ADC', 'f', 'D')
+    >>> [name in expected_parameters("dwi") for name in ("ADC", "f", "Dstar", "vp")]
+    [True, True, False, False]
     """
     rows = (PARAMETERS[name] for name in _SHOWN)
     return tuple(row.name for row in rows if row.expected and row.datatype == datatype)

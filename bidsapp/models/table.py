@@ -97,8 +97,8 @@ def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:
     --------
     >>> [row.label for row in kinetic_rows("patlak", delay=True)]
     ['patlakdelay']
-    >>> [row.label for row in kinetic_rows("auto")]
-    ['tofts', 'patlak', '2cxm', '2cum', 'etofts']
+    >>> kinetic_rows("auto")[-1].label
+    'etofts'
     """
     if not delay:
         compared = tuple(row for row in _KINETIC if row.in_auto and row.name != REPORTED)

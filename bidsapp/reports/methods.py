@@ -207,13 +207,14 @@ def _prior(row: Model) -> str:
 def _noise(row: Model) -> str:
     """Describe the correction for Rician noise, and which fit lacks it."""
     both = "noise" in row.options
+    bayesian = "prior" in row.options
     alone = not both or row.name == "adc"
     return (
         f" {'The fit of the apparent diffusion coefficient was' if alone else 'Both fits were'}"
         " corrected for the Rician noise floor of magnitude images: signals were divided by the"
         " bias expected at the fitted signal, and refitted until convergence (Koay and Basser"
         " 2006). The noise level was estimated from the residuals of many voxels."
-        f"{'' if both else ' The Bayesian fit assumes Gaussian noise.'}"
+        f"{' The Bayesian fit assumes Gaussian noise.' if bayesian and not both else ''}"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp.bids import outputs
-from bidsapp.models.parameters import DISPLAY
+from bidsapp.models.parameters import DISPLAY, MAPPED
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.participant.movement import build_flicker, describe_transform
@@ -30,20 +30,7 @@ from bidsapp.reports.participant.slices import (
     turn,
 )
 
-MAPS: Mapping[str, str] = {
-    "f": "dwi",
-    "D": "dwi",
-    "ADC": "dwi",
-    "Ktrans": "perf",
-    "ve": "perf",
-    "vp": "perf",
-    "Fp": "perf",
-    "PS": "perf",
-    "delay": "perf",
-}
-"""Maps shown for each lesion, with their folders."""
-
-ERRORS: Mapping[str, str] = {f"{name}_stderr": datatype for name, datatype in MAPS.items()}
+ERRORS: Mapping[str, str] = {f"{name}_stderr": datatype for name, datatype in MAPPED.items()}
 """Maps of standard errors, with their folders."""
 
 
@@ -238,7 +225,7 @@ def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
 
 def show_maps(participant: ParticipantOutputs) -> list[Block]:
     """Show the maps of each lesion, one row per session."""
-    return [*_mosaics(participant, MAPS, "maps")]
+    return [*_mosaics(participant, MAPPED, "maps")]
 
 
 def show_standard_errors(participant: ParticipantOutputs) -> list[Block]:
@@ -290,7 +277,7 @@ def lesion_values(participant: ParticipantOutputs) -> dict[tuple[str, int, str],
         labels = session.lesions(anatomy, "anat") if anatomy else None
         if anatomy is None or labels is None:
             continue
-        for name, datatype in MAPS.items():
+        for name, datatype in MAPPED.items():
             path = session.map(datatype, name)
             volume = load_volume(path) if path else None
             if volume is None or not volume.same_grid(anatomy):

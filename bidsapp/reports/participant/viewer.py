@@ -13,11 +13,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from bidsapp.bids import outputs
-from bidsapp.models.parameters import DISPLAY
+from bidsapp.models.parameters import DISPLAY, MAPPED
 from bidsapp.reports.figures.layout import Array
 from bidsapp.reports.page.blocks import Page
 from bidsapp.reports.page.render import render, script
-from bidsapp.reports.participant.image_sections import MAPS
 from bidsapp.reports.participant.records import (
     ParticipantOutputs,
     SessionOutputs,
@@ -66,7 +65,7 @@ def viewer_pages(participant: ParticipantOutputs) -> list[Page]:
             "maps on the T1w in three orthogonal planes, with the values at the crosshair",
         )
         for session in participant.sessions
-        if session.t1w and any(session.map(folder, name) for name, folder in MAPS.items())
+        if session.t1w and any(session.map(folder, name) for name, folder in MAPPED.items())
     ]
 
 
@@ -90,7 +89,7 @@ def build_viewer(participant: ParticipantOutputs, session: SessionOutputs) -> st
     box = _box(session, anatomy)
     low, high = grey_window(anatomy)
     layers = [Layer("T1w", "T1w", "gray", low, high, 0, _pack_volume(anatomy, box, high))]
-    for name, datatype in MAPS.items():
+    for name, datatype in MAPPED.items():
         path = session.map(datatype, name)
         values = load_volume(path) if path else None
         if values is not None and values.same_grid(anatomy):
