@@ -21,6 +21,7 @@ from hostile import (
     write_study,
 )
 
+from bidsapp.bids.roi_tables import find_lesions
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
@@ -462,3 +463,23 @@ def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, mess
     outcome = dry(root, capsys)
     assert outcome.code == 1
     assert message in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("word", "excluded"),
+    [("1.0", True), ("Y", True), ("x", True), ("TRUE", True), ("0.0", False), ("n/a", False)],
+)
+def test_a_lesion_is_excluded_in_any_spelling(root, word, excluded):
+    """Also as Excel, pandas and R write a flag."""
+    path = roi(root, f"{LABELS}.tsv")
+    path.write_text(f"index\tname\texcluded\n1\tleft\t{word}\n")
+    lesions = find_lesions(path.with_suffix(".nii.gz"))
+    assert lesions[0].excluded == excluded
+
+
+def test_a_flag_that_is_neither_yes_nor_no_is_refused(root, capsys):
+    """A word that is not known is reported with its line and with what is possible."""
+    roi(root, f"{LABELS}.tsv").write_text("index\tname\texcluded\n1\tleft\texcluded\n")
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert "line 2: excluded is 'excluded', give 0 or 1 (or true, yes, y, x, false" in outcome.out

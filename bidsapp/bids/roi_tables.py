@@ -7,9 +7,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from bidsapp.bids.cells import parse_flag
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.records import Lesion
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
 
@@ -27,9 +28,8 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
     if not table.exists() and not table.is_symlink():
         return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
     lesions: dict[int, Lesion] = {}
-    rows = read_table(table, ("index", "name"))
-    _check_columns(table, rows[0] if rows else {})
-    for row in rows:
+    for line, row in read_numbered_table(table, ("index", "name")):
+        _check_columns(table, row)
         index = row["index"].strip()
         if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
             raise BadInput(f"{table}: index {index!r} must be an integer >= 1")
@@ -37,7 +37,7 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
             raise BadInput(
                 f"{table}: index {index} is listed twice; each lesion needs its own number"
             )
-        excluded = row.get("excluded", "0").strip().lower() in ("1", "true", "yes")
+        excluded = parse_flag(row.get("excluded", "0"), f"{table}: line {line}")
         lesions[int(index)] = Lesion(int(index), row["name"], excluded)
     return tuple(lesions.values())
 

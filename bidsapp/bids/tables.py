@@ -12,7 +12,24 @@ Row = dict[str, str]
 
 
 def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = False) -> list[Row]:
-    r"""Read a TSV table.
+    r"""Read the rows of a TSV table; see `read_numbered_table`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "t.tsv")
+    ...     _ = path.write_text("lesion\tmean\n1\t0.5\n")
+    ...     read_table(path, ["lesion"])
+    [{'lesion': '1', 'mean': '0.5'}]
+    """
+    return [row for _, row in read_numbered_table(path, required, complete=complete)]
+
+
+def read_numbered_table(
+    path: Path, required: Iterable[str] = (), *, complete: bool = False
+) -> list[tuple[int, Row]]:
+    """Read a TSV table with the number of the line of each row.
 
     Parameters
     ----------
@@ -25,7 +42,7 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
 
     Returns
     -------
-    list of dict of str to str
+    list of (int, dict of str to str)
         One per row; cells are unchanged, including ``n/a``.
 
     Raises
@@ -33,15 +50,6 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
     BadInput
         If the file cannot be read, lacks a column, or has one twice; if a row has too few or too
         many cells; if a complete table has no rows or is truncated.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "t.tsv")
-    ...     _ = path.write_text("lesion\tmean\n1\t0.5\n")
-    ...     read_table(path, ["lesion"])
-    [{'lesion': '1', 'mean': '0.5'}]
     """
     text = read_text(path)
     try:
@@ -61,7 +69,7 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
                 f"{path}: line {number} has {len(cells)} cells, the header {len(columns)}; "
                 "cells are separated by tabs, a missing value is n/a"
             )
-    return [dict(zip(columns, cells, strict=True)) for _, cells in lines[1:]]
+    return [(number, dict(zip(columns, cells, strict=True))) for number, cells in lines[1:]]
 
 
 def _check_columns(path: Path, columns: list[str], required: Iterable[str]) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.cells import parse_flag, parse_number
+from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.study.read.cells import lesion_key, parse_flag, parse_number
+from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -39,7 +40,8 @@ def load_study_table(path: Path) -> Cohort:
         If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
     """
     keys = [*LESION, "session_id"]
-    rows = read_table(path, keys)
+    numbered = read_numbered_table(path, keys)
+    rows = [row for _, row in numbered]
     if not rows:
         raise BadInput(f"{path}: the table has no rows.")
     parameters = [name for name in FOLLOWED if name in rows[0]]
@@ -47,7 +49,7 @@ def load_study_table(path: Path) -> Cohort:
     numbers = [name for name in values_of if name in rows[0]]
     seen: set[tuple[str, int, str]] = set()
     table = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in numbered:
         key = lesion_key(row, f"{path}: line {line}")
         if key in seen:
             raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
