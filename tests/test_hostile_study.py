@@ -98,6 +98,16 @@ def test_sessions_without_days_keep_an_order(root, capsys):
     assert outcome.out.index("ses-a: dwi") < outcome.out.index("ses-b: dwi")
 
 
+def test_sessions_run_one_by_one_stay_in_the_order_of_acquisition(root, capsys):
+    """The table of the output is in chronological order, whatever was run first."""
+    table = "session_id\tacq_time\nses-a\t2019-04-01\nses-b\t2019-03-01\n"
+    (root / "sub-01/sub-01_sessions.tsv").write_text(table)
+    for session in ("a", "b"):
+        assert run(root, capsys, "--session-label", session).code == 0
+    written = (root.parent / "out/sub-01/sub-01_sessions.tsv").read_text()
+    assert written == "session_id\tdays_since_treatment\nses-b\tn/a\nses-a\tn/a\n"
+
+
 @pytest.mark.parametrize("label", ["01", "sub-01"])
 @pytest.mark.parametrize("session", ["b", "ses-b"])
 def test_labels_go_with_and_without_prefix(root, capsys, label, session):

@@ -1,6 +1,6 @@
 """Warnings of usable but inconsistent input: headers, ROIs and tables that disagree."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,25 +93,14 @@ def _grid_difference(image: Path, other: Path | None) -> str:
     return f"{where}: they differ by up to {apart:.3g} mm; {remedy}" if apart > 1e-2 else ""
 
 
-def participant_warnings(
-    sessions: Sequence[Session], days: Mapping[str, float], folders: Iterable[str]
-) -> Iterator[str]:
-    """Yield a warning for each inconsistency between sessions, or with the sessions table.
+def participant_warnings(sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield a warning for each inconsistency between sessions.
 
     Parameters
     ----------
     sessions
         The selected sessions, in chronological order.
-    days
-        Days by session label, from the table of the participant.
-    folders
-        Labels of all sessions with files.
     """
-    have = set(folders)
-    if strangers := sorted(days.keys() - have):
-        yield f"sessions.tsv lists ses-{', ses-'.join(strangers)}, which has no files: misnamed?"
-    if days and (without := sorted(have - days.keys())):
-        yield f"sessions.tsv has no day for ses-{', ses-'.join(without)}: its order is unknown"
     for kind in ("enhancing", "whole"):
         listed = {s.id: _lesion_numbers(s, kind) for s in sessions if getattr(s, kind)}
         known: set[int] = set().union(*listed.values())

@@ -33,6 +33,7 @@ from bidsapp.bids.records import (
     UserTransform,
 )
 from bidsapp.bids.roi_tables import find_lesions, read_labels
+from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     as_number,
     b_values,
@@ -43,7 +44,6 @@ from bidsapp.bids.sidecar import (
     sidecar_name,
     transmit_scale,
 )
-from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
@@ -58,7 +58,6 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "xfm": {"suffix": "xfm"},
 }
 _IMAGE = [".nii", ".nii.gz"]
-_DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
 _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
 """Target space of a user's transform for each image."""
 _COMPLEX = ("phase", "real", "imag")
@@ -118,10 +117,10 @@ class Query:
                 f"sub-{label} has no session, but metperf follows lesions over sessions; move the "
                 f"images to folders such as sub-{label}/ses-baseline"
             )
-        days = self._days(label)
-        found = sorted(
-            self.raw.get_sessions(subject=label), key=lambda s: _chronological_key(s, days)
+        chronology = find_chronology(
+            Path(self.raw.root) / f"sub-{label}", self.raw.get_sessions(subject=label)
         )
+        found = list(chronology.order)
         if sessions:
             found = [s for s in found if s in sessions]
             if not found:
@@ -129,25 +128,11 @@ class Query:
                     f"sub-{label} has none of the sessions {', '.join(sessions)}; "
                     f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
                 )
-        records = [self._session(label, s, days.get(s)) for s in found]
-        doubts = participant_warnings(records, days, self.raw.get_sessions(subject=label))
-        records[0] = replace(records[0], warnings=(*doubts, *records[0].warnings))
-        return Participant(label, tuple(records))
-
-    def _days(self, label: str) -> dict[str, float]:
-        """Return days since treatment by session label, from ``sub-X_sessions.tsv``."""
-        table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
-        if not table.exists() and not table.is_symlink():
-            return {}
-        days: dict[str, float] = {}
-        for row in read_table(table, ("session_id",)):
-            session = row["session_id"].removeprefix("ses-")
-            text = next((row[c] for c in _DAYS if row.get(c)), "n/a")
-            if session in days:
-                raise BadInput(f"{table}: ses-{session} is listed twice; keep one row")
-            if text != "n/a":
-                days[session] = _float(text, table)
-        return days
+        records = [self._session(label, s, chronology.days.get(s)) for s in found]
+        first = records[0]
+        doubts = (*chronology.warnings, *participant_warnings(records), *first.warnings)
+        records[0] = replace(first, warnings=doubts, notes=(*chronology.notes, *first.notes))
+        return Participant(label, tuple(records), chronology.order)
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
         """Return the record of one session; unusable files are listed in ``problems``."""
@@ -339,22 +324,6 @@ class Query:
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")
         return Path(found[0].path) if found else None
-
-
-def _chronological_key(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
-    """Return a sort key: days since treatment if known; otherwise baseline first, then by name."""
-    known = days.get(session, math.inf)
-    return known, 0 if session.lower() in ("baseline", "bl", "pre") else 1, session
-
-
-def _float(text: str, path: Path) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not math.isfinite(days):
-        raise BadInput(f"{path}: {text!r} is not a number of days")
-    return days
 
 
 def _space(found: Any) -> Space:

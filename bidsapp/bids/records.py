@@ -136,7 +136,8 @@ class UserTransform:
 class Session:
     """The data of one session; missing data are None.
 
-    `problems` describe unusable files, `warnings` usable but doubtful ones.
+    `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
+    inferred without doubt.
     """
 
     participant: str
@@ -155,6 +156,7 @@ class Session:
     transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -178,10 +180,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Participant:
-    """A participant and the sessions in chronological order."""
+    """A participant and the sessions in chronological order.
+
+    `order` are the labels of all sessions in that order, including those not selected.
+    """
 
     label: str
     sessions: tuple[Session, ...] = field(default_factory=tuple)
+    order: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

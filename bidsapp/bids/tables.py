@@ -9,6 +9,8 @@ from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 Row = dict[str, str]
+_SEPARATORS = {",": "commas", ";": "semicolons"}
+"""Separators of tables that are not tab-separated."""
 
 
 def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = False) -> list[Row]:
@@ -27,7 +29,11 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
 
 
 def read_numbered_table(
-    path: Path, required: Iterable[str] = (), *, complete: bool = False
+    path: Path,
+    required: Iterable[str] = (),
+    *,
+    complete: bool = False,
+    known: Iterable[str] = (),
 ) -> list[tuple[int, Row]]:
     """Read a TSV table with the number of the line of each row.
 
@@ -39,6 +45,8 @@ def read_numbered_table(
         Columns that it must have; others are read, too.
     complete
         Whether the table is one of metperf's own, which has rows and ends with a newline.
+    known
+        Columns that are recognised in any letter case, and returned under these names.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def read_numbered_table(
         raise BadInput(f"{path}: the table has no rows; run the participant again")
     if complete and not text.endswith("\n"):
         raise BadInput(f"{path}: the last line is truncated; run the participant again")
-    columns = lines[0][1] if lines else []
+    columns = _known_columns(path, lines[0][1] if lines else [], known)
     _check_columns(path, columns, required)
     for number, cells in lines[1:]:
         if len(cells) != len(columns):
@@ -72,10 +80,29 @@ def read_numbered_table(
     return [(number, dict(zip(columns, cells, strict=True))) for number, cells in lines[1:]]
 
 
+def _known_columns(path: Path, columns: list[str], known: Iterable[str]) -> list[str]:
+    """Return the columns with the known ones spelled as expected; refuse an ambiguous spelling."""
+    names = list(columns)
+    for name in known:
+        alike = [i for i, column in enumerate(columns) if column.strip().lower() == name.lower()]
+        if len(alike) > 1:
+            spelled = ", ".join(repr(columns[i]) for i in alike)
+            raise BadInput(f"{path}: columns {spelled} are the same; keep the right one, {name!r}")
+        for i in alike:
+            names[i] = name
+    return names
+
+
 def _check_columns(path: Path, columns: list[str], required: Iterable[str]) -> None:
     """Refuse columns that are missing or present twice, all of them at once."""
     present = f"; the columns are {', '.join(columns)[:200]}" if columns else "; the table is empty"
     missing = [repr(column) for column in required if column not in columns]
+    mark = next((mark for mark in _SEPARATORS if missing and mark in "".join(columns)), "")
+    if mark and len(columns) == 1:
+        raise BadInput(
+            f"{path}: its columns are separated by {_SEPARATORS[mark]}, not tabs; save it as a "
+            "tab-separated table"
+        )
     if missing:
         raise BadInput(f"{path}: column {', '.join(missing)} is missing{present}")
     repeated = {repr(column) for column in columns if columns.count(column) > 1}

@@ -215,7 +215,14 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     raw = config.bids_dir / participant.id
     rows = {name: day for name, day in rows.items() if (raw / name).is_dir()}
     rows |= {s.id: "n/a" if s.days is None else f"{s.days:g}" for s in participant.sessions}
-    ordered = sorted(rows.items(), key=lambda row: math.inf if row[1] == "n/a" else float(row[1]))
+    known = [f"ses-{label}" for label in participant.order]
+    ordered = sorted(
+        rows.items(),
+        key=lambda row: (
+            known.index(row[0]) if row[0] in known else len(known),
+            math.inf if row[1] == "n/a" else float(row[1]),
+        ),
+    )
     content = to_tsv(columns, [dict(zip(columns, row, strict=True)) for row in ordered])
     write_bytes(path, content)
 
