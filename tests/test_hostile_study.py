@@ -493,3 +493,18 @@ def test_a_flag_that_is_neither_yes_nor_no_is_refused(root, capsys):
     outcome = dry(root, capsys)
     assert outcome.code == 1
     assert "line 2: excluded is 'excluded', give 0 or 1 (or true, yes, y, x, false" in outcome.out
+
+
+def test_a_label_with_a_plus_sign_has_all_results(tmp_path, capsys, tables_only):
+    """BIDS 1.11 allows ``+`` in labels: maps, tables, page and group as with any other label."""
+    root = write_study(tmp_path / "bids", ("pre", "post+1wk"), label="a+1")
+    assert dry(root, capsys).out.count("dwi, dce, rois; lesions 1") == 2
+    outcome = run(root, capsys)
+    assert outcome.code == 0, outcome.err
+    out = root.parent / "out"
+    count = [len(list((out / f"sub-a+1/ses-{s}").rglob("*.*"))) for s in ("pre", "post+1wk")]
+    assert count[0] == count[1] > 20
+    assert "post+1wk" in (out / "sub-a+1.html").read_text(encoding="utf-8")
+    words = [str(root), str(out), "group", "--timepoints", "a=pre", "b=post+1wk"]
+    assert main(words) == 0
+    assert {row["session_id"] for row in lesions(root)} == {"ses-pre", "ses-post+1wk"}

@@ -1,5 +1,6 @@
 """Frozen records of the contents of a data set: paths, and numbers in internal units."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,6 +133,11 @@ class UserTransform:
     file: Path
 
 
+def _slug(name: str) -> str:
+    """Return a name with an underscore for each other sign; labels contain no underscores."""
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
+
+
 @dataclass(frozen=True)
 class Session:
     """The data of one session; missing data are None.
@@ -165,8 +171,12 @@ class Session:
 
     @property
     def slug(self) -> str:
-        """The name of the session in a workflow: letters, digits and underscores."""
-        return f"ses_{self.label}"
+        """The name of the session in a workflow: letters, digits and underscores.
+
+        >>> Session("01", "post+1wk").slug
+        'ses_post_1wk'
+        """
+        return _slug(self.id)
 
     def user_transforms(self, moving: Space) -> tuple[Path, ...]:
         """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
@@ -193,6 +203,11 @@ class Participant:
     def id(self) -> str:
         """``sub-01``."""
         return f"sub-{self.label}"
+
+    @property
+    def slug(self) -> str:
+        """The name of the participant in a workflow: letters, digits and underscores."""
+        return _slug(self.id)
 
     def baseline(self, label: str | None) -> Session | None:
         """Return the session with the reference T1w: the labelled one, or the first with a T1w."""
