@@ -390,6 +390,63 @@ def test_stats_refuses_what_is_not_there(tmp_path, capsys, words, code, message)
     assert list(out.iterdir()) == []
 
 
+def change_table(tmp_path, change, source="lesions.tsv"):
+    path = tmp_path / source
+    path.write_text(change((REFERENCE / source).read_text()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "code", "message"),
+    [
+        (
+            lambda text: text.replace("ses-1week", "ses-B").replace("days_from_srs", "day"),
+            ["--timepoints", "a=-20:0", "b=3:12"],
+            18,
+            "No participant has -20:0, 3:12; there are ses-1month, ses-B, ses-baseline, "
+            "ses-followup (no days since treatment)",
+        ),
+        (
+            lambda text: text.replace("ses-", "ses-x").replace("days_from_srs", "day"),
+            [],
+            18,
+            "No session is at a time point (ses-baseline, ses-1week, ses-1month); there are ses-x1",
+        ),
+        (lambda text: text.replace("\t", ","), [], 1, "separated by commas, not tabs; save it as"),
+        (lambda text: text.replace("\t", ";"), [], 1, "separated by semicolons, not tabs"),
+        (lambda text: text.replace("\tvp\t", "\tf\t"), [], 1, "column 'f' is present twice"),
+        (lambda text: text.replace("\tvp\t", "\tF\t"), [], 1, "columns 'F', 'f' are the same"),
+        (lambda text: text.replace("excluded", "exclude"), [], 1, "call it 'excluded'"),
+    ],
+)
+def test_a_study_table_that_would_be_misread_is_refused(
+    tmp_path, capsys, change, words, code, message
+):
+    """Other separators, sessions and days that match nothing, columns that are alike."""
+    path = change_table(tmp_path, change)
+    assert main(["stats", str(path), str(tmp_path / "out"), *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_columns_are_known_in_any_letter_case_and_others_are_named(tmp_path, cohort):
+    """`VP` and `KTRANS` are the parameters; what is not used is a note."""
+    upper = change_table(
+        tmp_path,
+        lambda text: (
+            text.upper().replace("SUB-", "Sub-").replace("SES-", "ses-").replace("N/A", "n/a")
+        ),
+    )
+    upper.write_text(upper.read_text().replace("VOLUME_ML", "Volume").replace("\tVP", "\t Vp"))
+    found = load_study_table(upper)
+    assert list(found.parameters) == list(cohort.parameters)
+    np.testing.assert_allclose(
+        found.lesions["vp"].astype(float), cohort.lesions["vp"].astype(float)
+    )
+    assert list(found.lesions["participant_id"]) == list(cohort.lesions["participant_id"])
+    assert found.notes[0].startswith("lesions.tsv: not used: Volume; parameters are vp")
+    assert cohort.notes == ()
+
+
 def test_a_cohort_without_a_lesion_left_is_refused(cohort, tmp_path, capsys):
     """All excluded, or a table without a row: one line of error, and exit code 1."""
     with pytest.raises(BadInput, match="Every lesion is marked as excluded"):

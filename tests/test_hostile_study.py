@@ -463,8 +463,11 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("index\tname\tExcluded\n1\ta\t1\n", "column 'Excluded' is not known; call it 'excluded'"),
-        ("index\tname\texcluded\texcluded\n1\ta\t0\t1\n", "column 'excluded' is present twice"),
+        ("index\tname\tExclude\n1\ta\t1\n", "column 'Exclude' is not known; call it 'excluded'"),
+        (
+            "index\tname\texcluded\tExcluded\n1\ta\t0\t1\n",
+            "columns 'excluded', 'Excluded' are the same; keep the right one",
+        ),
     ],
 )
 def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):

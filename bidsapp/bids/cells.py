@@ -1,6 +1,8 @@
 """Cells of tables: numbers and flags."""
 
 import math
+from collections.abc import Iterable
+from pathlib import Path
 
 from bidsapp.errors import BadInput
 
@@ -76,3 +78,16 @@ def parse_flag(text: str, where: str, column: str = "excluded") -> bool:
             f"(or {', '.join((*_YES, *_NO[:-1]))}, or nothing)."
         )
     return number == 1
+
+
+def check_excluded_column(table: Path, columns: Iterable[str]) -> None:
+    """Refuse a misspelt column ``excluded``, which would otherwise be ignored.
+
+    Raises
+    ------
+    BadInput
+        If a column has a similar name.
+    """
+    for name in columns:
+        if name != "excluded" and name.strip().lower().startswith("exclu"):
+            raise BadInput(f"{table}: column {name!r} is not known; call it 'excluded'")

@@ -1,13 +1,12 @@
 """Lesions of an ROI image: its table and its labels."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp.bids.cells import parse_flag
+from bidsapp.bids.cells import check_excluded_column, parse_flag
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.records import Lesion
 from bidsapp.bids.tables import read_numbered_table
@@ -28,8 +27,9 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
     if not table.exists() and not table.is_symlink():
         return tuple(Lesion(int(n), f"lesion {n}") for n in np.unique(labels[labels > 0]))
     lesions: dict[int, Lesion] = {}
-    for line, row in read_numbered_table(table, ("index", "name")):
-        _check_columns(table, row)
+    known = ("index", "name", "excluded")
+    for line, row in read_numbered_table(table, ("index", "name"), known=known):
+        check_excluded_column(table, row)
         index = row["index"].strip()
         if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
             raise BadInput(f"{table}: index {index!r} must be an integer >= 1")
@@ -40,13 +40,6 @@ def find_lesions(image: Path) -> tuple[Lesion, ...]:
         excluded = parse_flag(row.get("excluded", "0"), f"{table}: line {line}")
         lesions[int(index)] = Lesion(int(index), row["name"], excluded)
     return tuple(lesions.values())
-
-
-def _check_columns(table: Path, columns: Iterable[str]) -> None:
-    """Reject a misspelt column ``excluded``, which would otherwise be ignored."""
-    for name in columns:
-        if name != "excluded" and name.strip().lower().startswith("exclu"):
-            raise BadInput(f"{table}: column {name!r} is not known; call it 'excluded'")
 
 
 def read_labels(image: Path) -> NDArray[np.int32]:

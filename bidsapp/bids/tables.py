@@ -85,7 +85,7 @@ def _known_columns(path: Path, columns: list[str], known: Iterable[str]) -> list
     names = list(columns)
     for name in known:
         alike = [i for i, column in enumerate(columns) if column.strip().lower() == name.lower()]
-        if len(alike) > 1:
+        if len({columns[i] for i in alike}) > 1:
             spelled = ", ".join(repr(columns[i]) for i in alike)
             raise BadInput(f"{path}: columns {spelled} are the same; keep the right one, {name!r}")
         for i in alike:
