@@ -21,6 +21,8 @@ from hostile import (
     write_study,
 )
 
+from bidsapp.bids.query import Query
+from bidsapp.bids.records import Lesion
 from bidsapp.bids.roi_tables import find_lesions
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
@@ -486,7 +488,7 @@ def test_a_lesion_is_excluded_in_any_spelling(root, word, excluded):
     """Also as Excel, pandas and R write a flag."""
     path = roi(root, f"{LABELS}.tsv")
     path.write_text(f"index\tname\texcluded\n1\tleft\t{word}\n")
-    lesions = find_lesions(path.with_suffix(".nii.gz"))
+    lesions = find_lesions(path.with_suffix(".nii.gz"), path)
     assert lesions[0].excluded == excluded
 
 
@@ -511,3 +513,22 @@ def test_a_label_with_a_plus_sign_has_all_results(tmp_path, capsys, tables_only)
     words = [str(root), str(out), "group", "--timepoints", "a=pre", "b=post+1wk"]
     assert main(words) == 0
     assert {row["session_id"] for row in lesions(root)} == {"ses-pre", "ses-post+1wk"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01/sub-01_seg-enhancing_dseg.tsv",
+        "seg-enhancing_dseg.tsv",
+        "sub-01/ses-a/dwi/sub-01_dseg.tsv",
+    ],
+)
+def test_a_table_above_the_images_is_inherited(root, name):
+    """Of the participant, the data set or all series: names and exclusion hold, none is added."""
+    masks = root / "derivatives/manual_masks"
+    roi(root, f"{LABELS}.tsv").unlink()
+    rows = "1\tleft\t1\n" + ("2\tof another participant\t0\n" if "/" not in name else "")
+    (masks / name).write_text(f"index\tname\texcluded\n{rows}")
+    found = Query(root, [masks]).participant("01").sessions[0].rois("enhancing", "dwi")
+    assert found.lesions == (Lesion(1, "left", excluded=True),)
+    assert found.table == masks / name

@@ -14,7 +14,7 @@ from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.index import (
     IndexedFile,
-    example_filter,
+    how_to_choose,
     image_path,
     index,
     to_indexed_file,
@@ -32,7 +32,7 @@ from bidsapp.bids.records import (
     TransmitField,
     UserTransform,
 )
-from bidsapp.bids.roi_tables import find_lesions, read_labels
+from bidsapp.bids.roi_tables import find_lesions, find_table, read_labels
 from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     as_number,
@@ -179,10 +179,7 @@ class Query:
         found = self._files(query, key, **entities)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
-            raise BadInput(
-                f"several {query} images: {names}; choose one with --bids-filter-file, "
-                f"for example {example_filter(query, found)}"
-            )
+            raise BadInput(f"several {query} images: {names}; {how_to_choose(query, found)}")
         return found[0] if found else None
 
     def _t1w(self, key: Mapping[str, Any]) -> Path | None:
@@ -288,17 +285,22 @@ class Query:
         for space, several in by_space.items():
             if len(several) > 1:
                 names = ", ".join(sorted(f.filename for f in several))
-                raise BadInput(f"several {kind} ROI images in the space of the {space}: {names}")
-        return tuple(
-            Rois(image_path(f[0], 3), space, find_lesions(Path(f[0].path)))
-            for space, f in by_space.items()
-        )
+                raise BadInput(
+                    f"several {kind} ROI images in the space of the {space}: {names}; "
+                    f"{how_to_choose('roi', several)}"
+                )
+        rois = []
+        for space, (found,) in by_space.items():
+            image = image_path(found, 3)
+            table = find_table(image, found.root)
+            rois.append(Rois(image, space, find_lesions(image, table), table))
+        return tuple(rois)
 
     def _artery(self, key: Mapping[str, Any]) -> Rois | None:
         found = self._user_files("aif", key, suffix="mask", extension=_IMAGE)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
-            raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
+            raise BadInput(f"several AIF masks: {names}; {how_to_choose('aif', found)}")
         if not found:
             return None
         image = image_path(found[0], 3)

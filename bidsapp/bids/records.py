@@ -115,11 +115,12 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Rois:
-    """A label image, its space, and the lesions in it."""
+    """A label image, its space, the lesions in it, and their table."""
 
     image: Path
     space: Space
     lesions: tuple[Lesion, ...]
+    table: Path | None = None
 
 
 @dataclass(frozen=True)
