@@ -2,9 +2,11 @@
 
 import csv
 import errno
+import json
 import os
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from datasets import write_image, write_roi
@@ -21,9 +23,11 @@ from hostile import (
     write_study,
 )
 
+from bidsapp.bids.grids import grid_difference
 from bidsapp.bids.query import Query
 from bidsapp.bids.records import Lesion
 from bidsapp.bids.roi_tables import find_lesions
+from bidsapp.bids.rois import roi_labels
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
@@ -177,7 +181,7 @@ def half(data):
 
 LEFT_OUT = {
     "another grid": (other_grid((3, 3, 3)), "(3, 3, 3) voxels, not (6, 6, 4); resample the ROI"),
-    "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 500 mm"),
+    "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 866 mm"),
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
     "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
@@ -250,16 +254,105 @@ def test_an_roi_may_be_stored_in_any_way(root, capsys, edit):
     assert len(rows) > 1
 
 
+def write_masks(root, session="a", shift=0, name="label-{}_desc-enhancing", value=1):
+    """Replace the label images of a session by a mask of each of two lesions."""
+    for space in ("dwi", "dce"):
+        path = roi(root, f"space-{space}_seg-enhancing_dseg.nii.gz", session)
+        for number, x in (("1", 1), ("3", 3 - shift)):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[x, 1:5, 1:3] = value
+            stem = f"sub-01_ses-{session}_space-{space}_{name.format(number)}_mask.nii.gz"
+            write_image(path.with_name(stem), mask)
+        path.unlink()
+
+
 def test_overlapping_masks_are_refused(root, capsys):
-    """Lesions as masks of their own, which may overlap, are reported by name."""
-    path = roi(root, f"{LABELS}.nii.gz")
-    for label in ("one", "two"):
-        name = f"sub-01_ses-a_space-dwi_label-{label}_desc-enhancing_mask.nii.gz"
-        shutil.copy(path, path.with_name(name))
-    path.unlink()
+    """Masks of single lesions that share voxels are reported by name."""
+    write_masks(root, shift=2)
     outcome = dry(root, capsys, "--session-label", "a")
     assert outcome.code == 1
+    assert "label-3_desc-enhancing_mask.nii.gz overlap in 8 voxels" in outcome.out
+
+
+def test_masks_that_have_no_label_are_refused_with_a_remedy(root, capsys):
+    """Several masks of one kind need the label of a lesion."""
+    write_masks(root, name="acq-{}_desc-enhancing")
+    outcome = dry(root, capsys, "--session-label", "a")
     assert "several enhancing ROI images in the space of the dwi" in outcome.out
+    assert "masks of single lesions are named like label-1_desc-enhancing_mask" in outcome.out
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_a_mask_for_each_lesion_is_a_label_image(root, capsys, value):
+    """The number of a lesion is that in its label; values are those of the same label image."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 1:5, 1:3], labels[3, 1:5, 1:3] = 1, 3
+    rewrite(roi(root, f"{LABELS}.nii.gz"), lambda _: labels)
+    roi(root, f"{LABELS}.tsv").write_text("index\tname\n1\tlesion 1\n3\tlesion 3\n")
+    expected = measured(root, capsys)
+    write_masks(root, value=value)
+    assert measured(root, capsys) == expected
+    copied = next((root.parent / "out/sub-01/ses-a/dwi").glob("*_seg-enhancing*_dseg.json"))
+    assert len(json.loads(copied.read_text())["Sources"]) == 2
+
+
+def measured(root, capsys):
+    """Run a session without the DCE; return its rows of the lesion table."""
+    shutil.rmtree(root / "sub-01/ses-a/perf", ignore_errors=True)
+    outcome = run(root, capsys, "--session-label", "a")
+    assert outcome.code == 0, outcome.err
+    rows = next((root.parent / "out").rglob("*model-ivim_roistats.tsv")).read_text().splitlines()
+    return sorted(rows)
+
+
+def test_a_mask_of_value_255_is_lesion_1(root):
+    """As contouring software writes it; a small number is that of the lesion."""
+    path = roi(root, f"{LABELS}.nii.gz")
+    roi(root, f"{LABELS}.tsv").unlink()
+    mask = path.with_name("sub-01_ses-a_space-dwi_desc-enhancing_mask.nii.gz")
+    for value, number in ((255, 1), (2, 2)):
+        write_image(mask, np.pad(np.full((2, 2, 2), value, np.uint8), ((2, 2), (2, 2), (1, 1))))
+        path.unlink(missing_ok=True)
+        query = Query(root, [root / "derivatives/manual_masks"])
+        found = query.participant("01", ["a"]).sessions[0].rois("enhancing", "dwi")
+        assert [lesion.index for lesion in found.lesions] == [number]
+        assert set(np.unique(roi_labels(found))) == {0, number}
+
+
+def test_an_roi_with_flipped_axes_or_a_rounded_affine_is_measured(root, capsys):
+    """The same voxels in another order, 0.02 mm away: the same values, and a note."""
+    path = roi(root, f"{LABELS}.nii.gz")
+    rewrite(path, lambda data: np.where(np.arange(6)[:, None, None] == 3, 0, data).astype("u1"))
+    expected = measured(root, capsys)
+    image = nib.load(path)
+    flipped = nib.Nifti1Image(np.asarray(image.dataobj), image.affine).as_reoriented(
+        nib.orientations.axcodes2ornt(("P", "L", "S"))
+    )
+    affine = flipped.affine.copy()
+    affine[0, 3] += 0.02
+    path.unlink()
+    write_image(path, np.asarray(flipped.dataobj), affine)
+    assert measured(root, capsys) == expected
+    assert "reoriented without interpolation" in dry_text(root, capsys)
+
+
+def dry_text(root, capsys):
+    """Return what ``--dry-run`` prints, whether or not there are results."""
+    return run(root, capsys, "--session-label", "a", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "same"), [(1, 0.02, True), (1.003, 0, False), (1.0001, 0, True)]
+)
+def test_grids_are_compared_by_where_their_voxels_are(tmp_path, scale, shift, same):
+    """An offset of 0.02 mm is none; a voxel size that is off by 0.3 % is, at the far corner."""
+    data = np.zeros((240, 240, 160), np.uint8)
+    one, other = (tmp_path / f"{name}.nii" for name in "ab")
+    affine = np.diag([scale, scale, scale, 1.0])
+    affine[:3, 3] = shift
+    write_image(one, data)
+    write_image(other, data, affine)
+    assert (grid_difference(other, one) == "") == same
 
 
 def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from bidsapp.bids.grids import grid_difference
 from bidsapp.bids.images import orientation_warning
 from bidsapp.bids.records import Rois, Session
-from bidsapp.bids.roi_tables import read_labels
+from bidsapp.bids.rois import fit_to_grid, roi_labels
 
 
 def input_warnings(session: Session) -> Iterator[str]:
@@ -39,7 +39,7 @@ def input_warnings(session: Session) -> Iterator[str]:
 
 def _roi_warnings(rois: Rois) -> Iterator[str]:
     """Yield a warning for each inconsistency between an ROI image and its table."""
-    labels, name = read_labels(rois.image), rois.image.name
+    labels, name = roi_labels(rois), rois.image.name
     listed = {lesion.index for lesion in rois.lesions}
     there = set(np.unique(labels[labels > 0]).tolist())
     if unlisted := sorted(there - listed):
@@ -65,32 +65,33 @@ def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:
         "dwi": session.diffusion.image if session.diffusion else None,
         "dce": session.dynamic.image if session.dynamic else None,
     }
-    drawn = {*session.enhancing, *session.whole}
-    if session.artery and session.artery.space == "dce":
-        drawn.add(session.artery)
-    problems = {rois: _grid_difference(rois.image, grids[rois.space]) for rois in drawn}
-    bad = {rois for rois, why in problems.items() if why}
-    fitting = replace(
+    problems: list[str] = []
+    notes: list[str] = []
+
+    def fitting(rois: Rois) -> tuple[Rois, ...]:
+        image = grids[rois.space]
+        if image is None:
+            return (rois,)
+        if difference := grid_difference(rois.image, image):
+            problems.append(
+                f"{rois.image}: its grid is not that of {image.name}: {difference}; resample the "
+                "ROI to that grid, or specify its space"
+            )
+            return ()
+        fitted, note = fit_to_grid(rois, image)
+        notes.extend([note] if note else [])
+        return (fitted,)
+
+    artery = session.artery
+    if artery and artery.space == "dce":
+        artery = next(iter(fitting(artery)), None)
+    found = replace(
         session,
-        enhancing=tuple(r for r in session.enhancing if r not in bad),
-        whole=tuple(r for r in session.whole if r not in bad),
-        artery=None if session.artery in bad else session.artery,
+        enhancing=tuple(fitted for rois in session.enhancing for fitted in fitting(rois)),
+        whole=tuple(fitted for rois in session.whole for fitted in fitting(rois)),
+        artery=artery,
     )
-    return fitting, sorted(filter(None, problems.values()))
-
-
-def _grid_difference(image: Path, other: Path | None) -> str:
-    """Return how the grids of two images differ, as an error message; empty if they do not."""
-    if other is None:
-        return ""
-    mine, its = nib.load(image), nib.load(other)
-    shape, wanted = mine.shape[:3], its.shape[:3]
-    where = f"{image}: its grid is not that of {other.name}"
-    remedy = "resample the ROI to that grid, or specify its space"
-    if shape != wanted:
-        return f"{where}: {shape} voxels, not {wanted}; {remedy}"
-    apart = float(np.abs(mine.affine - its.affine).max())
-    return f"{where}: they differ by up to {apart:.3g} mm; {remedy}" if apart > 1e-2 else ""
+    return replace(found, notes=(*session.notes, *dict.fromkeys(notes))), sorted(set(problems))
 
 
 def participant_warnings(sessions: Sequence[Session]) -> Iterator[str]:

@@ -32,7 +32,8 @@ from bidsapp.bids.records import (
     TransmitField,
     UserTransform,
 )
-from bidsapp.bids.roi_tables import find_lesions, find_table, read_labels
+from bidsapp.bids.roi_tables import read_labels
+from bidsapp.bids.rois import find_rois, number_masks, space_of
 from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     as_number,
@@ -62,7 +63,6 @@ _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
 """Target space of a user's transform for each image."""
 _COMPLEX = ("phase", "real", "imag")
 """Parts of a complex image other than the magnitude; used only if a filter selects them."""
-_SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
 class Query:
@@ -278,23 +278,15 @@ class Query:
             "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
         )
         masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        by_space: dict[Space, list[IndexedFile]] = {}
-        drawn = {_space(found) for found in segmentations}
-        for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
-            by_space.setdefault(_space(found), []).append(found)
-        for space, several in by_space.items():
-            if len(several) > 1:
-                names = ", ".join(sorted(f.filename for f in several))
-                raise BadInput(
-                    f"several {kind} ROI images in the space of the {space}: {names}; "
-                    f"{how_to_choose('roi', several)}"
-                )
-        rois = []
-        for space, (found,) in by_space.items():
-            image = image_path(found, 3)
-            table = find_table(image, found.root)
-            rois.append(Rois(image, space, find_lesions(image, table), table))
-        return tuple(rois)
+        everywhere = self._user_files(
+            "roi",
+            {"subject": key["subject"]},
+            desc=["enhancing", "whole"],
+            suffix="mask",
+            extension=_IMAGE,
+        )
+        labels = [f.entities["label"] for f in everywhere if "label" in f.entities]
+        return find_rois(kind, segmentations, masks, number_masks(labels))
 
     def _artery(self, key: Mapping[str, Any]) -> Rois | None:
         found = self._user_files("aif", key, suffix="mask", extension=_IMAGE)
@@ -306,7 +298,7 @@ class Query:
         image = image_path(found[0], 3)
         if not read_labels(image).any():
             raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
-        return Rois(image, _space(found[0]), (Lesion(1, "AIF"),))
+        return Rois(image, space_of(found[0]), (Lesion(1, "AIF"),))
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""
@@ -326,15 +318,6 @@ class Query:
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")
         return Path(found[0].path) if found else None
-
-
-def _space(found: Any) -> Space:
-    """Return the space of an ROI: its ``space-`` entity, or else that of its folder."""
-    named = found.entities.get("space")
-    if named in (None, "T1w", "dwi", "dce"):
-        space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
-        return space
-    raise BadInput(f"{found.filename}: space-{named} is not supported; use T1w, dwi or dce")
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:

@@ -115,12 +115,25 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Rois:
-    """A label image, its space, the lesions in it, and their table."""
+    """A label image, its space, the lesions in it, and their table.
+
+    `masks` are the number and the mask of each lesion, if the labels are not in one image; `grid`
+    is the image on whose grid the labels are used, if they are drawn with other axes. `drawn_in`
+    are the user's files behind an image that combines or reorients them.
+    """
 
     image: Path
     space: Space
     lesions: tuple[Lesion, ...]
     table: Path | None = None
+    masks: tuple[tuple[int, Path], ...] = ()
+    grid: Path | None = None
+    drawn_in: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that the user has drawn."""
+        return self.drawn_in or tuple(path for _, path in self.masks) or (self.image,)
 
 
 @dataclass(frozen=True)

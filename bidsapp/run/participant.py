@@ -33,6 +33,7 @@ from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.image_checks import check_images
 from bidsapp.run.quality_table import build_page
+from bidsapp.run.roi_images import write_roi_images
 from bidsapp.run.status import acquisition_issues, read_stored_issues, write_status
 
 
@@ -81,7 +82,8 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = apply_acquisition_options(participant, config)
     participant = replace(participant, sessions=tuple(map(check_images, participant.sessions)))
-    plan = plan_participant(participant, config)
+    drawn = config.work_dir / version() / "rois"
+    plan = plan_participant(write_roi_images(participant, drawn), config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)
     if earlier := find_completed_run(config.output_dir, participant, key):

@@ -148,7 +148,7 @@ def _save_rois(
     ce = outputs.CONTRAST if rois.space == "T1w" else ""
     sources = [rois.image, rois.table] if rois.table else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
-    sidecar = {"Sources": [rois.image.name]}
+    sidecar = {"Sources": [path.name for path in rois.sources]}
     writer = save_node(
         f"save_{kind}_{rois.space}",
         config,
