@@ -52,9 +52,10 @@ def find_rois(
     rois = []
     for space, several in by_space.items():
         labels = [f.entities.get("label") for f in several]
-        if "mask" in {f.entities.get("suffix") for f in several} and all(
-            label in numbers and labels.count(label) == 1 for label in labels
-        ):
+        # A single label in all sessions, such as label-lesion, does not number lesions.
+        numbered = len(numbers) > 1 and set(labels) <= numbers.keys()
+        is_mask = {f.entities.get("suffix") for f in several} == {"mask"}
+        if is_mask and numbered and len(set(labels)) == len(labels):
             rois.append(_combine_masks(space, several, numbers))
         elif len(several) > 1:
             names = ", ".join(sorted(f.filename for f in several))

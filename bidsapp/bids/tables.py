@@ -13,7 +13,13 @@ _SEPARATORS = {",": "commas", ";": "semicolons"}
 """Separators of tables that are not tab-separated."""
 
 
-def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = False) -> list[Row]:
+def read_table(
+    path: Path,
+    required: Iterable[str] = (),
+    *,
+    complete: bool = False,
+    known: Iterable[str] = (),
+) -> list[Row]:
     r"""Read the rows of a TSV table; see `read_numbered_table`.
 
     Examples
@@ -25,7 +31,7 @@ def read_table(path: Path, required: Iterable[str] = (), *, complete: bool = Fal
     ...     read_table(path, ["lesion"])
     [{'lesion': '1', 'mean': '0.5'}]
     """
-    return [row for _, row in read_numbered_table(path, required, complete=complete)]
+    return [row for _, row in read_numbered_table(path, required, complete=complete, known=known)]
 
 
 def read_numbered_table(

@@ -16,6 +16,7 @@ from bidsapp.reports.page.render import pdf_bytes
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
+    match_rows,
     read_output,
     read_participants,
     read_quality,
@@ -171,11 +172,15 @@ def run_stats(
 
 def _add_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
     """Add the tables of participants and of lesion traits."""
-    return replace(
-        cohort,
-        participants=read_participants(participants) if participants else pd.DataFrame(),
-        traits=read_traits(traits) if traits else pd.DataFrame(),
-    )
+    if participants:
+        table, notes = match_rows(
+            read_participants(participants), cohort.lesions, participants.name
+        )
+        cohort = replace(cohort, participants=table, notes=(*cohort.notes, *notes))
+    if traits:
+        table, notes = match_rows(read_traits(traits), cohort.lesions, traits.name)
+        cohort = replace(cohort, traits=table, notes=(*cohort.notes, *notes))
+    return cohort
 
 
 def _analyse_cohort(

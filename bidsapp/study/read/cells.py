@@ -11,9 +11,9 @@ def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
     except ValueError:
         raise BadInput(f"{where}: lesion {row['lesion']!r} is not a whole number.") from None
     participant, session = row["participant_id"].strip(), row["session_id"].strip()
-    return f"sub-{_bare(participant, 'sub-')}", lesion, f"ses-{_bare(session, 'ses-')}"
+    return f"sub-{bare_label(participant, 'sub-')}", lesion, f"ses-{bare_label(session, 'ses-')}"
 
 
-def _bare(label: str, prefix: str) -> str:
+def bare_label(label: str, prefix: str) -> str:
     """Return a label without its prefix in any letter case."""
     return label[len(prefix) :] if label.lower().startswith(prefix) else label
