@@ -187,6 +187,10 @@ LEFT_OUT = {
     "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
     "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' must be an integer >= 1"),
     "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
+    "tissue classes": (
+        table("index\tname\n1\tNCR\n2\tED\n3\tET\n"),
+        "tissue classes, not lesions: 1 is necrosis, 2 is oedema, 3 is enhancing. An ROI image",
+    ),
     "no index": (
         table("id\tname\n1\tleft\n"),
         "column 'index' is missing; the columns are id, name",

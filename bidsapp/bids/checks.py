@@ -10,6 +10,7 @@ from bidsapp.bids.grids import grid_difference
 from bidsapp.bids.images import orientation_warning
 from bidsapp.bids.records import Rois, Session
 from bidsapp.bids.rois import fit_to_grid, roi_labels
+from bidsapp.bids.tissue_classes import tissue_class_warning
 
 
 def input_warnings(session: Session) -> Iterator[str]:
@@ -42,6 +43,8 @@ def _roi_warnings(rois: Rois) -> Iterator[str]:
     labels, name = roi_labels(rois), rois.image.name
     listed = {lesion.index for lesion in rois.lesions}
     there = set(np.unique(labels[labels > 0]).tolist())
+    if classes := tissue_class_warning(labels, name):
+        yield classes
     if unlisted := sorted(there - listed):
         yield f"{name}: label {_join_numbers(unlisted)} is not in the table, so it is not measured"
     if listed and not there & listed:

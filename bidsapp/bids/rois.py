@@ -16,6 +16,7 @@ from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.index import IndexedFile, how_to_choose, image_path
 from bidsapp.bids.records import Lesion, Rois, Space
 from bidsapp.bids.roi_tables import find_lesions, find_table, read_labels
+from bidsapp.bids.tissue_classes import REMEDY, named_classes
 from bidsapp.errors import BadInput
 
 _SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
@@ -77,7 +78,11 @@ def _read_rois(space: Space, found: IndexedFile) -> Rois:
         values = np.unique(read_labels(image))
         if len(values) == 2 and values[0] == 0 and values[1] >= _MASK_VALUE:
             return Rois(image, space, (Lesion(1, "lesion 1"),), masks=((1, image),))
-    return Rois(image, space, find_lesions(image, table), table)
+    lesions = find_lesions(image, table)
+    if len(classes := named_classes(lesions)) > 1:
+        named = ", ".join(f"{number} is {name}" for name, number in classes.items())
+        raise BadInput(f"{image}: its labels are tissue classes, not lesions: {named}. {REMEDY}")
+    return Rois(image, space, lesions, table)
 
 
 def _combine_masks(space: Space, found: Sequence[IndexedFile], numbers: Mapping[str, int]) -> Rois:
