@@ -629,3 +629,43 @@ def test_a_table_above_the_images_is_inherited(root, name):
     found = Query(root, [masks]).participant("01").sessions[0].rois("enhancing", "dwi")
     assert found.lesions == (Lesion(1, "left", excluded=True),)
     assert found.table == masks / name
+
+
+UNUSED = {
+    "another name": ("dwi/sub-01_ses-a_label-lesion_roi.nii.gz", "its name is not that of an ROI"),
+    "no kind": ("dwi/sub-01_ses-a_label-lesion_mask.nii.gz", "its name is not that of an ROI"),
+    "another format": ("dwi/sub-01_ses-a_seg-enhancing_dseg.nrrd", "is not in the format NIfTI"),
+    "another session": ("../ses-c/dwi/sub-01_ses-c_seg-whole_dseg.nii.gz", "have no ses-c"),
+    "no session": ("../anat/sub-01_seg-whole_dseg.nii.gz", "is in no folder of a session"),
+    "a mask too": ("dwi/sub-01_ses-a_desc-enhancing_mask.nii.gz", "another image of this kind is"),
+    "no ROI": ("anat/sub-01_ses-a_desc-brain_mask.nii.gz", ""),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), UNUSED.values(), ids=UNUSED)
+def test_images_that_are_not_used_are_listed_with_the_reason(root, capsys, name, reason):
+    """In the derivative of the ROIs; a note, as there are ROIs."""
+    path = (root / "derivatives/manual_masks/sub-01/ses-a" / name).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(roi(root, f"{LABELS}.nii.gz"), path)
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "warning" not in outcome.out
+    assert reason in outcome.out
+    assert ("not used: manual_masks/" in outcome.out) == bool(reason)
+
+
+def test_rois_at_another_place_are_warned_of(root, capsys):
+    """In the raw data, or in a derivative that is not named: without ROIs this is a warning."""
+    masks = root / "derivatives/manual_masks"
+    masks.rename(root / "derivatives/lesions")
+    outcome = dry(root, capsys, "--aif", "parker2006")
+    assert "warning: not used: derivatives/lesions/sub-01/ses-a/dwi/sub-01" in outcome.out
+    assert f"name the folder with --derivatives {root / 'derivatives/lesions'}" in outcome.out
+    folder = root / "derivatives/lesions/sub-01/ses-a/dwi"
+    shutil.copy(
+        folder / f"sub-01_ses-a_{LABELS}.nii.gz",
+        root / "sub-01/ses-a/dwi/sub-01_ses-a_label-lesion_roi.nii.gz",
+    )
+    outcome = dry(root, capsys, "--aif", "parker2006")
+    assert "lesion_roi.nii.gz: is in the raw data; ROIs belong in a derivative" in outcome.out

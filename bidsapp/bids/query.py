@@ -45,6 +45,7 @@ from bidsapp.bids.sidecar import (
     sidecar_name,
     transmit_scale,
 )
+from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
@@ -130,8 +131,21 @@ class Query:
                 )
         records = [self._session(label, s, chronology.days.get(s)) for s in found]
         first = records[0]
+        unused = unused_rois(
+            f"sub-{label}",
+            records,
+            chronology.order,
+            Path(self.raw.root),
+            [Path(layout.root) for layout in self.rois],
+        )
+        # Beside ROIs that are used, other images are a remark; otherwise they may be the ROIs.
+        missing = not all(record.enhancing for record in records)
         doubts = (*chronology.warnings, *participant_warnings(records), *first.warnings)
-        records[0] = replace(first, warnings=doubts, notes=(*chronology.notes, *first.notes))
+        records[0] = replace(
+            first,
+            warnings=(*doubts, *(unused if missing else ())),
+            notes=(*chronology.notes, *first.notes, *(() if missing else unused)),
+        )
         return Participant(label, tuple(records), chronology.order)
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
