@@ -11,7 +11,7 @@ from scipy import stats
 
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
-from bidsapp.study.read import load_study_table, read_participants, read_traits
+from bidsapp.study.read import load_study_table, match_rows, read_participants, read_traits
 from bidsapp.study.tables import Cohort, analyse, session_labels
 from bidsapp.study.tables.dictionary import TABLES
 from bidsapp.study.tables.timepoints import assign_timepoints
@@ -388,6 +388,97 @@ def test_stats_refuses_what_is_not_there(tmp_path, capsys, words, code, message)
     assert message in error
     assert "Traceback" not in error
     assert list(out.iterdir()) == []
+
+
+def change_table(tmp_path, change, source="lesions.tsv"):
+    path = tmp_path / source
+    path.write_text(change((REFERENCE / source).read_text()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "code", "message"),
+    [
+        (
+            lambda text: text.replace("ses-1week", "ses-B").replace("days_from_srs", "day"),
+            ["--timepoints", "a=-20:0", "b=3:12"],
+            18,
+            "No participant has -20:0, 3:12; there are ses-1month, ses-B, ses-baseline, "
+            "ses-followup (no days since treatment)",
+        ),
+        (
+            lambda text: text.replace("ses-", "ses-x").replace("days_from_srs", "day"),
+            [],
+            18,
+            "No session is at a time point (ses-baseline, ses-1week, ses-1month); there are ses-x1",
+        ),
+        (lambda text: text.replace("\t", ","), [], 1, "separated by commas, not tabs; save it as"),
+        (lambda text: text.replace("\t", ";"), [], 1, "separated by semicolons, not tabs"),
+        (lambda text: text.replace("\tvp\t", "\tf\t"), [], 1, "column 'f' is present twice"),
+        (lambda text: text.replace("\tvp\t", "\tF\t"), [], 1, "columns 'F', 'f' are the same"),
+        (lambda text: text.replace("excluded", "exclude"), [], 1, "call it 'excluded'"),
+    ],
+)
+def test_a_study_table_that_would_be_misread_is_refused(
+    tmp_path, capsys, change, words, code, message
+):
+    """Other separators, sessions and days that match nothing, columns that are alike."""
+    path = change_table(tmp_path, change)
+    assert main(["stats", str(path), str(tmp_path / "out"), *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_columns_are_known_in_any_letter_case_and_others_are_named(tmp_path, cohort):
+    """`VP` and `KTRANS` are the parameters; what is not used is a note."""
+    upper = change_table(
+        tmp_path,
+        lambda text: (
+            text.upper().replace("SUB-", "Sub-").replace("SES-", "ses-").replace("N/A", "n/a")
+        ),
+    )
+    upper.write_text(upper.read_text().replace("VOLUME_ML", "Volume").replace("\tVP", "\t Vp"))
+    found = load_study_table(upper)
+    assert list(found.parameters) == list(cohort.parameters)
+    np.testing.assert_allclose(
+        found.lesions["vp"].astype(float), cohort.lesions["vp"].astype(float)
+    )
+    assert list(found.lesions["participant_id"]) == list(cohort.lesions["participant_id"])
+    assert found.notes[0].startswith("lesions.tsv: not used: Volume; parameters are vp")
+    assert cohort.notes == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("sub-0", ""),
+        lambda text: text.replace("sub-", "Sub-"),
+        lambda text: text.replace("sub-", " sub-").replace("participant_id", "Participant_ID"),
+    ],
+)
+def test_participants_are_matched_in_any_unambiguous_spelling(tmp_path, cohort, change):
+    """As Excel writes labels; a row too many and one too few are named."""
+    path = change_table(tmp_path, change, "participants.tsv")
+    expected = read_participants(REFERENCE / "participants.tsv")
+    found, notes = match_rows(read_participants(path), cohort.lesions, path.name)
+    pd.testing.assert_frame_equal(found, expected)
+    assert all("labels are matched without leading zeros" in note for note in notes)
+    lines = path.read_text().replace("02\t", "102\t").replace("2\t", "102\t", 1)
+    path.write_text(lines)
+    _, notes = match_rows(read_participants(path), cohort.lesions, path.name)
+    assert "participants.tsv: has no row for sub-02." in notes
+
+
+def test_labels_that_could_be_two_participants_are_not_matched(cohort):
+    """sub-1 and 001 are both like sub-01: neither is taken for it."""
+    table = pd.DataFrame({"participant_id": ["sub-1", "sub-001"], "age": ["50", "60"]})
+    found, notes = match_rows(table, cohort.lesions, "participants.tsv")
+    assert list(found["participant_id"]) == ["sub-1", "sub-001"]
+    assert "participants.tsv: sub-001, sub-1: not in the tables of lesions." in notes
+    traits = pd.DataFrame({"participant_id": ["sub-01"], "lesion": [9], "dose": ["20"]})
+    assert (
+        "traits.tsv: sub-01 lesion 9: not in"
+        in match_rows(traits, cohort.lesions, "traits.tsv")[1][0]
+    )
 
 
 def test_a_cohort_without_a_lesion_left_is_refused(cohort, tmp_path, capsys):

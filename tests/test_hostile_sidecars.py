@@ -159,6 +159,9 @@ COPIES = {
     "runs": ("run-1", "run-2", '{"dwi": {"run": 1}}'),
     "acquisitions": ("acq-low", "acq-high", '{"dwi": {"acquisition": "low"}}'),
     "echoes": ("echo-1", "echo-2", '{"dwi": {"echo": 1}}'),
+    "directions": ("dir-AP", "dir-PA", '{"dwi": {"direction": "AP"}}'),
+    "one of them named": ("task-rest", "task-rest_dir-PA", '{"dwi": {"direction": null}}'),
+    "in two ways": ("dir-AP_run-1", "dir-PA_run-1", '{"dwi": {"direction": "AP"}}'),
 }
 
 
@@ -178,6 +181,14 @@ def test_repeated_series_ask_for_a_filter_that_works(root, capsys, one, other, e
     filters = root.parent / "filter.json"
     filters.write_text(shown)
     assert dry(root, capsys, "--bids-filter-file", str(filters)).code == 0
+
+
+def test_series_that_no_filter_tells_apart_are_reported(root, capsys):
+    """An entity that BIDS does not know cannot be filtered by: another remedy is given."""
+    path = raw(root, "ses-a_dwi.nii.gz")
+    shutil.copy(path, path.with_name("sub-01_ses-a_kind-x_dwi.nii.gz"))
+    outcome = dry(root, capsys)
+    assert "they do not differ in any BIDS entity: keep one of them, or add run-1" in outcome.out
 
 
 def test_the_phase_of_a_complex_series_is_left_aside(root, capsys):

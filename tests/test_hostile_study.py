@@ -2,9 +2,11 @@
 
 import csv
 import errno
+import json
 import os
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from datasets import write_image, write_roi
@@ -21,6 +23,11 @@ from hostile import (
     write_study,
 )
 
+from bidsapp.bids.grids import grid_difference
+from bidsapp.bids.query import Query
+from bidsapp.bids.records import Lesion
+from bidsapp.bids.roi_tables import find_lesions
+from bidsapp.bids.rois import roi_labels
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
@@ -97,6 +104,16 @@ def test_sessions_without_days_keep_an_order(root, capsys):
     assert outcome.out.index("ses-a: dwi") < outcome.out.index("ses-b: dwi")
 
 
+def test_sessions_run_one_by_one_stay_in_the_order_of_acquisition(root, capsys):
+    """The table of the output is in chronological order, whatever was run first."""
+    table = "session_id\tacq_time\nses-a\t2019-04-01\nses-b\t2019-03-01\n"
+    (root / "sub-01/sub-01_sessions.tsv").write_text(table)
+    for session in ("a", "b"):
+        assert run(root, capsys, "--session-label", session).code == 0
+    written = (root.parent / "out/sub-01/sub-01_sessions.tsv").read_text()
+    assert written == "session_id\tdays_since_treatment\nses-b\tn/a\nses-a\tn/a\n"
+
+
 @pytest.mark.parametrize("label", ["01", "sub-01"])
 @pytest.mark.parametrize("session", ["b", "ses-b"])
 def test_labels_go_with_and_without_prefix(root, capsys, label, session):
@@ -164,12 +181,16 @@ def half(data):
 
 LEFT_OUT = {
     "another grid": (other_grid((3, 3, 3)), "(3, 3, 3) voxels, not (6, 6, 4); resample the ROI"),
-    "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 500 mm"),
+    "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 866 mm"),
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
     "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
     "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' must be an integer >= 1"),
     "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
+    "tissue classes": (
+        table("index\tname\n1\tNCR\n2\tED\n3\tET\n"),
+        "tissue classes, not lesions: 1 is necrosis, 2 is oedema, 3 is enhancing. An ROI image",
+    ),
     "no index": (
         table("id\tname\n1\tleft\n"),
         "column 'index' is missing; the columns are id, name",
@@ -237,16 +258,105 @@ def test_an_roi_may_be_stored_in_any_way(root, capsys, edit):
     assert len(rows) > 1
 
 
+def write_masks(root, session="a", shift=0, name="label-{}_desc-enhancing", value=1):
+    """Replace the label images of a session by a mask of each of two lesions."""
+    for space in ("dwi", "dce"):
+        path = roi(root, f"space-{space}_seg-enhancing_dseg.nii.gz", session)
+        for number, x in (("1", 1), ("3", 3 - shift)):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[x, 1:5, 1:3] = value
+            stem = f"sub-01_ses-{session}_space-{space}_{name.format(number)}_mask.nii.gz"
+            write_image(path.with_name(stem), mask)
+        path.unlink()
+
+
 def test_overlapping_masks_are_refused(root, capsys):
-    """Lesions as masks of their own, which may overlap, are reported by name."""
-    path = roi(root, f"{LABELS}.nii.gz")
-    for label in ("one", "two"):
-        name = f"sub-01_ses-a_space-dwi_label-{label}_desc-enhancing_mask.nii.gz"
-        shutil.copy(path, path.with_name(name))
-    path.unlink()
+    """Masks of single lesions that share voxels are reported by name."""
+    write_masks(root, shift=2)
     outcome = dry(root, capsys, "--session-label", "a")
     assert outcome.code == 1
+    assert "label-3_desc-enhancing_mask.nii.gz overlap in 8 voxels" in outcome.out
+
+
+def test_masks_that_have_no_label_are_refused_with_a_remedy(root, capsys):
+    """Several masks of one kind need the label of a lesion."""
+    write_masks(root, name="acq-{}_desc-enhancing")
+    outcome = dry(root, capsys, "--session-label", "a")
     assert "several enhancing ROI images in the space of the dwi" in outcome.out
+    assert "masks of single lesions are named like label-1_desc-enhancing_mask" in outcome.out
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_a_mask_for_each_lesion_is_a_label_image(root, capsys, value):
+    """The number of a lesion is that in its label; values are those of the same label image."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 1:5, 1:3], labels[3, 1:5, 1:3] = 1, 3
+    rewrite(roi(root, f"{LABELS}.nii.gz"), lambda _: labels)
+    roi(root, f"{LABELS}.tsv").write_text("index\tname\n1\tlesion 1\n3\tlesion 3\n")
+    expected = measured(root, capsys)
+    write_masks(root, value=value)
+    assert measured(root, capsys) == expected
+    copied = next((root.parent / "out/sub-01/ses-a/dwi").glob("*_seg-enhancing*_dseg.json"))
+    assert len(json.loads(copied.read_text())["Sources"]) == 2
+
+
+def measured(root, capsys):
+    """Run a session without the DCE; return its rows of the lesion table."""
+    shutil.rmtree(root / "sub-01/ses-a/perf", ignore_errors=True)
+    outcome = run(root, capsys, "--session-label", "a")
+    assert outcome.code == 0, outcome.err
+    rows = next((root.parent / "out").rglob("*model-ivim_roistats.tsv")).read_text().splitlines()
+    return sorted(rows)
+
+
+def test_a_mask_of_value_255_is_lesion_1(root):
+    """As contouring software writes it; a small number is that of the lesion."""
+    path = roi(root, f"{LABELS}.nii.gz")
+    roi(root, f"{LABELS}.tsv").unlink()
+    mask = path.with_name("sub-01_ses-a_space-dwi_desc-enhancing_mask.nii.gz")
+    for value, number in ((255, 1), (2, 2)):
+        write_image(mask, np.pad(np.full((2, 2, 2), value, np.uint8), ((2, 2), (2, 2), (1, 1))))
+        path.unlink(missing_ok=True)
+        query = Query(root, [root / "derivatives/manual_masks"])
+        found = query.participant("01", ["a"]).sessions[0].rois("enhancing", "dwi")
+        assert [lesion.index for lesion in found.lesions] == [number]
+        assert set(np.unique(roi_labels(found))) == {0, number}
+
+
+def test_an_roi_with_flipped_axes_or_a_rounded_affine_is_measured(root, capsys):
+    """The same voxels in another order, 0.02 mm away: the same values, and a note."""
+    path = roi(root, f"{LABELS}.nii.gz")
+    rewrite(path, lambda data: np.where(np.arange(6)[:, None, None] == 3, 0, data).astype("u1"))
+    expected = measured(root, capsys)
+    image = nib.load(path)
+    flipped = nib.Nifti1Image(np.asarray(image.dataobj), image.affine).as_reoriented(
+        nib.orientations.axcodes2ornt(("P", "L", "S"))
+    )
+    affine = flipped.affine.copy()
+    affine[0, 3] += 0.02
+    path.unlink()
+    write_image(path, np.asarray(flipped.dataobj), affine)
+    assert measured(root, capsys) == expected
+    assert "reoriented without interpolation" in dry_text(root, capsys)
+
+
+def dry_text(root, capsys):
+    """Return what ``--dry-run`` prints, whether or not there are results."""
+    return run(root, capsys, "--session-label", "a", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "same"), [(1, 0.02, True), (1.003, 0, False), (1.0001, 0, True)]
+)
+def test_grids_are_compared_by_where_their_voxels_are(tmp_path, scale, shift, same):
+    """An offset of 0.02 mm is none; a voxel size that is off by 0.3 % is, at the far corner."""
+    data = np.zeros((240, 240, 160), np.uint8)
+    one, other = (tmp_path / f"{name}.nii" for name in "ab")
+    affine = np.diag([scale, scale, scale, 1.0])
+    affine[:3, 3] = shift
+    write_image(one, data)
+    write_image(other, data, affine)
+    assert (grid_difference(other, one) == "") == same
 
 
 def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):
@@ -452,8 +562,11 @@ def test_a_session_that_left_the_data_set_leaves_the_results(root, capsys, table
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("index\tname\tExcluded\n1\ta\t1\n", "column 'Excluded' is not known; call it 'excluded'"),
-        ("index\tname\texcluded\texcluded\n1\ta\t0\t1\n", "column 'excluded' is present twice"),
+        ("index\tname\tExclude\n1\ta\t1\n", "column 'Exclude' is not known; call it 'excluded'"),
+        (
+            "index\tname\texcluded\tExcluded\n1\ta\t0\t1\n",
+            "columns 'excluded', 'Excluded' are the same; keep the right one",
+        ),
     ],
 )
 def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, message):
@@ -462,3 +575,97 @@ def test_a_lesion_is_not_counted_for_a_misspelt_column(root, capsys, table, mess
     outcome = dry(root, capsys)
     assert outcome.code == 1
     assert message in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("word", "excluded"),
+    [("1.0", True), ("Y", True), ("x", True), ("TRUE", True), ("0.0", False), ("n/a", False)],
+)
+def test_a_lesion_is_excluded_in_any_spelling(root, word, excluded):
+    """Also as Excel, pandas and R write a flag."""
+    path = roi(root, f"{LABELS}.tsv")
+    path.write_text(f"index\tname\texcluded\n1\tleft\t{word}\n")
+    lesions = find_lesions(path.with_suffix(".nii.gz"), path)
+    assert lesions[0].excluded == excluded
+
+
+def test_a_flag_that_is_neither_yes_nor_no_is_refused(root, capsys):
+    """A word that is not known is reported with its line and with what is possible."""
+    roi(root, f"{LABELS}.tsv").write_text("index\tname\texcluded\n1\tleft\texcluded\n")
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert "line 2: excluded is 'excluded', give 0 or 1 (or true, yes, y, x, false" in outcome.out
+
+
+def test_a_label_with_a_plus_sign_has_all_results(tmp_path, capsys, tables_only):
+    """BIDS 1.11 allows ``+`` in labels: maps, tables, page and group as with any other label."""
+    root = write_study(tmp_path / "bids", ("pre", "post+1wk"), label="a+1")
+    assert dry(root, capsys).out.count("dwi, dce, rois; lesions 1") == 2
+    outcome = run(root, capsys)
+    assert outcome.code == 0, outcome.err
+    out = root.parent / "out"
+    count = [len(list((out / f"sub-a+1/ses-{s}").rglob("*.*"))) for s in ("pre", "post+1wk")]
+    assert count[0] == count[1] > 20
+    assert "post+1wk" in (out / "sub-a+1.html").read_text(encoding="utf-8")
+    words = [str(root), str(out), "group", "--timepoints", "a=pre", "b=post+1wk"]
+    assert main(words) == 0
+    assert {row["session_id"] for row in lesions(root)} == {"ses-pre", "ses-post+1wk"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01/sub-01_seg-enhancing_dseg.tsv",
+        "seg-enhancing_dseg.tsv",
+        "sub-01/ses-a/dwi/sub-01_dseg.tsv",
+    ],
+)
+def test_a_table_above_the_images_is_inherited(root, name):
+    """Of the participant, the data set or all series: names and exclusion hold, none is added."""
+    masks = root / "derivatives/manual_masks"
+    roi(root, f"{LABELS}.tsv").unlink()
+    rows = "1\tleft\t1\n" + ("2\tof another participant\t0\n" if "/" not in name else "")
+    (masks / name).write_text(f"index\tname\texcluded\n{rows}")
+    found = Query(root, [masks]).participant("01").sessions[0].rois("enhancing", "dwi")
+    assert found.lesions == (Lesion(1, "left", excluded=True),)
+    assert found.table == masks / name
+
+
+UNUSED = {
+    "another name": ("dwi/sub-01_ses-a_label-lesion_roi.nii.gz", "its name is not that of an ROI"),
+    "no kind": ("dwi/sub-01_ses-a_label-lesion_mask.nii.gz", "its name is not that of an ROI"),
+    "another format": ("dwi/sub-01_ses-a_seg-enhancing_dseg.nrrd", "is not in the format NIfTI"),
+    "another session": ("../ses-c/dwi/sub-01_ses-c_seg-whole_dseg.nii.gz", "have no ses-c"),
+    "no session": ("../anat/sub-01_seg-whole_dseg.nii.gz", "is in no folder of a session"),
+    "a mask too": ("dwi/sub-01_ses-a_desc-enhancing_mask.nii.gz", "another image of this kind is"),
+    "no ROI": ("anat/sub-01_ses-a_desc-brain_mask.nii.gz", ""),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), UNUSED.values(), ids=UNUSED)
+def test_images_that_are_not_used_are_listed_with_the_reason(root, capsys, name, reason):
+    """In the derivative of the ROIs; a note, as there are ROIs."""
+    path = (root / "derivatives/manual_masks/sub-01/ses-a" / name).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(roi(root, f"{LABELS}.nii.gz"), path)
+    outcome = dry(root, capsys)
+    assert outcome.code == 0
+    assert "warning" not in outcome.out
+    assert reason in outcome.out
+    assert ("not used: manual_masks/" in outcome.out) == bool(reason)
+
+
+def test_rois_at_another_place_are_warned_of(root, capsys):
+    """In the raw data, or in a derivative that is not named: without ROIs this is a warning."""
+    masks = root / "derivatives/manual_masks"
+    masks.rename(root / "derivatives/lesions")
+    outcome = dry(root, capsys, "--aif", "parker2006")
+    assert "warning: not used: derivatives/lesions/sub-01/ses-a/dwi/sub-01" in outcome.out
+    assert f"name the folder with --derivatives {root / 'derivatives/lesions'}" in outcome.out
+    folder = root / "derivatives/lesions/sub-01/ses-a/dwi"
+    shutil.copy(
+        folder / f"sub-01_ses-a_{LABELS}.nii.gz",
+        root / "sub-01/ses-a/dwi/sub-01_ses-a_label-lesion_roi.nii.gz",
+    )
+    outcome = dry(root, capsys, "--aif", "parker2006")
+    assert "lesion_roi.nii.gz: is in the raw data; ROIs belong in a derivative" in outcome.out

@@ -163,6 +163,91 @@ def test_sessions_are_in_the_order_of_time(root):
     assert [s.days for s in found] == [-5, 30, None]
 
 
+def write_sessions(root, names, table=""):
+    for name in names:
+        path = root / f"sub-01/ses-{name}/anat/sub-01_ses-{name}_T1w.nii.gz"
+        write_image(path, np.ones((2, 2, 2)))
+    if table:
+        (root / "sub-01/sub-01_sessions.tsv").write_text(table)
+
+
+ACQUIRED = """session_id\tacq_time
+ses-preSRS\t1925-03-01T10:00:00
+ses-postSRS10\t1925-05-05
+ses-postSRS2\t1925-03-13T09:00:00.0Z
+"""
+
+
+@pytest.mark.parametrize("where", ["sessions", "scans"])
+def test_acquisition_times_order_the_sessions(root, where):
+    """Of sessions.tsv or scans.tsv, in ISO 8601, with shifted years; the basis is a note."""
+    write_sessions(root, ("preSRS", "postSRS10", "postSRS2"))
+    for name, time in (line.split("\t") for line in ACQUIRED.splitlines()[1:]):
+        path = root / f"sub-01/{name}/sub-01_{name}_scans.tsv"
+        path.write_text(f"filename\tacq_time\nb\tn/a\na\t{time}\n")
+    if where == "sessions":
+        (root / "sub-01/sub-01_sessions.tsv").write_text(ACQUIRED)
+    found = Query(root).participant("01", ["postSRS2", "postSRS10"])
+    assert [s.label for s in found.sessions] == ["postSRS2", "postSRS10"]
+    assert found.order == ("preSRS", "postSRS2", "postSRS10")
+    assert found.sessions[0].warnings == ()
+    assert "is that of acq_time; days since treatment are unknown" in found.sessions[0].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "order", "warning"),
+    [
+        (
+            ["a\t2019-03-01\t7", "b\t2019-04-01\t-5"],
+            "ba",
+            "ses-b is day -5 and ses-a day 7, but by acq_time ses-a is the earlier one: the days",
+        ),
+        (["a\t2019-03-11\tn/a", "b\t2019-03-01\t0", "c\t2019-03-08\t7"], "bca", "no day for"),
+        (
+            ["a\t01.03.2019\tn/a", "b\tn/a\tn/a"],
+            "ab",
+            "line 2: acq_time '01.03.2019' is not a date",
+        ),
+        (["1month\t2019-03-01\tn/a", "1week\t2019-04-01\tn/a"], None, "against their labels"),
+    ],
+)
+def test_days_dates_and_labels_that_disagree_are_reported(root, rows, order, warning):
+    """Days decide; a session with a date only is placed among those with days."""
+    names = [row.split("\t")[0] for row in rows]
+    table = "session_id\tacq_time\tDays_since_treatment\n" + "".join(f"ses-{r}\n" for r in rows)
+    write_sessions(root, names, table)
+    found = Query(root).participant("01")
+    assert found.order == tuple(order or names)
+    text = " ".join(found.sessions[0].warnings)
+    assert (warning in text) == (warning != "no day for")
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["1month", "1week", "baseline"], ["baseline", "1week", "1month"]),
+        (["12month", "6month", "pre"], ["pre", "6month", "12month"]),
+        (["v10", "v2"], ["v2", "v10"]),
+        (["post", "pre"], ["pre", "post"]),
+    ],
+)
+def test_labels_that_state_an_order_need_no_table(root, names, order):
+    """A unit of time, a number or a baseline: the order is obvious, and a note."""
+    write_sessions(root, names)
+    found = Query(root).participant("01")
+    assert found.order == tuple(order)
+    assert found.sessions[0].warnings == ()
+    assert "is that of their labels" in found.sessions[0].notes[0]
+
+
+@pytest.mark.parametrize("names", [["tumour", "control"], ["03012019", "01022019"], ["x1", "y2"]])
+def test_an_order_that_is_a_guess_is_reported(root, names):
+    """Labels without an order, and dates that begin with the day."""
+    write_sessions(root, names)
+    warnings = Query(root).participant("01").sessions[0].warnings
+    assert "labels do not show the order of the sessions" in warnings[0]
+
+
 def test_an_unknown_session_is_refused(root):
     """A session that a participant has not is refused with those it has."""
     write_image(root / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz", np.ones((2, 2, 2)))

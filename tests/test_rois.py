@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bidsapp.bids.tissue_classes import enclosed_labels, tissue_class_warning
 from bidsapp.errors import BadInput
 from bidsapp.lesions import (
     COLUMNS,
@@ -200,3 +201,31 @@ def test_one_voxel_that_knows_nothing_does_not_hide_the_noise_of_the_others():
     errors = np.full(50, 0.4)
     errors[7] = 1e4
     assert standard_error_of_mean(errors, np.ones(50), 1, 1) == pytest.approx(0.4 / np.sqrt(50))
+
+
+def ellipsoids(*shapes):
+    """Return labels of ellipsoids (centre, radius), each voxel that of the nearest one."""
+    grid = np.stack(np.meshgrid(*[np.arange(40.0)] * 3, indexing="ij"), -1)
+    distance = np.array([(((grid - c) / r) ** 2).sum(-1) for c, r in shapes])
+    return np.where(distance.min(0) < 1, distance.argmin(0) + 1, 0).astype(np.int32)
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+def test_tissue_classes_are_recognised_by_their_place(gap):
+    """Necrosis in an enhancing rim in oedema, also if the rim has a small gap."""
+    grid = np.linalg.norm(np.indices((40, 40, 40)) - 20.0, axis=0)
+    labels = np.select([grid < 5, grid < 9, grid < 15], [1, 3, 2], 0).astype(np.int32)
+    if gap:
+        labels[20, 20, 20:] = 0
+    assert set(enclosed_labels(labels)) == {1, 3}
+    assert "label 1 lies inside the others" in tissue_class_warning(labels, "x.nii.gz")
+    assert not enclosed_labels(np.where(labels == 2, 2, 0))
+
+
+@pytest.mark.parametrize("apart", [6, 9, 12])
+@pytest.mark.parametrize("small", [3, 6, 9])
+def test_metastases_that_touch_are_no_tissue_classes(apart, small):
+    """A small one in the notch between two others, or flattened against a large one."""
+    a, b, c = (20, 20, 14), (20, 20, 14 + 2 * apart), (24 + small, 20, 14 + apart)
+    labels = ellipsoids((a, 9), (b, 9), (c, small))
+    assert tissue_class_warning(labels, "x.nii.gz") == ""

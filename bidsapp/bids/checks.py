@@ -1,15 +1,16 @@
 """Warnings of usable but inconsistent input: headers, ROIs and tables that disagree."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from bidsapp.bids.grids import grid_difference
 from bidsapp.bids.images import orientation_warning
 from bidsapp.bids.records import Rois, Session
-from bidsapp.bids.roi_tables import read_labels
+from bidsapp.bids.rois import fit_to_grid, roi_labels
+from bidsapp.bids.tissue_classes import tissue_class_warning
 
 
 def input_warnings(session: Session) -> Iterator[str]:
@@ -39,9 +40,11 @@ def input_warnings(session: Session) -> Iterator[str]:
 
 def _roi_warnings(rois: Rois) -> Iterator[str]:
     """Yield a warning for each inconsistency between an ROI image and its table."""
-    labels, name = read_labels(rois.image), rois.image.name
+    labels, name = roi_labels(rois), rois.image.name
     listed = {lesion.index for lesion in rois.lesions}
     there = set(np.unique(labels[labels > 0]).tolist())
+    if classes := tissue_class_warning(labels, name):
+        yield classes
     if unlisted := sorted(there - listed):
         yield f"{name}: label {_join_numbers(unlisted)} is not in the table, so it is not measured"
     if listed and not there & listed:
@@ -65,53 +68,43 @@ def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:
         "dwi": session.diffusion.image if session.diffusion else None,
         "dce": session.dynamic.image if session.dynamic else None,
     }
-    drawn = {*session.enhancing, *session.whole}
-    if session.artery and session.artery.space == "dce":
-        drawn.add(session.artery)
-    problems = {rois: _grid_difference(rois.image, grids[rois.space]) for rois in drawn}
-    bad = {rois for rois, why in problems.items() if why}
-    fitting = replace(
+    problems: list[str] = []
+    notes: list[str] = []
+
+    def fitting(rois: Rois) -> tuple[Rois, ...]:
+        image = grids[rois.space]
+        if image is None:
+            return (rois,)
+        if difference := grid_difference(rois.image, image):
+            problems.append(
+                f"{rois.image}: its grid is not that of {image.name}: {difference}; resample the "
+                "ROI to that grid, or specify its space"
+            )
+            return ()
+        fitted, note = fit_to_grid(rois, image)
+        notes.extend([note] if note else [])
+        return (fitted,)
+
+    artery = session.artery
+    if artery and artery.space == "dce":
+        artery = next(iter(fitting(artery)), None)
+    found = replace(
         session,
-        enhancing=tuple(r for r in session.enhancing if r not in bad),
-        whole=tuple(r for r in session.whole if r not in bad),
-        artery=None if session.artery in bad else session.artery,
+        enhancing=tuple(fitted for rois in session.enhancing for fitted in fitting(rois)),
+        whole=tuple(fitted for rois in session.whole for fitted in fitting(rois)),
+        artery=artery,
     )
-    return fitting, sorted(filter(None, problems.values()))
+    return replace(found, notes=(*session.notes, *dict.fromkeys(notes))), sorted(set(problems))
 
 
-def _grid_difference(image: Path, other: Path | None) -> str:
-    """Return how the grids of two images differ, as an error message; empty if they do not."""
-    if other is None:
-        return ""
-    mine, its = nib.load(image), nib.load(other)
-    shape, wanted = mine.shape[:3], its.shape[:3]
-    where = f"{image}: its grid is not that of {other.name}"
-    remedy = "resample the ROI to that grid, or specify its space"
-    if shape != wanted:
-        return f"{where}: {shape} voxels, not {wanted}; {remedy}"
-    apart = float(np.abs(mine.affine - its.affine).max())
-    return f"{where}: they differ by up to {apart:.3g} mm; {remedy}" if apart > 1e-2 else ""
-
-
-def participant_warnings(
-    sessions: Sequence[Session], days: Mapping[str, float], folders: Iterable[str]
-) -> Iterator[str]:
-    """Yield a warning for each inconsistency between sessions, or with the sessions table.
+def participant_warnings(sessions: Sequence[Session]) -> Iterator[str]:
+    """Yield a warning for each inconsistency between sessions.
 
     Parameters
     ----------
     sessions
         The selected sessions, in chronological order.
-    days
-        Days by session label, from the table of the participant.
-    folders
-        Labels of all sessions with files.
     """
-    have = set(folders)
-    if strangers := sorted(days.keys() - have):
-        yield f"sessions.tsv lists ses-{', ses-'.join(strangers)}, which has no files: misnamed?"
-    if days and (without := sorted(have - days.keys())):
-        yield f"sessions.tsv has no day for ses-{', ses-'.join(without)}: its order is unknown"
     for kind in ("enhancing", "whole"):
         listed = {s.id: _lesion_numbers(s, kind) for s in sessions if getattr(s, kind)}
         known: set[int] = set().union(*listed.values())

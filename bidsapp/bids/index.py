@@ -15,8 +15,8 @@ from bidsapp.bids.images import check_image
 from bidsapp.bids.inheritance import metadata
 from bidsapp.errors import BadInput
 
-_TELLING = ("run", "acquisition", "echo", "part", "reconstruction", "ceagent")
-"""Entities that can distinguish several images."""
+_IN_EVERY_NAME = ("subject", "session", "suffix", "datatype", "extension")
+"""Entities that do not distinguish images of a session; the extension only if no other does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +57,35 @@ def to_indexed_file(layout: bids.layout.BIDSLayout, file: Any) -> IndexedFile:
     return IndexedFile(str(file.path), dict(file.entities), Path(layout.root))
 
 
-def example_filter(query: str, found: Sequence[IndexedFile]) -> str:
-    """Return an example filter, which selects the first of several files."""
-    entities = [f.entities for f in found]
-    differ = (n for n in _TELLING if len({str(e.get(n)) for e in entities}) > 1)
-    name = next(differ, "extension")
-    value = next(e[name] for e in entities if name in e)
-    return json.dumps({query: {name: value if isinstance(value, str) else int(value)}})
+def how_to_choose(query: str, found: Sequence[IndexedFile]) -> str:
+    """Return the remedy for several files where one is needed: a filter for the largest of them.
+
+    Examples
+    --------
+    >>> files = [IndexedFile("", {"direction": d, "run": 1}, Path()) for d in ("AP", "PA")]
+    >>> how_to_choose("dwi", files)
+    'choose one with --bids-filter-file, for example {"dwi": {"direction": "AP"}}'
+    """
+    files = sorted(found, key=lambda f: -_file_size(f.path))
+    entities = [f.entities for f in files]
+    first, alike = entities[0], entities
+    names = dict.fromkeys(name for e in entities for name in e if name not in _IN_EVERY_NAME)
+    differ = [n for n in (*names, "extension") if len({str(e.get(n)) for e in entities}) > 1]
+    chosen: dict[str, Any] = {}
+    # The entity by which most files differ from the first one; others only if it is not enough.
+    for name in sorted(differ, key=lambda n: sum(e.get(n) == first.get(n) for e in entities)):
+        if len(alike) > 1:
+            value = first.get(name)
+            chosen[name] = value if value is None or isinstance(value, str) else int(value)
+            alike = [e for e in alike if e.get(name) == value]
+    if len(alike) > 1:
+        return "they do not differ in any BIDS entity: keep one of them, or add run-1 and run-2"
+    example = json.dumps({query: chosen})
+    return f"choose one with --bids-filter-file, for example {example}"
+
+
+def _file_size(path: str) -> int:
+    return Path(path).stat().st_size if Path(path).is_file() else 0
 
 
 def image_path(found: IndexedFile, dimensions: int) -> Path:

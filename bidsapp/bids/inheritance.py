@@ -19,7 +19,7 @@ def applicable_files(image: Path, root: Path, extension: str) -> list[Path]:
     root
         Folder of the data set.
     extension
-        ``.json``, ``.bval`` or ``.bvec``.
+        ``.json``, ``.bval``, ``.bvec`` or ``.tsv``.
 
     Returns
     -------

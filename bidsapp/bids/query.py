@@ -14,7 +14,7 @@ from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.index import (
     IndexedFile,
-    example_filter,
+    how_to_choose,
     image_path,
     index,
     to_indexed_file,
@@ -32,7 +32,9 @@ from bidsapp.bids.records import (
     TransmitField,
     UserTransform,
 )
-from bidsapp.bids.roi_tables import find_lesions, read_labels
+from bidsapp.bids.roi_tables import read_labels
+from bidsapp.bids.rois import find_rois, number_masks, space_of
+from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     as_number,
     b_values,
@@ -43,7 +45,7 @@ from bidsapp.bids.sidecar import (
     sidecar_name,
     transmit_scale,
 )
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
@@ -58,12 +60,10 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "xfm": {"suffix": "xfm"},
 }
 _IMAGE = [".nii", ".nii.gz"]
-_DAYS = ("days_since_treatment", "days_from_treatment", "days_from_srs")
 _GOALS: Mapping[Space, str] = {"dwi": "T1w", "dce": "T1w", "T1w": "individual"}
 """Target space of a user's transform for each image."""
 _COMPLEX = ("phase", "real", "imag")
 """Parts of a complex image other than the magnitude; used only if a filter selects them."""
-_SPACE_OF_FOLDER: Mapping[str, Space] = {"anat": "T1w", "dwi": "dwi", "perf": "dce"}
 
 
 class Query:
@@ -118,10 +118,10 @@ class Query:
                 f"sub-{label} has no sessions, and metperf needs at least one; move the "
                 f"images to folders such as sub-{label}/ses-baseline"
             )
-        days = self._days(label)
-        found = sorted(
-            self.raw.get_sessions(subject=label), key=lambda s: _chronological_key(s, days)
+        chronology = find_chronology(
+            Path(self.raw.root) / f"sub-{label}", self.raw.get_sessions(subject=label)
         )
+        found = list(chronology.order)
         if sessions:
             found = [s for s in found if s in sessions]
             if not found:
@@ -129,25 +129,24 @@ class Query:
                     f"sub-{label} has none of the sessions {', '.join(sessions)}; "
                     f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
                 )
-        records = [self._session(label, s, days.get(s)) for s in found]
-        doubts = participant_warnings(records, days, self.raw.get_sessions(subject=label))
-        records[0] = replace(records[0], warnings=(*doubts, *records[0].warnings))
-        return Participant(label, tuple(records))
-
-    def _days(self, label: str) -> dict[str, float]:
-        """Return days since treatment by session label, from ``sub-X_sessions.tsv``."""
-        table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
-        if not table.exists() and not table.is_symlink():
-            return {}
-        days: dict[str, float] = {}
-        for row in read_table(table, ("session_id",)):
-            session = row["session_id"].removeprefix("ses-")
-            text = next((row[c] for c in _DAYS if row.get(c)), "n/a")
-            if session in days:
-                raise BadInput(f"{table}: ses-{session} is listed twice; keep one row")
-            if text != "n/a":
-                days[session] = _float(text, table)
-        return days
+        records = [self._session(label, s, chronology.days.get(s)) for s in found]
+        first = records[0]
+        unused = unused_rois(
+            f"sub-{label}",
+            records,
+            chronology.order,
+            Path(self.raw.root),
+            [Path(layout.root) for layout in self.rois],
+        )
+        # Beside ROIs that are used, other images are a remark; otherwise they may be the ROIs.
+        missing = not all(record.enhancing for record in records)
+        doubts = (*chronology.warnings, *participant_warnings(records), *first.warnings)
+        records[0] = replace(
+            first,
+            warnings=(*doubts, *(unused if missing else ())),
+            notes=(*chronology.notes, *first.notes, *(() if missing else unused)),
+        )
+        return Participant(label, tuple(records), chronology.order)
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
         """Return the record of one session; unusable files are listed in ``problems``."""
@@ -194,10 +193,7 @@ class Query:
         found = self._files(query, key, **entities)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
-            raise BadInput(
-                f"several {query} images: {names}; choose one with --bids-filter-file, "
-                f"for example {example_filter(query, found)}"
-            )
+            raise BadInput(f"several {query} images: {names}; {how_to_choose(query, found)}")
         return found[0] if found else None
 
     def _t1w(self, key: Mapping[str, Any]) -> Path | None:
@@ -296,30 +292,27 @@ class Query:
             "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
         )
         masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        by_space: dict[Space, list[IndexedFile]] = {}
-        drawn = {_space(found) for found in segmentations}
-        for found in [*segmentations, *(m for m in masks if _space(m) not in drawn)]:
-            by_space.setdefault(_space(found), []).append(found)
-        for space, several in by_space.items():
-            if len(several) > 1:
-                names = ", ".join(sorted(f.filename for f in several))
-                raise BadInput(f"several {kind} ROI images in the space of the {space}: {names}")
-        return tuple(
-            Rois(image_path(f[0], 3), space, find_lesions(Path(f[0].path)))
-            for space, f in by_space.items()
+        everywhere = self._user_files(
+            "roi",
+            {"subject": key["subject"]},
+            desc=["enhancing", "whole"],
+            suffix="mask",
+            extension=_IMAGE,
         )
+        labels = [f.entities["label"] for f in everywhere if "label" in f.entities]
+        return find_rois(kind, segmentations, masks, number_masks(labels))
 
     def _artery(self, key: Mapping[str, Any]) -> Rois | None:
         found = self._user_files("aif", key, suffix="mask", extension=_IMAGE)
         if len(found) > 1:
             names = ", ".join(sorted(f.filename for f in found))
-            raise BadInput(f"several AIF masks: {names}; choose one with --bids-filter-file")
+            raise BadInput(f"several AIF masks: {names}; {how_to_choose('aif', found)}")
         if not found:
             return None
         image = image_path(found[0], 3)
         if not read_labels(image).any():
             raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
-        return Rois(image, _space(found[0]), (Lesion(1, "AIF"),))
+        return Rois(image, space_of(found[0]), (Lesion(1, "AIF"),))
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""
@@ -339,31 +332,6 @@ class Query:
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")
         return Path(found[0].path) if found else None
-
-
-def _chronological_key(session: str, days: Mapping[str, float]) -> tuple[float, int, str]:
-    """Return a sort key: days since treatment if known; otherwise baseline first, then by name."""
-    known = days.get(session, math.inf)
-    return known, 0 if session.lower() in ("baseline", "bl", "pre") else 1, session
-
-
-def _float(text: str, path: Path) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not math.isfinite(days):
-        raise BadInput(f"{path}: {text!r} is not a number of days")
-    return days
-
-
-def _space(found: Any) -> Space:
-    """Return the space of an ROI: its ``space-`` entity, or else that of its folder."""
-    named = found.entities.get("space")
-    if named in (None, "T1w", "dwi", "dce"):
-        space: Space = named or _SPACE_OF_FOLDER.get(found.entities.get("datatype"), "T1w")
-        return space
-    raise BadInput(f"{found.filename}: space-{named} is not supported; use T1w, dwi or dce")
 
 
 def read_filters(path: Path) -> dict[str, dict[str, Any]]:

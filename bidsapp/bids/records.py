@@ -1,5 +1,6 @@
 """Frozen records of the contents of a data set: paths, and numbers in internal units."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,11 +115,25 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Rois:
-    """A label image, its space, and the lesions in it."""
+    """A label image, its space, the lesions in it, and their table.
+
+    `masks` are the number and the mask of each lesion, if the labels are not in one image; `grid`
+    is the image on whose grid the labels are used, if they are drawn with other axes. `drawn_in`
+    are the user's files behind an image that combines or reorients them.
+    """
 
     image: Path
     space: Space
     lesions: tuple[Lesion, ...]
+    table: Path | None = None
+    masks: tuple[tuple[int, Path], ...] = ()
+    grid: Path | None = None
+    drawn_in: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that the user has drawn."""
+        return self.drawn_in or tuple(path for _, path in self.masks) or (self.image,)
 
 
 @dataclass(frozen=True)
@@ -132,11 +147,17 @@ class UserTransform:
     file: Path
 
 
+def _slug(name: str) -> str:
+    """Return a name with an underscore for each other sign; labels contain no underscores."""
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
+
+
 @dataclass(frozen=True)
 class Session:
     """The data of one session; missing data are None.
 
-    `problems` describe unusable files, `warnings` usable but doubtful ones.
+    `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
+    inferred without doubt.
     """
 
     participant: str
@@ -155,6 +176,7 @@ class Session:
     transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -163,8 +185,12 @@ class Session:
 
     @property
     def slug(self) -> str:
-        """The name of the session in a workflow: letters, digits and underscores."""
-        return f"ses_{self.label}"
+        """The name of the session in a workflow: letters, digits and underscores.
+
+        >>> Session("01", "post+1wk").slug
+        'ses_post_1wk'
+        """
+        return _slug(self.id)
 
     def user_transforms(self, moving: Space) -> tuple[Path, ...]:
         """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
@@ -178,15 +204,24 @@ class Session:
 
 @dataclass(frozen=True)
 class Participant:
-    """A participant and the sessions in chronological order."""
+    """A participant and the sessions in chronological order.
+
+    `order` are the labels of all sessions in that order, including those not selected.
+    """
 
     label: str
     sessions: tuple[Session, ...] = field(default_factory=tuple)
+    order: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """``sub-01``."""
         return f"sub-{self.label}"
+
+    @property
+    def slug(self) -> str:
+        """The name of the participant in a workflow: letters, digits and underscores."""
+        return _slug(self.id)
 
     def baseline(self, label: str | None) -> Session | None:
         """Return the session with the reference T1w: the labelled one, or the first with a T1w."""

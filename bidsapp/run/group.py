@@ -16,6 +16,7 @@ from bidsapp.reports.page.render import pdf_bytes
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
+    match_rows,
     read_output,
     read_participants,
     read_quality,
@@ -148,7 +149,8 @@ def run_stats(
     BadInput
         If a table cannot be used.
     NothingSelected
-        If no participant has a session that ``timepoints`` or ``repeats`` names.
+        If no participant has a session that ``timepoints`` or ``repeats`` names, or no session is
+        at a time point.
     UsageError
         If there are fewer than two different time points, or the pair is not two parameters of
         the tables.
@@ -157,19 +159,28 @@ def run_stats(
     """
     cohort = _add_traits(load_study_table(table), participants, traits)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair)
+    statistics = result.statistics
+    if statistics.lesions["timepoint"].isna().all() and not statistics.problems:
+        wanted = ", ".join(statistics.timepoints.values())
+        raise NothingSelected(
+            f"No session is at a time point ({wanted}); {_there(cohort)}. Name them with "
+            "--timepoints, for example --timepoints before=LABEL after=LABEL."
+        )
     write_result(output_dir, result)
     return result
 
 
 def _add_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
     """Add the tables of participants and of lesion traits."""
-    return Cohort(
-        cohort.lesions,
-        cohort.sessions,
-        cohort.units,
-        participants=read_participants(participants) if participants else pd.DataFrame(),
-        traits=read_traits(traits) if traits else pd.DataFrame(),
-    )
+    if participants:
+        table, notes = match_rows(
+            read_participants(participants), cohort.lesions, participants.name
+        )
+        cohort = replace(cohort, participants=table, notes=(*cohort.notes, *notes))
+    if traits:
+        table, notes = match_rows(read_traits(traits), cohort.lesions, traits.name)
+        cohort = replace(cohort, traits=table, notes=(*cohort.notes, *notes))
+    return cohort
 
 
 def _analyse_cohort(
@@ -183,25 +194,40 @@ def _analyse_cohort(
 ) -> GroupResult:
     """Compute the statistics, and collect problems and notes."""
     sessions = set(cohort.sessions["session_id"])
-    labels = session_labels(timepoints)
-    requested = [] if timepoints is None else list(labels.values())
+    requested = [] if timepoints is None else list(session_labels(timepoints).values())
     if repeats:
         repeats = (
             f"ses-{repeats[0].removeprefix('ses-')}",
             f"ses-{repeats[1].removeprefix('ses-')}",
         )
         requested += repeats
-    lacking = [label for label in requested if not window(label) and label not in sessions]
+    lacking = [label for label in requested if not _has_session(cohort, label)]
     if lacking:
-        there = ", ".join(sorted(sessions))
-        raise NothingSelected(f"No participant has {', '.join(lacking)}; there are {there}.")
+        raise NothingSelected(f"No participant has {', '.join(lacking)}; {_there(cohort)}.")
     statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed, pair=pair)
     return GroupResult(
         cohort,
         statistics,
         (*problems, *statistics.problems),
-        (*notes, *statistics.notes, *_label_notes(sessions, statistics.timepoints)),
+        (*cohort.notes, *notes, *statistics.notes, *_label_notes(sessions, statistics.timepoints)),
     )
+
+
+def _has_session(cohort: Cohort, label: str) -> bool:
+    """Return whether any session has a label, or lies in a window of days."""
+    days = window(label)
+    if days:
+        return bool(cohort.sessions["days"].between(*days).any())
+    return label in set(cohort.sessions["session_id"])
+
+
+def _there(cohort: Cohort) -> str:
+    """Describe the sessions of a cohort: labels, and the range of days."""
+    days = cohort.sessions["days"].dropna()
+    known = f"days {days.min():g} to {days.max():g}" if len(days) else "no days since treatment"
+    names = sorted(set(cohort.sessions["session_id"]))
+    more = ", ..." if len(names) > 20 else ""
+    return f"there are {', '.join(names[:20])}{more} ({known})"
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:

@@ -33,6 +33,7 @@ from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.image_checks import check_images
 from bidsapp.run.quality_table import build_page
+from bidsapp.run.roi_images import write_roi_images
 from bidsapp.run.status import acquisition_issues, read_stored_issues, write_status
 
 
@@ -81,7 +82,8 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = apply_acquisition_options(participant, config)
     participant = replace(participant, sessions=tuple(map(check_images, participant.sessions)))
-    plan = plan_participant(participant, config)
+    drawn = config.work_dir / version() / "rois"
+    plan = plan_participant(write_roi_images(participant, drawn), config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)
     if earlier := find_completed_run(config.output_dir, participant, key):
@@ -215,7 +217,14 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     raw = config.bids_dir / participant.id
     rows = {name: day for name, day in rows.items() if (raw / name).is_dir()}
     rows |= {s.id: "n/a" if s.days is None else f"{s.days:g}" for s in participant.sessions}
-    ordered = sorted(rows.items(), key=lambda row: math.inf if row[1] == "n/a" else float(row[1]))
+    known = [f"ses-{label}" for label in participant.order]
+    ordered = sorted(
+        rows.items(),
+        key=lambda row: (
+            known.index(row[0]) if row[0] in known else len(known),
+            math.inf if row[1] == "n/a" else float(row[1]),
+        ),
+    )
     content = to_tsv(columns, [dict(zip(columns, row, strict=True)) for row in ordered])
     write_bytes(path, content)
 

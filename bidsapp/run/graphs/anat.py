@@ -146,10 +146,9 @@ def _save_rois(
     """Copy one ROI image with its table."""
     datatype = outputs.DATATYPES[rois.space]
     ce = outputs.CONTRAST if rois.space == "T1w" else ""
-    table = rois.image.with_name(rois.image.name.split(".nii")[0] + ".tsv")
-    sources = [rois.image, table] if table.exists() else [rois.image]
+    sources = [rois.image, rois.table] if rois.table else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
-    sidecar = {"Sources": [rois.image.name]}
+    sidecar = {"Sources": [path.name for path in rois.sources]}
     writer = save_node(
         f"save_{kind}_{rois.space}",
         config,

@@ -154,7 +154,7 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
     ]
     sources = [source]
     if config.aif == "roi" and session.artery:
-        sources.append(source_uri(session.artery.image, config))
+        sources += [source_uri(path, config) for path in session.artery.sources]
     common = {"Description": _RULES[config.aif], "Sources": sources}
     mask = {"Type": "ROI", "SpatialReference": source}
     course = {"time": {"Units": "s"}, "Units": "mmol/l"}

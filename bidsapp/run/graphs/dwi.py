@@ -113,5 +113,5 @@ def _connect_regions(branch: Branch[Diffusion], grid: FitGrid, node: pe.Node) ->
     if not rois:
         return {"region": "one for all voxels, as there is no ROI of the enhancing part"}
     connect_labels(branch, grid, rois, node, "regions")
-    lesions = f"each lesion, by its label in {source_uri(rois.image, branch.config)}"
+    lesions = f"each lesion, by its label in {source_uri(rois.sources[0], branch.config)}"
     return {"region": f"{lesions}; 0 for all other voxels"}

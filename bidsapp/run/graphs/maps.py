@@ -222,7 +222,7 @@ def _connect_regions(
     sidecar = {
         "Description": "Fraction of each voxel inside each lesion: its weight in the lesion table",
         "LabelMap": [lesion.name for lesion in rois.lesions],
-        "Sources": [source_uri(rois.image, branch.config)],
+        "Sources": [source_uri(path, branch.config) for path in rois.sources],
     }
     path = branch.path(outputs.LESION_FRACTIONS)
     branch.save("save_fractions", (fractions, "out_file"), [path], [sidecar])

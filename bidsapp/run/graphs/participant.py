@@ -26,7 +26,7 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
     pe.Workflow
         One subgraph per session, with the branches ``anat``, ``rois``, ``dwi`` and ``dce``.
     """
-    workflow = pe.Workflow(name=f"sub_{plan.participant.label}")
+    workflow = pe.Workflow(name=plan.participant.slug)
     workflow.base_dir = str(config.work_dir / version())
     graphs = {one.session.id: _init_session_wf(one, plan, config) for one in plan.sessions}
     workflow.add_nodes([g for g in graphs.values() if g.list_node_names()])

@@ -135,6 +135,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
     }
     issues = [Issue("failed", text, BadInput.__name__) for text in session.problems]
     issues += [Issue("warning", text, "DoubtfulInput") for text in session.warnings]
+    issues += [Issue("note", text, "InferredInput") for text in session.notes]
     if not session.t1w:
         text = "no T1w: analysed in the native space of each series"
         issues.append(Issue("missing", text, "NoT1w"))

@@ -3,12 +3,13 @@
 from bidsapp.study.read.derivatives import OutputTables, read_output
 from bidsapp.study.read.lesion_table import STUDY_UNITS, load_study_table
 from bidsapp.study.read.quality import read_quality
-from bidsapp.study.read.traits import read_participants, read_traits
+from bidsapp.study.read.traits import match_rows, read_participants, read_traits
 
 __all__ = [
     "STUDY_UNITS",
     "OutputTables",
     "load_study_table",
+    "match_rows",
     "read_output",
     "read_participants",
     "read_quality",

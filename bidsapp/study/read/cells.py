@@ -1,11 +1,7 @@
-"""Cells of lesion tables: keys, numbers and flags."""
-
-import math
+"""Keys of the rows of lesion tables."""
 
 from bidsapp.bids.tables import Row
 from bidsapp.errors import BadInput
-
-_FLAGS = {"0": False, "1": True, "false": False, "true": True, "n/a": False, "": False}
 
 
 def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
@@ -14,22 +10,10 @@ def lesion_key(row: Row, where: str) -> tuple[str, int, str]:
         lesion = int(row["lesion"])
     except ValueError:
         raise BadInput(f"{where}: lesion {row['lesion']!r} is not a whole number.") from None
-    participant, session = row["participant_id"], row["session_id"]
-    return f"sub-{participant.removeprefix('sub-')}", lesion, f"ses-{session.removeprefix('ses-')}"
+    participant, session = row["participant_id"].strip(), row["session_id"].strip()
+    return f"sub-{bare_label(participant, 'sub-')}", lesion, f"ses-{bare_label(session, 'ses-')}"
 
 
-def parse_number(text: str, where: str) -> float:
-    """Return a cell as a number; NaN if it is missing."""
-    if text in ("n/a", ""):
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        raise BadInput(f"{where}: {text!r} is not a number.") from None
-
-
-def parse_flag(text: str, where: str) -> bool:
-    """Return a cell of 0 or 1 as a bool; False if it is missing."""
-    if text.lower() not in _FLAGS:
-        raise BadInput(f"{where}: excluded is {text!r}, give 0 or 1.")
-    return _FLAGS[text.lower()]
+def bare_label(label: str, prefix: str) -> str:
+    """Return a label without its prefix in any letter case."""
+    return label[len(prefix) :] if label.lower().startswith(prefix) else label

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.bids import documents, outputs
-from bidsapp.bids.tables import Row, read_table
+from bidsapp.bids.cells import parse_flag, parse_number
+from bidsapp.bids.tables import Row, read_numbered_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.models.parameters import FOLLOWED
-from bidsapp.study.read.cells import lesion_key, parse_flag, parse_number
+from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
@@ -102,11 +103,11 @@ def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
     paths = sorted(path for s in sessions for kind in kinds for path in kind.find(s))
     for path in paths:
         try:
-            found = read_table(path, _REQUIRED, complete=True)
+            found = read_numbered_table(path, _REQUIRED, complete=True)
             participant, session = path.relative_to(output_dir).parts[:2]
-            for line, row in enumerate(found, start=2):
+            for line, row in found:
                 _check_row(row, participant, session, f"{path}: line {line}")
-            rows += found
+            rows += [row for _, row in found]
         except BadInput as error:
             problems.append(str(error))
     return rows
@@ -235,7 +236,7 @@ def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str
         return {}
     try:
         days: dict[str, float] = {}
-        for line, row in enumerate(read_table(path, ["session_id"], complete=True), start=2):
+        for line, row in read_numbered_table(path, ["session_id"], complete=True):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             if session in days:
                 raise BadInput(f"{path}: line {line} repeats {session}.")

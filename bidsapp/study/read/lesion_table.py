@@ -1,15 +1,16 @@
 """Reading of a user-supplied table of lesions into a cohort."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.cells import check_excluded_column, parse_flag, parse_number
+from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.study.read.cells import lesion_key, parse_flag, parse_number
+from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -26,8 +27,9 @@ def load_study_table(path: Path) -> Cohort:
     path : pathlib.Path
         TSV with ``participant_id lesion session_id`` and any of ``days_from_srs volume_ml excluded
         warnings``, the parameters of `FOLLOWED`, and their standard errors as ``vp_se`` and so on;
-        ``n/a`` for missing. A participant's sessions are in time order. Units are `STUDY_UNITS`, or
-        those of a JSON file beside it (``{"vp": {"Units": "1"}}``); values are never converted.
+        ``n/a`` for missing; names in any letter case. A participant's sessions are in time order.
+        Units are `STUDY_UNITS`, or those of a JSON file beside it (``{"vp": {"Units": "1"}}``);
+        values are never converted.
 
     Returns
     -------
@@ -39,15 +41,18 @@ def load_study_table(path: Path) -> Cohort:
         If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
     """
     keys = [*LESION, "session_id"]
-    rows = read_table(path, keys)
-    if not rows:
+    named = ["days_from_srs", *FOLLOWED, "volume_ml", *error_columns(FOLLOWED)]
+    known = [*keys, *named, "excluded", WARNINGS]
+    numbered = read_numbered_table(path, keys, known=known)
+    if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
-    parameters = [name for name in FOLLOWED if name in rows[0]]
-    values_of = ["days_from_srs", *parameters, "volume_ml", *error_columns(parameters)]
-    numbers = [name for name in values_of if name in rows[0]]
+    columns = list(numbered[0][1])
+    check_excluded_column(path, columns)
+    parameters = [name for name in FOLLOWED if name in columns]
+    numbers = [name for name in named if name in columns]
     seen: set[tuple[str, int, str]] = set()
     table = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in numbered:
         key = lesion_key(row, f"{path}: line {line}")
         if key in seen:
             raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
@@ -68,7 +73,19 @@ def load_study_table(path: Path) -> Cohort:
     # The rows of a participant are in chronological order.
     visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
-    return Cohort(lesions, visits, {**units, **_sidecar_units(path.with_suffix(".json"))})
+    units |= _sidecar_units(path.with_suffix(".json"))
+    return Cohort(lesions, visits, units, notes=_unused_columns(path, columns, known))
+
+
+def _unused_columns(path: Path, columns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return a note that names the columns of a study table that are not used, if there are any."""
+    unused = [column for column in columns if column not in known]
+    if not unused:
+        return ()
+    return (
+        f"{path.name}: not used: {', '.join(unused)[:200]}; parameters are {', '.join(FOLLOWED)}, "
+        "and their standard errors vp_se and so on.",
+    )
 
 
 def _sidecar_units(path: Path) -> dict[str, str]:

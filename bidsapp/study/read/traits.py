@@ -1,11 +1,14 @@
 """Further characteristics of participants and lesions: age, primary tumour, location, dose."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
+from bidsapp.study.read.cells import bare_label
 from bidsapp.study.tables import LESION
 
 
@@ -57,12 +60,78 @@ def read_traits(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, keys: list[str]) -> pd.DataFrame:
     """Read a table that has one row per key."""
-    rows = read_table(path, keys)
+    rows = read_table(path, keys, known=keys)
     if not rows:
         raise BadInput(f"{path}: the table has no rows.")
     table = pd.DataFrame(rows).replace("n/a", "")
-    table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
+    labels = table["participant_id"].str.strip()
+    table["participant_id"] = [f"sub-{bare_label(label, 'sub-')}" for label in labels]
     twice = table.loc[table.duplicated(keys), keys]
     if len(twice):
         raise BadInput(f"{path}: {' '.join(map(str, twice.iloc[0]))} has two rows: keep one.")
     return table
+
+
+def match_rows(
+    table: pd.DataFrame, lesions: pd.DataFrame, name: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Match the rows of a table of characteristics with the participants or lesions of a cohort.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The result of `read_participants` or `read_traits`.
+    lesions : pandas.DataFrame
+        With ``participant_id lesion``.
+    name : str
+        Name of the file, for the notes.
+
+    Returns
+    -------
+    matched : pandas.DataFrame
+        With the labels of the cohort, where they differ in leading zeros or letter case only.
+    notes : tuple of str
+        Rows that match nobody, and participants or lesions without a row.
+    """
+    here = set(lesions["participant_id"])
+    other = _other_spellings(table["participant_id"].unique(), here)
+    matched = table.replace({"participant_id": other})
+    notes = []
+    if other:
+        one, real = next(iter(other.items()))
+        notes.append(
+            f"{name}: {len(other)} labels are matched without leading zeros and letter case, such "
+            f"as {one} with {real}."
+        )
+    keys = [key for key in LESION if key in table]
+    rows, wanted = (list(t[keys].drop_duplicates().itertuples(index=False, name=None))
+                    for t in (matched, lesions))  # fmt: skip
+    if strangers := sorted(set(rows) - set(wanted)):
+        notes.append(f"{name}: {_names(strangers)}: not in the tables of lesions.")
+    if without := sorted(set(wanted) - set(rows)):
+        notes.append(f"{name}: has no row for {_names(without)}.")
+    return matched, tuple(notes)
+
+
+def _other_spellings(labels: Iterable[str], wanted: set[str]) -> dict[str, str]:
+    """Map each label that is not wanted to the only wanted one that it can mean."""
+    rest = [label for label in labels if label not in wanted]
+    times = Counter(map(_spelling, rest))
+    of_key = Counter(map(_spelling, wanted))
+    meant = {_spelling(label): label for label in wanted - set(labels)}
+    return {
+        label: meant[key]
+        for label in rest
+        if (key := _spelling(label)) in meant and times[key] == of_key[key] == 1
+    }
+
+
+def _spelling(label: str) -> str:
+    """Return a label without prefix, letter case and leading zeros."""
+    return label.removeprefix("sub-").casefold().lstrip("0")
+
+
+def _names(rows: list[tuple[object, ...]]) -> str:
+    """Return the first few participants or lesions of a list."""
+    texts = [" lesion ".join(map(str, row)) for row in rows[:10]]
+    return ", ".join(texts) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")

@@ -43,6 +43,8 @@ class Cohort:
     participants, traits : pandas.DataFrame
         Characteristics of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
+    notes : tuple of str
+        Remarks on the tables that were read.
     """
 
     lesions: pd.DataFrame
@@ -50,6 +52,7 @@ class Cohort:
     units: Mapping[str, str]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
