@@ -6,6 +6,7 @@ from typing import Any
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids import outputs
+from bidsapp.bids.arterial_table import table_metadata
 from bidsapp.bids.records import Dynamic
 from bidsapp.config import Config
 from bidsapp.models import Model
@@ -109,8 +110,9 @@ def _connect_arterial_input(
     node.inputs.haematocrit = config.haematocrit
     node.inputs.baseline_frames = config.baseline_frames
     branch.connect(moved, node, "in_file")
-    if config.aif == "table":
+    if config.aif == "table" and session.arterial_table:
         node.inputs.table = str(session.arterial_table)
+        node.inputs.table_fields = table_metadata(session.arterial_table, config.derivatives)
     if config.aif == "roi" and session.artery:
         connect_labels(branch, aligned.grid, session.artery, node, "artery")
     if config.aif == "roi" and b1:

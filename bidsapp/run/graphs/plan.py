@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bidsapp.bids.arterial_table import read_arterial_table, table_metadata
 from bidsapp.bids.records import Diffusion, Dynamic, FieldSource, Participant, Session, Space
 from bidsapp.config import Config, agent_relaxivity, field_constant
 from bidsapp.errors import BadInput, UsageError
@@ -259,8 +260,11 @@ def _plan_kinetics(
     if text := _missing_artery(session, config):
         return {}, {}, [Issue("failed", text, "NoArterialInput")]
     try:
+        if config.aif == "table" and session.arterial_table:
+            table = session.arterial_table
+            read_arterial_table(table, table_metadata(table, config.derivatives))
         return _acquisition(session.dynamic, config), _relaxation(session.dynamic, config), []
-    except UsageError as error:
+    except (BadInput, UsageError) as error:
         return {}, {}, [from_error(error)]
 
 
