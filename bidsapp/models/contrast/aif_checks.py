@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import arrival_time
-from bidsapp.models.contrast.artery import EARLY
+from bidsapp.models.contrast.arrival import find_arrival
 from bidsapp.models.solver.base import Array
 
+_LATE = 3 / 60
+"""Largest plausible delay of the artery relative to the tissue, min."""
 _LOWEST = 1.0
 """Lowest plausible peak of the blood's concentration in an artery, mM."""
 _FEWEST_AFTER = 5
@@ -58,18 +59,18 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
         )
     # Without a clear rise in both curves there is no arrival, and the other checks are left out.
     try:
-        begins, follows = arrival_time(blood, time), arrival_time(tissue, time)
+        begins, follows = find_arrival(blood, time), find_arrival(tissue, time)
     except FitError:
         return
-    late = begins - follows
-    if late > EARLY:
+    late = begins.time - follows.time
+    if late > _LATE and begins.earliest > follows.latest:
         yield f"it arrives {late * 60:.0f} s after the tissue: a vein?"
-    after = int((time >= begins).sum())
+    after = int((time >= begins.time).sum())
     if after < _FEWEST_AFTER:
         yield f"only {after} frames come after its arrival: too few to see a washout"
     flat = int((blood >= (1 - _FLAT) * peak).sum())
     if flat >= _FLAT_FRAMES:
         yield f"{flat} frames are as high as its peak: cut off at the end of the signal's range?"
-    fallen = int((blood[time >= begins] < _DROP).sum())
+    fallen = int((blood[time >= begins.time] < _DROP).sum())
     if fallen:
         yield f"{fallen} frames lie below its baseline: has the signal dropped out?"
