@@ -109,6 +109,7 @@ def _connect_arterial_input(
     node.inputs.t1_blood = branch.plan.relaxation["t1_blood"]
     node.inputs.haematocrit = config.haematocrit
     node.inputs.baseline_frames = config.baseline_frames
+    node.inputs.raw_file = str(branch.series.image)
     branch.connect(moved, node, "in_file")
     if config.aif == "table" and session.arterial_table:
         node.inputs.table = str(session.arterial_table)

@@ -17,7 +17,7 @@ from bidsapp.bids.arterial_table import read_arterial_table
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import plasma_from_blood
-from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.aif_checks import check_arterial_input, check_clipping
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import (
     ArterialInput,
@@ -67,6 +67,7 @@ def _load_b1(inputs: Any) -> Any:
 
 class _FindArterialInputInput(_AcquisitionInput):
     source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
+    raw_file = File(exists=True, desc="the series as acquired, in which clipping is looked for")
     artery = File(exists=True, desc="mask on the grid of the series, for roi")
     table = File(exists=True, desc="TSV with time and blood or plasma, for table")
     table_fields = traits.Dict({}, usedefault=True, desc="metadata of the table, with its Units")
@@ -113,13 +114,20 @@ class FindArterialInput(SimpleInterface):
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
             tissue = head_course(load(self.inputs.in_file)[0])
-            doubts = check_arterial_input(found.blood, found.time, tissue)
+            doubts = self._clipping() + check_arterial_input(found.blood, found.time, tissue)
         return {
             "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
             "BaselineFrames": found.baseline_frames,
             "Warnings": doubts,
         }
+
+    def _clipping(self) -> list[str]:
+        """Return how the signal of the averaged voxels is cut off in the series as acquired."""
+        mask = load_mask(self._results.get("mask"))
+        if mask is None or not self.inputs.raw_file:
+            return []
+        return check_clipping(load(self.inputs.raw_file)[0], mask)
 
     def _find(self, folder: Path) -> ArterialInput:
         data, image = load(self.inputs.in_file)
