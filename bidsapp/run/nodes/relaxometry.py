@@ -44,6 +44,28 @@ class ReadB1(SimpleInterface):
         return runtime
 
 
+class _ReadT1Input(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1map")
+    scale = traits.Float(mandatory=True, desc="1 for s, 0.001 for ms")
+
+
+class _ReadT1Output(TraitedSpec):
+    out_file = File(exists=True, desc="T1 map, s; NaN where there is no value")
+
+
+class ReadT1(SimpleInterface):
+    """Convert a T1 map to s."""
+
+    input_spec = _ReadT1Input
+    output_spec = _ReadT1Output
+
+    def _run_interface(self, runtime: Any) -> Any:
+        data, image = load(self.inputs.in_file)
+        t1 = np.where(np.isfinite(data) & (data > 0), self.inputs.scale * data, np.nan)
+        self._results["out_file"] = save_array(t1, image, Path(runtime.cwd) / "t1.nii")
+        return runtime
+
+
 class _FitT1Input(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image per flip angle")
     flip_angles = traits.List(traits.Float, mandatory=True, desc="nominal, rad")
