@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 
 from bidsapp.bids.index import IndexedFile, image_path
+from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
 from bidsapp.bids.records import Dynamic, Session, Stated
 from bidsapp.bids.sidecar import as_number, frame_times, quote_value, read_field, sidecar_name
 from bidsapp.bids.tables import read_table
@@ -30,6 +31,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
         If the image or its sidecar cannot be used.
     """
     image, metadata = image_path(found, 4), found.get_metadata()
+    check_spoiled_gradient_echo(metadata, image)
     times = frame_times(metadata, image)
     frames = nib.load(image).shape[3]
     name = sidecar_name(image)
@@ -59,6 +61,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
         agent=agent if isinstance(agent, str) else None,
         haematocrit=stated_haematocrit(metadata, name),
         t1_blood=stated_t1_blood(metadata, name),
+        doubt=preparation_warning(metadata, image),
     )
 
 

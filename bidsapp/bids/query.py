@@ -21,6 +21,7 @@ from bidsapp.bids.index import (
     to_indexed_file,
 )
 from bidsapp.bids.inheritance import applicable_files
+from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -245,6 +246,8 @@ class Query:
             return None
         images = [image_path(f, 3) for f in found]
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
+        for metadata, image in sidecars:
+            check_spoiled_gradient_echo(metadata, image)
         angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
         times = {
             read_field(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars

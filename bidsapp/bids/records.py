@@ -66,7 +66,8 @@ class Stated:
 class Dynamic:
     """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min.
 
-    `haematocrit` (fraction) and `t1_blood` (s) are those of the visit, if they are stated.
+    `haematocrit` (fraction) and `t1_blood` (s) are those of the visit, if they are stated;
+    `doubt` is a warning about the sequence.
     `left_out` are frames of the image, counted from 0, that are not analysed and have no time here.
     """
 
@@ -79,6 +80,7 @@ class Dynamic:
     agent: str | None
     haematocrit: Stated | None = None
     t1_blood: Stated | None = None
+    doubt: str = ""
     left_out: tuple[int, ...] = ()
 
     def without(self, volumes: Collection[int]) -> "Dynamic":
