@@ -57,8 +57,9 @@ def preparation_warning(metadata: Mapping[str, Any], image: Path) -> str:
         return ""
     return (
         f"{sidecar_name(image)}: SequenceVariant is {quote_value(metadata['SequenceVariant'])}: "
-        "with prepared magnetisation (MP), signals are not those of a steady state, and concentrations "
-        "can be wrong by a factor; check the protocol for a pulse before each train of echoes"
+        "with prepared magnetisation (MP), signals are not those of a steady state, and "
+        "concentrations can be wrong by a factor; check the protocol for a pulse before each train "
+        "of echoes"
     )
 
 
