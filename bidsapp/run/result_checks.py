@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Participant, Session
@@ -32,6 +33,16 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
     path = config.output_dir / outputs.ARTERIAL_QUALITY.path(session)
     table = session.arterial_table if config.aif == "table" else None
     name = (table or session.dynamic.image).name
-    if path.is_file():
-        for text in json.loads(path.read_bytes())["Warnings"]:
-            yield f"{name}: arterial input: {text}"
+    yield from (f"{name}: arterial input: {text}" for text in _read(path))
+    path = config.output_dir / outputs.T1_QUALITY.path(session)
+    if session.t1_map:
+        name = session.t1_map.image.name
+    elif session.flip_angle_series:
+        name = session.flip_angle_series.images[0].name
+    yield from (f"{name}: T1 map: {text}" for text in _read(path))
+
+
+def _read(path: Path) -> list[str]:
+    """Return the warnings in a quality file, if it exists."""
+    found: list[str] = json.loads(path.read_bytes())["Warnings"] if path.is_file() else []
+    return found

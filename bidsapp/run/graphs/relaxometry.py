@@ -71,6 +71,8 @@ def connect_t1(branch: Branch[Dynamic], grid: FitGrid) -> Port | None:
         node.inputs.in_file = str(session.t1_map.image)
         node.inputs.scale = session.t1_map.scale
         fitted = (node, "out_file")
+        path = branch.path(outputs.T1_QUALITY)
+        branch.save("save_t1", (node, "quality"), [path], [{}])
     elif session.flip_angle_series:
         fitted = _connect_t1_fit(branch, session.flip_angle_series)
     else:
@@ -103,6 +105,7 @@ def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries) -> Port:
         "URL": f"https://doi.org/{model.doi}",
     }
     path = branch.path(outputs.T1_MAP)
-    fitted = (fit, "out_file")
-    branch.save("save_t1", fitted, [path], [sidecar | b1_sidecar(branch.session, config)])
-    return fitted
+    paths = [path, branch.path(outputs.T1_QUALITY)]
+    files = branch.merge("t1_files", [(fit, "out_file"), (fit, "quality")])
+    branch.save("save_t1", files, paths, [sidecar | b1_sidecar(branch.session, config), {}])
+    return fit, "out_file"
