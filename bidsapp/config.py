@@ -21,6 +21,9 @@ DISTORTION = ("none", "auto", "t1w")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
 
+HAEMATOCRIT = 0.42
+"""Haematocrit of large vessels, if none is stated."""
+
 _HOW = {
     *("bids_dir", "output_dir", "work_dir", "run_id", "derivatives"),
     *("participants", "sessions", "filter_file"),
@@ -62,11 +65,11 @@ class Config:
     t1_model
         The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
-        s; None for the value at the field strength.
+        s; None for the map or value of the visit, or else the value at the field strength.
     relaxivity
         1/s/mM; None for that of the sidecar or of the contrast agent.
     haematocrit
-        Fraction.
+        Fraction; None for that of the visit, or else `HAEMATOCRIT`.
     baseline_frames
         Frames before the contrast agent; 0 to detect them.
     skip_frames
@@ -119,7 +122,7 @@ class Config:
     t1_tissue: float | None = None
     t1_blood: float | None = None
     relaxivity: float | None = None
-    haematocrit: float = 0.42
+    haematocrit: float | None = None
     baseline_frames: int = 0
     skip_frames: int = 0
     motion_correction: bool = True

@@ -1,5 +1,7 @@
 """The arterial input: population functions, arrival of the bolus, voxels of the artery."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,16 +10,17 @@ from hypothesis import strategies as st
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import (
     POPULATION,
-    arrival_time,
-    find_baseline_frames,
-    fit_arrival,
     georgiou2019,
     parker2006,
 )
+from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.arrival import find_arrival, find_baseline_frames, fit_arrival
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import Spgr, measured_input, population_input
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 
+CURVES = ("time", "plasma", "tissue")
+GLIOBLASTOMA = np.load(Path(__file__).parent / "data" / "dce_gbm_rrift" / "curves.npz")
 SPGR = Spgr(0.004, np.deg2rad(15), 4.5)
 T1_BLOOD = 1.65
 TIME = np.arange(60) * 5.2 / 60
@@ -99,7 +102,7 @@ def test_the_bend_is_near_the_arrival(step):
     """Without noise, a curve begins to rise within 4 s of the bolus: its foot is flat."""
     time = np.arange(0, 300, step) / 60
     for arrival in np.linspace(25, 35, 11):
-        error = 60 * arrival_time(parker2006(time, arrival / 60), time) - arrival
+        error = 60 * find_arrival(parker2006(time, arrival / 60), time).time - arrival
         assert -1 < error < 4
 
 
@@ -111,6 +114,44 @@ def test_population_input_arrives_as_the_signal_of_blood_does(arrival, name):
     found = population_input(name, signal_of(blood), TIME, haematocrit=0.42, **SETTING)
     np.testing.assert_allclose(found.blood, blood, atol=0.3)
     assert found.baseline_frames * 5.2 <= arrival + 5.2
+
+
+def tissue_that_climbs(time, arrival, rng, snr):
+    """Return the signal of tissue that jumps with the bolus and then climbs for minutes."""
+    blood = parker2006(time, arrival)
+    leaked = np.concatenate([[0], np.cumsum((blood[1:] + blood[:-1]) / 2 * np.diff(time))])
+    signal = signal_of(0.06 * blood + 0.06 * leaked)
+    return signal + rng.normal(0, signal[0] / snr, len(time))
+
+
+@pytest.mark.parametrize("step", [1.5, 5.2])
+@pytest.mark.parametrize("snr", [15, 50])
+def test_tissue_that_climbs_for_minutes_does_not_arrive_early(step, snr):
+    """The jump decides, not the climb; the baseline and a population function agree with it."""
+    time, rng = np.arange(0, 360, step) / 60, np.random.default_rng(3)
+    for arrival in np.linspace(25, 40, 8):
+        tissue = tissue_that_climbs(time, arrival / 60, rng, snr)
+        found = find_arrival(tissue, time)
+        assert found.earliest <= found.time <= found.latest
+        assert 60 * found.time == pytest.approx(arrival + 1, abs=4)
+        assert find_baseline_frames(tissue) * step > arrival - 3 * step
+        assert 60 * fit_arrival(parker2006, tissue, time) == pytest.approx(arrival, abs=2.5)
+
+
+@pytest.mark.parametrize("visit", [1, 2, 3])
+def test_the_artery_of_a_glioblastoma_is_no_vein(visit):
+    """Measured curves: artery and tumour agree to a frame, but not the artery 8 s later."""
+    time, blood, tissue = (GLIOBLASTOMA[f"{name}_{visit}"].astype(float) for name in CURVES)
+    tumour = np.mean([signal_of(np.maximum(curve, 0)) for curve in tissue], axis=0)
+    assert not [text for text in check_arterial_input(blood, time, tumour) if "vein" in text]
+    late = np.interp(time - 8 / 60, time, blood)
+    assert any("after the tissue: a vein" in t for t in check_arterial_input(late, time, tumour))
+
+    def shape(at, arrival):
+        return signal_of(parker2006(at, arrival))
+
+    placed = [60 * fit_arrival(shape, curve, time) for curve in (tumour, signal_of(blood))]
+    assert placed[0] == pytest.approx(placed[1], abs=5.4)  # a frame
 
 
 def test_given_frames_need_no_bolus_to_be_found():

@@ -5,7 +5,8 @@ import pytest
 from hostile import ARTERY, SECONDS, dynamic, raw, rewrite, roi, run, write_study
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.aif import georgiou2019, parker2006
+from bidsapp.models.contrast.aif_checks import check_arterial_input, check_clipping
 from bidsapp.models.contrast.enhancement import (
     Spgr,
     enhancing_curve,
@@ -14,6 +15,7 @@ from bidsapp.models.contrast.enhancement import (
     to_concentration,
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
+from bidsapp.study.read.status import collect_issues, read_statuses, session_warnings
 
 pytestmark = pytest.mark.usefixtures("short_pages")
 
@@ -85,6 +87,34 @@ def test_an_odd_artery_is_flagged(series, messages):
         assert message in found
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.9])
+def test_an_artery_at_the_top_of_the_range_is_flagged(share):
+    """Where a tenth of the peak is lost, the voxels that share the largest value show it."""
+    series = np.concatenate([dynamic()[:1]] * 2).astype(np.int16)
+    scale = np.linspace(1, 1.1, 6)[:, None]
+    inside = np.zeros(series.shape[:3], bool)
+    inside[0, :, 0] = True
+    series[inside] = series[ARTERY] * scale
+    assert check_clipping(series, inside) == []
+    first, peak = series[inside].min(), series[inside].mean(axis=0).max()
+    cut = np.minimum(series, np.int16(first + share * (peak - first)))
+    (text,) = check_clipping(cut, inside)
+    assert "the largest value of the image" in text
+    assert "--aif parker2006" in text
+
+
+@pytest.mark.parametrize("function", [parker2006, georgiou2019])
+@pytest.mark.parametrize("step", [1.5, 3, 5.2])
+def test_a_blunt_peak_is_flagged(function, step):
+    """A population average is sharp, but not if four fifths of its peak are lost."""
+    time = np.arange(0, 240, step) / 60
+    blood, tissue = function(time, 0.5), np.cumsum(function(time, 0.5))
+    assert check_arterial_input(blood, time, tissue) == []
+    noise = np.random.default_rng(0).normal(1, 0.02, len(time))
+    found = check_arterial_input(np.minimum(blood, 0.2 * blood.max()) * noise, time, tissue)
+    assert any("cut off at the end of the signal" in text for text in found)
+
+
 def test_a_signal_above_the_physical_range_is_no_concentration():
     """Fifty times the baseline is missing, with its status, and an artery of it is refused."""
     series = dynamic()
@@ -104,10 +134,15 @@ def root(tmp_path):
 
 
 def test_a_late_artery_is_told_on_the_page(root, capsys):
-    """A vein drawn as the artery: done, exit 0, and the page and its evidence say so."""
+    """A vein drawn as the artery: done, exit 0; screen, status and page say so."""
     rewrite(raw(root, "dce.nii.gz"), lambda data: spoilt(late_and_low))
-    assert run(root, capsys).code == 0
+    outcome = run(root, capsys)
+    assert outcome.code == 0
     out = root.parent / "out"
+    text = "warning: sub-01_ses-a_dce.nii.gz: arterial input: it arrives"
+    assert text in outcome.err
+    warned = session_warnings(collect_issues(read_statuses(out)))
+    assert "arterial input: it arrives" in warned["warnings"][0]
     assert "a vein?" in next(out.rglob("*label-AIF_quality.json")).read_text()
     page = (out / "sub-01.html").read_text(encoding="utf-8")
     assert "arterial input: it arrives" in page

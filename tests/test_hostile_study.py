@@ -486,11 +486,13 @@ def test_sessions_of_different_options_are_named(root, capsys, tables_only):
     assert group(root, capsys)[0] == 0
     assert run(root, capsys, "--session-label", "b", "--haematocrit", "0.3").code == 0
     code, said = group(root, capsys)
-    outcome = "different options: haematocrit 0.42 in sub-01 ses-a; 0.3 in sub-01 ses-b."
+    outcome = "different options: haematocrit by default in sub-01 ses-a; 0.3 in sub-01 ses-b."
     assert code == 1
     assert outcome in said
     page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
-    assert "haematocrit 0.42 in a; 0.3 in b. The methods section describes the last run." in page
+    assert (
+        "haematocrit by default in a; 0.3 in b. The methods section describes the last run." in page
+    )
 
 
 def test_sessions_acquired_differently_are_named(root, capsys, tables_only):

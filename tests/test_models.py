@@ -8,7 +8,8 @@ from scipy.optimize import least_squares
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, IvimModel, Status, combine_directions, fit, fit_masked
-from bidsapp.models.contrast.aif import find_baseline_frames, parker2006, plasma_from_blood
+from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
+from bidsapp.models.contrast.arrival import find_baseline_frames
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
 from bidsapp.models.kinetics.convolution import convolve_exponential

@@ -28,7 +28,7 @@ from bidsapp.run.nodes.perfusion import (
     FindReferenceFrame,
     SignalToConcentration,
 )
-from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
+from bidsapp.run.nodes.relaxometry import FitT1, ReadB1, ReadT1
 
 SHAPE = (6, 6, 3)
 TIMES = 0.1 * np.arange(24)
@@ -66,6 +66,7 @@ def files(tmp_path_factory):
     brain[0, 4:] = 0
     volumes = {
         "dce": dynamic_signal(concentration),
+        "dce_cut": np.minimum(dynamic_signal(concentration), dynamic_signal(0.4 * BLOOD.max())),
         "dce2": dynamic_signal(0.5 * concentration),
         "concentration": concentration,
         "concentration2": 0.5 * concentration,
@@ -195,6 +196,7 @@ CASES = [
         _FIND,
         {
             "in_file": "@dce2",
+            "raw_file": "@dce_cut",
             "source": "parker2006",
             "artery": "@artery2",
             "times": (2 * TIMES).tolist(),
@@ -254,6 +256,7 @@ CASES = [
             "model": "vfa-t1-linear",
         },
     ),
+    (ReadT1, {"in_file": "@percent", "scale": 1.0}, {"in_file": "@percent2", "scale": 0.001}),
     (ReadB1, {"in_file": "@percent", "scale": 0.01}, {"in_file": "@percent2", "scale": 0.009}),
     (
         RoiStatistics,
@@ -347,6 +350,7 @@ CASES = [
 
 INDIFFERENT = {
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
+    "FindArterialInput.table_fields": "its units: tests/test_arterial_table.py",
     "FindReferenceFrame.in_file": "the frame is found in it: tests/test_interfaces_perfusion.py",
 }
 """Inputs without a case, and why."""

@@ -51,6 +51,8 @@ def session(root: Path, label: str) -> Session:
         target.touch()
         return target
 
+    table = path("AIF_timeseries.tsv")
+    table.write_text("time\tblood\n0\t0\n60\t5\n", encoding="utf-8")
     dated = json.dumps({"AcquisitionTime": "12:34:56"})
     path("dwi.json").write_text(dated, encoding="utf-8")
     lesions = (Lesion(1, "left"), Lesion(2, "right", excluded=label == "a"))
@@ -67,7 +69,7 @@ def session(root: Path, label: str) -> Session:
         enhancing=(Rois(path("enhancing.nii.gz"), "T1w", lesions),),
         whole=(Rois(path("whole.nii.gz"), "T1w", lesions),),
         artery=Rois(path("AIF_mask.nii.gz"), "dce", (Lesion(1, "AIF"),)),
-        arterial_table=path("AIF_timeseries.tsv"),
+        arterial_table=table,
     )
 
 

@@ -164,6 +164,7 @@ T1W = Output(
 )
 BRAIN_MASK = Output(("anat",), "mask", "Brain mask", fixed={"ce": CONTRAST, "desc": "brain"})
 T1_MAP = Output(("anat",), "T1map", "T1 from variable flip angles, s", fixed={"desc": "vfa"})
+T1_QUALITY = Output(("anat",), "quality", "Checks of the T1 map", (".json",), {"desc": "t1"})
 ROIS = Output(
     ("anat", *_SERIES),
     "dseg",
@@ -353,7 +354,7 @@ UNEXPLAINED = Output(
 )
 
 OUTPUTS: tuple[Output, ...] = (
-    T1W, BRAIN_MASK, T1_MAP, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
+    T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
     CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
     SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
     LESION_VALUES, LESION_FRACTIONS, *LESION_CURVES.values(),

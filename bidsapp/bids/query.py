@@ -11,6 +11,7 @@ import bids.layout
 import nibabel as nib
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
+from bidsapp.bids.dynamic import add_table_values, read_dynamic
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.index import (
     IndexedFile,
@@ -20,6 +21,7 @@ from bidsapp.bids.index import (
     to_indexed_file,
 )
 from bidsapp.bids.inheritance import applicable_files
+from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -29,6 +31,7 @@ from bidsapp.bids.records import (
     Rois,
     Session,
     Space,
+    T1Map,
     TransmitField,
     UserTransform,
 )
@@ -36,15 +39,13 @@ from bidsapp.bids.roi_tables import read_labels
 from bidsapp.bids.rois import find_rois, number_masks, space_of
 from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
-    as_number,
     b_values,
     check_directions,
-    frame_times,
     phase_axis,
     read_field,
-    sidecar_name,
     transmit_scale,
 )
+from bidsapp.bids.t1_maps import read_t1_map
 from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
@@ -55,6 +56,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "dce": {"suffix": "dce"},
     "vfa": {"suffix": "VFA"},
     "b1": {"suffix": "TB1map"},
+    "t1map": {"suffix": "T1map"},
     "roi": {"suffix": ["dseg", "mask"]},
     "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
     "xfm": {"suffix": "xfm"},
@@ -170,12 +172,15 @@ class Query:
             dynamic=attempt(self._dynamic, key),
             flip_angle_series=attempt(self._flip_angle_series, key),
             transmit_field=attempt(self._transmit_field, key),
+            t1_map=attempt(self._t1_map, key),
             enhancing=attempt(self._rois, key, "enhancing") or (),
             whole=attempt(self._rois, key, "whole") or (),
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
             transforms=attempt(self._transforms, key) or (),
         )
+        table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
+        record = attempt(add_table_values, record, table) or record
         record, apart = drop_rois_off_grid(record)
         return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
 
@@ -225,37 +230,11 @@ class Query:
 
     def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
         found = self._only("dce", key)
-        if not found:
-            return None
-        image = image_path(found, 4)
-        metadata = found.get_metadata()
-        times = frame_times(metadata, image)
-        frames = nib.load(image).shape[3]
-        if len(times) != frames:
-            raise BadInput(
-                f"{sidecar_name(image)}: VolumeTiming has {len(times)} times, but the image has "
-                f"{frames} frames; there must be one time per frame"
-            )
-        relaxivity = None
-        if "ContrastAgentRelaxivity" in metadata:
-            relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
-        agent = metadata.get("ContrastBolusAgent")
-        repetition = read_field(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
-        echo = as_number(metadata.get("EchoTime"))
-        if echo is not None and echo >= repetition:
-            raise BadInput(
-                f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below RepetitionTimeExcitation "
-                f"({repetition:g}); are both in seconds?"
-            )
-        return Dynamic(
-            image=image,
-            times=times,
-            repetition_time=repetition,
-            flip_angle=math.radians(read_field(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
-            field_strength=read_field(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
-            relaxivity=relaxivity,
-            agent=agent if isinstance(agent, str) else None,
-        )
+        return read_dynamic(found) if found else None
+
+    def _t1_map(self, key: Mapping[str, Any]) -> T1Map | None:
+        drawn = self._user_files("t1map", key, extension=_IMAGE)
+        return read_t1_map([*self._files("t1map", key), *drawn])
 
     def _flip_angle_series(self, key: Mapping[str, Any]) -> FlipAngleSeries | None:
         found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
@@ -263,6 +242,8 @@ class Query:
             return None
         images = [image_path(f, 3) for f in found]
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
+        for metadata, image in sidecars:
+            check_spoiled_gradient_echo(metadata, image)
         angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
         times = {
             read_field(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars

@@ -56,9 +56,19 @@ class Distortion:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """A number, and where the data set states it."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Dynamic:
     """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min.
 
+    `haematocrit` (fraction) and `t1_blood` (s) are those of the visit, if they are stated;
+    `doubt` is a warning about the sequence.
     `left_out` are frames of the image, counted from 0, that are not analysed and have no time here.
     """
 
@@ -69,6 +79,9 @@ class Dynamic:
     field_strength: float
     relaxivity: float | None
     agent: str | None
+    haematocrit: Stated | None = None
+    t1_blood: Stated | None = None
+    doubt: str = ""
     left_out: tuple[int, ...] = ()
 
     def without(self, volumes: Collection[int]) -> "Dynamic":
@@ -102,6 +115,15 @@ class TransmitField:
 
     image: Path
     scale: float
+
+
+@dataclass(frozen=True)
+class T1Map:
+    """A T1 map; multiplied by `scale`, it is in s. `source` names the file and its unit."""
+
+    image: Path
+    scale: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -169,6 +191,7 @@ class Session:
     dynamic: Dynamic | None = None
     flip_angle_series: FlipAngleSeries | None = None
     transmit_field: TransmitField | None = None
+    t1_map: T1Map | None = None
     enhancing: tuple[Rois, ...] = ()
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None

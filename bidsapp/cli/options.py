@@ -25,6 +25,7 @@ from bidsapp.config import (
     DISTORTION,
     ENGINES,
     FIT_SPACES,
+    HAEMATOCRIT,
     NOISE,
     ROI_SPACES,
     SPACES,
@@ -183,13 +184,14 @@ def _add_dce(group: _ArgumentGroup) -> None:
         "--t1-tissue",
         type=relaxation_time,
         metavar="SECONDS",
-        help="T1 of tissue before contrast, s (default: by field strength)",
+        help="T1 of tissue before contrast, s (default: a T1map, VFA images, or by field strength)",
     )
     group.add_argument(
         "--t1-blood",
         type=relaxation_time,
         metavar="SECONDS",
-        help="T1 of blood before contrast, s (default: by field strength)",
+        help="T1 of blood before contrast, s (default: BloodT1 in the sidecar, t1_blood in "
+        "sessions.tsv, or by field strength)",
     )
     group.add_argument(
         "--relaxivity",
@@ -201,7 +203,8 @@ def _add_dce(group: _ArgumentGroup) -> None:
         "--hematocrit",
         type=fraction,
         default=Config.haematocrit,
-        help="haematocrit of large vessels, a fraction (default: %(default)s)",
+        help="haematocrit of large vessels, a fraction (default: Haematocrit in the sidecar or "
+        f"haematocrit in sessions.tsv, otherwise {HAEMATOCRIT:g})",
     )
     group.add_argument(
         "--baseline-frames",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 
-from bidsapp.config import Config, constants, version
+from bidsapp.config import HAEMATOCRIT, Config, constants, version
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 
@@ -31,10 +31,12 @@ _ARTERIAL = {
 }
 
 
-DATA = frozenset({"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "vfa", "b1", "rois"})
+DATA = frozenset(
+    {"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "vfa", "t1map", "b1", "rois"}
+)
 """Data on which the methods of a run depend: a T1w, T1w of several sessions, transforms provided
 by the user, diffusion series, such that IVIM can be fitted to, dynamic series, images at several
-flip angles, B1 maps, and ROIs of lesions."""
+flip angles, T1 maps, B1 maps, and ROIs of lesions."""
 
 
 def methods(config: Config, data: Collection[str] = DATA) -> str:
@@ -232,7 +234,7 @@ def _kinetics(config: Config, data: Collection[str]) -> str:
     return (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
         f" neglecting T2* decay. {_t1(config, data)}{b1}The arterial input function was {source}; "
-        f"the haematocrit was {config.haematocrit:g}. {_kinetic_fit(config)}"
+        f"the haematocrit was {_haematocrit(config)}. {_kinetic_fit(config)}"
     )
 
 
@@ -259,6 +261,12 @@ def _kinetic_fit(config: Config) -> str:
     return fitted
 
 
+def _haematocrit(config: Config) -> str:
+    if config.haematocrit is not None:
+        return f"{config.haematocrit:g}"
+    return f"that stated for the visit, or else {HAEMATOCRIT:g}"
+
+
 def _t1(config: Config, data: Collection[str]) -> str:
     """Describe which T1 was assumed or measured."""
     times = {"tissue": config.t1_tissue, "blood": config.t1_blood}
@@ -266,7 +274,12 @@ def _t1(config: Config, data: Collection[str]) -> str:
     others = [name for name, value in times.items() if not value]
     text = f"T1 before contrast was assumed to be {' and '.join(given)}. " if given else ""
     if others:
-        text += f"T1 of {' and '.join(others)} was taken from the literature, by field strength. "
+        text += (
+            f"T1 of {' and '.join(others)} was taken from the literature, by field strength, "
+            "unless it was stated for the visit. "
+        )
+    if "t1map" in data and not config.t1_tissue:
+        text += "T1 maps provided with the data were used for tissue. "
     if config.t1_tissue or "vfa" not in data:
         return text
     row = MODELS[config.t1_model]

@@ -103,6 +103,7 @@ def analysed_data(participants: Iterable[Participant], config: Config) -> frozen
                 "ivim": any(model.name != "adc" for model in one.diffusion_models),
                 "dce": dynamic,
                 "vfa": dynamic and one.session.flip_angle_series is not None,
+                "t1map": dynamic and one.session.t1_map is not None,
                 "b1": dynamic and one.session.transmit_field is not None,
                 "rois": "rois" in one.branches,
             }

@@ -6,12 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import arrival_time
-from bidsapp.models.contrast.artery import EARLY
+from bidsapp.models.contrast.arrival import find_arrival
 from bidsapp.models.solver.base import Array
 
-_LOWEST = 1.0
-"""Lowest plausible peak of the blood's concentration in an artery, mM."""
+_LATE = 3 / 60
+"""Largest plausible delay of the artery relative to the tissue, min."""
+_LOWEST, _HIGHEST = 1.0, 25.0
+"""Lowest and highest plausible peak of the blood's concentration in an artery, mM."""
+_BLUNT, _LATER = 1.6, (50 / 60, 70 / 60)
+"""Lowest plausible ratio of the peak to the mean level about one minute later, and when, min."""
+_FEWEST_CLIPPED, _PILE, _NEXT = 5, 3.0, 3
+"""Smallest number of largest values of a clipped image, also relative to the next lower values."""
 _FEWEST_AFTER = 5
 """Smallest number of frames from the arrival on that shows a washout."""
 _FLAT, _FLAT_FRAMES = 0.005, 3
@@ -56,20 +61,81 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
             f"its peak is {peak:.2g} mM, an artery has {_LOWEST:g} mM or more: a vein, or half a "
             "voxel of tissue?"
         )
+    if peak > _HIGHEST:
+        yield (
+            f"its peak is {peak:.3g} mM, an artery has {_HIGHEST:g} mM or less: check T1 of blood, "
+            "relaxivity, flip angle and units"
+        )
     # Without a clear rise in both curves there is no arrival, and the other checks are left out.
     try:
-        begins, follows = arrival_time(blood, time), arrival_time(tissue, time)
+        begins, follows = find_arrival(blood, time), find_arrival(tissue, time)
     except FitError:
         return
-    late = begins - follows
-    if late > EARLY:
+    late = begins.time - follows.time
+    if late > _LATE and begins.earliest > follows.latest:
         yield f"it arrives {late * 60:.0f} s after the tissue: a vein?"
-    after = int((time >= begins).sum())
+    after = int((time >= begins.time).sum())
     if after < _FEWEST_AFTER:
         yield f"only {after} frames come after its arrival: too few to see a washout"
     flat = int((blood >= (1 - _FLAT) * peak).sum())
     if flat >= _FLAT_FRAMES:
         yield f"{flat} frames are as high as its peak: cut off at the end of the signal's range?"
-    fallen = int((blood[time >= begins] < _DROP).sum())
+    elif (ratio := _peak_ratio(blood, time)) < _BLUNT:
+        yield (
+            f"its peak is only {ratio:.2g} times the level one minute later, in an artery "
+            f"{_BLUNT:g} times or more: cut off at the end of the signal's range, or not an artery?"
+        )
+    fallen = int((blood[time >= begins.time] < _DROP).sum())
     if fallen:
         yield f"{fallen} frames lie below its baseline: has the signal dropped out?"
+
+
+def _peak_ratio(blood: Array, time: Array) -> float:
+    """Return the peak relative to the mean level one minute later; infinite without such frames."""
+    since = time - time[int(np.argmax(blood))]
+    later = blood[(since >= _LATER[0]) & (since <= _LATER[1])]
+    return float(blood.max() / later.mean()) if len(later) and later.mean() > 0 else np.inf
+
+
+def check_clipping(series: ArrayLike, inside: ArrayLike) -> list[str]:
+    """Describe how the signal of an artery is cut off at the largest value of an image.
+
+    Parameters
+    ----------
+    series : (..., N) array
+        The image as acquired, without interpolation.
+    inside : (...) array of bool
+        The arterial voxels.
+
+    Returns
+    -------
+    list of str
+        Empty unless the largest value of the image occurs much more often than the next lower ones,
+        and in the artery.
+
+    Examples
+    --------
+    >>> signal = np.tile([10, 11, 10, 60, 90, 50, 40], (4, 1)) + np.arange(4)[:, None]
+    >>> check_clipping(signal, np.ones(4, bool))
+    []
+    >>> check_clipping(np.minimum(signal, 52), np.ones(4, bool))[0][:57]
+    '4 of the 4 voxels reach 52, the largest value of the imag'
+    """
+    data = np.asarray(series)
+    top = data[data > 0.5 * np.nanmax(data)]  # few values, to save time
+    levels, counts = np.unique(top[np.isfinite(top)], return_counts=True)
+    if not len(levels) or counts[-1] < _FEWEST_CLIPPED:
+        return []
+    if len(counts) > _NEXT and counts[-1] <= _PILE * counts[-1 - _NEXT : -1].mean():
+        return []
+    reached = data[np.asarray(inside, bool)] == levels[-1]
+    voxels = int(reached.any(axis=-1).sum())
+    if not voxels:
+        return []
+    frames = int(reached.any(axis=0).sum())
+    return [
+        f"{voxels} of the {len(reached)} voxels reach {levels[-1]:g}, the largest value of the "
+        f"image, in {frames} frame{'s' if frames > 1 else ''}: the peak is cut off, so that Ktrans "
+        "is wrong by an unknown amount; use images on another scale, or a population function "
+        "(--aif parker2006)"
+    ]

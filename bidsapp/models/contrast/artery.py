@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import rise_frame, smooth
+from bidsapp.models.contrast.arrival import rise_frame, smooth
 from bidsapp.models.contrast.enhancement import (
     Spgr,
     count_baseline_frames,

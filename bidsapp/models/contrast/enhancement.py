@@ -6,12 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import (
-    POPULATION,
-    find_baseline_frames,
-    fit_arrival,
-    plasma_from_blood,
-)
+from bidsapp.models.contrast.aif import POPULATION, plasma_from_blood
+from bidsapp.models.contrast.arrival import find_baseline_frames, fit_arrival
 from bidsapp.models.contrast.spgr import contrast_r1, signal_to_concentration, spgr_signal
 from bidsapp.models.solver.base import Array
 
@@ -249,7 +245,7 @@ def population_input(
     Notes
     -----
     The signal that the function would give in pure blood, shifted and scaled, is fitted to the
-    rise of the curve: see `bidsapp.models.contrast.aif.fit_arrival`.
+    rise of the curve: see `bidsapp.models.contrast.arrival.fit_arrival`.
 
     References
     ----------

@@ -7,7 +7,7 @@ import numpy as np
 
 from bidsapp.bids import outputs
 from bidsapp.errors import FitError
-from bidsapp.models.contrast.aif import arrival_time
+from bidsapp.models.contrast.arrival import find_arrival
 from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.layout import Array
@@ -64,7 +64,7 @@ def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:
     table = read_frame(path)
     time, blood, plasma = (table[name].to_numpy(float) for name in ("time", "blood", "plasma"))
     try:
-        arrival = arrival_time(blood, time)
+        arrival = find_arrival(blood, time).time
     except FitError:
         arrival = None
     source = _source(path)

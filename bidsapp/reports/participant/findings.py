@@ -193,9 +193,15 @@ def _conversion(participant: ParticipantOutputs) -> Iterator[Finding]:
 
 
 def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
+    # The status of the session has them, too, since version 0.2.0.
+    reported = {
+        (issue.session, issue.text.split("arterial input: ")[-1]) for issue in participant.issues
+    }
     for session in participant.sessions:
         path = session.find(outputs.ARTERIAL_QUALITY)
         for text in read_json(path).get("Warnings", []) if path else ():
+            if (session.label, text) in reported:
+                continue
             yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
 
 

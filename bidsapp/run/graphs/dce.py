@@ -6,6 +6,7 @@ from typing import Any
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids import outputs
+from bidsapp.bids.arterial_table import table_metadata
 from bidsapp.bids.records import Dynamic
 from bidsapp.config import Config
 from bidsapp.models import Model
@@ -21,8 +22,8 @@ from bidsapp.run.graphs.motion import (
     dropped_volumes,
     motion_sidecar,
 )
-from bidsapp.run.graphs.plan import SessionPlan
-from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, uses_t1_map
+from bidsapp.run.graphs.plan import SessionPlan, value_origins
+from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, describe_t1_map
 from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
@@ -106,11 +107,13 @@ def _connect_arterial_input(
     node.inputs.source = config.aif
     node.inputs.times = list(branch.series.times)
     node.inputs.t1_blood = branch.plan.relaxation["t1_blood"]
-    node.inputs.haematocrit = config.haematocrit
+    node.inputs.haematocrit = branch.plan.haematocrit
     node.inputs.baseline_frames = config.baseline_frames
+    node.inputs.raw_file = str(branch.series.image)
     branch.connect(moved, node, "in_file")
-    if config.aif == "table":
+    if config.aif == "table" and session.arterial_table:
         node.inputs.table = str(session.arterial_table)
+        node.inputs.table_fields = table_metadata(session.arterial_table, config.derivatives)
     if config.aif == "roi" and session.artery:
         connect_labels(branch, aligned.grid, session.artery, node, "artery")
     if config.aif == "roi" and b1:
@@ -128,12 +131,14 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
     sidecar = {
         "time": {"Units": "s"},
         "blood": {"Units": "mmol/l"},
-        "plasma": {"Units": "mmol/l", "Haematocrit": config.haematocrit},
+        "plasma": {"Units": "mmol/l", "Haematocrit": branch.plan.haematocrit},
         "Source": config.aif,
         "BloodT1": node.inputs.t1_blood,
         "Relaxivity": node.inputs.relaxivity,
         "Sources": [source_uri(branch.series.image, config)],
     }
+    if origins := value_origins(branch.session, config):
+        sidecar["ValuesFrom"] = origins
     if config.aif == "roi":
         sidecar |= b1_sidecar(branch.session, config)
     files = branch.merge("aif_files", [(node, "out_file"), (node, "quality")])
@@ -167,16 +172,16 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
 def _connect_concentration(
     branch: Branch[Dynamic], data: Port, grid: FitGrid, b1: Port | None, arterial: pe.Node
 ) -> Port:
-    """Convert the signal to concentration, with a T1 map if there are several flip angles."""
-    session, plan = branch.session, branch.plan
+    """Convert the signal to concentration, with a T1 map if there is one."""
+    plan = branch.plan
     node = pe.Node(SignalToConcentration(**plan.acquisition), name="concentration", mem_gb=4)
     node.inputs.t1_tissue = plan.relaxation["t1_tissue"]
     branch.connect(data, node, "in_file")
     branch.connect((arterial, "baseline_frames"), node, "baseline_frames")
     if grid.mask:
         branch.connect(grid.mask, node, "mask")
-    if session.flip_angle_series and uses_t1_map(session, branch.config):
-        branch.connect(connect_t1(branch, session.flip_angle_series, grid), node, "t1_map")
+    if t1_map := connect_t1(branch, grid):
+        branch.connect(t1_map, node, "t1_map")
     if b1:
         branch.connect(b1, node, "b1_map")
     _save_concentration(branch, node, grid)
@@ -221,12 +226,14 @@ def _connect_fit(
     settings: dict[str, Any] = {
         **plan.acquisition,
         **plan.relaxation,
-        "haematocrit": config.haematocrit,
+        "haematocrit": plan.haematocrit,
         "arterial_input": config.aif,
         **options,
     } | dropped_volumes(config)
-    if uses_t1_map(branch.session, config):
-        settings["t1_tissue"] = f"map from several flip angles, {config.t1_model}"
+    if described := describe_t1_map(branch.session, config):
+        settings["t1_tissue"] = described
+    if origins := value_origins(branch.session, config):
+        settings["values_from"] = origins
     if branch.session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
     design = {"arterial": (arterial, "out_file"), "options": options}

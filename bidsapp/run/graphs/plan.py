@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids.records import Diffusion, Dynamic, FieldSource, Participant, Session, Space
-from bidsapp.config import Config, agent_relaxivity, field_constant
+from bidsapp.bids.arterial_table import read_arterial_table, table_metadata
+from bidsapp.bids.records import (
+    Diffusion,
+    Dynamic,
+    FieldSource,
+    Participant,
+    Session,
+    Space,
+    Stated,
+)
+from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, field_constant
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
 from bidsapp.models import MODELS, Model, combine_directions
@@ -33,8 +42,8 @@ class SessionPlan:
         Models to fit in ``dwi`` and ``dce``. The last of several kinetic models is tabulated.
     field_source
         Source for the EPI distortion, if it is to be corrected.
-    acquisition, relaxation
-        Arguments of the SPGR equation, and T1 of tissue and blood in s.
+    acquisition, relaxation, haematocrit
+        Arguments of the SPGR equation, T1 of tissue and blood in s, and fraction of cells in blood.
     issues
         Failures, warnings and missing data.
     """
@@ -46,6 +55,7 @@ class SessionPlan:
     field_source: FieldSource | None = None
     acquisition: Mapping[str, float] = field(default_factory=dict)
     relaxation: Mapping[str, float] = field(default_factory=dict)
+    haematocrit: float = HAEMATOCRIT
     issues: tuple[Issue, ...] = ()
 
 
@@ -149,6 +159,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         _field_source(session, config) if dwi else None,
         acquisition,
         relaxation,
+        _haematocrit(session, config),
         tuple(replace(i, participant=participant, session=session.id) for i in issues),
     )
 
@@ -260,8 +271,13 @@ def _plan_kinetics(
     if text := _missing_artery(session, config):
         return {}, {}, [Issue("failed", text, "NoArterialInput")]
     try:
-        return _acquisition(session.dynamic, config), _relaxation(session.dynamic, config), []
-    except UsageError as error:
+        if config.aif == "table" and session.arterial_table:
+            table = session.arterial_table
+            read_arterial_table(table, table_metadata(table, config.derivatives))
+        acquisition = _acquisition(session.dynamic, config)
+        relaxation = _relaxation(session.dynamic, config)
+        return acquisition, relaxation, list(_origins(session, config))
+    except (BadInput, UsageError) as error:
         return {}, {}, [from_error(error)]
 
 
@@ -296,8 +312,49 @@ def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
     field_strength = series.field_strength
     return {
         "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field_strength, "--t1-tissue"),
-        "t1_blood": config.t1_blood or field_constant("t1_blood", field_strength, "--t1-blood"),
+        "t1_blood": config.t1_blood
+        or (series.t1_blood and series.t1_blood.value)
+        or field_constant("t1_blood", field_strength, "--t1-blood"),
     }
+
+
+def _haematocrit(session: Session, config: Config) -> float:
+    """Return the haematocrit from the option, the data of the visit, or by default."""
+    if config.haematocrit is not None:
+        return config.haematocrit
+    stated = session.dynamic and session.dynamic.haematocrit
+    return stated.value if stated else HAEMATOCRIT
+
+
+def value_origins(session: Session, config: Config) -> dict[str, str]:
+    """Return where values come from that the data of the visit state, by name.
+
+    Values of options, of the literature and of images at several flip angles are not included.
+    """
+    found = {}
+    if session.dynamic:
+        for name in ("haematocrit", "t1_blood"):
+            stated: Stated | None = getattr(session.dynamic, name)
+            if stated and getattr(config, name) is None:
+                found[name] = stated.source
+    if session.t1_map and config.t1_tissue is None:
+        found["t1_tissue"] = session.t1_map.source
+    return found
+
+
+def _origins(session: Session, config: Config) -> Iterator[Issue]:
+    """Yield a note on each value that the data of the visit state."""
+    origins, series = value_origins(session, config), session.dynamic
+    assert series is not None
+    if "haematocrit" in origins and series.haematocrit:
+        text = f"haematocrit {series.haematocrit.value:g}, from {origins['haematocrit']}"
+        yield Issue("note", text, "ValueOfVisit")
+    if "t1_blood" in origins and series.t1_blood:
+        text = f"T1 of blood {series.t1_blood.value:g} s, from {origins['t1_blood']}"
+        yield Issue("note", text, "ValueOfVisit")
+    if "t1_tissue" in origins:
+        rest = "; the VFA images are not used" if session.flip_angle_series else ""
+        yield Issue("note", f"T1 of tissue from {origins['t1_tissue']}{rest}", "ValueOfVisit")
 
 
 def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:

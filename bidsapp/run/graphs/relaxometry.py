@@ -13,7 +13,7 @@ from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
-from bidsapp.run.nodes.relaxometry import FitT1, ReadB1
+from bidsapp.run.nodes.relaxometry import FitT1, ReadB1, ReadT1
 
 
 def connect_b1(
@@ -47,13 +47,46 @@ def b1_sidecar(session: Session, config: Config) -> dict[str, Any]:
     return {"FlipAngleCorrection": source_uri(session.transmit_field.image, config)}
 
 
-def uses_t1_map(session: Session, config: Config) -> bool:
-    """Return whether T1 is mapped: there are several flip angles, and no T1 of tissue is set."""
-    return session.flip_angle_series is not None and config.t1_tissue is None
+def describe_t1_map(session: Session, config: Config) -> str:
+    """Return from what T1 of tissue is mapped; empty if a single value is assumed."""
+    if config.t1_tissue is not None:
+        return ""
+    if session.t1_map:
+        return f"map {session.t1_map.source}"
+    if session.flip_angle_series:
+        return f"map from several flip angles, {config.t1_model}"
+    return ""
 
 
-def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: FitGrid) -> Port:
-    """Fit a T1 map, and resample it to the grid of the fit by scanner coordinates."""
+def connect_t1(branch: Branch[Dynamic], grid: FitGrid) -> Port | None:
+    """Resample the T1 map of a session, if there is one, to the grid of the fit.
+
+    The user's own map is preferred to images at several flip angles.
+    """
+    session = branch.session
+    if branch.config.t1_tissue is not None:
+        return None
+    if session.t1_map:
+        node = pe.Node(ReadT1(), name="t1", mem_gb=2)
+        node.inputs.in_file = str(session.t1_map.image)
+        node.inputs.scale = session.t1_map.scale
+        fitted = (node, "out_file")
+        path = branch.path(outputs.T1_QUALITY)
+        branch.save("save_t1", (node, "quality"), [path], [{}])
+    elif session.flip_angle_series:
+        fitted = _connect_t1_fit(branch, session.flip_angle_series)
+    else:
+        return None
+    onto = pe.Node(ApplyTransform(), name="t1_to_dce")
+    branch.connect(fitted, onto, "in_files")
+    branch.connect(grid.image, onto, "reference")
+    if grid.to_scanner:
+        branch.connect(grid.to_scanner, onto, "transform")
+    return onto, "out_files"
+
+
+def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries) -> Port:
+    """Fit a T1 map to images at several flip angles, and write it."""
     config = branch.config
     model = MODELS[config.t1_model]
     fit = pe.Node(FitT1(), name="t1", mem_gb=2)
@@ -64,7 +97,6 @@ def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: FitGrid) 
     b1 = connect_b1(branch, series.images[0], "b1_to_vfa")
     if b1:
         branch.connect(b1, fit, "b1_map")
-    onto = pe.Node(ApplyTransform(), name="t1_to_dce")
     sidecar: dict[str, Any] = {"Units": "s", "SkullStripped": False}
     sidecar["Sources"] = [source_uri(i, config) for i in series.images]
     sidecar["Model"] = {
@@ -73,10 +105,7 @@ def connect_t1(branch: Branch[Dynamic], series: FlipAngleSeries, grid: FitGrid) 
         "URL": f"https://doi.org/{model.doi}",
     }
     path = branch.path(outputs.T1_MAP)
-    fitted = (fit, "out_file")
-    branch.save("save_t1", fitted, [path], [sidecar | b1_sidecar(branch.session, config)])
-    branch.connect(fitted, onto, "in_files")
-    branch.connect(grid.image, onto, "reference")
-    if grid.to_scanner:
-        branch.connect(grid.to_scanner, onto, "transform")
-    return onto, "out_files"
+    paths = [path, branch.path(outputs.T1_QUALITY)]
+    files = branch.merge("t1_files", [(fit, "out_file"), (fit, "quality")])
+    branch.save("save_t1", files, paths, [sidecar | b1_sidecar(branch.session, config), {}])
+    return fit, "out_file"

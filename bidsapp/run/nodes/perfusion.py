@@ -13,11 +13,11 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bidsapp.bids.arterial_table import read_arterial_table
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import plasma_from_blood
-from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.aif_checks import check_arterial_input, check_clipping
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import (
     ArterialInput,
@@ -67,8 +67,10 @@ def _load_b1(inputs: Any) -> Any:
 
 class _FindArterialInputInput(_AcquisitionInput):
     source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
+    raw_file = File(exists=True, desc="the series as acquired, in which clipping is looked for")
     artery = File(exists=True, desc="mask on the grid of the series, for roi")
-    table = File(exists=True, desc="TSV with time (s) and blood or plasma (mM), for table")
+    table = File(exists=True, desc="TSV with time and blood or plasma, for table")
+    table_fields = traits.Dict({}, usedefault=True, desc="metadata of the table, with its Units")
     times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
     t1_blood = traits.Float(mandatory=True, desc="s")
     haematocrit = traits.Float(mandatory=True)
@@ -112,13 +114,20 @@ class FindArterialInput(SimpleInterface):
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
             tissue = head_course(load(self.inputs.in_file)[0])
-            doubts = check_arterial_input(found.blood, found.time, tissue)
+            doubts = self._clipping() + check_arterial_input(found.blood, found.time, tissue)
         return {
             "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
             "BaselineFrames": found.baseline_frames,
             "Warnings": doubts,
         }
+
+    def _clipping(self) -> list[str]:
+        """Return how the signal of the averaged voxels is cut off in the series as acquired."""
+        mask = load_mask(self._results.get("mask"))
+        if mask is None or not self.inputs.raw_file:
+            return []
+        return check_clipping(load(self.inputs.raw_file)[0], mask)
 
     def _find(self, folder: Path) -> ArterialInput:
         data, image = load(self.inputs.in_file)
@@ -139,7 +148,7 @@ class FindArterialInput(SimpleInterface):
             self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
             return found
         if self.inputs.source == "table":
-            return _from_table(Path(self.inputs.table), time, **common)
+            return _from_table(Path(self.inputs.table), self.inputs.table_fields, time, **common)
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
 
     def _bridge_outliers(self, signal: Any, time: Any) -> Any:
@@ -180,22 +189,14 @@ def _write_courses(courses: Any, time: Any, path: Path) -> str:
 
 
 def _from_table(
-    path: Path, time: Any, *, haematocrit: float, baseline_frames: int
+    path: Path, fields: Any, time: Any, *, haematocrit: float, baseline_frames: int
 ) -> ArterialInput:
     """Return the arterial input of a table, interpolated to the frames, which it must cover."""
-    rows = read_table(path, ("time",))
-    column = "plasma" if rows and "plasma" in rows[0] else "blood"
-    try:
-        moments = np.array([float(r["time"]) / 60 for r in rows])
-        values = np.array([float(r[column]) for r in rows])
-    except (KeyError, ValueError) as error:
-        raise BadInput(
-            f"{path}: must have numbers in the columns time (s) and blood or plasma (mM)"
-        ) from error
-    if not len(rows) or moments[0] > time[0] + 1e-6 or moments[-1] < time[-1] - 1e-6:
+    table = read_arterial_table(path, fields)
+    if not table.times or table.times[0] > time[0] + 1e-6 or table.times[-1] < time[-1] - 1e-6:
         raise BadInput(f"{path}: does not cover the frames from 0 to {time[-1] * 60:g} s")
-    curve = np.interp(time, moments, values)
-    if column == "plasma":
+    curve = np.interp(time, table.times, table.values)
+    if table.compartment == "plasma":
         blood, plasma = curve * (1 - haematocrit), curve
     else:
         blood, plasma = curve, plasma_from_blood(curve, haematocrit)

@@ -1,0 +1,162 @@
+"""Arterial concentrations in a table of the user, converted by the ``Units`` of its columns."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bidsapp.bids.inheritance import metadata
+from bidsapp.bids.sidecar import quote_value
+from bidsapp.bids.tables import read_table
+from bidsapp.errors import BadInput
+
+_MINUTES = {
+    **dict.fromkeys(("ms", "msec", "millisecond"), 1 / 60000),
+    **dict.fromkeys(("s", "sec", "second"), 1 / 60),
+    **dict.fromkeys(("min", "minute"), 1.0),
+}
+"""Units of time, in min."""
+_PREFIX = {"": 1e3, "m": 1.0, "u": 1e-3, "n": 1e-6}
+"""Prefixes of mol/l, in mM."""
+_MOLAR = re.compile(
+    r"(?P<prefix>[mun]?)(?:M|mol(?:ar|e|es)?(?:(?:/|\.|\*)?(?:l|dm\^?3)(?:\^?-1)?)?)"
+)
+_ALIKE = str.maketrans(
+    {"µ": "u", "μ": "u", "⁻": "-", "¹": "1", "³": "3", "·": ".", "⋅": ".", " ": ""}
+)
+_PEAK = (0.05, 50.0)
+"""Peaks in blood or plasma outside this range are in another unit, mM."""
+_LONGEST_STEP = 120.0
+"""Longest time between two rows, as a median, s."""
+
+
+@dataclass(frozen=True)
+class ArterialTable:
+    """Concentrations in ``blood`` or ``plasma``: times in min, values in mM."""
+
+    compartment: str
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+def read_arterial_table(path: Path, fields: Mapping[str, Any]) -> ArterialTable:
+    """Return the concentrations of a table with a column ``time`` and ``blood`` or ``plasma``.
+
+    Parameters
+    ----------
+    path
+        The table; ``plasma`` is preferred if it has both.
+    fields
+        Metadata of the table. ``Units`` of a column: seconds and mM if missing.
+
+    Raises
+    ------
+    BadInput
+        If values or units cannot be used, or the peak is that of another unit.
+    """
+    rows = read_table(path, ("time",))
+    column = "plasma" if rows and "plasma" in rows[0] else "blood"
+    minutes, molar = _time_scale(path, fields), _concentration_scale(path, fields, column)
+    try:
+        times = [float(row["time"]) * minutes for row in rows]
+        values = [float(row[column]) * molar for row in rows]
+    except (KeyError, ValueError) as error:
+        raise BadInput(
+            f"{path}: must have numbers in the columns time (s) and blood or plasma (mM)"
+        ) from error
+    _check_times(path, times)
+    _check_peak(path, column, values, _units(fields, column))
+    return ArterialTable(column, tuple(times), tuple(values))
+
+
+def table_metadata(path: Path, roots: Iterable[Path]) -> dict[str, Any]:
+    """Return the metadata of a table in one of several data sets; empty without any.
+
+    Raises
+    ------
+    BadInput
+        If one of its sidecars cannot be read.
+    """
+    return metadata(path, next((r for r in roots if path.is_relative_to(r)), path.parent))
+
+
+def _units(fields: Mapping[str, Any], column: str) -> Any:
+    """Return the units of a column in the metadata, or None."""
+    description = fields.get(column)
+    return description.get("Units") if isinstance(description, Mapping) else None
+
+
+def _time_scale(path: Path, fields: Mapping[str, Any]) -> float:
+    """Return the factor from the unit of the column ``time`` to min."""
+    units = _units(fields, "time")
+    if units is None:
+        return _MINUTES["s"]
+    name = str(units).strip().lower().rstrip(".")
+    scale = _MINUTES.get(name, _MINUTES.get(name.removesuffix("s")))
+    if scale is None:
+        raise BadInput(
+            f"{path.with_suffix('.json')}: Units of time is {quote_value(units)}; it must be s, "
+            "min or ms"
+        )
+    return scale
+
+
+def _concentration_scale(path: Path, fields: Mapping[str, Any], column: str) -> float:
+    """Return the factor from the unit of a concentration to mM."""
+    units = _units(fields, column)
+    if units is None:
+        return 1.0
+    scale = molar_scale(str(units))
+    if scale is None:
+        raise BadInput(
+            f"{path.with_suffix('.json')}: Units of {column} is {quote_value(units)}; it must be "
+            "a concentration such as mM, mmol/l, umol/l or M"
+        )
+    return scale
+
+
+def molar_scale(units: str) -> float | None:
+    """Return the factor from a unit of concentration to mM, or None if it is not known.
+
+    Examples
+    --------
+    >>> [molar_scale(x) for x in ("mM", "mmol/L", "umol l-1", "mol/l", "mol/m^3", "mmol/kg")]
+    [1.0, 1.0, 0.001, 1000.0, 1.0, None]
+    """
+    text = units.translate(_ALIKE)
+    for word, prefix in (("milli", "m"), ("micro", "u"), ("nano", "n")):
+        text = re.sub(f"^{word}", prefix, text, flags=re.IGNORECASE)
+    text = re.sub(r"lit(?:er|re)s?|L", "l", text)
+    if re.fullmatch(r"mol(?:/|\.)?m\^?-?3", text):
+        return 1.0
+    found = _MOLAR.fullmatch(text)
+    return _PREFIX[found["prefix"]] if found else None
+
+
+def _check_times(path: Path, times: list[float]) -> None:
+    """Refuse times that are not ascending, or too far apart to be in the stated unit."""
+    steps = [60 * (after - before) for before, after in pairwise(times)]
+    if not all(step > 0 for step in steps):  # also if a time is not a number
+        raise BadInput(f"{path}: time is not ascending; each row must be later than the one before")
+    if steps and median(steps) > _LONGEST_STEP:
+        raise BadInput(
+            f"{path}: its rows are {median(steps):g} s apart; is time in seconds? Otherwise state "
+            f"its Units (s, min or ms) in {path.with_suffix('.json').name}"
+        )
+
+
+def _check_peak(path: Path, column: str, values: list[float], units: Any) -> None:
+    """Refuse a curve with a peak that no contrast agent gives in an artery."""
+    peak = max(values, default=1.0)
+    if not all(abs(value) < float("inf") for value in values):
+        raise BadInput(f"{path}: {column} has a value that is not finite")
+    if not _PEAK[0] <= peak <= _PEAK[1]:
+        stated = "without Units" if units is None else f"with the Units {quote_value(units)}"
+        raise BadInput(
+            f"{path}: the peak of {column} is {peak:.3g} mM ({stated}), outside {_PEAK[0]:g} to "
+            f"{_PEAK[1]:g} mM; state the right Units (mM, umol/l or M) of {column} in "
+            f"{path.with_suffix('.json').name}"
+        )

@@ -1,0 +1,153 @@
+"""A dynamic series with its sidecar, and what sidecar and table of sessions state of the blood."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from bidsapp.bids.index import IndexedFile, image_path
+from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
+from bidsapp.bids.records import Dynamic, Session, Stated
+from bidsapp.bids.sidecar import as_number, frame_times, quote_value, read_field, sidecar_name
+from bidsapp.bids.tables import read_table
+from bidsapp.errors import BadInput
+
+_HAEMATOCRIT = ("haematocrit", "hematocrit", "hct")
+_T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
+"""Names of the two quantities, in lower case and without underscores."""
+_MOST_SECONDS = 20.0
+"""A larger T1 is in ms, s."""
+
+
+def read_dynamic(found: IndexedFile) -> Dynamic:
+    """Return a dynamic series.
+
+    Raises
+    ------
+    BadInput
+        If the image or its sidecar cannot be used.
+    """
+    image, metadata = image_path(found, 4), found.get_metadata()
+    check_spoiled_gradient_echo(metadata, image)
+    times = frame_times(metadata, image)
+    frames = nib.load(image).shape[3]
+    name = sidecar_name(image)
+    if len(times) != frames:
+        raise BadInput(
+            f"{name}: VolumeTiming has {len(times)} times, but the image has "
+            f"{frames} frames; there must be one time per frame"
+        )
+    relaxivity = None
+    if "ContrastAgentRelaxivity" in metadata:
+        relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
+    agent = metadata.get("ContrastBolusAgent")
+    repetition = read_field(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
+    echo = as_number(metadata.get("EchoTime"))
+    if echo is not None and echo >= repetition:
+        raise BadInput(
+            f"{name}: EchoTime ({echo:g}) is not below RepetitionTimeExcitation "
+            f"({repetition:g}); are both in seconds?"
+        )
+    return Dynamic(
+        image=image,
+        times=times,
+        repetition_time=repetition,
+        flip_angle=math.radians(read_field(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
+        field_strength=read_field(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
+        relaxivity=relaxivity,
+        agent=agent if isinstance(agent, str) else None,
+        haematocrit=stated_haematocrit(metadata, name),
+        t1_blood=stated_t1_blood(metadata, name),
+        doubt=preparation_warning(metadata, image),
+    )
+
+
+def add_table_values(session: Session, table: Path) -> Session:
+    """Return a session with the haematocrit and T1 of blood of its row in a table of sessions.
+
+    Numbers in the sidecar of the dynamic series are preferred.
+
+    Raises
+    ------
+    BadInput
+        If a number is implausible.
+    """
+    if session.dynamic is None or not table.is_file():
+        return session
+    rows = read_table(table, ("session_id",))
+    row = next((r for r in rows if r["session_id"].removeprefix("ses-") == session.label), {})
+    known = session.dynamic
+    dynamic = replace(
+        known,
+        haematocrit=known.haematocrit or stated_haematocrit(row, table.name),
+        t1_blood=known.t1_blood or stated_t1_blood(row, table.name),
+    )
+    return replace(session, dynamic=dynamic)
+
+
+def stated_haematocrit(fields: Mapping[str, Any], source: str) -> Stated | None:
+    """Return the haematocrit in the fields of a sidecar or the row of a table, or None.
+
+    Raises
+    ------
+    BadInput
+        If it is not a plausible fraction or percentage.
+
+    Examples
+    --------
+    >>> stated_haematocrit({"Hematocrit": 38}, "a_dce.json")
+    Stated(value=0.38, source='a_dce.json, where it is 38, in percent')
+    """
+    return _stated(fields, source, _HAEMATOCRIT, (1.0, 0.01, "in percent"), (0.1, 0.75))
+
+
+def stated_t1_blood(fields: Mapping[str, Any], source: str) -> Stated | None:
+    """Return T1 of blood (s) in the fields of a sidecar or the row of a table, or None.
+
+    Raises
+    ------
+    BadInput
+        If it is not plausible in s or ms.
+
+    Examples
+    --------
+    >>> stated_t1_blood({"t1_blood": "1.7"}, "sub-01_sessions.tsv")
+    Stated(value=1.7, source='sub-01_sessions.tsv')
+    """
+    return _stated(fields, source, _T1_BLOOD, (_MOST_SECONDS, 1e-3, "in ms"), (0.5, 4.0))
+
+
+def _stated(
+    fields: Mapping[str, Any],
+    source: str,
+    names: tuple[str, ...],
+    other_unit: tuple[float, float, str],
+    plausible: tuple[float, float],
+) -> Stated | None:
+    """Return a number by one of its names; above a limit, it is in another unit."""
+    like = {key: value for key, value in fields.items() if _plain(key) in names}
+    for key, given in like.items():
+        if given is None or str(given).strip().lower() in ("", "n/a"):
+            continue
+        try:
+            number = float(given)
+        except (TypeError, ValueError):
+            number = math.nan
+        most, scale, unit = other_unit
+        value = round(number * scale, 9) if number > most else number
+        low, high = plausible
+        if not low <= value <= high:
+            raise BadInput(
+                f"{source}: {key} is {quote_value(given)}, outside {low:g} to {high:g}; correct or "
+                "remove it"
+            )
+        where = source if value == number else f"{source}, where it is {number:g}, {unit}"
+        return Stated(value, where)
+    return None
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace("_", "").replace("-", "").replace(" ", "").lower()

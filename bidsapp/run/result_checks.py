@@ -1,0 +1,48 @@
+"""Warnings that follow from the results of a session, for its status and the group."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from bidsapp.bids import outputs
+from bidsapp.bids.records import Participant, Session
+from bidsapp.config import Config
+from bidsapp.issues import Issue
+
+
+def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
+    """Return a warning for each doubt in the quality files of a participant.
+
+    Parameters
+    ----------
+    participant
+        Record of the participant, whose graph has run.
+    config
+        Configuration of the run.
+    """
+    return tuple(
+        Issue("warning", text, "DoubtfulInput", participant.id, session.id)
+        for session in participant.sessions
+        for text in _doubts(session, config)
+    )
+
+
+def _doubts(session: Session, config: Config) -> Iterator[str]:
+    if not session.dynamic:
+        return
+    path = config.output_dir / outputs.ARTERIAL_QUALITY.path(session)
+    table = session.arterial_table if config.aif == "table" else None
+    name = (table or session.dynamic.image).name
+    yield from (f"{name}: arterial input: {text}" for text in _read(path))
+    path = config.output_dir / outputs.T1_QUALITY.path(session)
+    if session.t1_map:
+        name = session.t1_map.image.name
+    elif session.flip_angle_series:
+        name = session.flip_angle_series.images[0].name
+    yield from (f"{name}: T1 map: {text}" for text in _read(path))
+
+
+def _read(path: Path) -> list[str]:
+    """Return the warnings in a quality file, if it exists."""
+    found: list[str] = json.loads(path.read_bytes())["Warnings"] if path.is_file() else []
+    return found
