@@ -179,6 +179,30 @@ def _add_dce(group: _ArgumentGroup) -> None:
         "in the series (auto), label-AIF_timeseries.tsv (table), or a population average "
         "(default: %(default)s)",
     )
+    _add_frames(group)
+    _add_conversion(group)
+
+
+def _add_frames(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--baseline-frames",
+        type=nonnegative_integer,
+        default=Config.baseline_frames,
+        metavar="N",
+        help="number of frames before the bolus; 0 detects it (default: %(default)s)",
+    )
+    group.add_argument(
+        "--skip-frames",
+        type=nonnegative_integer,
+        default=Config.skip_frames,
+        metavar="N",
+        help="leave out the first frames of the dynamic series, before the steady state "
+        "(default: those that differ from the rest of the baseline)",
+    )
+
+
+def _add_conversion(group: _ArgumentGroup) -> None:
+    """Add what the conversion of signal to concentration depends on."""
     add_model(group, "t1", "fit of the T1 map, if several flip angles were acquired")
     group.add_argument(
         "--t1-tissue",
@@ -205,21 +229,6 @@ def _add_dce(group: _ArgumentGroup) -> None:
         default=Config.haematocrit,
         help="haematocrit of large vessels, a fraction (default: Haematocrit in the sidecar or "
         f"haematocrit in sessions.tsv, otherwise {HAEMATOCRIT:g})",
-    )
-    group.add_argument(
-        "--baseline-frames",
-        type=nonnegative_integer,
-        default=Config.baseline_frames,
-        metavar="N",
-        help="number of frames before the bolus; 0 detects it (default: %(default)s)",
-    )
-    group.add_argument(
-        "--skip-frames",
-        type=nonnegative_integer,
-        default=Config.skip_frames,
-        metavar="N",
-        help="leave out the first frames of the dynamic series, before the steady state "
-        "(default: those that differ from the rest of the baseline)",
     )
 
 
