@@ -72,13 +72,15 @@ def _run_all(participants: Sequence["Participant"], config: Config) -> list["Out
 
 
 def _log_issues(issues: Sequence[Issue]) -> None:
-    """Log every failure and warning, and what is missing in one line per session."""
+    """Log every failure, warning and note, and what is missing in one line per session."""
     missing: dict[str, list[str]] = {}
     for issue in issues:
         if issue.level == "failed":
             _LOG.error("%s: %s", issue.place, issue)
         elif issue.level == "warning":
             _LOG.warning("%s: warning: %s", issue.place, issue)
+        elif issue.level == "note":
+            _LOG.info("%s: note: %s", issue.place, issue)
         elif issue.level == "missing":
             missing.setdefault(issue.place, []).append(str(issue))
     for place, texts in missing.items():
