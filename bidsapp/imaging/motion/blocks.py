@@ -134,7 +134,7 @@ def cut_blocks(
     points = apply(grid, voxels[chosen])
     zooms = voxel_sizes(grid)
     sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
-    frames = [_spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
+    frames = [spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
     phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
     return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
 
@@ -239,8 +239,9 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     return chosen
 
 
-def _spline_coefficients(frame: Values, sigma: Sequence[float] | Vector) -> Values:
-    smooth = ndimage.gaussian_filter(frame, sigma)
+def spline_coefficients(frame: Values, sigma: float | Sequence[float] | Vector = 0.0) -> Values:
+    """Return the coefficients of the cubic spline of a frame, smoothed by sigma voxels."""
+    smooth = ndimage.gaussian_filter(frame, sigma) if np.any(sigma) else frame
     coefficients = np.empty(frame.shape, np.float32)
     options: Any = {"order": _ORDER, "mode": "mirror"}
     ndimage.spline_filter(smooth, output=coefficients, **options)
