@@ -33,6 +33,7 @@ from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.image_checks import check_images
 from bidsapp.run.quality_table import build_page
+from bidsapp.run.result_warnings import read_result_warnings
 from bidsapp.run.status import acquisition_issues, read_stored_issues, write_status
 
 
@@ -98,7 +99,8 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     failures = crashed or ([stopped_by] if stopped_by else [])
     if crashed or not stopped_by:
         _prune(participant, config)
-    issues = (*plan.issues, *acquisition_issues(plan), *failures)
+    doubts = () if stopped_by else read_result_warnings(participant, config)
+    issues = (*plan.issues, *acquisition_issues(plan), *doubts, *failures)
     write_status(plan, issues, config)
     outcome = _with_page(participant, issues, config)
     if not outcome.failed:

@@ -40,6 +40,10 @@ RADIUS = 50.0
 _ORDER = 3
 
 
+class CannotAlign(BadInput):
+    """The series has too little signal, or too few slices, for an alignment."""
+
+
 @dataclass(frozen=True)
 class Blocks:
     """The smoothed frames of a series, and the blocks in which they are compared.
@@ -113,8 +117,8 @@ def cut_blocks(
 
     Raises
     ------
-    BadInput
-        If there are fewer than `MIN_BLOCKS` blocks.
+    CannotAlign
+        If there are fewer than `MIN_BLOCKS`.
     """
     coarse, grid = _average_voxels(series, affine)
     if mask is None:
@@ -125,9 +129,8 @@ def cut_blocks(
         inside = _average_voxels(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
     voxels = _block_voxels(inside, grid)
     if len(voxels) < MIN_BLOCKS:
-        raise BadInput(
-            f"motion: {len(voxels)} blocks of {BLOCK:g} mm contain signal, too few to align "
-            "the frames; check the series, or use --no-motion-correction"
+        raise CannotAlign(
+            f"only {len(voxels)} blocks of {BLOCK:g} mm contain signal, {MIN_BLOCKS} are needed"
         )
     # A random subset: consecutive blocks would all lie in one part of the head.
     chosen = np.random.default_rng(0).permutation(len(voxels))[:MAX_BLOCKS]

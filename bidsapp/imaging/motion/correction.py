@@ -7,11 +7,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.motion.alignment import FramePose, Search, align
-from bidsapp.imaging.motion.blocks import Blocks, Target, Values, cut_blocks, make_target
+from bidsapp.imaging.motion.blocks import (
+    Blocks,
+    CannotAlign,
+    Target,
+    Values,
+    cut_blocks,
+    make_target,
+)
 from bidsapp.imaging.motion.outliers import flag_spoilt_frames
 from bidsapp.imaging.motion.parameters import (
     Motion,
@@ -26,6 +34,9 @@ T = TypeVar("T")
 
 DISPLACEMENT = 1.0
 """mm; a frame after a larger displacement is an outlier: about one voxel in the plane."""
+MIN_EXTENT = 40.0
+"""mm; thickness of a diffusion series below which through-plane motion cannot be estimated: eight
+slices of 4.2 mm of a still head gave 1.4 mm, ten gave 0.2 mm."""
 CERTAIN = 2.0
 """Standard errors by which a displacement has to exceed `DISPLACEMENT` in a diffusion series."""
 # Tracking starts from the pose of another frame, which may be far away; refinement starts close to
@@ -68,8 +79,9 @@ def estimate_motion(
     Raises
     ------
     BadInput
-        If the series is not 4D, does not contain the reference, or has too little
-        signal.
+        If the series is not 4D, or does not contain the reference.
+    CannotAlign
+        If there is too little signal.
 
     Notes
     -----
@@ -148,8 +160,9 @@ def estimate_diffusion_motion(
     Raises
     ------
     BadInput
-        If the series is not 4D, has not as many volumes as b-values, or too little
-        signal.
+        If the series is not 4D, or has not as many volumes as b-values.
+    CannotAlign
+        If there is too little signal, or the slices cover less than `MIN_EXTENT`.
 
     Notes
     -----
@@ -184,6 +197,9 @@ def estimate_diffusion_motion(
     data, grid = _check_series(series, affine, reference)
     if len(b) != data.shape[3]:
         raise BadInput(f"motion: {len(b)} b-values for {data.shape[3]} volumes")
+    extent = float((voxel_sizes(grid) * data.shape[:3]).min())
+    if extent < MIN_EXTENT:
+        raise CannotAlign(f"the slices cover {extent:.0f} mm, {MIN_EXTENT:g} mm are needed")
     blocks = cut_blocks(data, grid, mask, phase_axis)
     places = _track_frames(blocks, reference, [order], _BY_B)
     shells = group_shells(b)

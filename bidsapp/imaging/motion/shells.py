@@ -26,7 +26,7 @@ from bidsapp.imaging.motion.parameters import framewise_displacement, rigid_para
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert, nearest_rigid
 
 Float = NDArray[np.float64]
-Shell = Sequence[int]
+Shell = Sequence[int] | NDArray[np.int64]
 
 SAME_B = (5.0, 0.05)
 """Largest difference between the b-values of a shell: s/mm2, and relative."""
@@ -196,7 +196,7 @@ def _judge(
         pose = align(half, frame, here, start, _REFINE).matrix
         poses.append(pose)
         other = replace(offset, points=offset.points[1 - k :: 2])
-        before, after = (_block_residual(other, frame, judge[1 - k :: 2], m) for m in (rest, pose))
+        before, after = _block_residuals(other, frame, judge[1 - k :: 2], (rest, pose))
         limit = np.square(TUKEY * robust_scale(before))
         gains.append((np.minimum(before**2, limit) - np.minimum(after**2, limit)).sum(axis=1))
     gain = np.concatenate(gains)
@@ -205,8 +205,11 @@ def _judge(
     return bool(gain.mean() > GAIN * gain.std() / np.sqrt(gain.size)), error
 
 
-def _block_residual(blocks: Blocks, frame: Values, target: Values, pose: Matrix) -> Values:
-    values, inside = blocks.sample(frame, pose)
+def _block_residuals(
+    blocks: Blocks, frame: Values, target: Values, poses: Sequence[Matrix]
+) -> list[Values]:
+    """Return the residual in each pose at the points inside the field of view in all of them."""
+    seen = [blocks.sample(frame, pose) for pose in poses]
+    inside = np.all([one[1] for one in seen], axis=0).astype(np.float32)
     flat = Target(target, np.zeros((*target.shape, 1), np.float32))
-    rest = local_residual(values, inside.astype(np.float32), flat)[0]
-    return np.asarray(rest * inside, np.float32)
+    return [local_residual(values, inside, flat)[0] * inside for values, _ in seen]
