@@ -3,6 +3,13 @@
 import numpy as np
 import pytest
 from heads import CENTRE, brain_points, error, grid, pose, scan
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
@@ -203,3 +210,21 @@ def test_a_jump_within_a_shell_is_an_outlier():
     found = estimate_diffusion_motion(np.stack(frames, axis=-1), AXIAL[0], [0, *[1000] * 6])
     assert max(misplaced(found, moves)) < 0.2
     assert np.flatnonzero(found.outliers).tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("codes", ["LPI", "SRA", "AIL"])
+def test_the_storage_order_changes_nothing(codes):
+    """Flipped or permuted axes of the same voxels give the same poses, with eddy currents too."""
+    series = dynamic(MOVES[:3], AXIAL)
+    order = ornt_transform(io_orientation(AXIAL[0]), axcodes2ornt(codes))
+    turned = apply_orientation(series, order)
+    affine = AXIAL[0] @ inv_ornt_aff(order, AXIAL[1])
+    pairs = [estimate_motion(s, a).matrices for s, a in ((series, AXIAL[0]), (turned, affine))]
+    np.testing.assert_allclose(*pairs, atol=1e-4)
+    axis = int(order[1, 0])
+    b = [0, 500, 1000]
+    pairs = [
+        estimate_diffusion_motion(s, a, b, phase_axis=k).matrices
+        for s, a, k in ((series, AXIAL[0], 1), (turned, affine, axis))
+    ]
+    np.testing.assert_allclose(*pairs, atol=1e-4)

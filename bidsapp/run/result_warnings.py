@@ -7,7 +7,6 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config
 from bidsapp.issues import Issue
-from bidsapp.run.nodes.motion import WARNINGS
 
 
 def read_result_warnings(participant: Participant, config: Config) -> Iterator[Issue]:
@@ -17,7 +16,7 @@ def read_result_warnings(participant: Participant, config: Config) -> Iterator[I
             path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")
             if series is None or not path.is_file():
                 continue
-            for text in json.loads(path.read_bytes()).get(WARNINGS, ()):
+            for text in json.loads(path.read_bytes()).get("Warnings", ()):
                 yield Issue(
                     "warning",
                     f"{series.image.name}: {text}",

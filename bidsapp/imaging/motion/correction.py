@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
@@ -110,7 +111,7 @@ def estimate_motion(
     >>> [round(shift) for shift in found.parameters[:, 1]]
     [0, 2, -1]
     """
-    data, grid = _check_series(series, affine, reference)
+    data, grid, mask = _orient(*_check_series(series, affine, reference), mask)
     blocks, count = cut_blocks(data, grid, mask), data.shape[3]
     # Forward and backward in time from the reference, so that neighbours have similar contrast.
     chains = [range(reference, count), range(reference, -1, -1)]
@@ -194,12 +195,15 @@ def estimate_diffusion_motion(
     # From low to high b: contrast then changes least from one volume to the next.
     order = np.argsort(b, kind="stable")
     reference = int(order[0]) if b.size else 0
-    data, grid = _check_series(series, affine, reference)
+    data, given = _check_series(series, affine, reference)
     if len(b) != data.shape[3]:
         raise BadInput(f"motion: {len(b)} b-values for {data.shape[3]} volumes")
+    data, grid, mask = _orient(data, given, mask)
     extent = float((voxel_sizes(grid) * data.shape[:3]).min())
     if extent < MIN_EXTENT:
         raise CannotAlign(f"the slices cover {extent:.0f} mm, {MIN_EXTENT:g} mm are needed")
+    if phase_axis is not None:
+        phase_axis = int(io_orientation(given)[phase_axis, 0])
     blocks = cut_blocks(data, grid, mask, phase_axis)
     places = _track_frames(blocks, reference, [order], _BY_B)
     shells = group_shells(b)
@@ -244,6 +248,20 @@ def _check_series(
             f"volume {reference}"
         )
     return np.nan_to_num(data, posinf=0.0, neginf=0.0), np.array(affine, float)
+
+
+def _orient(
+    data: NDArray[np.float32], affine: Matrix, mask: NDArray[Any] | None
+) -> tuple[NDArray[np.float32], Matrix, NDArray[Any] | None]:
+    """Return a series, its affine and its mask with the axes along R, A and S.
+
+    The lattice of blocks, the smoothing and the random numbers then do not depend on the order in
+    which the voxels are stored.
+    """
+    order = io_orientation(affine)
+    grid = affine @ inv_ornt_aff(order, data.shape[:3])
+    turned = np.ascontiguousarray(apply_orientation(data, order))
+    return turned, grid, None if mask is None else apply_orientation(np.asarray(mask), order)
 
 
 def _reference_target(blocks: Blocks, reference: int) -> Target:

@@ -44,8 +44,6 @@ MOTION_SIDECAR: dict[str, Any] = {
         f"than {TOO_MANY:.0%} would be 1, and at a b-value of which no volume would remain"
     },
 }
-WARNINGS = "Warnings"
-"""Field of the sidecar of a motion table with what the user has to know about it."""
 
 
 class _CorrectMotionInput(BaseInterfaceInputSpec):
@@ -153,7 +151,7 @@ def _write_motion(folder: Path, parameters: Any, displacement: Any, outliers: An
 
 def _write_notes(folder: Path, warnings: list[str]) -> str:
     target = folder / "notes.json"
-    target.write_bytes(to_json({WARNINGS: warnings} if warnings else {}))
+    target.write_bytes(to_json({"Warnings": warnings} if warnings else {}))
     return str(target)
 
 
