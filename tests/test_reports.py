@@ -428,11 +428,16 @@ def test_warnings_say_what_and_how_much(derivatives):
         statistics("ses-1week", "etofts", DCE, failed=24),
     )
     top = texts_of(derivatives)
-    assert "1week, DCE: 1 of 12 volumes moved by more than 1 mm (maximum 2.5 mm)" in top
+    assert "1week, DCE: 1 of 12 volumes moved by more than 2 mm (maximum 2.5 mm)" in top
     said = "1week, DCE: 2 of 12 volumes are outliers,"
     assert f"{said} included in the fits (see --drop-outliers)" in top
     path.with_suffix(".json").write_text('{"OutliersLeftOut": true}')
     assert f"{said} excluded from the fits" in texts_of(derivatives)
+    other = derivatives / "sub-01" / "ses-baseline" / "dwi"
+    table(other / "sub-01_ses-baseline_desc-motion_timeseries.tsv", moved.assign(outlier=0))
+    folded = [text for text in texts_of(derivatives) if "moved by more than" in text]
+    assert len(folded) == 1
+    assert folded[0].endswith("; 1 more series is affected")
     assert (
         "1week, DCE on T1w: the field of view covers only 40% of the brain that it could cover"
         in top
