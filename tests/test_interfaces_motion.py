@@ -165,14 +165,14 @@ def test_too_many_outliers_are_not_excluded():
     assert warnings[0].startswith("4 of 12 volumes appear to be outliers")
 
 
-def test_a_step_of_more_than_a_millimetre_is_an_outlier(tmp_path):
+def test_a_step_of_more_than_two_millimetres_is_an_outlier(tmp_path):
     """Shifts and, on a sphere of 50 mm, rotations since the volume before; not where it stays."""
     degree = np.degrees(1 / 50)  # a millimetre
-    rows = np.zeros((6, 6))
-    rows[1:, 3] = 0.6
-    rows[2:, 4] = 1.2
-    rows[3:, 0] = 0.6 * degree
-    rows[4:, 0] = 1.8 * degree
+    rows = np.zeros((12, 6))
+    rows[1:, 3] = 1.2
+    rows[2:, 4] = 2.4
+    rows[3:, 0] = 1.2 * degree
+    rows[4:, 0] = 3.6 * degree
     np.savetxt(tmp_path / "motion.1D", rows)
     path = MotionTable(parameters=str(tmp_path / "motion.1D")).run(cwd=tmp_path).outputs.out_file
-    assert inlier_volumes(path, 6).tolist() == [True, True, False, True, False, True]
+    assert np.flatnonzero(~inlier_volumes(path, 12)).tolist() == [2, 4]
