@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 from heads import CENTRE, brain_points, error, grid, pose, scan
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.blocks import cut_blocks, step_matrix
+from bidsapp.imaging.motion.blocks import CannotAlign, cut_blocks, step_matrix
 from bidsapp.imaging.motion.correction import estimate_diffusion_motion, estimate_motion
 from bidsapp.imaging.resample import resample_series
 from bidsapp.imaging.transforms import apply, compose, invert, translation
@@ -170,5 +177,54 @@ def test_what_cannot_be_corrected_is_refused_in_words():
         estimate_motion(series, SAGITTAL[0], reference=2)
     with pytest.raises(BadInput, match="1 b-values for 2 volumes"):
         estimate_diffusion_motion(series, SAGITTAL[0], [0])
-    with pytest.raises(BadInput, match="too few to align"):
+    with pytest.raises(CannotAlign, match="only 8 blocks"):
         estimate_motion(np.zeros((8, 8, 8, 3)), np.diag([3.0, 3, 3, 1]))
+    with pytest.raises(CannotAlign, match="cover 24 mm, 40 mm are needed"):
+        estimate_diffusion_motion(np.zeros((80, 80, 8, 3)), np.diag([3.0, 3, 3, 1]), [0, 500, 800])
+
+
+def still_shells(noise=6.0):
+    """Return a still series: b = 0, then six volumes at b = 1000, noisy and dark as a real one."""
+    b0 = scan("b0", AXIAL, noise=noise)
+    shell = [
+        np.abs(0.1 * scan("b0", AXIAL) + 0.2 * scan("dce", AXIAL, noise=5 * noise, seed=n))
+        for n in range(1, 7)
+    ]
+    return np.stack([b0, *shell], axis=-1), [0, *[1000] * 6]
+
+
+def test_noise_is_not_motion():
+    """Dark volumes of a still head are moved by less than their distance to b = 0 would say."""
+    series, bvalues = still_shells()
+    found = estimate_diffusion_motion(series, AXIAL[0], bvalues, phase_axis=1)
+    assert max(misplaced(found, [pose()] * 7)) < 0.3
+    assert not found.outliers.any()
+
+
+def test_a_jump_within_a_shell_is_an_outlier():
+    """One volume of a shell is 4 mm away; those before and after it are where they were."""
+    moves = [pose()] * 4 + [pose((1, 0, 1), (0, 4, 1))] + [pose()] * 2
+    frames = [
+        scan("b0", AXIAL, m, noise=1, seed=n) * (1 if n == 0 else 0.4) for n, m in enumerate(moves)
+    ]
+    found = estimate_diffusion_motion(np.stack(frames, axis=-1), AXIAL[0], [0, *[1000] * 6])
+    assert max(misplaced(found, moves)) < 0.2
+    assert np.flatnonzero(found.outliers).tolist() == [4, 5]
+
+
+@pytest.mark.parametrize("codes", ["LPI", "SRA", "AIL"])
+def test_the_storage_order_changes_nothing(codes):
+    """Flipped or permuted axes of the same voxels give the same poses, with eddy currents too."""
+    series = dynamic(MOVES[:3], AXIAL)
+    order = ornt_transform(io_orientation(AXIAL[0]), axcodes2ornt(codes))
+    turned = apply_orientation(series, order)
+    affine = AXIAL[0] @ inv_ornt_aff(order, AXIAL[1])
+    pairs = [estimate_motion(s, a).matrices for s, a in ((series, AXIAL[0]), (turned, affine))]
+    np.testing.assert_allclose(*pairs, atol=1e-4)
+    axis = int(order[1, 0])
+    b = [0, 500, 1000]
+    pairs = [
+        estimate_diffusion_motion(s, a, b, phase_axis=k).matrices
+        for s, a, k in ((series, AXIAL[0], 1), (turned, affine, axis))
+    ]
+    np.testing.assert_allclose(*pairs, atol=1e-4)

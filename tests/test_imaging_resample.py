@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from heads import grid, pose
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nitransforms.linear import Affine
 from nitransforms.resampling import apply as nitransforms_apply
@@ -30,6 +30,7 @@ def smooth_image(where, seed=0):
     return ndimage.gaussian_filter(noise, 1.5).astype(np.float32)
 
 
+@settings(deadline=None)
 @given(rotation=st.tuples(*[st.floats(-20, 20)] * 3), shift=st.tuples(*[st.floats(-20, 20)] * 3))
 def test_a_linear_ramp_is_reproduced(rotation, shift):
     """Linear interpolation is exact for a linear function, on oblique grids and any transform."""

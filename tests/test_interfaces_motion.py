@@ -1,5 +1,8 @@
 """Nodes of motion: outliers are left out where asked for, and a wrong table is refused."""
 
+import json
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from datasets import dynamic_signal
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.errors import BadInput
+from bidsapp.imaging.motion.outliers import withdraw_outliers
 from bidsapp.models import MODELS
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, read_column
@@ -130,18 +134,45 @@ def test_tables_that_cannot_be_used(tmp_path):
 
 def test_a_series_that_cannot_be_corrected_is_named(tmp_path):
     """The file is in the error."""
-    with pytest.raises(BadInput, match=r"series\.nii: motion: .*too few"):
-        CorrectMotion(in_file=image(tmp_path, np.zeros((4, 4, 4, 3)))).run(cwd=tmp_path)
+    with pytest.raises(BadInput, match=r"series\.nii: motion: 2 b-values for 3 volumes"):
+        CorrectMotion(in_file=image(tmp_path, np.ones((4, 4, 4, 3))), bvalues=[0, 1]).run(
+            cwd=tmp_path
+        )
 
 
-def test_a_step_of_more_than_a_millimetre_is_an_outlier(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"bvalues": [0.0, 500, 1000]}], ids=["dce", "dwi"])
+def test_a_thin_slab_goes_on_uncorrected(tmp_path, options):
+    """The series is unchanged, its motion zero, and a warning says why."""
+    data = np.random.default_rng(0).random((40, 40, 4, 3))
+    found = CorrectMotion(in_file=image(tmp_path, data), **options).run(cwd=tmp_path).outputs
+    np.testing.assert_array_equal(nib.load(found.out_file).get_fdata(), np.float32(data))
+    assert read_column(found.motion_tsv, "trans_x").tolist() == [0, 0, 0]
+    (text,) = json.loads(Path(found.notes).read_bytes())["Warnings"]
+    assert text.startswith("motion is not corrected: ")
+
+
+def test_too_many_outliers_are_not_excluded():
+    """More than a fifth is a doubt about the estimate; of a shell at least one volume remains."""
+    shells = [np.array([0, 1]), np.array([2]), np.arange(3, 12)]
+    bad = np.zeros(12, bool)
+    bad[[2, 5]] = True
+    kept, warnings = withdraw_outliers(bad, shells)
+    assert np.flatnonzero(kept).tolist() == [5]
+    assert warnings[0].startswith("volume 3 is an outlier of motion, but no other volume")
+    bad[[0, 1]] = True
+    kept, warnings = withdraw_outliers(bad, shells)
+    assert not kept.any()
+    assert warnings[0].startswith("4 of 12 volumes appear to be outliers")
+
+
+def test_a_step_of_more_than_two_millimetres_is_an_outlier(tmp_path):
     """Shifts and, on a sphere of 50 mm, rotations since the volume before; not where it stays."""
     degree = np.degrees(1 / 50)  # a millimetre
-    rows = np.zeros((6, 6))
-    rows[1:, 3] = 0.6
-    rows[2:, 4] = 1.2
-    rows[3:, 0] = 0.6 * degree
-    rows[4:, 0] = 1.8 * degree
+    rows = np.zeros((12, 6))
+    rows[1:, 3] = 1.2
+    rows[2:, 4] = 2.4
+    rows[3:, 0] = 1.2 * degree
+    rows[4:, 0] = 3.6 * degree
     np.savetxt(tmp_path / "motion.1D", rows)
     path = MotionTable(parameters=str(tmp_path / "motion.1D")).run(cwd=tmp_path).outputs.out_file
-    assert inlier_volumes(path, 6).tolist() == [True, True, False, True, False, True]
+    assert np.flatnonzero(~inlier_volumes(path, 12)).tolist() == [2, 4]

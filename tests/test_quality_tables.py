@@ -1,13 +1,17 @@
 """Quality of every series: the table of a participant, and outlying series in the group."""
 
 import json
+from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from test_reports import write_derivatives
 
 from bidsapp.reports.group.quality import find_outlying
+from bidsapp.reports.participant import noise
+from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.quality_table import COLUMNS, quality_rows, write_quality
 from bidsapp.study.read import read_quality
@@ -112,3 +116,18 @@ def test_each_series_is_compared_with_its_own_kind():
     table.loc[5:, "series"] = "DCE"
     table.loc[5:, "expected_error_mm"] = [0.5, 0.51, 0.49, 0.52, 0.5]
     assert find_outlying(table) == [[]] * 10
+
+
+def test_an_exact_fit_has_no_signal_to_noise_ratio(tmp_path, monkeypatch):
+    """Two b-values determine the fit: what remains is rounding, not noise."""
+    for name, value in (("S0", 800.0), ("rmse", 1e-13), ("noisy", 20.0)):
+        image = nib.Nifti1Image(np.full((4, 4, 4), value, np.float32), np.eye(4))
+        nib.save(image, tmp_path / f"{name}.nii")
+    monkeypatch.setattr(noise.outputs, "parameter_map", lambda _, name, __: name)
+
+    def ratio(residual):
+        files = {"S0": "S0.nii", "rmse": f"{residual}.nii"}
+        return signal_to_noise(SimpleNamespace(find=lambda name: tmp_path / files[name]))
+
+    assert ratio("rmse") is None
+    assert ratio("noisy") == 40

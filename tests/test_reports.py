@@ -275,7 +275,7 @@ def test_the_viewer_holds_the_volumes_in_the_units_of_the_page(complete):
     text = (complete / "sub-01/figures/sub-01_ses-1week_viewer.html").read_text(encoding="utf-8")
     layers = json.loads(re.search(r'id="layers">(.*?)</script>', text, re.DOTALL)[1])
     names = [layer["name"] for layer in layers]
-    assert names == ["T1w", "f", "D", "ADC", "Ktrans", "ve", "vp", "lesions"]
+    assert names == ["T1w", "ADC", "f", "D", "vp", "Ktrans", "ve", "lesions"]
     ve = layers[names.index("ve")]
     image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(ve["data"])))
     values = np.asanyarray(image.dataobj)
@@ -351,7 +351,7 @@ def test_native_space_is_said_and_shown(derivatives):
         path.rename(path.with_name(path.name.replace("_space-T1w", "")))
     assert "baseline: no T1w: maps in native space" in texts_of(derivatives)
     shown = SECTIONS["maps"](read_participant(derivatives, "01"))[0]
-    assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and f, D, ADC")
+    assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and ADC, f, D")
 
 
 def test_failures_come_first(derivatives):
@@ -428,11 +428,16 @@ def test_warnings_say_what_and_how_much(derivatives):
         statistics("ses-1week", "etofts", DCE, failed=24),
     )
     top = texts_of(derivatives)
-    assert "1week, DCE: 1 of 12 volumes moved by more than 1 mm (maximum 2.5 mm)" in top
+    assert "1week, DCE: 1 of 12 volumes moved by more than 2 mm (maximum 2.5 mm)" in top
     said = "1week, DCE: 2 of 12 volumes are outliers,"
     assert f"{said} included in the fits (see --drop-outliers)" in top
     path.with_suffix(".json").write_text('{"OutliersLeftOut": true}')
     assert f"{said} excluded from the fits" in texts_of(derivatives)
+    other = derivatives / "sub-01" / "ses-baseline" / "dwi"
+    table(other / "sub-01_ses-baseline_desc-motion_timeseries.tsv", moved.assign(outlier=0))
+    folded = [text for text in texts_of(derivatives) if "moved by more than" in text]
+    assert len(folded) == 1
+    assert folded[0].endswith("; 1 more series is affected")
     assert (
         "1week, DCE on T1w: the field of view covers only 40% of the brain that it could cover"
         in top

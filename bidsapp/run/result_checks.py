@@ -28,6 +28,10 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
 
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:
+    for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
+        if series:
+            path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")
+            yield from (f"{series.image.name}: {text}" for text in _read(path))
     if not session.dynamic:
         return
     path = config.output_dir / outputs.ARTERIAL_QUALITY.path(session)
@@ -43,6 +47,7 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
 
 
 def _read(path: Path) -> list[str]:
-    """Return the warnings in a quality file, if it exists."""
-    found: list[str] = json.loads(path.read_bytes())["Warnings"] if path.is_file() else []
+    """Return the warnings in a JSON file of results, if it exists and has any."""
+    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    found: list[str] = content.get("Warnings", [])
     return found

@@ -48,10 +48,13 @@ class FramePose:
     misfit : float
         Robust standard deviation of the residual, in the unit of the frame; infinite if the
         alignment failed.
+    error : float
+        Standard error of the pose as a framewise displacement, mm, if it is known.
     """
 
     matrix: Matrix
     misfit: float
+    error: float = 0.0
 
 
 def align(

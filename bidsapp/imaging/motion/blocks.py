@@ -40,6 +40,10 @@ RADIUS = 50.0
 _ORDER = 3
 
 
+class CannotAlign(BadInput):
+    """The series has too little signal, or too few slices, for an alignment."""
+
+
 @dataclass(frozen=True)
 class Blocks:
     """The smoothed frames of a series, and the blocks in which they are compared.
@@ -113,8 +117,8 @@ def cut_blocks(
 
     Raises
     ------
-    BadInput
-        If there are fewer than `MIN_BLOCKS` blocks.
+    CannotAlign
+        If there are fewer than `MIN_BLOCKS`.
     """
     coarse, grid = _average_voxels(series, affine)
     if mask is None:
@@ -125,16 +129,15 @@ def cut_blocks(
         inside = _average_voxels(np.asarray(mask, np.float32)[..., None], affine)[0][..., 0] > 0.5
     voxels = _block_voxels(inside, grid)
     if len(voxels) < MIN_BLOCKS:
-        raise BadInput(
-            f"motion: {len(voxels)} blocks of {BLOCK:g} mm contain signal, too few to align "
-            "the frames; check the series, or use --no-motion-correction"
+        raise CannotAlign(
+            f"only {len(voxels)} blocks of {BLOCK:g} mm contain signal, {MIN_BLOCKS} are needed"
         )
     # A random subset: consecutive blocks would all lie in one part of the head.
     chosen = np.random.default_rng(0).permutation(len(voxels))[:MAX_BLOCKS]
     points = apply(grid, voxels[chosen])
     zooms = voxel_sizes(grid)
     sigma = np.where(zooms < FWHM, FWHM / np.sqrt(8 * np.log(2)) / zooms, 0.0)
-    frames = [_spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
+    frames = [spline_coefficients(frame, sigma) for frame in np.moveaxis(coarse, -1, 0)]
     phase = None if phase_axis is None else grid[:3, phase_axis] / zooms[phase_axis]
     return Blocks(frames, grid, points, points.mean(axis=(0, 1)), phase)
 
@@ -239,8 +242,9 @@ def _block_voxels(inside: Mask, affine: Matrix) -> NDArray[np.int64]:
     return chosen
 
 
-def _spline_coefficients(frame: Values, sigma: Sequence[float] | Vector) -> Values:
-    smooth = ndimage.gaussian_filter(frame, sigma)
+def spline_coefficients(frame: Values, sigma: float | Sequence[float] | Vector = 0.0) -> Values:
+    """Return the coefficients of the cubic spline of a frame, smoothed by sigma voxels."""
+    smooth = ndimage.gaussian_filter(frame, sigma) if np.any(sigma) else frame
     coefficients = np.empty(frame.shape, np.float32)
     options: Any = {"order": _ORDER, "mode": "mirror"}
     ndimage.spline_filter(smooth, output=coefficients, **options)

@@ -1,6 +1,6 @@
-"""Frames of a series that differ from all their neighbours."""
+"""Frames of a series that differ from all their neighbours, and which of them to trust."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,56 @@ EXCESS = 1.3
 """Ratio to the usual residual above which it is also relevant."""
 CONTRAST = 0.2
 """Residual per change of the mean of the blocks that is expected from arriving contrast agent."""
+
+TOO_MANY = 0.2
+"""Proportion of outliers above which the motion estimate, not the volumes, is in doubt: in a
+series of a usable quality few volumes are spoilt."""
+
+
+def withdraw_outliers(
+    outliers: NDArray[np.bool_], shells: Iterable[NDArray[np.int64]]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Return the outliers that may be excluded, and warnings about the others.
+
+    Parameters
+    ----------
+    outliers : (N,) array of bool
+    shells : list of array
+        The volumes at each b-value, of which one has to remain; all frames of a dynamic series.
+
+    Returns
+    -------
+    kept : (N,) array of bool
+        No outlier if there are more than `TOO_MANY`, or if no other volume of a shell remains.
+    warnings : list of str
+
+    Examples
+    --------
+    >>> shells = [np.array([0]), np.array([1, 2, 3, 4, 5])]
+    >>> withdraw_outliers(np.array([1, 0, 0, 0, 0, 0], bool), shells)[0].any()
+    np.False_
+    """
+    count, total = int(outliers.sum()), len(outliers)
+    if count > TOO_MANY * total:
+        text = (
+            f"{count} of {total} volumes appear to be outliers of motion: either the head moved "
+            "throughout, or the motion estimate is wrong; none is excluded. Compare the lesion "
+            "values with those of --no-motion-correction"
+        )
+        return np.zeros_like(outliers), [text]
+    kept, warnings = outliers.copy(), []
+    for shell in shells:
+        if outliers[shell].all():
+            kept[shell] = False
+            numbers = ", ".join(str(n + 1) for n in shell)
+            warnings.append(
+                f"volume {numbers} is an outlier of motion, but no other volume has its b-value: "
+                "it is not excluded"
+                if len(shell) == 1
+                else f"volumes {numbers} are outliers of motion, but no other volume has their "
+                "b-value: they are not excluded"
+            )
+    return kept, warnings
 
 
 def flag_spoilt_frames(

@@ -128,6 +128,13 @@ class Motion:
     residual: NDArray[np.float64]
     outliers: NDArray[np.bool_]
 
+    @classmethod
+    def none(cls, count: int) -> "Motion":
+        """Return the motion of a series of `count` frames that is not corrected."""
+        still, rest = np.zeros((count, 6)), np.ones(count)
+        matrices = np.tile(np.eye(4), (count, 1, 1))
+        return cls(matrices, still, framewise_displacement(still), rest, np.zeros(count, bool))
+
 
 def rigid_parameters(matrices: ArrayLike, centre: ArrayLike) -> Parameters:
     """Return the parameters of the nearest rigid matrices: shifts of a point, rotations about it.

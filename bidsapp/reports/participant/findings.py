@@ -37,8 +37,9 @@ SMALL_LESION = 10.0
 LOW_SNR = 15.0
 """Signal-to-noise ratio at b = 0 below which there is a warning."""
 
-DISPLACEMENT = 1.0
-"""Framewise displacement above which there is a warning, mm: in-plane voxel size of the series."""
+DISPLACEMENT = 2.0
+"""Framewise displacement above which there is a warning, mm: a mean displacement of about 1 mm, by
+which a tenth of the voxels of a sphere of 2 ml leave it (3 d / 4 r)."""
 
 CONSISTENCY = 1.0
 """Distance between direct and chained registration above which there is a warning, mm."""
@@ -206,27 +207,31 @@ def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
 
 
 def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
+    """Yield a finding for each kind of doubt: the worst series, and the number of the others."""
+    moved, outlying = [], []
     for session, datatype in _series(participant):
         path = session.find(outputs.MOTION, datatype)
         if path is None:
             continue
-        table = read_frame(path)
-        moved = table["framewise_displacement"].to_numpy(dtype=float)
-        texts = []
-        if np.nanmax(moved, initial=0) > DISPLACEMENT:
-            count = int(np.sum(moved > DISPLACEMENT))
-            texts.append(
-                f"{count} of {len(moved)} volumes moved by more than {DISPLACEMENT:g} mm"
-                f" (maximum {np.nanmax(moved):.1f} mm)"
-            )
+        name, table = f"{session.name}, {DATATYPES[datatype]}", read_frame(path)
+        steps = table["framewise_displacement"].to_numpy(dtype=float)
+        largest, total = float(np.nanmax(steps, initial=0)), len(steps)
+        if largest > DISPLACEMENT:
+            text = f"{int(np.sum(steps > DISPLACEMENT))} of {total} volumes moved by more than "
+            text += f"{DISPLACEMENT:g} mm (maximum {largest:.1f} mm)"
+            moved.append((largest, f"{name}: {text}"))
         bad = int(table["outlier"].sum()) if "outlier" in table else 0
         if bad:
             sidecar = session.find(outputs.MOTION, datatype, ".json")
             out = bool(sidecar and read_json(sidecar).get("OutliersLeftOut"))
             done = "excluded from the fits" if out else "included in the fits (see --drop-outliers)"
-            texts.append(f"{bad} of {len(moved)} volumes are outliers, {done}")
-        for text in texts:
-            yield Finding("warning", f"{session.name}, {DATATYPES[datatype]}: {text}", "motion")
+            text = f"{bad} of {total} volumes are outliers, {done}"
+            outlying.append((bad / total, f"{name}: {text}"))
+    for kind in (moved, outlying):
+        if kind:
+            rest = len(kind) - 1
+            more = f"; {rest} more series {'are' if rest > 1 else 'is'} affected" if rest else ""
+            yield Finding("warning", max(kind)[1] + more, "motion")
 
 
 def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:

@@ -8,6 +8,9 @@ from bidsapp.models import MODELS
 from bidsapp.reports.page.blocks import Block, Cell, Table
 from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutputs, load_volume
 
+EXACT = 1e-5
+"""Residual relative to the signal below which it is rounding, not noise."""
+
 
 def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | None:
     """Return the voxel size of a series, mm; None if it has no maps in native space.
@@ -35,7 +38,7 @@ def signal_to_noise(session: SessionOutputs) -> float | None:
     Returns
     -------
     snr : float or None
-        None if there are no such maps.
+        None if there are no such maps, or no residual: two b-values determine the fit exactly.
     """
     model = MODELS["adc"].label
     paths = [session.find(outputs.parameter_map("dwi", n, model)) for n in ("S0", "rmse")]
@@ -44,7 +47,7 @@ def signal_to_noise(session: SessionOutputs) -> float | None:
     signal, noise = (load_volume(path).data for path in paths if path)
     if signal.shape != noise.shape:
         return None
-    inside = np.isfinite(signal) & (noise > 0)
+    inside = np.isfinite(signal) & (noise > EXACT * np.abs(signal))
     return float(np.median(signal[inside] / noise[inside])) if inside.any() else None
 
 

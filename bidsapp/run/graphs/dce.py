@@ -21,6 +21,7 @@ from bidsapp.run.graphs.motion import (
     connect_motion,
     dropped_volumes,
     motion_sidecar,
+    save_motion,
 )
 from bidsapp.run.graphs.plan import SessionPlan, value_origins
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, describe_t1_map
@@ -92,9 +93,8 @@ def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
         reference = pe.Node(FindReferenceFrame(), name="reference_frame", mem_gb=2)
         branch.connect((branch.source, "out_file"), reference, "in_file")
         reference.inputs.baseline_frames = branch.config.baseline_frames
-        path = branch.path(outputs.MOTION)
         branch.connect((reference, "frame"), motion, "inputnode.reference")
-        branch.save("save_motion", moved.table, [path], [motion_sidecar(branch.config)])
+        save_motion(branch, moved, motion_sidecar(branch.config))
     return moved
 
 

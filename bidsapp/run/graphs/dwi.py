@@ -18,6 +18,7 @@ from bidsapp.run.graphs.motion import (
     connect_motion,
     dropped_volumes,
     motion_sidecar,
+    save_motion,
 )
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
@@ -80,9 +81,8 @@ def _connect_motion(branch: Branch[Diffusion]) -> MotionCorrected:
     if series.phase_axis is not None:
         motion.inputs.inputnode.phase_axis = series.phase_axis
     sidecar = {"Sources": [source_uri(series.image, config)], "SkullStripped": False}
-    paths = [branch.path(outputs.CORRECTED_DWI), branch.path(outputs.MOTION)]
-    files = branch.merge("motion_files", [moved.series, moved.table])
-    branch.save("save_motion", files, paths, [sidecar, motion_sidecar(config, series.phase_axis)])
+    branch.save("save_series", moved.series, [branch.path(outputs.CORRECTED_DWI)], [sidecar])
+    save_motion(branch, moved, motion_sidecar(config, series.phase_axis))
     _save_gradients(branch)
     return moved
 

@@ -1,12 +1,13 @@
 """Motion correction of a series, with either engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
+from bidsapp.bids import outputs
 from bidsapp.config import Config
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.nodes.motion import ENGINE as OWN
@@ -29,12 +30,15 @@ class MotionCorrected:
         The same table, if the volumes marked as outliers are to be excluded.
     acquired
         The acquired series and a matrix for each of its volumes, if these are known.
+    notes
+        JSON file with warnings, for the sidecar of the table.
     """
 
     series: Port
     table: Port | None = None
     dropped: Port | None = None
     acquired: tuple[Port, Port] | None = None
+    notes: Port | None = None
 
 
 def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorrected]:
@@ -51,7 +55,16 @@ def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorre
         table,
         table if config.drop_outliers else None,
         (source, (motion, "outputnode.matrices")) if engine == "metperf" else None,
+        (motion, "outputnode.notes"),
     )
+
+
+def save_motion(branch: Branch[Any], moved: MotionCorrected, sidecar: Mapping[str, Any]) -> None:
+    """Write the motion table; its sidecar also lists the warnings."""
+    assert moved.table
+    assert moved.notes
+    writer = branch.save("save_motion", moved.table, [branch.path(outputs.MOTION)], [sidecar])
+    branch.connect(moved.notes, writer, "notes")
 
 
 def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> pe.Workflow:
@@ -70,23 +83,25 @@ def init_motion_wf(name: str, *, engine: str = "metperf", nthreads: int = 1) -> 
     -------
     pe.Workflow
         ``inputnode``: in_file (4D), reference (number of a volume), bvalues and phase_axis (of a
-        diffusion series; ignored by niimath). ``outputnode``: out_file, motion_tsv, matrices
-        (.npy; not from niimath).
+        diffusion series; niimath ignores the axis). ``outputnode``: out_file, motion_tsv, notes
+        (JSON), matrices (.npy; not from niimath).
     """
     workflow = pe.Workflow(name=name)
-    inputs, outputs = ["in_file", "reference"], ["out_file", "motion_tsv"]
+    inputs, results = ["in_file", "reference"], ["out_file", "motion_tsv", "notes"]
     inputnode = pe.Node(niu.IdentityInterface([*inputs, "bvalues", "phase_axis"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface([*outputs, "matrices"]), name="outputnode")
+    outputnode = pe.Node(niu.IdentityInterface([*results, "matrices"]), name="outputnode")
     if engine == "niimath":
         correct = pe.Node(MotionCorrect(num_threads=nthreads), name="correct", mem_gb=2)
         table = pe.Node(MotionTable(), name="table")
         workflow.connect(correct, "parameters", table, "parameters")
         workflow.connect(correct, "out_file", outputnode, "out_file")
         workflow.connect(table, "out_file", outputnode, "motion_tsv")
+        workflow.connect(table, "notes", outputnode, "notes")
+        workflow.connect(inputnode, "bvalues", table, "bvalues")
     else:
         correct = pe.Node(CorrectMotion(n_jobs=nthreads), "correct", mem_gb=3, n_procs=nthreads)
         inputs += ["bvalues", "phase_axis"]
-        workflow.connect([(correct, outputnode, [(n, n) for n in (*outputs, "matrices")])])
+        workflow.connect([(correct, outputnode, [(n, n) for n in (*results, "matrices")])])
     workflow.connect([(inputnode, correct, [(n, n) for n in inputs])])
     return workflow
 

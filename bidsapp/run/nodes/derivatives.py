@@ -30,6 +30,7 @@ class _SaveInput(BaseInterfaceInputSpec):
     learnt = InputMultiObject(
         File(exists=True), desc="JSON {model: {parameter: value}}, for the sidecars of that model"
     )
+    notes = File(exists=True, desc="JSON, added to every sidecar")
 
 
 class SaveDerivatives(SimpleInterface):
@@ -44,6 +45,7 @@ class SaveDerivatives(SimpleInterface):
         learnt: dict[str, Any] = {}
         for path in self.inputs.learnt or ():
             learnt |= json.loads(Path(path).read_text(encoding="utf-8"))
+        notes = json.loads(Path(self.inputs.notes).read_bytes()) if self.inputs.notes else {}
         for source, name, sidecar in zip(
             self.inputs.in_files, self.inputs.names, sidecars, strict=True
         ):
@@ -53,7 +55,9 @@ class SaveDerivatives(SimpleInterface):
             if sidecar:
                 stem = target.name.removesuffix(".gz").removesuffix(target.suffix)
                 stem = stem.removesuffix(".nii")
-                write_bytes(target.with_name(f"{stem}.json"), to_json(_add_learnt(sidecar, learnt)))
+                write_bytes(
+                    target.with_name(f"{stem}.json"), to_json(_add_learnt(sidecar, learnt) | notes)
+                )
             write = compress_image if target.suffix == ".gz" else copy_file
             write(Path(source), target)
         return runtime

@@ -14,15 +14,18 @@ from nipype.interfaces.base import (
 )
 from numpy.typing import NDArray
 
-from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
+from bidsapp.imaging.motion.blocks import CannotAlign
 from bidsapp.imaging.motion.correction import (
     DISPLACEMENT,
     estimate_diffusion_motion,
     estimate_motion,
 )
-from bidsapp.imaging.motion.parameters import COLUMNS, framewise_displacement, read_volreg
+from bidsapp.imaging.motion.outliers import TOO_MANY, withdraw_outliers
+from bidsapp.imaging.motion.parameters import COLUMNS, Motion, framewise_displacement, read_volreg
+from bidsapp.imaging.motion.shells import group_shells
 from bidsapp.imaging.resample import resample_series
 from bidsapp.run.nodes.files import load, save_array
 
@@ -36,7 +39,9 @@ MOTION_SIDECAR: dict[str, Any] = {
     "outlier": {
         "Description": f"1: moved by more than {DISPLACEMENT:g} mm since the previous volume; with "
         "the metperf engine also if the volume could not be aligned or, in a dynamic series, "
-        "differs from all neighbouring volumes"
+        "differs from all neighbouring volumes, and in a diffusion series only if it also moved "
+        "since the previous volume at its b-value, by more than the uncertainty. All 0 if more "
+        f"than {TOO_MANY:.0%} would be 1, and at a b-value of which no volume would remain"
     },
 }
 
@@ -56,6 +61,7 @@ class _CorrectMotionInput(BaseInterfaceInputSpec):
 class _CorrectMotionOutput(TraitedSpec):
     out_file = File(exists=True, desc="the series, each volume resampled once")
     motion_tsv = File(exists=True, desc="parameters (mm, rad), displacement, outlier")
+    notes = File(exists=True, desc="JSON: warnings, for the sidecar of the table")
     matrices = File(
         exists=True, desc=".npy, (N, 4, 4): from points of the reference to points of each volume"
     )
@@ -70,33 +76,48 @@ class CorrectMotion(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         inputs, folder = self.inputs, Path(runtime.cwd)
         data, image = load(inputs.in_file)
-        options = {"n_jobs": inputs.n_jobs}
+        bvalues = list(inputs.bvalues) if isdefined(inputs.bvalues) else []
         try:
-            if isdefined(inputs.bvalues) and inputs.bvalues:
-                axis = inputs.phase_axis if isdefined(inputs.phase_axis) else None
-                found = estimate_diffusion_motion(
-                    data, image.affine, inputs.bvalues, phase_axis=axis, **options
-                )
-            else:
-                found = estimate_motion(data, image.affine, reference=inputs.reference, **options)
+            found = self._estimate(data, image.affine, bvalues)
+            moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
+            marks, warnings = withdraw_outliers(found.outliers, _shells(bvalues, data.shape[3]))
+        except CannotAlign as error:
+            found, moved = Motion.none(data.shape[3]), data
+            marks, warnings = found.outliers, [f"motion is not corrected: {error}"]
         except BadInput as error:
             raise BadInput(f"{inputs.in_file}: {error}") from error
-        moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
         self._results["out_file"] = save_array(moved, image, folder / "corrected.nii")
         self._results["motion_tsv"] = _write_motion(
-            folder, found.parameters, found.framewise_displacement, found.outliers
+            folder, found.parameters, found.framewise_displacement, marks
         )
+        self._results["notes"] = _write_notes(folder, warnings)
         np.save(folder / "matrices.npy", found.matrices)
         self._results["matrices"] = str(folder / "matrices.npy")
         return runtime
 
+    def _estimate(self, data: Any, affine: Any, bvalues: list[float]) -> Motion:
+        inputs = self.inputs
+        if not bvalues:
+            return estimate_motion(data, affine, reference=inputs.reference, n_jobs=inputs.n_jobs)
+        axis = inputs.phase_axis if isdefined(inputs.phase_axis) else None
+        return estimate_diffusion_motion(
+            data, affine, bvalues, phase_axis=axis, n_jobs=inputs.n_jobs
+        )
+
+
+def _shells(bvalues: list[float], count: int) -> list[NDArray[np.int64]]:
+    """Return the volumes at each b-value; all frames of a dynamic series."""
+    return group_shells(bvalues) if bvalues else [np.arange(count)]
+
 
 class _MotionTableInput(BaseInterfaceInputSpec):
     parameters = File(exists=True, mandatory=True, desc="roll pitch yaw dS dL dP, degrees and mm")
+    bvalues = traits.List(traits.Float, desc="b-values of a diffusion series, s/mm2")
 
 
 class _MotionTableOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: parameters (mm, rad), displacement, outlier")
+    notes = File(exists=True, desc="JSON: warnings, for the sidecar of the table")
 
 
 class MotionTable(SimpleInterface):
@@ -108,8 +129,11 @@ class MotionTable(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         parameters = read_volreg(self.inputs.parameters)
         moved = framewise_displacement(parameters)
+        bvalues = list(self.inputs.bvalues) if isdefined(self.inputs.bvalues) else []
         outliers = np.nan_to_num(moved) > DISPLACEMENT
-        self._results["out_file"] = _write_motion(Path(runtime.cwd), parameters, moved, outliers)
+        marks, warnings = withdraw_outliers(outliers, _shells(bvalues, len(moved)))
+        self._results["out_file"] = _write_motion(Path(runtime.cwd), parameters, moved, marks)
+        self._results["notes"] = _write_notes(Path(runtime.cwd), warnings)
         return runtime
 
 
@@ -122,6 +146,12 @@ def _write_motion(folder: Path, parameters: Any, displacement: Any, outliers: An
     ]
     target = folder / "motion.tsv"
     target.write_bytes(to_tsv(columns, rows))
+    return str(target)
+
+
+def _write_notes(folder: Path, warnings: list[str]) -> str:
+    target = folder / "notes.json"
+    target.write_bytes(to_json({"Warnings": warnings} if warnings else {}))
     return str(target)
 
 
