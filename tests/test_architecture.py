@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
         "study.read",
         "study.tables",
     },
-    "reports": {"config", "models"},
+    "reports": {"config", "imaging.motion", "models"},
     "reports.page": {"bids"},
     "reports.figures": {"models.parameters", "reports.page", "study.statistics"},
     "reports.participant": {
@@ -70,6 +70,7 @@ ARROWS: dict[str, set[str]] = {
         "reports.figures",
         "reports.page",
         "study.tables",
+        "imaging.motion",
     },
     "reports.group": {
         "bids",
@@ -79,6 +80,7 @@ ARROWS: dict[str, set[str]] = {
         "reports.page",
         "reports.participant",
         "study.tables",
+        "imaging.motion",
     },
     "run.nodes": {
         "bids",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from bidsapp.config import HAEMATOCRIT, Config, constants, version
+from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 
@@ -71,27 +72,34 @@ def methods(config: Config, data: Collection[str] = DATA) -> str:
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _motion(config: Config) -> str:
+def _motion(config: Config, data: Collection[str]) -> str:
     if config.registration_engine == "niimath":
         text = "Rigid motion within each series was corrected with niimath (AFNI's 3dvolreg). "
     else:
         text = (
             "Rigid motion within each series was corrected by robust least squares; in each block "
             "of 10 mm, a volume was modelled as the target times a factor plus an offset (after "
-            "Saad et al. 2009). Diffusion volumes were also corrected for shear and scaling along "
-            "the phase-encoding direction, if it was known. "
+            "Saad et al. 2009). "
         )
+        if "dwi" in data:
+            text += (
+                "Diffusion volumes were aligned with the mean of the others at the same b-value, "
+                "if this improved their likeness, and that mean with the b = 0 image; they were "
+                "also corrected for shear and scaling along the phase-encoding direction, if it "
+                "was known. "
+            )
     if config.drop_outliers:
         text += (
-            "Volumes with a framewise displacement of more than 1 mm (Power et al. 2012), and "
-            "volumes that differed from their neighbours, were excluded from averages and fits. "
+            f"Volumes with a framewise displacement of more than {DISPLACEMENT:g} mm (Power et al. "
+            "2012), and volumes that differed from their neighbours, were excluded from averages "
+            "and fits. "
         )
     return text
 
 
 def _registration(config: Config, data: Collection[str]) -> str:
     motion = (
-        _motion(config)
+        _motion(config, data)
         if config.motion_correction
         else "Motion within the series was not corrected. "
     )

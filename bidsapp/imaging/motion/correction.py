@@ -23,6 +23,7 @@ from bidsapp.imaging.motion.blocks import (
 )
 from bidsapp.imaging.motion.outliers import flag_spoilt_frames
 from bidsapp.imaging.motion.parameters import (
+    DISPLACEMENT,
     Motion,
     Parameters,
     framewise_displacement,
@@ -33,9 +34,6 @@ from bidsapp.imaging.transforms import Matrix, apply, compose, invert
 
 T = TypeVar("T")
 
-DISPLACEMENT = 2.0
-"""mm; a frame after a larger displacement is an outlier. The head moves while it is acquired, by up
-to 1 mm in the mean: a tenth of the voxels of a lesion of 2 ml then come from outside it."""
 MIN_EXTENT = 40.0
 """mm; thickness of a diffusion series below which through-plane motion cannot be estimated: eight
 slices of 4.2 mm of a still head gave 1.4 mm, ten gave 0.2 mm."""

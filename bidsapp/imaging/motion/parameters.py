@@ -17,6 +17,10 @@ COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 HEAD_RADIUS = 50.0
 """mm; converts a rotation to a displacement (Power et al. 2012)."""
 
+DISPLACEMENT = 2.0
+"""mm; a frame after a larger displacement is an outlier. The head moves while it is acquired, by up
+to 1 mm in the mean: a tenth of the voxels of a lesion of 2 ml then come from outside it."""
+
 
 def read_volreg(path: Path | str) -> Parameters:
     r"""Read motion parameters written by AFNI's 3dvolreg or by ``niimath -moco``.

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.reports.group.view import GroupView, table_files
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.numbers import format_number
-from bidsapp.reports.participant.findings import CONSISTENCY, DISPLACEMENT, FAILED_SHARE
+from bidsapp.reports.participant.findings import CONSISTENCY, FAILED_SHARE
 
 FAR = 5.0
 """Robust standard deviations from the median of its kind beyond which a value is outlying."""

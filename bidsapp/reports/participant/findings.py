@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from bidsapp.bids import outputs
+from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
@@ -36,10 +37,6 @@ SMALL_LESION = 10.0
 
 LOW_SNR = 15.0
 """Signal-to-noise ratio at b = 0 below which there is a warning."""
-
-DISPLACEMENT = 2.0
-"""Framewise displacement above which there is a warning, mm: a mean displacement of about 1 mm, by
-which a tenth of the voxels of a sphere of 2 ml leave it (3 d / 4 r)."""
 
 CONSISTENCY = 1.0
 """Distance between direct and chained registration above which there is a warning, mm."""

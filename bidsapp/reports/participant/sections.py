@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.interpolate import PchipInterpolator
 
 from bidsapp.bids import documents, outputs
+from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.models import MODELS
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.reports.figures.histograms import histograms
@@ -19,7 +20,6 @@ from bidsapp.reports.figures.motion import MotionTrace, motion_traces
 from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.participant.artery import show_arterial_input
-from bidsapp.reports.participant.findings import DISPLACEMENT
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
     show_maps,

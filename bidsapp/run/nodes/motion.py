@@ -19,12 +19,17 @@ from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.imaging.motion.blocks import CannotAlign
 from bidsapp.imaging.motion.correction import (
-    DISPLACEMENT,
     estimate_diffusion_motion,
     estimate_motion,
 )
 from bidsapp.imaging.motion.outliers import TOO_MANY, withdraw_outliers
-from bidsapp.imaging.motion.parameters import COLUMNS, Motion, framewise_displacement, read_volreg
+from bidsapp.imaging.motion.parameters import (
+    COLUMNS,
+    DISPLACEMENT,
+    Motion,
+    framewise_displacement,
+    read_volreg,
+)
 from bidsapp.imaging.motion.shells import group_shells
 from bidsapp.imaging.resample import resample_series
 from bidsapp.run.nodes.files import load, save_array
