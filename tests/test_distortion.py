@@ -27,6 +27,7 @@ from bidsapp.imaging.distortion.fieldmap import correct_distortion, field_shift,
 from bidsapp.imaging.transforms import apply, write_itk
 from bidsapp.imaging.warps import Shift, read_shift, write_shift
 from bidsapp.phantom.acquisition import reversed_displacement
+from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_participant, plan_session
 from bidsapp.run.nodes.distortion import DistortionEffect
@@ -327,7 +328,16 @@ def test_lesions_are_measured_where_their_signal_is(session, tmp_path, options):
             distortion=distortion,
             **options,
         )
-        workflow = init_dwi_wf(plan_session(record, config), config, frozenset(), record.t1w)
+        workflow = init_dwi_wf(
+            begin_branch(
+                "dwi",
+                record.diffusion,
+                plan_session(record, config),
+                config,
+                frozenset(),
+                record.t1w,
+            )
+        )
         workflow.inputs.inputnode.t1w_mask = str(session / "brain.nii")
         workflow.base_dir = str(folder / "work")
         workflow.run()

@@ -15,6 +15,7 @@ from bidsapp.imaging.distortion.t1w import t1w_cost, t1w_shift
 from bidsapp.imaging.registration.sampling import Image
 from bidsapp.imaging.transforms import apply, invert, write_itk
 from bidsapp.imaging.warps import read_shift
+from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import plan_session
 from bidsapp.run.nodes.distortion import EstimateShift
@@ -183,7 +184,11 @@ def run_pipeline(anatomy, folder, truth, transforms=(), **options):
         transforms=transforms,
     )
     asked = config(folder, motion_correction=False, **options)
-    workflow = init_dwi_wf(plan_session(record, asked), asked, frozenset(), record.t1w)
+    workflow = init_dwi_wf(
+        begin_branch(
+            "dwi", record.diffusion, plan_session(record, asked), asked, frozenset(), record.t1w
+        )
+    )
     workflow.inputs.inputnode.t1w_mask = mask
     workflow.base_dir = str(folder / "work")
     workflow.run()

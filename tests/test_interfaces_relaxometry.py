@@ -14,6 +14,7 @@ from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import parker2006
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 from bidsapp.reports.methods import methods
+from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
 from bidsapp.run.graphs.plan import plan_session
 from bidsapp.run.nodes.perfusion import FindArterialInput, SignalToConcentration
@@ -154,7 +155,11 @@ def graph(folder, *, flips, field):
     )
     options = {"motion_correction": False, "t1_blood": 1.6, "baseline_frames": 5}
     config = Config(folder, folder / "out", folder / "work", "run", **options)
-    workflow = init_dce_wf(plan_session(session, config), config, frozenset(), None)
+    workflow = init_dce_wf(
+        begin_branch(
+            "dce", session.dynamic, plan_session(session, config), config, frozenset(), None
+        )
+    )
     workflow.base_dir = str(folder / "work")
     return workflow
 

@@ -113,7 +113,16 @@ def run_dwi(images, folder, **options):
     )
     settings = {"motion_correction": False, **options}
     config = Config(images, folder / "out", folder / "work", "run", **settings)
-    workflow = init_dwi_wf(plan_session(session, config), config, frozenset(), images / "t1w.nii")
+    workflow = init_dwi_wf(
+        begin_branch(
+            "dwi",
+            session.diffusion,
+            plan_session(session, config),
+            config,
+            frozenset(),
+            images / "t1w.nii",
+        )
+    )
     workflow.inputs.inputnode.t1w_mask = str(images / "brain.nii")
     workflow.base_dir = str(folder / "work")
     workflow.run()
@@ -293,7 +302,16 @@ def test_a_dynamic_series_is_fitted_on_the_t1w(images, tmp_path):
     options = {"aif": "parker2006", "t1_blood": 1.6, "motion_correction": False}
     options |= {"dce_model": "auto", "fit_space": "T1w", "output_spaces": ("T1w", "individual")}
     config = Config(images, tmp_path / "out", tmp_path / "work", "run", **options)
-    workflow = init_dce_wf(plan_session(session, config), config, frozenset(), images / "t1w.nii")
+    workflow = init_dce_wf(
+        begin_branch(
+            "dce",
+            session.dynamic,
+            plan_session(session, config),
+            config,
+            frozenset(),
+            images / "t1w.nii",
+        )
+    )
     workflow.inputs.inputnode.t1w_mask = str(images / "brain.nii")
     workflow.base_dir = str(tmp_path / "work")
     workflow.run()

@@ -1,6 +1,5 @@
 """The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
 
-from pathlib import Path
 from typing import Any
 
 from nipype.pipeline import engine as pe
@@ -8,11 +7,10 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids import outputs
 from bidsapp.bids.arterial_table import table_metadata
 from bidsapp.bids.records import Dynamic
-from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.table import AUTO
-from bidsapp.run.graphs.branch import Branch, Port, begin_branch
+from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.model_choice import connect_model_comparison
 from bidsapp.run.graphs.motion import (
@@ -23,7 +21,7 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
     save_motion,
 )
-from bidsapp.run.graphs.plan import SessionPlan, value_origins
+from bidsapp.run.graphs.plan import value_origins
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, describe_t1_map
 from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
@@ -41,30 +39,11 @@ _RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
 """Description of how arterial voxels are selected, by source."""
 
 
-def init_dce_wf(
-    plan: SessionPlan, config: Config, excluded: frozenset[int], reference: Path | None
-) -> pe.Workflow:
-    """Return the graph of one dynamic series.
+def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
+    """Return the graph of one dynamic series, from the branch that holds it.
 
-    Parameters
-    ----------
-    plan
-        Plan of a session with a dynamic series that can be analysed.
-    config
-        Configuration of the run.
-    excluded
-        Lesions marked as excluded in any table.
-    reference
-        The baseline T1w, if there is one.
-
-    Returns
-    -------
-    pe.Workflow
-        ``inputnode``: t1w_mask, to_individual; unused without a T1w.
+    ``inputnode``: see `Branch`.
     """
-    series = plan.session.dynamic
-    assert series is not None
-    branch = begin_branch("dce", series, plan, config, excluded, reference)
     motion = _connect_motion(branch)
     mean = pe.Node(AverageVolumes(), name="mean")
     branch.connect(motion.series, mean, "in_file")
@@ -77,11 +56,12 @@ def init_dce_wf(
         b1 = connect_b1(branch, grid.image, "b1_to_T1w", grid.to_scanner)
     concentration = _connect_concentration(branch, data, grid, b1, arterial)
     fits = [
-        _connect_fit(branch, concentration, grid, arterial, model) for model in plan.kinetic_models
+        _connect_fit(branch, concentration, grid, arterial, model)
+        for model in branch.plan.kinetic_models
     ]
     curves = connect_maps(branch, grid, fits, concentration)
     connect_dropped(branch, motion, [arterial, *(fitted.node for fitted in fits), *curves])
-    if config.dce_model == AUTO:
+    if branch.config.dce_model == AUTO:
         connect_model_comparison(branch, grid, fits)
     return branch.workflow
 

@@ -6,10 +6,9 @@ from nipype.pipeline import engine as pe
 
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Diffusion
-from bidsapp.config import Config
 from bidsapp.models import Model
 from bidsapp.models.diffusion.decay import B_ZERO
-from bidsapp.run.graphs.branch import Branch, Port, begin_branch, gradient_files
+from bidsapp.run.graphs.branch import Branch, Port, gradient_files
 from bidsapp.run.graphs.distortion import connect_distortion
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.motion import (
@@ -20,7 +19,7 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
     save_motion,
 )
-from bidsapp.run.graphs.plan import SessionPlan, fit_options
+from bidsapp.run.graphs.plan import fit_options
 from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
@@ -28,37 +27,18 @@ from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
 
 
-def init_dwi_wf(
-    plan: SessionPlan, config: Config, excluded: frozenset[int], reference: Path | None
-) -> pe.Workflow:
-    """Return the graph of one diffusion series.
+def init_dwi_wf(branch: Branch[Diffusion]) -> pe.Workflow:
+    """Return the graph of one diffusion series, from the branch that holds it.
 
-    Parameters
-    ----------
-    plan
-        Plan of a session with a diffusion series that can be analysed.
-    config
-        Configuration of the run.
-    excluded
-        Lesions marked as excluded in any table.
-    reference
-        The baseline T1w, if there is one.
-
-    Returns
-    -------
-    pe.Workflow
-        ``inputnode``: t1w_mask, to_individual; unused without a T1w.
+    ``inputnode``: see `Branch`.
     """
-    series = plan.session.diffusion
-    assert series is not None
-    branch = begin_branch("dwi", series, plan, config, excluded, reference)
     motion = _connect_motion(branch)
     b0 = pe.Node(AverageVolumes(), name="b0")
-    b0.inputs.volumes = _b_zero_volumes(series)
+    b0.inputs.volumes = _b_zero_volumes(branch.series)
     branch.connect(motion.series, b0, "in_file")
     aligned = connect_alignment(branch, b0, connect_distortion(branch, b0))
     data, grid = connect_fit_grid(branch, motion, aligned)
-    fits = [_connect_fit(branch, data, grid, model) for model in plan.diffusion_models]
+    fits = [_connect_fit(branch, data, grid, model) for model in branch.plan.diffusion_models]
     curves = connect_maps(branch, grid, fits, data)
     connect_dropped(branch, motion, [b0, *(fitted.node for fitted in fits), *curves])
     return branch.workflow

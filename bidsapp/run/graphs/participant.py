@@ -6,6 +6,7 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.records import Session
 from bidsapp.config import Config, version
 from bidsapp.run.graphs.anat import init_anat_wf, init_rois_wf
+from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
 from bidsapp.run.graphs.dwi import init_dwi_wf
 from bidsapp.run.graphs.plan import Plan, SessionPlan
@@ -48,10 +49,11 @@ def _init_session_wf(one: SessionPlan, plan: Plan, config: Config) -> pe.Workflo
     reference = plan.baseline.t1w if plan.baseline else None
     workflow = pe.Workflow(name=session.slug)
     branches = []
-    if "dwi" in one.branches:
-        branches.append(init_dwi_wf(one, config, plan.excluded_lesions, reference))
-    if "dce" in one.branches:
-        branches.append(init_dce_wf(one, config, plan.excluded_lesions, reference))
+    shared = (one, config, plan.excluded_lesions, reference)
+    if "dwi" in one.branches and session.diffusion:
+        branches.append(init_dwi_wf(begin_branch("dwi", session.diffusion, *shared)))
+    if "dce" in one.branches and session.dynamic:
+        branches.append(init_dce_wf(begin_branch("dce", session.dynamic, *shared)))
     if "rois" in one.branches:
         workflow.add_nodes([init_rois_wf(session, config, plan.lesions)])
     workflow.add_nodes(branches)
