@@ -61,3 +61,11 @@ def test_only_what_was_done_is_described(absent):
     for word in WORDS[absent]:
         assert word in methods(config)
         assert word not in without
+
+
+@pytest.mark.parametrize("model", sorted(DCE_MODELS))
+def test_only_a_model_with_rates_is_searched(model):
+    """A linear model needs no search for a global minimum, nor the reference for it."""
+    text = methods(Config(Path(), Path(), Path(), "run", dce_model=model), {"dce"})
+    assert ("linear least squares" in text) == (model == "patlak")
+    assert text.lower().count("variable projection") == (0 if model == "patlak" else 2)

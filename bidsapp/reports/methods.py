@@ -24,6 +24,7 @@ _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
 _AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
 _WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
+_SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
 _CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
 _ARTERIAL = {
     "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
@@ -248,10 +249,7 @@ def _kinetics(config: Config, data: Collection[str]) -> str:
 
 def _kinetic_fit(config: Config) -> str:
     *others, row = kinetic_rows(config.dce_model, delay=config.fit_delay)
-    fitted = (
-        f"The kinetic model was {row.title}, fitted by variable projection with a grid search over "
-        f"the rate constant to find the global minimum: {row.formula}."
-    )
+    fitted = f"The kinetic model was {row.title}, fitted by {_minimisation(row)}: {row.formula}."
     if config.fit_delay:
         fitted += (
             " The delay between bolus arrival in artery and tissue was estimated in each voxel: "
@@ -267,6 +265,13 @@ def _kinetic_fit(config: Config) -> str:
             f"the {row.title} model."
         )
     return fitted
+
+
+def _minimisation(row: Model) -> str:
+    """Describe how a kinetic model was fitted."""
+    if row.linear:
+        return "linear least squares"
+    return "variable projection with a grid search over the rates to find the global minimum"
 
 
 def _haematocrit(config: Config) -> str:
@@ -329,10 +334,11 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
 
 
 def _kinetic_references(config: Config) -> list[str]:
+    rows = kinetic_rows(config.dce_model, delay=config.fit_delay)
     return [
         *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
         *([] if config.baseline_frames else [_ARRIVAL]),
-        "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201",
+        *([_SEARCH] if any(not row.linear for row in rows) else []),
         *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),
     ]

@@ -193,5 +193,6 @@ PATLAK = Model(
     predict=_predictor(with_plasma=True, with_return=False),
     formula="C(t) = vp Cp(t) + Ktrans int_0^t Cp(u) du",
     doi="10.1038/jcbfm.1983.1",
+    linear=True,
 )
 MODELS = (EXTENDED_TOFTS, TOFTS, PATLAK)

@@ -119,6 +119,8 @@ class Model:
         Whether ``--dce-model auto`` fits the model too, to compare it with the others.
     requires
         ``requires(**design) -> needs``: the conditions under which the fit is possible.
+    linear
+        Whether the fit is linear least squares, without rates that must be searched.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Model:
     requires: Callable[..., Iterable[Need]] | None = None
     numbers: tuple[str, ...] = ()
     in_auto: bool = True
+    linear: bool = False
 
     def needs(self, **design: Any) -> list[Need]:
         """Return the model's requirements on a design (its keyword arguments), met or not."""
