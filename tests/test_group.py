@@ -602,6 +602,10 @@ def test_the_page_prints_the_study(written):
             "line 3 repeats lesion 1 of sub-01 in ses-base",
         ),
         ("sub-01\t1\tses-1week", "sub-01\tone\tses-1week", "lesion 'one' is not a whole number"),
+        ("sub-01\t1\tses-1week", "sub-01\t1.5\tses-1week", "lesion '1.5' is not a whole number"),
+        ("sub-01\t1\tses-1week", "sub-01\tNA\tses-1week", r"line 3: lesion is missing \('NA'\)"),
+        ("sub-01\t1\tses-1week", "sub-01\t1\tn/a", r"line 3: session_id is missing \('n/a'\)"),
+        ("\t7\t5.3162", "\t7\tNA", "line 3, vp: 'NA' is not a number; a missing value is n/a"),
         ("0.975\t0\n", "0.975\tperhaps\n", "line 3: excluded is 'perhaps', give 0 or 1"),
         ("\t7\t5.3162", "\t7\t-Inf", "line 3, vp: '-Inf' is not a finite number; a missing value"),
         ("\t7\t5.3162", "\t7\t1e3000", "line 3, vp: '1e3000' is not a finite number"),
@@ -616,6 +620,15 @@ def test_a_study_table_with_a_mistake_is_refused(tmp_path, old, new, words):
     path.write_text(STUDY.read_text().replace(old, new))
     with pytest.raises(BadInput, match=words):
         load_study_table(path)
+
+
+def test_lesions_may_be_numbered_with_a_decimal_point(tmp_path):
+    """A table from pandas or R with 1.0 for lesion 1 gives the same cohort."""
+    header, *rows = STUDY.read_text().splitlines()
+    cells = [row.split("\t", 2) for row in rows]
+    path = tmp_path / "lesions.tsv"
+    path.write_text("\n".join([header, *(f"{p}\t{n}.0\t{rest}" for p, n, rest in cells)]) + "\n")
+    pd.testing.assert_frame_equal(load_study_table(path).lesions, load_study_table(STUDY).lesions)
 
 
 def test_a_study_table_may_have_one_parameter(tmp_path):
