@@ -499,7 +499,7 @@ def test_tables_of_traits_are_checked(tmp_path):
         read_participants(people)
     traits = tmp_path / "traits.tsv"
     traits.write_text("participant_id\tlesion\tdose\n01\tone\t20\n")
-    with pytest.raises(BadInput, match="lesion .* is not a whole number"):
+    with pytest.raises(BadInput, match=r"lesion .* is not a whole number"):
         read_traits(traits)
     traits.write_text("participant_id\tlesion\tdose\n01\t1.0\t20\nsub-01\t1\t18\n")
     with pytest.raises(BadInput, match="sub-01 1 has two rows"):

@@ -185,7 +185,10 @@ LEFT_OUT = {
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
     "index in words": (table("index\tname\nx\tleft\n"), "line 2: index 'x' is not a whole number"),
-    "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "line 2: index 0 must be an integer >= 1"),
+    "index 0": (
+        table("index\tname\n0\tnone\n1\tleft\n"),
+        "line 2: index 0 must be an integer >= 1",
+    ),
     "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
     "tissue classes": (
         table("index\tname\n1\tNCR\n2\tED\n3\tET\n"),

@@ -57,7 +57,7 @@ def test_each_visit_has_its_haematocrit(root):
 
 
 def test_the_haematocrit_of_an_arterial_table_goes_with_its_curve(root):
-    """With --aif table its JSON precedes the DCE sidecar and sessions.tsv, and an option precedes it."""
+    """With --aif table its JSON precedes the DCE sidecar, and an option precedes both."""
     folder = root / "derivatives/manual_masks/sub-01/ses-a/perf"
     table = folder / "sub-01_ses-a_label-AIF_timeseries.tsv"
     curve = zip(SECONDS, [0.0, 0.0, 4.0, *[1.0] * (len(SECONDS) - 3)], strict=True)

@@ -69,7 +69,9 @@ def parse_whole_number(text: str, where: str, column: str) -> int:
     [3, 1]
     """
     if text.strip().lower() in _MISSING_ELSEWHERE:
-        raise BadInput(f"{where}: {column} is missing ({text!r}): give its number or remove the row.")
+        raise BadInput(
+            f"{where}: {column} is missing ({text!r}): give its number or remove the row."
+        )
     try:
         number = float(text)
     except ValueError:
