@@ -105,11 +105,11 @@ def how_to_join(images: Sequence[Path]) -> str:
     suffix = names[0].rsplit("_", 1)[-1]
     kept = [part for part in names[0].split("_") if part.startswith(("sub-", "ses-"))]
     whole = "_".join([*kept, suffix])
+    command = f"cd {shlex.quote(str(folder))} && fslmerge -t {whole} $(ls -v {start}*_{suffix})"
     return (
         f"{len(names)} images of one volume each, {names[0]} to {names[-1]}, but one 4D image is "
-        f"required: join them in order of time, for example with: cd {shlex.quote(str(folder))} && "
-        f"fslmerge -t {whole} $(ls -v {start}*_{suffix}); then move the single images to sourcedata/, and "
-        f"describe the series in {sidecar_name(Path(whole))}"
+        f"required: join them in order of time, for example with: {command}; then move the single "
+        f"images to sourcedata/, and describe the series in {sidecar_name(Path(whole))}"
     )
 
 
