@@ -65,6 +65,7 @@ def test_two_sessions_of_one_time_point_are_neither(cohort):
     found = analyse(twice)
     assert list(found.paired["n"][:3]) == [19, 19, 19]
     assert "sub-03: ses-B and ses-C are both 1week (3:12)" in found.problems[0]
+    assert "put the series of a single visit into one session" in found.problems[0]
 
 
 @pytest.mark.parametrize("day", [7, 3, -9])

@@ -631,6 +631,19 @@ def test_lesions_may_be_numbered_with_a_decimal_point(tmp_path):
     pd.testing.assert_frame_equal(load_study_table(path).lesions, load_study_table(STUDY).lesions)
 
 
+def test_a_study_table_may_come_from_a_spreadsheet(tmp_path):
+    """A byte order mark, CRLF, blank lines at the end and flags as 0.0 change nothing."""
+    header, *rows = STUDY.read_text().splitlines()
+    place = header.split("\t").index("excluded")
+    cells = [row.split("\t") for row in rows]
+    for row in cells:
+        row[place] += ".0"
+    lines = [header, *("\t".join(row) for row in cells), "", ""]
+    path = tmp_path / "lesions.tsv"
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    pd.testing.assert_frame_equal(load_study_table(path).lesions, load_study_table(STUDY).lesions)
+
+
 def test_a_study_table_may_have_one_parameter(tmp_path):
     """Three columns and one parameter are enough: the tables are of that parameter alone."""
     table = read(STUDY)[["participant_id", "lesion", "session_id", "vp"]]

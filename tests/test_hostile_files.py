@@ -98,6 +98,39 @@ def test_a_bad_image_is_refused_and_the_rest_goes_on(root, capsys, spoil):
     assert "sub-01 ses-a (day 0): dce, rois" in outcome.out
 
 
+def gzip_members(path):
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:999]) + gzip.compress(content[999:]))
+
+
+def scaling(slope, intercept):
+    fields = {"scl_slope": slope, "scl_inter": intercept, "vox_offset": 352}
+    return lambda path: with_header(path, **fields)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (gzip_members, None),
+        (scaling(np.nan, np.nan), None),
+        (scaling(0, 5), None),
+        (scaling(1, np.inf), "cannot be read as NIfTI (Valid slope but invalid intercept inf)"),
+    ],
+    ids=["several gzip members", "no scaling", "slope 0", "infinite intercept"],
+)
+def test_a_header_as_converters_write_it_keeps_the_values(root, capsys, spoil, message):
+    """What NIfTI defines as no scaling is none; what has no meaning is refused."""
+    path = raw(root, "dce.nii.gz")
+    before = np.asarray(nib.load(path).dataobj)
+    spoil(path)
+    outcome = dry(root, capsys)
+    assert outcome.code == (message is not None)
+    if message:
+        assert message in outcome.out
+    else:
+        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), before)
+
+
 def test_a_fifth_axis_of_length_one_changes_nothing(tmp_path, capsys):
     """Series stored as (x, y, z, 1, t) or (x, y, z, t, 1) give the values of those in four axes."""
     root = write_study(tmp_path / "bids", ("a", "b"))

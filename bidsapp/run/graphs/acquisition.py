@@ -87,7 +87,7 @@ def _apply(session: Session, config: Config) -> Session:
         if len(dynamic.times) < _FEWEST_FRAMES:
             problems.append(
                 f"{dynamic.image.name}: --skip-frames {config.skip_frames} leaves "
-                f"{len(dynamic.times)} frames; a smaller number is needed"
+                f"{len(dynamic.times)} of the frames; a smaller number is needed"
             )
             dynamic = None
     try:
