@@ -95,7 +95,9 @@ def test_missing_folder_ends_with_66(tmp_path, capsys):
 
 def test_a_folder_of_rois_that_is_not_there_is_refused(bids, capsys):
     """--derivatives with a misspelt name ends with 2 before any work."""
-    assert run(bids, "participant", "--derivatives", str(bids / "derivatives/lesion")) == 2
+    with pytest.raises(SystemExit) as ended:
+        run(bids, "participant", "--derivatives", str(bids / "derivatives/lesion"))
+    assert ended.value.code == 2
     assert "derivatives/lesion is not a folder" in capsys.readouterr().err
 
 
