@@ -193,4 +193,5 @@ def _rotation_across(linear: Parameters, phase: Parameters) -> Parameters:
     left, _, right = np.linalg.svd(across @ linear, full_matrices=False)
     turned = left @ right
     third = np.cross(*turned) * np.sign(np.cross(*across) @ phase)
-    return across.T @ turned + np.outer(phase, third)
+    rotation: Parameters = across.T @ turned + np.outer(phase, third)
+    return rotation
