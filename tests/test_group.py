@@ -476,9 +476,12 @@ def test_the_last_of_several_followups_counts(tmp_path, dated):
     """By days where there are days, whatever the order of the table; else by its order."""
     rows = study_rows()
     early = {"session_id": "ses-year0", "days_from_srs": "45", "volume_ml": "5.0"}
-    extra = [row | early for row in rows if row["session_id"] == "ses-followup"]
-    rows = rows + extra if dated else extra[:0] + rows
-    if not dated:
+    last = [row for row in rows if row["session_id"] == "ses-followup"]
+    extra = [row | early for row in last]
+    if dated:
+        rows = rows + extra
+    else:
+        rows = [row for row in rows if row not in last] + extra + last
         for row in rows:
             row["days_from_srs"] = "n/a"
     response = tables(write_outputs(tmp_path, rows)).statistics.response
