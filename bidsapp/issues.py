@@ -21,6 +21,9 @@ TRANSIENT: Mapping[type[MetperfError], str] = {
 }
 """Errors after which the same run may succeed, each with a separate exit code -> description."""
 
+OUTLIERS_INCLUDED = "OutliersIncluded"
+"""Code of the warning that outliers of motion are among the volumes that were fitted."""
+
 _STORED = ("level", "code", "step", "text")
 _LISTS_0_1: Mapping[str, IssueLevel] = {
     "failed": "failed",

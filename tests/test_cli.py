@@ -93,6 +93,14 @@ def test_missing_folder_ends_with_66(tmp_path, capsys):
     assert "bids_dir is not a folder; is it mounted?" in capsys.readouterr().err
 
 
+def test_a_folder_of_rois_that_is_not_there_is_refused(bids, capsys):
+    """--derivatives with a misspelt name ends with 2 before any work."""
+    with pytest.raises(SystemExit) as ended:
+        run(bids, "participant", "--derivatives", str(bids / "derivatives/lesion"))
+    assert ended.value.code == 2
+    assert "derivatives/lesion is not a folder" in capsys.readouterr().err
+
+
 def test_output_that_cannot_be_written_ends_with_73(bids, capsys):
     """An output folder that is a file is refused before any work."""
     (bids.parent / "out").write_text("a file")

@@ -476,9 +476,12 @@ def test_the_last_of_several_followups_counts(tmp_path, dated):
     """By days where there are days, whatever the order of the table; else by its order."""
     rows = study_rows()
     early = {"session_id": "ses-year0", "days_from_srs": "45", "volume_ml": "5.0"}
-    extra = [row | early for row in rows if row["session_id"] == "ses-followup"]
-    rows = rows + extra if dated else extra[:0] + rows
-    if not dated:
+    last = [row for row in rows if row["session_id"] == "ses-followup"]
+    extra = [row | early for row in last]
+    if dated:
+        rows = rows + extra
+    else:
+        rows = [row for row in rows if row not in last] + extra + last
         for row in rows:
             row["days_from_srs"] = "n/a"
     response = tables(write_outputs(tmp_path, rows)).statistics.response
@@ -602,6 +605,10 @@ def test_the_page_prints_the_study(written):
             "line 3 repeats lesion 1 of sub-01 in ses-base",
         ),
         ("sub-01\t1\tses-1week", "sub-01\tone\tses-1week", "lesion 'one' is not a whole number"),
+        ("sub-01\t1\tses-1week", "sub-01\t1.5\tses-1week", "lesion '1.5' is not a whole number"),
+        ("sub-01\t1\tses-1week", "sub-01\tNA\tses-1week", r"line 3: lesion is missing \('NA'\)"),
+        ("sub-01\t1\tses-1week", "sub-01\t1\tn/a", r"line 3: session_id is missing \('n/a'\)"),
+        ("\t7\t5.3162", "\t7\tNA", "line 3, vp: 'NA' is not a number; a missing value is n/a"),
         ("0.975\t0\n", "0.975\tperhaps\n", "line 3: excluded is 'perhaps', give 0 or 1"),
         ("\t7\t5.3162", "\t7\t-Inf", "line 3, vp: '-Inf' is not a finite number; a missing value"),
         ("\t7\t5.3162", "\t7\t1e3000", "line 3, vp: '1e3000' is not a finite number"),
@@ -616,6 +623,28 @@ def test_a_study_table_with_a_mistake_is_refused(tmp_path, old, new, words):
     path.write_text(STUDY.read_text().replace(old, new))
     with pytest.raises(BadInput, match=words):
         load_study_table(path)
+
+
+def test_lesions_may_be_numbered_with_a_decimal_point(tmp_path):
+    """A table from pandas or R with 1.0 for lesion 1 gives the same cohort."""
+    header, *rows = STUDY.read_text().splitlines()
+    cells = [row.split("\t", 2) for row in rows]
+    path = tmp_path / "lesions.tsv"
+    path.write_text("\n".join([header, *(f"{p}\t{n}.0\t{rest}" for p, n, rest in cells)]) + "\n")
+    pd.testing.assert_frame_equal(load_study_table(path).lesions, load_study_table(STUDY).lesions)
+
+
+def test_a_study_table_may_come_from_a_spreadsheet(tmp_path):
+    """A byte order mark, CRLF, blank lines at the end and flags as 0.0 change nothing."""
+    header, *rows = STUDY.read_text().splitlines()
+    place = header.split("\t").index("excluded")
+    cells = [row.split("\t") for row in rows]
+    for row in cells:
+        row[place] += ".0"
+    lines = [header, *("\t".join(row) for row in cells), "", ""]
+    path = tmp_path / "lesions.tsv"
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    pd.testing.assert_frame_equal(load_study_table(path).lesions, load_study_table(STUDY).lesions)
 
 
 def test_a_study_table_may_have_one_parameter(tmp_path):

@@ -7,6 +7,7 @@ import warnings
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from bids.layout import BIDSLayout
 from datasets import write_image
@@ -63,7 +64,14 @@ REFUSED = {
     "truncated": (cut_short, "is truncated: 3232 bytes are expected from the header"),
     "not downloaded": (link_nowhere, "run `datalad get sub-01_ses-a_dwi.nii.gz`"),
     "annex pointer": (pointer, "not downloaded: run `datalad get sub-01_ses-a_dwi.nii.gz`"),
-    "3D": (lambda p: rewrite(p, lambda d: d[..., 0]), "(6, 6, 4), but 4 dimensions are required"),
+    "3D": (
+        lambda p: rewrite(p, lambda d: d[..., 0]),
+        "4 dimensions are required; join its volumes",
+    ),
+    "two echoes": (
+        lambda p: rewrite(p, lambda d: np.stack([d, d], 3)),
+        "(6, 6, 4, 2, 5), but 4 dimensions are required; write one 4D image for each echo",
+    ),
     "huge header": (dims(32000, 32000, 30000, 5), "specifies 153600000000000 voxels"),
     "gzip bomb": (dims(800, 800, 400, 5), "is truncated: 5120000000 bytes are expected"),
     "no voxel": (dims(0, 6, 4, 5), "so there are no voxels"),
@@ -88,6 +96,74 @@ def test_a_bad_image_is_refused_and_the_rest_goes_on(root, capsys, spoil):
     assert "sub-01_ses-a_dwi.nii.gz" in line
     assert message in line
     assert "sub-01 ses-a (day 0): dce, rois" in outcome.out
+
+
+def gzip_members(path):
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:999]) + gzip.compress(content[999:]))
+
+
+def scaling(slope, intercept):
+    fields = {"scl_slope": slope, "scl_inter": intercept, "vox_offset": 352}
+    return lambda path: with_header(path, **fields)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (gzip_members, None),
+        (scaling(np.nan, np.nan), None),
+        (scaling(0, 5), None),
+        (scaling(1, np.inf), "cannot be read as NIfTI (Valid slope but invalid intercept inf)"),
+    ],
+    ids=["several gzip members", "no scaling", "slope 0", "infinite intercept"],
+)
+def test_a_header_as_converters_write_it_keeps_the_values(root, capsys, spoil, message):
+    """What NIfTI defines as no scaling is none; what has no meaning is refused."""
+    path = raw(root, "dce.nii.gz")
+    before = np.asarray(nib.load(path).dataobj)
+    spoil(path)
+    outcome = dry(root, capsys)
+    assert outcome.code == (message is not None)
+    if message:
+        assert message in outcome.out
+    else:
+        np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), before)
+
+
+def test_a_fifth_axis_of_length_one_changes_nothing(tmp_path, capsys):
+    """Series stored as (x, y, z, 1, t) or (x, y, z, t, 1) give the values of those in four axes."""
+    root = write_study(tmp_path / "bids", ("a", "b"))
+    rewrite(raw(root, "dce.nii.gz", "b"), lambda d: d[:, :, :, None])
+    rewrite(raw(root, "dwi.nii.gz", "b"), lambda d: d[..., None])
+    assert nib.load(raw(root, "dce.nii.gz", "b")).shape == (6, 6, 4, 1, 20)
+    assert run(root, capsys).code == 0
+    tables = [
+        pd.concat(
+            pd.read_csv(path, sep="\t").drop(columns=["session_id"])
+            for path in sorted((root.parent / f"out/sub-01/ses-{session}").rglob("*roistats.tsv"))
+        )
+        for session in "ab"
+    ]
+    assert {"ADC", "Ktrans"} <= set(tables[0]["parameter"])
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_file_for_each_time_point_is_refused_with_the_command_that_joins_them(root, capsys):
+    """One message for the whole series, with all files in order of their numbers."""
+    series = raw(root, "dce.nii.gz")
+    frames = np.moveaxis(np.asarray(nib.load(series).dataobj), 3, 0)
+    for number, frame in enumerate(frames, 1):
+        write_image(series.with_name(f"sub-01_ses-a_run-{number}_dce.nii.gz"), frame)
+    series.unlink()
+    outcome = dry(root, capsys)
+    assert outcome.code == 1
+    assert outcome.out.count("failed:") == 1
+    text = "20 images of one volume each, sub-01_ses-a_run-1_dce.nii.gz to sub-01_ses-a_run-20_dce"
+    assert text in outcome.out
+    names = "sub-01_ses-a_dce.nii.gz $(ls -v sub-01_ses-a_run-*_dce.nii.gz)"
+    assert f"cd '{series.parent}' && fslmerge -t {names}" in outcome.out
+    assert "describe the series in sub-01_ses-a_dce.json" in outcome.out
 
 
 def test_a_4d_t1w_is_refused(root, capsys):

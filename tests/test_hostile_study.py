@@ -28,6 +28,7 @@ from bidsapp.bids.query import Query
 from bidsapp.bids.records import Lesion
 from bidsapp.bids.roi_tables import find_lesions
 from bidsapp.bids.rois import roi_labels
+from bidsapp.bids.tables import read_table
 from bidsapp.cli.main import main
 from bidsapp.errors import FitError
 
@@ -184,8 +185,11 @@ LEFT_OUT = {
     "elsewhere": (other_grid(SHAPE, 500), "they differ by up to 866 mm"),
     "fractions": (change(LABELS, half), "labels must be whole numbers; it holds [0.3"),
     "negative": (change(LABELS, lambda d: -d.astype("i2")), "labels must not be negative"),
-    "index in words": (table("index\tname\nx\tleft\n"), "index 'x' must be an integer >= 1"),
-    "index 0": (table("index\tname\n0\tnone\n1\tleft\n"), "index '0' must be an integer >= 1"),
+    "index in words": (table("index\tname\nx\tleft\n"), "line 2: index 'x' is not a whole number"),
+    "index 0": (
+        table("index\tname\n0\tnone\n1\tleft\n"),
+        "line 2: index 0 must be an integer >= 1",
+    ),
     "index twice": (table("index\tname\n1\tleft\n1\tright\n"), "index 1 is listed twice"),
     "tissue classes": (
         table("index\tname\n1\tNCR\n2\tED\n3\tET\n"),
@@ -671,3 +675,22 @@ def test_rois_at_another_place_are_warned_of(root, capsys):
     )
     outcome = dry(root, capsys, "--aif", "parker2006")
     assert "lesion_roi.nii.gz: is in the raw data; ROIs belong in a derivative" in outcome.out
+
+
+@pytest.mark.whole_pages
+def test_a_series_of_two_b_values_has_a_map_of_adc_and_no_noise(tmp_path, capsys):
+    """Two points determine the decay exactly: there is no standard error and no noise level."""
+    root = write_study(tmp_path / "bids", ("a",))
+    scale = np.float32([1, 1, 1.05, 0.97])
+    rewrite(raw(root, "dwi.nii.gz"), lambda data: data[..., [0, 4, 4, 4]] * scale)
+    raw(root, "dwi.bval").write_text("0 1000 1000 1000\n")
+    np.savetxt(raw(root, "dwi.bvec"), np.c_[np.zeros(3), np.eye(3)], fmt="%g")
+    for path in root.rglob("*dce*"):
+        path.unlink()
+    assert run(root, capsys).code == 0
+    page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
+    assert 'alt="Lesion 1: left in a: anatomy and ADC."' in page
+    assert "DWI curves of 1 lesion in 1 session, with the fit." in page
+    assert "SE of ADC" not in page
+    quality = read_table(root.parent / "out/sub-01/sub-01_quality.tsv")
+    assert [row["signal_to_noise"] for row in quality] == ["n/a"]

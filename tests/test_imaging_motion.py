@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.parameters import framewise_displacement, read_volreg
+from bidsapp.imaging.motion.parameters import (
+    framewise_displacement,
+    read_volreg,
+    rigid_parameters,
+)
 
 
 def test_one_degree_at_50_mm():
@@ -41,3 +46,18 @@ def test_a_table_of_the_wrong_width_is_refused():
     """Framewise displacement needs all six parameters."""
     with pytest.raises(BadInput, match=r"six parameters per volume, not .* \(3, 5\)"):
         framewise_displacement(np.zeros((3, 5)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_eddy_currents_are_not_taken_for_rotation(axis):
+    """Shear and stretch along the phase encoding, on top of a rotation, leave its angles alone."""
+    phase = np.eye(3)[axis]
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("xyz", [0.02, -0.01, 0.03]).as_matrix()
+    bent = turned.copy()
+    bent[:3, :3] += np.outer(phase, [0.03, 0.02, -0.03])
+    rigid, eddy = rigid_parameters([turned, bent], np.zeros(3), phase)
+    np.testing.assert_allclose(rigid[3:], [0.02, -0.01, 0.03], atol=1e-12)
+    np.testing.assert_allclose(eddy, rigid, atol=1e-12)
+    nearest = rigid_parameters([bent], np.zeros(3))[0]
+    assert np.abs(nearest - rigid)[3:].max() > 0.008

@@ -2,14 +2,19 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
-from bidsapp.bids.records import Session
+from bidsapp.bids import outputs
+from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.records import Diffusion, Participant, Session
 from bidsapp.cli.conclusion import conclude
+from bidsapp.config import Config
 from bidsapp.errors import BadInput, NotWritable, WorkerKilled
 from bidsapp.issues import Issue, by_gravity, exit_code, from_error, read_issues
 from bidsapp.run.crashes import read_crashes
+from bidsapp.run.result_checks import result_warnings
 from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
@@ -26,6 +31,29 @@ def test_what_is_stored_is_read_again():
     """An issue survives status.json with all that it holds."""
     stored = json.loads(json.dumps([WARNING.as_dict(), FAILURE.as_dict()]))
     assert read_issues("sub-01", {"ses-a": {"issues": stored}}) == [WARNING, FAILURE]
+
+
+@pytest.mark.parametrize(
+    ("marks", "dropped", "words"),
+    [
+        ("0100", False, "1 of 4 volumes are outliers of motion and are included in the fits"),
+        ("0100", True, None),
+        ("0000", False, None),
+    ],
+)
+def test_outliers_that_were_fitted_are_warned_of_beside_the_lesions(
+    tmp_path, marks, dropped, words
+):
+    """They may change f or an arterial peak by more than a tenth; excluded ones do not."""
+    session = Session("01", "a", diffusion=Diffusion(Path("x_dwi.nii.gz"), (0, 0, 9, 9), None))
+    path = tmp_path / outputs.MOTION.path(session, "dwi")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_tsv(["outlier"], [{"outlier": int(mark)} for mark in marks]))
+    config = Config(tmp_path, tmp_path, tmp_path, "run", drop_outliers=dropped)
+    found = result_warnings(Participant("01", (session,)), config)
+    beside = session_warnings(found)["warnings"].tolist()
+    assert len(beside) == (words is not None)
+    assert all(text.startswith(f"x_dwi.nii.gz: {words}") for text in beside)
 
 
 def test_the_status_of_version_0_1_is_read():

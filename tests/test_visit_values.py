@@ -5,7 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from hostile import SHAPE, dry, edit_json, raw, run, write_study
+from hostile import SECONDS, SHAPE, dry, edit_json, raw, run, write_study
 
 from bidsapp.bids.dynamic import stated_haematocrit, stated_t1_blood
 from bidsapp.bids.query import Query
@@ -54,6 +54,29 @@ def test_each_visit_has_its_haematocrit(root):
     chosen = plans(root, haematocrit=0.3, t1_blood=1.5).sessions
     assert [one.haematocrit for one in chosen] == [0.3, 0.3]
     assert [one.relaxation["t1_blood"] for one in chosen] == [1.5, 1.5]
+
+
+def test_the_haematocrit_of_an_arterial_table_goes_with_its_curve(root):
+    """With --aif table its JSON precedes the DCE sidecar, and an option precedes both."""
+    folder = root / "derivatives/manual_masks/sub-01/ses-a/perf"
+    table = folder / "sub-01_ses-a_label-AIF_timeseries.tsv"
+    curve = zip(SECONDS, [0.0, 0.0, 4.0, *[1.0] * (len(SECONDS) - 3)], strict=True)
+    table.write_text("time\tblood\n" + "".join(f"{t}\t{c}\n" for t, c in curve), encoding="utf-8")
+    edit_json(raw(root, "dce.json"), Haematocrit=0.38)
+    sidecar = table.with_suffix(".json")
+    sidecar.write_text(json.dumps({"blood": {"Units": "mM"}}), encoding="utf-8")
+    assert plans(root, aif="table").sessions[0].haematocrit == 0.38
+    for stated in ({"Haematocrit": 0.47}, {"plasma": {"Units": "mM", "Haematocrit": 47}}):
+        sidecar.write_text(json.dumps(stated), encoding="utf-8")
+        found = plans(root, aif="table")
+        assert found.sessions[0].haematocrit == 0.47
+        notes = [issue.text for issue in found.issues if issue.level == "note"]
+        assert notes[0].startswith(f"haematocrit 0.47, from {sidecar.name}")
+    assert plans(root, aif="table", haematocrit=0.3).sessions[0].haematocrit == 0.3
+    assert plans(root).sessions[0].haematocrit == 0.38
+    sidecar.write_text(json.dumps({"Haematocrit": 4.7}), encoding="utf-8")
+    failed = [i.text for i in plans(root, aif="table").issues if i.level == "failed"]
+    assert f"{sidecar.name}: Haematocrit is 4.7, outside 0.1 to 0.75" in failed[0]
 
 
 @pytest.mark.parametrize("value", [0.02, 95, "high", -1, [0.4]])

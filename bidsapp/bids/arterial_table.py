@@ -8,7 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bidsapp.bids.dynamic import stated_haematocrit
 from bidsapp.bids.inheritance import metadata
+from bidsapp.bids.records import Stated
 from bidsapp.bids.sidecar import quote_value
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
@@ -83,10 +85,33 @@ def table_metadata(path: Path, roots: Iterable[Path]) -> dict[str, Any]:
     return metadata(path, next((r for r in roots if path.is_relative_to(r)), path.parent))
 
 
+def table_haematocrit(path: Path, fields: Mapping[str, Any]) -> Stated | None:
+    """Return the haematocrit in the metadata of a table or of one of its columns, or None.
+
+    Raises
+    ------
+    BadInput
+        If it is not a plausible fraction or percentage.
+
+    Examples
+    --------
+    >>> table_haematocrit(Path("a_timeseries.tsv"), {"plasma": {"Haematocrit": 0.38}})
+    Stated(value=0.38, source='a_timeseries.json')
+    """
+    levels = (fields, _column(fields, "plasma"), _column(fields, "blood"))
+    found = (stated_haematocrit(level, path.with_suffix(".json").name) for level in levels)
+    return next(filter(None, found), None)
+
+
+def _column(fields: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    """Return the description of a column in the metadata; empty without any."""
+    description = fields.get(column)
+    return description if isinstance(description, Mapping) else {}
+
+
 def _units(fields: Mapping[str, Any], column: str) -> Any:
     """Return the units of a column in the metadata, or None."""
-    description = fields.get(column)
-    return description.get("Units") if isinstance(description, Mapping) else None
+    return _column(fields, column).get("Units")
 
 
 def _time_scale(path: Path, fields: Mapping[str, Any]) -> float:

@@ -7,6 +7,8 @@ from pathlib import Path
 from bidsapp.errors import BadInput
 
 _MISSING = ("n/a", "")
+_MISSING_ELSEWHERE = (*_MISSING, "na", "nan", "null", "none")
+"""Missing in tables of other programs, in lower case."""
 _YES = ("true", "yes", "y", "x")
 _NO = ("false", "no", "n", *_MISSING)
 
@@ -36,11 +38,47 @@ def parse_number(text: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        point = "; write a decimal point, not a comma" if "," in text else ""
-        raise BadInput(f"{where}: {text!r} is not a number{point}.") from None
+        hint = "; write a decimal point, not a comma" if "," in text else ""
+        hint = "; a missing value is n/a" if text.strip().lower() in _MISSING_ELSEWHERE else hint
+        raise BadInput(f"{where}: {text!r} is not a number{hint}.") from None
     if math.isinf(number):
         raise BadInput(f"{where}: {text!r} is not a finite number; a missing value is n/a.")
     return number
+
+
+def parse_whole_number(text: str, where: str, column: str) -> int:
+    """Return a cell as an integer; tables with missing cells may have integers as 1.0.
+
+    Parameters
+    ----------
+    text
+        The cell.
+    where
+        File and line, for error messages.
+    column
+        Name of the column, for error messages.
+
+    Raises
+    ------
+    BadInput
+        If it is missing, or not a whole number.
+
+    Examples
+    --------
+    >>> [parse_whole_number(text, "lesions.tsv: line 2", "lesion") for text in ("3", "1.0")]
+    [3, 1]
+    """
+    if text.strip().lower() in _MISSING_ELSEWHERE:
+        raise BadInput(
+            f"{where}: {column} is missing ({text!r}): give its number or remove the row."
+        )
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise BadInput(f"{where}: {column} {text!r} is not a whole number.")
+    return int(number)
 
 
 def parse_flag(text: str, where: str, column: str = "excluded") -> bool:

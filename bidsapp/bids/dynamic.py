@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-
+from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
 from bidsapp.bids.records import Dynamic, Session, Stated
@@ -33,7 +32,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
     image, metadata = image_path(found, 4), found.get_metadata()
     check_spoiled_gradient_echo(metadata, image)
     times = frame_times(metadata, image)
-    frames = nib.load(image).shape[3]
+    frames = series_shape(image)[3]
     name = sidecar_name(image)
     if len(times) != frames:
         raise BadInput(
@@ -62,6 +61,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
         haematocrit=stated_haematocrit(metadata, name),
         t1_blood=stated_t1_blood(metadata, name),
         doubt=preparation_warning(metadata, image),
+        fifth_axis=has_fifth_axis(image),
     )
 
 

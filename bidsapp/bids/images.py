@@ -38,7 +38,7 @@ def check_image(path: Path, dimensions: int) -> None:
     path
         Path of the image.
     dimensions
-        Required number of dimensions; a fourth one of length one is ignored.
+        Required number of dimensions; a fourth or fifth one of length one is ignored.
 
     Raises
     ------
@@ -67,10 +67,42 @@ def check_image(path: Path, dimensions: int) -> None:
         )
 
 
+def series_shape(path: Path) -> tuple[int, int, int, int]:
+    """Return the shape of a series accepted by `check_image`: three axes and the volumes."""
+    shape = nib.load(path).shape
+    return (*shape[:3], math.prod(shape[3:]))
+
+
+def has_fifth_axis(path: Path) -> bool:
+    """Return whether an image is stored with five axes, one of which has the length one."""
+    return len(nib.load(path).shape) > 4
+
+
+def as_series(data: NDArray[Any]) -> NDArray[Any]:
+    """Return data with four axes at most; a fourth or fifth one of length one is dropped.
+
+    Examples
+    --------
+    >>> as_series(np.zeros((4, 4, 3, 1, 20))).shape, as_series(np.zeros((4, 4, 3))).shape
+    ((4, 4, 3, 20), (4, 4, 3))
+    """
+    return data if data.ndim < 5 else data.reshape((*data.shape[:3], -1))
+
+
 def _check_shape(path: Path, shape: tuple[int, ...], dimensions: int) -> None:
     single = dimensions == 3 and len(shape) == 4 and shape[3] == 1
-    if len(shape) != dimensions and not single:
-        raise BadInput(f"{path}: has shape {shape}, but {dimensions} dimensions are required")
+    fifth = dimensions == 4 and len(shape) == 5 and 1 in shape[3:]
+    if len(shape) != dimensions and not single and not fifth:
+        remedy = ""
+        if dimensions == 4:
+            remedy = (
+                "; join its volumes in order of time into one 4D image"
+                if len(shape) == 3
+                else "; write one 4D image for each echo or part"
+            )
+        raise BadInput(
+            f"{path}: has shape {shape}, but {dimensions} dimensions are required{remedy}"
+        )
     if min(shape) < 1:
         raise BadInput(f"{path}: has shape {shape}, so there are no voxels")
     if math.prod(shape) > _MOST_VOXELS:
@@ -140,7 +172,7 @@ def check_contents(path: Path) -> NDArray[np.float32]:
             with gzip.open(path) as stream:  # nibabel stops before the checksum
                 while stream.read(1 << 20):
                     pass
-        data: NDArray[np.float32] = np.asanyarray(nib.load(path).dataobj, np.float32)
+        data: NDArray[np.float32] = as_series(np.asanyarray(nib.load(path).dataobj, np.float32))
     except UNREADABLE as error:
         raise BadInput(f"{path}: is damaged ({error}); copy or convert it again") from error
     known = data[np.isfinite(data)]

@@ -1,7 +1,10 @@
 """Index of the files of a data set, with entities, metadata and checks."""
 
 import json
+import math
+import os
 import re
+import shlex
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import bids.layout
+import nibabel as nib
 
-from bidsapp.bids.images import check_image
+from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.inheritance import metadata
+from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.errors import BadInput
 
 _IN_EVERY_NAME = ("subject", "session", "suffix", "datatype", "extension")
@@ -82,6 +87,43 @@ def how_to_choose(query: str, found: Sequence[IndexedFile]) -> str:
         return "they do not differ in any BIDS entity: keep one of them, or add run-1 and run-2"
     example = json.dumps({query: chosen})
     return f"choose one with --bids-filter-file, for example {example}"
+
+
+def how_to_join(images: Sequence[Path]) -> str:
+    """Return what to do with images of one volume each that make up a series; empty for others.
+
+    Parameters
+    ----------
+    images
+        Several images of one suffix in a session.
+    """
+    if not all(_has_one_volume(path) for path in images):
+        return ""
+    names = sorted((path.name for path in images), key=_by_number)
+    folder = images[0].parent
+    start = os.path.commonprefix(names)  # noqa: RUF071 - of names, not of paths
+    suffix = names[0].rsplit("_", 1)[-1]
+    kept = [part for part in names[0].split("_") if part.startswith(("sub-", "ses-"))]
+    whole = "_".join([*kept, suffix])
+    command = f"cd {shlex.quote(str(folder))} && fslmerge -t {whole} $(ls -v {start}*_{suffix})"
+    return (
+        f"{len(names)} images of one volume each, {names[0]} to {names[-1]}, but one 4D image is "
+        f"required: join them in order of time, for example with: {command}; then move the single "
+        f"images to sourcedata/, and describe the series in {sidecar_name(Path(whole))}"
+    )
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key by which run-2 precedes run-10, as in ``ls -v``."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _has_one_volume(path: Path) -> bool:
+    """Return whether a readable image has a single volume."""
+    try:
+        return bool(math.prod(nib.load(path).shape[3:]) == 1)
+    except UNREADABLE:
+        return False
 
 
 def _file_size(path: str) -> int:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import bids.layout
-import nibabel as nib
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.dynamic import add_table_values, read_dynamic
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
     how_to_choose,
+    how_to_join,
     image_path,
     index,
     to_indexed_file,
@@ -197,6 +198,8 @@ class Query:
         """Return the only file of a query, or None; several files are an error."""
         found = self._files(query, key, **entities)
         if len(found) > 1:
+            if query in ("dwi", "dce") and (text := how_to_join([Path(f.path) for f in found])):
+                raise BadInput(text)
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(f"several {query} images: {names}; {how_to_choose(query, found)}")
         return found[0] if found else None
@@ -217,7 +220,7 @@ class Query:
             raise BadInput(f"{image.name}: has no .bval file")
         bval = beside[-1]
         bvalues = b_values(bval)
-        volumes = nib.load(image).shape[3]
+        volumes = series_shape(image)[3]
         if len(bvalues) != volumes:
             raise BadInput(
                 f"{bval}: has {len(bvalues)} b-values, but the image has {volumes} volumes"
@@ -226,7 +229,8 @@ class Query:
         for path in bvec:
             check_directions(path, volumes)
         axis = phase_axis(found.get_metadata(), image)
-        return Diffusion(image, bvalues, bvec[0] if bvec else None, axis)
+        fifth = has_fifth_axis(image)
+        return Diffusion(image, bvalues, bvec[0] if bvec else None, axis, fifth_axis=fifth)
 
     def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
         found = self._only("dce", key)

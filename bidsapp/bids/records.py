@@ -14,7 +14,8 @@ class Diffusion:
     """A diffusion series: its image, the b-value of each volume (s/mm2), and gradients.
 
     `phase_axis` is the voxel axis of phase encoding; `left_out` are volumes of the image, counted
-    from 0, that are not analysed and have no b-value here.
+    from 0, that are not analysed and have no b-value here. `fifth_axis`: the image is stored with
+    a fifth axis, of length one.
     """
 
     image: Path
@@ -22,6 +23,7 @@ class Diffusion:
     bvectors: Path | None
     phase_axis: int | None = None
     left_out: tuple[int, ...] = ()
+    fifth_axis: bool = False
 
     def without(self, volumes: Collection[int]) -> "Diffusion":
         """Return the series without some of its present volumes, counted from 0."""
@@ -70,6 +72,7 @@ class Dynamic:
     `haematocrit` (fraction) and `t1_blood` (s) are those of the visit, if they are stated;
     `doubt` is a warning about the sequence.
     `left_out` are frames of the image, counted from 0, that are not analysed and have no time here.
+    `fifth_axis`: the image is stored with a fifth axis, of length one.
     """
 
     image: Path
@@ -83,6 +86,7 @@ class Dynamic:
     t1_blood: Stated | None = None
     doubt: str = ""
     left_out: tuple[int, ...] = ()
+    fifth_axis: bool = False
 
     def without(self, volumes: Collection[int]) -> "Dynamic":
         """Return the series without some of its present frames, counted from 0."""

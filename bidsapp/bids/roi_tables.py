@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp.bids.cells import check_excluded_column, parse_flag
+from bidsapp.bids.cells import check_excluded_column, parse_flag, parse_whole_number
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.records import Lesion
@@ -73,15 +73,15 @@ def _read_lesions(table: Path) -> tuple[Lesion, ...]:
     known = ("index", "name", "excluded")
     for line, row in read_numbered_table(table, ("index", "name"), known=known):
         check_excluded_column(table, row)
-        index = row["index"].strip()
-        if not index.isascii() or not index.isdigit() or len(index) > 9 or not int(index):
-            raise BadInput(f"{table}: index {index!r} must be an integer >= 1")
-        if int(index) in lesions:
+        index = parse_whole_number(row["index"], f"{table}: line {line}", "index")
+        if not 1 <= index < 10**9:
+            raise BadInput(f"{table}: line {line}: index {index} must be an integer >= 1")
+        if index in lesions:
             raise BadInput(
                 f"{table}: index {index} is listed twice; each lesion needs its own number"
             )
         excluded = parse_flag(row.get("excluded", "0"), f"{table}: line {line}")
-        lesions[int(index)] = Lesion(int(index), row["name"], excluded)
+        lesions[index] = Lesion(index, row["name"], excluded)
     return tuple(lesions.values())
 
 

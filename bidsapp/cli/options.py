@@ -227,8 +227,8 @@ def _add_conversion(group: _ArgumentGroup) -> None:
         "--hematocrit",
         type=fraction,
         default=Config.haematocrit,
-        help="haematocrit of large vessels, a fraction (default: Haematocrit in the sidecar or "
-        f"haematocrit in sessions.tsv, otherwise {HAEMATOCRIT:g})",
+        help="haematocrit of large vessels, a fraction (default: Haematocrit in the JSON of the "
+        f"AIF table or of the DCE, or haematocrit in sessions.tsv, otherwise {HAEMATOCRIT:g})",
     )
 
 

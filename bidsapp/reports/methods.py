@@ -63,14 +63,38 @@ def methods(config: Config, data: Collection[str] = DATA) -> str:
     """
     series = bool({"dwi", "dce"} & set(data))
     paragraphs = [
-        f"# Methods\n\nPerfusion was analysed with metperf {version()} (Apache-2.0).",
         _registration(config, data) if series or "follow-up" in data else "",
         _diffusion(config, data) if "dwi" in data else "",
         _kinetics(config, data) if "dce" in data else "",
         _lesions(config, data) if "rois" in data else "",
-        "## References\n\n" + "\n".join(f"- {line}" for line in _references(config, data)),
     ]
-    return "\n\n".join(filter(None, paragraphs)) + "\n"
+    return compose_methods("Perfusion was analysed", paragraphs, _references(config, data))
+
+
+def compose_methods(what: str, paragraphs: Sequence[str], references: Sequence[str]) -> str:
+    """Compose a methods text in Markdown.
+
+    Parameters
+    ----------
+    what
+        Beginning of the sentence that names metperf and its version.
+    paragraphs
+        Empty ones are left out.
+    references
+        Listed once each.
+
+    Examples
+    --------
+    >>> compose_methods("Lesions were counted", ["Each once."], ["Euclid"]).splitlines()[4:]
+    ['Each once.', '', '## References', '', '- Euclid']
+    """
+    listed = "\n".join(f"- {line}" for line in dict.fromkeys(references))
+    parts = [
+        f"# Methods\n\n{what} with metperf {version()} (Apache-2.0).",
+        *filter(None, paragraphs),
+        f"## References\n\n{listed}",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _motion(config: Config, data: Collection[str]) -> str:

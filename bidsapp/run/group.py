@@ -10,6 +10,7 @@ from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.reports.group.methods import group_methods
 from bidsapp.reports.group.page import build_group_page
 from bidsapp.reports.group.plots import Plot, plots
 from bidsapp.reports.page.render import pdf_bytes
@@ -231,7 +232,7 @@ def _there(cohort: Cohort) -> str:
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write all tables with their data dictionaries, all figures with their data, and the page.
+    """Write all tables with their dictionaries, all figures, the methods text and the page.
 
     Parameters
     ----------
@@ -254,6 +255,9 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     for plot in figures:
         _write_plot(output_dir, plot)
     pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
+    methods = documents.GROUP_METHODS.path(output_dir)
+    methods.parent.mkdir(exist_ok=True)
+    write_bytes(methods, group_methods(result).encode())
     page = build_group_page(result, figures, pages)
     write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 

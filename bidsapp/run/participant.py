@@ -199,13 +199,13 @@ def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Conf
 def _page_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
     """Return the warnings of the page that follow from the results, the most severe first.
 
-    Unlike the warnings of the run, they have an anchor on the page.
+    Unlike the warnings of the run, they have an anchor on the page, and are not reported twice.
     """
     found = findings(read_participant(config.output_dir, participant.label))
     return tuple(
         Issue("warning", one.text, "DoubtfulResult", participant.id)
         for one in found
-        if one.level == "warning" and one.anchor
+        if one.level == "warning" and one.anchor and not one.reported
     )
 
 

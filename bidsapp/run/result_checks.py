@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Participant, Session
+from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
-from bidsapp.issues import Issue
+from bidsapp.issues import OUTLIERS_INCLUDED, Issue
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -21,10 +22,32 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
         Configuration of the run.
     """
     return tuple(
-        Issue("warning", text, "DoubtfulInput", participant.id, session.id)
+        Issue("warning", text, code, participant.id, session.id)
         for session in participant.sessions
-        for text in _doubts(session, config)
+        for code, texts in (
+            ("DoubtfulInput", _doubts(session, config)),
+            (OUTLIERS_INCLUDED, _included_outliers(session, config)),
+        )
+        for text in texts
     )
+
+
+def _included_outliers(session: Session, config: Config) -> Iterator[str]:
+    """Yield a warning for each series of which outliers of motion were fitted.
+
+    By its definition an outlier changes the signal of a lesion by about a tenth. The perfusion
+    fraction is itself about a tenth of the signal, and the arterial input hangs on few frames.
+    """
+    for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
+        path = config.output_dir / outputs.MOTION.path(session, datatype)
+        if not series or config.drop_outliers or not path.is_file():
+            continue
+        marks = [row["outlier"] for row in read_table(path, ["outlier"])]
+        if count := marks.count("1"):
+            yield (
+                f"{series.image.name}: {count} of {len(marks)} volumes are outliers of motion and "
+                "are included in the fits: compare the lesion values with those of --drop-outliers"
+            )
 
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:

@@ -326,7 +326,8 @@ def _summarise_motion(
     # relative to it.
     back = invert(places[reference].matrix)
     matrices = np.array([compose(back, place.matrix) for place in places])
-    parameters = rigid_parameters(matrices, apply(grid, (np.array(shape[:3]) - 1) / 2))
+    middle = apply(grid, (np.array(shape[:3]) - 1) / 2)
+    parameters = rigid_parameters(matrices, middle, blocks.phase)
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])

@@ -115,8 +115,7 @@ class Motion:
         Points of the reference to points of each frame, RAS mm, as needed to
         resample the frame.
     parameters : (N, 6) array, mm and rad
-        In the order of COLUMNS, about the centre of the volume; of an affine matrix its nearest
-        rigid one.
+        In the order of COLUMNS, about the centre of the volume; of an affine matrix its rigid part.
     framewise_displacement : (N,) array, mm
         NaN for the first.
     residual : (N,) array
@@ -140,29 +139,59 @@ class Motion:
         return cls(matrices, still, framewise_displacement(still), rest, np.zeros(count, bool))
 
 
-def rigid_parameters(matrices: ArrayLike, centre: ArrayLike) -> Parameters:
-    """Return the parameters of the nearest rigid matrices: shifts of a point, rotations about it.
+def rigid_parameters(
+    matrices: ArrayLike, centre: ArrayLike, phase: ArrayLike | None = None
+) -> Parameters:
+    r"""Return the rigid part of matrices: shifts of a point, rotations about it.
 
     Parameters
     ----------
     matrices : (N, 4, 4) array
         Points of the reference to points of the frames, mm.
     centre : (3,) array, mm
+    phase : (3,) array, optional
+        Unit vector along which the matrices also shear and stretch, as by eddy currents.
 
     Returns
     -------
     (N, 6) array, mm and rad
         In the order of COLUMNS; rotations about x, then y, then z.
 
+    Notes
+    -----
+    Without `phase` the rotation is that of the nearest rigid matrix, which takes half of a shear
+    for a rotation. Eddy currents leave :math:`v^T A` unchanged for each v across the phase
+    encoding, so that with `phase` the rotation follows from two such directions.
+
     Examples
     --------
     >>> moved = np.eye(4); moved[:3, 3] = 1, 2, 3
     >>> rigid_parameters([moved], [0, 0, 0]).tolist()
     [[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]]
+    >>> moved[1, 2] = -0.02
+    >>> for phase in (None, [0, 1, 0]):
+    ...     print(f"{rigid_parameters([moved], [0, 0, 0], phase)[0, 3]:.2f}")
+    0.01
+    0.00
     """
-    rows = []
+    middle, rows = np.asarray(centre, float), []
     for matrix in np.asarray(matrices, float):
-        rigid = nearest_rigid(matrix, centre)
-        turned = Rotation.from_matrix(rigid[:3, :3]).as_euler("xyz")
-        rows.append([*(apply(rigid, centre) - np.asarray(centre, float)), *turned])
+        turn = (
+            nearest_rigid(matrix, middle)[:3, :3]
+            if phase is None
+            else _rotation_across(matrix[:3, :3], np.asarray(phase, float))
+        )
+        rows.append(
+            [*(apply(matrix, middle) - middle), *Rotation.from_matrix(turn).as_euler("xyz")]
+        )
     return np.array(rows).reshape(-1, 6)
+
+
+def _rotation_across(linear: Parameters, phase: Parameters) -> Parameters:
+    """Return the rotation in a matrix R + p s^T from its rows across p, which s does not affect."""
+    across = np.linalg.svd(phase[None])[2][1:]
+    left, _, right = np.linalg.svd(across @ linear, full_matrices=False)
+    turned = left @ right
+    third = np.cross(*turned) * np.sign(np.cross(*across) @ phase)
+    rotation: Parameters = across.T @ turned + np.outer(phase, third)
+    return rotation

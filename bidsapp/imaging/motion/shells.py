@@ -201,7 +201,9 @@ def _judge(
         gains.append((np.minimum(before**2, limit) - np.minimum(after**2, limit)).sum(axis=1))
     gain = np.concatenate(gains)
     # Half the difference of two independent halves is one standard error of their mean.
-    error = float(framewise_displacement(rigid_parameters(poses, blocks.centre))[1]) / 2
+    error = (
+        float(framewise_displacement(rigid_parameters(poses, blocks.centre, blocks.phase))[1]) / 2
+    )
     return bool(gain.mean() > GAIN * gain.std() / np.sqrt(gain.size)), error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from bidsapp.bids import documents
 from bidsapp.reports.group.plots import Plot, number_formats
 from bidsapp.reports.page.blocks import Picture
-from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
+from bidsapp.reports.page.numbers import NumberFormat, count_of, timepoint_label
 from bidsapp.study.tables import ALPHA, GroupResult, Statistics
 
 
@@ -76,17 +76,6 @@ def join_words(words: Sequence[str]) -> str:
     ('vp, ve and f', 'vp')
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def count_of(count: int, thing: str) -> str:
-    """Return a count with its noun in singular or plural.
-
-    Examples
-    --------
-    >>> count_of(1, "lesion"), count_of(2, "lesion")
-    ('1 lesion', '2 lesions')
-    """
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def table_files(name: str) -> tuple[str, ...]:

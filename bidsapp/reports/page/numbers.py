@@ -157,3 +157,14 @@ def timepoint_label(name: str) -> str:
     """
     digits = len(name) - len(name.lstrip("0123456789"))
     return f"{name[:digits]} {name[digits:]}" if 0 < digits < len(name) else name
+
+
+def count_of(count: int, thing: str) -> str:
+    """Return a count with its noun in singular or plural.
+
+    Examples
+    --------
+    >>> count_of(1, "lesion"), count_of(2, "lesion")
+    ('1 lesion', '2 lesions')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -10,6 +10,7 @@ import numpy as np
 
 from bidsapp.bids import outputs
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
+from bidsapp.issues import OUTLIERS_INCLUDED
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
@@ -55,11 +56,15 @@ REGISTRATION = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding, and the section of the page that gives the details."""
+    """One finding, and the section of the page that gives the details.
+
+    `reported`: the run has reported it, too.
+    """
 
     level: FindingLevel
     text: str
     anchor: str
+    reported: bool = False
 
 
 def _completeness(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -84,7 +89,7 @@ def _status(participant: ParticipantOutputs) -> Iterator[Finding]:
     order = {session.label: number for number, session in enumerate(participant.sessions)}
     for issue in sorted(participant.issues, key=lambda issue: order.get(issue.session, -1)):
         name = issue.session.removeprefix("ses-")
-        if issue.level != "note":
+        if issue.level != "note" and issue.code != OUTLIERS_INCLUDED:  # see _motion
             yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
 
 
@@ -204,31 +209,34 @@ def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
 
 
 def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
-    """Yield a finding for each kind of doubt: the worst series, and the number of the others."""
-    moved, outlying = [], []
+    """Yield a finding on the series with most outliers, and the number of the others.
+
+    The table decides which volumes are outliers: a displacement between two b-values, or within
+    the uncertainty, does not show that the head moved.
+    """
+    outlying = []
     for session, datatype in _series(participant):
         path = session.find(outputs.MOTION, datatype)
         if path is None:
             continue
         name, table = f"{session.name}, {DATATYPES[datatype]}", read_frame(path)
         steps = table["framewise_displacement"].to_numpy(dtype=float)
-        largest, total = float(np.nanmax(steps, initial=0)), len(steps)
-        if largest > DISPLACEMENT:
-            text = f"{int(np.sum(steps > DISPLACEMENT))} of {total} volumes moved by more than "
-            text += f"{DISPLACEMENT:g} mm (maximum {largest:.1f} mm)"
-            moved.append((largest, f"{name}: {text}"))
-        bad = int(table["outlier"].sum()) if "outlier" in table else 0
+        known = "outlier" in table  # not in early versions
+        marks = table["outlier"].to_numpy() == 1 if known else steps > DISPLACEMENT
+        bad, total = int(marks.sum()), len(marks)
         if bad:
+            largest = float(np.nanmax(steps[marks], initial=0))
             sidecar = session.find(outputs.MOTION, datatype, ".json")
             out = bool(sidecar and read_json(sidecar).get("OutliersLeftOut"))
             done = "excluded from the fits" if out else "included in the fits (see --drop-outliers)"
-            text = f"{bad} of {total} volumes are outliers, {done}"
+            text = f"{bad} of {total} volumes are outliers (displacement up to {largest:.1f} mm), "
+            text += done
             outlying.append((bad / total, f"{name}: {text}"))
-    for kind in (moved, outlying):
-        if kind:
-            rest = len(kind) - 1
-            more = f"; {rest} more series {'are' if rest > 1 else 'is'} affected" if rest else ""
-            yield Finding("warning", max(kind)[1] + more, "motion")
+    if outlying:
+        rest = len(outlying) - 1
+        more = f"; {rest} more series {'are' if rest > 1 else 'is'} affected" if rest else ""
+        reported = any(issue.code == OUTLIERS_INCLUDED for issue in participant.issues)
+        yield Finding("warning", max(outlying)[1] + more, "motion", reported)
 
 
 def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:

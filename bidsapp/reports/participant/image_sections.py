@@ -327,6 +327,8 @@ def _grid_panels(
         values = load_volume(path) if path else None
         if values is None or not values.same_grid(background):
             continue
+        if name in ERRORS and not np.isfinite(values.data).any():
+            continue  # as of a fit to two b-values, which is exact
         for lesion, (whole, (_, index), box) in frames.items():
             plane = np.asarray(turn(np.take(values.data, index, axis)), float)
             panels[lesion][name] = crop_panel(replace(whole, values=plane), box)

@@ -19,6 +19,7 @@ from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, d
 from bidsapp.reports.figures.motion import MotionTrace, motion_traces
 from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
+from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
@@ -167,7 +168,8 @@ def _curve_blocks(
     curves = [[_curve(table, x, lesion) for table in tables.values()] for lesion in names]
     labels = [f"Lesion {lesion}" for lesion in names], [session.heading for session in tables]
     series = DATATYPES[datatype]
-    alt = f"{series} curves of {len(names)} lesions in {len(tables)} sessions, with the fit."
+    lesions, sessions = count_of(len(names), "lesion"), count_of(len(tables), "session")
+    alt = f"{series} curves of {lesions} in {sessions}, with the fit."
     caption = "Points: mean over the lesion. Line: the model fitted to these points."
     return [
         Picture(

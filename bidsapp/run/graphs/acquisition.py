@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from bidsapp.bids.arterial_table import table_haematocrit, table_metadata
 from bidsapp.bids.records import Diffusion, Dynamic, Participant, Session
 from bidsapp.config import Config, agent_relaxivity
-from bidsapp.errors import UsageError
+from bidsapp.errors import BadInput, UsageError
 from bidsapp.models.diffusion.adc import find_shells
 from bidsapp.models.diffusion.decay import B_ZERO
 
@@ -18,7 +19,9 @@ _FEWEST_FRAMES = 2
 
 
 def apply_acquisition_options(participant: Participant, config: Config) -> Participant:
-    """Return the record of a participant under ``--skip-frames`` and ``--b0-threshold``.
+    """Return the record of a participant under ``--skip-frames``, ``--b0-threshold``, ``--aif``.
+
+    With ``--aif table``, the haematocrit stated with the table is preferred to that of the series.
 
     Parameters
     ----------
@@ -84,9 +87,14 @@ def _apply(session: Session, config: Config) -> Session:
         if len(dynamic.times) < _FEWEST_FRAMES:
             problems.append(
                 f"{dynamic.image.name}: --skip-frames {config.skip_frames} leaves "
-                f"{len(dynamic.times)} frames; a smaller number is needed"
+                f"{len(dynamic.times)} of the frames; a smaller number is needed"
             )
             dynamic = None
+    try:
+        dynamic = dynamic and _with_haematocrit_of_table(dynamic, session, config)
+    except BadInput as error:
+        problems.append(str(error))
+        dynamic = None
     return replace(
         session,
         diffusion=diffusion,
@@ -94,6 +102,15 @@ def _apply(session: Session, config: Config) -> Session:
         warnings=tuple(warnings),
         problems=tuple(problems),
     )
+
+
+def _with_haematocrit_of_table(series: Dynamic, session: Session, config: Config) -> Dynamic:
+    """Return a dynamic series with the haematocrit stated with its arterial table, if any is."""
+    table = session.arterial_table
+    if config.aif != "table" or table is None:
+        return series
+    stated = table_haematocrit(table, table_metadata(table, config.derivatives))
+    return replace(series, haematocrit=stated or series.haematocrit)
 
 
 def skip_frames(series: Dynamic, count: int) -> Dynamic:

@@ -124,9 +124,9 @@ def begin_branch(
 
 
 def _source_node(series: Diffusion | Dynamic) -> pe.Node:
-    """Return the node that gives a series, without the volumes that are left out."""
+    """Return the node that gives a series in four axes, without the volumes that are left out."""
     gradients = gradient_files(series) if isinstance(series, Diffusion) else []
-    if not series.left_out:
+    if not series.left_out and not series.fifth_axis:
         source = pe.Node(niu.IdentityInterface(["out_file", "gradients"]), name="source")
         source.inputs.out_file, source.inputs.gradients = str(series.image), gradients
         return source

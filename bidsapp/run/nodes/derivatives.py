@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.bids.derivatives import compress_image, copy_file, to_json, write_bytes
+from bidsapp.bids.images import as_series
 from bidsapp.errors import BadInput
 from bidsapp.run.nodes.files import load, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
@@ -114,7 +115,7 @@ class _LeaveOutOutput(TraitedSpec):
 
 
 class LeaveOutVolumes(SimpleInterface):
-    """Write a series, and its gradients, without some volumes."""
+    """Write a series in four axes, and its gradients, without some volumes."""
 
     input_spec = _LeaveOutInput
     output_spec = _LeaveOutOutput
@@ -122,12 +123,13 @@ class LeaveOutVolumes(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         folder, volumes = Path(runtime.cwd), self.inputs.volumes
         image = nib.load(self.inputs.in_file)
-        data = np.delete(np.asanyarray(image.dataobj), volumes, axis=3)
+        whole = as_series(np.asanyarray(image.dataobj))
+        data = np.delete(whole, volumes, axis=3)
         self._results["out_file"] = save_array(data, image, folder / "series.nii")
         written = []
         for path in map(Path, self.inputs.in_gradients or ()):
             columns = np.atleast_2d(np.loadtxt(path))
-            if columns.shape[0] == image.shape[3]:  # one row per volume
+            if columns.shape[0] == whole.shape[3]:  # one row per volume
                 columns = columns.T
             target = folder / f"series{path.suffix}"
             np.savetxt(target, np.delete(columns, volumes, axis=1), fmt="%g")

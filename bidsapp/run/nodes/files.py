@@ -11,6 +11,7 @@ import numpy as np
 from nipype.interfaces.base import isdefined
 from numpy.typing import ArrayLike, NDArray
 
+from bidsapp.bids.images import as_series
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
 
@@ -24,10 +25,10 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
     Parameters
     ----------
     path
-        Path of a NIfTI image; a fourth axis of length one is dropped.
+        Path of a NIfTI image; a fourth or fifth axis of length one is dropped.
     """
     image = nib.load(path)
-    data = np.asanyarray(image.dataobj, dtype=np.float32)
+    data = as_series(np.asanyarray(image.dataobj, dtype=np.float32))
     return (data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data), image
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.cells import parse_whole_number
+from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.study.read.cells import bare_label
 from bidsapp.study.tables import LESION
@@ -51,19 +52,20 @@ def read_traits(path: Path) -> pd.DataFrame:
     BadInput
         If the table cannot be read, a lesion is not an integer, or has two rows.
     """
-    table = _read(path, LESION)
-    try:
-        return table.assign(lesion=table["lesion"].astype(int))
-    except ValueError as error:
-        raise BadInput(f"{path}: a lesion is not a whole number ({error}).") from None
+    return _read(path, LESION)
 
 
 def _read(path: Path, keys: list[str]) -> pd.DataFrame:
     """Read a table that has one row per key."""
-    rows = read_table(path, keys, known=keys)
-    if not rows:
+    numbered = read_numbered_table(path, keys, known=keys)
+    if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
-    table = pd.DataFrame(rows).replace("n/a", "")
+    table = pd.DataFrame([row for _, row in numbered]).replace("n/a", "")
+    if "lesion" in keys:
+        table["lesion"] = [
+            parse_whole_number(row["lesion"], f"{path}: line {line}", "lesion")
+            for line, row in numbered
+        ]
     labels = table["participant_id"].str.strip()
     table["participant_id"] = [f"sub-{bare_label(label, 'sub-')}" for label in labels]
     twice = table.loc[table.duplicated(keys), keys]

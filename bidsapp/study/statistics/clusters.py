@@ -110,7 +110,7 @@ def cluster_test(
     # Flipping a patient flips the sum over its lesions, so sums by patient are all that is needed.
     sums = np.bincount(number, change).astype(np.float64)
     counts = np.bincount(number).astype(np.float64)
-    draws = draws if len(names) <= MANY else draws // 5
+    draws = draws_for(len(names), draws)
     rng = np.random.default_rng(seed)
     pvalue, exact = _sign_flips(sums, draws, rng)
     low, high = _bootstrap(sums, counts, draws, rng)
@@ -123,6 +123,17 @@ def cluster_test(
         high=high,
         exact=exact,
     )
+
+
+def draws_for(n_patients: int, draws: int = DRAWS) -> int:
+    """Return the number of random draws for a number of patients.
+
+    Examples
+    --------
+    >>> draws_for(20), draws_for(500)
+    (9999, 1999)
+    """
+    return draws if n_patients <= MANY else draws // 5
 
 
 def _cluster_changes(

@@ -36,6 +36,8 @@ class Statistics:
         Conflicts between sessions; how time points were assigned.
     pair : ParameterPair
         The two parameters that are compared with each other.
+    seed : int
+        Of the permutation test and the bootstrap.
     """
 
     timepoints: Mapping[str, str]
@@ -43,6 +45,7 @@ class Statistics:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     pair: ParameterPair
+    seed: int
     characteristics: pd.DataFrame
     summary: pd.DataFrame
     paired: pd.DataFrame
@@ -62,8 +65,8 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table that is written, by name."""
-        # The first five fields are the data and the settings.
-        names = [f.name for f in fields(self)][5:]
+        # The first six fields are the data and the settings.
+        names = [f.name for f in fields(self)][6:]
         return {name: getattr(self, name) for name in names}
 
 
@@ -152,6 +155,7 @@ def analyse(
         problems=assigned.problems,
         notes=assigned.notes,
         pair=pair,
+        seed=seed,
         characteristics=characteristics(cohort, response),
         summary=summary_table(kept, labels, cohort.units),
         paired=paired_table(kept, labels, seed),

@@ -153,7 +153,8 @@ def _drop_duplicates(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[
     double = sessions["timepoint"].notna() & sessions.duplicated(keys, keep=False)
     problems = [
         f"{participant}: {' and '.join(group['session_id'])} are both {name} "
-        f"({labels[str(name)]}): none of them is used; name one with --timepoints."
+        f"({labels[str(name)]}): none of them is used; name one with --timepoints, or put "
+        "the series of a single visit into one session."
         for (participant, name), group in sessions[double].groupby(keys)
     ]
     sessions.loc[double, "timepoint"] = None

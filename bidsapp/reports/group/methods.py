@@ -1,0 +1,270 @@
+"""The methods section of the group level, for use in a publication: ``logs/CITATION_group.md``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+
+import pandas as pd
+
+from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION
+from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
+from bidsapp.reports.methods import compose_methods
+from bidsapp.reports.page.blocks import Block, Text
+from bidsapp.reports.page.numbers import timepoint_label
+from bidsapp.study.statistics.clusters import draws_for
+from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
+
+_STUDENT = "t test: Student 1908, doi:10.1093/biomet/6.1.1"
+_HOLM = "Holm's correction: Holm 1979, Scand J Stat 6:65-70"
+_FDR = "False discovery rate: Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x"
+_LEHMANN = "Exact interval of the area: Lehmann 1953, doi:10.1214/aoms/1177729080"
+_NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.2324"
+_DETECTABLE = "Detectable change: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
+_REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
+_SOFTWARE = {
+    "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
+    "scipy": ("SciPy", "Virtanen et al. 2020, doi:10.1038/s41592-019-0686-2"),
+    "pandas": ("pandas", "McKinney 2010, doi:10.25080/Majora-92bf1922-00a"),
+    "matplotlib": ("Matplotlib", "Hunter 2007, doi:10.1109/MCSE.2007.55"),
+}
+"""Packages that the group level uses: name, and citation."""
+_MOST_NAMED = 10
+"""Number of excluded lesions up to which they are named."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was done, and the references that it cites."""
+
+    text: str
+    references: tuple[str, ...] = ()
+
+
+def group_methods(result: GroupResult) -> str:
+    """Describe the methods of a group analysis in Markdown, with settings and references.
+
+    Parameters
+    ----------
+    result
+        The result; only tests of which there is a p value or an interval are described.
+    """
+    statistics = result.statistics
+    topics = [
+        [_lesions(result), *_changes(statistics)],
+        list(_robustness(statistics)),
+        list(_response(statistics)),
+        list(_pair(statistics)),
+        list(_planning(statistics)),
+    ]
+    paragraphs = [" ".join(part.text for part in parts) for parts in topics]
+    cited = [line for parts in topics for part in parts for line in part.references]
+    versions = [f"{name} {installed(package)}" for package, (name, _) in _SOFTWARE.items()]
+    software = f"All computations were made in Python with {join_words(versions)}."
+    cited += [f"{name}: {citation}" for name, citation in _SOFTWARE.values()]
+    return compose_methods("Lesion values were analysed", [*paragraphs, software], cited)
+
+
+def show_methods(view: GroupView) -> list[Block]:
+    """Show the methods text."""
+    return [Text("", group_methods(view.result).strip())]
+
+
+def _lesions(result: GroupResult) -> Part:
+    """Describe lesions, time points, and what was left out."""
+    statistics = result.statistics
+    lesions = statistics.lesions
+    number = len(lesions[["participant_id", "lesion"]].drop_duplicates())
+    people = count_of(lesions["participant_id"].nunique(), "participant")
+    points = [f"{timepoint_label(n)} ({_when(x)})" for n, x in statistics.timepoints.items()]
+    text = (
+        f"{count_of(number, 'lesion')} of {people} {'was' if number == 1 else 'were'} analysed at "
+        f"{join_words(points)}: {join_words(list(result.cohort.parameters))}. "
+        f"{_excluded(statistics.excluded)}"
+    )
+    if len(statistics.missing):
+        count = len(statistics.missing)
+        text += (
+            f" At {count_of(count, 'time point')} of a lesion a value was missing; each test used "
+            "the lesions with all values that it needs."
+        )
+    doubtful = lesions[lesions[WARNINGS].fillna("") != ""] if WARNINGS in lesions else lesions[:0]
+    if len(doubtful):
+        sessions = len(doubtful[["participant_id", "session_id"]].drop_duplicates())
+        text += (
+            f" {count_of(sessions, 'session')} with warnings about the data or the results "
+            f"{'was' if sessions == 1 else 'were'} not excluded."
+        )
+    if result.problems:
+        text += f" {count_of(len(result.problems), 'problem')} with the tables left values out."
+    return Part(text)
+
+
+def _when(label: str) -> str:
+    days = window(label)
+    return f"days {days[0]:g} to {days[1]:g}" if days else label
+
+
+def _excluded(table: pd.DataFrame) -> str:
+    if not len(table):
+        return "No lesion was marked as excluded."
+    names = [f"{row.participant_id} lesion {row.lesion}" for row in table.itertuples()]
+    named = f" ({', '.join(names)})" if len(names) <= _MOST_NAMED else ""
+    verb = "was" if len(names) == 1 else "were"
+    return (
+        f"{count_of(len(names), 'lesion')}{named} {verb} marked as excluded in the ROI tables and "
+        "left out of all analyses."
+    )
+
+
+def _count(table: pd.DataFrame, column: str) -> int:
+    """Return the number of rows with a value in a column."""
+    return int(table[column].notna().sum()) if column in table else 0
+
+
+def _changes(statistics: Statistics) -> Iterator[Part]:
+    """Describe the tests of the changes between time points."""
+    tests = _count(statistics.paired, "p")
+    if not tests:
+        yield Part("There were too few lesions with values at two time points for a test.")
+        return
+    yield Part(
+        "Changes between time points were tested by paired t tests (Student 1908), with lesions as "
+        f"units and two-sided p values; p < {ALPHA:g} was considered significant. The "
+        f"p values of {count_of(tests, 'test')} were also corrected by Holm's method (Holm 1979) "
+        "and for the false discovery rate (Benjamini and Hochberg 1995).",
+        (_STUDENT, _HOLM, _FDR),
+    )
+    if _count(statistics.mixed, "p"):
+        yield Part(
+            "Since lesions of one participant are correlated, changes were also estimated with a "
+            "linear mixed model with a mean for each time point and random intercepts for "
+            "participants and for lesions within participants (Laird and Ware 1982), by "
+            "restricted maximum likelihood, with Satterthwaite's degrees of freedom (Kuznetsova "
+            "et al. 2017).",
+            (
+                "Mixed model: Laird and Ware 1982, doi:10.2307/2529876",
+                "Degrees of freedom: Kuznetsova et al. 2017, doi:10.18637/jss.v082.i13",
+            ),
+        )
+
+
+def _robustness(statistics: Statistics) -> Iterator[Part]:
+    """Describe effect sizes and the other tests of the same changes."""
+    table = statistics.paired
+    if _count(table, "cohens_dz"):
+        yield Part(
+            "Effect sizes are Cohen's dz with its interval from the noncentral t distribution, and "
+            "Hedges' correction for small samples (Hedges 1981, Lakens 2013).",
+            (
+                "Hedges' correction: Hedges 1981, doi:10.3102/10769986006002107",
+                "Cohen's dz: Lakens 2013, doi:10.3389/fpsyg.2013.00863",
+            ),
+        )
+    if _count(table, "p_wilcoxon"):
+        yield Part(
+            "Changes were also tested by ranks (Wilcoxon 1945).",
+            ("Signed-rank test: Wilcoxon 1945, doi:10.2307/3001968",),
+        )
+    if _count(table, "p_normality"):
+        yield Part(
+            "Normality of the changes was tested by the method of Shapiro and Wilk (1965).",
+            ("Normality: Shapiro and Wilk 1965, doi:10.1093/biomet/52.3-4.591",),
+        )
+    if _count(table, "p_signflip"):
+        draws = draws_for(int(table["n_participants"].max()))
+        yield Part(
+            "With participants as units, changes were tested by flipping the signs of all lesions "
+            f"of a participant together (Winkler et al. 2014; all patterns, or {draws} random ones "
+            "if there were more), and intervals were obtained by the studentised bootstrap of "
+            f"participants (Cameron et al. 2008; {draws} samples, seed {statistics.seed}).",
+            (
+                "Sign flips: Winkler et al. 2014, doi:10.1016/j.neuroimage.2014.01.060",
+                "Bootstrap of participants: Cameron et al. 2008, doi:10.1162/rest.90.3.414",
+            ),
+        )
+    if _count(table, "p_without_max"):
+        yield Part("Every paired t test was repeated without each participant in turn.")
+
+
+def _response(statistics: Statistics) -> Iterator[Part]:
+    """Describe the categories of response, and their association with early changes."""
+    if (statistics.response["response"] == "n/a").all():
+        return
+    first, last = (timepoint_label(list(statistics.timepoints)[n]) for n in (0, -1))
+    yield Part(
+        f"Response is the change of the whole-lesion volume from {first} to the last follow-up "
+        "after the time points: complete if the lesion was no longer visible, partial for a "
+        f"decrease of {-PARTIAL_RESPONSE:g} % or more, progression for an increase of "
+        f"{PROGRESSION:g} % or more, and otherwise stable disease (categories of Lin et al. 2015).",
+        ("Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4",),
+    )
+    if _count(statistics.responders, "p"):
+        yield Part(
+            f"Percent changes from {first} to {last} were compared between lesions with complete "
+            "or partial response and the others by unpaired t tests with pooled variance.",
+            (_STUDENT,),
+        )
+    if _count(statistics.prediction, "p"):
+        exact = statistics.prediction["exact"].dropna().astype(bool)
+        ways = [
+            ("exactly (Lehmann 1953)", _LEHMANN, exact.any()),
+            ("approximately (Newcombe 2006)", _NEWCOMBE, not exact.all()),
+        ]
+        used = [(words, reference) for words, reference, there in ways if there]
+        yield Part(
+            "Prediction of the response from percent changes is described by the area under the "
+            "ROC curve; the p value is that of the Mann-Whitney U test, corrected as above, and "
+            f"the interval of the area was computed {' or '.join(words for words, _ in used)}.",
+            tuple(reference for _, reference in used),
+        )
+
+
+def _pair(statistics: Statistics) -> Iterator[Part]:
+    """Describe regression, correlation and agreement of the two parameters."""
+    y, x = statistics.pair.y, statistics.pair.x
+    if _count(statistics.correlation, "r"):
+        yield Part(
+            f"{y} was regressed on {x} at each time point by least squares; correlations are "
+            "Pearson's, with Fisher's interval (Fisher 1915).",
+            ("Interval of r: Fisher 1915, doi:10.1093/biomet/10.4.507",),
+        )
+    agreement = statistics.agreement
+    if _count(agreement, "spearman"):
+        yield Part(
+            "Values and changes of both were also correlated by ranks (Spearman, interval of "
+            "Bonett and Wright 2000).",
+            ("Interval of Spearman's correlation: Bonett and Wright 2000, doi:10.1007/BF02294183",),
+        )
+    within = agreement[agreement["question"] == "within lesions"]
+    if _count(within, "r"):
+        yield Part(
+            "The correlation within lesions is that of repeated measures (Bakdash and Marusich "
+            "2017).",
+            ("Repeated measures: Bakdash and Marusich 2017, doi:10.3389/fpsyg.2017.00456",),
+        )
+    if _count(statistics.limits, "bias"):
+        yield Part(
+            "Limits of agreement (Bland and Altman 1999) are those of both parameters, "
+            "standardised by mean and SD at the first time point.",
+            ("Limits of agreement: Bland and Altman 1999, doi:10.1177/096228029900800204",),
+        )
+
+
+def _planning(statistics: Statistics) -> Iterator[Part]:
+    """Describe detectable changes and sample sizes."""
+    table = statistics.repeatability
+    known = table[table["detectable_change"].notna()]
+    if len(known):
+        sources = list(dict.fromkeys(known["source"]))
+        names = ["the standard errors of the fits" if s == "fit" else s for s in sources]
+        yield Part(
+            "The smallest detectable change of one lesion is 2.77 times the SD within a lesion "
+            f"(Bland and Altman 1996), estimated from {join_words(names)}.",
+            (_DETECTABLE,) if sources == ["fit"] else (_DETECTABLE, _REPEATED),
+        )
+    if _count(statistics.planning, "n_power80"):
+        yield Part(
+            "Sample sizes for a power of 80 % and 90 % are those of a paired t test for the "
+            "observed effect size (Cohen 1988).",
+            ("Sample size: Cohen 1988, doi:10.4324/9780203771587",),
+        )
