@@ -19,6 +19,10 @@ _DISTORTION = {
 }
 
 _MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
+_STRIPPED = (
+    "For the b = 0 image, the background of skull-stripped images was treated as missing, and the "
+    "absolute correlation replaced the signed one where the latter failed. "
+)
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
 _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
@@ -159,6 +163,7 @@ def _onto_t1w(config: Config, series: Sequence[str]) -> str:
         f"The {' and the '.join(images)} {were} registered {freedom} to the post-contrast "
         "T1-weighted image of the same session. The cost function was the local Pearson "
         f"correlation ({', '.join(signs)}; {engine}; Saad et al. 2009). "
+        + (_STRIPPED if "dwi" in series and config.registration_engine == "metperf" else "")
     )
 
 
