@@ -1,6 +1,6 @@
 """The table of the quality of each series of a participant, for the group level."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from bidsapp.bids import documents, outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
+from bidsapp.imaging.registration.quality import Verdict
 from bidsapp.models.parameters import expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.page import build_participant_page
@@ -24,7 +25,8 @@ from bidsapp.reports.participant.records import (
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
-    "series": "DWI or DCE (registered to the session's T1w), or T1w (to that of the baseline)",
+    "series": "DWI or DCE (registered to the session's T1w), T1w (to that of the baseline), or VFA "
+    "(the worst of the images at several flip angles, registered to the DCE)",
     "verdict": "Verdict on the registration: good, doubtful or failed; n/a without a registration",
     "expected_error_mm": "Expected error of the registration in the brain",
     "consistency_mm": "Distance between direct registration to the baseline and that via the T1w",
@@ -100,6 +102,8 @@ def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path:
             rows.append({**named, "series": "T1w", **_registration_fields(path)})
+        if flips := session.find(outputs.T1_QUALITY):
+            rows += [{**named, "series": "VFA", **row} for row in _flip_angle_fields(flips)]
         for datatype, name in DATATYPES.items():
             if session.ran(datatype):
                 rows.append({**named, "series": name, **_series(participant, session, datatype)})
@@ -113,6 +117,25 @@ def _registration_fields(path: Path | None) -> dict[str, Any]:
     except BadInput as error:
         content = {"verdict": "failed", "reason": str(error)}
     return {key: content.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
+
+
+def _flip_angle_fields(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the worst verdict on the images at several flip angles, with its reason."""
+    try:
+        images = read_json(path).get("Registration", {}).get("Images", {})
+    except BadInput as error:
+        yield {"verdict": Verdict.FAILED.value, "expected_error_mm": None, "reason": str(error)}
+        return
+    if not images:
+        return
+    verdicts = [verdict.value for verdict in Verdict]
+    worst = max(images.values(), key=lambda image: verdicts.index(image["verdict"]))
+    errors = [e for image in images.values() if (e := image.get("expected_error_mm")) is not None]
+    yield {
+        "verdict": worst["verdict"],
+        "expected_error_mm": max(errors, default=None),
+        "reason": worst["reason"] or None,
+    }
 
 
 def _series(
