@@ -9,13 +9,13 @@ import pytest
 from heads import grid, head, pose
 from scipy import ndimage
 
-from bidsapp.imaging.flip_angles import STILL_VOXELS, Placement, place_flip_angles
 from bidsapp.imaging.registration.quality import Quality
+from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS, Placement, place_flip_angles
 from bidsapp.imaging.transforms import apply, invert
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.reports.participant.image_sections import _flip_angle_qualities
 from bidsapp.reports.participant.records import read_participant
-from bidsapp.run.nodes.relaxometry import AlignFlipAngles, FitT1
+from bidsapp.run.nodes.relaxometry import AlignFlipAngles, FitT1, _doubts
 from bidsapp.run.quality_table import quality_rows
 
 ANGLES = np.deg2rad([3.0, 15.0])
@@ -155,6 +155,7 @@ SURE = {"determinant": 1, "rotation_degrees": 0, "translation_mm": 1, "overlap":
         (1.0, 0.5, 0.3, "", True),
         (1.0, 0.15, 0.3, "", False),
         (1.0, 0.5, 1.2, "", False),
+        (1.0, 0.5, np.inf, "", True),
         (1.0, 0.5, 0.3, "overlap of 10%", False),
     ],
 )
@@ -162,10 +163,19 @@ def test_a_transform_is_applied_only_where_it_is_certain_and_needed(
     mm, voxels, error, problem, applied
 ):
     """Beyond a fifth of a voxel and the expected error, and if it did not fail."""
-    quality = Quality(**SURE, expected_error_mm=error)
+    quality = Quality(**SURE, expected_error_mm=error, disagreement_mm=0.3)
     place = Placement(MOVES[0], mm, voxels, quality, problem)
     assert place.applied == applied
     np.testing.assert_array_equal(place.matrix, MOVES[0] if applied else np.eye(4))
+
+
+@pytest.mark.parametrize("error", [0.7, 1.5])
+def test_a_doubtful_registration_is_a_warning_whether_or_not_it_is_applied(error):
+    """An error beyond the limit of doubt: the reason, and what is done with the image."""
+    place = Placement(MOVES[0], 1.0, 0.5, Quality(**SURE, expected_error_mm=error))
+    (warning,) = _doubts("flip-1_VFA.nii", place)
+    assert f"doubtful (expected error of {error} mm" in warning
+    assert ("scanner coordinates" in warning) == (error > 1)
 
 
 def test_the_worst_registration_is_a_row_of_the_quality_table(tmp_path):

@@ -4,8 +4,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from bidsapp.config import HAEMATOCRIT, Config, constants, version
-from bidsapp.imaging.flip_angles import STILL_VOXELS
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
+from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 

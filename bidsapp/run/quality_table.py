@@ -9,7 +9,6 @@ import numpy as np
 from bidsapp.bids import documents, outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import BadInput
-from bidsapp.imaging.registration.quality import Verdict
 from bidsapp.models.parameters import expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise
 from bidsapp.reports.participant.page import build_participant_page
@@ -38,6 +37,9 @@ COLUMNS: Mapping[str, str] = {
     "reason": "Why the registration is not good, and which files could not be read",
 }
 """The columns of ``sub-*_quality.tsv``."""
+
+_VERDICTS = ("good", "doubtful", "failed")
+"""From the best to the worst."""
 
 
 def write_quality(participant: ParticipantOutputs) -> None:
@@ -124,12 +126,11 @@ def _flip_angle_fields(path: Path) -> Iterator[dict[str, Any]]:
     try:
         images = read_json(path).get("Registration", {}).get("Images", {})
     except BadInput as error:
-        yield {"verdict": Verdict.FAILED.value, "expected_error_mm": None, "reason": str(error)}
+        yield {"verdict": _VERDICTS[-1], "expected_error_mm": None, "reason": str(error)}
         return
     if not images:
         return
-    verdicts = [verdict.value for verdict in Verdict]
-    worst = max(images.values(), key=lambda image: verdicts.index(image["verdict"]))
+    worst = max(images.values(), key=lambda image: _VERDICTS.index(image["verdict"]))
     errors = [e for image in images.values() if (e := image.get("expected_error_mm")) is not None]
     yield {
         "verdict": worst["verdict"],

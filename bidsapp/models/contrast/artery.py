@@ -106,7 +106,7 @@ def select_arterial_voxels(
     time : (N,) array, min
     t1_blood : float, s
     spgr
-        The acquisition.
+        The acquisition; its flip angle is one number, or one per voxel.
     baseline_frames
         Frames before the bolus; 0 to find them.
 
@@ -188,7 +188,7 @@ def find_artery(
     time : (N,) array, min
     t1_blood : float, s
     spgr
-        The acquisition.
+        The acquisition; its flip angle is one number, or one per voxel.
     baseline_frames
         Frames before the bolus; 0 to find them.
 

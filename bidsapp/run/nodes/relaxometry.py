@@ -19,7 +19,8 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput, FitError
-from bidsapp.imaging.flip_angles import (
+from bidsapp.imaging.registration.quality import Verdict
+from bidsapp.imaging.relaxometry.flip_angles import (
     METRIC,
     STILL_VOXELS,
     Placement,
@@ -27,7 +28,6 @@ from bidsapp.imaging.flip_angles import (
     resample_placed,
     same_grid,
 )
-from bidsapp.imaging.registration.quality import Verdict
 from bidsapp.models import fit_masked
 from bidsapp.models.contrast.relaxometry import b1_ratio
 from bidsapp.models.contrast.t1_checks import check_flip_angles, check_t1_level, head_core
@@ -164,11 +164,11 @@ def _doubts(name: str, place: Placement) -> list[str]:
             "by scanner coordinates: check whether the head moved between the two"
         ]
     doubtful = place.quality and place.quality.verdict is Verdict.DOUBTFUL
-    if place.applied and place.quality and doubtful:
-        return [
-            f"the registration of {name} to the dynamic series is doubtful: {place.quality.reason}"
-        ]
-    return []
+    if not doubtful or not place.displacement_voxels > STILL_VOXELS:
+        return []
+    used = "" if place.applied else ", and scanner coordinates place it"
+    reason = place.quality.reason if place.quality else ""
+    return [f"the registration of {name} to the dynamic series is doubtful ({reason}){used}"]
 
 
 class _FitT1Input(BaseInterfaceInputSpec):

@@ -58,6 +58,8 @@ class Placement:
         if self.problem or self.quality is None:
             return False
         error = self.quality.expected_error_mm
+        if not np.isfinite(error):  # the cost is not convex: tracking is the other estimate
+            error = self.quality.disagreement_mm
         return self.displacement_voxels > STILL_VOXELS and not self.displacement_mm <= error
 
     @property
