@@ -128,7 +128,7 @@ def test_an_image_of_the_wrong_shape_is_refused(shape):
 
 
 def test_next_to_missing_voxels_the_storage_order_does_not_count():
-    """Half of the voxels are missing; flipped axes give the same values, of the valid ones alone."""
+    """With half of the voxels missing, flipped axes give the same values, of the valid ones."""
     rng = np.random.default_rng(5)
     data = rng.uniform(1, 2, (6, 5, 4)).astype(np.float32)
     data[rng.random(data.shape) < 0.5] = np.nan

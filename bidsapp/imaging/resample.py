@@ -59,8 +59,8 @@ def resample(
     Notes
     -----
     Neither zero nor NaN leaks from missing voxels into their neighbours: linear interpolation is
-    over the valid voxels alone; for other splines the nearest valid one fills a missing voxel. The image is not smoothed before it is resampled to a
-    coarser grid.
+    over the valid voxels alone; for other splines the nearest valid one fills a missing voxel. The
+    image is not smoothed before it is resampled to a coarser grid.
 
     Examples
     --------
