@@ -1,4 +1,4 @@
-"""Alignment of images at several flip angles, or of a T1 map, with a dynamic series."""
+"""Alignment of images at several flip angles with a dynamic series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
