@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from bidsapp.config import HAEMATOCRIT, Config, constants, version
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
+from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 
@@ -327,7 +328,11 @@ def _t1(config: Config, data: Collection[str]) -> str:
     row = MODELS[config.t1_model]
     return (
         f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
-        f"({row.title}: {row.formula}). "
+        f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
+        "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
+        "starting from a pose estimated by robust least squares in blocks, and resampled in one "
+        "cubic interpolation, unless it had moved by less than the expected error or "
+        f"{STILL_VOXELS:g} voxels. "
     )
 
 
@@ -347,11 +352,12 @@ def _lesions(config: Config, data: Collection[str]) -> str:
 
 def _references(config: Config, data: Collection[str]) -> list[str]:
     diffusion, dynamic = "dwi" in data, "dce" in data
+    flips = dynamic and "vfa" in data and not config.t1_tissue
     rows = [MODELS["adc"]] if diffusion else []
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
     rows += kinetic_rows(config.dce_model, delay=config.fit_delay) if dynamic else []
-    rows += [MODELS[config.t1_model]] if dynamic and "vfa" in data and not config.t1_tissue else []
-    registered = "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    rows += [MODELS[config.t1_model]] if flips else []
+    registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([_LOCAL_PEARSON] if registered else []),
