@@ -16,13 +16,15 @@ from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
 
 Float = NDArray[np.float32]
 
-_STEP = 0.5
+_STEP = 0.8
 """Largest distance between samples of a voxel, mm."""
+_FINE = 0.5
+"""Largest voxel of the grid on which distances from the edge are calculated, mm."""
 _SMOOTHING = 0.6
 """Standard deviation of the Gaussian that smooths the steps of the voxels of an ROI, in voxels."""
 _RIM = 4.0
 """Distance from the lesion up to which distances are needed, mm."""
-_FEWEST = 3
+_FEWEST = 2
 """Smallest number of samples along each axis of a voxel."""
 POINT_SPREAD = 1.0
 """Width (FWHM) of the Gaussian that widens a voxel in the plane of the slices, in voxels.
@@ -68,7 +70,7 @@ class SampledLesion:
         (I, J, K, P) array
         """
         # A sample stands for a cell of the voxel: near the edge, it is inside in part.
-        inside = np.clip(0.5 + (offset - self.distance) / _STEP, 0, 1)
+        inside = np.clip(0.5 + (offset - self.distance) / _FINE, 0, 1)
         shares = [np.where(self.part == n, inside, 0).mean(axis=-1) for n in parts]
         return np.stack([_spread_in_plane(share, self.spacing) for share in shares], axis=-1)
 
@@ -127,7 +129,7 @@ def sample_lesion(
     [0.74, 1.0, 1.3]
     """
     own_spacing, spacing = (_spacing(given) for given in (affine, target_affine))
-    factor = np.ceil(own_spacing / _STEP).astype(int)
+    factor = np.ceil(own_spacing / _FINE).astype(int)
     to_voxel = voxel_mapping(affine, mapping, target_affine)
     region, start = _crop(np.asarray(parts), own_spacing)
     distance, nearest = _edge_distance(region, own_spacing, factor)
