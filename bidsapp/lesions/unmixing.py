@@ -50,11 +50,15 @@ class UnmixedCourse:
     resolved_voxels : float
         Number of voxels of this region alone that would determine its mean course equally well:
         small if the region fills hardly any voxel, or cannot be distinguished from another region.
+    log_likelihood : float
+        Of the voxels under the mixture, with the mean over the samples of a voxel: its samples
+        share most of what the mixture does not describe, and count as one.
     """
 
     course: Array
     spread: Array
     resolved_voxels: float
+    log_likelihood: float
 
 
 def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedCourse:
@@ -101,12 +105,52 @@ def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedC
     resolved = resolved_voxels(mixture, region)
     if resolved == 0:
         size = data.shape[1]
-        return UnmixedCourse(np.full(size, np.nan), np.full((size, size), np.nan), 0.0)
+        return UnmixedCourse(np.full(size, np.nan), np.full((size, size), np.nan), 0.0, -np.inf)
     basis = _background_components(data, mixture[:, -1])
     scores = data @ basis.T
     courses, variances = _weighted_courses(scores, mixture)
     deviations = np.sqrt(variances[region])
-    return UnmixedCourse(courses[region] @ basis, deviations[:, None] * basis, resolved)
+    return UnmixedCourse(
+        course=courses[region] @ basis,
+        spread=deviations[:, None] * basis,
+        resolved_voxels=resolved,
+        log_likelihood=_log_likelihood(scores, mixture, courses),
+    )
+
+
+def edge_weights(log_likelihoods: ArrayLike, offsets: ArrayLike, uncertainty: float) -> Array:
+    r"""Return the probability of each position of a lesion's edge.
+
+    Parameters
+    ----------
+    log_likelihoods : (K,) array
+        Of the voxels for each position.
+    offsets : (K,) array, mm
+        Distances of the positions from the drawn edge.
+    uncertainty : float, mm
+        Standard deviation of drawn edges.
+
+    Returns
+    -------
+    (K,) array
+        Together 1; NaN if no position is possible.
+
+    Notes
+    -----
+    Posterior probabilities for a normal prior around the drawn edge,
+    :math:`p_k \propto \exp(\ell_k - d_k^2 / 2 \tau^2)`.
+
+    Examples
+    --------
+    >>> edge_weights([0.0, 0.0, 0.0], [-0.5, 0.0, 0.5], 0.5).round(2)
+    array([0.27, 0.45, 0.27])
+    """
+    exponent = np.asarray(log_likelihoods, float)
+    exponent = exponent - np.square(np.asarray(offsets, float) / uncertainty) / 2
+    if not np.isfinite(exponent).any():
+        return np.full(len(exponent), np.nan)
+    weights = np.exp(exponent - exponent.max())
+    return np.asarray(weights / weights.sum())
 
 
 def resolved_voxels(mixture: ArrayLike, region: int = 0) -> float:
@@ -148,8 +192,9 @@ def _background_components(data: Array, background: Array) -> Array:
     # principal component of its own.
     sizes = np.linalg.norm(deviations, axis=1)
     deviations /= np.maximum(1, sizes / (3 * np.median(sizes) + 1e-300))[:, None]
-    basis: Array = np.linalg.svd(deviations - deviations.mean(axis=0), full_matrices=True)[2]
-    return basis
+    deviations -= deviations.mean(axis=0)
+    _, vectors = np.linalg.eigh(deviations.T @ deviations)
+    return np.asarray(vectors[:, ::-1].T)
 
 
 def _groups(samples: int) -> Iterator[slice]:
@@ -179,6 +224,22 @@ def _weighted_courses(scores: Array, mixture: Array) -> tuple[Array, Array]:
             distance += np.square(left).sum(axis=1) / variance
         trust = _biweight(np.sqrt(distance / scores.shape[1]))
     return np.asarray(courses, float), variances
+
+
+def _log_likelihood(scores: Array, mixture: Array, courses: Array) -> float:
+    """Return the mean over the samples of the normal log-likelihood of all voxels, but a constant.
+
+    Every voxel counts; residuals of more than three standard deviations count as these.
+    """
+    squares = np.square(scores - mixture @ courses)
+    least = _ROUNDING * float(np.square(scores).mean()) + 1e-300
+    total = 0.0
+    for group in _groups(scores.shape[1]):
+        mean = squares[:, group].mean(axis=1)
+        variance = _voxel_variances(mean, mixture, np.ones(len(mean)), least)
+        terms = np.log(variance) + np.minimum(mean / variance, 9)
+        total -= 0.5 * (group.stop - group.start) * float(terms.sum())
+    return total / scores.shape[1]
 
 
 def _voxel_variances(squares: Array, mixture: Array, trust: Array, least: float) -> Array:

@@ -1,0 +1,155 @@
+"""Parameters of a lesion from its own course, and the parts of their standard errors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from bidsapp.lesions.unmixing import Array, UnmixedCourse, edge_weights
+
+EDGE_OFFSETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""Positions of the edge of a lesion that are considered, mm outside the drawn edge."""
+EDGE_UNCERTAINTY = 0.5
+"""Standard deviation of drawn edges, mm."""
+UNMIXED_COLUMNS: Mapping[str, str] = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
+    "roi": "Which ROI: enhancing (the part that enhances)",
+    "model": "BIDS model- label of the fit",
+    "parameter": "The parameter",
+    "unit": "Its unit",
+    "value": "Value of the lesion's own course, from which the surroundings have been removed",
+    "standard_error": "Standard error: the parts below, added in quadrature. The arterial input, "
+    "T1 and the model itself are not included",
+    "noise": "Part of the standard error from noise and from the variation of the surroundings",
+    "edge": "Part from the position of the edge of the lesion, which is uncertain by "
+    f"{EDGE_UNCERTAINTY:g} mm",
+    "registration": "Part from the expected error of the registration of the ROI",
+    "smaller": "The value if the edge of the lesion is 0.5 mm further inside",
+    "larger": "The value if the edge of the lesion is 0.5 mm further outside",
+    "edge_offset": "Most probable distance of the edge of the lesion from the drawn edge, mm; "
+    "positive outside",
+    "recovery": "Fraction of its contrast that a uniform lesion of this shape would keep in the "
+    "mean over the voxels",
+    "resolved_voxels": "Number of voxels of the lesion alone that would determine its course "
+    "equally well",
+    "excluded": "1 if the ROI table marks the lesion as excluded",
+}
+"""The columns of the table of unmixed values and what they mean."""
+
+
+@dataclass(frozen=True)
+class LesionCourses:
+    """The courses of a lesion under everything that is uncertain about its place.
+
+    Attributes
+    ----------
+    by_offset : sequence of UnmixedCourse
+        One for each of `EDGE_OFFSETS`.
+    shifted : (3, N) array
+        Courses with the ROI shifted by the standard deviation of its position along x, y and z;
+        no rows if that is unknown.
+    recovery : float
+        Fraction of its contrast that a uniform lesion keeps in the mean over the voxels.
+    """
+
+    by_offset: Sequence[UnmixedCourse]
+    shifted: Array
+    recovery: float
+
+
+@dataclass(frozen=True)
+class UnmixedValue:
+    """A parameter of a lesion; see `UNMIXED_COLUMNS`."""
+
+    value: float
+    standard_error: float
+    noise: float
+    edge: float
+    registration: float
+    smaller: float
+    larger: float
+
+    def row(self) -> dict[str, float]:
+        """Return the columns of the table."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def position_weights(courses: LesionCourses) -> Array:
+    """Return the probability of each of `EDGE_OFFSETS`."""
+    likelihoods = [found.log_likelihood for found in courses.by_offset]
+    return edge_weights(likelihoods, EDGE_OFFSETS, EDGE_UNCERTAINTY)
+
+
+def unmixed_values(
+    courses: LesionCourses, measure: Callable[[Array], Mapping[str, Array]]
+) -> dict[str, UnmixedValue]:
+    r"""Return the parameters of a lesion with their standard errors.
+
+    Parameters
+    ----------
+    courses
+        The courses of the lesion.
+    measure
+        From courses (K, N) to arrays (K,) of parameters by name: usually the fit of a model.
+
+    Returns
+    -------
+    dict of str to UnmixedValue
+        NaN where the parameter cannot be determined.
+
+    Notes
+    -----
+    With the probabilities :math:`p_k` of the positions of the edge and the parameter
+    :math:`\theta_k` of each, the value is :math:`\bar\theta = \sum_k p_k \theta_k` and the part of
+    its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`. For the other parts,
+    the course at the most probable position is changed by each of its independent errors, and by
+    the shift along each axis, and the model is fitted again: their squared effects are added.
+    The fit need not be linear, and no derivatives of the model are required.
+
+    Examples
+    --------
+    >>> same = UnmixedCourse(np.array([2.0, 4.0]), np.diag([0.3, 0.4]), 9.0, 0.0)
+    >>> courses = LesionCourses([same] * 5, np.zeros((0, 2)), 0.8)
+    >>> found = unmixed_values(courses, lambda c: {"sum": c.sum(axis=1)})["sum"]
+    >>> found.value, round(found.noise, 6), found.edge
+    (6.0, 0.5, 0.0)
+    """
+    weights = position_weights(courses)
+    offsets = np.array([found.course for found in courses.by_offset])
+    best = courses.by_offset[int(np.argmax(weights))] if np.isfinite(weights).all() else None
+    if best is None:
+        # No position of the edge separates the lesion from its surroundings.
+        names = measure(np.ones((1, offsets.shape[1])))
+        return {name: UnmixedValue(*[np.nan] * 7) for name in names}
+    stacked = [offsets, best.course + best.spread, courses.shifted, best.course[None]]
+    counts = np.cumsum([len(part) for part in stacked[:-1]])
+    found = measure(np.concatenate(stacked))
+    return {
+        name: _combine(*np.split(values, counts), weights=weights) for name, values in found.items()
+    }
+
+
+def _combine(
+    by_offset: Array, perturbed: Array, shifted: Array, best: Array, *, weights: Array
+) -> UnmixedValue:
+    """Return one parameter from its values at every position and with every error."""
+    # A position at which the fit fails is left out.
+    known = np.isfinite(by_offset) & (weights > 0)
+    share = np.where(known, weights, 0)
+    if share.sum() < 0.5 or not np.isfinite(best[0]):
+        return UnmixedValue(*[np.nan] * 7)
+    share /= share.sum()
+    values = np.where(known, by_offset, 0)
+    value = float(share @ values)
+    noise, registration = (_root_sum_of_squares(part - best[0]) for part in (perturbed, shifted))
+    edge = float(np.sqrt(share @ np.square(values - value)))
+    places = [EDGE_OFFSETS.index(offset) for offset in (-0.5, 0.5)]
+    total = float(np.sqrt(noise**2 + edge**2 + registration**2))
+    return UnmixedValue(value, total, noise, edge, registration, *map(float, by_offset[places]))
+
+
+def _root_sum_of_squares(effects: Array) -> float:
+    """Return the standard deviation due to independent errors; failed fits do not count."""
+    return float(np.sqrt(np.nansum(np.square(effects))))
