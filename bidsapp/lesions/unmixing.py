@@ -239,7 +239,7 @@ def _log_likelihood(scores: Array, mixture: Array, courses: Array) -> float:
         variance = _voxel_variances(mean, mixture, np.ones(len(mean)), least)
         terms = np.log(variance) + np.minimum(mean / variance, 9)
         total -= 0.5 * (group.stop - group.start) * float(terms.sum())
-    return total / scores.shape[1]
+    return float(total / scores.shape[1])
 
 
 def _voxel_variances(squares: Array, mixture: Array, trust: Array, least: float) -> Array:

@@ -1,5 +1,6 @@
 """The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from nipype.pipeline import engine as pe
@@ -26,6 +27,7 @@ from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, d
 from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
+from bidsapp.run.graphs.unmixing import connect_unmixing
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitKinetics
 from bidsapp.run.nodes.perfusion import (
@@ -60,6 +62,7 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
         for model in branch.plan.kinetic_models
     ]
     curves = connect_maps(branch, grid, fits, concentration)
+    curves += _connect_unmixing(branch, motion, grid, aligned, fits)
     connect_dropped(branch, motion, [arterial, *(fitted.node for fitted in fits), *curves])
     if branch.config.dce_model == AUTO:
         connect_model_comparison(branch, grid, fits)
@@ -171,6 +174,27 @@ def _connect_concentration(
         branch.connect(b1, node, "b1_map")
     _save_concentration(branch, node, grid)
     return node, "out_file"
+
+
+def _connect_unmixing(
+    branch: Branch[Dynamic],
+    motion: MotionCorrected,
+    grid: FitGrid,
+    aligned: Alignment,
+    fits: Sequence[Fitted],
+) -> list[pe.Node]:
+    """Measure lesions without their surroundings, with the maps used for the conversion."""
+    workflow = branch.workflow
+    arterial = workflow.get_node("aif")
+    inputs = {"arterial": (arterial, "out_file"), "baseline_frames": (arterial, "baseline_frames")}
+    for field, name in (("t1_map", "t1_to_dce"), ("b1_map", "b1_to_dce")):
+        if onto := workflow.get_node(name):
+            inputs[field] = (onto, "out_files")
+    nodes = connect_unmixing(branch, grid, aligned, motion.series, fits, inputs)
+    for node in nodes:
+        node.inputs.trait_set(**branch.plan.acquisition)
+        node.inputs.t1_tissue = branch.plan.relaxation["t1_tissue"]
+    return nodes
 
 
 def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: FitGrid) -> None:

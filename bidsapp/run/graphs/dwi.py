@@ -23,6 +23,7 @@ from bidsapp.run.graphs.plan import fit_options
 from bidsapp.run.graphs.series import FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid
+from bidsapp.run.graphs.unmixing import connect_unmixing
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitDiffusion
 
@@ -40,6 +41,9 @@ def init_dwi_wf(branch: Branch[Diffusion]) -> pe.Workflow:
     data, grid = connect_fit_grid(branch, motion, aligned)
     fits = [_connect_fit(branch, data, grid, model) for model in branch.plan.diffusion_models]
     curves = connect_maps(branch, grid, fits, data)
+    for node in connect_unmixing(branch, grid, aligned, motion.series, fits, {}):
+        node.inputs.bvalues = list(branch.series.bvalues)
+        curves.append(node)
     connect_dropped(branch, motion, [b0, *(fitted.node for fitted in fits), *curves])
     return branch.workflow
 

@@ -67,12 +67,15 @@ class Alignment:
         of a transform and a shift.
     mask
         The brain on the grid of the series.
+    quality
+        Quality of the registration, JSON.
     """
 
     average: pe.Node
     to_t1w: Port | None = None
     to_series: Port | None = None
     mask: Port | None = None
+    quality: Port | None = None
 
     @property
     def grid(self) -> FitGrid:
@@ -113,7 +116,8 @@ def connect_alignment(
             (average, brain, [("out_file", "reference")]),
         ]
     )
-    aligned = Alignment(average, to_t1w, to_series, (brain, "out_files"))
+    mask, quality = (brain, "out_files"), (register, "quality")
+    aligned = Alignment(average, to_t1w, to_series, mask, quality)
     _save_alignment(branch, aligned, register)
     if distortion:
         save_distortion(branch, distortion, (brain, "out_files"))

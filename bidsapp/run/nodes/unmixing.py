@@ -156,7 +156,8 @@ class UnmixLesions(SimpleInterface):
             # A signal below zero has no logarithm.
             positive = np.where(courses > 0, courses, np.nan)[:, kept]
             combined, design = combine_for_model(model, positive, bvalues)
-            return fit(model, combined, **design, **options).values
+            settings: dict[str, Any] = design | options
+            return fit(model, combined, **settings).values
 
         return measure
 
