@@ -19,7 +19,7 @@ VESSEL = 2 + 8 * np.exp(-np.linspace(0, 3, SAMPLES))
 
 
 def ball(radius: float, spacing=(1.0, 1.0, 1.0), half: int = 16):
-    """Return the fraction of each voxel in a ball at the centre of a grid, and the grid's affine."""
+    """Return the fraction of each voxel in a ball at the centre of a grid, and its affine."""
     counts = np.maximum(1, np.round(2 * half / np.array(spacing))).astype(int)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(counts - 1) / 2 * spacing

@@ -182,6 +182,7 @@ def _group_level(config: Config, options: Namespace) -> int:
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
         pair=_parameter_pair(options),
+        lesion_values=options.lesion_values,
     )
     return _report_group(result, config.output_dir)
 

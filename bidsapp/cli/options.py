@@ -63,7 +63,13 @@ def add_options(made: ArgumentParser) -> None:
     """Add all options of a study."""
     _add_selection(made)
     _add_analysis(made)
-    add_statistics(made)
+    add_statistics(made).add_argument(
+        "--lesion-values",
+        choices=["mean", "unmixed"],
+        default="mean",
+        help="which values of the lesions the group level compares: means over the voxels, or "
+        "those of each lesion's own course, without the tissue around it (default: %(default)s)",
+    )
     _add_resources(made)
     _add_behaviour(made)
 

@@ -30,7 +30,7 @@ def stats_parser() -> ArgumentParser:
     return made
 
 
-def add_statistics(made: ArgumentParser) -> None:
+def add_statistics(made: ArgumentParser) -> _ArgumentGroup:
     """Add the options of the group statistics, which a study and a table have in common."""
     from bidsapp.models.parameters import FOLLOWED
 
@@ -82,6 +82,7 @@ def add_statistics(made: ArgumentParser) -> None:
         metavar="N",
         help="seed of permutations and bootstrap (default: %(default)s)",
     )
+    return group
 
 
 def add_verbosity(made: ArgumentParser | _ArgumentGroup) -> None:

@@ -10,6 +10,7 @@ from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.reports.group.methods import group_methods
 from bidsapp.reports.group.page import build_group_page
 from bidsapp.reports.group.plots import Plot, plots
@@ -29,6 +30,7 @@ from bidsapp.study.tables import (
     WARNINGS,
     Cohort,
     GroupResult,
+    LesionValues,
     ParameterPair,
     Statistics,
     analyse,
@@ -59,6 +61,7 @@ def run_group(
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
     pair: ParameterPair = PAIR,
+    lesion_values: LesionValues = "mean",
 ) -> GroupResult:
     """Write the group tables, figures and page from the tables of the participant level.
 
@@ -79,6 +82,9 @@ def run_group(
         Of the permutation test and the bootstrap.
     pair : ParameterPair
         The two parameters that are compared with each other.
+    lesion_values : "mean" or "unmixed"
+        Whether lesions are compared by the mean over their voxels, or by the values of their own
+        courses, without the tissue around them.
 
     Returns
     -------
@@ -100,12 +106,12 @@ def run_group(
     NotWritable
         If the folder cannot be written.
     """
-    found = read_output(output_dir)
+    found = read_output(output_dir, lesion_values)
     cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
-    result = replace(result, quality=quality)
+    result = replace(result, quality=quality, lesion_values=lesion_values)
     _write_table(
         output_dir,
         "roistats",
@@ -113,6 +119,9 @@ def run_group(
         ROISTATS,
         {},
     )
+    if found.unmixed:
+        unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
+        _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
     if len(quality):
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)

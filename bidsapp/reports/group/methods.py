@@ -87,6 +87,11 @@ def _lesions(result: GroupResult) -> Part:
             f" At {count_of(count, 'time point')} of a lesion a value was missing; each test used "
             "the lesions with all values that it needs."
         )
+    if result.lesion_values == "unmixed":
+        text += (
+            " The values of a lesion are those of its own signal, separated from the tissue around "
+            "it by weighted least squares on the fractions of each voxel inside the lesion."
+        )
     doubtful = lesions[lesions[WARNINGS].fillna("") != ""] if WARNINGS in lesions else lesions[:0]
     if len(doubtful):
         sessions = len(doubtful[["participant_id", "session_id"]].drop_duplicates())

@@ -14,6 +14,7 @@ from bidsapp.bids.cells import parse_flag, parse_number
 from bidsapp.bids.tables import Row, read_numbered_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
+from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.read.status import (
@@ -23,7 +24,14 @@ from bidsapp.study.read.status import (
     session_warnings,
     unfinished_runs,
 )
-from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
+from bidsapp.study.tables import (
+    LESION,
+    WARNINGS,
+    Cohort,
+    LesionValues,
+    error_columns,
+    lesion_columns,
+)
 from bidsapp.study.tables.analysis_options import acquisition_differences, option_differences
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
@@ -40,26 +48,34 @@ _REQUIRED = (
 )
 """Columns that are used; tables of other versions may lack other columns, or have more."""
 
-_NUMBERS = [name for name in ROISTATS if name not in (*_TEXT, "lesion", "excluded")]
+_NUMBERS = [
+    name for name in {**ROISTATS, **UNMIXED_COLUMNS} if name not in (*_TEXT, "lesion", "excluded")
+]
 
 
 @dataclass(frozen=True)
 class OutputTables:
-    """Content of an output folder: the cohort, the rows behind it, problems and notes."""
+    """Content of an output folder: the cohort, the rows of its tables, problems and notes.
+
+    `rows` are those of volumes and of means over voxels, `unmixed` those of unmixed values.
+    """
 
     cohort: Cohort
     rows: Sequence[Row]
+    unmixed: Sequence[Row]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def read_output(output_dir: Path) -> OutputTables:
+def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> OutputTables:
     """Read the lesion and session tables of every participant.
 
     Parameters
     ----------
     output_dir : pathlib.Path
         The output folder of the participant level.
+    lesion_values : "mean" or "unmixed"
+        Which values the cohort holds.
 
     Returns
     -------
@@ -72,7 +88,8 @@ def read_output(output_dir: Path) -> OutputTables:
     """
     problems: list[str] = []
     notes: list[str] = []
-    rows = _roistats(output_dir, problems)
+    rows = _read_tables(output_dir, (outputs.VOLUMES, outputs.LESION_VALUES), problems)
+    unmixed = _unmixed_rows(output_dir, problems)
     statuses = read_statuses(output_dir)
     problems += unfinished_runs(statuses)
     problems += [*option_differences(statuses), *acquisition_differences(statuses)]
@@ -84,26 +101,46 @@ def read_output(output_dir: Path) -> OutputTables:
             f"{output_dir}: no sub-*/ses-*/**/*_roistats.tsv that can be used: "
             f"run the participant level first.{why}"
         )
-    sessions = _sessions(output_dir, rows, problems, notes)
-    lesions, units = _lesions(rows, problems, notes)
+    used = rows
+    if lesion_values == "unmixed":
+        used = [row for row in rows if row["roi"] == "whole"] + unmixed
+        if not unmixed:
+            raise NothingToAnalyse(
+                f"{output_dir}: no sub-*/ses-*/**/*_desc-unmixed_roistats.tsv, which "
+                "--lesion-values unmixed needs: run the participant level with this version, with "
+                "ROIs, and with --fit-space native."
+            )
+    sessions = _sessions(output_dir, used, problems, notes)
+    lesions, units = _lesions(used, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
     cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
-    return OutputTables(cohort, rows, tuple(problems), tuple(notes))
+    return OutputTables(cohort, rows, unmixed, tuple(problems), tuple(notes))
 
 
-def _roistats(output_dir: Path, problems: list[str]) -> list[Row]:
-    """Return the rows of every lesion table; a file with an error is left out as a whole."""
+def _unmixed_rows(output_dir: Path, problems: list[str]) -> list[Row]:
+    """Return the rows of unmixed values, with the value also under the name of the mean."""
+    required = tuple("value" if name == "mean" else name for name in _REQUIRED)
+    rows = _read_tables(output_dir, (outputs.UNMIXED_VALUES,), problems, required)
+    return [row | {"mean": row["value"]} for row in rows]
+
+
+def _read_tables(
+    output_dir: Path,
+    kinds: Sequence[outputs.Output],
+    problems: list[str],
+    required: Sequence[str] = _REQUIRED,
+) -> list[Row]:
+    """Return the rows of lesion tables; a file with an error is left out as a whole."""
     rows: list[Row] = []
     sessions = sorted(output_dir.glob("sub-*/ses-*"))
-    kinds = (outputs.VOLUMES, outputs.LESION_VALUES)
     paths = sorted(path for s in sessions for kind in kinds for path in kind.find(s))
     for path in paths:
         try:
-            found = read_numbered_table(path, _REQUIRED, complete=True)
+            found = read_numbered_table(path, required, complete=True)
             participant, session = path.relative_to(output_dir).parts[:2]
             for line, row in found:
                 _check_row(row, participant, session, f"{path}: line {line}")

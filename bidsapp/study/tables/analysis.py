@@ -7,7 +7,7 @@ import pandas as pd
 
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.tables.agreement import agreement_table, correlation_table, limits_table
-from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, ParameterPair
+from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, LesionValues, ParameterPair
 from bidsapp.study.tables.missing import excluded_table, missing_table
 from bidsapp.study.tables.mixed_model import mixed_table
 from bidsapp.study.tables.paired_tests import influence_table, paired_table
@@ -84,6 +84,8 @@ class GroupResult:
         Remarks for the reader that do not concern errors.
     quality : pandas.DataFrame
         Quality measures of every series of every participant; may be empty.
+    lesion_values : "mean" or "unmixed"
+        Which values of the lesions are analysed.
     """
 
     cohort: Cohort
@@ -91,6 +93,7 @@ class GroupResult:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lesion_values: LesionValues = "mean"
 
 
 def analyse(

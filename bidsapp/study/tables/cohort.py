@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bidsapp.models.parameters import FOLLOWED
+
+LesionValues = Literal["mean", "unmixed"]
+"""Mean over the voxels of a lesion, or value of its own course, without its surroundings."""
 
 LESION = ["participant_id", "lesion"]
 WARNINGS = "warnings"
