@@ -189,7 +189,8 @@ def test_parts_of_the_error_are_those_of_their_causes():
     assert found.noise == pytest.approx(np.hypot(0.1, 0.2))
     assert found.registration == pytest.approx(np.hypot(0.3, 0.2))
     weights = np.exp([-0.5, 0, -0.5])
-    assert found.edge == pytest.approx(np.sqrt(weights[[0, 2]].sum() / weights.sum()))
+    likely = np.sqrt(weights[[0, 2]].sum() / weights.sum())
+    assert found.edge == pytest.approx(np.hypot(likely, 0.2 * 2))
     parts = [found.noise, found.edge, found.registration]
     assert found.standard_error == pytest.approx(np.linalg.norm(parts))
     assert (found.smaller, found.larger) == (2, 4)

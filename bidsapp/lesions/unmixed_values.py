@@ -11,6 +11,8 @@ EDGE_OFFSETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Positions of the edge of a lesion that are considered, mm outside the drawn edge."""
 EDGE_UNCERTAINTY = 0.5
 """Standard deviation of drawn edges, mm."""
+LEAST_EDGE_UNCERTAINTY = 0.2
+"""Standard deviation of an edge that the series confirms, mm: the mixture is a simplification."""
 UNMIXED_COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
@@ -23,8 +25,8 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "standard_error": "Standard error: the parts below, added in quadrature. The arterial input, "
     "T1 and the model itself are not included",
     "noise": "Part of the standard error from noise and from the variation of the surroundings",
-    "edge": "Part from the position of the edge of the lesion, which is uncertain by "
-    f"{EDGE_UNCERTAINTY:g} mm",
+    "edge": "Part from the position of the edge of the lesion: the drawn edge is uncertain by "
+    f"{EDGE_UNCERTAINTY:g} mm, and the series shows it to {LEAST_EDGE_UNCERTAINTY:g} mm at best",
     "registration": "Part from the expected error of the registration of the ROI",
     "smaller": "The value if the edge of the lesion is 0.5 mm further inside",
     "larger": "The value if the edge of the lesion is 0.5 mm further outside",
@@ -103,7 +105,8 @@ def unmixed_values(
     -----
     With the probabilities :math:`p_k` of the positions of the edge and the parameter
     :math:`\theta_k` of each, the value is :math:`\bar\theta = \sum_k p_k \theta_k` and the part of
-    its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`. For the other parts,
+    its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`, to which that of an edge
+    confirmed to 0.2 mm is added. For the other parts,
     the course at the most probable position is changed by each of its independent errors, and by
     the shift along each axis, and the model is fitted again: their squared effects are added.
     The fit need not be linear, and no derivatives of the model are required.
@@ -144,10 +147,11 @@ def _combine(
     values = np.where(known, by_offset, 0)
     value = float(share @ values)
     noise, registration = (_root_sum_of_squares(part - best[0]) for part in (perturbed, shifted))
-    edge = float(np.sqrt(share @ np.square(values - value)))
-    places = [EDGE_OFFSETS.index(offset) for offset in (-0.5, 0.5)]
+    smaller, larger = (float(by_offset[EDGE_OFFSETS.index(d)]) for d in (-0.5, 0.5))
+    least = np.nan_to_num(LEAST_EDGE_UNCERTAINTY * (larger - smaller))
+    edge = float(np.hypot(np.sqrt(share @ np.square(values - value)), least))
     total = float(np.sqrt(noise**2 + edge**2 + registration**2))
-    return UnmixedValue(value, total, noise, edge, registration, *map(float, by_offset[places]))
+    return UnmixedValue(value, total, noise, edge, registration, smaller, larger)
 
 
 def _root_sum_of_squares(effects: Array) -> float:
