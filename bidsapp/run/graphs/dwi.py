@@ -114,10 +114,8 @@ def _connect_fit(branch: Branch[Diffusion], data: Port, grid: FitGrid, model: Mo
     maps = connect_fit(branch, node, model, data, grid)
     regions = _connect_regions(branch, grid, node) if "region" in model.options else {}
     design = {"bvalues": list(series.bvalues), "options": options}
-    described = (
-        options | _relaxation(branch, model) | _denoised(branch) | dropped_volumes(config) | regions
-    )
-    return Fitted(node, maps, model, described, design)
+    described = options | _relaxation(branch, model) | _denoised(branch) | regions
+    return Fitted(node, maps, model, described | dropped_volumes(config), design)
 
 
 def _connect_regions(branch: Branch[Diffusion], grid: FitGrid, node: pe.Node) -> dict[str, str]:
