@@ -25,7 +25,7 @@ def spin_echo_weight(repetition_time: float, echo_time: float, t1: float, t2: fl
     Examples
     --------
     >>> round(spin_echo_weight(4.0, 0.08, 1.6, 0.1), 4)
-    0.4125
+    0.4124
     """
     return float((1 - np.exp(-repetition_time / t1)) * np.exp(-echo_time / t2))
 

@@ -36,7 +36,7 @@ def patch_radius(shape: Sequence[int]) -> tuple[int, int, int]:
     --------
     >>> patch_radius((128, 128, 30, 16)), patch_radius((64, 64, 30, 150))
     ((2, 2, 2), (3, 3, 3))
-    >>> patch_radius((64, 64, 3, 60))
+    >>> patch_radius((64, 64, 3, 80))
     (3, 3, 1)
     """
     *grid, volumes = shape
