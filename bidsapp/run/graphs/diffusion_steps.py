@@ -70,7 +70,13 @@ def _relaxation_problem(series: Diffusion, config: Config) -> str:
 
 
 def optional_step_issues(series: Diffusion, config: Config) -> Iterator[Issue]:
-    """Yield an issue for each optional step that was requested and is not possible."""
+    """Yield an issue for each optional step that is not possible, or that affects the errors."""
+    if can_denoise(series, config):
+        text = (
+            "DWI denoised: standard errors of ADC and IVIM are too small, as they follow from "
+            "residuals that denoising reduces"
+        )
+        yield Issue("note", text, "ErrorsAfterDenoising")
     if config.denoise != "none" and not can_denoise(series, config):
         text = (
             f"DWI not denoised: --denoise {config.denoise} needs {LEAST_VOLUMES} volumes to tell "
