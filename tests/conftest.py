@@ -30,7 +30,7 @@ settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 HEAVY = ["end_to_end", "pages", "faults", "phantom", "group", "registration", "distortion_t1w"]
 HEAVY += ["reports", "models_contract", "hostile_study", "phantom_parts", "register", "progress"]
 HEAVY += ["imaging_correction", "hostile_sidecars", "distortion", "cohort", "engine"]
-HEAVY += ["interfaces_niimath", "hostile_files", "imaging_matching", "spaces", "fuzz"]
+HEAVY += ["interfaces_niimath", "hostile_files", "imaging_matching", "spaces", "fuzz", "stripped"]
 """Test files that take longest, in the order in which they start; all their tests are slow."""
 
 

@@ -243,3 +243,39 @@ def test_a_bright_vessel_of_inflow_is_left_out():
     found = find_artery(series, TIME, **SETTING)
     assert not found[0].any()
     assert (share[found] == 1).all()
+
+
+def test_arterial_voxels_are_found_with_the_flip_angle_of_each_voxel():
+    """At 0.54 to 0.66 of the nominal angle: the pure voxels, which the nominal angle misses."""
+    _, share = head(np.random.default_rng(3))
+    b1 = np.broadcast_to(np.linspace(0.54, 0.66, 16)[:, None, None], share.shape)
+    actual = Spgr(SPGR.repetition_time, SPGR.flip_angle * b1, SPGR.relaxivity)
+    blood = parker2006(TIME, 0.51)
+
+    def signal(concentration):
+        r1 = contrast_r1(concentration, T1_BLOOD, SPGR.relaxivity)
+        return 1000 * spgr_signal(r1, SPGR.repetition_time, actual.flip_angle[..., None])
+
+    tissue = signal(0.05 * np.convolve(blood, np.ones(20) / 5)[: len(TIME)])
+    series = share[..., None] * signal(blood) + (1 - share[..., None]) * tissue
+    series += np.random.default_rng(3).normal(0, 0.05, series.shape)
+    pure, region = share == 1, share > 0
+    found = find_artery(series, TIME, t1_blood=T1_BLOOD, spgr=actual)
+    np.testing.assert_array_equal(found, pure)
+    within = actual.at(region)
+    taken = select_arterial_voxels(series[region], TIME, t1_blood=T1_BLOOD, spgr=within)
+    np.testing.assert_array_equal(taken, pure[region])
+    with pytest.raises(FitError, match="no artery was found"):
+        find_artery(series, TIME, **SETTING)
+
+
+def test_a_voxel_without_b1_is_not_arterial():
+    """It cannot be converted; the others of the region are taken."""
+    series, share = head(np.random.default_rng(3))
+    angles = np.full(share.shape, SPGR.flip_angle)
+    angles[5, 5, 0] = np.nan
+    actual = Spgr(SPGR.repetition_time, angles, SPGR.relaxivity)
+    found = find_artery(series, TIME, t1_blood=T1_BLOOD, spgr=actual)
+    expected = share == 1
+    expected[5, 5, 0] = False
+    np.testing.assert_array_equal(found, expected)

@@ -125,3 +125,20 @@ def test_an_image_of_the_wrong_shape_is_refused(shape):
     """The message names the shape."""
     with pytest.raises(BadInput, match=r"not one of shape \(4, 4"):
         resample(np.zeros(shape), np.eye(4), np.eye(4), (4, 4, 4), np.eye(4))
+
+
+def test_next_to_missing_voxels_the_storage_order_does_not_count():
+    """With half of the voxels missing, flipped axes give the same values, of the valid ones."""
+    rng = np.random.default_rng(5)
+    data = rng.uniform(1, 2, (6, 5, 4)).astype(np.float32)
+    data[rng.random(data.shape) < 0.5] = np.nan
+    shift = np.eye(4)
+    shift[:3, 3] = 0.3, 0.4, 0.2
+    expected = resample(data, np.eye(4), shift, data.shape, np.eye(4))
+    flipped = np.diag([-1.0, -1.0, 1.0, 1.0])
+    flipped[:2, 3] = 5, 4
+    found = resample(data[::-1, ::-1], flipped, shift, data.shape, np.eye(4))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    alone = np.full((2, 1, 1), np.nan)
+    alone[0] = 7.0
+    assert resample(alone, np.eye(4), np.eye(4), (2, 1, 1), np.eye(4))[0, 0, 0] == 7

@@ -258,6 +258,7 @@ CASES = [
             "repetition_time": 0.006,
             "b1_map": "@b1",
             "model": "vfa-t1-linear",
+            "alignment": "@learnt",
         },
     ),
     (ReadT1, {"in_file": "@percent", "scale": 1.0}, {"in_file": "@percent2", "scale": 0.001}),
@@ -388,6 +389,7 @@ INDIFFERENT = {
 """Inputs without a case, and why."""
 
 ELSEWHERE = {
+    "AlignFlipAngles": "test_flip_angles",
     "BrainMask": "test_imaging_masks",
     "CheckConsistency": "test_registration",
     "CorrectMotion": "test_interfaces_motion",

@@ -236,6 +236,8 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
         ({"seed": -1}, "the seed must be 0 or more"),
         ({"snr": 0.0}, "the SNR must be from 1"),
         ({"nprocs": 0}, "one process"),
+        ({"vfa": True, "vfa_motion": 21.0}, "--vfa-motion must be from 0 to 20 mm and degrees"),
+        ({"vfa_motion": 1.0}, "--vfa-motion needs --vfa"),
         ({"participants": 0}, "at least one process and participant"),
     ],
 )

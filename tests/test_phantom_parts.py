@@ -318,3 +318,24 @@ def test_lesions_of_one_session_are_measured_alike(tmp_path):
     table.write_text("\n".join([header, *rows]).replace(" ", "\t") + "\n")
     with pytest.raises(BadInput, match="lesion 2 needs ADC and f"):
         read_cohort(table)
+
+
+def test_the_head_moves_between_flip_angles_only_on_request(uniform):
+    """Each image has its own pose within the limit; without motion, the pose of the DCE."""
+    scene, tissues = uniform
+    protocol, rng = series.PROTOCOLS["fast"], np.random.default_rng
+    pose = np.eye(4)
+    grid = plan_grid("sagittal", (20.0, 20.0, 20.0), (60.0, 60.0, 60.0), pose, rng(0))
+    dce = series.SimulatedSeries(np.zeros(grid.shape, np.int16), grid, pose, *[np.zeros(0)] * 2)
+    still, moved = (
+        series.image_vfa(scene, tissues, protocol, dce, 40.0, rng(1), motion) for motion in (0, 3.0)
+    )
+    assert all((image.pose == pose).all() for image in still)
+    poses = [image.pose for image in moved]
+    assert len({p.tobytes() for p in poses}) == len(series.VFA_FLIPS)
+    for turned in poses:
+        cosine = (np.trace(turned[:3, :3]) - 1) / 2
+        assert 0 < np.rad2deg(np.arccos(cosine)) < 3 * np.sqrt(3) + 0.1
+    # The noise is the same, and so are the middles of a uniform block.
+    for one, other in zip(still, moved, strict=True):
+        assert middle(one) == pytest.approx(middle(other), abs=1)

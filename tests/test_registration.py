@@ -150,7 +150,7 @@ def test_lesions_are_left_out_with_a_margin_of_three_millimetres(tmp_path, monke
         seen.update(options)
         raise BadInput("masks are noted")
 
-    monkeypatch.setattr("bidsapp.run.nodes.registration.register", note_masks)
+    monkeypatch.setattr("bidsapp.run.nodes.registration.register_or_fall_back", note_masks)
     with pytest.raises(BadInput, match="masks are noted"):
         node(tmp_path, "t1w", **inputs, fixed_lesions=lesions, moving_lesions=lesions)
     far = np.linalg.norm((np.argwhere(labels == 0) - 6) * [2, 1, 1], axis=1)
@@ -350,8 +350,10 @@ def test_the_consistency_is_the_distance_to_the_direct_registration(tmp_path, mo
     """Points of the baseline go to the session's T1w first, and from there to the series."""
     to_t1w, to_fixed = pose((0, 0, 30), (5, 0, 0)), pose((20, 0, 0), (0, 8, 0))
     direct = compose(to_fixed, to_t1w, translation([0, 3, 4]))
-    found = SimpleNamespace(matrix=direct, quality=Quality(1.0, 5.0, 5.0, 1.0))
-    monkeypatch.setattr("bidsapp.run.nodes.registration.register", lambda *_, **__: found)
+    found = SimpleNamespace(matrix=direct, quality=Quality(1.0, 5.0, 5.0, 1.0), metric="lpa")
+    monkeypatch.setattr(
+        "bidsapp.run.nodes.registration.register_or_fall_back", lambda *_, **__: found
+    )
     images = {
         name: write(tmp_path / f"{name}.nii", np.ones((20, 20, 20), np.uint8), np.eye(4))
         for name in ("moving", "fixed", "fixed_mask")

@@ -97,6 +97,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
         seed=options.seed,
         snr=options.snr,
         vfa=options.vfa,
+        vfa_motion=options.vfa_motion,
         fmap=options.fmap,
         nprocs=options.nprocs,
         progress=_LOG.info,

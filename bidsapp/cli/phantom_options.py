@@ -10,6 +10,7 @@ from bidsapp.cli.types import (
     add_former_name,
     existing_file,
     nonnegative_integer,
+    nonnegative_number,
     positive_integer,
     positive_number,
 )
@@ -56,6 +57,14 @@ def phantom_parser() -> ArgumentParser:
         help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
     )
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
+    made.add_argument(
+        "--vfa-motion",
+        type=nonnegative_number,
+        default=0.0,
+        metavar="MM",
+        help="largest shift (mm) and rotation (degrees) of the head between each of these images "
+        "and the DCE (default: %(default)g)",
+    )
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )

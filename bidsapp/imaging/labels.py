@@ -188,7 +188,7 @@ def _share(
     steps = _steps(where)
     reach = np.floor(np.abs(steps).sum(axis=1) / 2).astype(int) + 1
     region, start = _cut_out(inside, 2 * reach + 1)
-    box = _target_box_of(where, region.shape, start, shape)
+    box = target_box(where, region.shape, start, shape)
     size = tuple(s.stop - s.start for s in box)
     if 0 in (*size, *region.shape):
         return box, np.zeros(size, np.float32)
@@ -213,14 +213,14 @@ def _steps(where: NDArray[Any]) -> NDArray[np.float64]:
     return steps
 
 
-def _target_box_of(
+def target_box(
     where: NDArray[Any], source: Sequence[int], start: NDArray[np.int_], shape: Sequence[int]
 ) -> Box:
     """Return the part of the target grid whose voxel centres may lie in a part of the labels."""
     if where.ndim == 2:
         here = where.copy()
         here[:3, 3] -= start
-        return _target_box(source, here, shape)
+        return _reached_box(source, here, shape)
     low = start[:, None, None, None] - 0.5
     near = (where >= low) & (where <= low + np.reshape(source, (3, 1, 1, 1)))
     inside = near.all(axis=0)
@@ -247,7 +247,7 @@ def _cut_out(
     return np.pad(inside[box], [(int(m), int(m)) for m in margin]), start
 
 
-def _target_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:
+def _reached_box(source: Sequence[int], to_voxel: Matrix, shape: Sequence[int]) -> Box:
     """Return the part of a target grid whose voxel centres may lie in a source grid."""
     # The image of a box under an affine matrix lies within the box around the images of its
     # corners.
@@ -288,13 +288,13 @@ def _sample_share(
     for i in range(0, len(voxels), step):
         # A voxel reaches from -0.5 to 0.5 around its index: with 0.5 added, the floor is the
         # nearest one.
-        points = _sample_points(to_voxel, voxels[i : i + step], offsets) - start + 0.5
+        points = sample_points(to_voxel, voxels[i : i + step], offsets) - start + 0.5
         nearest = np.moveaxis(np.floor(points).astype(np.int32), -1, 0)
         share[i : i + step] = region[tuple(nearest)].mean(axis=1)
     return share
 
 
-def _sample_points(
+def sample_points(
     to_voxel: Mapping, voxels: NDArray[np.intp], offsets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the mapped positions of samples of voxels, (voxels, offsets, 3)."""

@@ -58,9 +58,9 @@ def resample(
 
     Notes
     -----
-    Missing voxels are filled with the nearest valid one before the interpolation, so that neither
-    zero nor NaN leaks into their neighbours. The image is not smoothed before it is resampled to a
-    coarser grid.
+    Neither zero nor NaN leaks from missing voxels into their neighbours: linear interpolation is
+    over the valid voxels alone; for other splines the nearest valid one fills a missing voxel. The
+    image is not smoothed before it is resampled to a coarser grid.
 
     Examples
     --------
@@ -138,8 +138,16 @@ def _resample_volume(
         return np.full(shape, cval, np.float32)
     # The weight of valid voxels in the linear interpolation; outside the field of view it is zero.
     weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
-    filled = values if valid.all() else nearest_valid(values, valid)
-    result: ImageData = _interpolate(filled, where, shape, order=order, mode="nearest")
+    result: ImageData
+    if order == 1 and not valid.all():
+        # The mean over the valid corners by their weights. The nearest valid voxel would often be
+        # one of several at the same distance, and which of them depends on the storage order.
+        known = np.where(valid, values, np.float32(0))
+        result = _interpolate(known, where, shape, order=1, mode="grid-constant")
+        result /= np.maximum(weight, np.float32(0.25))
+    else:
+        filled = values if valid.all() else nearest_valid(values, valid)
+        result = _interpolate(filled, where, shape, order=order, mode="nearest")
     result[weight < 0.5] = cval
     return result
 

@@ -24,6 +24,8 @@ from bidsapp.phantom.series import PROTOCOLS
 from bidsapp.study.read import STUDY_UNITS
 from bidsapp.study.tables import lesion_columns
 
+MOTION_LIMIT = 20.0
+"""Largest motion between the images at several flip angles and the DCE, mm and degrees."""
 DRAWN = 3
 """Default number of participants of a random cohort."""
 RAW_IGNORE = "*_dce.*\n"
@@ -41,6 +43,7 @@ def write_phantom(
     seed: int = 0,
     snr: float = 40.0,
     vfa: bool = False,
+    vfa_motion: float = 0.0,
     fmap: bool = False,
     nprocs: int = 1,
     progress: Callable[[str], None] | None = None,
@@ -64,6 +67,9 @@ def write_phantom(
         DCE; twice as high in the T1w.
     vfa : bool
         Whether to add images at several flip angles, for T1 mapping.
+    vfa_motion : float
+        Largest shift (mm) and rotation (degrees) along and about each axis by which the head has
+        moved between each of these images and the DCE.
     fmap : bool
         Whether to add a b = 0 image with reversed phase encoding, for distortion correction.
     nprocs : int
@@ -83,7 +89,8 @@ def write_phantom(
         If a process was killed, most likely because memory ran out.
     """
     _check(resolution, seed, snr, nprocs, participants)
-    settings = Settings(resolution, seed, snr, vfa, fmap)
+    _check_motion(vfa_motion, vfa=vfa)
+    settings = Settings(resolution, seed, snr, vfa, fmap, vfa_motion)
     if cohort is None:
         people = draw_cohort(DRAWN if participants is None else participants, seed)
     else:
@@ -110,6 +117,15 @@ def _check(resolution: str, seed: int, snr: float, nprocs: int, participants: in
         raise UsageError(f"the SNR must be from 1 to 1e6, got {snr:g}")
     if nprocs < 1 or (participants is not None and participants < 1):
         raise UsageError(f"at least one process and participant, got {nprocs}, {participants}")
+
+
+def _check_motion(vfa_motion: float, *, vfa: bool) -> None:
+    if not 0 <= vfa_motion <= MOTION_LIMIT:
+        raise UsageError(
+            f"--vfa-motion must be from 0 to {MOTION_LIMIT:g} mm and degrees, got {vfa_motion:g}"
+        )
+    if vfa_motion and not vfa:
+        raise UsageError("--vfa-motion needs --vfa, the images that it moves")
 
 
 def _claim(out: Path) -> None:
@@ -214,6 +230,7 @@ def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None)
         "Seed": settings.seed,
         "SNR": settings.snr,
         "VFA": settings.vfa,
+        "VFAMotion": settings.vfa_motion,
         "Fmap": settings.fmap,
         "Cohort": cohort.name if cohort else "drawn around the study's Table 2",
         "Warnings": problems,

@@ -37,6 +37,7 @@ class Settings:
     """Settings of the simulation: resolution (a key of `PROTOCOLS`), seed and SNR.
 
     `vfa`: with images at several flip angles. `fmap`: with a reversed phase-encoding b = 0 image.
+    `vfa_motion`: largest shift (mm) and rotation (degrees) of the head in each of the former.
     """
 
     resolution: str
@@ -44,6 +45,7 @@ class Settings:
     snr: float
     vfa: bool
     fmap: bool = False
+    vfa_motion: float = 0.0
 
 
 def write_participant(
@@ -172,6 +174,7 @@ def _acquire(
     if visit.session.has_dce:
         series["dce"] = image_dce(visit.coarse, tissues, protocol, pose, bolus, snr, rng)
         if settings.vfa:
-            flips = image_vfa(visit.coarse, tissues, protocol, series["dce"], snr, rng)
+            dce, motion = series["dce"], settings.vfa_motion
+            flips = image_vfa(visit.coarse, tissues, protocol, dce, snr, rng, motion)
             series |= {f"vfa-{n}": image for n, image in enumerate(flips, start=1)}
     return series

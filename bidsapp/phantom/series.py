@@ -283,18 +283,25 @@ def image_vfa(
     dce: SimulatedSeries,
     snr: float,
     rng: np.random.Generator,
+    motion: float = 0.0,
 ) -> list[SimulatedSeries]:
     """Return spoiled gradient echoes at `VFA_FLIPS` before contrast, on the grid of the DCE.
 
-    All have the same receive gain: noise and scale are those of the DCE.
+    All have the same receive gain: noise and scale are those of the DCE. `motion` is the largest
+    shift (mm) and rotation (degrees) along and about each axis by which the head has moved between
+    each image and the DCE.
     """
     none = np.zeros((len(tissues), 1))
     reference = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(DCE_FLIP))[:, 0]
     level = _level(reference, scene)
+    poses = [dce.pose] * len(VFA_FLIPS)
+    if motion:  # a separate generator, so that the noise does not change
+        drawn = rng.spawn(1)[0]
+        poses = [draw_pose(drawn, motion, motion) @ pose for pose in poses]
     images = []
-    for flip in VFA_FLIPS:
+    for flip, pose in zip(VFA_FLIPS, poses, strict=True):
         signals = physics.spoiled_gradient_echo(tissues, none, DCE_TR, np.deg2rad(flip))[:, 0]
         volume, affine = pair_means(scene.image(signals * level), scene.affine)
-        clean = sample(volume, affine, dce.grid, dce.pose, protocol.dce_points)
-        images.append(_series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dce.grid, dce.pose))
+        clean = sample(volume, affine, dce.grid, pose, protocol.dce_points)
+        images.append(_series(add_rician_noise(clean, WHITE_LEVEL / snr, rng), dce.grid, pose))
     return images

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from bidsapp.config import HAEMATOCRIT, Config, constants, version
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
+from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
 from bidsapp.reports.diffusion_methods import diffusion_methods, diffusion_references
@@ -19,6 +20,10 @@ _DISTORTION = {
 }
 
 _MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
+_STRIPPED = (
+    "For the b = 0 image, the background of skull-stripped images was treated as missing, and the "
+    "absolute correlation replaced the signed one where the latter failed. "
+)
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
 _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
@@ -158,6 +163,7 @@ def _onto_t1w(config: Config, series: Sequence[str]) -> str:
         f"The {' and the '.join(images)} {were} registered {freedom} to the post-contrast "
         "T1-weighted image of the same session. The cost function was the local Pearson "
         f"correlation ({', '.join(signs)}; {engine}; Saad et al. 2009). "
+        + (_STRIPPED if "dwi" in series and config.registration_engine == "metperf" else "")
     )
 
 
@@ -272,7 +278,11 @@ def _t1(config: Config, data: Collection[str]) -> str:
     row = MODELS[config.t1_model]
     return (
         f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
-        f"({row.title}: {row.formula}). "
+        f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
+        "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
+        "starting from a pose estimated by robust least squares in blocks, and resampled in one "
+        "cubic interpolation, unless it had moved by less than the expected error or "
+        f"{STILL_VOXELS:g} voxels. "
     )
 
 
@@ -292,11 +302,12 @@ def _lesions(config: Config, data: Collection[str]) -> str:
 
 def _references(config: Config, data: Collection[str]) -> list[str]:
     diffusion, dynamic = "dwi" in data, "dce" in data
+    flips = dynamic and "vfa" in data and not config.t1_tissue
     rows = [MODELS["adc"]] if diffusion else []
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
     rows += kinetic_rows(config.dce_model, delay=config.fit_delay) if dynamic else []
-    rows += [MODELS[config.t1_model]] if dynamic and "vfa" in data and not config.t1_tissue else []
-    registered = "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    rows += [MODELS[config.t1_model]] if flips else []
+    registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([_LOCAL_PEARSON] if registered else []),

@@ -1,6 +1,6 @@
 """The table of the quality of each series of a participant, for the group level."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from bidsapp.reports.participant.records import (
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
-    "series": "DWI or DCE (registered to the session's T1w), or T1w (to that of the baseline)",
+    "series": "DWI or DCE (registered to the session's T1w), T1w (to that of the baseline), or VFA "
+    "(the worst of the images at several flip angles, registered to the DCE)",
     "verdict": "Verdict on the registration: good, doubtful or failed; n/a without a registration",
     "expected_error_mm": "Expected error of the registration in the brain",
     "consistency_mm": "Distance between direct registration to the baseline and that via the T1w",
@@ -36,6 +37,9 @@ COLUMNS: Mapping[str, str] = {
     "reason": "Why the registration is not good, and which files could not be read",
 }
 """The columns of ``sub-*_quality.tsv``."""
+
+_VERDICTS = ("good", "doubtful", "failed")
+"""From the best to the worst."""
 
 
 def write_quality(participant: ParticipantOutputs) -> None:
@@ -100,6 +104,8 @@ def quality_rows(participant: ParticipantOutputs) -> list[dict[str, Any]]:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path:
             rows.append({**named, "series": "T1w", **_registration_fields(path)})
+        if flips := session.find(outputs.T1_QUALITY):
+            rows += [{**named, "series": "VFA", **row} for row in _flip_angle_fields(flips)]
         for datatype, name in DATATYPES.items():
             if session.ran(datatype):
                 rows.append({**named, "series": name, **_series(participant, session, datatype)})
@@ -113,6 +119,24 @@ def _registration_fields(path: Path | None) -> dict[str, Any]:
     except BadInput as error:
         content = {"verdict": "failed", "reason": str(error)}
     return {key: content.get(key) or None for key in ("verdict", "expected_error_mm", "reason")}
+
+
+def _flip_angle_fields(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the worst verdict on the images at several flip angles, with its reason."""
+    try:
+        images = read_json(path).get("Registration", {}).get("Images", {})
+    except BadInput as error:
+        yield {"verdict": _VERDICTS[-1], "expected_error_mm": None, "reason": str(error)}
+        return
+    if not images:
+        return
+    worst = max(images.values(), key=lambda image: _VERDICTS.index(image["verdict"]))
+    errors = [e for image in images.values() if (e := image.get("expected_error_mm")) is not None]
+    yield {
+        "verdict": worst["verdict"],
+        "expected_error_mm": max(errors, default=None),
+        "reason": worst["reason"] or None,
+    }
 
 
 def _series(

@@ -51,6 +51,7 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
 
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:
+    yield from _fallbacks(session, config)
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         if series:
             path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")
@@ -67,6 +68,20 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
     elif session.flip_angle_series:
         name = session.flip_angle_series.images[0].name
     yield from (f"{name}: T1 map: {text}" for text in _read(path))
+
+
+def _fallbacks(session: Session, config: Config) -> Iterator[str]:
+    """Yield what replaced each registration that failed."""
+    files = {"T1w on that of the baseline": outputs.TO_BASELINE_QUALITY.path(session)}
+    for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
+        if series:
+            path = outputs.TO_T1W_QUALITY.path(session, datatype)
+            files[f"{series.image.name} on the T1w"] = path
+    for name, path in files.items():
+        whole = config.output_dir / path
+        content = json.loads(whole.read_bytes()) if whole.is_file() else {}
+        if content.get("fallback"):
+            yield f"{name}: {content['fallback']}"
 
 
 def _read(path: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Quality measures of a registration, the limits of acceptance, and the reasons for a rejection."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -67,6 +67,9 @@ class Quality:
         one direction was registered.
     disagreement_mm : float
         Mean distance to the solution of an independent engine; NaN if none was run.
+    fallback : str
+        What was done in place of a registration that failed, and why it failed; it makes the
+        verdict at best doubtful. Empty if nothing failed.
     """
 
     determinant: float
@@ -78,6 +81,7 @@ class Quality:
     mirror: float = float("nan")
     round_trip_mm: float = float("nan")
     disagreement_mm: float = float("nan")
+    fallback: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -93,18 +97,42 @@ class Quality:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the measures by name (None if NaN or infinite), verdict and reason."""
-        numbers = {k: v if np.isfinite(v) else None for k, v in asdict(self).items()}
-        return numbers | {"verdict": self.verdict.value, "reason": self.reason}
+        measures = {
+            name: value if isinstance(value, str) or np.isfinite(value) else None
+            for name, value in asdict(self).items()
+        }
+        return measures | {"verdict": self.verdict.value, "reason": self.reason}
 
     def _complaints(self, *, worse: bool) -> list[str]:
         """Return the measures beyond the limits of failure (`worse`) or of doubt, as text."""
         doubts = self._doubts(worse=worse)
         if worse and self.disagreement_mm <= DISAGREEMENT_MM[0]:
             doubts = []  # two independent engines agree
-        return self.implausible_measures() + doubts
+        found = self.implausible_measures() + doubts
+        # A fallback is a reason for doubt, and explains a failure that has other reasons.
+        return [*found, self.fallback] if self.fallback and (found or not worse) else found
+
+    @property
+    def looks_mirrored(self) -> bool:
+        """Whether left and right are exchanged, in a solution that is credible otherwise."""
+        # Where the images determine no solution, comparing two of them means nothing.
+        determined = not self.expected_error_mm > ERROR_MM[1]
+        return self.mirror > MIRROR and determined and not self._impossible_pose()
 
     def implausible_measures(self) -> list[str]:
         """Return the measures that are impossible for one head in two scans, as text."""
+        found = self._impossible_pose()
+        if self.looks_mirrored:
+            return [
+                f"{self.mirror:.1f} times as good with left and right exchanged: is one of the "
+                "two images mirrored?"
+            ]
+        if self.mirror > MIRROR and not found:
+            return ["no better than with left and right exchanged"]
+        return found
+
+    def _impossible_pose(self) -> list[str]:
+        """Return the measures of the pose beyond their limits, as text."""
         low, high = DETERMINANT
         turned = f"{self.rotation_degrees:.0f} degrees"
         checks = (
@@ -119,11 +147,6 @@ class Quality:
             (
                 self.overlap >= OVERLAP,
                 f"overlap of {self.overlap:.0%} (accepted: at least {OVERLAP:.0%})",
-            ),
-            (
-                not self.mirror > MIRROR,
-                f"{self.mirror:.1f} times as good with left and right exchanged: is one of the "
-                "two images mirrored?",
             ),
         )
         return [text for met, text in checks if not met]
@@ -217,7 +240,7 @@ def assess(
     affine: ArrayLike,
     moving_shape: Sequence[int],
     moving_affine: ArrayLike,
-    **measures: float,
+    **measures: Any,
 ) -> Quality:
     """Return the quality of a registration.
 
@@ -252,13 +275,13 @@ def assess(
     3.0
     """
     parts = decompose(matrix, centroid(mask, affine))
-    return Quality(
+    pose = Quality(
         determinant=parts.determinant,
         rotation_degrees=parts.rotation_degrees,
         translation_mm=float(np.linalg.norm(parts.translation)),
         overlap=overlap(matrix, mask, affine, moving_shape, moving_affine),
-        **measures,
     )
+    return replace(pose, **measures)
 
 
 def require_success(quality: Quality, what: str) -> None:

@@ -132,6 +132,9 @@ def register(
     voxels of that size, so that the coarser image is never interpolated. The result is
     deterministic.
 
+    With ``lpc``, the constant background of a skull-stripped image is missing data, because the
+    edge of the brain has the same contrast in all images.
+
     References
     ----------
     Saad et al., NeuroImage 2009, doi:10.1016/j.neuroimage.2008.09.037.
@@ -151,8 +154,9 @@ def register(
     if transform not in ("affine", "rigid"):
         raise BadInput(f"transform: {transform!r} is unknown; use 'affine' or 'rigid'")
     with threadpool_limits(1, "blas"):  # matrices are small: threads only add overhead
+        pair = prepare_pair(moving, moving_mask, fixed, fixed_mask, inverted=metric == "lpc")
         matrix, cost, stages, quality = _register_pair(
-            prepare_pair(moving, moving_mask, fixed, fixed_mask),
+            pair,
             None if initial is None else as_affine(initial),
             transform,
             metric,
@@ -160,7 +164,8 @@ def register(
             seed=seed,
         )
     x, y, z = (int(n) for n in fixed.shape[:3])
-    return Registration(matrix, cost, stages, quality, (x, y, z), np.array(fixed.affine, float))
+    affine = np.array(fixed.affine, float)
+    return Registration(matrix, cost, stages, quality, (x, y, z), affine, metric, pair.stripped)
 
 
 def _register_pair(

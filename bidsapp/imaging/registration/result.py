@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp.imaging.registration.quality import Quality
+from bidsapp.imaging.registration.similarity import Metric
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import Matrix, write_itk
 
@@ -40,6 +41,11 @@ class Registration:
         Of the fixed image.
     affine : (4, 4) array
         Voxels of the fixed image to RAS mm.
+    metric : str
+        Of the cost.
+    stripped : tuple of str
+        Which of ``fixed`` and ``moving`` is skull-stripped, its background missing data; ``lpc``
+        only.
     """
 
     matrix: Matrix
@@ -48,6 +54,8 @@ class Registration:
     quality: Quality
     shape: tuple[int, int, int]
     affine: Matrix
+    metric: Metric
+    stripped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         numbers = self.quality
@@ -64,6 +72,7 @@ class Registration:
             and np.array_equal(self.affine, other.affine)
             and self.quality.as_dict() == other.quality.as_dict()
             and (self.cost, self.history, self.shape) == (other.cost, other.history, other.shape)
+            and (self.metric, self.stripped) == (other.metric, other.stripped)
         )
 
     def resample(self, image: nib.Nifti1Image, *, order: int = 1) -> nib.Nifti1Image:

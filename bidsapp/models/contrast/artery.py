@@ -106,7 +106,7 @@ def select_arterial_voxels(
     time : (N,) array, min
     t1_blood : float, s
     spgr
-        The acquisition.
+        The acquisition; its flip angle is one number, or one per voxel.
     baseline_frames
         Frames before the bolus; 0 to find them.
 
@@ -188,7 +188,7 @@ def find_artery(
     time : (N,) array, min
     t1_blood : float, s
     spgr
-        The acquisition.
+        The acquisition; its flip angle is one number, or one per voxel.
     baseline_frames
         Frames before the bolus; 0 to find them.
 
@@ -228,7 +228,7 @@ def find_artery(
     frames = count_baseline_frames(course, baseline_frames)
     seen = _first_pass_frames(course, moments, frames)
     place = _select_rising(series, frames, seen)
-    blood = to_concentration(smooth(series[place]), frames, t1_blood, spgr)
+    blood = to_concentration(smooth(series[place]), frames, t1_blood, spgr.at(place))
     like = _resembles_artery(blood, seen)
     _, half, _ = _measure_first_pass(series[place], moments, frames, seen)
     if like.any():

@@ -1,9 +1,9 @@
 """From the signal of a dynamic series to concentrations in tissue and artery."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.aif import POPULATION, plasma_from_blood
@@ -25,6 +25,18 @@ class Spgr:
     repetition_time: float
     flip_angle: float | Array
     relaxivity: float
+
+    def at(self, voxels: NDArray[np.bool_]) -> "Spgr":
+        """Return the acquisition of some voxels of a mask (...).
+
+        Examples
+        --------
+        >>> Spgr(0.004, np.array([0.2, 0.3]), 4.5).at(np.array([False, True])).flip_angle
+        array([0.3])
+        """
+        if not np.ndim(self.flip_angle):
+            return self
+        return replace(self, flip_angle=np.asarray(self.flip_angle, float)[voxels])
 
 
 @dataclass(frozen=True)

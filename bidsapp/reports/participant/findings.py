@@ -257,7 +257,9 @@ def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
 def _registration_findings(path: Path, what: str) -> Iterator[Finding]:
     """Yield why a registration is doubtful, and its quality measures out of range."""
     quality = read_json(path)
-    if quality.get("verdict") in ("doubtful", "failed"):
+    doubtful = quality.get("verdict") in ("doubtful", "failed")
+    # What replaced a failed registration is already a warning of the session.
+    if doubtful and quality["reason"] != quality.get("fallback"):
         yield Finding("warning", f"{what}: {quality['reason']}", "registration")
     for key, (low, high, say) in REGISTRATION.items():
         value = quality.get(key)

@@ -1,8 +1,9 @@
 """The sections of the participant page with images: registration and maps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def show_registration(participant: ParticipantOutputs) -> list[Block]:
     if not done:
         return []
     blocks: list[Block] = [
-        _quality_table([onto for _, moving in done for onto in moving]),
+        _quality_table([onto for _, moving in done for onto in moving], participant),
         _words_table(done),
         *_distortion_table(participant),
     ]
@@ -177,17 +178,32 @@ def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:
     return [(axis, round(float(np.interp(at, (0, 1), bounds[axis])))) for axis, at in places]
 
 
-def _quality_table(moving: list[RegisteredImage]) -> Table:
+def _flip_angle_qualities(participant: ParticipantOutputs) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and quality of the registration of each image at one flip angle to the DCE."""
+    for session in participant.sessions:
+        path = session.find(outputs.T1_QUALITY)
+        found = read_json(path).get("Registration", {}) if path else {}
+        for name, image in found.get("Images", {}).items():
+            short = name.partition(".")[0].removeprefix(f"{session.stem}_")
+            used = "" if image["applied"] else " (not applied)"
+            method = {"metric": found["Metric"], "engine": found["Engine"]}
+            yield f"{session.name}: {short} on the DCE{used}", {**image, **method}
+
+
+def _quality_table(moving: list[RegisteredImage], participant: ParticipantOutputs) -> Table:
     """Return the table of the quality measures of each registration."""
     rows = []
-    for onto in moving:
-        quality = read_json(onto.quality) if onto.quality else {}
+    named = [
+        (f"{onto.session.name}: {onto.name}", read_json(onto.quality) if onto.quality else {})
+        for onto in moving
+    ]
+    for name, quality in [*named, *_flip_angle_qualities(participant)]:
         numbers = [
             f"{float(quality[key]):.{digits}f}" if quality.get(key) is not None else "not recorded"
             for key, digits in _QUALITY.values()
         ]
         method = ", ".join(str(quality[k]) for k in ("metric", "engine") if quality.get(k))
-        rows.append([f"{onto.session.name}: {onto.name}", *numbers, method or "not recorded"])
+        rows.append([name, *numbers, method or "not recorded"])
     caption = "Transform and quality of each registration"
     text = frozenset({len(_QUALITY) + 1})
     return Table(caption, ["Image", *_QUALITY, "Metric and engine"], rows, text=text)

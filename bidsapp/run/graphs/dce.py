@@ -54,7 +54,7 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
     data, grid = connect_fit_grid(branch, motion, aligned)
     if grid.to_scanner:
         b1 = connect_b1(branch, grid.image, "b1_to_T1w", grid.to_scanner)
-    concentration = _connect_concentration(branch, data, grid, b1, arterial)
+    concentration = _connect_concentration(branch, data, grid, b1, arterial, aligned)
     fits = [
         _connect_fit(branch, concentration, grid, arterial, model)
         for model in branch.plan.kinetic_models
@@ -96,7 +96,7 @@ def _connect_arterial_input(
         node.inputs.table_fields = table_metadata(session.arterial_table, config.derivatives)
     if config.aif == "roi" and session.artery:
         connect_labels(branch, aligned.grid, session.artery, node, "artery")
-    if config.aif == "roi" and b1:
+    if config.aif in _RULES and b1:
         branch.connect(b1, node, "b1_map")
     _save_arterial_input(branch, node)
     if config.aif in _RULES:
@@ -119,7 +119,7 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
     }
     if origins := value_origins(branch.session, config):
         sidecar["ValuesFrom"] = origins
-    if config.aif == "roi":
+    if config.aif in _RULES:
         sidecar |= b1_sidecar(branch.session, config)
     files = branch.merge("aif_files", [(node, "out_file"), (node, "quality")])
     branch.save("save_aif", files, paths, [sidecar, {}])
@@ -150,7 +150,12 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
 
 
 def _connect_concentration(
-    branch: Branch[Dynamic], data: Port, grid: FitGrid, b1: Port | None, arterial: pe.Node
+    branch: Branch[Dynamic],
+    data: Port,
+    grid: FitGrid,
+    b1: Port | None,
+    arterial: pe.Node,
+    aligned: Alignment,
 ) -> Port:
     """Convert the signal to concentration, with a T1 map if there is one."""
     plan = branch.plan
@@ -160,7 +165,7 @@ def _connect_concentration(
     branch.connect((arterial, "baseline_frames"), node, "baseline_frames")
     if grid.mask:
         branch.connect(grid.mask, node, "mask")
-    if t1_map := connect_t1(branch, grid):
+    if t1_map := connect_t1(branch, grid, aligned):
         branch.connect(t1_map, node, "t1_map")
     if b1:
         branch.connect(b1, node, "b1_map")

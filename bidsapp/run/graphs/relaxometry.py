@@ -10,10 +10,10 @@ from bidsapp.bids.records import Dynamic, FlipAngleSeries, Session
 from bidsapp.config import Config
 from bidsapp.models import MODELS
 from bidsapp.run.graphs.branch import Branch, Port
-from bidsapp.run.graphs.series import FitGrid
+from bidsapp.run.graphs.series import Alignment, FitGrid
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
-from bidsapp.run.nodes.relaxometry import FitT1, ReadB1, ReadT1
+from bidsapp.run.nodes.relaxometry import AlignFlipAngles, FitT1, ReadB1, ReadT1
 
 
 def connect_b1(
@@ -58,10 +58,11 @@ def describe_t1_map(session: Session, config: Config) -> str:
     return ""
 
 
-def connect_t1(branch: Branch[Dynamic], grid: FitGrid) -> Port | None:
+def connect_t1(branch: Branch[Dynamic], grid: FitGrid, aligned: Alignment) -> Port | None:
     """Resample the T1 map of a session, if there is one, to the grid of the fit.
 
-    The user's own map is preferred to images at several flip angles.
+    The user's own map is preferred to images at several flip angles, and placed by scanner
+    coordinates; those images are registered to the mean of the series.
     """
     session = branch.session
     if branch.config.t1_tissue is not None:
@@ -74,7 +75,7 @@ def connect_t1(branch: Branch[Dynamic], grid: FitGrid) -> Port | None:
         path = branch.path(outputs.T1_QUALITY)
         branch.save("save_t1", (node, "quality"), [path], [{}])
     elif session.flip_angle_series:
-        fitted = _connect_t1_fit(branch, session.flip_angle_series)
+        fitted = _connect_t1_fit(branch, session.flip_angle_series, aligned)
     else:
         return None
     onto = pe.Node(ApplyTransform(), name="t1_to_dce")
@@ -85,16 +86,29 @@ def connect_t1(branch: Branch[Dynamic], grid: FitGrid) -> Port | None:
     return onto, "out_files"
 
 
-def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries) -> Port:
+def _connect_flip_angles(
+    branch: Branch[Dynamic], series: FlipAngleSeries, aligned: Alignment
+) -> pe.Node:
+    """Register images at several flip angles to the mean of the dynamic series."""
+    node = pe.Node(AlignFlipAngles(), name="align_vfa", mem_gb=2)
+    node.inputs.in_files = [str(i) for i in series.images]
+    node.inputs.flip_angles = list(series.flip_angles)
+    branch.connect((aligned.average, "out_file"), node, "fixed")
+    return node
+
+
+def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries, aligned: Alignment) -> Port:
     """Fit a T1 map to images at several flip angles, and write it."""
     config = branch.config
     model = MODELS[config.t1_model]
+    images = _connect_flip_angles(branch, series, aligned)
     fit = pe.Node(FitT1(), name="t1", mem_gb=2)
-    fit.inputs.in_files = [str(i) for i in series.images]
+    branch.connect((images, "out_files"), fit, "in_files")
+    branch.connect((images, "registration"), fit, "alignment")
     fit.inputs.flip_angles = list(series.flip_angles)
     fit.inputs.repetition_time = series.repetition_time
     fit.inputs.model = model.name
-    b1 = connect_b1(branch, series.images[0], "b1_to_vfa")
+    b1 = connect_b1(branch, (images, "grid"), "b1_to_vfa")
     if b1:
         branch.connect(b1, fit, "b1_map")
     sidecar: dict[str, Any] = {"Units": "s", "SkullStripped": False}
@@ -107,5 +121,7 @@ def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries) -> Port:
     path = branch.path(outputs.T1_MAP)
     paths = [path, branch.path(outputs.T1_QUALITY)]
     files = branch.merge("t1_files", [(fit, "out_file"), (fit, "quality")])
-    branch.save("save_t1", files, paths, [sidecar | b1_sidecar(branch.session, config), {}])
+    sidecar |= b1_sidecar(branch.session, config)
+    writer = branch.save("save_t1", files, paths, [sidecar, {}])
+    branch.connect((images, "registration"), writer, "notes")
     return fit, "out_file"

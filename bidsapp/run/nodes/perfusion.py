@@ -137,10 +137,10 @@ class FindArterialInput(SimpleInterface):
             "baseline_frames": self.inputs.baseline_frames,
         }
         t1_blood = self.inputs.t1_blood
-        blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
         if self.inputs.source in ("roi", "auto"):
-            taken = self._choose(data, time, blood)
-            spgr = _scale_flip_angles(_spgr(self.inputs), self._artery_b1(taken))
+            b1 = _load_b1(self.inputs)
+            taken = self._choose(data, time, b1)
+            spgr = _scale_flip_angles(_spgr(self.inputs), _mean_b1(b1, taken))
             signal = self._bridge_outliers(data[taken].mean(axis=0), time)
             found = measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
@@ -149,6 +149,7 @@ class FindArterialInput(SimpleInterface):
             return found
         if self.inputs.source == "table":
             return _from_table(Path(self.inputs.table), self.inputs.table_fields, time, **common)
+        blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
 
     def _bridge_outliers(self, signal: Any, time: Any) -> Any:
@@ -158,26 +159,30 @@ class FindArterialInput(SimpleInterface):
         kept = inlier_volumes(self.inputs.motion, len(time))
         return np.interp(time, time[kept], signal[kept])
 
-    def _choose(self, data: Float, time: Any, blood: dict[str, Any]) -> Mask:
-        """Return the arterial voxels, found in the whole series or in the AIF mask."""
-        setting = {**blood, "baseline_frames": self.inputs.baseline_frames}
+    def _choose(self, data: Float, time: Any, b1: Any) -> Mask:
+        """Return the arterial voxels, found in the whole series or in the AIF mask.
+
+        A voxel without a value in the B1 map cannot be converted, and is not selected.
+        """
+        spgr = _scale_flip_angles(_spgr(self.inputs), b1)
+        setting = {
+            "t1_blood": self.inputs.t1_blood,
+            "baseline_frames": self.inputs.baseline_frames,
+        }
         if self.inputs.source == "auto":
-            return find_artery(data, time, **setting)
+            return find_artery(data, time, spgr=spgr, **setting)
         inside: Mask = load_labels(self.inputs.artery, self.inputs.in_file)[0] > 0
         if not inside.any():
             raise BadInput(f"{self.inputs.artery}: the AIF mask contains no voxel of the series")
-        inside[inside] = select_arterial_voxels(data[inside], time, **setting)
+        if b1 is not None and not np.isfinite(b1[inside]).any():
+            raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
+        inside[inside] = select_arterial_voxels(data[inside], time, spgr=spgr.at(inside), **setting)
         return inside
 
-    def _artery_b1(self, inside: Any) -> float | None:
-        """Return the mean B1 of the arterial voxels."""
-        b1 = _load_b1(self.inputs)
-        if b1 is None:
-            return None
-        known = b1[inside & np.isfinite(b1)]
-        if not len(known):
-            raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
-        return float(known.mean())
+
+def _mean_b1(b1: Any, taken: Mask) -> float | None:
+    """Return the mean B1 of the arterial voxels."""
+    return None if b1 is None else float(b1[taken].mean())
 
 
 def _write_courses(courses: Any, time: Any, path: Path) -> str:

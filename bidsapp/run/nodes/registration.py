@@ -1,6 +1,6 @@
 """Nodes for registration with either engine, its quality, and the brain mask."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from nipype.interfaces.base import (
 from bidsapp.bids.derivatives import to_json
 from bidsapp.config import ENGINES, version
 from bidsapp.errors import BadInput, RegistrationError
-from bidsapp.imaging import register
+from bidsapp.imaging import Registration, register
 from bidsapp.imaging.masks import brain_mask, grow, template_brain, template_path
+from bidsapp.imaging.registration.fallback import refine_solution, register_or_fall_back
 from bidsapp.imaging.registration.quality import Quality, Verdict, assess, require_success
 from bidsapp.imaging.registration.sampling import Points
 from bidsapp.imaging.registration.similarity import METRICS
@@ -72,14 +73,13 @@ class Register(SimpleInterface):
     output_spec = _RegisterOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        own = inputs.engine == "metperf"
-        matrix, quality, source = self._own() if own else self._niimath(Path(runtime.cwd))
-        if inputs.second_opinion and not quality.implausible_measures():
-            quality = self._second_opinion(matrix, quality, Path(runtime.cwd))
-        require_success(quality, self._pair())
+        folder = Path(runtime.cwd)
+        found = self._own() if self.inputs.engine == "metperf" else self._niimath(folder)
+        if self.inputs.second_opinion:
+            found = self._second_opinion(found, folder)
+        require_success(found.quality, self._pair())
         self._results |= write_alignment(
-            Path(runtime.cwd), matrix, quality.as_dict() | {"metric": inputs.metric} | source
+            folder, found.matrix, found.quality.as_dict() | found.record
         )
         return runtime
 
@@ -88,24 +88,31 @@ class Register(SimpleInterface):
         inputs = self.inputs
         return f"{inputs.named or Path(inputs.moving).name} on {Path(inputs.fixed).name}"
 
-    def _own(self) -> tuple[Matrix, Quality, dict[str, Any]]:
+    def _masks(self) -> dict[str, nib.Nifti1Image | None]:
+        """Return the voxels of both images to use: without lesions."""
+        inputs = self.inputs
+        return {
+            "fixed_mask": _without(inputs.fixed_mask, inputs.fixed_lesions),
+            "moving_mask": _without(inputs.moving, inputs.moving_lesions, everything=True),
+        }
+
+    def _own(self) -> "_Solution":
         """Register with metperf's engine, by the local Pearson correlation."""
         inputs = self.inputs
         try:
-            found = register(
+            found = register_or_fall_back(
                 _image(inputs.moving),
                 _image(inputs.fixed),
                 transform=inputs.transform,
                 metric=inputs.metric,
-                fixed_mask=_without(inputs.fixed_mask, inputs.fixed_lesions),
-                moving_mask=_without(inputs.moving, inputs.moving_lesions, everything=True),
                 symmetric=inputs.symmetric,
+                **self._masks(),
             )
         except BadInput as error:
             raise BadInput(f"{self._pair()}: {error}") from error
-        return found.matrix, found.quality, {"engine": OWN, "cost": found.cost}
+        return _Solution(found.matrix, found.quality, _record(found, OWN))
 
-    def _niimath(self, folder: Path) -> tuple[Matrix, Quality, dict[str, Any]]:
+    def _niimath(self, folder: Path) -> "_Solution":
         """Register with niimath; it has no signed correlation for similar contrasts."""
         inputs = self.inputs
         matrix, cost = allineate(
@@ -120,35 +127,103 @@ class Register(SimpleInterface):
         mask, fixed = load(inputs.fixed_mask)
         moving = nib.load(inputs.moving)
         quality = assess(matrix, mask, fixed.affine, moving.shape, moving.affine)
-        return matrix, quality, {"engine": ENGINE, "cost": cost}
+        record = {"metric": inputs.metric, "engine": ENGINE, "cost": cost}
+        return _Solution(matrix, quality, record)
 
-    def _second_opinion(self, matrix: Matrix, quality: Quality, folder: Path) -> Quality:
-        """Return the quality with the distance between the results of both engines.
+    def _second_opinion(self, found: "_Solution", folder: Path) -> "_Solution":
+        """Return the solution compared with that of the other engine, or replaced by it.
 
-        niimath is run only if metperf's result is doubtful; results of niimath, which does not
-        report doubt, are always compared.
+        niimath is run only if metperf's result is doubtful or failed; results of niimath, which
+        does not report doubt, are always compared.
         """
+        quality = found.quality
         if self.inputs.engine == "niimath":
-            return compare_with_own_registration(matrix, quality, self.inputs)
-        if quality.verdict is Verdict.GOOD:
-            return quality
-        apart = mean_distance(matrix, self._niimath(folder)[0], _points(self.inputs.fixed_mask))
-        return replace(quality, disagreement_mm=apart)
+            if quality.implausible_measures():
+                return found
+            return replace(
+                found, quality=compare_with_own_registration(found.matrix, quality, self.inputs)
+            )
+        # niimath would accept a mirrored image as readily.
+        if quality.verdict is Verdict.GOOD or quality.looks_mirrored:
+            return found
+        other = self._niimath(folder)
+        apart = mean_distance(found.matrix, other.matrix, _points(self.inputs.fixed_mask))
+        compared = replace(found, quality=replace(quality, disagreement_mm=apart))
+        # Two solutions that disagree, of which neither failed by itself, leave the matter open.
+        if quality.verdict is compared.quality.verdict is Verdict.FAILED:
+            return self._rescue(found, other) or compared
+        return compared
+
+    def _rescue(self, failed: "_Solution", other: "_Solution") -> "_Solution | None":
+        """Return niimath's solution, refined, in place of one that failed; None if it fails."""
+        inputs = self.inputs
+        if other.quality.implausible_measures():
+            return None
+        found = refine_solution(
+            other.matrix,
+            _image(inputs.moving),
+            _image(inputs.fixed),
+            transform=inputs.transform,
+            metric=inputs.metric,
+            symmetric=inputs.symmetric,
+            **self._masks(),
+        )
+        if found is None:
+            return None
+        reason = (
+            f"the solution of {ENGINE}, refined, was used, because metperf's search failed "
+            f"({failed.quality.reason})"
+        )
+        quality = replace(found.quality, fallback=reason)
+        return _Solution(found.matrix, quality, _record(found, f"{ENGINE}, refined by {OWN}"))
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A registration by either engine: matrix, quality, and how it was found, for the JSON."""
+
+    matrix: Matrix
+    quality: Quality
+    record: dict[str, Any]
+
+
+def _record(found: Registration, engine: str) -> dict[str, Any]:
+    """Return how a registration was found."""
+    return {
+        "metric": found.metric,
+        "engine": engine,
+        "cost": found.cost,
+        "background_excluded": list(found.stripped),
+    }
 
 
 def compare_with_own_registration(matrix: Matrix, quality: Quality, inputs: Any) -> Quality:
-    """Return the quality of a matrix with its distance from metperf's registration."""
-    own = register(
-        _image(inputs.moving),
-        _image(inputs.fixed),
-        transform=inputs.transform,
-        metric=inputs.metric,
-        fixed_mask=_image(inputs.fixed_mask),
-    )
+    """Return the quality of a matrix with its distance from metperf's registration.
+
+    If that registration fails, it does not tell anything about the matrix: the distance is then
+    that from the solution of metperf next to the matrix.
+    """
+    images = _image(inputs.moving), _image(inputs.fixed)
+    mask = _image(inputs.fixed_mask)
+    options = {"transform": inputs.transform, "metric": inputs.metric}
+    own = register_or_fall_back(*images, fixed_mask=mask, **options)
+    apart = mean_distance(matrix, own.matrix, _points(inputs.fixed_mask))
+    if own.quality.verdict is not Verdict.FAILED or own.quality.looks_mirrored:
+        return replace(
+            quality,
+            expected_error_mm=own.quality.expected_error_mm,
+            mirror=own.quality.mirror,
+            disagreement_mm=apart,
+        )
+    near = refine_solution(matrix, *images, mask, **options)
+    failure = f"metperf's own registration, for comparison, failed ({own.quality.reason})"
+    if near is None:
+        return replace(quality, expected_error_mm=float("inf"), fallback=failure)
     return replace(
         quality,
-        expected_error_mm=own.quality.expected_error_mm,
-        disagreement_mm=mean_distance(matrix, own.matrix, _points(inputs.fixed_mask)),
+        expected_error_mm=near.quality.expected_error_mm,
+        disagreement_mm=near.quality.disagreement_mm,
+        fallback=f"{failure}, but it finds the same if it starts there",
     )
 
 
@@ -196,14 +271,14 @@ class CheckConsistency(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         chain = compose(read_itk(inputs.to_fixed), read_itk(inputs.to_t1w))
-        direct = register(
+        direct = register_or_fall_back(
             _image(inputs.moving),
             _image(inputs.fixed),
             metric=inputs.metric,
             fixed_mask=_image(inputs.fixed_mask),
         )
         apart = mean_distance(chain, direct.matrix, _points(inputs.fixed_mask))
-        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": inputs.metric}
+        content = direct.quality.as_dict() | {"consistency_mm": apart, "metric": direct.metric}
         path = Path(runtime.cwd) / "quality.json"
         path.write_bytes(to_json(content | {"engine": OWN}))
         self._results["quality"] = str(path)

@@ -1,13 +1,17 @@
 """Nodes for T1 and B1 maps."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     InputMultiObject,
+    OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
     traits,
@@ -15,10 +19,20 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.derivatives import to_json
 from bidsapp.errors import BadInput, FitError
+from bidsapp.imaging.registration.quality import Verdict
+from bidsapp.imaging.relaxometry.flip_angles import (
+    METRIC,
+    STILL_VOXELS,
+    Placement,
+    place_flip_angles,
+    resample_placed,
+    same_grid,
+)
 from bidsapp.models import fit_masked
 from bidsapp.models.contrast.relaxometry import b1_ratio
 from bidsapp.models.contrast.t1_checks import check_flip_angles, check_t1_level, head_core
 from bidsapp.run.nodes.files import load, save_array
+from bidsapp.run.nodes.registration import OWN
 
 
 class _ReadB1Input(BaseInterfaceInputSpec):
@@ -71,10 +85,90 @@ class ReadT1(SimpleInterface):
         return runtime
 
 
-def _write_quality(doubts: list[str], folder: Path) -> str:
+def _write_quality(doubts: list[str], folder: Path, alignment: Path | None = None) -> str:
+    """Write the doubts about a T1 map, after those about the alignment of its images."""
+    known = json.loads(alignment.read_bytes()) if alignment else {}
+    content = {"Description": "Checks of the T1 map", **known}
     path = folder / "quality.json"
-    path.write_bytes(to_json({"Description": "Checks of the T1 map", "Warnings": doubts}))
+    path.write_bytes(to_json(content | {"Warnings": [*known.get("Warnings", ()), *doubts]}))
     return str(path)
+
+
+class _AlignFlipAnglesInput(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image per flip angle")
+    flip_angles = traits.List(traits.Float, mandatory=True, desc="nominal, rad")
+    fixed = File(exists=True, mandatory=True, desc="mean of the dynamic series")
+
+
+class _AlignFlipAnglesOutput(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="the images on one grid")
+    grid = File(exists=True, desc="the first of them")
+    registration = File(exists=True, desc="JSON: Registration and Warnings")
+
+
+class AlignFlipAngles(SimpleInterface):
+    """Register images at several flip angles to the dynamic series.
+
+    The images are resampled to the grid of the series, in one interpolation. If none has moved and
+    they share a grid, they are passed on as they are.
+    """
+
+    input_spec = _AlignFlipAnglesInput
+    output_spec = _AlignFlipAnglesOutput
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        images = [nib.load(path) for path in inputs.in_files]
+        fixed = nib.load(inputs.fixed)
+        placed = place_flip_angles(images, inputs.flip_angles, fixed)
+        files = list(inputs.in_files)
+        moved = any(place.applied for place in placed)
+        if moved or not all(same_grid(image, images[0]) for image in images):
+            done = resample_placed(images, placed, fixed)
+            files = [
+                save_array(data, fixed, folder / f"{n:02d}_{Path(path).name.split('.')[0]}.nii")
+                for n, (data, path) in enumerate(zip(done, files, strict=True))
+            ]
+        self._results["out_files"], self._results["grid"] = files, files[0]
+        target = folder / "registration.json"
+        names = [Path(path).name for path in inputs.in_files]
+        target.write_bytes(to_json(_describe_placements(names, placed)))
+        self._results["registration"] = str(target)
+        return runtime
+
+
+def _describe_placements(names: Sequence[str], placed: Sequence[Placement]) -> dict[str, Any]:
+    """Return the registration of each image, and the warnings that follow."""
+    return {
+        "Registration": {
+            "Description": "Rigid registration of each image to the mean of the dynamic series. "
+            "It is applied unless it failed, the displacement is up to "
+            f"{STILL_VOXELS:g} voxels, or it is below the expected error; an image to which it is "
+            "not applied is placed by scanner coordinates. The matrix maps points of the dynamic "
+            "series to points of the image, RAS mm",
+            "Engine": OWN,
+            "Metric": METRIC,
+            "Images": {n: place.as_dict() for n, place in zip(names, placed, strict=True)},
+        },
+        "Warnings": [
+            text for name, place in zip(names, placed, strict=True) for text in _doubts(name, place)
+        ],
+    }
+
+
+def _doubts(name: str, place: Placement) -> list[str]:
+    """Return the warning about the registration of one image, if there is one."""
+    if place.problem:
+        return [
+            f"{name} could not be registered to the dynamic series ({place.problem}) and is placed "
+            "by scanner coordinates: check whether the head moved between the two"
+        ]
+    doubtful = place.quality and place.quality.verdict is Verdict.DOUBTFUL
+    if not doubtful or not place.displacement_voxels > STILL_VOXELS:
+        return []
+    used = "" if place.applied else ", and scanner coordinates place it"
+    reason = place.quality.reason if place.quality else ""
+    return [f"the registration of {name} to the dynamic series is doubtful ({reason}){used}"]
 
 
 class _FitT1Input(BaseInterfaceInputSpec):
@@ -83,6 +177,7 @@ class _FitT1Input(BaseInterfaceInputSpec):
     repetition_time = traits.Float(mandatory=True, desc="s")
     b1_map = File(exists=True, desc="ratio of actual to nominal flip angle, on the same grid")
     model = traits.Str("vfa-t1", usedefault=True, desc="name of the model")
+    alignment = File(exists=True, desc="JSON: Registration and Warnings of the images")
 
 
 class _FitT1Output(TraitedSpec):
@@ -104,7 +199,8 @@ class FitT1(SimpleInterface):
         t1, m0 = self._fit(signal, b1)
         self._results["out_file"] = save_array(t1, loaded[0][1], target)
         doubts = self._judge(signal, b1, t1, m0, loaded[0][1].header.get_zooms()[:3])
-        self._results["quality"] = _write_quality(doubts, Path(runtime.cwd))
+        alignment = Path(self.inputs.alignment) if self.inputs.alignment else None
+        self._results["quality"] = _write_quality(doubts, Path(runtime.cwd), alignment)
         return runtime
 
     def _judge(self, signal: Any, b1: Any, t1: Any, m0: Any, zooms: Any) -> list[str]:

@@ -1,0 +1,224 @@
+"""A lesion on the voxels of a series, with its edge moved by less than a voxel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from bidsapp.errors import BadInput
+from bidsapp.imaging.labels import Box, bounding_box, sample_points, target_box
+from bidsapp.imaging.transforms import as_affine
+from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
+
+Float = NDArray[np.float32]
+
+_STEP = 0.8
+"""Largest distance between samples of a voxel, mm."""
+_FINE = 0.5
+"""Largest voxel of the grid on which distances from the edge are calculated, mm."""
+_SMOOTHING = 0.6
+"""Standard deviation of the Gaussian that smooths the steps of the voxels of an ROI, in voxels."""
+_RIM = 4.0
+"""Distance from the lesion up to which distances are needed, mm."""
+_FEWEST = 2
+"""Smallest number of samples along each axis of a voxel."""
+POINT_SPREAD = 1.0
+"""Width (FWHM) of the Gaussian that widens a voxel in the plane of the slices, in voxels.
+
+Together with the voxel itself it has the variance of the point spread function of a Fourier image,
+whose width is 1.2 voxels.
+"""
+
+
+@dataclass(frozen=True)
+class SampledLesion:
+    """Samples of the voxels of a series in and near a lesion.
+
+    Attributes
+    ----------
+    box : three slices
+        Part of the grid of the series.
+    distance : (I, J, K, S) array, mm
+        Distance of each sample of each voxel from the outer edge of the lesion; negative inside.
+    part : (I, J, K, S) array of int
+        Label of the nearest part of the lesion.
+    spacing : (3,) array, mm
+        Of the voxels.
+    """
+
+    box: Box
+    distance: Float
+    part: NDArray[np.int32]
+    spacing: NDArray[np.float64]
+
+    def fractions(self, parts: Sequence[int], offset: float = 0.0) -> NDArray[np.float64]:
+        """Return the fraction of each voxel's signal from each part, with the outer edge moved.
+
+        Parameters
+        ----------
+        parts : sequence of P ints
+            Labels.
+        offset : float, mm
+            Distance by which the outer edge is moved outwards.
+
+        Returns
+        -------
+        (I, J, K, P) array
+        """
+        # A sample stands for a cell of the voxel: near the edge, it is inside in part.
+        inside = np.clip(0.5 + (offset - self.distance) / _FINE, 0, 1)
+        shares = [np.where(self.part == n, inside, 0).mean(axis=-1) for n in parts]
+        return np.stack([_spread_in_plane(share, self.spacing) for share in shares], axis=-1)
+
+    def near(self, margin: float) -> NDArray[np.bool_]:
+        """Return the voxels (I, J, K) within a distance (mm) of those that the lesion reaches."""
+        reached = (self.distance <= 0).any(axis=-1)
+        distance = ndimage.distance_transform_edt(np.logical_not(reached), sampling=self.spacing)
+        return np.asarray(distance <= margin)
+
+
+def sample_lesion(
+    parts: NDArray[Any],
+    affine: ArrayLike,
+    mapping: ArrayLike | Warp,
+    shape: Sequence[int],
+    target_affine: ArrayLike,
+    margin: float,
+) -> SampledLesion:
+    """Sample a lesion on the voxels of a series.
+
+    Parameters
+    ----------
+    parts : (X, Y, Z) array of int
+        Labels of the parts of one lesion; 0 elsewhere.
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    mapping : (4, 4) array or Warp
+        Points of the series to points of the labels, RAS mm.
+    shape : three ints
+        Of the series.
+    target_affine : (4, 4) array
+        Its voxels to RAS mm.
+    margin : float, mm
+        Width of the surroundings to include.
+
+    Returns
+    -------
+    SampledLesion
+
+    Raises
+    ------
+    BadInput
+        If the lesion has no voxel, or lies outside the series.
+
+    Notes
+    -----
+    The edge is where the distance from it, interpolated linearly between voxel centres, is zero;
+    all distances are then shifted by a constant, so that the lesion keeps the volume of its voxels.
+
+    Examples
+    --------
+    >>> ball = np.linalg.norm(np.indices((21, 21, 21)) - 10, axis=0) < 6
+    >>> found = sample_lesion(ball * 1, np.eye(4), np.eye(4), (21, 21, 21), np.eye(4), margin=6)
+    >>> volumes = [found.fractions([1], offset).sum() for offset in (-0.5, 0.0, 0.5)]
+    >>> [round(float(volume / ball.sum()), 2) for volume in volumes]
+    [0.74, 1.0, 1.3]
+    """
+    own_spacing, spacing = (_spacing(given) for given in (affine, target_affine))
+    factor = np.ceil(own_spacing / _FINE).astype(int)
+    to_voxel = voxel_mapping(affine, mapping, target_affine)
+    region, start = _crop(np.asarray(parts), own_spacing)
+    distance, nearest = _edge_distance(region, own_spacing, factor)
+    box, points = _sample_points(to_voxel, region.shape, start, shape, spacing, margin, own_spacing)
+    # Voxel centres of the fine grid lie between those of the labels.
+    fine = (points + 0.5) * factor[:, None, None] - 0.5
+    far = float(distance.max())
+    sampled = ndimage.map_coordinates(distance, fine, order=1, cval=far, output=np.float32)
+    part = ndimage.map_coordinates(nearest, points, order=0, mode="nearest")
+    size = tuple(s.stop - s.start for s in box)
+    return SampledLesion(box, sampled.reshape(*size, -1), part.reshape(*size, -1), spacing)
+
+
+def _spacing(affine: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(as_affine(affine)[:3, :3], axis=0))
+
+
+def _crop(
+    parts: NDArray[Any], spacing: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return a lesion with a rim around it, and the first voxel of that part."""
+    if not (parts != 0).any():
+        raise BadInput("the lesion has no voxel")
+    box = bounding_box(parts)
+    around = np.ceil(_RIM / spacing).astype(int)
+    start = np.array([s.start for s in box]) - around
+    return np.pad(parts[box].astype(np.int32), [(n, n) for n in around]), start
+
+
+def _edge_distance(
+    parts: NDArray[np.int32], spacing: NDArray[np.float64], factor: NDArray[np.int64]
+) -> tuple[Float, NDArray[np.int32]]:
+    """Return the distance of each fine voxel from the smooth edge, and the nearest label."""
+    inside = _smooth_region(parts != 0, factor)
+    step = spacing / factor
+    outer = ndimage.distance_transform_edt(~inside, sampling=step)
+    inner = ndimage.distance_transform_edt(inside, sampling=step)
+    # The edge is half-way between the centres of the voxels on both sides of it.
+    half = step.mean() / 2
+    distance = np.where(inside, half - inner, outer - half).astype(np.float32)
+    index = ndimage.distance_transform_edt(
+        parts == 0, sampling=spacing, return_distances=False, return_indices=True
+    )
+    return distance, parts[tuple(index)]
+
+
+def _smooth_region(inside: NDArray[np.bool_], factor: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return a region of the same volume on a finer grid, without the steps of its voxels."""
+    smooth = ndimage.gaussian_filter(inside.astype(np.float32), _SMOOTHING)
+    scale = 1 / factor
+    size = tuple(int(n) for n in factor * inside.shape)
+    fine = ndimage.affine_transform(smooth, scale, (scale - 1) / 2, size, order=1, mode="nearest")
+    rank = int(inside.sum()) * int(factor.prod())
+    return np.asarray(fine >= np.partition(fine, -rank, axis=None)[-rank])
+
+
+def _sample_points(
+    to_voxel: Mapping,
+    source: Sequence[int],
+    start: NDArray[np.int64],
+    shape: Sequence[int],
+    spacing: NDArray[np.float64],
+    margin: float,
+    own_spacing: NDArray[np.float64],
+) -> tuple[Box, NDArray[np.float64]]:
+    """Return the part of the series around a lesion, and its samples in voxels of the labels."""
+    where = map_centres(to_voxel, shape) if isinstance(to_voxel, Warp) else to_voxel
+    around = np.ceil((margin + spacing.max()) / own_spacing).astype(int)
+    box = target_box(where, np.array(source) + 2 * around, start - around, shape)
+    if 0 in [s.stop - s.start for s in box]:
+        raise BadInput("the lesion lies outside the series")
+    voxels = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in box], indexing="ij"), -1)
+    points = sample_points(to_voxel, voxels.reshape(-1, 3), _offsets(spacing)) - start
+    return box, np.moveaxis(points, -1, 0)
+
+
+def _offsets(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the samples of a voxel relative to its centre, in voxels: midpoints of equal parts."""
+    counts = np.maximum(_FEWEST, np.ceil(spacing / _STEP)).astype(int)
+    return np.array(list(product(*[(np.arange(n) + 0.5) / n - 0.5 for n in counts])))
+
+
+def _spread_in_plane(
+    share: NDArray[np.float64], spacing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the fractions after the point spread in the plane of the slices.
+
+    Slices lie across the axis of the thickest voxels, if there is one.
+    """
+    thick = spacing > 1.5 * spacing.min()
+    sigma = np.where(thick & (spacing == spacing.max()), 0.0, POINT_SPREAD / np.sqrt(8 * np.log(2)))
+    return np.asarray(ndimage.gaussian_filter(share.astype(np.float64), sigma, mode="constant"))

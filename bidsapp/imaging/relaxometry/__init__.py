@@ -1,0 +1,1 @@
+"""Alignment of the images from which T1 is mapped."""
