@@ -20,6 +20,7 @@ ENGINES = ("metperf", "niimath")
 DISTORTION = ("none", "auto", "t1w")
 AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
 NOISE = ("gaussian", "rician")
+DENOISING = ("none", "mppca")
 
 HAEMATOCRIT = 0.42
 """Haematocrit of large vessels, if none is stated."""
@@ -57,6 +58,12 @@ class Config:
         b-values up to this count as 0, s/mm2; None for those below 5, or the lowest without any.
     noise
         Noise model of the diffusion series.
+    denoise
+        Denoising of the diffusion series before any other step.
+    correct_t2
+        Whether the perfusion fraction is also given corrected for relaxation.
+    t2_blood, t2_tissue
+        For that correction, s; None for the values at the field strength.
     model_options
         Further options of models, as (name, number).
     dce_model, fit_delay, aif
@@ -114,6 +121,10 @@ class Config:
     b_max: float = float("inf")
     b0_threshold: float | None = None
     noise: str = "gaussian"
+    denoise: str = DENOISING[0]
+    correct_t2: bool = False
+    t2_blood: float | None = None
+    t2_tissue: float | None = None
     model_options: tuple[tuple[str, float], ...] = ()
     dce_model: str = "extended-tofts"
     fit_delay: bool = False
@@ -194,9 +205,9 @@ def field_constant(name: str, field_strength: float, option: str) -> float:
     Parameters
     ----------
     name
-        ``t1_blood`` or ``t1_tissue``.
+        ``t1_blood``, ``t1_tissue``, ``t2_blood`` or ``t2_tissue``.
     field_strength : float, T
-        1.5, 3 or 7, within 10 %.
+        1.5, 3 or (T1 only) 7, within 10 %.
     option
         The corresponding command-line option, for the error message.
 
@@ -219,7 +230,8 @@ def field_constant(name: str, field_strength: float, option: str) -> float:
     for field, value in known.items():
         if abs(field - field_strength) <= 0.1 * field:
             return float(value)
-    raise UsageError(f"no default T1 at {field_strength:g} T; give it in seconds with {option}")
+    time = name.split("_")[0].upper()
+    raise UsageError(f"no default {time} at {field_strength:g} T; give it in seconds with {option}")
 
 
 def agent_relaxivity(agent: str | None, field_strength: float) -> float:

@@ -63,10 +63,12 @@ ARROWS: dict[str, set[str]] = {
     "reports.figures": {"models.parameters", "reports.page", "study.statistics"},
     "reports.participant": {
         "bids",
+        "config",
         "imaging",
         "issues",
         "models",
         "models.contrast",
+        "models.diffusion",
         "models.parameters",
         "reports.figures",
         "reports.page",

@@ -14,6 +14,8 @@ CHOICES = [
     *({"ivim_model": model, "noise": "rician"} for model in IVIM_MODELS),
     *({"dce_model": model, "fit_delay": model != "auto"} for model in DCE_MODELS),
     {"distortion": "auto"},
+    {"denoise": "mppca", "correct_t2": True, "t2_blood": 0.15},
+    {"ivim_model": "fixed-dstar", "model_options": (("dstar", 0.012),), "correct_t2": True},
     {"distortion": "t1w"},
     {"sloppy": True, "motion_correction": False, "t1_model": "vfa-t1-linear"},
 ]

@@ -192,7 +192,13 @@ def test_a_series_that_a_model_cannot_use_is_told_in_words(model, bvalues, words
 @pytest.mark.parametrize("noise", ["gaussian", "rician"])
 def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
     """The least b-values that are said to be enough are enough for the fit itself."""
-    count = 5 if noise == "rician" or model == "bayesian" else 3 if model == "asymptotic" else 4
+    count = (
+        5
+        if noise == "rician" or model == "bayesian"
+        else 3
+        if model in ("asymptotic", "fixed-dstar")
+        else 4
+    )
     bvalues = (*(0.0, 50.0, 100.0)[: count - 2], 400.0, 800.0)
     series = Diffusion(tmp_path, bvalues, None)
     settings = config(tmp_path, ivim_model=model, noise=noise)
@@ -206,6 +212,7 @@ def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
     class Table:
         bvals = np.array(bvalues)
 
+    options |= {"dstar": TRUTH["Dstar"]} if "dstar" in row.design else {}
     found = DiffusionModel(Table(), row.name, **options).fit(signal)
     assert np.isfinite(found.values[row.parameters[1].name]).mean() > 0.9
 

@@ -24,6 +24,8 @@ designs = {
     "plasma": parker2006(time),
     "flip_angles": np.linspace(0.05, 0.5, 12),
     "repetition_time": 0.005,
+    "dstar": 0.015,
+    "blood_signal": 1.6,
 }
 for name, model in models.MODELS.items():
     design = {k: designs[k] for k in model.design}

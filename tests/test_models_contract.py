@@ -20,11 +20,14 @@ DESIGNS = {
     "plasma": plasma_from_blood(parker2006(TIME, 0.5), 0.42),
     "flip_angles": np.deg2rad([2, 5, 12, 20]),
     "repetition_time": 0.005,
+    "dstar": 0.015,
+    "blood_signal": 1.6,
 }
 TRUTH = {
     "ADC": 0.9e-3,
     "S0": 250.0,
     "f": 0.12,
+    "fT2": 0.12 / (0.12 + 0.88 * 1.6),
     "D": 0.8e-3,
     "Dstar": 15e-3,
     "Ktrans": 0.08,
@@ -37,11 +40,14 @@ TRUTH = {
     "T1": 1.3,
     "M0": 4000.0,
 }
-SPECIAL = {"ivim-segmented": {"Dstar": 0.1}}  # perfusion must be gone where its line begins
+# Perfusion must be gone where the line of a segmented fit begins.
+SPECIAL = {name: {"Dstar": 0.1} for name in ("ivim-segmented", "ivim-segmented-t2")}
 PRIOR = Prior(np.array([0.12, np.log(0.8e-3), np.log(15e-3)]), np.diag([0.05, 0.3, 0.4]) ** 2)
-OPTIONS = {"ivim-bayesian": {"sigma": 5.0, "prior": {0: PRIOR}}}  # else learnt from all voxels
-TOLERANCE = {"ivim-bayesian": 0.05}  # a prior draws even a clean voxel a little
-SAME = {"ivim-bayesian": 1e-5}  # single precision
+BAYESIAN = ("ivim-bayesian", "ivim-bayesian-t2")
+# The prior is otherwise learnt from all voxels.
+OPTIONS = {name: {"sigma": 5.0, "prior": {0: PRIOR}} for name in BAYESIAN}
+TOLERANCE = dict.fromkeys(BAYESIAN, 0.05)  # a prior draws even a clean voxel a little
+SAME = dict.fromkeys(BAYESIAN, 1e-5)  # single precision
 
 
 def design_of(model):

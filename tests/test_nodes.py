@@ -12,13 +12,16 @@ from nipype.interfaces.base import SimpleInterface
 
 from bidsapp.bids.derivatives import to_tsv
 from bidsapp.bids.tables import read_table
+from bidsapp.errors import BadInput
 from bidsapp.imaging.transforms import translation, write_itk
 from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes, MaskUnion
+from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
@@ -159,6 +162,7 @@ _ROIS = {
 }
 _COURSES = {"lesions": [(1, False)], "rois": "@labels"}
 _COURSE = {**_COURSES, "series": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
+_SENSITIVITY = {**_COURSE, "dstars": [0.01, 0.02], "identity": {"participant_id": "sub-01"}}
 _CURVE = {**_COURSES, "series": "@concentration", "model": "patlak", "arterial": "@aif"}
 _FLIPS = {
     "in_files": ["@flip1", "@flip2", "@flip3"],
@@ -307,6 +311,32 @@ CASES = [
         {"fractions": "@fractions2"},
     ),
     (
+        DstarSensitivity,
+        _SENSITIVITY,
+        {
+            "series": "@dwi2",
+            "rois": "@labels2",
+            "lesions": [(2, False)],
+            "to_series": ["@shift"],
+            "model": "ivim-segmented",
+            "bvalues": [1.1 * b for b in BVALUES],
+            "options": {"b_min": 400.0},
+            "motion": "@dwi_motion",
+            "dstars": [0.01, 0.03],
+            "identity": {"participant_id": "sub-02"},
+        },
+    ),
+    (
+        DstarSensitivity,
+        _SENSITIVITY | {"options": {"noise": "rician"}, "learnt": "@learnt"},
+        {"learnt": "@learnt2"},
+    ),
+    (
+        DstarSensitivity,
+        {k: v for k, v in _SENSITIVITY.items() if k != "rois"} | {"fractions": "@fractions"},
+        {"fractions": "@fractions2"},
+    ),
+    (
         CompareModels,
         _COMPARE,
         {
@@ -345,11 +375,13 @@ CASES = [
         {"in_file": "@dwi", "in_gradients": ["@bvec"], "volumes": [1]},
         {"in_file": "@dwi2", "in_gradients": ["@bvec2"], "volumes": [0, 2]},
     ),
+    (DenoiseMPPCA, {"in_file": "@dwi"}, {"in_file": "@dwi2"}),
     (MaskUnion, {"in_files": ["@labels"]}, {"in_files": ["@brain"]}),
 ]
 """Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
 
 INDIFFERENT = {
+    "DstarSensitivity.arterial": "an artery is that of a dynamic series, which has no f",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
     "FindArterialInput.table_fields": "its units: tests/test_arterial_table.py",
     "FindReferenceFrame.in_file": "the frame is found in it: tests/test_interfaces_perfusion.py",
@@ -540,3 +572,40 @@ def test_steps_of_a_transform_are_taken_in_their_order(node, files, tmp_path):
     written = outputs.out_files if node is ApplyTransform else outputs.out_file
     found = np.asarray(nib.load(written).dataobj).reshape(SHAPE)
     assert np.argwhere(found > 0.5).tolist() == [[0, 4, 1]]
+
+
+def test_the_sensitivity_to_dstar_is_that_of_the_mean_curve(files, tmp_path):
+    """The first row is the fit of the run; each other one that with D* held at its value."""
+    b = np.array(BVALUES)
+    curve = 100 * (0.1 * np.exp(-0.012 * b) + 0.9 * np.exp(-1e-3 * b))
+    series = write_image(tmp_path / "decay.nii", np.tile(curve, (*SHAPE, 1)))
+    inputs = {**_SENSITIVITY, "series": str(series), "dstars": [0.012, 0.02]}
+    node = DstarSensitivity(**{name: resolved(value, files) for name, value in inputs.items()})
+    path = Path(node.run(cwd=str(tmp_path)).outputs.out_file)
+    line, held, faster = read_table(path, ["model", "dstar", "f", "f_standard_error", "D"])
+    own = fit_masked("ivim-asymptotic", curve, None, bvalues=b)
+    assert (line["model"], line["dstar"]) == ("ivim", "n/a")
+    assert float(line["f"]) == pytest.approx(float(own.values["f"]), rel=1e-4)
+    assert (held["model"], float(held["dstar"])) == ("fixeddstar", 0.012)
+    assert float(held["f"]) == pytest.approx(0.1, rel=1e-3)
+    assert float(held["D"]) == pytest.approx(1e-3, rel=1e-3)
+    assert float(faster["f"]) < float(held["f"])
+
+
+def test_denoising_removes_noise_and_keeps_the_signal(tmp_path):
+    """Of the noise of a smooth series hardly a third remains, and the mean stays."""
+    rng = np.random.default_rng(3)
+    x = np.linspace(0, 1, 12)[:, None, None, None]
+    clean = 100 * np.exp(-np.linspace(0, 1, 16) * (0.7 + 0.3 * x)) * np.ones((12, 12, 6, 1))
+    noisy = write_image(tmp_path / "noisy.nii", clean + rng.normal(0, 3, clean.shape))
+    path = DenoiseMPPCA(in_file=str(noisy)).run(cwd=str(tmp_path)).outputs.out_file
+    left = np.asarray(nib.load(path).dataobj) - clean
+    assert left.std() < 1
+    assert abs(left.mean()) < 0.05
+
+
+def test_a_patch_has_more_voxels_than_volumes():
+    """Or nothing could be told apart: it grows within the slices of a thin slab, or is refused."""
+    assert patch_radius((64, 64, 3, 80)) == (3, 3, 1)
+    with pytest.raises(BadInput, match="too small to denoise 300 volumes"):
+        patch_radius((5, 5, 5, 300))

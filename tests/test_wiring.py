@@ -26,6 +26,7 @@ from bidsapp.bids.records import (
     Participant,
     Rois,
     Session,
+    SpinEcho,
     TransmitField,
 )
 from bidsapp.config import Config
@@ -61,7 +62,9 @@ def session(root: Path, label: str) -> Session:
         "01",
         label,
         t1w=path("T1w.nii.gz"),
-        diffusion=Diffusion(path("dwi.nii.gz"), BVALUES, path("dwi.bvec"), 1),
+        diffusion=Diffusion(
+            path("dwi.nii.gz"), BVALUES, path("dwi.bvec"), 1, spin_echo=SpinEcho(0.08, 4.0, 3.0)
+        ),
         distortion=Distortion(1, FieldSource("fieldmap", path("fieldmap.nii.gz"), 0.3)),
         dynamic=Dynamic(path("dce.nii.gz"), TIMES, 0.004, 0.26, 3.0, 4.5, "gadobutrol"),
         flip_angle_series=FlipAngleSeries(flips, (0.05, 0.2), 0.005),

@@ -301,6 +301,13 @@ UNMIXED_VALUES = Output(
     {"seg": "enhancing", "desc": "unmixed"},
     ("model",),
 )
+DSTAR_TABLE = Output(
+    ("dwi",),
+    "roistats",
+    "Perfusion fraction of each lesion for several values of D*",
+    _TABLE,
+    {"seg": "enhancing", "desc": "dstar"},
+)
 LESION_FRACTIONS = Output(
     _SERIES,
     "probseg",
@@ -365,7 +372,7 @@ OUTPUTS: tuple[Output, ...] = (
     T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
     CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
     SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
-    LESION_VALUES, UNMIXED_VALUES, LESION_FRACTIONS, *LESION_CURVES.values(),
+    LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, LESION_FRACTIONS, *LESION_CURVES.values(),
     ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, CONCENTRATION, UNEXPLAINED,
 )  # fmt: skip
 """All files of a session."""

@@ -46,6 +46,7 @@ from bidsapp.bids.sidecar import (
     read_field,
     transmit_scale,
 )
+from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
 from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
@@ -229,8 +230,10 @@ class Query:
         for path in bvec:
             check_directions(path, volumes)
         axis = phase_axis(found.get_metadata(), image)
-        fifth = has_fifth_axis(image)
-        return Diffusion(image, bvalues, bvec[0] if bvec else None, axis, fifth_axis=fifth)
+        directions = bvec[0] if bvec else None
+        series = Diffusion(image, bvalues, directions, axis, fifth_axis=has_fifth_axis(image))
+        echo, unknown = read_spin_echo(found.get_metadata(), image)
+        return replace(series, spin_echo=echo, unknown_timing=unknown)
 
     def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
         found = self._only("dce", key)

@@ -10,12 +10,22 @@ Space = Literal["T1w", "dwi", "dce"]
 
 
 @dataclass(frozen=True)
+class SpinEcho:
+    """Timing of a spin-echo series in s, and the field strength in T."""
+
+    echo_time: float
+    repetition_time: float
+    field_strength: float
+
+
+@dataclass(frozen=True)
 class Diffusion:
     """A diffusion series: its image, the b-value of each volume (s/mm2), and gradients.
 
     `phase_axis` is the voxel axis of phase encoding; `left_out` are volumes of the image, counted
     from 0, that are not analysed and have no b-value here. `fifth_axis`: the image is stored with
-    a fifth axis, of length one.
+    a fifth axis, of length one. `spin_echo` is its timing; without it,
+    `unknown_timing` is the reason.
     """
 
     image: Path
@@ -24,6 +34,8 @@ class Diffusion:
     phase_axis: int | None = None
     left_out: tuple[int, ...] = ()
     fifth_axis: bool = False
+    spin_echo: SpinEcho | None = None
+    unknown_timing: str = "the echo time of the diffusion series is not known"
 
     def without(self, volumes: Collection[int]) -> "Diffusion":
         """Return the series without some of its present volumes, counted from 0."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bidsapp.bids import documents
 from bidsapp.cli.conclusion import conclude
+from bidsapp.cli.diffusion_options import check_diffusion
 from bidsapp.cli.folders import (
     check_bids_dir,
     check_folders,
@@ -138,6 +139,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
     if inside and inside[0].startswith("sub-"):
         parser.error(f"output_dir {output_dir} is inside the raw data of {inside[0]}")
     check_models(parser, options)
+    check_diffusion(parser, options)
     spaces = _output_spaces(parser, options)
     if options.work_dir and work_dir.is_relative_to(bids_dir):
         parser.error(f"--work-dir {work_dir} is inside bids_dir")

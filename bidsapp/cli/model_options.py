@@ -42,7 +42,8 @@ def add_model_options(group: _ArgumentGroup) -> None:
         action=NamedNumbers,
         default=dict(Config.model_options),
         metavar="NAME=NUMBER",
-        help="further options of the fitted models, such as delay=0.05 (min)",
+        help="further options of the fitted models, such as delay=0.05 (min) or "
+        "dstar=0.012 (mm2/s)",
     )
 
 

@@ -4,6 +4,7 @@ import os
 from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
+from bidsapp.cli.diffusion_options import add_diffusion
 from bidsapp.cli.model_options import add_model, add_model_options
 from bidsapp.cli.statistics_options import add_statistics, add_verbosity
 from bidsapp.cli.types import (
@@ -14,9 +15,7 @@ from bidsapp.cli.types import (
     memory,
     memory_limit,
     nonnegative_integer,
-    nonnegative_number,
     positive_integer,
-    positive_number,
     relaxation_time,
     relaxivity,
 )
@@ -26,7 +25,6 @@ from bidsapp.config import (
     ENGINES,
     FIT_SPACES,
     HAEMATOCRIT,
-    NOISE,
     ROI_SPACES,
     SPACES,
     Config,
@@ -127,33 +125,7 @@ def _add_selection(made: ArgumentParser) -> None:
 def _add_analysis(made: ArgumentParser) -> None:
     group = made.add_argument_group("how to analyse")
     add_model(group, "ivim", "diffusion model fitted besides the ADC")
-    group.add_argument(
-        "--b-min",
-        type=positive_number,
-        default=Config.b_min,
-        help="lowest b-value at which the perfusion signal has decayed, s/mm2; the diffusion "
-        "fit starts there (default: %(default)g)",
-    )
-    group.add_argument(
-        "--b-max",
-        type=positive_number,
-        default=Config.b_max,
-        help="highest b-value used, s/mm2 (default: no limit)",
-    )
-    group.add_argument(
-        "--b0-threshold",
-        type=nonnegative_number,
-        metavar="B",
-        help="b-values up to this count as b = 0, s/mm2 (default: those below 5; if there are "
-        "none, the lowest b-value up to 20)",
-    )
-    group.add_argument(
-        "--noise",
-        choices=NOISE,
-        default=Config.noise,
-        help="noise model of the diffusion series: rician corrects the noise floor of magnitude "
-        "images (at least five b-values are needed) (default: %(default)s)",
-    )
+    add_diffusion(group)
     _add_dce(group)
     add_model_options(group)
     _add_motion(group)

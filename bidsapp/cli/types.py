@@ -57,6 +57,14 @@ def relaxation_time(text: str) -> float:
     return value
 
 
+def transverse_relaxation_time(text: str) -> float:
+    """Return a T2 in seconds within the range of tissue and blood."""
+    value = convert_number(text, "time in seconds")
+    if not 0.01 <= value <= 3:
+        raise ArgumentTypeError(f"must be a T2 of tissue or blood (0.01 to 3 s), got {text} s")
+    return value
+
+
 def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
     value = convert_number(text, "relaxivity")

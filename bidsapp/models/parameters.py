@@ -180,6 +180,15 @@ F = Parameter(
     "dwi",
     followed=True,
 )
+FT2 = Parameter(
+    "fT2",
+    "1",
+    0.0,
+    1.0,
+    "perfusion fraction corrected for the relaxation of blood and tissue",
+    Display("f (T2)", "fraction", 1, 3, (0, 0.2), "inferno"),
+    "dwi",
+)
 D = Parameter(
     "D",
     "mm2/s",
@@ -214,7 +223,7 @@ M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 
 
 PARAMETERS: Mapping[str, Parameter] = {
     row.name: row
-    for row in (VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, D, DSTAR, VOLUME, S0, T1, M0)
+    for row in (VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, FT2, D, DSTAR, VOLUME, S0, T1, M0)
 }
 """Every parameter by its name, in the order of all tables and figures.
 

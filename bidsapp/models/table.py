@@ -11,6 +11,7 @@ from types import ModuleType
 from bidsapp.errors import FitError
 from bidsapp.models import diffusion, kinetics
 from bidsapp.models.contrast import relaxometry
+from bidsapp.models.diffusion.relaxation import with_blood_signal
 from bidsapp.models.kinetics.delay import with_delay
 from bidsapp.models.solver.base import Model
 
@@ -48,7 +49,13 @@ _DIFFUSION = tuple(_rows(diffusion))
 _KINETIC = tuple(_rows(kinetics))
 _DELAYED = tuple(with_delay(row) for row in _KINETIC if "delay" in row.options)
 
-MODELS: dict[str, Model] = _by_name((*_DIFFUSION, *_KINETIC, *_DELAYED, *relaxometry.MODELS))
+_CORRECTED = tuple(
+    with_blood_signal(row) for row in _DIFFUSION if "f" in {p.name for p in row.parameters}
+)
+
+MODELS: dict[str, Model] = _by_name(
+    (*_DIFFUSION, *_CORRECTED, *_KINETIC, *_DELAYED, *relaxometry.MODELS)
+)
 """Every model by its name."""
 
 AUTO = "auto"
@@ -67,15 +74,25 @@ T1_MODELS = tuple(n for n, row in MODELS.items() if "flip_angles" in row.design)
 """Choices of ``--t1-model``."""
 
 
-def ivim_row(choice: str) -> Model:
+def ivim_row(choice: str, *, corrected: bool = False) -> Model:
     """Return the row of one of `IVIM_MODELS`.
+
+    Parameters
+    ----------
+    choice
+        One of `IVIM_MODELS`.
+    corrected
+        Whether f is also corrected for relaxation; a model without f stays as it is.
 
     Examples
     --------
     >>> ivim_row("segmented").name
     'ivim-segmented'
+    >>> ivim_row("segmented", corrected=True).label
+    'segmentedt2'
     """
-    return MODELS[choice if choice in MODELS else _IVIM + choice]
+    name = choice if choice in MODELS else _IVIM + choice
+    return MODELS[f"{name}-t2"] if corrected and f"{name}-t2" in MODELS else MODELS[name]
 
 
 def kinetic_rows(choice: str, *, delay: bool = False) -> tuple[Model, ...]:

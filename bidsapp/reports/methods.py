@@ -1,6 +1,5 @@
 """The methods section of a run, for use in a publication: ``logs/CITATION.md``."""
 
-import math
 from collections.abc import Collection, Sequence
 
 from bidsapp.config import HAEMATOCRIT, Config, constants, version
@@ -8,6 +7,7 @@ from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
+from bidsapp.reports.diffusion_methods import diffusion_methods, diffusion_references
 
 _LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
 _DISTORTION = {
@@ -26,7 +26,6 @@ _STRIPPED = (
 )
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
 _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
-_FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
 _AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
 _WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
 _SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
@@ -69,7 +68,7 @@ def methods(config: Config, data: Collection[str] = DATA) -> str:
     series = bool({"dwi", "dce"} & set(data))
     paragraphs = [
         _registration(config, data) if series or "follow-up" in data else "",
-        _diffusion(config, data) if "dwi" in data else "",
+        diffusion_methods(config, data) if "dwi" in data else "",
         _kinetics(config, data) if "dce" in data else "",
         _lesions(config, data) if "rois" in data else "",
     ]
@@ -210,55 +209,6 @@ def _interpolation(config: Config, data: Collection[str]) -> str:
     )
 
 
-def _diffusion(config: Config, data: Collection[str]) -> str:
-    row = ivim_row(config.ivim_model)
-    line_only = "b_min" in row.options and "prior" not in row.options
-    window = f" from b = {config.b_min:g} s/mm2" if line_only else ""
-    highest = f" up to {config.b_max:g} s/mm2" if math.isfinite(config.b_max) else ""
-    noisy = config.noise == "rician"
-    curve = "an exponential decay to" if noisy else "a straight line to the logarithm of"
-    wanted, cited = "The perfusion fraction was", " (Le Bihan et al. 1988)"
-    if "f" not in {p.name for p in row.parameters}:
-        names = ", ".join(p.name for p in row.parameters)
-        wanted, cited = f"The parameters {names} were", f" (doi:{row.doi})"
-    text = (
-        "Gradient directions were combined by the geometric mean. The apparent diffusion "
-        f"coefficient was estimated by fitting {curve} the signal at all b-values{highest}."
-    )
-    if "ivim" in data:
-        text += (
-            f" {wanted} estimated by diffusion modelling ({row.title}{window}): "
-            f"{row.formula}{cited}.{_prior(row)}"
-        )
-    return f"{text}{_noise(row if 'ivim' in data else MODELS['adc']) if noisy else ''}"
-
-
-def _prior(row: Model) -> str:
-    """Describe how the priors of a Bayesian fit were obtained."""
-    if "prior" not in row.options:
-        return ""
-    return (
-        " The prior was estimated from the voxels of each region by expectation maximisation"
-        " (Orton et al. 2014); each lesion with an ROI was a separate region, and all other voxels"
-        " formed one further region. Values are posterior means, integrated on a grid; the noise"
-        " level was estimated from the residuals of many voxels."
-    )
-
-
-def _noise(row: Model) -> str:
-    """Describe the correction for Rician noise, and which fit lacks it."""
-    both = "noise" in row.options
-    bayesian = "prior" in row.options
-    alone = not both or row.name == "adc"
-    return (
-        f" {'The fit of the apparent diffusion coefficient was' if alone else 'Both fits were'}"
-        " corrected for the Rician noise floor of magnitude images: signals were divided by the"
-        " bias expected at the fitted signal, and refitted until convergence (Koay and Basser"
-        " 2006). The noise level was estimated from the residuals of many voxels."
-        f"{' The Bayesian fit assumes Gaussian noise.' if bayesian and not both else ''}"
-    )
-
-
 def _kinetics(config: Config, data: Collection[str]) -> str:
     placed = ", with its arrival time fitted to the mean curve of the enhancing voxels"
     source = {
@@ -362,7 +312,7 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([_LOCAL_PEARSON] if registered else []),
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
-        *([_FLOOR] if diffusion and config.noise == "rician" else []),
+        *(diffusion_references(config, data) if diffusion else []),
         *(_kinetic_references(config) if dynamic else []),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
     ]

@@ -56,12 +56,13 @@ def check_images(session: Session) -> Session:
         if series is None or data is None:
             return None
         present = np.delete(data, series.left_out, axis=3) if series.left_out else data
-        for found in find(present, series):
+        findings = find(present, series)
+        for found in findings:
             (problems if found.fatal else warnings).append(f"{series.image.name}: {found.text}")
             if found.fatal:
                 return None
-            series = series.without(found.volumes)
-        return series
+        # All at once: the findings number the volumes of the series as it was checked.
+        return series.without({volume for found in findings for volume in found.volumes})
 
     t1w = session.t1w if read(session.t1w) is not None else None
     diffusion = checked(session.diffusion, lambda data, s: check_diffusion_signal(data, s.bvalues))

@@ -21,6 +21,7 @@ from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
+from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
     show_maps,
@@ -150,7 +151,8 @@ def show_enhancement(participant: ParticipantOutputs) -> list[Block]:
 def show_diffusion(participant: ParticipantOutputs) -> list[Block]:
     """Plot the diffusion signal of each lesion over b."""
     blocks = _curve_blocks(participant, "dwi", "bvalue", diffusion_decay)
-    return [*blocks, *noise_table(participant), *noise_levels(participant)] if blocks else []
+    tables = [*dstar_tables(participant), *noise_table(participant), *noise_levels(participant)]
+    return [*blocks, *tables] if blocks else []
 
 
 def _curve_blocks(

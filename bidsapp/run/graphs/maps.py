@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois
-from bidsapp.models import Model
+from bidsapp.config import constants
+from bidsapp.models import Model, combine_directions
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import identity, lesion_list, map_sidecar, source_uri
 from bidsapp.run.graphs.t1w_grid import embed_maps
 from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.dstar_sensitivity import HELD, DstarSensitivity
 from bidsapp.run.nodes.fitting import map_names
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
 from bidsapp.run.nodes.lesions import LesionCurves, RoiStatistics
@@ -181,10 +184,12 @@ def _connect_lesions(
     ]
     files = branch.merge("lesion_files", [(statistics, "out_file"), (statistics, "dictionary")])
     branch.save("save_lesions", files, paths)
-    curves = _connect_curves(branch, grid, main, data)
-    curves.inputs.lesions = statistics.inputs.lesions
-    _connect_regions(branch, grid, rois, (statistics, curves))
-    return [curves]
+    curves = [_connect_curves(branch, grid, main, data)]
+    curves += _connect_sensitivity(branch, grid, main, data)
+    for node in curves:
+        node.inputs.lesions = statistics.inputs.lesions
+    _connect_regions(branch, grid, rois, (statistics, *curves))
+    return curves
 
 
 def _connect_tabulated(
@@ -231,6 +236,39 @@ def _connect_regions(
 def _connect_curves(branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Port) -> pe.Node:
     """Average the series over each lesion, fit the model to the mean, and write both."""
     curves = pe.Node(LesionCurves(), name="curves")
+    _connect_courses(branch, grid, fitted, data, curves)
+    path = branch.path(outputs.LESION_CURVES[branch.datatype])
+    branch.save("save_curves", (curves, "out_file"), [path])
+    return curves
+
+
+def _connect_sensitivity(
+    branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Port
+) -> list[pe.Node]:
+    """Tabulate f of each lesion for several D*, if the model has an f and the b-values allow it."""
+    if "f" not in fitted.measured_parameters:
+        return []
+    bvalues, options = fitted.design["bvalues"], fitted.design["options"]
+    shells = combine_directions(np.ones(len(bvalues)), bvalues)[0]
+    limits = {name: options[name] for name in ("b_max", "noise") if name in options}
+    if not all(need.met for need in HELD.needs(bvalues=shells, **limits)):
+        return []
+    node = pe.Node(DstarSensitivity(), name="dstar")
+    _connect_courses(branch, grid, fitted, data, node)
+    node.inputs.dstars = list(constants()["dstar"]["range"])
+    node.inputs.identity = {
+        k: v for k, v in identity(branch.session, "", "T1w").items() if k.endswith("_id")
+    }
+    files = branch.merge("dstar_files", [(node, "out_file"), (node, "dictionary")])
+    paths = [branch.path(outputs.DSTAR_TABLE, end) for end in outputs.DSTAR_TABLE.extensions]
+    branch.save("save_dstar", files, paths)
+    return [node]
+
+
+def _connect_courses(
+    branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Port, curves: pe.Node
+) -> None:
+    """Connect to a node what the mean curves of the lesions and their fits depend on."""
     curves.inputs.model = fitted.model.name
     curves.inputs.options = fitted.design["options"]
     arterial = fitted.design.get("arterial")
@@ -242,6 +280,3 @@ def _connect_curves(branch: Branch[Any], grid: FitGrid, fitted: Fitted, data: Po
     branch.connect(data, curves, "series")
     if grid.to_t1w and branch.analysis_space == "T1w":
         branch.connect(grid.to_t1w, curves, "to_series")
-    path = branch.path(outputs.LESION_CURVES[branch.datatype])
-    branch.save("save_curves", (curves, "out_file"), [path])
-    return curves

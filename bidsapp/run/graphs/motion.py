@@ -41,9 +41,14 @@ class MotionCorrected:
     notes: Port | None = None
 
 
-def connect_motion(branch: Branch[Any]) -> tuple[pe.Workflow | None, MotionCorrected]:
-    """Correct the motion of a series if requested; return the graph that does so and the series."""
-    config, source = branch.config, (branch.source, "out_file")
+def connect_motion(
+    branch: Branch[Any], source: Port | None = None
+) -> tuple[pe.Workflow | None, MotionCorrected]:
+    """Correct the motion of a series if requested; return the graph that does so and the series.
+
+    The series is that of the branch, or `source`.
+    """
+    config, source = branch.config, source or (branch.source, "out_file")
     if not config.motion_correction:
         return None, MotionCorrected(source)
     engine = config.registration_engine

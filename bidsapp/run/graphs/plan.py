@@ -19,12 +19,13 @@ from bidsapp.bids.records import (
     Space,
     Stated,
 )
-from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, field_constant
+from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, constants, field_constant
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
 from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.table import ivim_row, kinetic_rows
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
+from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 
 
@@ -44,6 +45,8 @@ class SessionPlan:
         Source for the EPI distortion, if it is to be corrected.
     acquisition, relaxation, haematocrit
         Arguments of the SPGR equation, T1 of tissue and blood in s, and fraction of cells in blood.
+    blood_signal
+        Signal of blood relative to that of tissue, if f is to be corrected for relaxation.
     issues
         Failures, warnings and missing data.
     """
@@ -56,6 +59,7 @@ class SessionPlan:
     acquisition: Mapping[str, float] = field(default_factory=dict)
     relaxation: Mapping[str, float] = field(default_factory=dict)
     haematocrit: float = HAEMATOCRIT
+    blood_signal: float | None = None
     issues: tuple[Issue, ...] = ()
 
 
@@ -160,12 +164,22 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         acquisition,
         relaxation,
         _haematocrit(session, config),
+        blood_signal(session.diffusion, config) if session.diffusion and dwi else None,
         tuple(replace(i, participant=participant, session=session.id) for i in issues),
     )
 
 
-def fit_options(model: Model, config: Config) -> dict[str, Any]:
+def fit_options(model: Model, config: Config, blood_signal: float | None = None) -> dict[str, Any]:
     """Return the options of the run for a diffusion model; the ADC is fitted from b = 0.
+
+    Parameters
+    ----------
+    model
+        A diffusion model.
+    config
+        Configuration of the run.
+    blood_signal
+        For a model that corrects f for relaxation.
 
     Examples
     --------
@@ -175,12 +189,15 @@ def fit_options(model: Model, config: Config) -> dict[str, Any]:
     {'b_max': 1000.0, 'noise': 'gaussian'}
     """
     own = [name for name in model.options if model.name != "adc" or name != "b_min"]
-    return config.fit_options(own)
+    assumed = {"dstar": constants()["dstar"]["value"], "blood_signal": blood_signal}
+    required = {name: value for name, value in assumed.items() if name in model.design}
+    return required | config.fit_options([*own, *model.numbers])
 
 
 def _diffusion_models(series: Diffusion, config: Config) -> tuple[Model, ...]:
     """Return the models that the b-values allow, of ADC and IVIM."""
-    models = (MODELS["adc"], ivim_row(config.ivim_model))
+    corrected = blood_signal(series, config) is not None
+    models = (MODELS["adc"], ivim_row(config.ivim_model, corrected=corrected))
     return tuple(model for model in models if not _unmet_needs(model, series, config))
 
 
@@ -205,7 +222,7 @@ def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
         issues.append(Issue("missing", text, "NoiseModelNotApplied"))
     if text := _uncorrected_distortion(session, config):
         issues.append(Issue("missing", text, "DistortionNotCorrected"))
-    return issues
+    return [*issues, *optional_step_issues(series, config)]
 
 
 def _unmet_needs(model: Model, series: Diffusion, config: Config) -> str:

@@ -57,6 +57,8 @@ def connect_unmixing(
         (f.model.name, f.measured_parameters, dict(f.design["options"])) for f in tabulated
     ]
     branch.connect(signal, node, "series")
+    learnt = branch.merge("unmix_learnt", [(f.node, "learnt") for f in tabulated])
+    branch.connect(learnt, node, "learnt")
     if rois.space == "T1w" and aligned.to_series and aligned.quality:
         branch.connect(aligned.to_series, node, "transform")
         branch.connect(aligned.quality, node, "quality")

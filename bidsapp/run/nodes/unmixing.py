@@ -33,7 +33,7 @@ from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 from bidsapp.models import MODELS, combine_for_model, fit
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.run.nodes.files import Float, as_list, load, load_labels
-from bidsapp.run.nodes.fitting import read_column
+from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
 _MARGIN = 6.0
@@ -60,6 +60,9 @@ class _UnmixLesionsInput(BaseInterfaceInputSpec):
         traits.Tuple(traits.Str, traits.List(traits.Str), traits.Dict),
         mandatory=True,
         desc="name, tabulated parameters and options of each model",
+    )
+    learnt = InputMultiObject(
+        File(exists=True), desc="JSON with the quantities learnt by the voxelwise fit of each model"
     )
     motion = File(exists=True, desc="motion table; its outliers are excluded")
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
@@ -125,8 +128,10 @@ class UnmixLesions(SimpleInterface):
             "resolved_voxels": courses.by_offset[EDGE_OFFSETS.index(0.0)].resolved_voxels,
             "edge_offset": float(weights @ np.array(EDGE_OFFSETS)),
         }
-        for name, parameters, options in self.inputs.models:
-            measure = self._measure(name, dict(options), scene, sampled)
+        learnt = as_list(self.inputs.learnt) or [""] * len(self.inputs.models)
+        for (name, parameters, options), path in zip(self.inputs.models, learnt, strict=True):
+            known = read_learnt(path, name, lesion)
+            measure = self._measure(name, dict(options) | known, scene, sampled)
             found = unmixed_values(courses, measure)
             for parameter in parameters:
                 yield {**common, **_describe(name, parameter), **found[parameter].row()}
