@@ -9,7 +9,9 @@ import pytest
 from bidsapp.bids.validate import describe_issue, run_validator
 from bidsapp.cli.main import main
 from bidsapp.phantom.cohort import draw_cohort, study_rows
+from bidsapp.study.read import read_output
 
+KINDS = ("mean", "unmixed")
 RECORDED = Path(__file__).parent / "data" / "end_to_end" / "lesions.tsv"
 
 TIMEPOINTS = ("baseline=baseline", "1month=1month")
@@ -42,15 +44,17 @@ def table(path: Path) -> pd.DataFrame:
     return pd.read_table(path, na_values="n/a")
 
 
-def with_truth(study: Path, parameter: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the true and the measured mean of each lesion and session."""
+def with_truth(
+    study: Path, parameter: str, name: str = "roistats", column: str = "mean"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the measured value of each lesion and session."""
     keys = ["participant_id", "session_id", "lesion"]
-    found = table(study / "out/group_roistats.tsv")
+    found = table(study / f"out/group_{name}.tsv")
     found = found[(found.parameter == parameter) & (found.roi == "enhancing")]
     truth = table(study / "bids/derivatives/truth/lesions.tsv")[[*keys, parameter]].dropna()
-    both = truth.merge(found[[*keys, "mean"]], on=keys)
+    both = truth.merge(found[[*keys, column]], on=keys)
     assert len(both) == len(truth)
-    return both[parameter].to_numpy(), both["mean"].to_numpy() * PERCENT[parameter]
+    return both[parameter].to_numpy(), both[column].to_numpy() * PERCENT[parameter]
 
 
 BIAS = {
@@ -84,6 +88,25 @@ def test_lesion_values_are_the_recorded_ones(study):
     assert list(found.index) == list(recorded.index)
     for column in recorded:
         np.testing.assert_allclose(found[column], recorded[column], rtol=0.02, err_msg=column)
+
+
+@pytest.mark.parametrize("parameter", ["Ktrans", "ve"])
+def test_unmixed_values_are_closer_to_the_truth(study, parameter):
+    """Without the tissue beside it, a lesion's error is less than half of that of its mean."""
+    truth, means = with_truth(study, parameter)
+    _, values = with_truth(study, parameter, "unmixed", "value")
+    assert np.median(np.abs(values / truth - 1)) < 0.5 * np.median(np.abs(means / truth - 1))
+
+
+def test_the_group_compares_the_values_asked_for(study):
+    """A cohort holds the means, or the unmixed values with their standard errors."""
+    means, unmixed = (read_output(study / "out", kind).cohort.lesions for kind in KINDS)
+    assert len(means) == len(unmixed)
+    rows = table(study / "out/group_unmixed.tsv").query("parameter == 'Ktrans'")
+    found = unmixed.dropna(subset="Ktrans")
+    assert sorted(found["Ktrans"]) == pytest.approx(sorted(rows["value"]))
+    assert sorted(found["Ktrans_se"]) == pytest.approx(sorted(rows["standard_error"]))
+    assert not np.isclose(means["Ktrans"], unmixed["Ktrans"]).any()
 
 
 def test_every_test_of_the_study_is_there(study):

@@ -32,6 +32,7 @@ from bidsapp.run.nodes.perfusion import (
     SignalToConcentration,
 )
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1, ReadT1
+from bidsapp.run.nodes.unmixing import UnmixLesions
 
 SHAPE = (6, 6, 3)
 TIMES = 0.1 * np.arange(24)
@@ -126,6 +127,9 @@ def files(tmp_path_factory):
     for name, sigma in (("learnt", 1.0), ("learnt2", 30.0)):
         (folder / f"{name}.json").write_text(noise % sigma, encoding="utf-8")
         paths[name] = str(folder / f"{name}.json")
+    for name, error in (("quality", 0.3), ("quality2", 0.6)):
+        (folder / f"{name}.json").write_text(f'{{"expected_error_mm": {error}}}', encoding="utf-8")
+        paths[name] = str(folder / f"{name}.json")
     vectors = np.eye(3)[np.arange(len(b)) % 3].T
     for name, directions in (("bvec", vectors), ("bvec2", -vectors)):
         np.savetxt(folder / f"{name}.bvec", directions)
@@ -164,6 +168,22 @@ _COURSES = {"lesions": [(1, False)], "rois": "@labels"}
 _COURSE = {**_COURSES, "series": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
 _SENSITIVITY = {**_COURSE, "dstars": [0.01, 0.02], "identity": {"participant_id": "sub-01"}}
 _CURVE = {**_COURSES, "series": "@concentration", "model": "patlak", "arterial": "@aif"}
+_UNMIX = {"enhancing": "@labels", "lesions": [(1, False)], "identity": {"roi": "enhancing"}}
+_UNMIX_DWI = {
+    **_UNMIX,
+    "series": "@dwi",
+    "models": [("ivim-asymptotic", ["f"], {})],
+    "bvalues": BVALUES,
+}
+_UNMIX_DCE = {
+    **_UNMIX,
+    **ACQUISITION,
+    "series": "@dce",
+    "models": [("patlak", ["Ktrans", "vp"], {})],
+    "arterial": "@aif",
+    "baseline_frames": 5,
+    "t1_tissue": T1,
+}
 _FLIPS = {
     "in_files": ["@flip1", "@flip2", "@flip3"],
     "flip_angles": [0.1, 0.2, 0.3],
@@ -335,6 +355,47 @@ CASES = [
         DstarSensitivity,
         {k: v for k, v in _SENSITIVITY.items() if k != "rois"} | {"fractions": "@fractions"},
         {"fractions": "@fractions2"},
+    ),
+    (
+        UnmixLesions,
+        _UNMIX_DWI,
+        {
+            "series": "@dwi2",
+            "enhancing": "@labels2",
+            "whole": "@labels2",
+            "lesions": [(1, True)],
+            "identity": {"roi": "whole"},
+            "transform": ["@shift"],
+            "quality": "@quality",
+            "models": [("ivim-segmented", ["f"], {})],
+            "motion": "@dwi_motion",
+            "bvalues": [b if b < 700 else 1.2 * b for b in BVALUES],
+        },
+    ),
+    (UnmixLesions, {**_UNMIX_DWI, "quality": "@quality"}, {"quality": "@quality2"}),
+    (
+        UnmixLesions,
+        {
+            **_UNMIX_DWI,
+            "models": [("ivim-asymptotic", ["f"], {"noise": "rician"})],
+            "learnt": ["@learnt"],
+        },
+        {"learnt": ["@learnt2"]},
+    ),
+    (
+        UnmixLesions,
+        _UNMIX_DCE,
+        {
+            "repetition_time": 0.006,
+            "flip_angle": 0.3,
+            "relaxivity": 3.0,
+            "arterial": "@aif2",
+            "baseline_frames": 8,
+            "t1_tissue": 1.1,
+            "t1_map": "@t1",
+            "b1_map": "@b1",
+            "motion": "@dce_motion",
+        },
     ),
     (
         CompareModels,

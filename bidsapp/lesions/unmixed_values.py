@@ -105,10 +105,10 @@ def unmixed_values(
     -----
     With the probabilities :math:`p_k` of the positions of the edge and the parameter
     :math:`\theta_k` of each, the value is :math:`\bar\theta = \sum_k p_k \theta_k` and the part of
-    its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`, to which that of an edge
-    confirmed to 0.2 mm is added. For the other parts,
-    the course at the most probable position is changed by each of its independent errors, and by
-    the shift along each axis, and the model is fitted again: their squared effects are added.
+    its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`, to which that of an
+    edge confirmed to 0.2 mm is added. For the other parts, the course at the most probable position
+    is changed by each of its independent errors, and by the shift along each axis, and the model is
+    fitted again: their squared effects are added.
     The fit need not be linear, and no derivatives of the model are required.
 
     Examples
