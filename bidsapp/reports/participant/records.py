@@ -14,7 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bidsapp.bids import documents, outputs
-from bidsapp.bids.outputs import Output
+from bidsapp.bids.output import Output
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 from bidsapp.issues import Issue, read_issues

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bidsapp.bids.outputs import DATATYPES, Output
+from bidsapp.bids.output import Output
+from bidsapp.bids.outputs import DATATYPES
 from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
 from bidsapp.config import Config
 from bidsapp.run.graphs.plan import SessionPlan

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bidsapp.bids import documents, outputs
 from bidsapp.bids.cells import parse_flag, parse_number
+from bidsapp.bids.output import Output
 from bidsapp.bids.tables import Row, read_numbered_table
 from bidsapp.errors import BadInput, NothingToAnalyse
 from bidsapp.lesions import COLUMNS as ROISTATS
@@ -130,7 +131,7 @@ def _unmixed_rows(output_dir: Path, problems: list[str]) -> list[Row]:
 
 def _read_tables(
     output_dir: Path,
-    kinds: Sequence[outputs.Output],
+    kinds: Sequence[Output],
     problems: list[str],
     required: Sequence[str] = _REQUIRED,
 ) -> list[Row]:
