@@ -252,8 +252,8 @@ def parameter_map(datatype: str, name: str, model: str = "") -> Output:
 
     Examples
     --------
-    >>> session = Session("01", "1week")
     >>> from bidsapp.bids.records import Session
+    >>> session = Session("01", "1week")
     >>> parameter_map("perf", "vp_stderr", "patlak").path(session).name
     'sub-01_ses-1week_model-patlak_param-vp_desc-stderr_dcemap.nii.gz'
     >>> parameter_map("dwi", "ADC", "monoexp").path(session, space="T1w").name
