@@ -28,6 +28,7 @@ _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic 
 _ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
 _AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
 _WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
+_UNMIXING = "Unmixing of regions: Rousset, Ma and Evans 1998, J Nucl Med 39:904-911"
 _SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
 _CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
 _ARTERIAL = {
@@ -296,7 +297,19 @@ def _lesions(config: Config, data: Collection[str]) -> str:
         )
     return (
         f"The value of a lesion is the mean over {where}; volumes are those of the whole lesion. "
-        "Voxels with a failed fit were excluded and counted."
+        f"Voxels with a failed fit were excluded and counted.{_unmixed(config)}"
+    )
+
+
+def _unmixed(config: Config) -> str:
+    """Describe the values without the surroundings of a lesion, which need native fits."""
+    if config.fit_space != "native":
+        return ""
+    return (
+        " In addition, the models were fitted to the signal of each lesion alone: it was separated "
+        "from that of the surrounding tissue by weighted least squares on the fractions of each "
+        "voxel inside the lesion (after Rousset et al. 1998), for positions of the lesion's edge "
+        "around the drawn one, weighted by their likelihood."
     )
 
 
@@ -311,6 +324,7 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
     return [
         *(f"{row.title}: doi:{row.doi}" for row in rows),
         *([_LOCAL_PEARSON] if registered else []),
+        *([_UNMIXING] if "rois" in data and config.fit_space == "native" else []),
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
         *(_kinetic_references(config) if dynamic else []),
