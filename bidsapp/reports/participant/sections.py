@@ -37,6 +37,7 @@ from bidsapp.reports.participant.records import (
     read_frame,
     read_json,
 )
+from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
 
 TIMELINE = (*FOLLOWED, "volume")
@@ -84,10 +85,11 @@ def _row(
 
 
 def show_lesions(participant: ParticipantOutputs) -> list[Block]:
-    """Show a table of all parameters for each lesion, one row per session."""
+    """Show the parameters of each lesion, a row for each session, and the unmixed values."""
     if participant.statistics.empty:
         return []
-    return [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
+    tables = [_lesion_table(participant, lesion) for lesion in participant.lesion_names]
+    return [*tables, *unmixed_tables(participant)]
 
 
 def _lesion_table(participant: ParticipantOutputs, lesion: int) -> Table:
