@@ -29,7 +29,7 @@ from bidsapp.phantom.rois import label_lesions, tissue_labels, true_parameters
 from bidsapp.phantom.scene import build_scene
 from bidsapp.phantom.series import FIELDS_OF_VIEW
 from bidsapp.phantom.uneven import LEVELS, OUTER, PATCH_SD, perfusion_pattern
-from bidsapp.phantom.vessels import GAP, RADIUS
+from bidsapp.phantom.vessels import GAP, RADIUS, vein_cover
 from bidsapp.study.read import load_study_table
 from bidsapp.study.tables.repeatability import repeatability_table
 from bidsapp.study.tables.timepoints import assign_timepoints
@@ -46,15 +46,16 @@ def rng(seed=0):
 
 @pytest.fixture(scope="module")
 def block():
-    """A head that is a block of white matter, 120 x 120 x 100 mm."""
+    """A block of white matter, 120 x 120 x 100 mm; all but its outer 10 mm is brain."""
     shape = (120, 120, 100)
     index = np.arange(int(np.prod(shape)), dtype=np.int32)
     third = np.full(len(index), 1 / 3, np.float32)
-    full = np.ones(shape, np.float32)
+    full, brain = np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    brain[10:-10, 10:-10, 10:-10] = 1
     affine = np.eye(4)
     affine[:3, 3] = [-60, -78, -40]
     parts = {f"white_{axis}": TissuePart(index, third) for axis in "xyz"}
-    return Anatomy(affine, shape, parts, full, full, full, np.zeros_like(full))
+    return Anatomy(affine, shape, parts, full, brain, brain, np.zeros_like(full))
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +197,18 @@ def test_veins_pass_the_lesion_at_their_distance(block, veined, plain):
         assert everything.max() <= 1 + 1e-5
 
 
+def test_a_vein_takes_only_free_space(block, shapes):
+    """Outside the brain or in another lesion there is none of it."""
+    shape = add_veins(shapes, rng(2))[1]
+    whole = np.clip(9.5 - shape.distance, 0, 1)
+    free = 1 - whole
+    everywhere = vein_cover(shape.veins[0], whole, shape.centre, free)
+    free[:, :, : shape.centre[2]] *= 0.25
+    here = vein_cover(shape.veins[0], whole, shape.centre, free)
+    assert (everywhere[:, :, : shape.centre[2]] > 0.25).any()
+    assert np.array_equal(here, np.minimum(everywhere, free))
+
+
 def test_a_growing_lesion_displaces_its_veins(block, shapes):
     """In a session with a larger lesion, the vein passes at the same distance, further out."""
     beside = add_veins(shapes, rng(2))
@@ -279,23 +292,24 @@ def test_every_lesion_is_drawn(block, shapes):
     volumes = {1: 2.1, 2: 0.02, 3: 0.1}
     lesions = grow_lesions(block, shapes, volumes)
     grid = ImageGrid((60, 60, 50), block.affine @ np.diag([2.0, 2, 2, 1]))
-    for seed in range(4):
-        drawn = redraw_lesions(block, lesions, Reader(5.0, -2.5), rng(seed))
+    for reader in (Reader(5.0, -2.5), Reader(5.0, 2.5), Reader(0.5, -9.0)):
+        drawn = redraw_lesions(block, lesions, reader, rng())
         rois = label_lesions(block, drawn, grid, np.eye(4), (1, 1, 1))
         for name in ("enhancing", "whole"):
             assert np.unique(rois[name]).tolist() == [0, 1, 2, 3]
 
 
-def test_a_lesion_is_not_drawn_over_another(block, shapes):
+def test_a_lesion_is_not_drawn_over_another(block, ball):
     """However far an edge is displaced, the true extent of the others is left out."""
-    lesions = grow_lesions(block, shapes, VOLUMES)
-    drawn = redraw_lesions(block, lesions, Reader(0.0, 40.0), rng())
-    for number in lesions:
-        others = [lesions[n] for n in lesions if n != number]
-        taken = covered(block, *(p for lesion in others for p in (lesion.rim, lesion.core)))
+    voxels = np.array(np.unravel_index(ball[1].rim.index, block.shape)) - [[30], [0], [0]]
+    index = np.ravel_multi_index(tuple(voxels), block.shape).astype(np.int32)
+    beside = SimulatedLesion(TissuePart(index, ball[1].rim.fraction), NONE, NONE, 11.494)
+    lesions = {**ball, 2: beside}  # 2 mm apart
+    drawn = redraw_lesions(block, lesions, Reader(0.0, 5.0), rng())
+    for number, other in ((1, 2), (2, 1)):
         here = covered(block, drawn[number].rim, drawn[number].core)
-        assert here.sum() > 20_000
-        assert (here + taken).max() <= 1 + 1e-5
+        assert here.sum() > 1.5 * 11_494
+        assert (here + covered(block, lesions[other].rim)).max() <= 1 + 1e-5
 
 
 def test_a_retest_repeats_the_first_session():
