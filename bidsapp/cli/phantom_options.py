@@ -56,6 +56,20 @@ def phantom_parser() -> ArgumentParser:
         default=40.0,
         help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
     )
+    _add_series(made)
+    _add_imperfections(made)
+    made.add_argument(
+        "--nprocs",
+        type=positive_integer,
+        default=len(os.sched_getaffinity(0)),
+        help="cores to use (default: all available)",
+    )
+    add_verbosity(made)
+    return made
+
+
+def _add_series(made: ArgumentParser) -> None:
+    """Add the options that add images."""
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
     made.add_argument(
         "--vfa-motion",
@@ -68,15 +82,6 @@ def phantom_parser() -> ArgumentParser:
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )
-    _add_imperfections(made)
-    made.add_argument(
-        "--nprocs",
-        type=positive_integer,
-        default=len(os.sched_getaffinity(0)),
-        help="cores to use (default: all available)",
-    )
-    add_verbosity(made)
-    return made
 
 
 def _add_imperfections(made: ArgumentParser) -> None:
