@@ -248,18 +248,53 @@ def test_a_direction_that_bids_does_not_know_is_told(root):
     assert outcome(root).source is None
 
 
+def write_2d(root, codes, sizes, direction, **sidecar):
+    """Write a 2D series with given axes, voxel sizes and phase encoding; return its outcome."""
+    name = root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi"
+    affine = np.eye(4)
+    for axis, (row, sign) in enumerate(nib.orientations.axcodes2ornt(codes)):
+        affine[:3, axis] = sign * sizes[axis] * (np.arange(3) == row)
+    assert nib.aff2axcodes(affine) == tuple(codes)
+    image = name.with_name(name.name + ".nii.gz")
+    image.unlink()
+    write_image(image, np.ones((4, 6, 4, 3)), affine)
+    fields = {"PhaseEncodingDirection": direction, "MRAcquisitionType": "2D"} | sidecar
+    write_json(name.with_name(name.name + ".json"), EPI | fields)
+    return outcome(root)
+
+
 def test_a_2d_series_encodes_no_phase_along_its_slices(root):
     """Along k a 2D acquisition selects its slices: the series is refused, with the way out."""
-    wrong = {"PhaseEncodingDirection": "k-", "MRAcquisitionType": "2D"}
-    write_json(root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong)
-    assert (
-        "PhaseEncodingDirection is 'k-', which is the slice axis of this 2D series"
-        in outcome(root).problem
-    )
-    write_json(
-        root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | wrong | {"MRAcquisitionType": "3D"}
-    )
-    assert outcome(root).axis == 2
+    found = write_2d(root, "RAS", (2, 2, 2), "k-").problem
+    assert "PhaseEncodingDirection is 'k-', which is the slice axis of this 2D series" in found
+    assert "BIDS assumes k" in found
+    assert write_2d(root, "RAS", (2, 2, 2), "k-", MRAcquisitionType="3D").axis == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stated"), [((5, 2, 2), {}), ((2, 2, 2), {"SliceEncodingDirection": "i"})]
+)
+def test_slices_may_be_stored_along_any_axis(root, sizes, stated):
+    """Axial slices stored as IRA lie along i; phase encoding along k, A, is in plane: accepted."""
+    assert write_2d(root, "IRA", sizes, "k", **stated).axis == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stated", "reason"),
+    [
+        ((5, 2, 2), {}, "its voxels measure 5 mm along it"),
+        ((2, 2, 5), {"SliceEncodingDirection": "i-"}, "(SliceEncodingDirection)"),
+    ],
+)
+def test_the_slice_axis_is_refused_wherever_it_is_stored(root, sizes, stated, reason):
+    """The statement of the sidecar precedes the voxel size; the message names which was used."""
+    assert reason in write_2d(root, "IRA", sizes, "i", **stated).problem
+    assert write_2d(root, "IRA", sizes, "k", **stated).axis == 2
+
+
+def test_slightly_longer_voxels_are_no_slices(root):
+    """Voxels of 2.5 mm in plane, in slices of 2 mm, do not make their axis that of the slices."""
+    assert write_2d(root, "RAS", (2, 2.5, 2), "j").axis == 1
 
 
 def test_what_is_missing_is_said_in_words(root):

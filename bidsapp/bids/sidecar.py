@@ -8,6 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
@@ -16,6 +21,9 @@ _FRAME = (0.2, 120.0)
 """Plausible time between two frames of a dynamic series, s."""
 _B_VALUES = (10.0, 20000.0)
 """Plausible range of the highest b-value of a series, s/mm2."""
+_DIRECTIONS = ("i", "i-", "j", "j-", "k", "k-")
+_THICKER = 1.3
+"""Ratio of the voxel sizes above which the longest side of a voxel is the thickness of a slice."""
 
 
 def read_field(
@@ -102,7 +110,7 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     Raises
     ------
     BadInput
-        If ``PhaseEncodingDirection`` is not valid in BIDS, or ``k`` in a 2D acquisition.
+        If ``PhaseEncodingDirection`` is not valid in BIDS, or the slice axis of a 2D acquisition.
 
     Examples
     --------
@@ -112,17 +120,39 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     direction = metadata.get("PhaseEncodingDirection")
     if direction is None:
         return None
-    if not isinstance(direction, str) or direction not in ("i", "i-", "j", "j-", "k", "k-"):
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
         raise BadInput(
             f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}; "
             "it must be i, j or k, or one of them with a minus"
         )
-    if direction[0] == "k" and metadata.get("MRAcquisitionType") == "2D":
-        raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}, which is "
-            "the slice axis of this 2D series (MRAcquisitionType); it must be i or j"
-        )
-    return "ijk".index(direction[0])
+    axis = "ijk".index(direction[0])
+    if metadata.get("MRAcquisitionType") == "2D":
+        slices, source = _slice_axis(metadata, image)
+        if axis == slices:
+            raise BadInput(
+                f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}, which "
+                f"is the slice axis of this 2D series ({source}); it must be another axis"
+            )
+    return axis
+
+
+def _slice_axis(metadata: Mapping[str, Any], image: Path) -> tuple[int, str]:
+    """Return the slice axis of a 2D series, and what it was taken from.
+
+    Without ``SliceEncodingDirection`` it is the axis of the thickest voxels, because BIDS allows
+    the axes of an image in any order; k, the default of BIDS, if no axis has thicker voxels.
+    """
+    stated = metadata.get("SliceEncodingDirection")
+    if isinstance(stated, str) and stated in _DIRECTIONS:
+        return "ijk".index(stated[0]), "SliceEncodingDirection"
+    try:
+        sizes = voxel_sizes(nib.load(image).affine)
+    except UNREADABLE as error:
+        raise BadInput(f"{image}: cannot be read as NIfTI ({error})") from error
+    thick = int(sizes.argmax())
+    if sizes[thick] > _THICKER * np.delete(sizes, thick).max():
+        return thick, f"its voxels measure {sizes[thick]:.3g} mm along it"
+    return 2, "without SliceEncodingDirection and thicker voxels, BIDS assumes k"
 
 
 def sidecar_name(image: Path) -> str:

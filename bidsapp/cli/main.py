@@ -99,6 +99,10 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
         vfa=options.vfa,
         vfa_motion=options.vfa_motion,
         fmap=options.fmap,
+        uneven=options.uneven_lesions,
+        veins=options.veins,
+        roi_error=options.roi_error,
+        retest=options.retest,
         nprocs=options.nprocs,
         progress=_LOG.info,
     )

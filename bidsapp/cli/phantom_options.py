@@ -56,6 +56,20 @@ def phantom_parser() -> ArgumentParser:
         default=40.0,
         help="signal-to-noise ratio of white matter at b = 0 (default: %(default)g)",
     )
+    _add_series(made)
+    _add_imperfections(made)
+    made.add_argument(
+        "--nprocs",
+        type=positive_integer,
+        default=len(os.sched_getaffinity(0)),
+        help="cores to use (default: all available)",
+    )
+    add_verbosity(made)
+    return made
+
+
+def _add_series(made: ArgumentParser) -> None:
+    """Add the options that add images."""
     made.add_argument("--vfa", action="store_true", help="add images at several flip angles")
     made.add_argument(
         "--vfa-motion",
@@ -68,11 +82,26 @@ def phantom_parser() -> ArgumentParser:
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )
+
+
+def _add_imperfections(made: ArgumentParser) -> None:
+    """Add the options that make lesions and their ROIs less ideal."""
     made.add_argument(
-        "--nprocs",
-        type=positive_integer,
-        default=len(os.sched_getaffinity(0)),
-        help="cores to use (default: all available)",
+        "--uneven-lesions",
+        action="store_true",
+        help="vary perfusion within the enhancing rim of a lesion, around the values of the table",
     )
-    add_verbosity(made)
-    return made
+    made.add_argument("--veins", action="store_true", help="add veins that pass the lesions")
+    made.add_argument(
+        "--roi-error",
+        type=nonnegative_number,
+        default=0.0,
+        metavar="MM",
+        help="standard deviation by which the outer edges of ROIs are displaced, as by a reader "
+        "(default: %(default)g)",
+    )
+    made.add_argument(
+        "--retest",
+        action="store_true",
+        help="repeat the first session after a day as ses-retest, without change of the lesions",
+    )

@@ -139,6 +139,32 @@ def smooth_field(
     return upsample(knots.astype(np.float32), step, shape)
 
 
+def gaussian_field(shape: tuple[int, ...], length: float, rng: np.random.Generator) -> FloatVolume:
+    """Return a smooth random field with standard deviation 1 everywhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    length : float
+        Distance at which the correlation has decreased to 1/e, voxels.
+    rng : Generator
+
+    Returns
+    -------
+    (I, J, K) array
+
+    Notes
+    -----
+    White noise, filtered with a Gaussian of SD ``s = length / 2``: the correlation at the distance
+    d is ``exp(-d^2 / (4 s^2))``, and the variance is ``(2 sqrt(pi) s)^-3`` before scaling.
+    """
+    sd = length / 2
+    noise = rng.standard_normal([n + int(np.ceil(6 * sd)) for n in shape], np.float32)
+    field = ndimage.gaussian_filter(noise, sd, mode="wrap")[tuple(slice(n) for n in shape)]
+    result: FloatVolume = field * np.float32((2 * np.sqrt(np.pi) * sd) ** 1.5)
+    return result
+
+
 def upsample(knots: FloatVolume, step: int, shape: tuple[int, ...]) -> FloatVolume:
     """Interpolate linearly from every `step`-th voxel to all voxels, axis by axis."""
     knots = np.pad(knots, (0, 1), mode="edge")

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,8 @@ OUTCOMES = {"CR": (-1.0, -1.0), "SD": (-0.4, 0.5), "PR": (-0.95, -0.65), "PD": (
 LESIONS_EACH = (2, 1, 1)
 """Number of lesions of the first, second and third participant, repeated cyclically."""
 FOLLOWUP_DAYS = (60, 400)
+RETEST = "ses-retest"
+"""Label of a session that repeats the first one after a day."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,36 @@ def _log_normal(row: dict[str, Any], rng: np.random.Generator) -> NDArray[np.flo
     normal = factor @ rng.standard_normal(len(mean))
     drawn = np.exp(np.log(mean) - variance / 2 + np.sqrt(variance) * normal)
     return np.asarray(np.clip(drawn, *row["range"]))
+
+
+def add_retest(person: SimulatedParticipant, where: str) -> SimulatedParticipant:
+    """Return a participant whose first session is repeated after a day, as `RETEST`.
+
+    The lesions of the repetition are those of the first session.
+
+    Raises
+    ------
+    BadInput
+        If there is a session with that label, or one within a day of the first.
+
+    Examples
+    --------
+    >>> person = add_retest(draw_cohort(1, seed=0)[0], "drawn cohort")
+    >>> [(s.label, s.days) for s in person.sessions[:3]]
+    [('ses-baseline', -5), ('ses-retest', -4), ('ses-1week', 7)]
+    """
+    first, *others = person.sessions
+    again = replace(first, label=RETEST, days=first.days + 1)
+    for session in others:
+        if session.label == RETEST or session.days <= again.days:
+            raise BadInput(
+                f"{where}: {person.label} {session.label} on day {session.days}: --retest adds "
+                f"{RETEST} on day {again.days}, between the first session and the next one; "
+                "change the label or the day"
+            )
+    if first.label == RETEST:
+        raise BadInput(f"{where}: {person.label}: the first session must not be {RETEST}")
+    return replace(person, sessions=(first, again, *others))
 
 
 def study_rows(participant: SimulatedParticipant) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The data set of the phantom: its participants, simulated in parallel, and its tables."""
 
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,7 @@ from bidsapp.phantom import sidecars
 from bidsapp.phantom.cohort import (
     FACTORS,
     SimulatedParticipant,
+    add_retest,
     draw_cohort,
     read_cohort,
     study_rows,
@@ -26,6 +28,8 @@ from bidsapp.study.tables import lesion_columns
 
 MOTION_LIMIT = 20.0
 """Largest motion between the images at several flip angles and the DCE, mm and degrees."""
+ROI_ERROR_LIMIT = 5.0
+"""Largest SD of the edges of ROIs, mm."""
 DRAWN = 3
 """Default number of participants of a random cohort."""
 RAW_IGNORE = "*_dce.*\n"
@@ -45,6 +49,10 @@ def write_phantom(
     vfa: bool = False,
     vfa_motion: float = 0.0,
     fmap: bool = False,
+    uneven: bool = False,
+    veins: bool = False,
+    roi_error: float = 0.0,
+    retest: bool = False,
     nprocs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> None:
@@ -72,6 +80,14 @@ def write_phantom(
         moved between each of these images and the DCE.
     fmap : bool
         Whether to add a b = 0 image with reversed phase encoding, for distortion correction.
+    uneven : bool
+        Whether perfusion varies within lesions; the truth is then the mean over the enhancing rim.
+    veins : bool
+        Whether veins pass the lesions at a short distance.
+    roi_error : float
+        SD by which the edges of ROIs are displaced, mm.
+    retest : bool
+        Whether the first session is repeated after a day, with the same lesions.
     nprocs : int
         Number of participants to simulate in parallel.
     progress : callable, optional
@@ -90,11 +106,16 @@ def write_phantom(
     """
     _check(resolution, seed, snr, nprocs, participants)
     _check_motion(vfa_motion, vfa=vfa)
-    settings = Settings(resolution, seed, snr, vfa, fmap, vfa_motion)
+    _check_roi_error(roi_error)
+    settings = Settings(
+        resolution, seed, snr, vfa, fmap, vfa_motion, uneven, veins, roi_error, retest
+    )
     if cohort is None:
         people = draw_cohort(DRAWN if participants is None else participants, seed)
     else:
         people = read_cohort(cohort, participants)
+    if retest:
+        people = [add_retest(person, str(cohort or "drawn cohort")) for person in people]
     _claim(out)
     done: dict[int, tuple[SimulatedParticipant, list[str]]] = {}
     for number, person, problems in _image_all(out, people, settings, min(nprocs, len(people))):
@@ -126,6 +147,11 @@ def _check_motion(vfa_motion: float, *, vfa: bool) -> None:
         )
     if vfa_motion and not vfa:
         raise UsageError("--vfa-motion needs --vfa, the images that it moves")
+
+
+def _check_roi_error(roi_error: float) -> None:
+    if not 0 <= roi_error <= ROI_ERROR_LIMIT:
+        raise UsageError(f"--roi-error must be from 0 to {ROI_ERROR_LIMIT:g} mm, got {roi_error:g}")
 
 
 def _claim(out: Path) -> None:
@@ -171,7 +197,7 @@ def _write_tables(
     cohort: Path | None,
 ) -> None:
     """Write the descriptions and tables of the data set and its derivatives."""
-    texts = files("bidsapp.data").joinpath("phantom.md").read_text(encoding="utf-8")
+    text = _readme(settings)
     for folder, kind, name, ignore in (
         (Path(), "raw", "metperf phantom", RAW_IGNORE),
         (MASKS, "derivative", "Lesion and arterial masks of the metperf phantom", ""),
@@ -179,7 +205,7 @@ def _write_tables(
     ):
         description = to_json(sidecars.dataset_description(name, kind))
         write_bytes(out / folder / "dataset_description.json", description)
-        write_bytes(out / folder / "README.md", texts.encode())
+        write_bytes(out / folder / "README.md", text.encode())
         if ignore:
             write_bytes(out / folder / ".bidsignore", ignore.encode())
     rows = [{"participant_id": person.label} for person in people]
@@ -191,6 +217,16 @@ def _write_tables(
     truth = [row for person in people for row in study_rows(person)]
     write_bytes(out / TRUTH / "lesions.tsv", to_tsv(lesion_columns(FACTORS), truth))
     write_bytes(out / TRUTH / "lesions.json", to_json(_about_lesions(problems, settings, cohort)))
+
+
+def _readme(settings: Settings) -> str:
+    """Return the README, with a paragraph for each option that was used."""
+    data = files("bidsapp.data")
+    paragraphs = tomllib.loads(data.joinpath("phantom_options.toml").read_text(encoding="utf-8"))
+    used = [text for name, text in paragraphs.items() if getattr(settings, name)]
+    return data.joinpath("phantom.md").read_text(encoding="utf-8") + "".join(
+        f"{text}\n" for text in used
+    )
 
 
 def _write_sessions(out: Path, person: SimulatedParticipant) -> None:
@@ -225,6 +261,9 @@ def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None)
     about: dict[str, Any] = {name: {"Description": text} for name, text in columns.items()}
     for name in (*FACTORS, "volume_ml"):
         about[name]["Units"] = STUDY_UNITS[name]
+    if settings.uneven:
+        for name in FACTORS:
+            about[name]["Description"] += ", mean over its volume"
     about["Phantom"] = {
         "Resolution": settings.resolution,
         "Seed": settings.seed,
@@ -233,6 +272,17 @@ def _about_lesions(problems: list[str], settings: Settings, cohort: Path | None)
         "VFAMotion": settings.vfa_motion,
         "Fmap": settings.fmap,
         "Cohort": cohort.name if cohort else "drawn around the study's Table 2",
+        **{key: value for key, value in _later_settings(settings).items() if value},
         "Warnings": problems,
     }
     return about
+
+
+def _later_settings(settings: Settings) -> dict[str, bool | float]:
+    """Return the settings that are recorded only if used, so that other data sets do not change."""
+    return {
+        "UnevenLesions": settings.uneven,
+        "Veins": settings.veins,
+        "ROIError": settings.roi_error,
+        "Retest": settings.retest,
+    }

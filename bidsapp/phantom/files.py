@@ -13,6 +13,7 @@ from bidsapp.phantom.anatomy import Anatomy
 from bidsapp.phantom.cohort import SimulatedSession
 from bidsapp.phantom.lesions import SimulatedLesion
 from bidsapp.phantom.physics import HAEMATOCRIT, Tissue
+from bidsapp.phantom.reader import Reader
 from bidsapp.phantom.rois import Labels, artery_mask, label_lesions, tissue_labels, true_parameters
 from bidsapp.phantom.scene import Scene
 from bidsapp.phantom.series import FRAME_TIME, Bolus, Protocol, SimulatedSeries, frame_blood
@@ -62,17 +63,26 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How a reader draws the lesions of a session: the reader, and the lesions with these edges."""
+
+    reader: Reader
+    lesions: Mapping[int, SimulatedLesion]
+
+
+@dataclass(frozen=True)
 class Visit:
     """A session with everything needed to simulate it.
 
-    `coarse` is the scene for DWI and DCE; `reference` is the pose (head to scanner) in the first
-    session of the participant.
+    `coarse` is the scene for DWI and DCE; `drawing` is None if ROIs have no error; `reference` is
+    the pose (head to scanner) in the first session of the participant.
     """
 
     place: Place
     session: SimulatedSession
     anatomy: Anatomy
     lesions: Mapping[int, SimulatedLesion]
+    drawing: Drawing | None
     tissues: Mapping[str, Tissue]
     scene: Scene
     coarse: Scene
@@ -98,16 +108,21 @@ def write_visit(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
     for name, image in series.items():
         _write_series(visit.place, name, image)
     t1w = series["t1w"]
-    rois = label_lesions(
-        visit.anatomy, visit.lesions, t1w.grid, t1w.pose, visit.protocol.t1w_points
-    )
+    rois = _rois(visit, visit.lesions, t1w)
     if visit.session.lesions:
-        _write_rois(visit, rois, t1w)
+        drawn = _rois(visit, visit.drawing.lesions, t1w) if visit.drawing else rois
+        _write_rois(visit, drawn, t1w)
     if "dce" in series:
         _write_artery(visit, series["dce"])
         _write_blood(visit)
     _write_maps(visit, series, rois)
     _write_transforms(visit, series)
+
+
+def _rois(
+    visit: Visit, lesions: Mapping[int, SimulatedLesion], t1w: SimulatedSeries
+) -> dict[str, Labels]:
+    return label_lesions(visit.anatomy, lesions, t1w.grid, t1w.pose, visit.protocol.t1w_points)
 
 
 def _write_series(place: Place, name: str, image: SimulatedSeries) -> None:
@@ -137,7 +152,9 @@ def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: SimulatedSeries) 
     for name, labels in rois.items():
         entities = f"ce-gadolinium_seg-{name}_dseg"
         path = visit.place.path("anat", entities, MASKS)
-        write_image(path, labels, t1w.grid.affine, sidecars.lesion_sidecar(name, source))
+        reader = visit.drawing.reader if visit.drawing else None
+        sidecar = sidecars.lesion_sidecar(name, source, reader)
+        write_image(path, labels, t1w.grid.affine, sidecar)
         table = visit.place.path("anat", entities, MASKS, ".tsv")
         write_bytes(table, to_tsv(["index", "name", "excluded"], rows))
 

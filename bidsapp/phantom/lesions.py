@@ -1,14 +1,16 @@
 """Simulated lesions: irregular shapes of exact volume, with rim, core and oedema."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
-from bidsapp.phantom.anatomy import Anatomy, TissuePart, smooth_field
+from bidsapp.phantom.anatomy import Anatomy, TissuePart, gaussian_field, smooth_field
 from bidsapp.phantom.template import COARSE, FloatVolume, block_mean
+from bidsapp.phantom.uneven import PATCH_LENGTH, Level, perfusion_pattern, split_rim
+from bidsapp.phantom.vessels import Vein, draw_veins, vein_cover
 
 CORE_FROM = 2.0
 """Volume in ml above which a lesion has a necrotic core."""
@@ -33,12 +35,17 @@ class Shape:
     distance : (I, J, K) array
         Distance from the centre in mm, in the metric in which the lesion is a ball.
     core_share, oedema_width : float
+    patches : (I, J, K) array, optional
+        Random field of the perfusion of an uneven lesion.
+    veins : tuple of Vein
     """
 
     corner: NDArray[np.int64]
     distance: FloatVolume
     core_share: float
     oedema_width: float
+    patches: FloatVolume | None = None
+    veins: tuple[Vein, ...] = ()
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
@@ -46,18 +53,33 @@ class Shape:
         i, j, k = (slice(c, c + n) for c, n in zip(self.corner, self.distance.shape, strict=True))
         return i, j, k
 
+    @property
+    def centre(self) -> NDArray[np.int64]:
+        """The central voxel in the box."""
+        return np.array(np.unravel_index(self.distance.argmin(), self.distance.shape))
+
 
 @dataclass(frozen=True)
 class SimulatedLesion:
     """One lesion in one session: its extent, and its volume in ml.
 
-    `rim`, `core` and `oedema` are parts of the anatomy; `core` is empty in a small lesion.
+    `rim`, `core`, `oedema` and `vein` are parts of the anatomy; `core` is empty in a small lesion,
+    `vein` is None without veins. The `levels` of an uneven lesion are those of its rim.
     """
 
     rim: TissuePart
     core: TissuePart
     oedema: TissuePart
     volume: float
+    levels: tuple[Level, ...] = ()
+    vein: TissuePart | None = None
+
+    @property
+    def parts(self) -> dict[str, TissuePart]:
+        """Homogeneous parts: ``rim`` or its levels ``rim-1`` ..., core, oedema and vein."""
+        levels = {f"rim-{n}": level.part for n, level in enumerate(self.levels, start=1)}
+        found = (levels or {"rim": self.rim}) | {"core": self.core, "oedema": self.oedema}
+        return found if self.vein is None else found | {"vein": self.vein}
 
 
 def radius_of(volume: float) -> float:
@@ -145,6 +167,19 @@ def _draw_shape(
     )
 
 
+def add_patches(shapes: Mapping[int, Shape], rng: np.random.Generator) -> dict[int, Shape]:
+    """Return the shapes with a random pattern of perfusion, the same in every session."""
+    return {
+        n: replace(s, patches=gaussian_field(s.distance.shape, PATCH_LENGTH, rng))
+        for n, s in shapes.items()
+    }
+
+
+def add_veins(shapes: Mapping[int, Shape], rng: np.random.Generator) -> dict[int, Shape]:
+    """Return the shapes with random veins beside them."""
+    return {n: replace(shape, veins=draw_veins(rng)) for n, shape in shapes.items()}
+
+
 def ball_cover(
     distance: FloatVolume, allowed: FloatVolume, volume: float
 ) -> tuple[FloatVolume, float]:
@@ -210,37 +245,68 @@ def grow_lesions(
     dict of lesion to Lesion
     """
     free = anatomy.brain.copy()
-    wholes = {}
+    wholes: dict[int, _Whole] = {}
     for lesion, volume in volumes.items():
         if volume <= 0:
             continue
         shape = shapes[lesion]
         cover, radius = ball_cover(shape.distance, free[shape.box], volume)
         share = shape.core_share if volume > CORE_FROM else 0.0
-        core = ball_cover(shape.distance, free[shape.box], share * volume)[0]
-        wholes[lesion] = (cover, core, radius)
+        core, inner = ball_cover(shape.distance, free[shape.box], share * volume)
+        wholes[lesion] = _Whole(cover, core, radius, inner)
         free[shape.box] -= cover
-    return {n: _finish(anatomy, shapes[n], *wholes[n], free) for n in wholes}
+    veins = {n: _grow_veins(anatomy, shapes[n], whole.cover, free) for n, whole in wholes.items()}
+    return {n: _finish(anatomy, shapes[n], wholes[n], veins[n], free) for n in wholes}
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Coverage by a lesion and its core, and their radii, mm."""
+
+    cover: FloatVolume
+    core: FloatVolume
+    radius: float
+    inner: float
+
+
+def _grow_veins(
+    anatomy: Anatomy, shape: Shape, cover: FloatVolume, free: FloatVolume
+) -> TissuePart | None:
+    """Return the part that the veins of a lesion occupy, and remove it from `free`."""
+    if not shape.veins:
+        return None
+    found = np.zeros_like(cover)
+    for vein in shape.veins:
+        found = np.maximum(found, vein_cover(vein, cover, shape.centre, free[shape.box]))
+    free[shape.box] -= found
+    return _as_part(anatomy, shape, found)
 
 
 def _finish(
     anatomy: Anatomy,
     shape: Shape,
-    whole: FloatVolume,
-    core: FloatVolume,
-    radius: float,
+    whole: _Whole,
+    vein: TissuePart | None,
     free: FloatVolume,
 ) -> SimulatedLesion:
     box = shape.box
-    reach = np.float32(radius + shape.oedema_width)
+    reach = np.float32(whole.radius + shape.oedema_width)
     edge = np.clip((reach - shape.distance) / 4 + 0.5, 0, 1)
     swollen = np.minimum(edge * anatomy.white[box], free[box])
     free[box] -= swollen
+    rim = np.clip(whole.cover - whole.core, 0, 1)
+    part = _as_part(anatomy, shape, rim)
+    levels: tuple[Level, ...] = ()
+    if shape.patches is not None:
+        pattern = perfusion_pattern(shape.distance, whole.inner, whole.radius, shape.patches)
+        levels = split_rim(part, pattern[rim > 0])
     return SimulatedLesion(
-        rim=_as_part(anatomy, shape, np.clip(whole - core, 0, 1)),
-        core=_as_part(anatomy, shape, core),
+        rim=part,
+        core=_as_part(anatomy, shape, whole.core),
         oedema=_as_part(anatomy, shape, swollen),
-        volume=float(whole.sum(dtype=np.float64)) / 1000,
+        volume=float(whole.cover.sum(dtype=np.float64)) / 1000,
+        levels=levels,
+        vein=vein,
     )
 
 

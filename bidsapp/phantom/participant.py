@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import draw_pose
-from bidsapp.phantom.anatomy import draw_anatomy
-from bidsapp.phantom.cohort import SimulatedParticipant, SimulatedSession, State
-from bidsapp.phantom.files import Place, Visit, write_visit
-from bidsapp.phantom.lesions import SimulatedLesion, draw_shapes, grow_lesions
-from bidsapp.phantom.physics import TISSUES, Tissue
+from bidsapp.phantom.anatomy import Anatomy, draw_anatomy
+from bidsapp.phantom.cohort import RETEST, SimulatedParticipant, SimulatedSession, State
+from bidsapp.phantom.contents import session_tissues
+from bidsapp.phantom.files import Drawing, Place, Visit, write_visit
+from bidsapp.phantom.lesions import (
+    Shape,
+    SimulatedLesion,
+    add_patches,
+    add_veins,
+    draw_shapes,
+    grow_lesions,
+)
+from bidsapp.phantom.reader import draw_reader, redraw_lesions
 from bidsapp.phantom.scene import build_scene, coarsen
 from bidsapp.phantom.series import (
     PROTOCOLS,
@@ -28,8 +37,20 @@ from bidsapp.phantom.template import Matrix
 
 SESSION_DEGREES, SESSION_MM = 5.0, 8.0
 """Maximum rotation and shift of the head between sessions."""
+RETEST_STREAM = 1000
+"""Random numbers of the retest, in place of the position of a session."""
 ENHANCEMENT = State(volume=0, vp=0.037, Ktrans=0.068, ve=0.108, ADC=1.1e-3, f=0.083, excluded=False)
 """Parameters of a lesion without a known value in the session or an earlier one."""
+
+
+class _Stream(IntEnum):
+    """Streams of random numbers of a participant; that of the cohort is 1."""
+
+    HEAD = 2
+    SESSION = 3
+    PATCHES = 4
+    VEINS = 5
+    READER = 6
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,8 @@ class Settings:
 
     `vfa`: with images at several flip angles. `fmap`: with a reversed phase-encoding b = 0 image.
     `vfa_motion`: largest shift (mm) and rotation (degrees) of the head in each of the former.
+    `uneven`: lesions vary within. `veins`: veins pass the lesions. `roi_error`: SD of the edges of
+    ROIs, mm. `retest`: the first session is repeated.
     """
 
     resolution: str
@@ -46,6 +69,10 @@ class Settings:
     vfa: bool
     fmap: bool = False
     vfa_motion: float = 0.0
+    uneven: bool = False
+    veins: bool = False
+    roi_error: float = 0.0
+    retest: bool = False
 
 
 def write_participant(
@@ -67,23 +94,28 @@ def write_participant(
     person : Participant
         As simulated, with the actual volumes of the lesions.
     problems : list of str
-        Lesions that are smaller than requested, because space was limited.
+        Lesions that are smaller or vary less than requested.
     """
-    rng = np.random.default_rng([settings.seed, number, 2])
+    rng = np.random.default_rng([settings.seed, number, _Stream.HEAD])
     anatomy = draw_anatomy(rng)
     shapes = draw_shapes(anatomy, *_sizes(person), rng)
     t1 = {n: float(np.clip(rng.normal(1.6, 0.1), 1.3, 1.9)) for n in shapes}
+    shapes = _refine_shapes(shapes, number, settings)
     protocol = PROTOCOLS[settings.resolution]
     imaged: list[SimulatedSession] = []
     problems: list[str] = []
     reference: Matrix | None = None
-    for order, session in enumerate(person.sessions):
+    streams = _session_streams(person, retest=settings.retest)
+    for order, (session, stream) in enumerate(zip(person.sessions, streams, strict=True)):
         states = _known_states(person, order)
         volumes = {n: s.volume for n, s in session.lesions.items()}
         lesions = grow_lesions(anatomy, shapes, volumes)
         done = _imaged_session(session, lesions)
-        problems += _missing_volume(f"{person.label} {session.label}", session, done)
-        rng = np.random.default_rng([settings.seed, number, 3, order])
+        tissues, limited = session_tissues(states, t1, lesions)
+        where = f"{person.label} {session.label}"
+        problems += _missing_volume(where, session, done)
+        problems += [f"{where}: {problem}" for problem in limited]
+        rng = np.random.default_rng([settings.seed, number, _Stream.SESSION, stream])
         pose = draw_pose(rng, SESSION_DEGREES, SESSION_MM)
         reference = pose if reference is None else reference
         scene = build_scene(anatomy, lesions)
@@ -92,7 +124,8 @@ def write_participant(
             session=done,
             anatomy=anatomy,
             lesions=lesions,
-            tissues=TISSUES | _tissues_of(states, t1),
+            drawing=_drawing(anatomy, lesions, settings, [number, stream]),
+            tissues=tissues,
             scene=scene,
             coarse=coarsen(scene, protocol.coarsening) if protocol.coarsening > 1 else scene,
             protocol=protocol,
@@ -102,6 +135,36 @@ def write_participant(
         write_visit(visit, _acquire(visit, pose, settings, rng))
         imaged.append(done)
     return replace(person, sessions=tuple(imaged)), problems
+
+
+def _refine_shapes(shapes: dict[int, Shape], number: int, settings: Settings) -> dict[int, Shape]:
+    """Add patches and veins; each has random numbers of its own, so that nothing else changes."""
+    if settings.uneven:
+        rng = np.random.default_rng([settings.seed, number, _Stream.PATCHES])
+        shapes = add_patches(shapes, rng)
+    if settings.veins:
+        shapes = add_veins(shapes, np.random.default_rng([settings.seed, number, _Stream.VEINS]))
+    return shapes
+
+
+def _session_streams(person: SimulatedParticipant, *, retest: bool) -> list[int]:
+    """Return the position of each session, as if there were no retest; `RETEST_STREAM` for it."""
+    positions = count()
+    return [
+        RETEST_STREAM if retest and s.label == RETEST else next(positions) for s in person.sessions
+    ]
+
+
+def _drawing(
+    anatomy: Anatomy, lesions: dict[int, SimulatedLesion], settings: Settings, stream: list[int]
+) -> Drawing | None:
+    """Return the ROIs that a reader draws with error, or None without error."""
+    if not settings.roi_error:
+        return None
+    number, session = stream
+    rng = np.random.default_rng([settings.seed, number, _Stream.READER, session])
+    reader = draw_reader(settings.roi_error, rng)
+    return Drawing(reader, redraw_lesions(anatomy, lesions, reader, rng))
 
 
 def _sizes(person: SimulatedParticipant) -> tuple[dict[int, float], dict[int, float]]:
@@ -124,16 +187,6 @@ def _known_states(person: SimulatedParticipant, order: int) -> dict[int, State]:
         enhance = next((s for s in reversed(earlier) if s.enhances), ENHANCEMENT)
         states[n] = replace(enhance, ADC=diffuse.ADC, f=diffuse.f, excluded=state.excluded)
     return states
-
-
-def _tissues_of(states: Mapping[int, State], t1: Mapping[int, float]) -> dict[str, Tissue]:
-    found: dict[str, Tissue] = {}
-    for n, s in states.items():
-        parts = physics.lesion_tissues(
-            Ktrans=s.Ktrans, ve=s.ve, vp=s.vp, adc=s.ADC, f=s.f, t1=t1[n], haemorrhagic=s.excluded
-        )
-        found |= {f"lesion-{n}_{kind}": tissue for kind, tissue in parts.items()}
-    return found
 
 
 def _imaged_session(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from bidsapp.phantom import physics
 from bidsapp.phantom.acquisition import ImageGrid, pair_means, sample
@@ -132,13 +133,13 @@ def tissue_labels(
     grid: ImageGrid,
     pose: Matrix,
     rois: Mapping[str, Labels],
-) -> Labels:
+) -> NDArray[np.uint16]:
     """Return the tissue of each voxel: its position in `scene.tissues` plus 1, or 0 for air.
 
-    Inside the ROI of a lesion, it is the rim or the core; elsewhere, the dominant tissue of the
-    scene at the centre of the voxel.
+    Inside the ROI of a lesion, it is the core, or the part of the rim that is nearest to the centre
+    of the voxel; elsewhere, the dominant tissue of the scene there.
     """
-    labels = np.zeros(grid.shape, np.uint8)
+    labels = np.zeros(grid.shape, np.uint16)
     to_scene = np.linalg.inv(pose @ scene.affine) @ grid.affine
     i, j, k = np.ogrid[tuple(slice(n) for n in grid.shape)]
     index = [np.rint(r[0] * i + r[1] * j + r[2] * k + r[3]).astype(np.int32) for r in to_scene[:3]]
@@ -149,8 +150,22 @@ def tissue_labels(
         core = (rois["whole"] == number) & (rois["enhancing"] != number)
         if f"lesion-{number}_core" in scene.tissues:
             labels[core] = scene.tissues.index(f"lesion-{number}_core") + 1
-        labels[rois["enhancing"] == number] = scene.tissues.index(f"lesion-{number}_rim") + 1
+        rim = np.argwhere(rois["enhancing"] == number)
+        places = rim @ to_scene[:3, :3].T + to_scene[:3, 3]
+        labels[tuple(rim.T)] = _nearest_tissue(scene, places, f"lesion-{number}_rim")
     return labels
+
+
+def _nearest_tissue(scene: Scene, places: NDArray[np.float64], prefix: str) -> NDArray[np.uint16]:
+    """Return the position plus 1 of the nearest tissue whose name begins with a prefix.
+
+    `places` (N, 3) are in voxels of the scene.
+    """
+    columns = [n for n, name in enumerate(scene.tissues) if name.startswith(prefix)]
+    rows = [scene.column(n)[0] for n in columns]
+    voxels = np.array(np.unravel_index(np.concatenate(rows), scene.shape)).T
+    label = np.repeat(np.array(columns, np.uint16) + np.uint16(1), [len(r) for r in rows])
+    return np.asarray(label[cKDTree(voxels).query(places)[1]])
 
 
 def true_parameters(tissue: Tissue) -> dict[str, float]:

@@ -37,6 +37,11 @@ class Scene:
         result: FloatVolume = self.weights @ np.asarray(signals, np.float32)
         return result.reshape(self.shape)
 
+    def column(self, number: int) -> tuple[NDArray[np.int32], FloatVolume]:
+        """Return the voxels (flat indices) that contain a tissue, and their weights."""
+        span = slice(self.weights.indptr[number], self.weights.indptr[number + 1])
+        return self.weights.indices[span], self.weights.data[span]
+
     def fraction(self, *tissues: str) -> FloatVolume:
         """Return the fraction of each voxel that the tissues fill, weighted by proton density."""
         chosen = np.isin(self.tissues, tissues).astype(np.float32)
@@ -55,14 +60,13 @@ def build_scene(anatomy: Anatomy, lesions: Mapping[int, SimulatedLesion]) -> Sce
     Returns
     -------
     Scene
-        Tissues are named as in the anatomy, and ``lesion-1_rim``, ``lesion-1_core``,
-        ``lesion-1_oedema`` and so on.
+        Tissues are named as in the anatomy, and ``lesion-1_rim``, ``lesion-1_core`` and so on, by
+        the `parts` of the lesions.
     """
     left = np.ones(int(np.prod(anatomy.shape)), np.float32)
     added: dict[str, TissuePart] = {}
     for number, lesion in lesions.items():
-        for kind in ("rim", "core", "oedema"):
-            part: TissuePart = getattr(lesion, kind)
+        for kind, part in lesion.parts.items():
             added[f"lesion-{number}_{kind}"] = part
             left[part.index] -= part.fraction
     left = np.clip(left, 0, 1)
@@ -82,7 +86,7 @@ def coarsen(scene: Scene, factor: int) -> Scene:
     size = int(np.prod(shape))
     parts = {}
     for column, name in enumerate(scene.tissues):
-        rows, values = _column(scene.weights, column)
+        rows, values = scene.column(column)
         total = np.bincount(block[rows], values / factor**3, size)
         some = total.nonzero()[0]
         parts[name] = TissuePart(some.astype(np.int32), total[some].astype(np.float32))
@@ -91,21 +95,16 @@ def coarsen(scene: Scene, factor: int) -> Scene:
     return Scene(affine, (shape[0], shape[1], shape[2]), scene.tissues, _matrix(parts, size))
 
 
-def dominant_tissues(scene: Scene) -> NDArray[np.uint8]:
+def dominant_tissues(scene: Scene) -> NDArray[np.uint16]:
     """Return the tissue that fills most of each voxel: its column plus 1, or 0 for air."""
     most = np.full(int(np.prod(scene.shape)), 0.3, np.float32)
-    label = np.zeros(len(most), np.uint8)
+    label = np.zeros(len(most), np.uint16)
     for column in range(len(scene.tissues)):
-        rows, values = _column(scene.weights, column)
+        rows, values = scene.column(column)
         more = values > most[rows]
         most[rows[more]] = values[more]
         label[rows[more]] = column + 1
     return label.reshape(scene.shape)
-
-
-def _column(weights: sparse.csc_array, column: int) -> tuple[NDArray[np.int32], FloatVolume]:
-    span = slice(weights.indptr[column], weights.indptr[column + 1])
-    return weights.indices[span], weights.data[span]
 
 
 def _matrix(parts: Mapping[str, TissuePart], voxels: int) -> sparse.csc_array:

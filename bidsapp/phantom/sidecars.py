@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.phantom import physics, rois, series
+from bidsapp.phantom.reader import CORRELATION, Reader
 from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, SimulatedSeries
 
 __all__ = [
@@ -107,18 +108,31 @@ def _epi() -> dict[str, Any]:
     }
 
 
-def lesion_sidecar(kind: str, source: str) -> dict[str, Any]:
-    """Return the sidecar of a label image, ``enhancing`` or ``whole``."""
+def lesion_sidecar(kind: str, source: str, reader: Reader | None = None) -> dict[str, Any]:
+    """Return the sidecar of a label image, ``enhancing`` or ``whole``, exact or of a reader."""
     what = {
         "enhancing": "the enhancing rim, without the necrotic core",
         "whole": "the whole lesion: enhancing rim and necrotic core",
     }
-    return {
+    content: dict[str, Any] = {
         "Description": f"Lesions: {what[kind]}. Voxels have the number of the lesion that fills "
         f"more than half of them; each lesion has at least {rois.LEAST_VOXELS} voxels.",
         "Manual": False,
         "Sources": [source],
     }
+    if reader is None:
+        return content
+    content["Description"] += (
+        " The outer edges are those of a reader: displaced by a smooth random field, and outwards "
+        "by an offset that all lesions of the session share."
+    )
+    edges = {
+        "StandardDeviation": reader.spread,
+        "CorrelationLength": CORRELATION,
+        "Offset": round(reader.offset, 4),
+        "Units": "mm",
+    }
+    return content | {"EdgeDisplacement": edges}
 
 
 def artery_sidecar(source: str) -> dict[str, Any]:
