@@ -30,11 +30,8 @@ def unmixed_tables(participant: ParticipantOutputs) -> list[Block]:
     heads = [(DISPLAY[name].label, DISPLAY[name].unit) for name in shown]
     columns: list[Cell] = ["Lesion", "Session", *heads, ("contrast kept", "by the mean")]
     caption = (
-        "Values without the tissue that shares the voxels of the lesion, ± standard error: fitted "
-        "to the lesion's own signal. Below each, the value if its edge lies 0.5 mm further inside "
-        "or outside. The error does not include the arterial input, the assumed T1 or the model. "
-        "The last column explains the difference from the means above: the fraction of its "
-        "contrast that a uniform lesion keeps in the mean over the voxels of DWI and DCE."
+        "Without the tissue that shares the voxels: value ± standard error; below, the values with "
+        "the edge 0.5 mm further inside and outside"
     )
     return [Table(caption, columns, rows, text=frozenset({1}))]
 
