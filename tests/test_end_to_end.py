@@ -98,6 +98,15 @@ def test_unmixed_values_are_closer_to_the_truth(study, parameter):
     assert np.median(np.abs(values / truth - 1)) < 0.5 * np.median(np.abs(means / truth - 1))
 
 
+def test_the_page_shows_both_values(study):
+    """Beside its means, a lesion has the values of its own signal, with standard errors."""
+    page = (study / "out/sub-01.html").read_text(encoding="utf-8")
+    shown = page[page.index("Without the tissue that shares the voxels") :]
+    rows = table(study / "out/group_unmixed.tsv").query("parameter == 'Ktrans'")
+    for row in rows.itertuples():
+        assert f"{row.value:.3f} ± {row.standard_error:.3f}" in shown
+
+
 def test_the_group_compares_the_values_asked_for(study):
     """A cohort holds the means, or the unmixed values with their standard errors."""
     means, unmixed = (read_output(study / "out", kind).cohort.lesions for kind in KINDS)
@@ -149,7 +158,7 @@ def test_one_process_gives_the_same_tables(study, tmp_path):
     words += ["--session-label", "ses-baseline", "--bids-filter-file", str(without_dce)]
     assert main([*words, "--sloppy", "--nprocs", "1"]) == 0
     tables = sorted((tmp_path / "out").rglob("*_roistats.tsv"))
-    assert len(tables) == 2
+    assert len(tables) == 4
     for path in tables:
         twin = study / "out" / path.relative_to(tmp_path / "out")
         assert path.read_bytes() == twin.read_bytes(), path.name
