@@ -1,5 +1,6 @@
 """The study from raw data to p values on a small phantom, as `scripts/demo` runs it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,7 @@ import pytest
 from bidsapp.bids.validate import describe_issue, run_validator
 from bidsapp.cli.main import main
 from bidsapp.phantom.cohort import draw_cohort, study_rows
-from bidsapp.study.read import read_output
 
-KINDS = ("mean", "unmixed")
 RECORDED = Path(__file__).parent / "data" / "end_to_end" / "lesions.tsv"
 
 TIMEPOINTS = ("baseline=baseline", "1month=1month")
@@ -107,15 +106,19 @@ def test_the_page_shows_both_values(study):
         assert f"{row.value:.3f} ± {row.standard_error:.3f}" in shown
 
 
-def test_the_group_compares_the_values_asked_for(study):
-    """A cohort holds the means, or the unmixed values with their standard errors."""
-    means, unmixed = (read_output(study / "out", kind).cohort.lesions for kind in KINDS)
-    assert len(means) == len(unmixed)
-    rows = table(study / "out/group_unmixed.tsv").query("parameter == 'Ktrans'")
-    found = unmixed.dropna(subset="Ktrans")
-    assert sorted(found["Ktrans"]) == pytest.approx(sorted(rows["value"]))
-    assert sorted(found["Ktrans_se"]) == pytest.approx(sorted(rows["standard_error"]))
-    assert not np.isclose(means["Ktrans"], unmixed["Ktrans"]).any()
+def test_the_group_compares_the_values_asked_for(study, tmp_path, tables_only):
+    """With ``--lesion-values unmixed`` the lesion table of the group holds those, and says so."""
+    out = tmp_path / "out"
+    shutil.copytree(study / "out", out, ignore=shutil.ignore_patterns("*.nii.gz", "*.html"))
+    words = [str(study / "bids"), str(out), "group", "--timepoints", *TIMEPOINTS]
+    assert main([*words, "--lesion-values", "unmixed"]) == 0
+    keys = ["participant_id", "session_id", "lesion"]
+    rows = table(out / "group_unmixed.tsv").query("parameter == 'Ktrans'").set_index(keys)
+    found = table(out / "group_lesions.tsv").dropna(subset="Ktrans").set_index(keys)
+    found = found.reindex(rows.index)
+    np.testing.assert_allclose(found["Ktrans"], rows["value"])
+    np.testing.assert_allclose(found["Ktrans_se"], rows["standard_error"])
+    assert "separated from the tissue around" in (out / "logs/CITATION_group.md").read_text()
 
 
 def test_every_test_of_the_study_is_there(study):
