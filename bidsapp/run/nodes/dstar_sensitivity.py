@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.models import MODELS, Fit, fit
-from bidsapp.run.nodes.files import load
+from bidsapp.run.nodes.files import load, save_table
 from bidsapp.run.nodes.fitting import read_learnt
 from bidsapp.run.nodes.lesions import LesionCurves, _LesionCurvesInput
 
@@ -53,10 +52,7 @@ class DstarSensitivity(LesionCurves):
             for lesion, course in self._courses(data, image.affine).items()
             for row in self._rows(lesion, course, design)
         ]
-        table, dictionary = (Path(runtime.cwd) / f"dstar.{e}" for e in ("tsv", "json"))
-        table.write_bytes(to_tsv(list(COLUMNS), rows))
-        dictionary.write_bytes(to_json({k: {"Description": v} for k, v in COLUMNS.items()}))
-        self._results.update(out_file=str(table), dictionary=str(dictionary))
+        self._results |= save_table(COLUMNS, rows, Path(runtime.cwd) / "dstar.tsv")
         return runtime
 
     def _rows(self, lesion: int, course: Any, design: dict[str, Any]) -> Iterator[dict[str, Any]]:

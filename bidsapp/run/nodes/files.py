@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from nipype.interfaces.base import isdefined
 from numpy.typing import ArrayLike, NDArray
 
+from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.images import as_series
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
@@ -35,6 +36,16 @@ def load(path: str) -> tuple[Float, nib.Nifti1Image]:
 def as_list(paths: Any) -> list[str]:
     """Return the paths of an input with several files; an empty list if it is not set."""
     return list(paths) if isdefined(paths) else []
+
+
+def save_table(
+    columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], path: Path
+) -> dict[str, str]:
+    """Save a table, and the descriptions of its columns beside it; return the outputs of a node."""
+    path.write_bytes(to_tsv(list(columns), rows))
+    dictionary = path.with_suffix(".json")
+    dictionary.write_bytes(to_json({name: {"Description": v} for name, v in columns.items()}))
+    return {"out_file": str(path), "dictionary": str(dictionary)}
 
 
 def load_mask(path: str | None) -> Mask | None:

@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.bids.derivatives import to_tsv
 from bidsapp.errors import FitError
 from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions import (
@@ -31,7 +31,7 @@ from bidsapp.lesions import (
     weighted_course,
 )
 from bidsapp.models import combine_for_model, fit
-from bidsapp.run.nodes.files import Float, as_list, load, load_labels
+from bidsapp.run.nodes.files import Float, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -73,10 +73,7 @@ class RoiStatistics(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         rows = self._values() if self.inputs.maps else self._volumes()
-        table, dictionary = (Path(runtime.cwd) / f"roistats.{e}" for e in ("tsv", "json"))
-        table.write_bytes(to_tsv(list(COLUMNS), rows))
-        dictionary.write_bytes(to_json({k: {"Description": v} for k, v in COLUMNS.items()}))
-        self._results.update(out_file=str(table), dictionary=str(dictionary))
+        self._results |= save_table(COLUMNS, rows, Path(runtime.cwd) / "roistats.tsv")
         return runtime
 
     def _values(self) -> list[Mapping[str, Any]]:

@@ -16,7 +16,6 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import SampledLesion, sample_lesion
 from bidsapp.imaging.labels import label_fractions
@@ -32,7 +31,7 @@ from bidsapp.lesions.unmixed_values import (
 from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 from bidsapp.models import MODELS, combine_for_model, fit
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
-from bidsapp.run.nodes.files import Float, as_list, load, load_labels
+from bidsapp.run.nodes.files import Float, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -90,11 +89,7 @@ class UnmixLesions(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         rows = list(self._rows())
-        table, dictionary = (Path(runtime.cwd) / f"unmixed.{e}" for e in ("tsv", "json"))
-        table.write_bytes(to_tsv(list(UNMIXED_COLUMNS), rows))
-        described = {k: {"Description": v} for k, v in UNMIXED_COLUMNS.items()}
-        dictionary.write_bytes(to_json(described))
-        self._results.update(out_file=str(table), dictionary=str(dictionary))
+        self._results |= save_table(UNMIXED_COLUMNS, rows, Path(runtime.cwd) / "unmixed.tsv")
         return runtime
 
     def _rows(self) -> Iterator[dict[str, Any]]:
