@@ -24,6 +24,9 @@ TRANSIENT: Mapping[type[MetperfError], str] = {
 OUTLIERS_INCLUDED = "OutliersIncluded"
 """Code of the warning that outliers of motion are among the volumes that were fitted."""
 
+DOUBTFUL_REGISTRATION = "doubtful registration"
+"""In the text of a warning, before the reason for which a registration is doubtful."""
+
 _STORED = ("level", "code", "step", "text")
 _LISTS_0_1: Mapping[str, IssueLevel] = {
     "failed": "failed",
