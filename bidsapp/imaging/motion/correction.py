@@ -331,10 +331,10 @@ def _summarise_motion(
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
-    rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    found = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
     # The argsort of a permutation is its inverse: back to the order of acquisition.
-    residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
+    residual, spoilt, passage = (each[np.argsort(order)] for each in found)
     if not use_residual:
-        spoilt = lost
+        spoilt, passage = lost, np.zeros_like(lost)
     jumped = np.nan_to_num(displacement) > DISPLACEMENT
-    return Motion(matrices, parameters, displacement, residual, spoilt | jumped)
+    return Motion(matrices, parameters, displacement, residual, spoilt | jumped, passage)
