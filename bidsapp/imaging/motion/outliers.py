@@ -73,8 +73,8 @@ def withdraw_outliers(
         kept &= ~passage
         numbers = ", ".join(str(n + 1) for n in np.flatnonzero(outliers & passage))
         warnings.append(
-            f"outliers of motion during the first pass of the contrast agent (volume {numbers}): not "
-            "excluded, because the arterial input depends on every volume there"
+            f"outliers of motion during the first pass of the contrast agent (volume {numbers}): "
+            "not excluded, because the arterial input depends on every volume there"
         )
     for shell in shells:
         if outliers[shell].all():
