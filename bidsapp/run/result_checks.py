@@ -8,7 +8,8 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
-from bidsapp.issues import DOUBTFUL_REGISTRATION, OUTLIERS_INCLUDED, Issue
+from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED, Issue
+from bidsapp.models.parameters import FRACTIONS
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -27,6 +28,7 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
         for code, texts in (
             ("DoubtfulInput", _doubts(session, config)),
             (OUTLIERS_INCLUDED, _included_outliers(session, config)),
+            (IMPOSSIBLE_VALUE, _impossible_values(session, config)),
         )
         for text in texts
     )
@@ -47,6 +49,23 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
             yield (
                 f"{series.image.name}: {count} of {len(marks)} volumes are outliers of motion and "
                 "are included in the fits: compare the lesion values with those of --drop-outliers"
+            )
+
+
+def _impossible_values(session: Session, config: Config) -> Iterator[str]:
+    """Yield each lesion in which the mean of a fraction of the volume exceeds 1."""
+    folder = (config.output_dir / outputs.LESION_VALUES.path(session, "dwi")).parent.parent
+    for path in outputs.LESION_VALUES.find(folder):
+        yield from _fractions_above_one(path)
+
+
+def _fractions_above_one(path: Path) -> Iterator[str]:
+    """Yield the means above 1 of fractions in a table of lesion values."""
+    for row in read_table(path, ["lesion", "parameter", "mean"]):
+        if row["parameter"] in FRACTIONS and row["mean"] != "n/a" and float(row["mean"]) > 1:
+            yield (
+                f"lesion {row['lesion']}: mean {row['parameter']} of {float(row['mean']):.2g} "
+                "exceeds 1, which is impossible: check T1, relaxivity, arterial input and units"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bidsapp.bids import outputs
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
-from bidsapp.issues import DOUBTFUL_REGISTRATION, OUTLIERS_INCLUDED
+from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
@@ -146,7 +146,10 @@ def _fractions_above_one(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
+    # Earlier versions did not report them.
+    reported = {i.session for i in participant.issues if i.code == IMPOSSIBLE_VALUE}
     fractions = table["parameter"].isin(FRACTIONS) & (table["mean"] > 1)
+    fractions &= ~table["session_id"].isin(reported)
     for row in table[fractions].to_dict("records"):
         session = str(row["session_id"]).removeprefix("ses-")
         text = f"mean {row['parameter']} of {row['mean']:.2g} exceeds 1, which is impossible: "
