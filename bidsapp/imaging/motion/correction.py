@@ -331,9 +331,12 @@ def _summarise_motion(
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
-    found = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    rest, bad, flow = flag_spoilt_frames(
+        sorted_blocks, [places[n].matrix for n in order], lost[order]
+    )
     # The argsort of a permutation is its inverse: back to the order of acquisition.
-    residual, spoilt, passage = (each[np.argsort(order)] for each in found)
+    acquired = np.argsort(order)
+    residual, spoilt, passage = rest[acquired], bad[acquired], flow[acquired]
     if not use_residual:
         spoilt, passage = lost, np.zeros_like(lost)
     jumped = np.nan_to_num(displacement) > DISPLACEMENT
