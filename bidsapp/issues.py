@@ -24,6 +24,12 @@ TRANSIENT: Mapping[type[MetperfError], str] = {
 OUTLIERS_INCLUDED = "OutliersIncluded"
 """Code of the warning that outliers of motion are among the volumes that were fitted."""
 
+IMPOSSIBLE_VALUE = "ImpossibleValue"
+"""Code of the warning that a lesion value is outside the range of its parameter."""
+
+DOUBTFUL_REGISTRATION = "doubtful registration"
+"""In the text of a warning, before the reason for which a registration is doubtful."""
+
 _STORED = ("level", "code", "step", "text")
 _LISTS_0_1: Mapping[str, IssueLevel] = {
     "failed": "failed",

@@ -171,6 +171,27 @@ def test_a_frame_of_another_scale_is_left_out(frame, factor):
     assert found.volumes == (frame,)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("frame", [3, 40])
+@pytest.mark.parametrize("size", [0.15, 0.3])
+def test_a_frame_with_a_ghost_is_left_out(seed, frame, size):
+    """Half a field of view away, as of alternating lines, though the median is hardly changed."""
+    data = dynamic(seed)
+    data[..., frame] += size * np.roll(data[..., frame], SHAPE[1] // 2, axis=1)
+    (found,) = check_dynamic_signal(data)
+    assert found.volumes == (frame,)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.1])
+def test_motion_that_lasts_and_noise_are_no_ghost(noise):
+    """Motion is left to its correction: from one frame on, or for two frames, and in noise."""
+    data = dynamic(0, noise=noise)
+    for moved in (slice(40, None), slice(40, 42)):
+        other = data.copy()
+        other[..., moved] = np.roll(data[..., moved], 1, axis=1)
+        assert check_dynamic_signal(other) == []
+
+
 def test_volumes_are_counted_from_one():
     """As viewers and people count."""
     assert list_volumes([0, 1, 2, 7, 9]) == "volumes 1 to 3, 8 and 10"

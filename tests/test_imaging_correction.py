@@ -106,6 +106,17 @@ def test_a_frame_that_is_spoilt_without_motion_is_an_outlier():
     assert found.residual[6] > 3 > np.delete(found.residual, 6).max()
 
 
+def test_frames_in_which_contrast_passes_are_known():
+    """Around the bolus, with its peak, wherever the head moved; a spoilt frame is none of them."""
+    series = dynamic([pose()] * 4 + [pose((1, 0, 0), (0, 1, 1))] * 9)
+    stripes = 1 + 0.7 * np.sin(np.arange(series.shape[0]) * np.pi / 2)
+    series[..., 10] *= stripes[:, None, None]
+    found = estimate_motion(series, SAGITTAL[0])
+    assert found.passage[2:5].all()
+    assert not found.passage[[0, 7, 10, 12]].any()
+    assert np.flatnonzero(found.outliers).tolist() == [4, 10], "the step, and the stripes"
+
+
 def test_threads_do_not_change_the_result():
     """Frames are independent of each other."""
     series = dynamic(MOVES)

@@ -165,6 +165,16 @@ def test_too_many_outliers_are_not_excluded():
     assert warnings[0].startswith("4 of 12 volumes appear to be outliers")
 
 
+def test_frames_in_which_contrast_passes_are_not_excluded():
+    """The arterial input cannot be bridged there; the warning remains."""
+    bad, passage = np.zeros((2, 20), bool)
+    bad[[9, 15]], passage[6:12] = True, True
+    kept, (text,) = withdraw_outliers(bad, [np.arange(20)], passage)
+    assert np.flatnonzero(kept).tolist() == [15]
+    assert text.startswith("outliers of motion during the first pass")
+    assert "(volume 10)" in text
+
+
 def test_a_step_of_more_than_two_millimetres_is_an_outlier(tmp_path):
     """Shifts and, on a sphere of 50 mm, rotations since the volume before; not where it stays."""
     degree = np.degrees(1 / 50)  # a millimetre

@@ -56,6 +56,30 @@ def test_outliers_that_were_fitted_are_warned_of_beside_the_lesions(
     assert all(text.startswith(f"x_dwi.nii.gz: {words}") for text in beside)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "mean", "warned"),
+    [
+        ("ve", 1.2, True),
+        ("ve", 0.9, False),
+        ("kep", 1.2, False),
+        ("f", "n/a", False),
+    ],
+)
+def test_an_impossible_lesion_value_is_warned_of_beside_it(tmp_path, parameter, mean, warned):
+    """A fraction above 1; of a rate any number is possible, and a missing value is none."""
+    session = Session("01", "a")
+    path = tmp_path / outputs.LESION_VALUES.path(session, "perf", model="etofts")
+    path.parent.mkdir(parents=True)
+    rows = [{"lesion": 2, "parameter": parameter, "mean": mean}]
+    path.write_bytes(to_tsv(["lesion", "parameter", "mean"], rows))
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    beside = session_warnings(result_warnings(Participant("01", (session,)), config))
+    texts = beside["warnings"].tolist()
+    assert [text.split(",")[0] for text in texts] == [
+        "lesion 2: mean ve of 1.2 exceeds 1" for _ in range(warned)
+    ]
+
+
 def test_the_status_of_version_0_1_is_read():
     """Its lists of texts give the same issues, without a code; a crash names its step."""
     old = {

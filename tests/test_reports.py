@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.errors import BadInput, NotWritable
+from bidsapp.issues import DOUBTFUL_REGISTRATION, Issue
 from bidsapp.lesions import COLUMNS
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports import group
@@ -401,6 +402,24 @@ def test_nothing_is_said_twice(derivatives):
         "log/20250101/crash-20250101.txt",
         "log/20260101/crash-20260101.txt",
     ]
+
+
+def test_a_doubtful_registration_is_said_once(derivatives):
+    """As the run reported it; of a run that did not report it, from the quality file."""
+    series = derivatives / "sub-01" / "ses-1week" / "perf"
+    path = series / "sub-01_ses-1week_desc-coreg_quality.json"
+    reason = "expected error of 0.9 mm (accepted: up to 0.6)"
+    quality = json.loads(path.read_text()) | {"verdict": "doubtful", "reason": reason}
+    path.write_text(json.dumps(quality))
+    assert [text for text in texts_of(derivatives) if reason in text] == [
+        f"1week, DCE on T1w: {reason}"
+    ]
+    text = f"sub-01_dce.nii.gz on the T1w: {DOUBTFUL_REGISTRATION}: {reason}"
+    issues = [Issue("warning", text, "DoubtfulInput").as_dict()]
+    log = derivatives / "sub-01" / "log"
+    log.mkdir(exist_ok=True)
+    (log / "status.json").write_text(json.dumps({"sessions": {"ses-1week": {"issues": issues}}}))
+    assert [text for text in texts_of(derivatives) if reason in text] == [f"1week: {text}"]
 
 
 def test_a_run_that_was_stopped_is_not_called_complete(derivatives):

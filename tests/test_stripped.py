@@ -25,6 +25,7 @@ from bidsapp.imaging.registration.sampling import Image, as_image
 from bidsapp.imaging.transforms import compose, translation
 from bidsapp.run.nodes.registration import Register
 from bidsapp.run.result_checks import result_warnings
+from bidsapp.study.read.status import session_warnings
 
 T1W, B0 = grid((4, 4, 4)), grid((4, 4, 5), oblique=(10, 4, -6))
 TRUTH = pose((5, -4, 6), (7, -5, 4))
@@ -196,15 +197,21 @@ def test_the_other_engine_is_not_believed_blindly(engine, astray, tmp_path, monk
     assert "mirrored" not in str(refusal.value)
 
 
-def test_what_replaced_a_failed_registration_is_a_warning_of_the_session(tmp_path):
-    """For the screen, the status and the group; a registration that did not fail is none."""
-    series = SimpleNamespace(image=Path("sub-1_dwi.nii.gz"))
-    session = Session("1", "01", diffusion=series)
+DOUBTS = {"good": "", "doubtful": "expected error of 0.9 mm (accepted: up to 0.6)"}
+
+
+@pytest.mark.parametrize(("verdict", "reason"), DOUBTS.items())
+@pytest.mark.parametrize("datatype", ["dwi", "perf"])
+def test_a_doubtful_registration_is_a_warning_of_the_session(tmp_path, datatype, verdict, reason):
+    """For the screen, the status and the lesion values of the group; a good one is none."""
+    name, kind = f"sub-1_{datatype}.nii.gz", {"dwi": "diffusion", "perf": "dynamic"}[datatype]
+    series = {kind: SimpleNamespace(image=Path(name))}
+    session = Session("1", "01", **series)
     config = Config(tmp_path, tmp_path, tmp_path, "run")
-    path = tmp_path / outputs.TO_T1W_QUALITY.path(session, "dwi")
+    path = tmp_path / outputs.TO_T1W_QUALITY.path(session, datatype)
     path.parent.mkdir(parents=True)
-    for fallback, expected in (("", []), ("lpa was used", ["lpa was used"])):
-        path.write_text(json.dumps({"verdict": "doubtful", "fallback": fallback}))
-        participant = SimpleNamespace(id="1", sessions=[session])
-        texts = [issue.text for issue in result_warnings(participant, config)]
-        assert texts == [f"sub-1_dwi.nii.gz on the T1w: {text}" for text in expected]
+    path.write_text(json.dumps({"verdict": verdict, "reason": reason}))
+    participant = SimpleNamespace(id="1", sessions=[session])
+    beside = session_warnings(result_warnings(participant, config))["warnings"].tolist()
+    expected = [f"{name} on the T1w: doubtful registration: {reason}"] if reason else []
+    assert beside == expected

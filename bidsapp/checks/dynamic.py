@@ -22,6 +22,11 @@ _EXPLAINED = 0.8
 """Share of the frames' scatter that an alternation must explain."""
 _SPIKE = 0.10
 """Difference of a single frame from its neighbours that is too large, away from the bolus."""
+_PATTERN = 0.05
+"""Scatter over the head of the relative difference of a frame from its neighbours that is too
+large: that of a ghost of about a tenth."""
+_UNLIKE = 2.0
+"""How many times larger than in other frames, and than between its neighbours, it must be, too."""
 _SIDE = 4
 """Frames on each side of the bolus that are compared to find it."""
 _SMALLEST_RISE = 0.01
@@ -66,7 +71,7 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
                 fatal=True,
             )
         ]
-    return list(_odd_frames(course))
+    return list(_odd_frames(course, logarithms))
 
 
 def median_course(logarithms: Array) -> Array:
@@ -96,7 +101,7 @@ def _alternation(course: Array) -> tuple[int, float] | None:
     return None
 
 
-def _odd_frames(course: Array) -> Iterator[Finding]:
+def _odd_frames(course: Array, logarithms: Array) -> Iterator[Finding]:
     """Yield the frames before the steady state, and single ones unlike their neighbours."""
     rise = _bolus_frame(course)
     first = _unsteady_frames(course[:rise]) if rise else []
@@ -116,6 +121,14 @@ def _odd_frames(course: Array) -> Iterator[Finding]:
             f"{list_volumes(list(spikes))} {verb} from the frames before and after by up to "
             f"{100 * worst:.0f} % in the whole head; left out",
             tuple(spikes),
+        )
+    ghosts = [t for t in _other_patterns(logarithms, len(first), rise or 0) if t not in spikes]
+    if ghosts:
+        verb = "show" if len(ghosts) > 1 else "shows"
+        yield Finding(
+            f"{list_volumes(ghosts)} {verb} another pattern over the whole head than the frames "
+            "before and after (a ghost, interference or a brief movement); left out",
+            tuple(ghosts),
         )
 
 
@@ -142,14 +155,38 @@ def _spikes(course: Array, first: int, rise: int) -> dict[int, float]:
     jumps = np.zeros(len(course))
     jumps[1:-1] = course[1:-1] - (course[2:] + course[:-2]) / 2
     found = {}
-    for frame in range(first + 1, len(course) - 1):
-        if rise - 2 < frame <= rise + _BOLUS_FRAMES:
-            continue
+    for frame in _frames_away_from_bolus(len(course), first, rise):
         # The neighbours of a spike deviate by half of it, in the other direction.
         largest = np.abs(jumps[frame - 1 : frame + 2]).max()
         if abs(jumps[frame]) > _SPIKE and abs(jumps[frame]) == largest:
             found[frame] = float(jumps[frame])
     return found
+
+
+def _other_patterns(logarithms: Array, first: int, rise: int) -> list[int]:
+    """Return frames whose signal is distributed over the head as in neither neighbour.
+
+    After a motion of the head that lasts, the neighbours differ from each other as much as the
+    frame from their mean; noise alone makes the latter larger by the square root of 3.
+    """
+    before, frame, after = logarithms[:, :-2], logarithms[:, 1:-1], logarithms[:, 2:]
+    # The first and last frame have one neighbour only.
+    change = np.pad(_scatter(frame - (before + after) / 2), 1)
+    apart = np.pad(_scatter((after - before) / 2), 1)
+    frames = _frames_away_from_bolus(len(change), first, rise)
+    usual = float(np.median(change[frames])) if frames else 0.0
+    return [t for t in frames if change[t] > max(_PATTERN, _UNLIKE * max(usual, apart[t]))]
+
+
+def _scatter(differences: Array) -> Array:
+    """Return the robust standard deviation over voxels (V, N), for each frame."""
+    scatter: Array = 1.48 * np.median(np.abs(differences - np.median(differences, axis=0)), axis=0)
+    return scatter
+
+
+def _frames_away_from_bolus(count: int, first: int, rise: int) -> list[int]:
+    """Return the frames with two neighbours that are steady and not around the bolus."""
+    return [t for t in range(first + 1, count - 1) if not rise - 2 < t <= rise + _BOLUS_FRAMES]
 
 
 def _unsteady_frames(course: Array) -> list[float]:

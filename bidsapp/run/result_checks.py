@@ -8,7 +8,8 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
-from bidsapp.issues import OUTLIERS_INCLUDED, Issue
+from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED, Issue
+from bidsapp.models.parameters import FRACTIONS
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -27,6 +28,7 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
         for code, texts in (
             ("DoubtfulInput", _doubts(session, config)),
             (OUTLIERS_INCLUDED, _included_outliers(session, config)),
+            (IMPOSSIBLE_VALUE, _impossible_values(session, config)),
         )
         for text in texts
     )
@@ -50,8 +52,25 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
             )
 
 
+def _impossible_values(session: Session, config: Config) -> Iterator[str]:
+    """Yield each lesion in which the mean of a fraction of the volume exceeds 1."""
+    folder = (config.output_dir / outputs.LESION_VALUES.path(session, "dwi")).parent.parent
+    for path in outputs.LESION_VALUES.find(folder):
+        yield from _fractions_above_one(path)
+
+
+def _fractions_above_one(path: Path) -> Iterator[str]:
+    """Yield the means above 1 of fractions in a table of lesion values."""
+    for row in read_table(path, ["lesion", "parameter", "mean"]):
+        if row["parameter"] in FRACTIONS and row["mean"] != "n/a" and float(row["mean"]) > 1:
+            yield (
+                f"lesion {row['lesion']}: mean {row['parameter']} of {float(row['mean']):.2g} "
+                "exceeds 1, which is impossible: check T1, relaxivity, arterial input and units"
+            )
+
+
 def _doubts(session: Session, config: Config) -> Iterator[str]:
-    yield from _fallbacks(session, config)
+    yield from _doubtful_registrations(session, config)
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         if series:
             path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")
@@ -70,8 +89,12 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
     yield from (f"{name}: T1 map: {text}" for text in _read(path))
 
 
-def _fallbacks(session: Session, config: Config) -> Iterator[str]:
-    """Yield what replaced each registration that failed."""
+def _doubtful_registrations(session: Session, config: Config) -> Iterator[str]:
+    """Yield why each registration through which lesion values are measured is doubtful.
+
+    Beyond the limit of doubt the expected error is of the order of a voxel, and many voxels of a
+    small lesion may come from outside it. What replaced a failed registration is a doubt, too.
+    """
     files = {"T1w on that of the baseline": outputs.TO_BASELINE_QUALITY.path(session)}
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         if series:
@@ -80,8 +103,8 @@ def _fallbacks(session: Session, config: Config) -> Iterator[str]:
     for name, path in files.items():
         whole = config.output_dir / path
         content = json.loads(whole.read_bytes()) if whole.is_file() else {}
-        if content.get("fallback"):
-            yield f"{name}: {content['fallback']}"
+        if content.get("verdict") in ("doubtful", "failed"):
+            yield f"{name}: {DOUBTFUL_REGISTRATION}: {content['reason']}"
 
 
 def _read(path: Path) -> list[str]:

@@ -331,10 +331,13 @@ def _summarise_motion(
     displacement = framewise_displacement(parameters)
     lost = np.array([not np.isfinite(place.misfit) for place in places])
     sorted_blocks = replace(blocks, frames=[blocks.frames[n] for n in order])
-    rest, bad = flag_spoilt_frames(sorted_blocks, [places[n].matrix for n in order], lost[order])
+    rest, bad, flow = flag_spoilt_frames(
+        sorted_blocks, [places[n].matrix for n in order], lost[order]
+    )
     # The argsort of a permutation is its inverse: back to the order of acquisition.
-    residual, spoilt = rest[np.argsort(order)], bad[np.argsort(order)]
+    acquired = np.argsort(order)
+    residual, spoilt, passage = rest[acquired], bad[acquired], flow[acquired]
     if not use_residual:
-        spoilt = lost
+        spoilt, passage = lost, np.zeros_like(lost)
     jumped = np.nan_to_num(displacement) > DISPLACEMENT
-    return Motion(matrices, parameters, displacement, residual, spoilt | jumped)
+    return Motion(matrices, parameters, displacement, residual, spoilt | jumped, passage)

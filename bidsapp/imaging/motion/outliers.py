@@ -20,13 +20,20 @@ EXCESS = 1.3
 CONTRAST = 0.2
 """Residual per change of the mean of the blocks that is expected from arriving contrast agent."""
 
+PASSAGE = 1.5
+"""Change of the mean of the blocks from the frame before to the frame after, relative to the usual
+residual, above which contrast agent passes. In steady frames it is 0.5, in the first pass 2 to
+50."""
+
 TOO_MANY = 0.2
 """Proportion of outliers above which the motion estimate, not the volumes, is in doubt: in a
 series of a usable quality few volumes are spoilt."""
 
 
 def withdraw_outliers(
-    outliers: NDArray[np.bool_], shells: Iterable[NDArray[np.int64]]
+    outliers: NDArray[np.bool_],
+    shells: Iterable[NDArray[np.int64]],
+    passage: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Return the outliers that may be excluded, and warnings about the others.
 
@@ -35,11 +42,16 @@ def withdraw_outliers(
     outliers : (N,) array of bool
     shells : list of array
         The volumes at each b-value, of which one has to remain; all frames of a dynamic series.
+    passage : (N,) array of bool, optional
+        Frames in which contrast agent passes, all of which have to remain: the arterial input falls
+        by a factor of four within a frame, and bridging a gap there by a straight line changed
+        Ktrans by a fifth.
 
     Returns
     -------
     kept : (N,) array of bool
-        No outlier if there are more than `TOO_MANY`, or if no other volume of a shell remains.
+        No outlier if there are more than `TOO_MANY`, or if no other volume of a shell remains,
+        and none in the passage of contrast agent.
     warnings : list of str
 
     Examples
@@ -57,6 +69,13 @@ def withdraw_outliers(
         )
         return np.zeros_like(outliers), [text]
     kept, warnings = outliers.copy(), []
+    if passage is not None and (outliers & passage).any():
+        kept &= ~passage
+        numbers = ", ".join(str(n + 1) for n in np.flatnonzero(outliers & passage))
+        warnings.append(
+            f"outliers of motion during the first pass of the contrast agent (volume {numbers}): "
+            "not excluded, because the arterial input depends on every volume there"
+        )
     for shell in shells:
         if outliers[shell].all():
             kept[shell] = False
@@ -73,7 +92,7 @@ def withdraw_outliers(
 
 def flag_spoilt_frames(
     blocks: Blocks, matrices: Sequence[Matrix], lost: NDArray[np.bool_]
-) -> tuple[Float, NDArray[np.bool_]]:
+) -> tuple[Float, NDArray[np.bool_], NDArray[np.bool_]]:
     r"""Return the residual of each frame relative to its neighbours, and the spoilt frames.
 
     Parameters
@@ -89,6 +108,9 @@ def flag_spoilt_frames(
     residual : (N,) array
         1 is usual.
     spoilt : (N,) array of bool
+    passage : (N,) array of bool
+        Frames in which contrast agent passes. They differ from all neighbours in any case, and are
+        spoilt only if lost.
 
     Notes
     -----
@@ -111,7 +133,7 @@ def flag_spoilt_frames(
     )
     known = np.isfinite(rest) & ~lost
     if known.sum() < 2:
-        return np.where(lost, np.inf, 1.0), lost.copy()
+        return np.where(lost, np.inf, 1.0), lost.copy(), np.zeros_like(lost)
     usual = float(np.median(rest[known]))
     # The floor avoids 0 / 0 in series without noise.
     floor = 1e-6 * max(float(np.abs(seen).max()), 1.0)
@@ -120,7 +142,30 @@ def flag_spoilt_frames(
     )
     ratio = ratio / np.median(ratio[known])
     spread = robust_scale(ratio[known] - 1.0)
-    return ratio, lost | (ratio > max(EXCESS, 1 + SCORE * spread))
+    passage = _fill_peak(_changes_across(seen) > PASSAGE * max(usual, floor))
+    unusual = ratio > max(EXCESS, 1 + SCORE * spread)
+    return ratio, lost | (unusual & ~passage), passage
+
+
+def _changes_across(seen: Sequence[Values]) -> Float:
+    """Return the change of brightness from the frame before each frame to the one after it.
+
+    A single spoilt frame does not affect its own value.
+    """
+    means = np.array([frame.mean(axis=1) for frame in seen])
+    inner = [robust_scale(after - before) for before, after in zip(means, means[2:], strict=False)]
+    return np.array([0.0, *inner, 0.0])[: len(seen)]
+
+
+def _fill_peak(passage: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Add the frame at the peak, whose neighbours are alike, to the frames around it.
+
+    A single spoilt frame lies between two such frames as well, but no third one is next to them.
+    """
+    wide = np.pad(passage, 2)
+    between = wide[1:-3] & wide[3:-1]
+    filled: NDArray[np.bool_] = passage | (between & (wide[:-4] | wide[4:]))
+    return filled
 
 
 def _nearest_residual(

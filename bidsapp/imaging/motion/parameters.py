@@ -123,6 +123,8 @@ class Motion:
         neighbours, relative to that of all frames; infinite if the frame could not be aligned.
     outliers : (N,) array of bool
         Frames that should not be trusted.
+    passage : (N,) array of bool
+        Frames of a dynamic series in which contrast agent passes.
     """
 
     matrices: NDArray[np.float64]
@@ -130,13 +132,15 @@ class Motion:
     framewise_displacement: NDArray[np.float64]
     residual: NDArray[np.float64]
     outliers: NDArray[np.bool_]
+    passage: NDArray[np.bool_]
 
     @classmethod
     def none(cls, count: int) -> "Motion":
         """Return the motion of a series of `count` frames that is not corrected."""
         still, rest = np.zeros((count, 6)), np.ones(count)
         matrices = np.tile(np.eye(4), (count, 1, 1))
-        return cls(matrices, still, framewise_displacement(still), rest, np.zeros(count, bool))
+        no = np.zeros(count, bool)
+        return cls(matrices, still, framewise_displacement(still), rest, no, no)
 
 
 def rigid_parameters(

@@ -10,7 +10,7 @@ import numpy as np
 
 from bidsapp.bids import outputs
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
-from bidsapp.issues import OUTLIERS_INCLUDED
+from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
@@ -146,7 +146,10 @@ def _fractions_above_one(participant: ParticipantOutputs) -> Iterator[Finding]:
     table = participant.statistics
     if table.empty:
         return
+    # Earlier versions did not report them.
+    reported = {i.session for i in participant.issues if i.code == IMPOSSIBLE_VALUE}
     fractions = table["parameter"].isin(FRACTIONS) & (table["mean"] > 1)
+    fractions &= ~table["session_id"].isin(reported)
     for row in table[fractions].to_dict("records"):
         session = str(row["session_id"]).removeprefix("ses-")
         text = f"mean {row['parameter']} of {row['mean']:.2g} exceeds 1, which is impossible: "
@@ -247,19 +250,35 @@ def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
                 yield Finding("failed", text, "registration")
             continue
-        yield from _registration_findings(path, f"{session.name}, {DATATYPES[datatype]} on T1w")
+        reported = _reported_reasons(participant, session)
+        what = f"{session.name}, {DATATYPES[datatype]} on T1w"
+        yield from _registration_findings(path, what, reported)
     for session in participant.sessions:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path is not None:
-            yield from _registration_findings(path, f"{session.name}, T1w on that of the baseline")
+            reported = _reported_reasons(participant, session)
+            what = f"{session.name}, T1w on that of the baseline"
+            yield from _registration_findings(path, what, reported)
 
 
-def _registration_findings(path: Path, what: str) -> Iterator[Finding]:
+def _reported_reasons(participant: ParticipantOutputs, session: SessionOutputs) -> set[str]:
+    """Return why registrations of a session are doubtful, as its run has reported it.
+
+    Earlier versions reported only what replaced a registration that had failed.
+    """
+    texts = [issue.text for issue in participant.issues if issue.session == session.label]
+    return {
+        text.split(f": {DOUBTFUL_REGISTRATION}: ")[1]
+        for text in texts
+        if f": {DOUBTFUL_REGISTRATION}: " in text
+    }
+
+
+def _registration_findings(path: Path, what: str, reported: set[str]) -> Iterator[Finding]:
     """Yield why a registration is doubtful, and its quality measures out of range."""
     quality = read_json(path)
     doubtful = quality.get("verdict") in ("doubtful", "failed")
-    # What replaced a failed registration is already a warning of the session.
-    if doubtful and quality["reason"] != quality.get("fallback"):
+    if doubtful and quality["reason"] not in {*reported, quality.get("fallback")}:
         yield Finding("warning", f"{what}: {quality['reason']}", "registration")
     for key, (low, high, say) in REGISTRATION.items():
         value = quality.get(key)

@@ -46,7 +46,8 @@ MOTION_SIDECAR: dict[str, Any] = {
         "the metperf engine also if the volume could not be aligned or, in a dynamic series, "
         "differs from all neighbouring volumes, and in a diffusion series only if it also moved "
         "since the previous volume at its b-value, by more than the uncertainty. All 0 if more "
-        f"than {TOO_MANY:.0%} would be 1, and at a b-value of which no volume would remain"
+        f"than {TOO_MANY:.0%} would be 1, and at a b-value of which no volume would remain; with "
+        "the metperf engine also during the first pass of a contrast agent"
     },
 }
 
@@ -85,7 +86,8 @@ class CorrectMotion(SimpleInterface):
         try:
             found = self._estimate(data, image.affine, bvalues)
             moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
-            marks, warnings = withdraw_outliers(found.outliers, _shells(bvalues, data.shape[3]))
+            shells = _shells(bvalues, data.shape[3])
+            marks, warnings = withdraw_outliers(found.outliers, shells, found.passage)
         except CannotAlign as error:
             found, moved = Motion.none(data.shape[3]), data
             marks, warnings = found.outliers, [f"motion is not corrected: {error}"]
