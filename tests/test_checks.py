@@ -1,8 +1,11 @@
 """Checks of the signal of a series: what is spoilt is found, what is sound is not."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from bidsapp.checks.decay import unsmooth_decay
 from bidsapp.checks.diffusion import check_diffusion_signal
 from bidsapp.checks.dynamic import check_dynamic_signal
 from bidsapp.checks.finding import list_volumes
@@ -102,6 +105,114 @@ def test_wrong_b_values_as_a_whole_are_reported(change, words):
     (found,) = check_diffusion_signal(diffusion(0, IVIM), change(IVIM))
     assert words in found.text
     assert not found.volumes
+
+
+def five_shells(seed, b_zero=1.0, level=0.0, **changed):
+    """Return a sound series with shells of another scale (`b200=0.9`) or a constant added."""
+    data = diffusion(seed, MULTI_B)
+    factors = {0: b_zero, **{int(name[1:]): factor for name, factor in changed.items()}}
+    for bvalue, factor in factors.items():
+        data[..., bvalue == MULTI_B] *= np.float32(factor)
+    return data + np.float32(level)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("factor", "words"), [(1.2, "above the curve"), (0.85, "below the curve")])
+def test_b_zero_of_another_scale_is_reported(seed, factor, words):
+    """It would change f everywhere by more than brains differ; no volume is left out for it."""
+    (found,) = check_diffusion_signal(five_shells(seed, b_zero=factor), MULTI_B)
+    assert "the signal at b = 0 s/mm2" in found.text
+    assert words in found.text
+    implied = float(found.text.split("perfusion fraction were ")[1].split(" %")[0])
+    # The phantom has f = 8 %: f' = 1 - (1 - f) / factor.
+    assert implied == pytest.approx(100 * (1 - 0.92 / factor), abs=4)
+    assert not found.volumes
+    assert not found.fatal
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("bvalue", "factor"), [(200, 0.9), (400, 1.1), (600, 1.15), (1000, 1.15)])
+def test_a_shell_of_another_scale_is_reported(seed, bvalue, factor):
+    """All volumes of a b-value alike: only the curve through the other shells shows it."""
+    data = five_shells(seed, **{f"b{bvalue}": factor})
+    (found,) = check_diffusion_signal(data, MULTI_B)
+    assert f"the signal at b = {bvalue} s/mm2" in found.text
+    stated = float(found.text.split("s/mm2 is ")[1].split(" %")[0])
+    assert stated == pytest.approx(100 * abs(factor - 1), abs=3)
+    assert not found.volumes
+    assert not found.fatal
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("true", "listed"), [(200, 100), (400, 500), (600, 500), (1000, 1200)])
+def test_a_shell_with_a_wrong_b_value_is_reported(seed, true, listed):
+    """The message names the b-value listed, and about that of the signal."""
+    bvalues = np.where(true == MULTI_B, listed, MULTI_B)
+    (found,) = check_diffusion_signal(diffusion(seed, MULTI_B), bvalues)
+    assert f"the signal at b = {listed} s/mm2" in found.text
+    apparent = float(found.text.split("as if b were about ")[1].split(" ")[0])
+    assert apparent == pytest.approx(true, abs=50)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bvalues", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_b_values_half_too_high_are_reported(seed, bvalues):
+    """B = 1000 called 1500, also without another shell to compare it with."""
+    (found,) = check_diffusion_signal(diffusion(seed, bvalues), bvalues * 1.5)
+    assert "are plausible in the brain" in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bvalues", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_a_constant_in_the_whole_image_is_reported(seed, bvalues):
+    """It does not decay with b; noise of the same mean, which varies, is no constant."""
+    (found,) = check_diffusion_signal(diffusion(seed, bvalues) + np.float32(80), bvalues)
+    assert "a constant was added" in found.text
+    assert 80 < float(found.text.split("signal of ")[1].split(",")[0]) < 100
+    assert check_diffusion_signal(diffusion(seed, bvalues, noise=64), bvalues) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_directions_are_no_wrong_b_value(seed):
+    """In slow tissue with fibres a direction changes the slope over D, but not the median."""
+    data = diffusion(seed, MULTI_B)
+    _, d, _ = head(seed)
+    low, high = np.quantile(d, [0.1, 0.9])
+    # Up to 17 % less decay where D is low, as much more where it is high: none in the middle.
+    tilt = 0.17 * np.clip((d - np.median(d)) / (high - low) * 2, -1, 1)
+    data[..., 9] *= np.exp(600 * d * tilt).clip(0.9, 1.1)
+    assert check_diffusion_signal(data, MULTI_B) == []
+
+
+def test_volumes_that_vary_in_scale_are_not_singled_out():
+    """Where all volumes at b = 0 differ by some percent, none of them is the wrong one."""
+    scales = [0.9, 1.1, 0.96, 1.04, 0.93, 1.07, 1.0]
+    bvalues = np.r_[np.zeros(7), TWO_B[1:]]
+    data = diffusion(0, bvalues)
+    data[..., :7] *= np.array(scales, np.float32)
+    assert check_diffusion_signal(data, bvalues) == []
+    data[..., 2] *= 1.5
+    assert [found.volumes for found in check_diffusion_signal(data, bvalues)] == [(2,)]
+
+
+PERFUSION = [(f, rate) for f in (0.02, 0.06, 0.10) for rate in (6e-3, 15e-3, 50e-3, 100e-3)]
+SAMPLINGS = [
+    [0, 200, 400, 600, 800, 1000],
+    [0, 10, 20, 40, 80, 110, 140, 170, 200, 300, 400, 500, 600, 700, 800, 900],
+    [0, 50, 400, 800],
+    [0, 20, 50, 100, 200, 400, 700, 1000, 1500],
+]
+
+
+@pytest.mark.parametrize(("fraction", "rate"), PERFUSION)
+@pytest.mark.parametrize("bvalues", SAMPLINGS, ids=len)
+def test_perfusion_and_kurtosis_of_the_brain_are_smooth(fraction, rate, bvalues):
+    """Curves of sound brains, from little to much perfusion, slow or fast, are accepted."""
+    b = np.array(bvalues, float)
+    for diffusivity, kurtosis in itertools.product((0.65e-3, 0.8e-3, 0.95e-3), (0.3, 0.6, 0.9)):
+        tissue = np.exp(-b * diffusivity + (b * diffusivity) ** 2 * kurtosis / 6)
+        course = np.log(fraction * np.exp(-b * rate) + (1 - fraction) * tissue)
+        assert list(unsmooth_decay(b, course)) == []
 
 
 def test_shuffled_b_values_refuse_the_series():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bidsapp.checks.decay import steady_background, unsmooth_decay
 from bidsapp.checks.finding import Finding, list_volumes
 from bidsapp.checks.head import FEWEST, Array, log_signals
 from bidsapp.models.diffusion.adc import find_shells
@@ -20,12 +21,20 @@ _HIGHEST = 1500.0
 """b-value above which the signal of tissue is no longer close to mono-exponential, s/mm2."""
 _B_TOLERANCE = (25.0, 0.10)
 """Accepted difference between the b-value of a volume and that of its signal: s/mm2, and share."""
-_SCALE_TOLERANCE = (0.06, 0.10)
+_SCALE_TOLERANCE = (0.06, 0.12)
 """Accepted difference of the logarithm of the signal: at b = 0, and more per 1000 s/mm2."""
+_SPREAD, _FEWEST_MEMBERS = 4.5, 5
+"""Accepted scale relative to the median difference of the others (3 SD), if they are five."""
 _MOST_LEFT_OUT = 0.25
 """Share of the volumes that may be left out; with more, the b-values are wrong as a whole."""
-_DIFFUSIVITY = (0.5e-3, 1.6e-3)
-"""Plausible median diffusivity of a head, mm2/s; the brain has 0.8e-3 to 1.0e-3."""
+_RELEVANT = 0.05
+"""Logarithm of a ratio of signals that a wrong b-value causes at least, if it matters."""
+_MAP = 300.0
+"""How far below 0 the b-value of a map appears, s/mm2; of images only by chance and by less."""
+_TISSUE = (0.3, 0.5)
+"""Quantiles of the diffusivity: that of brain tissue, and the highest one with little fluid."""
+_DIFFUSIVITY = (0.55e-3, 1.3e-3)
+"""Plausible diffusivity of brain tissue, mm2/s; in sound series 0.76e-3 to 0.80e-3."""
 _PLAUSIBLE = (0.1e-3, 4e-3)
 """Plausible diffusivity of a voxel, mm2/s: dense tissue to free water at 37 degrees and flow."""
 _RISE = 0.05
@@ -82,6 +91,9 @@ def check_diffusion_signal(data: NDArray[np.float32], bvalues: Sequence[float]) 
     findings = [
         Finding(_describe(i, values[i], typical, *found), (i,)) for i, found in wrong.items()
     ]
+    present = np.delete(data, list(wrong), axis=3) if wrong else data
+    if found_air := steady_background(present, sound.bvalues):
+        return [*findings, found_air]  # The curve cannot be judged with a constant in it.
     return findings + list(sound.implausible_decay())
 
 
@@ -90,13 +102,26 @@ def _describe(volume: int, bvalue: float, typical: float, excess: float, scale: 
     # The slope tells what is wrong, but noise of D makes it too flat: the medians tell by how much.
     apparent = bvalue - scale / typical
     what = f"{list_volumes([volume])} is listed as b = {bvalue:g} s/mm2, but its signal is "
-    if bvalue + excess < -_B_TOLERANCE[0] or scale > 0 > excess:
+    if bvalue + excess < -_MAP:
         what += "higher where water diffuses faster, as in an ADC map of the scanner"
-    elif abs(excess) > _tolerance(_B_TOLERANCE, bvalue):
+    elif _wrong_b(excess, scale, typical, bvalue) > 1:
         what += f"that of b = {max(apparent, 0):.0f}"
     else:
         what += f"{100 * np.expm1(scale):+.0f} % off that of the other volumes with this b-value"
     return f"{what}; it is left out: correct its b-value or remove it"
+
+
+def _wrong_b(excess: float, scale: float, typical: float, bvalue: float) -> float:
+    """Return how much the b-value is wrong relative to the tolerance, as far as all agree on it.
+
+    Directions also change the slope where diffusion is anisotropic, and another scale changes the
+    median; only a wrong b-value changes both as it does.
+    """
+    tolerance = _tolerance(_B_TOLERANCE, bvalue)
+    apparent = -scale / typical
+    if excess * apparent <= 0:
+        return 0.0
+    return min(abs(excess) / tolerance, abs(apparent) / tolerance, abs(scale) / _RELEVANT)
 
 
 def _tolerance(pair: tuple[float, float], bvalue: float, unit: float = 1.0) -> float:
@@ -188,9 +213,13 @@ class _Series:
         excess = _slope(difference, -diffusivity)
         scale = float(np.median(difference))
         bvalue = float(self.bvalues[members].mean())
+        centres = np.median(self.logarithms[:, others] - reference[:, None], axis=0)
+        # A few members are too few to tell their spread, and one that is wrong would dominate it.
+        spread = np.median(np.abs(centres)) if len(others) >= _FEWEST_MEMBERS else 0.0
         size = max(
-            abs(excess) / _tolerance(_B_TOLERANCE, bvalue),
-            abs(scale) / _tolerance(_SCALE_TOLERANCE, bvalue, 1000.0),
+            -(bvalue + excess) / _MAP,
+            _wrong_b(excess, scale, float(np.median(diffusivity)), bvalue),
+            abs(scale) / max(_tolerance(_SCALE_TOLERANCE, bvalue, 1000.0), _SPREAD * spread),
         )
         return size, position, excess, scale
 
@@ -235,20 +264,26 @@ class _Series:
     def implausible_decay(self) -> Iterator[Finding]:
         """Yield where the signal does not fall with b, or not as in a head."""
         bvalues, logs = self.decay()
-        course = np.median(logs - logs[:, :1], axis=0)
+        diffusivity = self.diffusivity()
+        if diffusivity is None:
+            return
+        tissue = diffusivity <= np.quantile(diffusivity, _TISSUE[1])
+        course = np.median((logs - logs[:, :1])[tissue], axis=0)
         for i in np.flatnonzero(np.diff(course) > _RISE):
             yield Finding(
                 f"the signal is higher at b = {bvalues[i + 1]:g} than at b = {bvalues[i]:g} s/mm2: "
                 "are the b-values in the order of the volumes?"
             )
             return
-        typical, (low, high) = self.typical_diffusivity(), _DIFFUSIVITY
-        if typical < low or typical > high:
-            yield Finding(
-                f"the signal falls with b as for a diffusivity of {1e3 * typical:.2g}e-3 mm2/s in "
-                f"most of the head, where {1e3 * low:g}e-3 to {1e3 * high:g}e-3 are plausible: are "
-                "the b-values in s/mm2, and those of this series?"
-            )
+        typical, (low, high) = float(np.quantile(diffusivity, _TISSUE[0])), _DIFFUSIVITY
+        if low <= typical <= high:
+            yield from unsmooth_decay(bvalues, course)
+            return
+        yield Finding(
+            f"the signal falls with b as for a diffusivity of {1e3 * typical:.2g}e-3 mm2/s in "
+            f"tissue, where {1e3 * low:g}e-3 to {1e3 * high:g}e-3 are plausible in the brain: are "
+            "the b-values in s/mm2, and those of this series?"
+        )
 
 
 def _slope(y: Array, x: Array) -> float:

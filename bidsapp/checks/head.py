@@ -15,6 +15,15 @@ _FLOOR = 1e-3
 """Lowest signal, relative to the bright voxels of a volume, that is distinguished from zero."""
 
 
+def sample_voxels(data: NDArray[np.float32]) -> Array:
+    """Return voxels of a series that are finite in every volume: all, or a random sample (V, N)."""
+    every = data.reshape(-1, data.shape[3])
+    if len(every) > _SAMPLE:
+        every = every[np.random.default_rng(0).choice(len(every), _SAMPLE, replace=False)]
+    voxels: Array = every[np.isfinite(every).all(axis=1)].astype(float)
+    return voxels
+
+
 def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array:
     """Return the logarithm of the signal of voxels of the head, the same ones at every call.
 
@@ -37,10 +46,7 @@ def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array
     >>> log_signals(data, np.array([0])).shape
     (32, 2)
     """
-    every = data.reshape(-1, data.shape[3])
-    if len(every) > _SAMPLE:
-        every = every[np.random.default_rng(0).choice(len(every), _SAMPLE, replace=False)]
-    voxels: Array = every[np.isfinite(every).all(axis=1)].astype(float)
+    voxels = sample_voxels(data)
     if not len(voxels):
         return voxels
     bright = np.percentile(voxels, 99, axis=0).clip(1e-30)
