@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bidsapp.bids.images import has_fifth_axis, series_shape
+import numpy as np
+
+from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
 from bidsapp.bids.records import Dynamic, Session, Stated
@@ -19,6 +21,10 @@ _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
 _MOST_SECONDS = 20.0
 """A larger T1 is in ms, s."""
+_APART = 0.1
+"""Relative difference of two intervals above which they contradict each other."""
+_USUAL = (0.05, 0.95)
+"""Quantiles between which the intervals of a series are, but for single pauses."""
 
 
 def read_dynamic(found: IndexedFile) -> Dynamic:
@@ -39,6 +45,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
             f"{name}: VolumeTiming has {len(times)} times, but the image has "
             f"{frames} frames; there must be one time per frame"
         )
+    _check_interval(times, image)
     relaxivity = None
     if "ContrastAgentRelaxivity" in metadata:
         relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
@@ -62,6 +69,31 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
         t1_blood=stated_t1_blood(metadata, name),
         doubt=preparation_warning(metadata, image),
         fifth_axis=has_fifth_axis(image),
+    )
+
+
+def _check_interval(times: tuple[float, ...], image: Path) -> None:
+    """Refuse times of frames (min) whose intervals contradict the header of the image.
+
+    Ktrans and kep are inversely proportional to the time scale. Where the intervals vary, the
+    header can state only one of them, or their mean.
+
+    Raises
+    ------
+    BadInput
+        If the interval in the header is more than 10 % outside those of the frames.
+    """
+    stated = stated_interval(image)
+    steps = 60 * np.diff(times)
+    if stated is None or not steps.size:
+        return
+    usual = [*np.quantile(steps, _USUAL), steps.mean()]
+    if (1 - _APART) * min(usual) <= stated <= (1 + _APART) * max(usual):
+        return
+    raise BadInput(
+        f"{sidecar_name(image)}: VolumeTiming has intervals of {np.median(steps):.4g} s, but the "
+        f"header of {image.name} states {stated:.4g} s (pixdim[4]); correct the wrong one, or set "
+        "pixdim[4] to 1 if it is not known"
     )
 
 
