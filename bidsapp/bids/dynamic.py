@@ -97,20 +97,32 @@ def _check_interval(times: tuple[float, ...], image: Path) -> None:
     )
 
 
-def add_table_values(session: Session, table: Path) -> Session:
-    """Return a session with the haematocrit and T1 of blood of its row in a table of sessions.
+def add_table_values(session: Session, table: Path, participant: str = "") -> Session:
+    """Return a session with the haematocrit and T1 of blood of its row in a table.
 
-    Numbers in the sidecar of the dynamic series are preferred.
+    Numbers in the sidecar of the dynamic series, and those that the session already has, are
+    preferred.
+
+    Parameters
+    ----------
+    session
+        The session.
+    table
+        A table of sessions or, with `participant`, of participants.
+    participant
+        Label in the table of participants.
 
     Raises
     ------
     BadInput
         If a number is implausible.
     """
+    key = "participant_id" if participant else "session_id"
     if session.dynamic is None or not table.is_file():
         return session
-    rows = read_table(table, ("session_id",))
-    row = next((r for r in rows if r["session_id"].removeprefix("ses-") == session.label), {})
+    rows = read_table(table, (key,), known=(key,))
+    prefix, label = ("sub-", participant) if participant else ("ses-", session.label)
+    row = next((r for r in rows if r[key].strip().removeprefix(prefix) == label), {})
     known = session.dynamic
     dynamic = replace(
         known,
@@ -118,6 +130,14 @@ def add_table_values(session: Session, table: Path) -> Session:
         t1_blood=known.t1_blood or stated_t1_blood(row, table.name),
     )
     return replace(session, dynamic=dynamic)
+
+
+def states_blood(table: Path) -> bool:
+    """Return whether a table has a column of the haematocrit or of the T1 of blood."""
+    if not table.is_file():
+        return False
+    header = table.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return any(_plain(name.strip()) in (*_HAEMATOCRIT, *_T1_BLOOD) for name in header.split("\t"))
 
 
 def stated_haematocrit(fields: Mapping[str, Any], source: str) -> Stated | None:
@@ -164,21 +184,31 @@ def _stated(
     for key, given in like.items():
         if given is None or str(given).strip().lower() in ("", "n/a"):
             continue
-        try:
-            number = float(given)
-        except (TypeError, ValueError):
-            number = math.nan
         most, scale, unit = other_unit
+        number = _as_float(given, percent=unit == "in percent")
         value = round(number * scale, 9) if number > most else number
         low, high = plausible
         if not low <= value <= high:
             raise BadInput(
-                f"{source}: {key} is {quote_value(given)}, outside {low:g} to {high:g}; correct or "
-                "remove it"
+                f"{source}: {key} is {quote_value(given)}, "
+                + (
+                    "with a comma; write a decimal point"
+                    if "," in str(given)
+                    else f"outside {low:g} to {high:g}; correct or remove it"
+                )
             )
         where = source if value == number else f"{source}, where it is {number:g}, {unit}"
         return Stated(value, where)
     return None
+
+
+def _as_float(given: Any, *, percent: bool) -> float:
+    """Return a number, also one with the sign of percent if that is its other unit."""
+    text = str(given).strip()
+    try:
+        return float(text.removesuffix("%")) if percent else float(given)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _plain(name: Any) -> str:
