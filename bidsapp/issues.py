@@ -27,6 +27,9 @@ OUTLIERS_INCLUDED = "OutliersIncluded"
 IMPOSSIBLE_VALUE = "ImpossibleValue"
 """Code of the warning that a lesion value is outside the range of its parameter."""
 
+NOT_ENHANCING = "NotEnhancing"
+"""Code of the warning that an enhancing lesion does not take up contrast agent."""
+
 DOUBTFUL_REGISTRATION = "doubtful registration"
 """In the text of a warning, before the reason for which a registration is doubtful."""
 

@@ -1,12 +1,17 @@
 """The table of an arterial input: units are converted, or refused in words."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hostile import SECONDS, dry, raw, run, write_study
 
-from bidsapp.bids.arterial_table import read_arterial_table
+from bidsapp.bids.arterial_table import (
+    ArterialTable,
+    check_coverage,
+    read_arterial_table,
+)
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import parker2006
 
@@ -81,3 +86,61 @@ def test_a_run_uses_the_units_of_the_table(tmp_path, capsys):
     lines = written.read_text().splitlines()[1:]
     peak = max(float(line.split("\t")[1]) for line in lines)
     assert peak == pytest.approx(BLOOD.max(), rel=1e-6)
+
+
+COVERAGE = {
+    "too short": ([0.0, 1.0, 2.0], [0.0, 1.0, 3.0], "are 0 to 120 s: extend it"),
+    "late": ([1.0, 2.0, 4.0], [0.0, 1.0, 3.0], "are 60 to 240 s: are they counted from another"),
+    "numbers of frames": ([0, 1 / 60, 2 / 60], [0.0, 1.0, 3.0], "are these numbers of frames?"),
+    "minutes": ([0, 0.5 / 60, 3 / 60], [0.0, 1.0, 3.0], "is time in min?"),
+    "time of day": ([600.0, 601.0, 603.0], [0.0, 1.0, 3.0], "are they counted from another moment"),
+}
+
+
+@pytest.mark.parametrize(("times", "frames", "hint"), COVERAGE.values(), ids=COVERAGE)
+def test_a_table_that_does_not_cover_the_frames_is_refused_with_a_guess(times, frames, hint):
+    """The times of both, and what they look like; a table that covers the frames passes."""
+    table = ArterialTable("blood", tuple(times), (0.0, 1.0, 0.5))
+    with pytest.raises(BadInput, match="does not cover the frames from 0 to 180 s") as caught:
+        check_coverage(Path("t.tsv"), table, frames)
+    assert hint in str(caught.value)
+    check_coverage(Path("t.tsv"), table, times)
+
+
+@pytest.mark.usefixtures("short_pages")
+def test_a_table_of_minutes_is_refused_before_the_run(tmp_path, capsys):
+    """--dry-run knows the times of the frames, and of the table."""
+    root = write_study(tmp_path / "bids", ("a",))
+    folder = raw(root / "derivatives/manual_masks", "label-AIF_mask.nii.gz").parent
+    write_table(folder / "sub-01_ses-a_label-AIF_timeseries.tsv", time=1)
+    outcome = dry(root, capsys, "--aif", "table")
+    assert outcome.code == 1
+    assert "does not cover the frames from 0 to 114 s" in outcome.out
+
+
+def write_both(path, blood, plasma):
+    rows = [f"{60 * t:g}\t{b}\t{p}" for t, b, p in zip(TIME, blood, plasma, strict=True)]
+    path.write_text("\n".join(["Time\tBLOOD\tPlasma", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("factor", "hint"),
+    [(1.0, "they are the same"), (0.58, "are they exchanged"), (5.0, "correct one")],
+)
+def test_blood_and_plasma_must_be_related_by_a_haematocrit(tmp_path, factor, hint):
+    """Plasma / blood = 1 / (1 - Hct): identical and exchanged columns are refused."""
+    blood = np.array(BLOOD)
+    with pytest.raises(BadInput, match=hint):
+        read_arterial_table(write_both(tmp_path / "t.tsv", blood, factor * blood), {})
+    sound = read_arterial_table(write_both(tmp_path / "t.tsv", blood, blood / 0.58), {})
+    assert sound.compartment == "plasma"
+    np.testing.assert_allclose(sound.values, blood / 0.58)
+
+
+def test_a_decimal_comma_is_named(tmp_path):
+    """The row, the column, and to write a decimal point."""
+    path = tmp_path / "t.tsv"
+    path.write_text("time\tblood\n0\t0\n6\t1,5\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="row 2, blood: '1,5' is not a number; write a decimal"):
+        read_arterial_table(path, {})

@@ -429,6 +429,130 @@ def test_a_study_table_that_would_be_misread_is_refused(
     assert message in capsys.readouterr().err
 
 
+def with_cells(tmp_path, change, units=None):
+    """The reference table after `change`, a function of the rows as dictionaries."""
+    header, *lines = (
+        line.split("\t") for line in (REFERENCE / "lesions.tsv").read_text().splitlines()
+    )
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    change(rows)
+    path = tmp_path / "lesions.tsv"
+    path.write_text(
+        "\n".join("\t".join(row) for row in [header, *(r.values() for r in rows)]) + "\n"
+    )
+    if units:
+        path.with_suffix(".json").write_text(json.dumps(units))
+    return path
+
+
+def multiply(column, factor, key, group):
+    """A change of the table: one column of a session or participant in another unit."""
+
+    def change(rows):
+        for row in rows:
+            if row[key] == group and row[column] != "n/a":
+                row[column] = str(float(row[column]) * factor)
+
+    return change
+
+
+@pytest.mark.parametrize("value", ["-999", "-0.5", "101"])
+@pytest.mark.parametrize("column", ["vp", "ve"])
+def test_impossible_values_are_left_out_and_named(tmp_path, cohort, column, value):
+    """A sentinel, a negative fraction, a fraction above 100 %: not used, and named by line."""
+    path = with_cells(tmp_path, lambda rows: rows[1].update({column: value}))
+    found = load_study_table(path)
+    assert np.isnan(found.lesions[column][1])
+    assert not np.isnan(cohort.lesions[column][1])
+    assert found.lesions[column].isna().sum() == cohort.lesions[column].isna().sum() + 1
+    assert f"lesions.tsv: {column} is {value} in line 3" in found.problems[0]
+
+
+def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, capsys, no_pdf):
+    """Exit code 1 for a volume below zero; the scale of a session is a warning besides."""
+
+    def change(rows):
+        multiply("vp", 0.01, "session_id", "ses-1week")(rows)
+        rows[1]["volume_ml"] = "-2"
+
+    assert main(["stats", str(with_cells(tmp_path, change)), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "volume_ml is -2 in line 3, below zero: not used" in error
+    assert "1 failure and 1 warning" in error
+
+
+@pytest.mark.parametrize("column", ["volume_ml", "days_from_srs"])
+def test_a_sentinel_is_neither_a_volume_nor_a_day(tmp_path, column):
+    """-999 is missing: it is not used, and the message says how to write that."""
+    found = load_study_table(with_cells(tmp_path, lambda rows: rows[1].update({column: "-999"})))
+    assert found.problems == (
+        f"lesions.tsv: {column} is -999 in line 3: not used; a missing value is n/a.",
+    )
+
+
+def test_percent_in_a_column_of_fractions_is_impossible(tmp_path):
+    """Vp of 5.3 where the unit is 1: not used, with the question of the unit."""
+
+    def change(rows):
+        for row in rows:
+            if row is not rows[1] and row["vp"] != "n/a":
+                row["vp"] = str(float(row["vp"]) / 100)
+
+    path = with_cells(tmp_path, change, {"vp": {"Units": "1"}})
+    assert "vp is 5.3162 in line 3, above 1, the largest" in load_study_table(path).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "key", "group"),
+    [
+        ("vp", 0.01, "session_id", "ses-1week"),
+        ("ADC", 1e-3, "session_id", "ses-baseline"),
+        ("Ktrans", 100, "participant_id", "sub-03"),
+        ("volume_ml", 1000, "participant_id", "sub-01"),
+        ("volume_ml", 1000, "session_id", "ses-1month"),
+    ],
+)
+def test_another_scale_in_one_group_is_a_warning(tmp_path, column, factor, key, group):
+    """One warning, with the column, the group and both medians; none for the sound table."""
+    changed = load_study_table(with_cells(tmp_path, multiply(column, factor, key, group)))
+    warned = [text for text in changed.warnings if column in text]
+    assert len(warned) == 1
+    assert f"in {group}, " in warned[0]
+    (tmp_path / "sound").mkdir()
+    sound = load_study_table(with_cells(tmp_path / "sound", lambda rows: None))
+    assert sound.warnings == sound.problems == ()
+
+
+def test_spellings_of_a_participant_are_unified(tmp_path, cohort):
+    """`1` in one session, `sub-01` in the others: the same cohort, and a note."""
+    found = load_study_table(with_cells(tmp_path, lambda rows: rows[1].update(participant_id="1")))
+    pd.testing.assert_frame_equal(found.lesions, cohort.lesions)
+    pd.testing.assert_frame_equal(found.sessions, cohort.sessions)
+    assert "sub-01 and sub-1 are taken for one participant, sub-01" in found.notes[0]
+
+
+def test_spellings_with_the_same_session_are_not_unified(tmp_path):
+    """sub-1 and sub-01 both have a baseline of lesion 1: two participants, with a warning."""
+
+    def change(rows):
+        rows.append(rows[0] | {"participant_id": "1"})
+
+    found = load_study_table(with_cells(tmp_path, change))
+    assert {"sub-1", "sub-01"} <= set(found.lesions["participant_id"])
+    assert "sub-01 and sub-1 have rows of the same lesion and session" in found.warnings[0]
+
+
+@pytest.mark.parametrize("label", ["1 week", "ses-1-Week"])
+def test_a_time_point_without_a_session_is_a_failure_of_stats(tmp_path, capsys, no_pdf, label):
+    """Sessions that match no time point while one is empty: named, and exit code 1."""
+    path = change_table(tmp_path, lambda text: text.replace("ses-1week", label))
+    assert main(["stats", str(path), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    bare = label.removeprefix("ses-")
+    assert f"No participant has ses-1week (time point 1week), and ses-{bare}" in error
+    assert f"ses-{bare} is not ses-1week: it is not used as that time point." in error
+
+
 def test_columns_are_known_in_any_letter_case_and_others_are_named(tmp_path, cohort):
     """`VP` and `KTRANS` are the parameters; what is not used is a note."""
     upper = change_table(

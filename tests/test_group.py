@@ -613,7 +613,6 @@ def test_the_page_prints_the_study(written):
         ("\t7\t5.3162", "\t7\t-Inf", "line 3, vp: '-Inf' is not a finite number; a missing value"),
         ("\t7\t5.3162", "\t7\t1e3000", "line 3, vp: '1e3000' is not a finite number"),
         ("\t7\t5.3162", "\t7\t5,3162", "'5,3162' is not a number; write a decimal point"),
-        ("0.975\t0\n", "-0.975\t0\n", "a volume_ml is negative"),
         ("session_id\t", "visit\t", "column 'session_id' is missing"),
     ],
 )

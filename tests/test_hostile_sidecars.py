@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from datasets import write_json
 from hostile import SECONDS, dry, edit_json, raw, run, write_study
 
+from bidsapp.bids.dynamic import _check_interval
 from bidsapp.bids.inheritance import applicable_files, metadata
 from bidsapp.bids.sidecar import read_field
 from bidsapp.errors import BadInput
@@ -248,3 +250,49 @@ def test_a_file_beside_an_image_that_cannot_be_read_harms_nothing(root, capsys):
     record = json.loads((root.parent / "out/sub-01/log/completion.json").read_text())
     outcome = record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.tsv"]
     assert outcome == "unreadable: No such file or directory"
+
+
+def set_interval(path, seconds, unit="sec"):
+    """Write an interval between volumes into the header of a series."""
+    image = nib.load(path)
+    image = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    image.header.set_xyzt_units("mm", unit)
+    image.header.set_zooms((*image.header.get_zooms()[:3], seconds))
+    path.unlink()
+    nib.save(image, path)
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(12.0, "sec"), (3.0, "unknown"), (5000, "msec")])
+def test_frame_times_that_contradict_the_header_are_refused(root, capsys, seconds, unit):
+    """VolumeTiming every 6 s beside another interval in the image: both are named."""
+    set_interval(raw(root, "dce.nii.gz"), seconds, unit)
+    outcome = dry(root, capsys)
+    stated = seconds / 1000 if unit == "msec" else seconds
+    assert (
+        "sub-01_ses-a_dce.json: VolumeTiming has intervals of 6 s, but the header" in outcome.text
+    )
+    assert f"states {stated:g} s (pixdim[4])" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit"),
+    [(6.3, "sec"), (6000, "msec"), (1.0, "sec"), (0.004, "sec"), (0.0, "sec"), (4000, "sec")],
+)
+def test_a_header_that_agrees_or_does_not_know_is_no_conflict(root, seconds, unit):
+    """5 % more, ms, the 1 of programs without the time, the time between excitations, nothing."""
+    image = raw(root, "dce.nii.gz")
+    set_interval(image, seconds, unit)
+    _check_interval(tuple(t / 60 for t in SECONDS), image)
+
+
+def test_the_header_of_a_series_with_two_speeds_may_state_either(root):
+    """Frames of 2 s, then of 20 s: 2, 20 and their mean are right; half of the shorter is not."""
+    image = raw(root, "dce.nii.gz")
+    steps = np.repeat([2.0, 20.0], [10, 9])
+    times = tuple(np.concatenate([[0], np.cumsum(steps)]) / 60)
+    for seconds in (2.0, 20.0, float(steps.mean())):
+        set_interval(image, seconds)
+        _check_interval(times, image)
+    set_interval(image, 0.5)
+    with pytest.raises(BadInput, match=r"states 0.5 s \(pixdim"):
+        _check_interval(times, image)

@@ -200,6 +200,11 @@ LEFT_OUT = {
         "column 'index' is missing; the columns are id, name",
     ),
     "a cell too few": (table("name\tindex\nleft\n"), "line 2 has 1 cells, the header 2"),
+    "ids that differ": (
+        table("index\tname\n2\tleft\n"),
+        "seg-enhancing_dseg.tsv (which lists 2); use the same numbers in both",
+    ),
+    "labels x 100": (change(LABELS, lambda d: d * 100), "none of its labels (100) is in"),
     "empty table": (table(""), "column 'index', 'name' is missing; the table is empty"),
 }
 
@@ -232,7 +237,6 @@ DOUBTFUL = {
     "empty": (change(LABELS, lambda d: d * 0), "contains no voxel of any lesion"),
     "at the edge": (change(LABELS, edge), "lesion 1 touches the edge of the image"),
     "not in the table": (change(LABELS, stranger), "label 7 is not in the table"),
-    "ids that differ": (table("index\tname\n2\tleft\n"), "lesion 2 of another session is not in"),
 }
 
 

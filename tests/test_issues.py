@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from bidsapp.bids.records import Diffusion, Participant, Session
 from bidsapp.cli.conclusion import conclude
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, NotWritable, WorkerKilled
-from bidsapp.issues import Issue, by_gravity, exit_code, from_error, read_issues
+from bidsapp.issues import NOT_ENHANCING, Issue, by_gravity, exit_code, from_error, read_issues
 from bidsapp.run.crashes import read_crashes
 from bidsapp.run.result_checks import result_warnings
 from bidsapp.study.read.status import (
@@ -170,3 +171,28 @@ def test_the_last_lines_count_warnings_and_name_the_page(monkeypatch, tmp_path):
         "most severe: sub-01 ses-a: dwi fit: no signal (see crash-x.txt)",
         f"2 pages: {tmp_path / 'sub-*.html'}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lesion", "median", "warned"),
+    [(0.1, 0.02, False), (0.02, 0.02, True), (-0.01, 0.02, True), (0.01, -0.01, False)],
+)
+def test_a_lesion_that_does_not_enhance_is_warned_of(tmp_path, lesion, median, warned):
+    """The curve of an "enhancing" ROI in healthy tissue is that of the head's median."""
+    session = Session("01", "a", dynamic=SimpleNamespace(image=Path("x_dce.nii.gz")))
+    path = tmp_path / outputs.LESION_CURVES["perf"].path(session, "perf")
+    path.parent.mkdir(parents=True)
+    rows = [
+        {"time": t, "lesion-2": lesion, "lesion-2_fit": 9, "lesion-3": 1.0, "median": median}
+        for t in range(3)
+    ]
+    path.write_bytes(to_tsv(list(rows[0]), rows))
+    found = [
+        issue
+        for issue in result_warnings(
+            Participant("01", (session,)), Config(tmp_path, tmp_path, tmp_path, "run")
+        )
+        if issue.code == NOT_ENHANCING
+    ]
+    assert [str(issue).split(":")[0] for issue in found] == ["lesion 2"] * warned
+    assert all("is its ROI mirrored" in str(issue) for issue in found)

@@ -130,3 +130,27 @@ def test_an_implausible_t1_map_is_refused(root, capsys):
     outcome = dry(root, capsys)
     assert outcome.code == 1
     assert "the median of the T1 map is 12 s, outside 0.2 to 6 s" in outcome.out
+
+
+def test_the_haematocrit_of_a_participant_is_used_where_no_visit_has_one(root):
+    """participants.tsv is the last resort before the default, and is named as the source."""
+    people = root / "participants.tsv"
+    people.write_text("participant_id\tHaematocrit\nsub-01\t36%\n", encoding="utf-8")
+    edit_json(raw(root, "dce.json"), Haematocrit=0.38)
+    found = plans(root)
+    assert [one.haematocrit for one in found.sessions] == [0.38, 0.36]
+    texts = [issue.text for issue in found.issues if issue.level == "note"]
+    assert "haematocrit 0.36, from participants.tsv, where it is 36, in percent" in texts
+
+
+def test_a_table_of_participants_without_such_a_column_is_not_read(root):
+    """What metperf does not use cannot stop a participant."""
+    (root / "participants.tsv").write_text("name\tage\nA\n", encoding="utf-8")
+    assert [one.haematocrit for one in plans(root).sessions] == [0.42, 0.42]
+
+
+def test_percent_signs_are_read_and_decimal_commas_named():
+    """42% is 0.42; 0,35 is refused with what to write."""
+    assert stated_haematocrit({"Hct": "42%"}, "a.tsv").value == 0.42
+    with pytest.raises(BadInput, match=r"Hct is '0,35', with a comma; write a decimal point"):
+        stated_haematocrit({"Hct": "0,35"}, "a.tsv")

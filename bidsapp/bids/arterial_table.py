@@ -1,18 +1,20 @@
 """Arterial concentrations in a table of the user, converted by the ``Units`` of its columns."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bidsapp.bids.cells import parse_number
 from bidsapp.bids.dynamic import stated_haematocrit
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Stated
 from bidsapp.bids.sidecar import quote_value
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput
 
 _MINUTES = {
@@ -31,6 +33,14 @@ _ALIKE = str.maketrans(
 )
 _PEAK = (0.05, 50.0)
 """Peaks in blood or plasma outside this range are in another unit, mM."""
+_PLASMA_TO_BLOOD = (1.1, 4.0)
+"""1 / (1 - Hct) for a haematocrit of 0.1 to 0.75, the range that is accepted elsewhere."""
+_IDENTICAL = 0.02
+"""Relative difference of peaks below which two columns are one."""
+_SAME_TIME = 1e-6
+"""Difference of times that is due to rounding, min."""
+_ALIKE_SPAN = 0.15
+"""Relative difference of two durations that are the same in some unit."""
 _LONGEST_STEP = 120.0
 """Longest time between two rows, as a median, s."""
 
@@ -59,19 +69,90 @@ def read_arterial_table(path: Path, fields: Mapping[str, Any]) -> ArterialTable:
     BadInput
         If values or units cannot be used, or the peak is that of another unit.
     """
-    rows = read_table(path, ("time",))
+    rows = read_table(path, ("time",), known=("time", "blood", "plasma"))
     column = "plasma" if rows and "plasma" in rows[0] else "blood"
     minutes, molar = _time_scale(path, fields), _concentration_scale(path, fields, column)
-    try:
-        times = [float(row["time"]) * minutes for row in rows]
-        values = [float(row[column]) * molar for row in rows]
-    except (KeyError, ValueError) as error:
+    if rows and column not in rows[0]:
         raise BadInput(
-            f"{path}: must have numbers in the columns time (s) and blood or plasma (mM)"
-        ) from error
+            f"{path}: has neither a column blood nor plasma (mM) beside time; the columns are "
+            f"{', '.join(rows[0])[:200]}"
+        )
+    times = [_number(path, n, row, "time") * minutes for n, row in enumerate(rows, 1)]
+    values = [_number(path, n, row, column) * molar for n, row in enumerate(rows, 1)]
     _check_times(path, times)
     _check_peak(path, column, values, _units(fields, column))
+    if column == "plasma" and "blood" in rows[0]:
+        _check_compartments(path, fields, rows, values)
     return ArterialTable(column, tuple(times), tuple(values))
+
+
+def check_coverage(path: Path, table: ArterialTable, frames: Sequence[float]) -> None:
+    """Refuse a table that does not cover the frames, or not in their unit of time.
+
+    Parameters
+    ----------
+    path
+        File of the table, for the message.
+    table
+        Its content.
+    frames
+        Times of the frames, min.
+
+    Raises
+    ------
+    BadInput
+        If the first frame is before the first row, or the last frame after the last row.
+    """
+    times = table.times
+    if times and times[0] <= frames[0] + _SAME_TIME and times[-1] >= frames[-1] - _SAME_TIME:
+        return
+    first, last = (60 * times[0], 60 * times[-1]) if times else (math.nan, math.nan)
+    span = frames[-1] - frames[0]
+    steps = {round(60 * (after - before), 6) for before, after in pairwise(times)}
+    hint = "extend it, or leave frames out"
+    if steps == {1.0} and len(times) == len(frames):
+        hint = "are these numbers of frames? Give seconds"
+    elif times and abs((times[-1] - times[0]) * 60 - span) <= _ALIKE_SPAN * span:
+        hint = "is time in min? Then state its Units in the JSON beside it"
+    elif times and abs(times[-1] - times[0] - span) <= _ALIKE_SPAN * span:
+        hint = "are they counted from another moment than the first frame?"
+    raise BadInput(
+        f"{path}: does not cover the frames from {60 * frames[0]:g} to {60 * frames[-1]:g} s; its "
+        f"times are {first:g} to {last:g} s: {hint}"
+    )
+
+
+def _number(path: Path, row: int, cells: Mapping[str, str], column: str) -> float:
+    """Return a cell of a row, counted from 1 below the header."""
+    where = f"{path}: row {row}, {column}"
+    value = parse_number(cells[column], where)
+    if math.isnan(value):
+        raise BadInput(f"{where}: is missing; the columns time (s) and {column} (mM) need numbers")
+    return value
+
+
+def _check_compartments(
+    path: Path, fields: Mapping[str, Any], rows: Sequence[Row], plasma: Sequence[float]
+) -> None:
+    """Refuse blood and plasma that no haematocrit relates: plasma = blood / (1 - Hct).
+
+    Both are compared where they are largest; without numbers in the column of blood, nothing is.
+    """
+    scale = _concentration_scale(path, fields, "blood")
+    blood = [parse_number(row["blood"], f"{path}: blood") * scale for row in rows]
+    peak = max((value for value in blood if not math.isnan(value)), default=0.0)
+    if peak <= 0:
+        return
+    ratio = max(plasma) / peak
+    if _PLASMA_TO_BLOOD[0] <= ratio <= _PLASMA_TO_BLOOD[1]:
+        return
+    hint = "are they exchanged?" if ratio < 1 / _PLASMA_TO_BLOOD[0] else "correct one"
+    if abs(ratio - 1) < _IDENTICAL:
+        hint = "they are the same: remove the one that was not measured"
+    raise BadInput(
+        f"{path}: the peak of plasma is {ratio:.3g} times that of blood; by the haematocrit it is "
+        f"1 / (1 - Hct), {_PLASMA_TO_BLOOD[0]:g} to {_PLASMA_TO_BLOOD[1]:g}: {hint}"
+    )
 
 
 def table_metadata(path: Path, roots: Iterable[Path]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bidsapp.bids.images import has_fifth_axis, series_shape
+import numpy as np
+
+from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
 from bidsapp.bids.records import Dynamic, Session, Stated
@@ -19,6 +21,10 @@ _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
 _MOST_SECONDS = 20.0
 """A larger T1 is in ms, s."""
+_APART = 0.1
+"""Relative difference of two intervals above which they contradict each other."""
+_USUAL = (0.05, 0.95)
+"""Quantiles between which the intervals of a series are, but for single pauses."""
 
 
 def read_dynamic(found: IndexedFile) -> Dynamic:
@@ -39,6 +45,7 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
             f"{name}: VolumeTiming has {len(times)} times, but the image has "
             f"{frames} frames; there must be one time per frame"
         )
+    _check_interval(times, image)
     relaxivity = None
     if "ContrastAgentRelaxivity" in metadata:
         relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
@@ -65,20 +72,57 @@ def read_dynamic(found: IndexedFile) -> Dynamic:
     )
 
 
-def add_table_values(session: Session, table: Path) -> Session:
-    """Return a session with the haematocrit and T1 of blood of its row in a table of sessions.
+def _check_interval(times: tuple[float, ...], image: Path) -> None:
+    """Refuse times of frames (min) whose intervals contradict the header of the image.
 
-    Numbers in the sidecar of the dynamic series are preferred.
+    Ktrans and kep are inversely proportional to the time scale. Where the intervals vary, the
+    header can state only one of them, or their mean.
+
+    Raises
+    ------
+    BadInput
+        If the interval in the header is more than 10 % outside those of the frames.
+    """
+    stated = stated_interval(image)
+    steps = 60 * np.diff(times)
+    if stated is None or not steps.size:
+        return
+    usual = [*np.quantile(steps, _USUAL), steps.mean()]
+    if (1 - _APART) * min(usual) <= stated <= (1 + _APART) * max(usual):
+        return
+    raise BadInput(
+        f"{sidecar_name(image)}: VolumeTiming has intervals of {np.median(steps):.4g} s, but the "
+        f"header of {image.name} states {stated:.4g} s (pixdim[4]); correct the wrong one, or set "
+        "pixdim[4] to 1 if it is not known"
+    )
+
+
+def add_table_values(session: Session, table: Path, participant: str = "") -> Session:
+    """Return a session with the haematocrit and T1 of blood of its row in a table.
+
+    Numbers in the sidecar of the dynamic series, and those that the session already has, are
+    preferred.
+
+    Parameters
+    ----------
+    session
+        The session.
+    table
+        A table of sessions or, with `participant`, of participants.
+    participant
+        Label in the table of participants.
 
     Raises
     ------
     BadInput
         If a number is implausible.
     """
+    key = "participant_id" if participant else "session_id"
     if session.dynamic is None or not table.is_file():
         return session
-    rows = read_table(table, ("session_id",))
-    row = next((r for r in rows if r["session_id"].removeprefix("ses-") == session.label), {})
+    rows = read_table(table, (key,), known=(key,))
+    prefix, label = ("sub-", participant) if participant else ("ses-", session.label)
+    row = next((r for r in rows if r[key].strip().removeprefix(prefix) == label), {})
     known = session.dynamic
     dynamic = replace(
         known,
@@ -86,6 +130,14 @@ def add_table_values(session: Session, table: Path) -> Session:
         t1_blood=known.t1_blood or stated_t1_blood(row, table.name),
     )
     return replace(session, dynamic=dynamic)
+
+
+def states_blood(table: Path) -> bool:
+    """Return whether a table has a column of the haematocrit or of the T1 of blood."""
+    if not table.is_file():
+        return False
+    header = table.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return any(_plain(name.strip()) in (*_HAEMATOCRIT, *_T1_BLOOD) for name in header.split("\t"))
 
 
 def stated_haematocrit(fields: Mapping[str, Any], source: str) -> Stated | None:
@@ -132,21 +184,31 @@ def _stated(
     for key, given in like.items():
         if given is None or str(given).strip().lower() in ("", "n/a"):
             continue
-        try:
-            number = float(given)
-        except (TypeError, ValueError):
-            number = math.nan
         most, scale, unit = other_unit
+        number = _as_float(given, percent=unit == "in percent")
         value = round(number * scale, 9) if number > most else number
         low, high = plausible
         if not low <= value <= high:
             raise BadInput(
-                f"{source}: {key} is {quote_value(given)}, outside {low:g} to {high:g}; correct or "
-                "remove it"
+                f"{source}: {key} is {quote_value(given)}, "
+                + (
+                    "with a comma; write a decimal point"
+                    if "," in str(given)
+                    else f"outside {low:g} to {high:g}; correct or remove it"
+                )
             )
         where = source if value == number else f"{source}, where it is {number:g}, {unit}"
         return Stated(value, where)
     return None
+
+
+def _as_float(given: Any, *, percent: bool) -> float:
+    """Return a number, also one with the sign of percent if that is its other unit."""
+    text = str(given).strip()
+    try:
+        return float(text.removesuffix("%")) if percent else float(given)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _plain(name: Any) -> str:

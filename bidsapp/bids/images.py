@@ -26,6 +26,10 @@ _DEFLATE = 1032
 """Maximum compression ratio of gzip."""
 _SMALLEST, _LARGEST = 0.05, 100.0
 """Plausible voxel sizes, mm."""
+_SECONDS = {"msec": 1e-3, "usec": 1e-6}
+"""Units of time of NIfTI, s; without one it is read as s."""
+_SHORTEST, _LONGEST = 0.1, 120.0
+"""Plausible time between the volumes of a series, s."""
 _APART = 1.0
 """Distance between sform and qform above which there is a warning, mm."""
 
@@ -71,6 +75,33 @@ def series_shape(path: Path) -> tuple[int, int, int, int]:
     """Return the shape of a series accepted by `check_image`: three axes and the volumes."""
     shape = nib.load(path).shape
     return (*shape[:3], math.prod(shape[3:]))
+
+
+def stated_interval(path: Path) -> float | None:
+    """Return the time between the volumes that the header of a series states, s.
+
+    Parameters
+    ----------
+    path
+        Path of a series accepted by `check_image`.
+
+    Returns
+    -------
+    float or None
+        None where the header has 1, which programs write that do not know the time, or a number
+        that cannot be the duration of a volume, such as the time between two excitations.
+    """
+    header: Any = nib.load(path).header
+    axis = header.get_data_shape()
+    if len(axis) < 4:
+        return None
+    # The volumes are along the last axis that is longer than one.
+    place = max((i for i in range(3, len(axis)) if axis[i] > 1), default=3)
+    unit = header.get_xyzt_units()[1]
+    interval = float(header["pixdim"][1 + place]) * _SECONDS.get(unit, 1.0)
+    if interval == 1 or not _SHORTEST <= interval <= _LONGEST:
+        return None
+    return interval
 
 
 def has_fifth_axis(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import bids.layout
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
-from bidsapp.bids.dynamic import add_table_values, read_dynamic
+from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
@@ -183,6 +183,9 @@ class Query:
         )
         table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
         record = attempt(add_table_values, record, table) or record
+        people = Path(self.raw.root) / "participants.tsv"
+        if states_blood(people):
+            record = attempt(add_table_values, record, people, label) or record
         record, apart = drop_rois_off_grid(record)
         return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
 

@@ -82,7 +82,24 @@ def _read_rois(space: Space, found: IndexedFile) -> Rois:
     if len(classes := named_classes(lesions)) > 1:
         named = ", ".join(f"{number} is {name}" for name, number in classes.items())
         raise BadInput(f"{image}: its labels are tissue classes, not lesions: {named}. {REMEDY}")
+    _check_listed(image, lesions, table)
     return Rois(image, space, lesions, table)
+
+
+def _check_listed(image: Path, lesions: Sequence[Lesion], table: Path | None) -> None:
+    """Refuse an image with labels none of which its table has.
+
+    Its lesions are there under other numbers; they would be taken for lesions that have vanished.
+    """
+    labels = sorted(set(np.unique(read_labels(image)).tolist()) - {0})
+    listed = sorted(lesion.index for lesion in lesions)
+    if table is None or not labels or set(labels) & set(listed):
+        return
+    have, known = (", ".join(map(str, numbers[:5])) for numbers in (labels, listed))
+    raise BadInput(
+        f"{image}: none of its labels ({have}) is in {table.name} (which lists "
+        f"{known or 'none of them'}); use the same numbers in both"
+    )
 
 
 def _combine_masks(space: Space, found: Sequence[IndexedFile], numbers: Mapping[str, int]) -> Rois:

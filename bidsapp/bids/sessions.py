@@ -124,7 +124,10 @@ def _parse_days(text: str, path: Path) -> float:
     except ValueError:
         days = math.nan
     if not math.isfinite(days):
-        raise BadInput(f"{path}: {text!r} is not a number of days")
+        raise BadInput(
+            f"{path}: {text!r} is not a number of days since treatment; write 7, -5 for five days "
+            "before it, or n/a"
+        )
     return days
 
 

@@ -277,7 +277,8 @@ def read_numbers(path: Path) -> tuple[float, ...]:
     try:
         values = tuple(float(word) for word in read_text(path).split())
     except ValueError as error:
-        raise BadInput(f"{path}: cannot be read as numbers ({error})") from error
+        hint = "; separate numbers by spaces, not commas" if "," in str(error) else ""
+        raise BadInput(f"{path}: cannot be read as numbers ({error}){hint}") from error
     if not all(math.isfinite(v) for v in values):
         raise BadInput(f"{path}: contains a value that is not finite")
     return values

@@ -248,13 +248,15 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _report_group(result: "GroupResult", output_dir: Path) -> int:
-    """Log problems and notes of the group level; return 1 if the result is incomplete."""
+    """Log problems, warnings and notes of the group level; return 1 if the result is incomplete."""
     issues = [
         *(Issue("note", text) for text in result.notes),
+        *(Issue("warning", text) for text in result.cohort.warnings),
         *(Issue("failed", text) for text in result.problems),
     ]
+    levels = {"failed": logging.ERROR, "warning": logging.WARNING}
     for issue in issues:
-        _LOG.log(logging.ERROR if issue.level == "failed" else logging.INFO, "%s", issue)
+        _LOG.log(levels.get(issue.level, logging.INFO), "%s", issue)
     return conclude(issues, [documents.GROUP_PAGE.path(output_dir)])
 
 

@@ -1,5 +1,6 @@
 """The group level: from tables of lesions to the tables, figures and page of the study."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -176,8 +177,24 @@ def run_stats(
             f"No session is at a time point ({wanted}); {_there(cohort)}. Name them with "
             "--timepoints, for example --timepoints before=LABEL after=LABEL."
         )
+    result = replace(result, problems=(*result.problems, *_unplaced(statistics, cohort)))
     write_result(output_dir, result)
     return result
+
+
+def _unplaced(statistics: Statistics, cohort: Cohort) -> tuple[str, ...]:
+    """Return a problem if a time point has no session at all while sessions are at none."""
+    labels = {name: label for name, label in statistics.timepoints.items() if not window(label)}
+    sessions = set(cohort.sessions["session_id"])
+    empty = [f"{label} (time point {name})" for name, label in labels.items()
+             if label not in sessions]  # fmt: skip
+    others = sorted(sessions - set(labels.values()))
+    if not empty or not others:
+        return ()
+    return (
+        f"No participant has {', '.join(empty)}, and {', '.join(others)[:200]} are at no time "
+        "point: name your sessions with --timepoints.",
+    )
 
 
 def _add_traits(cohort: Cohort, participants: Path | None, traits: Path | None) -> Cohort:
@@ -218,7 +235,7 @@ def _analyse_cohort(
     return GroupResult(
         cohort,
         statistics,
-        (*problems, *statistics.problems),
+        (*cohort.problems, *problems, *statistics.problems),
         (*cohort.notes, *notes, *statistics.notes, *_label_notes(sessions, statistics.timepoints)),
     )
 
@@ -344,5 +361,6 @@ def _label_notes(sessions: set[str], labels: Mapping[str, str]) -> list[str]:
 
 
 def _normalise_label(label: str) -> str:
-    """Return a session label in lower case and without leading zeros."""
-    return label.removeprefix("ses-").casefold().lstrip("0")
+    """Return a session label in lower case, without separators and leading zeros."""
+    plain = re.sub(r"[\s_-]", "", label.removeprefix("ses-").casefold())
+    return plain.lstrip("0")

@@ -1,15 +1,28 @@
 """Warnings that follow from the results of a session, for its status and the group."""
 
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bidsapp.bids import outputs
+from bidsapp.bids.cells import parse_number
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
-from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED, Issue
+from bidsapp.issues import (
+    DOUBTFUL_REGISTRATION,
+    IMPOSSIBLE_VALUE,
+    NOT_ENHANCING,
+    OUTLIERS_INCLUDED,
+    Issue,
+)
 from bidsapp.models.parameters import FRACTIONS
+
+_LESION_CURVE = re.compile(r"lesion-\d+")
+_ENHANCING = 1.25
+"""Least mean concentration of an enhancing lesion, relative to the median of the head."""
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -29,6 +42,7 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
             ("DoubtfulInput", _doubts(session, config)),
             (OUTLIERS_INCLUDED, _included_outliers(session, config)),
             (IMPOSSIBLE_VALUE, _impossible_values(session, config)),
+            (NOT_ENHANCING, _not_enhancing(session, config)),
         )
         for text in texts
     )
@@ -67,6 +81,36 @@ def _fractions_above_one(path: Path) -> Iterator[str]:
                 f"lesion {row['lesion']}: mean {row['parameter']} of {float(row['mean']):.2g} "
                 "exceeds 1, which is impossible: check T1, relaxivity, arterial input and units"
             )
+
+
+def _not_enhancing(session: Session, config: Config) -> Iterator[str]:
+    """Yield each lesion whose enhancing part takes up no more contrast agent than the head.
+
+    An ROI in healthy tissue, such as a mirrored one, has a curve that any model fits well.
+    """
+    path = config.output_dir / outputs.LESION_CURVES["perf"].path(session, "perf")
+    if not session.dynamic or not path.is_file():
+        return
+    rows = read_table(path)
+    means = {
+        name: _mean(parse_number(row[name], f"{path}: {name}") for row in rows)
+        for name in (rows[0] if rows else ())
+        if name == "median" or _LESION_CURVE.fullmatch(name)
+    }
+    head = means.pop("median", 0.0)
+    for name, mean in means.items():
+        if mean < _ENHANCING * head:
+            yield (
+                f"lesion {name.removeprefix('lesion-')}: its mean concentration of "
+                f"{mean:.2g} mM is that of tissue without enhancement (median of the head "
+                f"{head:.2g} mM): is its ROI mirrored, displaced, or of another session?"
+            )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not missing; NaN if all are."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:

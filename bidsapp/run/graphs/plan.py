@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids.arterial_table import read_arterial_table, table_metadata
+from bidsapp.bids.arterial_table import check_coverage, read_arterial_table, table_metadata
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -290,7 +290,8 @@ def _plan_kinetics(
     try:
         if config.aif == "table" and session.arterial_table:
             table = session.arterial_table
-            read_arterial_table(table, table_metadata(table, config.derivatives))
+            found = read_arterial_table(table, table_metadata(table, config.derivatives))
+            check_coverage(table, found, session.dynamic.times)
         acquisition = _acquisition(session.dynamic, config)
         relaxation = _relaxation(session.dynamic, config)
         return acquisition, relaxation, list(_origins(session, config))

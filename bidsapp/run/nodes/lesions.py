@@ -35,6 +35,9 @@ from bidsapp.run.nodes.files import Float, as_list, load, load_labels, save_tabl
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
+_HEAD_VOXELS = 2000
+"""Voxels from which a median is one of the head, rather than of a box about a lesion."""
+
 
 def read_fractions(path: str) -> Float:
     """Return the fraction of each voxel inside each lesion, (X, Y, Z, L), even for one lesion."""
@@ -145,6 +148,12 @@ class _LesionCurvesOutput(TraitedSpec):
     out_file = File(exists=True, desc="TSV: abscissa, mean curve of each lesion, and its fit")
 
 
+def _median_course(data: Float) -> Array | None:
+    """Return the median over the voxels with data; None if they are too few for a head."""
+    measured = data[np.isfinite(data).all(axis=-1) & (data != 0).any(axis=-1)]
+    return np.median(measured, axis=0) if len(measured) >= _HEAD_VOXELS else None
+
+
 def _biexponential(course: Array, bvalues: Array) -> Array | None:
     """Return the bi-exponential IVIM fit to a curve; None if there are too few b-values."""
     try:
@@ -170,6 +179,8 @@ class LesionCurves(SimpleInterface):
             columns[f"lesion-{lesion}_fit"] = fitted.predict()
             if name == "bvalue" and (curve := _biexponential(course, abscissa)) is not None:
                 columns[f"lesion-{lesion}_biexponential"] = curve
+        if name == "time" and (median := _median_course(data)) is not None:
+            columns["median"] = median
         rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
         target = Path(runtime.cwd) / "curves.tsv"
         target.write_bytes(to_tsv(list(columns), rows))

@@ -13,7 +13,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bidsapp.bids.arterial_table import read_arterial_table
+from bidsapp.bids.arterial_table import check_coverage, read_arterial_table
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.errors import BadInput
 from bidsapp.models.contrast.aif import plasma_from_blood
@@ -198,8 +198,7 @@ def _from_table(
 ) -> ArterialInput:
     """Return the arterial input of a table, interpolated to the frames, which it must cover."""
     table = read_arterial_table(path, fields)
-    if not table.times or table.times[0] > time[0] + 1e-6 or table.times[-1] < time[-1] - 1e-6:
-        raise BadInput(f"{path}: does not cover the frames from 0 to {time[-1] * 60:g} s")
+    check_coverage(path, table, time)
     curve = np.interp(time, table.times, table.values)
     if table.compartment == "plasma":
         blood, plasma = curve * (1 - haematocrit), curve

@@ -10,7 +10,8 @@ from bidsapp.bids.cells import check_excluded_column, parse_flag, parse_number
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
-from bidsapp.study.read.cells import lesion_key
+from bidsapp.study.read.cells import lesion_key, unify_participants
+from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -34,6 +35,8 @@ def load_study_table(path: Path) -> Cohort:
     Returns
     -------
     cohort : Cohort
+        Without impossible values, which its problems name. Spellings of one participant are
+        unified.
 
     Raises
     ------
@@ -65,16 +68,29 @@ def load_study_table(path: Path) -> Cohort:
     lesions = pd.DataFrame(table).reindex(
         columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
     )
-    if (lesions["volume_ml"].astype(float) < 0).any():
-        raise BadInput(f"{path}: a volume_ml is negative: correct it.")
+    units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
+    units |= _sidecar_units(path.with_suffix(".json"))
+    lines = [line for line, _ in numbered]
+    lesions, problems = drop_impossible(lesions, lines, units, path.name)
+    unified, notes, alike = unify_participants(list(seen), path.name)
+    lesions = lesions.replace({"participant_id": dict(unified)})
+    return Cohort(
+        lesions,
+        _visits(lesions),
+        units,
+        notes=(*notes, *_unused_columns(path, columns, known)),
+        warnings=(*alike, *scale_warnings(lesions, path.name)),
+        problems=problems,
+    )
+
+
+def _visits(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Return the sessions of each participant, whose rows are in chronological order."""
     visits = lesions[["participant_id", "session_id", "days_from_srs"]]
     visits = visits.drop_duplicates(["participant_id", "session_id"], ignore_index=True)
     visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
-    # The rows of a participant are in chronological order.
     visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
-    units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
-    units |= _sidecar_units(path.with_suffix(".json"))
-    return Cohort(lesions, visits, units, notes=_unused_columns(path, columns, known))
+    return visits
 
 
 def _unused_columns(path: Path, columns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 from bidsapp.bids.cells import parse_whole_number
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.errors import BadInput
-from bidsapp.study.read.cells import bare_label
+from bidsapp.study.read.cells import bare_label, spelling
 from bidsapp.study.tables import LESION
 
 
@@ -118,19 +118,14 @@ def match_rows(
 def _other_spellings(labels: Iterable[str], wanted: set[str]) -> dict[str, str]:
     """Map each label that is not wanted to the only wanted one that it can mean."""
     rest = [label for label in labels if label not in wanted]
-    times = Counter(map(_spelling, rest))
-    of_key = Counter(map(_spelling, wanted))
-    meant = {_spelling(label): label for label in wanted - set(labels)}
+    times = Counter(map(spelling, rest))
+    of_key = Counter(map(spelling, wanted))
+    meant = {spelling(label): label for label in wanted - set(labels)}
     return {
         label: meant[key]
         for label in rest
-        if (key := _spelling(label)) in meant and times[key] == of_key[key] == 1
+        if (key := spelling(label)) in meant and times[key] == of_key[key] == 1
     }
-
-
-def _spelling(label: str) -> str:
-    """Return a label without prefix, letter case and leading zeros."""
-    return label.removeprefix("sub-").casefold().lstrip("0")
 
 
 def _names(rows: list[tuple[object, ...]]) -> str:

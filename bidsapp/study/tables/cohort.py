@@ -46,8 +46,9 @@ class Cohort:
     participants, traits : pandas.DataFrame
         Characteristics of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
-    notes : tuple of str
-        Remarks on the tables that were read.
+    notes, warnings, problems : tuple of str
+        Remarks on the tables that were read; doubts about their values; values that are impossible
+        and were left out.
     """
 
     lesions: pd.DataFrame
@@ -56,6 +57,8 @@ class Cohort:
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
