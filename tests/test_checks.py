@@ -112,13 +112,13 @@ def test_shuffled_b_values_refuse_the_series():
     assert "compare the b-values with the protocol" in found.text
 
 
-def dynamic(seed, frames=60, step=5.2, noise=0.01, leak=0.0):
+def dynamic(seed, frames=60, step=5.2, noise=0.01, leak=0.0, dose=1.0):
     """Return a head in which vessels and tissue take up a contrast agent, and fluid does not."""
     rng = np.random.default_rng(seed)
     s0, d, f = (x[..., None] for x in head(seed))
     time = np.arange(frames) * step / 60
     blood = parker2006(np.maximum(time - 0.6, 0)) * (time > 0.6)
-    blood = blood + leak * (time > 0.6)
+    blood = dose * (blood + leak * (time > 0.6))
     tissue = np.where(d > 0.78e-3, 0.03, 0.01)
     vessels = rng.random(s0.shape) < 0.08
     uptake = np.where(vessels, 0.2, np.where(f > 0, tissue, 0)) * blood
@@ -230,7 +230,7 @@ def test_a_lasting_change_of_the_gain_is_reported(seed, size):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_summary_image_at_the_end_is_left_out(seed):
     """A maximum over time is as bright as the bolus, and is not taken for one."""
-    data = dynamic(seed, leak=4.0)
+    data = dynamic(seed, leak=2.0, dose=3.0)
     (found,) = check_dynamic_signal(np.concatenate([data, data.max(axis=3)[..., None]], axis=3))
     assert found.volumes == (60,)
 
