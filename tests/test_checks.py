@@ -223,13 +223,16 @@ def test_shuffled_b_values_refuse_the_series():
     assert "compare the b-values with the protocol" in found.text
 
 
-def dynamic(seed, frames=60, step=5.2, noise=0.01):
-    """Return a head in which vessels and tissue take up a contrast agent."""
+def dynamic(seed, frames=60, step=5.2, noise=0.01, leak=0.0, dose=1.0):
+    """Return a head in which vessels and tissue take up a contrast agent, and fluid does not."""
     rng = np.random.default_rng(seed)
-    s0, _, f = (x[..., None] for x in head(seed))
+    s0, d, f = (x[..., None] for x in head(seed))
     time = np.arange(frames) * step / 60
     blood = parker2006(np.maximum(time - 0.6, 0)) * (time > 0.6)
-    uptake = np.where(f > 0, 0.03, 0.01) * blood
+    blood = dose * (blood + leak * (time > 0.6))
+    tissue = np.where(d > 0.78e-3, 0.03, 0.01)
+    vessels = rng.random(s0.shape) < 0.08
+    uptake = np.where(vessels, 0.2, np.where(f > 0, tissue, 0)) * blood
     signal = s0 * (1 + uptake) * (1 + 0.005 * np.sin(time * 3))
     return (signal * rng.normal(1, noise, signal.shape)).astype(np.float32)
 
@@ -254,7 +257,7 @@ def test_frames_before_the_steady_state_are_left_out(seed, factors):
     assert stated == pytest.approx(100 * (factors[0] - 1), abs=2)
 
 
-@pytest.mark.parametrize("ratios", [(0.95,), (0.8,), (0.5,), (0.8, 0.65)])
+@pytest.mark.parametrize("ratios", [(0.88,), (0.8,), (0.5,), (0.8, 0.65)])
 def test_alternating_echoes_refuse_the_series(ratios):
     """Two or three echoes in one file are named with their period."""
     data = dynamic(0)
@@ -306,3 +309,55 @@ def test_motion_that_lasts_and_noise_are_no_ghost(noise):
 def test_volumes_are_counted_from_one():
     """As viewers and people count."""
     assert list_volumes([0, 1, 2, 7, 9]) == "volumes 1 to 3, 8 and 10"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("frames", [slice(59, 60), slice(57, 60), slice(26, 29), slice(2, 4)])
+@pytest.mark.parametrize("factor", [0.7, 1.15, 1.3])
+def test_a_group_of_frames_of_another_scale_is_left_out(seed, frames, factor):
+    """The wrong frames themselves, not their neighbours; also at the end of the series."""
+    data = dynamic(seed)
+    data[..., frames] *= factor
+    (found,) = check_dynamic_signal(data)
+    assert found.volumes == tuple(range(60)[frames])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("size", [0.05, 0.15, 0.3, -0.15])
+def test_a_lasting_change_of_the_gain_is_reported(seed, size):
+    """After the bolus it is a warning with the frame and the size; before it, frames go."""
+    data = dynamic(seed)
+    after = data * np.where(np.arange(60) < 30, 1, 1 + size).astype(np.float32)
+    (found,) = check_dynamic_signal(after)
+    assert not found.volumes
+    assert "at volume 31, after the contrast agent" in found.text
+    assert float(found.text.split("by ")[1].split(" %")[0]) == pytest.approx(100 * size, abs=2)
+    before = data * np.where(np.arange(60) < 3, 1, 1 + size).astype(np.float32)
+    (found,) = check_dynamic_signal(before)
+    assert found.volumes == (0, 1, 2)
+    assert "the gain of the receiver changed" in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_summary_image_at_the_end_is_left_out(seed):
+    """A maximum over time is as bright as the bolus, and is not taken for one."""
+    data = dynamic(seed, leak=2.0, dose=3.0)
+    (found,) = check_dynamic_signal(np.concatenate([data, data.max(axis=3)[..., None]], axis=3))
+    assert found.volumes == (60,)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.8])
+def test_series_that_follow_each_other_are_refused(ratio):
+    """Two echoes one after the other, or two halves that are exchanged."""
+    data = dynamic(0, leak=4.0)[..., :30]
+    (found,) = check_dynamic_signal(np.concatenate([data, ratio * data], axis=3))
+    assert found.fatal
+    assert "disappears at once at volume 31" in found.text
+
+
+def test_a_small_alternation_is_a_warning():
+    """A series of one echo whose frames alternate by 4 % is analysed."""
+    data = dynamic(0) * np.where(np.arange(60) % 2, 0.98, 1.02).astype(np.float32)
+    (found,) = check_dynamic_signal(data)
+    assert not found.fatal
+    assert "alternates with a period of 2 frames, by 4 %" in found.text

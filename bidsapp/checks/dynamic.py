@@ -7,31 +7,44 @@ from numpy.typing import NDArray
 
 from bidsapp.checks.finding import Finding, list_volumes
 from bidsapp.checks.head import FEWEST, Array, log_signals
+from bidsapp.checks.steps import (
+    Run,
+    abrupt_changes,
+    bolus_frame,
+    find_runs,
+    gain_changes,
+    lasting_change,
+    vanishing_frame,
+)
 
 _UNSTEADY = 0.03
 """Relative difference of a first frame from the baseline that is too large."""
 _SCATTERS = 5.0
 """How many times larger than the scatter of the baseline it must be, too."""
-_MOST_UNSTEADY = 6
-"""First frames that may be out of the steady state, at most."""
+_FEWEST_BASELINE = 2
+"""Frames before the bolus that must remain if others are left out."""
+_MOST_LISTED = 6
+"""First frames whose deviations are listed, at most."""
 _PERIODS = (2, 3, 4)
 """Numbers of images that may alternate in a file: echoes, or magnitude and phase."""
 _ALTERNATION = 0.03
-"""Difference between alternating frames that is too large."""
+"""Difference between alternating frames that is reported."""
+_ECHOES = 0.10
+"""Difference between alternating frames above which they cannot be one series."""
 _EXPLAINED = 0.8
 """Share of the frames' scatter that an alternation must explain."""
-_SPIKE = 0.10
-"""Difference of a single frame from its neighbours that is too large, away from the bolus."""
+_SPIKE = 0.08
+"""Difference of a few frames from those before and after that is too large, away from the bolus."""
+_MOST_ODD = 4
+"""Consecutive frames at another level that are taken for wrong; more are a step that lasts."""
 _PATTERN = 0.05
 """Scatter over the head of the relative difference of a frame from its neighbours that is too
 large: that of a ghost of about a tenth."""
 _UNLIKE = 2.0
 """How many times larger than in other frames, and than between its neighbours, it must be, too."""
-_SIDE = 4
-"""Frames on each side of the bolus that are compared to find it."""
-_SMALLEST_RISE = 0.01
-"""Relative rise of the head's signal at the bolus, at least."""
-_BOLUS_FRAMES = 8
+_STEP = 0.03
+"""Change of the level of the signal that is reported if it lasts."""
+_BOLUS_FRAMES = 9
 """Frames after the steepest rise in which the signal may change quickly."""
 
 
@@ -61,17 +74,25 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
     if len(logarithms) < FEWEST:
         return []
     course = median_course(logarithms)
-    if alternation := _alternation(course):
-        period, size = alternation
+    alternation = _alternation(course)
+    if alternation is None:
+        return list(_odd_frames(course, logarithms))
+    size = float(np.ptp(alternation))
+    if size > _ECHOES:
         return [
             Finding(
-                f"the signal of the head alternates with a period of {period} frames, by "
+                f"the signal of the head alternates with a period of {len(alternation)} frames, by "
                 f"{100 * np.expm1(size):.0f} %: do echoes, or magnitude and phase, follow each "
                 "other in this file? Write each as a series of its own",
                 fatal=True,
             )
         ]
-    return list(_odd_frames(course, logarithms))
+    found = Finding(
+        f"the signal of the head alternates with a period of {len(alternation)} frames, by "
+        f"{100 * np.expm1(size):.0f} %: check the reconstruction of the series"
+    )
+    repeated = np.resize(alternation, len(course))
+    return [found, *_odd_frames(course - repeated, logarithms - repeated)]
 
 
 def median_course(logarithms: Array) -> Array:
@@ -81,8 +102,8 @@ def median_course(logarithms: Array) -> Array:
     return course
 
 
-def _alternation(course: Array) -> tuple[int, float] | None:
-    """Return the period and the size of an alternation of the frames, or None."""
+def _alternation(course: Array) -> Array | None:
+    """Return one period of an alternation of the frames, from the first frame on, or None."""
     for period in _PERIODS:
         if len(course) < 6 * period:
             continue
@@ -97,73 +118,148 @@ def _alternation(course: Array) -> tuple[int, float] | None:
         size = float(np.ptp(typical))
         scatter = np.median(np.abs(rest - typical[phase]))
         if size > _ALTERNATION and scatter < (1 - _EXPLAINED) * size:
-            return period, size
+            return np.roll(typical, margin % period)
     return None
 
 
 def _odd_frames(course: Array, logarithms: Array) -> Iterator[Finding]:
-    """Yield the frames before the steady state, and single ones unlike their neighbours."""
-    rise = _bolus_frame(course)
-    first = _unsteady_frames(course[:rise]) if rise else []
-    if first:
-        sizes = ", ".join(f"{100 * np.expm1(size):+.0f} %" for size in first)
+    """Yield what is wrong before the bolus, after it, and with the pattern of single frames."""
+    rise = bolus_frame(logarithms)
+    between = np.arange(len(course) - 1)
+    quiet = np.ones(len(between), bool)
+    if rise is not None:
+        quiet = (between < rise) | (between >= rise + _BOLUS_FRAMES)
+    steps = abrupt_changes(course, quiet)
+    if rise is not None and (frame := vanishing_frame(logarithms, steps, rise, _BOLUS_FRAMES)):
         yield Finding(
-            f"{list_volumes(range(len(first)))} {'differ' if len(first) > 1 else 'differs'} from "
-            f"the other frames before the contrast agent ({sizes}): the magnetisation was not yet "
-            f"steady; left out (--skip-frames {len(first)} does so without this warning)",
-            tuple(range(len(first))),
+            f"the contrast agent disappears at once at volume {frame + 1}: do two series, such as "
+            "two echoes, follow each other in this file, or are its volumes out of order?",
+            fatal=True,
         )
-    spikes = _spikes(course, len(first), rise or 0)
-    if spikes:
-        worst = max(abs(np.expm1(size)) for size in spikes.values())
-        verb = "differ" if len(spikes) > 1 else "differs"
-        yield Finding(
-            f"{list_volumes(list(spikes))} {verb} from the frames before and after by up to "
-            f"{100 * worst:.0f} % in the whole head; left out",
-            tuple(spikes),
-        )
-    ghosts = [t for t in _other_patterns(logarithms, len(first), rise or 0) if t not in spikes]
-    if ghosts:
-        verb = "show" if len(ghosts) > 1 else "shows"
-        yield Finding(
-            f"{list_volumes(ghosts)} {verb} another pattern over the whole head than the frames "
-            "before and after (a ghost, interference or a brief movement); left out",
-            tuple(ghosts),
-        )
+        return
+    shared = gain_changes(logarithms, course)
+    first, spikes = 0, dict[int, float]()
+    if rise is not None and rise > 1:
+        found, first, spikes = _before_bolus(course[: rise + 1], steps[:rise], shared[:rise])
+        yield from found
+    start = 0 if rise is None else rise + _BOLUS_FRAMES
+    if start < len(course) - 1:
+        found, later = _after_bolus(course[start:], steps[start:], shared[start:], start)
+        yield from found
+        spikes |= later
+    yield from _single_frames(spikes)
+    usual = _frames_away_from_bolus(len(course), first, rise or 0)
+    yield from _ghosts([t for t in _other_patterns(logarithms, usual) if t not in spikes])
 
 
-def _bolus_frame(course: Array) -> int | None:
-    """Return the last frame before the bolus, from a rise that lasts; None without one.
+def _before_bolus(
+    course: Array, steps: Array, shared: NDArray[np.bool_]
+) -> tuple[list[Finding], int, dict[int, float]]:
+    """Return findings before the bolus, the number of first frames left out, and odd frames.
 
-    Medians of several frames on both sides ignore single frames that are wrong, as the first.
+    The last two frames may contain contrast agent: a change to the first of them must be shared
+    by all tissue, and one to the last is not judged. The frames before the bolus must
+    have the gain of those after it, so that earlier ones are left out.
     """
-    places = range(2, len(course) - 1)
-    rises = [
-        float(
-            np.median(course[t + 1 : t + 1 + _SIDE])
-            - np.median(course[max(0, t + 1 - _SIDE) : t + 1])
-        )
-        for t in places
-    ]
-    if not rises or max(rises) < _SMALLEST_RISE:
-        return None
-    return places[int(np.argmax(rises))]
+    between = np.arange(len(steps))
+    judged = (between < len(steps) - 2) | ((between == len(steps) - 2) & shared)
+    runs = find_runs(np.where(judged, steps, 0.0), len(course) - 1)
+    spikes = _odd_runs([run for run in runs if run.start > 0])
+    prefix = next((run for run in runs if run.start == 0), None)
+    stop = prefix.stop if prefix else 0
+    baseline = [t for t in range(stop, len(course) - 1) if t not in spikes]
+    if prefix and len(baseline) < _FEWEST_BASELINE:
+        return [_gain_step(stop, -prefix.size, "before the contrast agent")], 0, spikes
+    first = _unsteady_frames(course, baseline)
+    return ([_left_out_first(first)] if first else []), len(first), spikes
 
 
-def _spikes(course: Array, first: int, rise: int) -> dict[int, float]:
-    """Return frames that differ from both neighbours, away from the bolus, and by how much."""
-    jumps = np.zeros(len(course))
-    jumps[1:-1] = course[1:-1] - (course[2:] + course[:-2]) / 2
-    found = {}
-    for frame in _frames_away_from_bolus(len(course), first, rise):
-        # The neighbours of a spike deviate by half of it, in the other direction.
-        largest = np.abs(jumps[frame - 1 : frame + 2]).max()
-        if abs(jumps[frame]) > _SPIKE and abs(jumps[frame]) == largest:
-            found[frame] = float(jumps[frame])
-    return found
+def _left_out_first(first: list[float]) -> Finding:
+    """Return the finding that the first frames are left out, with its probable reason."""
+    volumes = tuple(range(len(first)))
+    differ = f"{list_volumes(volumes)} {'differ' if len(first) > 1 else 'differs'}"
+    if len(first) > 2 and np.ptp(first) < _UNSTEADY:
+        reason = f"{100 * np.expm1(np.mean(first)):+.0f} %): the gain of the receiver changed"
+    else:
+        shown = [f"{100 * np.expm1(size):+.0f} %" for size in first]
+        listed = ", ".join(shown if len(shown) <= _MOST_LISTED else [shown[0], "...", shown[-1]])
+        reason = f"{listed}): the magnetisation was not yet steady"
+    return Finding(
+        f"{differ} from the other frames before the contrast agent ({reason}; left out "
+        f"(--skip-frames {len(first)} does so without this warning)",
+        volumes,
+    )
 
 
-def _other_patterns(logarithms: Array, first: int, rise: int) -> list[int]:
+def _after_bolus(
+    course: Array, steps: Array, shared: NDArray[np.bool_], start: int
+) -> tuple[list[Finding], dict[int, float]]:
+    """Return steps of the gain after the bolus, and frames unlike those before and after them.
+
+    A few frames at another level are wrong, also the last ones; more of them, or those from the
+    end of the first pass on, follow or precede a change of the gain.
+    """
+    runs = find_runs(steps, None)
+    odd = [run for run in runs if run.start > 0 and run.stop - run.start <= _MOST_ODD]
+    found = []
+    for run in runs:
+        # A run from the first frame ends, all others begin, with the step.
+        place = run.stop if run.start == 0 else run.start
+        if run in odd or place == len(course) or not shared[place - 1]:
+            continue
+        size = lasting_change(course, place)
+        if abs(size) > max(_STEP, abs(steps[place - 1]) / 2):
+            found.append(_gain_step(start + place, size, "after the contrast agent"))
+    spikes = _odd_runs(odd)
+    return found, {start + t: size for t, size in spikes.items()}
+
+
+def _gain_step(frame: int, size: float, where: str) -> Finding:
+    """Return the warning that the gain changed."""
+    return Finding(
+        f"the signal of the whole head changes by {100 * np.expm1(size):+.0f} % at volume "
+        f"{frame + 1}, {where}, also in tissue that does not enhance: the gain of the receiver "
+        "or the scale of the images changed; concentrations are wrong by more than 10 % on one "
+        "side of it"
+    )
+
+
+def _odd_runs(runs: list[Run]) -> dict[int, float]:
+    """Return the frames of short runs, with the size, if it is large enough to leave them out."""
+    return {
+        t: run.size
+        for run in runs
+        if run.stop - run.start <= _MOST_ODD and abs(run.size) > _SPIKE
+        for t in run.frames
+    }
+
+
+def _single_frames(spikes: dict[int, float]) -> Iterator[Finding]:
+    """Yield the finding of frames that differ from those before and after."""
+    if not spikes:
+        return
+    worst = max(abs(np.expm1(size)) for size in spikes.values())
+    verb = "differ" if len(spikes) > 1 else "differs"
+    yield Finding(
+        f"{list_volumes(list(spikes))} {verb} from the frames before and after by up to "
+        f"{100 * worst:.0f} % in the whole head; left out",
+        tuple(sorted(spikes)),
+    )
+
+
+def _ghosts(ghosts: list[int]) -> Iterator[Finding]:
+    """Yield the finding of frames with another pattern."""
+    if not ghosts:
+        return
+    verb = "show" if len(ghosts) > 1 else "shows"
+    yield Finding(
+        f"{list_volumes(ghosts)} {verb} another pattern over the whole head than the frames "
+        "before and after (a ghost, interference or a brief movement); left out",
+        tuple(ghosts),
+    )
+
+
+def _other_patterns(logarithms: Array, frames: list[int]) -> list[int]:
     """Return frames whose signal is distributed over the head as in neither neighbour.
 
     After a motion of the head that lasts, the neighbours differ from each other as much as the
@@ -173,7 +269,6 @@ def _other_patterns(logarithms: Array, first: int, rise: int) -> list[int]:
     # The first and last frame have one neighbour only.
     change = np.pad(_scatter(frame - (before + after) / 2), 1)
     apart = np.pad(_scatter((after - before) / 2), 1)
-    frames = _frames_away_from_bolus(len(change), first, rise)
     usual = float(np.median(change[frames])) if frames else 0.0
     return [t for t in frames if change[t] > max(_PATTERN, _UNLIKE * max(usual, apart[t]))]
 
@@ -189,20 +284,26 @@ def _frames_away_from_bolus(count: int, first: int, rise: int) -> list[int]:
     return [t for t in range(first + 1, count - 1) if not rise - 2 < t <= rise + _BOLUS_FRAMES]
 
 
-def _unsteady_frames(course: Array) -> list[float]:
+def _unsteady_frames(course: Array, baseline: list[int]) -> list[float]:
     """Return how much each of the first frames deviates from the baseline, until one does not.
 
-    The course ends with the last frame before the steepest rise.
+    Parameters
+    ----------
+    course : (N,) array
+        The frames before the bolus.
+    baseline
+        Frames of the same gain as the last one. The later half of them is taken to be steady.
     """
-    if len(course) < 3:
+    if len(baseline) < _FEWEST_BASELINE:
         return []
-    late = course[len(course) // 2 :]
+    late = baseline[len(baseline) // 2 :] if len(baseline) > 3 else baseline[-2:]
     # The last frame may already contain contrast agent: the median of the others is the baseline.
-    level = float(np.median(late[:-1] if len(late) > 2 else late[:1]))
-    scatter = 1.48 * float(np.median(np.abs(late[:-1] - level))) if len(late) > 2 else 0.0
+    others = course[late[:-1] if len(late) > 2 else late[:1]]
+    level = float(np.median(others))
+    scatter = 1.48 * float(np.median(np.abs(others - level))) if len(others) > 1 else 0.0
     limit = max(_UNSTEADY, _SCATTERS * scatter)
     deviations: list[float] = []
-    for value in course[: min(_MOST_UNSTEADY, len(course) - 2)]:
+    for value in course[: baseline[-_FEWEST_BASELINE]]:
         if abs(value - level) <= limit:
             break
         deviations.append(float(value - level))
