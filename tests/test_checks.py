@@ -361,3 +361,19 @@ def test_a_small_alternation_is_a_warning():
     (found,) = check_dynamic_signal(data)
     assert not found.fatal
     assert "alternates with a period of 2 frames, by 4 %" in found.text
+
+
+def test_many_first_frames_are_left_out_only_if_all_tissue_changes():
+    """Tissue of which most enhances before the rest has no first frames that are not steady."""
+    rng = np.random.default_rng(4)
+    frames = np.arange(40)
+    slow = np.where(frames >= 10, 1.06, 1.0)
+    fast = np.where(frames >= 16, 2.0, 1.0)
+    place = rng.random(SHAPE)[..., None]
+    course = np.where(place < 0.6, slow, np.where(place < 0.7, fast, 1.0))
+    data = 500 * course * rng.normal(1, 0.01, (*SHAPE, len(frames)))
+    found = check_dynamic_signal(data.astype(np.float32))
+    assert not any(finding.volumes for finding in found)
+    gain = np.where(frames < 10, 0.94, 1.0)
+    found = check_dynamic_signal((data / np.where(place < 0.6, slow, 1) * gain).astype(np.float32))
+    assert any(finding.volumes == tuple(range(10)) for finding in found)

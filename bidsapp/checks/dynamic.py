@@ -25,6 +25,8 @@ _FEWEST_BASELINE = 2
 """Frames before the bolus that must remain if others are left out."""
 _MOST_LISTED = 6
 """First frames whose deviations are listed, at most."""
+_MOST_UNSTEADY = 6
+"""First frames that are left out, at most, unless the change after them is shared by all tissue."""
 _PERIODS = (2, 3, 4)
 """Numbers of images that may alternate in a file: echoes, or magnitude and phase."""
 _ALTERNATION = 0.03
@@ -171,6 +173,9 @@ def _before_bolus(
     if prefix and len(baseline) < _FEWEST_BASELINE:
         return [_gain_step(stop, -prefix.size, "before the contrast agent")], 0, spikes
     first = _unsteady_frames(course, baseline)
+    # Without a change of the gain, so many frames are rather those before a bolus found too late.
+    if len(first) > _MOST_UNSTEADY and not shared[len(first) - 1]:
+        first = []
     return ([_left_out_first(first)] if first else []), len(first), spikes
 
 
