@@ -294,7 +294,7 @@ def test_the_reference_cohort_is_read_whole():
     ("line", "message"),
     [
         ("sub-01\t1\tses-a\t-5\t4\t.05\t10\t1.1\t.1\tn/a\t0", "volume_ml must be from 0"),
-        ("sub-01\t1\tses-a\t-5\t4\t.05\t10\t1100\t.1\t2\t0", "ADC must be from"),
+        ("sub-01\t1\tses-a\t-5\t4\t.05\t10\t1100\t.1\t2\t0", "ADC is 1100 in line 2"),
         ("sub-01\t1\tses-a\tn/a\t4\t.05\t10\t1.1\t.1\t2\t0", "days_from_srs"),
         ("sub-0_1\t1\tses-a\t-5\t4\t.05\t10\t1.1\t.1\t2\t0", "participant_id must be sub-"),
         ("sub-01\t99\tses-a\t-5\t4\t.05\t10\t1.1\t.1\t2\t0", "lesion must be from 1"),

@@ -102,6 +102,8 @@ def read_cohort(path: Path, participants: int | None = None) -> list[SimulatedPa
         If it has fewer participants than requested.
     """
     cohort = load_study_table(path)
+    if cohort.problems:
+        raise BadInput("\n".join(cohort.problems))
     units = {name: STUDY_UNITS[name] for name in cohort.units}
     if cohort.units != units:
         raise BadInput(f"{path}: must be in the units {units}, not {cohort.units}")
