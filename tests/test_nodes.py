@@ -666,7 +666,7 @@ def test_denoising_removes_noise_and_keeps_the_signal(tmp_path):
 
 
 def test_a_patch_has_more_voxels_than_volumes():
-    """Or nothing could be told apart: it grows within the slices of a thin slab, or is refused."""
+    """Noise is separable only then: it grows within the slices of a thin slab, or is refused."""
     assert patch_radius((64, 64, 3, 80)) == (3, 3, 1)
     with pytest.raises(BadInput, match="too small to denoise 300 volumes"):
         patch_radius((5, 5, 5, 300))

@@ -180,7 +180,7 @@ def node(folder, monkeypatch, answer, **options):
 def test_the_other_engine_is_used_where_the_own_search_failed(
     engine, astray, tmp_path, monkeypatch
 ):
-    """It is not judged by a failed result, but by whether the images agree with it; it is told."""
+    """A failed result does not judge it, but whether the images agree with it; this is stated."""
     quality = node(tmp_path, monkeypatch, compose(TRUTH, translation([0.3, 0, 0])), engine=engine)
     assert quality["verdict"] == "doubtful"
     assert quality["engine"].startswith("niimath")
@@ -189,7 +189,7 @@ def test_the_other_engine_is_used_where_the_own_search_failed(
 
 
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
-def test_the_other_engine_is_not_believed_blindly(engine, astray, tmp_path, monkeypatch):
+def test_the_other_engine_is_not_trusted_blindly(engine, astray, tmp_path, monkeypatch):
     """A solution 30 mm off, of which the images know nothing, is refused, without mirrors."""
     wrong = compose(TRUTH, translation([0, 30, 0]))
     with pytest.raises(RegistrationError, match=r"rotation of 49 degrees") as refusal:

@@ -52,8 +52,8 @@ class Placement:
     def applied(self) -> bool:
         """Whether the estimate is used.
 
-        It is not if it cannot be told from zero, or is so small that an interpolation would change
-        the image more than the displacement does.
+        It is not if it does not differ from zero by more than the expected error, or is so small
+        that an interpolation would change the image more than the displacement does.
         """
         if self.problem or self.quality is None:
             return False

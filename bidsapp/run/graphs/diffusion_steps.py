@@ -9,7 +9,7 @@ from bidsapp.issues import Issue
 from bidsapp.models.diffusion.relaxation import spin_echo_weight
 
 LEAST_VOLUMES = 10
-"""Fewest volumes for MP-PCA: below, noise and signal cannot be told apart by their components."""
+"""Fewest volumes for MP-PCA: with fewer, the components of noise and signal cannot be separated."""
 
 
 def can_denoise(series: Diffusion, config: Config) -> bool:
