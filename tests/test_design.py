@@ -90,7 +90,7 @@ def test_what_cannot_be_is_said(model, wrong, words):
 
 
 @pytest.mark.parametrize("signal", [DECAY.astype(complex), DECAY.astype(str), [[1, 2], [3]]])
-def test_a_signal_that_is_no_number_is_refused(signal):
+def test_a_signal_that_is_not_a_number_is_refused(signal):
     """Complex images, words and ragged lists are refused; their magnitude is not guessed."""
     with pytest.raises(FitError, match="the signal"):
         fit("adc", signal, bvalues=BVALUES)

@@ -98,7 +98,7 @@ def test_opposite_contrast_is_alike_and_the_same_contrast_is_not():
     assert bad == pytest.approx(-good, rel=1e-3)
 
 
-def test_what_cannot_be_told_is_said_in_words(anatomy):
+def test_an_epi_without_brain_is_refused(anatomy):
     """An EPI away from the brain, by the matrix, says nothing."""
     away = np.eye(4)
     away[:3, 3] = 400

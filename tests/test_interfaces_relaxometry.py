@@ -117,7 +117,7 @@ def test_the_map_repairs_the_arterial_input(tmp_path):
 
 
 def test_voxels_beyond_range_are_counted(tmp_path):
-    """Frames that no concentration explains are counted, told apart from an unusable voxel."""
+    """Frames that no concentration explains are counted separately from unusable voxels."""
     path = dynamic(tmp_path, np.where(TIMES < 0.5, 0.0, 1.0))
     data = read(path).copy()
     data[0, 0, 0, 10:12] = 1e9

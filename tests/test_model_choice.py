@@ -180,7 +180,7 @@ def test_a_model_can_stay_out_of_the_comparison(monkeypatch):
         ("bayesian", (0, 50, 200, 400), "and five for the noise level; the series has 0, 50, 200"),
     ],
 )
-def test_a_series_that_a_model_cannot_use_is_told_in_words(model, bvalues, words, tmp_path):
+def test_a_series_that_a_model_cannot_use_is_named_with_the_reason(model, bvalues, words, tmp_path):
     """Before the run: what the fit needs, and what the series has."""
     series = Diffusion(tmp_path, tuple(map(float, bvalues)), None)
     models, issues = planned(series, config(tmp_path, ivim_model=model))

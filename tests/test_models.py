@@ -192,7 +192,7 @@ def test_negative_fraction_is_kept_and_marked():
     assert found.status == Status.AT_BOUND
 
 
-def test_shells_are_told_apart():
+def test_shells_are_distinguished():
     """Rounded b-values merge, the low ones of IVIM do not, and below 5 they count as zero."""
     bvalues = [0, 4.9, 10, 20, 995, 1000, 1005]
     shells, combined = combine_directions(np.arange(1, 8.0), bvalues)

@@ -126,7 +126,7 @@ def test_line_through_the_logarithms_beside_the_published_maps(abdomen):
     assert (closed < 0.4 * gap).all()
 
 
-def test_fractions_at_their_bound_are_told(abdomen):
+def test_fractions_at_their_bound_are_marked(abdomen):
     """Where their bound held f at 0 ours is below 0 and marked; hardly anywhere else is."""
     ours = our_fit(abdomen)
     held = abdomen["f"] <= 1e-3

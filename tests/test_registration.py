@@ -255,7 +255,7 @@ def test_no_head_is_no_brain(tmp_path):
 
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
 @pytest.mark.parametrize("kind", ["b0", "dce"])
-def test_motion_is_corrected_and_told_in_ras(kind, engine, tmp_path):
+def test_motion_is_corrected_and_tabulated_in_ras(kind, engine, tmp_path):
     """Each volume comes to the reference; the table says in RAS how the head had moved."""
     affine, shape = where = {"b0": grid((4, 4, 5)), "dce": grid((4, 4, 8), axes=(1, 2, 0))}[kind]
     moves = [((0, 0, 0), (0, 0, 0)), ((0, 0, 0), (3, -2, 1.5)), ((2, -1.5, 2.5), (0, 0, 0))]

@@ -62,7 +62,7 @@ def test_scripts_are_sound_shell(bids):
     assert (folder / "participants.txt").read_text() == "01\n02\n10\n"
 
 
-def test_each_run_is_told_the_options(bids):
+def test_each_run_gets_the_options(bids):
     """Options of the study reach the runs, with full paths; what the task says is not doubled."""
     rois = bids.parent / "rois"
     rois.mkdir()
@@ -207,7 +207,7 @@ def test_folders_that_slurm_or_apptainer_misread_are_refused(bids, tmp_path, cap
     assert main(["slurm", str(bids), str(tmp_path / "a,b"), *words]) == 2
 
 
-def test_what_a_task_asks_for_is_told_in_words():
+def test_the_resources_of_a_task_are_described_in_words():
     """Before anything is started."""
     assert str(required_resources(sessions=1, cpus=1)[1]) == "1 core, 4096 MB, 60 minutes"
     assert str(required_resources(sessions=4, cpus=2)[0]).startswith("2 cores, ")

@@ -83,7 +83,7 @@ def test_the_course_follows_the_signal_linearly(scale, offset):
     np.testing.assert_allclose(changed, scale * found + offset, rtol=1e-3)
 
 
-def test_regions_in_fixed_proportion_cannot_be_told_apart():
+def test_regions_in_fixed_proportion_cannot_be_separated():
     """A lesion that is always half of a voxel with another one has no course of its own."""
     share = np.array([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0], [0.1, 0.1]])
     found = unmix(np.ones((4, 3)), share)

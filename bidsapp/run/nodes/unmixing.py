@@ -12,7 +12,6 @@ from nipype.interfaces.base import (
     File,
     InputMultiObject,
     SimpleInterface,
-    TraitedSpec,
     traits,
 )
 
@@ -31,7 +30,14 @@ from bidsapp.lesions.unmixed_values import (
 from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 from bidsapp.models import MODELS, combine_for_model, fit
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
-from bidsapp.run.nodes.files import Float, as_list, load, load_labels, save_table
+from bidsapp.run.nodes.files import (
+    Float,
+    TableOutput,
+    as_list,
+    load,
+    load_labels,
+    save_table,
+)
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -76,16 +82,11 @@ class _UnmixLesionsInput(BaseInterfaceInputSpec):
     identity = traits.Dict(desc="participant_id, session_id and roi of each row")
 
 
-class _UnmixLesionsOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV table")
-    dictionary = File(exists=True, desc="JSON that describes the columns")
-
-
 class UnmixLesions(SimpleInterface):
     """Fit models to the own course of each lesion, from which its surroundings are removed."""
 
     input_spec = _UnmixLesionsInput
-    output_spec = _UnmixLesionsOutput
+    output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         rows = list(self._rows())
