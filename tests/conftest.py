@@ -7,7 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -56,9 +56,13 @@ def _no_sync() -> Iterator[None]:
 
 
 @pytest.fixture
-def no_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write empty PDF files: drawing them takes more than half the time of the group level."""
-    monkeypatch.setattr("bidsapp.run.group.pdf_bytes", lambda figure: b"")
+def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose figures, but leave their files empty: drawing is most of the time of a page."""
+
+    def save(figure: Any, target: IO[bytes], **options: Any) -> None:
+        target.write(b'<svg xmlns="http://www.w3.org/2000/svg"></svg>')
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
 
 
 @pytest.fixture

@@ -336,7 +336,7 @@ def test_an_option_of_the_group_changes_its_tables_and_no_others(
     assert differing(statistics, change(cohort)) == tables
 
 
-def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
+def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, empty_figures):
     """Table 1 with age, dose and response; Table 2; the page; exit code 0."""
     out = tmp_path / "out"
     words = ["stats", str(REFERENCE / "lesions.tsv"), str(out)]
@@ -468,7 +468,7 @@ def test_impossible_values_are_left_out_and_named(tmp_path, cohort, column, valu
     assert f"lesions.tsv: {column} is {value} in line 3" in found.problems[0]
 
 
-def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, capsys, no_pdf):
+def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, capsys, tables_only):
     """Exit code 1 for a volume below zero; the scale of a session is a warning besides."""
 
     def change(rows):
@@ -543,7 +543,7 @@ def test_spellings_with_the_same_session_are_not_unified(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["1 week", "ses-1-Week"])
-def test_a_time_point_without_a_session_is_a_failure_of_stats(tmp_path, capsys, no_pdf, label):
+def test_a_time_point_without_a_session_is_a_failure_of_stats(tmp_path, capsys, tables_only, label):
     """Sessions that match no time point while one is empty: named, and exit code 1."""
     path = change_table(tmp_path, lambda text: text.replace("ses-1week", label))
     assert main(["stats", str(path), str(tmp_path / "out")]) == 1
