@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "imaging.motion": {"imaging"},
     "imaging.distortion": {"imaging", "imaging.registration"},
     "imaging.relaxometry": {"imaging", "imaging.motion", "imaging.registration"},
-    "lesions": set(),
+    "lesions": {"imaging"},
     "bids": {"lesions"},
     "checks": {"models.diffusion"},
     "study.statistics": set(),

@@ -1,8 +1,7 @@
 """The node that measures lesions without the tissue around them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,24 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.edges import SampledLesion, sample_lesion
-from bidsapp.imaging.labels import label_fractions
-from bidsapp.imaging.transforms import translation
-from bidsapp.imaging.warps import chain, read_mapping
+from bidsapp.imaging.edges import SampledLesion
+from bidsapp.imaging.warps import read_mapping
+from bidsapp.lesions.surroundings import LesionSurroundings, mean_over
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
+    T1_UNCERTAINTY,
     UNMIXED_COLUMNS,
-    LesionCourses,
+    Effects,
+    Measure,
     position_weights,
     unmixed_values,
 )
-from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 from bidsapp.models import MODELS, combine_for_model, fit
+from bidsapp.models.arterial_error import arterial_effects, arterial_noise
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
-from bidsapp.run.nodes.files import (
-    Float,
-    TableOutput,
-    as_list,
-    load,
-    load_labels,
-    save_table,
-)
+from bidsapp.run.nodes.files import TableOutput, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
-
-_MARGIN = 6.0
-"""Width of the surroundings of a lesion, mm."""
-_ENHANCING, _CORE = 1, 2
-_LEAST_VOLUME = 0.3
-"""Smallest total fraction of a region that is distinguished from the background, voxels."""
-_LEAST_RESOLVED = 1.0
-"""Smallest number of resolved voxels of a lesion for which values are given."""
-
-Measure = Callable[[Any], Mapping[str, Any]]
 
 
 class _UnmixLesionsInput(BaseInterfaceInputSpec):
@@ -103,11 +86,11 @@ class UnmixLesions(SimpleInterface):
         for lesion, excluded in self.inputs.lesions:
             if not (enhancing == lesion).any():
                 continue
-            scene = _Surroundings(data, image.affine, enhancing, whole, drawn.affine, lesion)
+            scene = LesionSurroundings(data, image.affine, enhancing, whole, drawn.affine, lesion)
             yield from self._lesion_rows(scene, lesion, excluded)
 
     def _lesion_rows(
-        self, scene: "_Surroundings", lesion: int, excluded: bool
+        self, scene: LesionSurroundings, lesion: int, excluded: bool
     ) -> Iterator[dict[str, Any]]:
         mapping = read_mapping(as_list(self.inputs.transform)) if self._moved else np.eye(4)
         try:
@@ -127,8 +110,8 @@ class UnmixLesions(SimpleInterface):
         learnt = as_list(self.inputs.learnt) or [""] * len(self.inputs.models)
         for (name, parameters, options), path in zip(self.inputs.models, learnt, strict=True):
             known = read_learnt(path, name, lesion)
-            measure = self._measure(name, dict(options) | known, scene, sampled)
-            found = unmixed_values(courses, measure)
+            measure, effects = self._measure(name, dict(options) | known, sampled)
+            found = unmixed_values(courses, measure, effects)
             for parameter in parameters:
                 yield {**common, **_describe(name, parameter), **found[parameter].row()}
 
@@ -145,11 +128,11 @@ class UnmixLesions(SimpleInterface):
         return float(expected) / np.sqrt(3) if expected is not None else 0.0
 
     def _measure(
-        self, model: str, options: dict[str, Any], scene: "_Surroundings", sampled: SampledLesion
-    ) -> Measure:
-        """Return the function from signal courses to the parameters of a model."""
+        self, model: str, options: dict[str, Any], sampled: SampledLesion
+    ) -> tuple[Measure, dict[str, Effects]]:
+        """Return the function from courses to parameters, and those to the effects of inputs."""
         if self.inputs.arterial:
-            return self._measure_kinetics(model, options, scene, sampled)
+            return self._measure_kinetics(model, options, sampled)
         kept = self._kept(len(self.inputs.bvalues))
         bvalues = np.array(self.inputs.bvalues)[kept]
 
@@ -160,26 +143,39 @@ class UnmixLesions(SimpleInterface):
             settings: dict[str, Any] = design | options
             return fit(model, combined, **settings).values
 
-        return measure
+        return measure, {}
 
     def _measure_kinetics(
-        self, model: str, options: dict[str, Any], scene: "_Surroundings", sampled: SampledLesion
-    ) -> Measure:
+        self, model: str, options: dict[str, Any], sampled: SampledLesion
+    ) -> tuple[Measure, dict[str, Effects]]:
         inputs = self.inputs
         time = read_column(inputs.arterial, "time") / 60
         plasma = read_column(inputs.arterial, "plasma")
-        angle = inputs.flip_angle * (scene.mean_of(inputs.b1_map, sampled) or 1.0)
+        angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
         spgr = Spgr(inputs.repetition_time, angle, inputs.relaxivity)
-        t1 = scene.mean_of(inputs.t1_map, sampled) or inputs.t1_tissue
+        measured_t1 = _mean_of(inputs.t1_map, sampled)
+        t1 = measured_t1 or inputs.t1_tissue
         weights = self._kept(len(time)).astype(float)
+        design = {"time": time, "plasma": plasma, "weights": weights, **options}
+
+        def curves(courses: Any, t1: float) -> Any:
+            return to_concentration(courses, inputs.baseline_frames, t1, spgr)
 
         def measure(courses: Any) -> Mapping[str, Any]:
-            t1_each = np.full(len(courses), t1)
-            curves = to_concentration(courses, inputs.baseline_frames, t1_each, spgr)
-            design = {"time": time, "plasma": plasma, "weights": weights}
-            return fit(model, curves, **design, **options).values
+            return fit(model, curves(courses, t1), **design).values
 
-        return measure
+        def arterial(course: Any) -> Mapping[str, Any]:
+            noise = arterial_noise(plasma, inputs.baseline_frames)
+            return arterial_effects(model, curves(course, t1), noise=noise, **design)
+
+        def assumed_t1(course: Any) -> Mapping[str, Any]:
+            both = [curves(course, t1 * factor) for factor in (1, 1 + T1_UNCERTAINTY)]
+            return {n: np.diff(v) for n, v in fit(model, np.array(both), **design).values.items()}
+
+        effects: dict[str, Effects] = {"arterial": arterial}
+        if not measured_t1:
+            effects["t1"] = assumed_t1
+        return measure, effects
 
     def _kept(self, count: int) -> Any:
         """Return which volumes are used."""
@@ -188,78 +184,9 @@ class UnmixLesions(SimpleInterface):
         return inlier_volumes(self.inputs.motion, count)
 
 
-class _Surroundings:
-    """A lesion in a series, with the other lesions and the tissue around it."""
-
-    def __init__(
-        self, data: Float, affine: Any, enhancing: Any, whole: Any, drawn: Any, lesion: int
-    ) -> None:
-        self.data, self.affine, self.drawn = data, affine, drawn
-        own = (enhancing == lesion) | (whole == lesion)
-        self.parts = np.where(enhancing == lesion, _ENHANCING, np.where(own, _CORE, 0))
-        self.labels = [_ENHANCING, *([_CORE] if (self.parts == _CORE).any() else [])]
-        others = np.where(enhancing > 0, enhancing, whole)
-        self.others = np.where(own, 0, others)
-
-    def courses(self, mapping: Any, position_error: float) -> tuple[LesionCourses, SampledLesion]:
-        """Return the lesion's courses for each position of its edge, and shifted along each axis.
-
-        ``position_error`` is the standard deviation of the position along each axis, mm.
-        """
-        sampled = self._sample(mapping)
-        found = self._unmix(sampled, mapping, EDGE_OFFSETS)
-        steps = np.eye(3) * position_error if position_error else np.zeros((0, 3))
-        shifted = []
-        for step in steps:
-            moved = chain(translation(step), mapping)
-            shifted.append(self._unmix(self._sample(moved), moved, [0.0])[0].course)
-        share = sampled.fractions([_ENHANCING])
-        return LesionCourses(
-            by_offset=found,
-            shifted=np.array(shifted).reshape(-1, self.data.shape[-1]),
-            recovery=float(np.square(share).sum() / share.sum()),
-        ), sampled
-
-    def _sample(self, mapping: Any) -> SampledLesion:
-        shape = self.data.shape[:3]
-        return sample_lesion(self.parts, self.drawn, mapping, shape, self.affine, _MARGIN)
-
-    def _unmix(
-        self, sampled: SampledLesion, mapping: Any, offsets: Sequence[float]
-    ) -> list[UnmixedCourse]:
-        """Return the lesion's course for each position of its edge."""
-        signals = self.data[sampled.box]
-        near = sampled.near(_MARGIN) & np.isfinite(signals).all(axis=-1)
-        others = self._other_fractions(sampled, mapping)[near]
-        inner = [sampled.fractions(self.labels, offset)[near] for offset in offsets]
-        return [_unmix_resolved(signals[near], own, others) for own in inner]
-
-    def _other_fractions(self, sampled: SampledLesion, mapping: Any) -> Any:
-        """Return the fraction of each voxel inside each other lesion."""
-        numbers = [int(n) for n in np.unique(self.others) if n]
-        shape = self.data.shape[:3]
-        found = label_fractions(self.others, self.drawn, mapping, shape, self.affine, numbers)
-        return found[sampled.box]
-
-    def mean_of(self, path: str, sampled: SampledLesion) -> float | None:
-        """Return the mean of a map over the lesion, weighted by its fractions; None without one."""
-        if not path:
-            return None
-        values = load(path)[0][sampled.box]
-        share = np.where(np.isfinite(values), sampled.fractions([_ENHANCING])[..., 0], 0)
-        return float((share * np.nan_to_num(values)).sum() / share.sum()) if share.any() else None
-
-
-def _unmix_resolved(signals: Any, own: Any, others: Any) -> UnmixedCourse:
-    """Return the course of a lesion if its voxels determine it, otherwise NaN."""
-    regions = np.hstack([own, others])
-    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > _LEAST_VOLUME)]]
-    # The point spread may let two lesions fill more than a voxel.
-    regions /= np.maximum(1, regions.sum(axis=1, keepdims=True))
-    found = unmix(signals, regions)
-    if found.resolved_voxels >= _LEAST_RESOLVED:
-        return found
-    return replace(found, course=np.full_like(found.course, np.nan), log_likelihood=-np.inf)
+def _mean_of(path: str, sampled: SampledLesion) -> float | None:
+    """Return the mean of a map over the lesion; None without a map, or if it has no value there."""
+    return mean_over(load(path)[0], sampled) if path else None
 
 
 def _describe(model: str, parameter: str) -> dict[str, str]:
