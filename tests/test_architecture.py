@@ -183,7 +183,7 @@ def label(path: Path) -> str:
 
 
 def arrows(path: Path) -> set[str]:
-    """Packages that a module of ours imports, without its own."""
+    """Packages of the project that a module imports, other than its own."""
     ours = {package_of(name) for name in imported(path) if name.split(".")[0] == "bidsapp"}
     return ours - {package_of(name_of(path)), "errors"}
 
@@ -226,7 +226,7 @@ def test_pure_packages_know_no_files_and_images(path):
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=label)
 def test_benchmarks_look_in_from_outside(path):
-    """They measure what anyone can call, on the phantom's heads; runners see none of ours."""
+    """They measure public functions on heads of the phantom; runners import no package of it."""
     ours = {name for name in imported(path) if name.split(".")[0] in ("bidsapp", "benchmarks")}
     if path.parent.name == "peers":
         assert not ours

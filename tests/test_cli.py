@@ -176,7 +176,7 @@ def test_pages_are_rebuilt(bids):
 
 
 def test_results_of_other_options_are_removed(bids):
-    """After a run with another model nothing of the first one's is left to be mistaken."""
+    """After a run with another model no result of the first one is left."""
     fixed = ("participant", "--no-motion-correction", "--nprocs", "1")
     folder = bids.parent / "out/sub-01/ses-a/dwi"
     assert run(bids, *fixed) == 0

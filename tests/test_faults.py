@@ -70,7 +70,7 @@ def test_no_worker_outlives_a_killed_run(calm, tmp_path):
 
 
 def test_a_stopped_run_says_so(calm, tmp_path):
-    """SIGTERM: exit 143, status and page tell that the session is unfinished, and so does group."""
+    """SIGTERM: exit 143; log, status and page state that the session is unfinished."""
     root, _, _, _ = calm
     out = tmp_path / "out"
     job = start(root, out)
@@ -86,7 +86,7 @@ def test_a_stopped_run_says_so(calm, tmp_path):
     check_whole(out)
 
 
-def test_group_tells_of_a_run_that_did_not_finish(calm, tmp_path):
+def test_group_reports_a_run_that_did_not_finish(calm, tmp_path):
     """Tables of a stopped run may be of two runs: the group level says whose."""
     _, out, _, _ = calm
     copy = tmp_path / "out"

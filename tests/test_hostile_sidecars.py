@@ -79,7 +79,7 @@ def test_an_invalid_json_sidecar_is_reported(root, capsys, content, message):
 
 
 def test_a_sidecar_of_something_else_does_no_harm(root, capsys):
-    """A damaged sidecar that no image of ours inherits is not looked at."""
+    """A damaged sidecar that no analysed image inherits is not read."""
     (root / "task-rest_bold.json").write_text("nope")
     assert dry(root, capsys).code == 0
 
@@ -186,7 +186,7 @@ def test_repeated_series_ask_for_a_filter_that_works(root, capsys, one, other, e
 
 
 def test_series_that_no_filter_tells_apart_are_reported(root, capsys):
-    """An entity that BIDS does not know cannot be filtered by: another remedy is given."""
+    """An entity that is not part of BIDS cannot be a filter: another remedy is given."""
     path = raw(root, "ses-a_dwi.nii.gz")
     shutil.copy(path, path.with_name("sub-01_ses-a_kind-x_dwi.nii.gz"))
     outcome = dry(root, capsys)

@@ -37,7 +37,7 @@ def test_every_metric_finds_the_head(metric):
 
 
 def test_a_start_is_taken_and_only_refined():
-    """With a start near the answer there is no search, and nothing is known of other answers."""
+    """With a start near the solution there is no search, and its ambiguity is unknown."""
     near = compose(TRUTH, translation([1.5, -1, 1]))
     found = register(MOVING, FIXED, fixed_mask=BRAIN, metric="lpa", initial=near)
     assert error(found.matrix, TRUTH, brain_points()) < 0.5

@@ -210,7 +210,7 @@ def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
 
 
 def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
-    """AFNI's code does not say how sure it is: an answer far from ours has failed."""
+    """AFNI's code gives no expected error: a solution far from metperf's has failed."""
     inputs = write_pair(tmp_path, "dce", np.eye(4))
     answer = (translation([9, 0, 0]), -1.0)
     monkeypatch.setattr("bidsapp.run.nodes.registration.allineate", lambda *_, **__: answer)

@@ -378,7 +378,7 @@ def test_failures_come_first(derivatives):
 
 
 def test_nothing_is_said_twice(derivatives):
-    """What the run tells of a gap or a crash is not repeated; crashes of old runs do not count."""
+    """A gap or crash reported by the run is not repeated; crashes of old runs do not count."""
     for run in ("20250101", "20260101"):
         log = derivatives / "sub-01" / "log" / run
         log.mkdir(parents=True)
@@ -526,7 +526,7 @@ def test_a_broken_file_breaks_its_section_only(derivatives):
 
 
 def test_a_participant_without_results_still_has_a_page(tmp_path):
-    """It says that there is nothing."""
+    """It states that there are no results."""
     html = html_of(tmp_path)
     assert "There are no results for this participant." in top_of(html)
     checked(html)
@@ -651,7 +651,7 @@ def test_a_series_is_not_taken_for_a_volume(tmp_path):
 
 
 def test_a_template_cannot_leave_a_name_out():
-    """What a template asks for and does not get is an error, not an empty place."""
+    """An undefined variable of a template is an error, not an empty text."""
     with pytest.raises(UndefinedError, match="'label' is undefined"):
         page.render("participant.html.j2")
 

@@ -33,7 +33,7 @@ def write(bids, *words):
 
 
 def put(folder, **programs):
-    """Make programs that stand for a cluster's, each with the shell text given."""
+    """Write substitutes for the programs of a cluster, each with the shell text given."""
     folder.mkdir()
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -137,7 +137,7 @@ def test_tasks_that_still_run_are_not_sent_twice(bids):
 
 
 def test_a_relative_option_of_the_cluster_is_kept(bids):
-    """Further options of sbatch stand at the top of both scripts."""
+    """Further options of sbatch are at the top of both scripts."""
     folder = write(bids, "--sbatch=--partition=long", "--sbatch=--account=a1")
     for name in ("participant.sbatch", "group.sbatch"):
         text = (folder / name).read_text()
