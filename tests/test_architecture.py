@@ -233,7 +233,7 @@ def test_benchmarks_look_in_from_outside(path):
     else:
         theirs = {name for name in ours if name.startswith("bidsapp")}
         packages = {package_of(name).split(".")[0] for name in theirs}
-        assert packages <= {"errors", "models", "imaging", "phantom", "reports"}
+        assert packages <= {"errors", "lesions", "models", "imaging", "phantom", "reports"}
         reports = {name for name in theirs if package_of(name).startswith("reports")}
         assert reports <= {"bidsapp.reports.page.style"}
 
