@@ -280,12 +280,14 @@ def _single_lesions(statistics: Statistics) -> Iterator[Part]:
         table = published_table()
         shown = table[table["source"].isin(changes["source"])]
         yield Part(
-            "Published limits of a change are shown for comparison; no change of a single lesion "
-            "was judged by them.",
+            f"Published limits of a change ({', '.join(shown['source'].unique())}) are shown for "
+            "comparison; no change of a single lesion was judged by them.",
             tuple(
-                f"Limit of {', '.join(rows['parameter'])}: {source}"
-                + "".join(f", doi:{doi}" for doi in rows["doi"].unique() if doi != "n/a")
-                for source, rows in shown.groupby("source", sort=False)
+                f"Limit of {', '.join(rows['parameter'])}: {source}, "
+                + (f"doi:{doi}" if doi != "n/a" else str(journal))
+                for (source, journal, doi), rows in shown.groupby(
+                    ["source", "journal", "doi"], sort=False
+                )
             ),
         )
 

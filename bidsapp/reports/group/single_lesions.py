@@ -25,8 +25,7 @@ def show_single_lesions(view: GroupView) -> list[Block]:
     if changes.empty:
         return blocks
     judged = changes[changes["verdict"] != ""]
-    caveat = "About one unchanged lesion in twenty exceeds its limit by chance."
-    words = Words(list(limit_words(changes, names)), caveat if len(judged) else "")
+    words = Words(list(limit_words(changes, names)))
     blocks = [words, *blocks, *([_counts(view, judged)] if len(judged) else [])]
     published = changes[changes["limit_from"] == "published"]["parameter"]
     if len(published):
@@ -84,7 +83,7 @@ def _counts(view: GroupView, judged: pd.DataFrame) -> Table:
     columns = ["Parameter", "Time points", "Limit from", "Lesions", "Fell by more", "Rose by more"]
     return Table(
         "Lesions that changed by more than their limit",
-        [*columns, "Not exceeded"],
+        [*columns, "Within"],
         rows,
         text=frozenset({1, 2}),
     )

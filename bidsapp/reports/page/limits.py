@@ -10,15 +10,19 @@ from bidsapp.reports.page.numbers import NumberFormat, format_number
 from bidsapp.study.tables.changes import PERCENT
 from bidsapp.study.tables.limits import published_table
 
-ORIGINS = {"repeats": "repeat scans", "simulation": "simulation", "published": "published"}
-"""Where a limit is from, as displayed."""
+ORIGINS = {"repeats": "repeats", "simulation": "simulation"}
+"""Where a limit with a verdict is from, as displayed."""
 
-_KINDS = {"change": "change", "CV": "coefficient of variation"}
+_KINDS = {
+    "change": "change",
+    "CV": "coefficient of variation",
+    "variability": "variability between visits, taken as a coefficient of variation",
+}
 """Kinds of published limits, as displayed."""
 
 
 def change_cell(row: Mapping[Any, Any], form: NumberFormat) -> Cell:
-    """Return the lines of a cell: the change, its limit, and the verdict where there is one.
+    """Return the lines of a cell: the change, its limit, and the verdict or the reference.
 
     Parameters
     ----------
@@ -32,7 +36,7 @@ def change_cell(row: Mapping[Any, Any], form: NumberFormat) -> Cell:
     >>> row = {"change": -0.02, "percent": -25.0, "limit_from": "repeats", "limit_low": -0.01,
     ...        "limit_high": 0.01, "limit_unit": "1/min", "verdict": "exceeded"}
     >>> change_cell(row, NumberFormat("Ktrans", "1/min", 1, 3))
-    ('−0.020 (−25 %)', 'limit ± 0.010', 'repeat scans: exceeded')
+    ('−0.020 (−25 %)', 'limit ± 0.010', 'repeats: exceeded')
     """
     change = form.format(row["change"], sign=True)
     if pd.notna(row["percent"]):
@@ -41,6 +45,8 @@ def change_cell(row: Mapping[Any, Any], form: NumberFormat) -> Cell:
         return change, "no limit"
     low, high = row["limit_low"], row["limit_high"]
     limit = format_limit(low, high, form, relative=row["limit_unit"] == PERCENT)
+    if row["limit_from"] == "published":
+        return change, f"published {limit}", row["source"]
     verdict = f": {row['verdict']}" if row["verdict"] else ""
     return change, f"limit {limit}", f"{ORIGINS[row['limit_from']]}{verdict}"
 
@@ -93,7 +99,12 @@ def limit_words(changes: pd.DataFrame, names: Mapping[str, str]) -> Iterator[str
         )
     if "" in kinds:
         lacking = [names[name] for name in dict.fromkeys(kinds[""]["parameter"])]
-        yield f"No limit is known for {', '.join(lacking)}."
+        yield f"Where no limit is stated ({', '.join(lacking)}), none is known."
+
+
+def _doi(doi: str) -> list[str]:
+    """Return a reference by its DOI, if it is known."""
+    return [] if doi == "n/a" else [f"doi:{doi}"]
 
 
 def published_limits_table(parameters: Iterable[str], names: Mapping[str, str]) -> Table:
@@ -107,7 +118,7 @@ def published_limits_table(parameters: Iterable[str], names: Mapping[str, str]) 
             row["subjects"],
             row["field"],
             f"{row['percent']:g} %, {_KINDS[row['kind']]}",
-            (row["source"], f"doi:{row['doi']}") if row["doi"] != "n/a" else row["source"],
+            (row["source"], row["journal"], *_doi(row["doi"])),
         ]
         for row in table[table["parameter"].isin(list(parameters))].to_dict("records")
     ]  # fmt: skip

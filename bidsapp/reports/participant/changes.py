@@ -99,4 +99,5 @@ def _lesion_table(participant: ParticipantOutputs, lesion: int, changes: pd.Data
                 heading = f"{first.name} to {session.name}", words
                 rows.append([heading, *(cells.get(name, "–") for name in shown)])
     columns: list[Cell] = ["Change", *((_FORMS[name].name, _FORMS[name].unit) for name in shown)]
-    return Table(participant.title(lesion), columns, rows)
+    # A heading of text: columns as wide as their cells, which columns of equal width would cut.
+    return Table(participant.title(lesion), columns, rows, text=frozenset({0}))

@@ -106,6 +106,7 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
     share = _deviation(np.log(b / a)) if positive else nan
     centre = float(np.exp(np.mean(np.log(a * b)) / 2)) if positive else nan
     relative = share * centre < spread  # never if the share is unknown
+    cv_low, cv_high = map(_variation, _interval(share, a.size))
     ends = SPAN * np.array([-1.0, 1.0])
     limits = np.expm1(share * ends) if relative else spread * ends
     return Repeatability(
@@ -116,8 +117,8 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
         low=SPAN * low,
         high=SPAN * high,
         within_cv=_variation(share),
-        cv_low=_variation(_interval(share, a.size)[0]),
-        cv_high=_variation(_interval(share, a.size)[1]),
+        cv_low=cv_low,
+        cv_high=cv_high,
         relative=relative,
         fall=float(limits[0]),
         rise=float(limits[1]),

@@ -16,7 +16,7 @@ import pandas as pd
 from bidsapp.study.statistics import SPAN
 
 Origin = Literal["repeats", "simulation", "published"]
-Verdict = Literal["exceeded", "not exceeded", ""]
+Verdict = Literal["exceeded", "within", ""]
 
 LIMIT_FILE = "change_limits.tsv"
 
@@ -65,7 +65,7 @@ class Limit:
         # Other scanners, patients and analyses: shown beside a change, but no verdict on it.
         if self.origin == "published" or not np.isfinite([change, self.low, self.high]).all():
             return ""
-        return "not exceeded" if self.low <= change <= self.high else "exceeded"
+        return "within" if self.low <= change <= self.high else "exceeded"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class LimitSources:
         --------
         >>> baseline = Measure("sub-01", 1, "ses-baseline", "ADC", "mean")
         >>> LimitSources().applicable(baseline).source
-        'Boss et al., Radiology 2024'
+        'Boss et al. 2024'
         >>> LimitSources(simulated={baseline: 1e-4}).applicable(baseline).origin
         'simulation'
         """
@@ -154,8 +154,8 @@ def published_table() -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        ``percent`` is as published: a change or, if ``kind`` is ``CV``, a coefficient of variation
-        of one value. ``limit`` is the change that follows from it.
+        ``percent`` is as published: a change or, by its ``kind``, a coefficient of variation of
+        one value or what is taken as one. ``limit`` is the change that follows from it.
 
     Notes
     -----
@@ -164,7 +164,7 @@ def published_table() -> pd.DataFrame:
     path = files("bidsapp.data") / LIMIT_FILE
     with path.open(encoding="utf-8") as stream:
         table = pd.read_csv(stream, sep="\t", keep_default_na=False)
-    factor = table["kind"].map({"change": 1.0, "CV": SPAN})
+    factor = table["kind"].map({"change": 1.0, "CV": SPAN, "variability": SPAN})
     return table.assign(limit=factor * table["percent"])
 
 
