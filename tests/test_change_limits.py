@@ -153,7 +153,7 @@ def test_the_words_name_each_kind_of_limit_that_occurs():
         "none": ("vp", ""),
     }
     signs = {
-        "repeats": "of this study (ses-a and ses-b, n = 6): in 5 % of cases",
+        "repeats": "of this study (ses-a and ses-b, n = 6): the change of",
         "simulation": "of the same lesion in the earlier scan",
         "published": "are no verdict on these changes",
         "none": "Where no limit is stated (vp), none is known.",

@@ -83,8 +83,9 @@ def limit_words(changes: pd.DataFrame, names: Mapping[str, str]) -> Iterator[str
     if "repeats" in kinds:
         scans = "; ".join(dict.fromkeys(kinds["repeats"]["source"]))
         yield (
-            f"Limits from repeat scans are of this study ({scans}): in 5 % of cases, the change of "
-            "an unchanged lesion exceeds them."
+            f"Limits from repeat scans are of this study ({scans}): the change of an unchanged "
+            "lesion is estimated to exceed them in 5 % of cases. With few lesions this is "
+            "uncertain; the intervals are in group_repeatability.tsv."
         )
     if "simulation" in kinds:
         yield (
