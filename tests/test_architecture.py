@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
         "study.tables",
     },
     "reports": {"config", "imaging.motion", "imaging.relaxometry", "models"},
-    "reports.page": {"bids"},
+    "reports.page": {"bids", "study.tables"},
     "reports.figures": {"models.parameters", "reports.page", "study.statistics"},
     "reports.participant": {
         "bids",
@@ -72,6 +72,7 @@ ARROWS: dict[str, set[str]] = {
         "models.parameters",
         "reports.figures",
         "reports.page",
+        "study.read",
         "study.tables",
         "imaging.motion",
     },
