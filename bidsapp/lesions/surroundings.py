@@ -15,8 +15,12 @@ from bidsapp.lesions.unmixed_values import EDGE_OFFSETS, LesionCourses
 from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 
 ENHANCING, _CORE = 1, 2
-_MARGIN = 6.0
-"""Width of the surroundings of a lesion, mm."""
+_MARGIN = 2.5
+"""Width of the surroundings of a lesion, mm.
+
+Oedema next to a lesion is not what lies farther away: with 6 mm, f of simulated lesions was 5 %
+too low and ADC 1 % too high.
+"""
 _LEAST_VOLUME = 0.3
 """Smallest total fraction of a region that is distinguished from the background, voxels."""
 _LEAST_RESOLVED = 1.0
