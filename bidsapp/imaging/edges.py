@@ -116,32 +116,34 @@ class LesionEdge:
 
     @property
     def _factor(self) -> NDArray[np.int64]:
-        return np.array(self.distance.shape) // np.array(self.nearest.shape)
+        return np.asarray(np.array(self.distance.shape) // np.array(self.nearest.shape))
 
     def _inside(self, offset: float) -> NDArray[np.float64]:
         """Return how much of each cell of the fine grid is inside an edge moved outwards."""
         step = float((_spacing(self.affine) / self._factor).mean())
         return np.clip(0.5 + (offset - self.distance) / step, 0, 1)
 
-    def offset_of_volume(self, ratio: float) -> float:
-        """Return how far outwards the edge has to move for a volume relative to the present one.
+    def offset_of_volume(self, ratio: float, start: float = 0.0) -> float:
+        """Return the position of the edge that gives a lesion of another volume.
 
         Parameters
         ----------
         ratio
-            Above 0; at most what fits into the grid around the lesion.
+            Volume relative to that with the edge at `start`; above 0, and at most what fits into
+            the grid around the lesion.
+        start : float, mm
 
         Returns
         -------
         float, mm
-            Negative for a ratio below 1.
+            Outside the drawn edge; smaller than `start` for a ratio below 1.
 
         Raises
         ------
         BadInput
             If no position of the edge gives that volume.
         """
-        wanted = ratio * self._inside(0.0).sum()
+        wanted = ratio * self._inside(start).sum()
         low, high = float(self.distance.min()) - 1, _RIM - 1
 
         def excess(offset: float) -> float:
@@ -168,9 +170,7 @@ class LesionEdge:
         # Voxel centres of the fine grid lie between those of the labels.
         fine = (points + 0.5) * self._factor[:, None, None] - 0.5
         far = float(self.distance.max())
-        sampled = ndimage.map_coordinates(
-            self.distance, fine, order=1, cval=far, output=np.float32
-        )
+        sampled = ndimage.map_coordinates(self.distance, fine, order=1, cval=far, output=np.float32)
         counts = tuple(s.stop - s.start for s in box)
         part = self._nearest_part(points)
         return SampledLesion(box, sampled.reshape(*counts, -1), part.reshape(*counts, -1), spacing)

@@ -17,7 +17,7 @@ from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 ENHANCING, CORE = 1, 2
 MARGIN = 6.0
 """Width of the surroundings of a lesion, mm."""
-_LEAST_VOLUME = 0.3
+LEAST_VOLUME = 0.3
 """Smallest total fraction of a region that is distinguished from the background, voxels."""
 _LEAST_RESOLVED = 1.0
 """Smallest number of resolved voxels of a lesion for which values are given."""
@@ -147,7 +147,7 @@ def join_regions(own: Any, others: Any) -> Any:
     The parameters are those of `unmix_resolved`.
     """
     regions = np.hstack([own, others])
-    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > _LEAST_VOLUME)]]
+    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > LEAST_VOLUME)]]
     # The point spread may let two lesions fill more than a voxel.
     regions /= np.maximum(1, regions.sum(axis=1, keepdims=True))
     return regions
