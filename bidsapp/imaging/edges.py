@@ -77,9 +77,13 @@ class SampledLesion:
 
         The parameters are those of `fractions`.
         """
+        found = np.zeros((*self.distance.shape[:-1], len(parts)))
+        reached = self.distance.min(axis=-1) < offset + _FINE / 2
         # A sample stands for a cell of the voxel: near the edge, it is inside in part.
-        inside = np.clip(0.5 + (offset - self.distance) / _FINE, 0, 1)
-        return np.stack([np.where(self.part == n, inside, 0).mean(axis=-1) for n in parts], axis=-1)
+        inside = np.clip(0.5 + (offset - self.distance[reached]) / _FINE, 0, 1)
+        part = self.part[reached]
+        found[reached] = np.stack([np.where(part == n, inside, 0).mean(-1) for n in parts], axis=-1)
+        return found
 
     def near(self, margin: float) -> NDArray[np.bool_]:
         """Return the voxels (I, J, K) within a distance (mm) of those that the lesion reaches."""

@@ -30,6 +30,9 @@ Estimates = dict[tuple[str, str], float]
 
 REPEATS = 20
 """Number of simulated visits."""
+_WITH_CHANGE = 10
+"""Largest number of visits that are simulated with each change, too: the recovered change differs
+less between visits than the values."""
 _TWO_VISITS = 1.96 * np.sqrt(2)
 """Factor from the standard deviation of a value to the 95 % limit of a difference of two."""
 _WIDE = 1.5
@@ -62,10 +65,11 @@ RECOVERY_COLUMNS: Mapping[str, str] = {
     "detectable_change": "Smallest change between two visits that exceeds these differences with "
     "95 % confidence: 1.96 sqrt(2) sd. Not included: differences of the arterial input, of T1, and "
     "of the patient between two visits",
-    "detected": "1 if the recovered change is at least the detectable change; a false change if the "
-    "true one is 0",
-    "n_repeats": "Number of simulated visits",
-    "n_valid": "Number of those with a value both with and without the change",
+    "detected": "1 if the recovered change is at least the detectable change; if the true change "
+    "is 0, this is a false change",
+    "n_repeats": "Number of simulated visits, from which sd is estimated",
+    "n_valid": "Number of visits that were simulated with and without the change, and gave a value "
+    f"for both; at most {_WITH_CHANGE}",
     "excluded": "1 if the ROI table marks the lesion as excluded",
 }
 """The columns of the table of recovered changes and what they mean."""
@@ -237,6 +241,8 @@ def simulate_visits(
 ) -> dict[str, list[Estimates]]:
     """Return the values of a lesion in simulated visits, without change (``""``) and with each.
 
+    Changes are put into the first visits only.
+
     Parameters
     ----------
     chain
@@ -256,6 +262,8 @@ def simulate_visits(
         pose = draw_pose(visits, np.asarray(lesion.scene.affine, float), rng)
         noise = level * rng.standard_normal(lesion.data.shape, dtype=np.float32)
         for name, state in states.items():
+            if name and number >= _WITH_CHANGE:
+                continue
             data = changed_signal(lesion, state, pose) + noise
             drawn = replace(pose, edge=lesion.offset + state.offset + pose.edge)
             estimates = chain.measure(data, drawn)
@@ -332,8 +340,10 @@ def summarise_change(before: Array, after: Array, true_change: float) -> dict[st
 
     Parameters
     ----------
-    before, after : (R,) array
-        Values of simulated visits without and with the change.
+    before : (R,) array
+        Values of simulated visits without the change.
+    after : (S,) array
+        Values of the first S of them with the change.
     true_change
         Of the lesion itself.
 
@@ -343,7 +353,7 @@ def summarise_change(before: Array, after: Array, true_change: float) -> dict[st
     >>> found["recovered_fraction"], round(found["detectable_change"], 2), found["detected"]
     (0.5, 2.77, False)
     """
-    steps = after - before
+    steps = after - before[: len(after)]
     steps, known = steps[np.isfinite(steps)], before[np.isfinite(before)]
     recovered = float(steps.mean()) if len(steps) else np.nan
     sd = float(known.std(ddof=1)) if len(known) > 1 else np.nan
