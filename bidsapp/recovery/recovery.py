@@ -38,7 +38,7 @@ _TWO_VISITS = 1.96 * np.sqrt(2)
 _WIDE = 1.5
 """Distance from a lesion up to which voxels are fitted, besides two voxels, mm."""
 
-_NEGLIGIBLE = 0.01
+_NEGLIGIBLE = 0.05
 """Relative change of a parameter through that of another one which is taken as none."""
 
 RECOVERY_COLUMNS: Mapping[str, str] = {
@@ -55,7 +55,7 @@ RECOVERY_COLUMNS: Mapping[str, str] = {
     "true_value": "Value of the lesion's own course before the change, from which the true change "
     "is calculated",
     "true_change": "Change of the parameter in the lesion itself; 0 if another one was changed and "
-    "this one follows by less than 1 %",
+    "this one follows by less than 5 %",
     "recovered_change": "Change that the analysis measures, mean over the simulated visits, each "
     "with and without the change at the same noise, position and edge of the ROI",
     "recovered_fraction": "Recovered divided by true change; n/a if that is 0",

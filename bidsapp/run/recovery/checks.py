@@ -55,8 +55,9 @@ def compare_with_run(
         yield Issue(
             "warning",
             f"{space.upper()}, lesion {lesion}: {name} ({estimate}) without any change differs by "
-            f"{100 * difference:.0f} % from the table of the run: the files in the output folder, "
-            "the ROIs or the data set have changed since; run the participant level again",
+            f"{100 * difference:.0f} % from the table of the run. Either files have changed since "
+            "the run, which should be repeated, or voxels around the lesion have no concentration, "
+            "so that their signal is not known here",
             "NotTheRun",
         )
 

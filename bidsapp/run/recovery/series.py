@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bidsapp.bids import outputs
 from bidsapp.bids.images import as_series
 from bidsapp.bids.output import Output
-from bidsapp.bids.records import Space
+from bidsapp.bids.records import Diffusion, Dynamic, Space
 from bidsapp.config import Config, constants
 from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import resample_labels
@@ -118,9 +118,7 @@ def read_diffusion(results: Results) -> AnalysedSeries:
             "without --no-motion-correction or without --denoise"
         )
     else:
-        image = nib.load(series.image)
-        whole = as_series(np.asanyarray(image.dataobj, dtype=np.float32))
-        data = np.delete(whole, series.left_out, axis=3)
+        data, image = _load_acquired(series)
     models = [(m, fit_options(m, config, plan.blood_signal)) for m in plan.diffusion_models]
     used = [(m, options) for m, options in models if not m.name.startswith(_BAYESIAN)]
     bvalues = np.array(series.bvalues)
@@ -140,6 +138,13 @@ def read_diffusion(results: Results) -> AnalysedSeries:
             if m.name.startswith(_BAYESIAN)
         ),
     )
+
+
+def _load_acquired(series: Diffusion | Dynamic) -> tuple[Any, Any]:
+    """Return a series as acquired, without the volumes that are not analysed, and its image."""
+    image = nib.load(series.image)
+    whole = as_series(np.asanyarray(image.dataobj, dtype=np.float32))
+    return np.delete(whole, series.left_out, axis=3), image
 
 
 def _learnt(results: Results, model: Model) -> dict[str, float]:
@@ -162,7 +167,9 @@ def _model_fit(model: Model, options: Mapping[str, Any]) -> ModelFit:
 
 
 def read_dynamic(results: Results) -> AnalysedSeries:
-    """Read a dynamic series: its signal follows from the concentrations and the mean image.
+    """Read a dynamic series as acquired, or calculate its signal from the concentrations.
+
+    After motion correction, the concentrations and the mean image are on disk, not the series.
 
     Raises
     ------
@@ -190,8 +197,11 @@ def read_dynamic(results: Results) -> AnalysedSeries:
         t1_map=_t1_map(results, shape, image.affine),
         b1_map=_b1_map(results, shape, image.affine),
     )
-    mean = load(str(results.find(outputs.MEAN_IMAGE["perf"], "perf")))[0]
-    data = restore_signal(agent, mean, signal)
+    if config.motion_correction:
+        mean = load(str(results.find(outputs.MEAN_IMAGE["perf"], "perf")))[0]
+        data = restore_signal(agent, mean, signal)
+    else:
+        data = _load_acquired(series)[0]
     return AnalysedSeries(
         space="dce",
         data=data,
