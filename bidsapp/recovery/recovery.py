@@ -61,10 +61,11 @@ RECOVERY_COLUMNS: Mapping[str, str] = {
     "recovered_fraction": "Recovered divided by true change; n/a if that is 0",
     "recovered_sd": "Standard deviation of the recovered change over the simulated visits",
     "sd": "Standard deviation of the value over simulated visits without change, which differ in "
-    "noise, position of the head on the grid, error of registration and edge of the ROI",
+    "noise, also of a measured arterial input, position of the head on the grid, error of "
+    "registration and edge of the ROI",
     "detectable_change": "Smallest change between two visits that exceeds these differences with "
-    "95 % confidence: 1.96 sqrt(2) sd. Not included: differences of the arterial input, of T1, and "
-    "of the patient between two visits",
+    "95 % confidence: 1.96 sqrt(2) sd. Not included: differences of the arterial input other than "
+    "its noise, of T1, and of the patient between two visits",
     "detected": "1 if the recovered change is at least the detectable change; if the true change "
     "is 0, this is a false change",
     "n_repeats": "Number of simulated visits, from which sd is estimated",
@@ -90,7 +91,8 @@ class Visits:
     edge_error : float, mm
         Standard deviation of the edge of the ROI, the same along the whole edge.
     noise : float
-        Standard deviation of the noise that is added, relative to the noise of the series.
+        Standard deviation of the noise that is added to the series and to the measured arterial
+        signal, relative to the noise of the series.
     moved : bool
         Whether the head is at another position in the grid, by up to half a voxel along each axis.
     """
@@ -133,16 +135,30 @@ class Chain:
         return np.asarray(around & self.brain)
 
     @cached_property
+    def share(self) -> Array:
+        """Fraction of each voxel of the box inside the enhancing part as drawn."""
+        return self.lesion.fractions(np.zeros(3), 0.0, [ENHANCING])[..., 0]
+
+    @cached_property
     def averaged(self) -> SeriesSignal:
         """The signal of the lesion as a whole."""
-        share = self.lesion.fractions(np.zeros(3), 0.0, [ENHANCING])[..., 0]
-        return self.signal.averaged(share)
+        return self.signal.averaged(self.share)
 
-    def measure(self, data: Array, pose: Pose) -> Estimates:
-        """Return the values of the lesion from the signal of its box, with a moved ROI."""
+    def measure(self, data: Array, pose: Pose, signal: SeriesSignal | None = None) -> Estimates:
+        """Return the values of the lesion from the signal of its box, with a moved ROI.
+
+        Parameters
+        ----------
+        data : (I, J, K, N) array
+        pose
+            Position and edge of the ROI.
+        signal
+            Default: that of the run; otherwise with another arterial input.
+        """
         found: Estimates = {}
         voxels = self.fitted & np.isfinite(data).all(axis=-1)
-        of_voxels, of_lesion = self.signal.at(voxels), self.averaged
+        described = signal or self.signal
+        of_voxels, of_lesion = described.at(voxels), described.averaged(self.share)
         courses = LesionCourses(
             [_without_errors(course) for course in self.lesion.unmixed(data, pose)],
             np.zeros((0, data.shape[-1])),
@@ -261,12 +277,13 @@ def simulate_visits(
         rng = np.random.default_rng([*visits.seed, number])
         pose = draw_pose(visits, np.asarray(lesion.scene.affine, float), rng)
         noise = level * rng.standard_normal(lesion.data.shape, dtype=np.float32)
+        signal = chain.signal.redrawn(level, rng)
         for name, state in states.items():
             if name and number >= _WITH_CHANGE:
                 continue
             data = changed_signal(lesion, state, pose) + noise
             drawn = replace(pose, edge=lesion.offset + state.offset + pose.edge)
-            estimates = chain.measure(data, drawn)
+            estimates = chain.measure(data, drawn, signal)
             estimates["mean", VOLUME] = lesion.edge.volume(drawn.edge) / 1000
             found[name].append(estimates)
     return found

@@ -20,6 +20,7 @@ from bidsapp.models import (
     count_directions,
     fit,
 )
+from bidsapp.models.contrast.aif import plasma_from_blood
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.models.contrast.spgr import contrast_r1, spgr_signal
 from bidsapp.models.diffusion.decay import NOISE_LEVEL_SHELLS
@@ -60,6 +61,9 @@ class SeriesSignal(Protocol):
 
     def averaged(self, share: Array) -> "SeriesSignal":
         """Return the description of a lesion from its fraction of each voxel."""
+
+    def redrawn(self, level: float, rng: np.random.Generator) -> "SeriesSignal":
+        """Return the description with new noise, of a given level, in what was measured for it."""
 
     def changed(
         self, model: ModelFit, course: Array, values: Mapping[str, float], name: str, change: float
@@ -105,6 +109,10 @@ class DiffusionSignal:
 
     def averaged(self, share: Array) -> "DiffusionSignal":
         """Return the description itself."""
+        return self
+
+    def redrawn(self, level: float, rng: np.random.Generator) -> "DiffusionSignal":
+        """Return the description itself: the b-values have no noise."""
         return self
 
     def changed(
@@ -173,6 +181,52 @@ class DiffusionSignal:
 
 
 @dataclass(frozen=True)
+class Artery:
+    """The measured signal from which the arterial input was calculated.
+
+    Attributes
+    ----------
+    signal : (N,) array
+        Mean over the arterial voxels.
+    voxels : int
+        Number of these.
+    baseline_frames : int
+        Frames before the contrast agent arrives.
+    t1 : float, s
+        Of blood.
+    spgr : Spgr
+        The acquisition in the artery.
+    haematocrit : float
+    """
+
+    signal: Array
+    voxels: int
+    baseline_frames: int
+    t1: float
+    spgr: Spgr
+    haematocrit: float
+
+    def plasma_with_noise(self, level: float, rng: np.random.Generator) -> Array:
+        """Return the concentration in plasma (N,), mM, with more noise in the arterial signal.
+
+        Parameters
+        ----------
+        level
+            Standard deviation of the noise in one voxel.
+        rng
+            Random numbers.
+
+        Returns
+        -------
+        (N,) array
+            NaN where no concentration gives such a signal.
+        """
+        noise = level / np.sqrt(self.voxels) * rng.standard_normal(len(self.signal))
+        blood = to_concentration(self.signal + noise, self.baseline_frames, self.t1, self.spgr)
+        return plasma_from_blood(blood, self.haematocrit)
+
+
+@dataclass(frozen=True)
 class KineticSignal:
     """A dynamic series of a contrast agent.
 
@@ -193,6 +247,8 @@ class KineticSignal:
         T1 before contrast agent.
     b1_map : (...) array
         Actual relative to nominal flip angle.
+    artery : Artery
+        The measured artery; None for an arterial input that is given.
     """
 
     time: Array
@@ -203,6 +259,7 @@ class KineticSignal:
     kept: NDArray[np.bool_]
     t1_map: Array | None = None
     b1_map: Array | None = None
+    artery: Artery | None = None
 
     def fit(self, model: ModelFit, signals: Array) -> Values:
         """Return the parameters (V,) of courses (V, N) by name."""
@@ -232,6 +289,16 @@ class KineticSignal:
     def cropped(self, box: Box) -> "KineticSignal":
         """Return the description of a part of the grid."""
         return self._select(box)
+
+    def redrawn(self, level: float, rng: np.random.Generator) -> "KineticSignal":
+        """Return the description with an arterial input with more noise, if it was measured.
+
+        A frame whose signal then exceeds that of any concentration keeps its concentration.
+        """
+        if self.artery is None:
+            return self
+        plasma = self.artery.plasma_with_noise(level, rng)
+        return replace(self, plasma=np.where(np.isfinite(plasma), plasma, self.plasma))
 
     def _select(self, part: Any) -> "KineticSignal":
         t1, b1 = (None if m is None else m[part] for m in (self.t1_map, self.b1_map))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from bidsapp.imaging.warps import chain, read_shift
 from bidsapp.models import Model
 from bidsapp.models.contrast.enhancement import Spgr
 from bidsapp.models.contrast.relaxometry import b1_ratio
-from bidsapp.recovery.signals import DiffusionSignal, KineticSignal, ModelFit, SeriesSignal
+from bidsapp.recovery.signals import Artery, DiffusionSignal, KineticSignal, ModelFit, SeriesSignal
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.nodes.files import load, load_labels
 from bidsapp.run.nodes.fitting import read_column
@@ -33,6 +33,8 @@ from bidsapp.run.nodes.unmixing import read_position_error
 
 Array = NDArray[np.float64]
 _BAYESIAN = "ivim-bayesian"
+_MEASURED = ("roi", "auto")
+"""Sources of an arterial input that is measured in the series."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,9 @@ def read_dynamic(results: Results) -> AnalysedSeries:
         t1_map=_t1_map(results, shape, image.affine),
         b1_map=_b1_map(results, shape, image.affine),
     )
+    mean = load(str(results.find(outputs.MEAN_IMAGE["perf"], "perf")))[0]
+    signal = replace(signal, artery=_artery(results, mean, signal))
     if config.motion_correction:
-        mean = load(str(results.find(outputs.MEAN_IMAGE["perf"], "perf")))[0]
         data = restore_signal(agent, mean, signal)
     else:
         data = _load_acquired(series)[0]
@@ -238,6 +241,27 @@ def restore_signal(agent: Any, mean: Any, signal: KineticSignal) -> Any:
         level = mean[:, :, z][here] / relative[:, signal.kept].mean(axis=1)
         found[:, :, z][here] = level[:, None] * relative
     return found
+
+
+def _artery(results: Results, mean: Any, signal: KineticSignal) -> Artery | None:
+    """Return the measured arterial signal; None for an arterial input that was not measured."""
+    source = results.config.aif
+    if source not in _MEASURED:
+        return None
+    taken = load(str(results.find(outputs.ARTERIAL_VOXELS, "perf", desc=source)))[0] > 0
+    t1 = results.plan.relaxation["t1_blood"]
+    b1 = None if signal.b1_map is None else float(np.nanmean(signal.b1_map[taken]))
+    spgr = replace(signal.spgr, flip_angle=signal.spgr.flip_angle * (b1 or 1.0))
+    blood = read_column(str(results.find(outputs.ARTERIAL_INPUT, "perf")), "blood")
+    course = replace(signal, spgr=spgr, t1=t1, t1_map=None, b1_map=None).enhancement(blood)
+    return Artery(
+        signal=float(mean[taken].mean()) / course[signal.kept].mean() * course,
+        voxels=int(taken.sum()),
+        baseline_frames=signal.baseline_frames,
+        t1=t1,
+        spgr=spgr,
+        haematocrit=results.plan.haematocrit,
+    )
 
 
 def _baseline_frames(results: Results) -> int:
