@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import bias, optimum, precision, report, scaling, shrinkage, speed
+from benchmarks.lesions.accuracy import topic as lesion_topic
+from benchmarks.lesions.cells import CELLS
 from benchmarks.registration import (
     accuracy,
     distortion,
@@ -36,7 +38,8 @@ REGISTRATION: dict[str, Callable[[Settings], Section]] = {
     "repeats": repeats.run,
     "engines": engines.run,
 }
-GROUPS = {"models": TOPICS, "registration": REGISTRATION}
+LESIONS = {name: lesion_topic(name) for name in CELLS}
+GROUPS = {"models": TOPICS, "registration": REGISTRATION, "lesions": LESIONS}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--models", nargs="+", default=(), metavar="NAME", help="only these models")
     models.add_argument("--noise", nargs="+", default=default.noise, choices=default.noise,
         help="assumptions on the noise to compare")  # fmt: skip
+    _common(what.add_parser("lesions", help="lesion values: error, changes, intervals"), LESIONS)
     heads = what.add_parser("registration", help="registration: error, robustness, reliability")
     _common(heads, REGISTRATION)
     heads.add_argument(
@@ -58,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common(parser: argparse.ArgumentParser, topics: Iterable[str]) -> None:
-    """Add the arguments common to both groups of topics."""
+    """Add the arguments common to all groups of topics."""
     default, add = Settings(), parser.add_argument
     add("topics", nargs="*", metavar="topic", help=f"of {', '.join(topics)}; default: all")
     add("--scale", type=float, default=1.0, help="factor on all numbers of voxels or pairs")
@@ -92,7 +96,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
         for table in section.tables.values():
             print(report.markdown(table), "\n", flush=True)
-    print(f"bench: {report.assemble([*TOPICS, *REGISTRATION], settings.out)}")
+    every = [name for topics in GROUPS.values() for name in topics]
+    print(f"bench: {report.assemble(every, settings.out)}")
 
 
 if __name__ == "__main__":

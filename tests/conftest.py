@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 collect_ignore = ["fuzz_atheris.py"]  # a script of its own, with a package of its own
@@ -23,6 +24,9 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     OPENBLAS_NUM_THREADS="1",
 )
+# How long an example takes depends on the machine, not on the code.
+hypothesis.settings.register_profile("metperf", deadline=None)
+hypothesis.settings.load_profile("metperf")
 settings = HOME / ".nipype" / "nipype.cfg"  # crash files go where a node ran otherwise
 settings.parent.mkdir()
 settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")

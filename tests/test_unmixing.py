@@ -207,3 +207,15 @@ def test_a_fit_that_fails_at_the_likeliest_edge_has_no_value():
     """A value from unlikely positions alone would hide the failure."""
     courses = courses_at([1, 2, np.nan, 4, 5], [-50, -50, 0, -50, -50], np.eye(2), np.ones((3, 2)))
     assert np.isnan(unmixed_values(courses, mean_of)["mean"].value)
+
+
+def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
+    """The shifts are compared with the ROI as drawn, not with the most probable edge."""
+    near, far = (
+        UnmixedCourse(np.array([level]), np.zeros((1, 1)), 9.0, likelihood)
+        for level, likelihood in ((5.0, 0.0), (6.0, 50.0))
+    )
+    courses = LesionCourses([near, near, near, far, near], np.full((3, 1), 5.1), 0.8)
+    found = unmixed_values(courses, lambda c: {"level": c[:, 0]})["level"]
+    assert found.value == pytest.approx(6)
+    assert found.registration == pytest.approx(0.1 * np.sqrt(3))

@@ -1,7 +1,7 @@
 """The node that measures lesions without the tissue around them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,19 @@ from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions.surroundings import LesionSurroundings, mean_over
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
+    T1_UNCERTAINTY,
     UNMIXED_COLUMNS,
+    Effects,
+    Measure,
     position_weights,
     unmixed_values,
 )
 from bidsapp.models import MODELS, combine_for_model, fit
+from bidsapp.models.arterial_error import arterial_effects, arterial_noise
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
 from bidsapp.run.nodes.files import as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
-
-Measure = Callable[[Any], Mapping[str, Any]]
 
 
 class _UnmixLesionsInput(BaseInterfaceInputSpec):
@@ -114,8 +116,8 @@ class UnmixLesions(SimpleInterface):
         learnt = as_list(self.inputs.learnt) or [""] * len(self.inputs.models)
         for (name, parameters, options), path in zip(self.inputs.models, learnt, strict=True):
             known = read_learnt(path, name, lesion)
-            measure = self._measure(name, dict(options) | known, sampled)
-            found = unmixed_values(courses, measure)
+            measure, effects = self._measure(name, dict(options) | known, sampled)
+            found = unmixed_values(courses, measure, effects)
             for parameter in parameters:
                 yield {**common, **_describe(name, parameter), **found[parameter].row()}
 
@@ -127,8 +129,10 @@ class UnmixLesions(SimpleInterface):
         """Return the standard deviation of the place of the ROI along each axis, mm."""
         return read_position_error(self.inputs.quality) if self.inputs.quality else 0.0
 
-    def _measure(self, model: str, options: dict[str, Any], sampled: SampledLesion) -> Measure:
-        """Return the function from signal courses to the parameters of a model."""
+    def _measure(
+        self, model: str, options: dict[str, Any], sampled: SampledLesion
+    ) -> tuple[Measure, dict[str, Effects]]:
+        """Return the function from courses to parameters, and those to the effects of inputs."""
         if self.inputs.arterial:
             return self._measure_kinetics(model, options, sampled)
         kept = self._kept(len(self.inputs.bvalues))
@@ -141,26 +145,39 @@ class UnmixLesions(SimpleInterface):
             settings: dict[str, Any] = design | options
             return fit(model, combined, **settings).values
 
-        return measure
+        return measure, {}
 
     def _measure_kinetics(
         self, model: str, options: dict[str, Any], sampled: SampledLesion
-    ) -> Measure:
+    ) -> tuple[Measure, dict[str, Effects]]:
         inputs = self.inputs
         time = read_column(inputs.arterial, "time") / 60
         plasma = read_column(inputs.arterial, "plasma")
         angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
         spgr = Spgr(inputs.repetition_time, angle, inputs.relaxivity)
-        t1 = _mean_of(inputs.t1_map, sampled) or inputs.t1_tissue
+        measured_t1 = _mean_of(inputs.t1_map, sampled)
+        t1 = measured_t1 or inputs.t1_tissue
         weights = self._kept(len(time)).astype(float)
+        design = {"time": time, "plasma": plasma, "weights": weights, **options}
+
+        def curves(courses: Any, t1: float) -> Any:
+            return to_concentration(courses, inputs.baseline_frames, t1, spgr)
 
         def measure(courses: Any) -> Mapping[str, Any]:
-            t1_each = np.full(len(courses), t1)
-            curves = to_concentration(courses, inputs.baseline_frames, t1_each, spgr)
-            design = {"time": time, "plasma": plasma, "weights": weights}
-            return fit(model, curves, **design, **options).values
+            return fit(model, curves(courses, t1), **design).values
 
-        return measure
+        def arterial(course: Any) -> Mapping[str, Any]:
+            noise = arterial_noise(plasma, inputs.baseline_frames)
+            return arterial_effects(model, curves(course, t1), noise=noise, **design)
+
+        def assumed_t1(course: Any) -> Mapping[str, Any]:
+            both = [curves(course, t1 * factor) for factor in (1, 1 + T1_UNCERTAINTY)]
+            return {n: np.diff(v) for n, v in fit(model, np.array(both), **design).values.items()}
+
+        effects: dict[str, Effects] = {"arterial": arterial}
+        if not measured_t1:
+            effects["t1"] = assumed_t1
+        return measure, effects
 
     def _kept(self, count: int) -> Any:
         """Return which volumes are used."""

@@ -1,0 +1,1 @@
+"""Lesion values of simulated participants, compared with the truth."""
