@@ -12,6 +12,7 @@ from bidsapp.imaging.labels import label_fractions
 from bidsapp.lesions.surroundings import LesionSurroundings
 from bidsapp.models import MODELS, Spgr, parker2006, plasma_from_blood
 from bidsapp.recovery.changes import VOLUME, Change, parse_change
+from bidsapp.recovery.kinetic_signal import Artery, KineticSignal
 from bidsapp.recovery.lesion import AS_ACQUIRED, ChangedLesion, changed_signal, find_lesion
 from bidsapp.recovery.means import NativeRegion, ResampledRegion
 from bidsapp.recovery.recovery import (
@@ -22,9 +23,7 @@ from bidsapp.recovery.recovery import (
     summarise_change,
 )
 from bidsapp.recovery.signals import (
-    Artery,
     DiffusionSignal,
-    KineticSignal,
     ModelFit,
     residual_level,
 )

@@ -11,8 +11,8 @@ from hostile import RUN, write_study
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse, UsageError
 from bidsapp.models import Spgr, to_concentration
+from bidsapp.recovery.kinetic_signal import KineticSignal
 from bidsapp.recovery.recovery import RECOVERY_COLUMNS
-from bidsapp.recovery.signals import KineticSignal
 from bidsapp.run.recovery.series import restore_signal
 from bidsapp.run.recovery.settings import recorded_config
 

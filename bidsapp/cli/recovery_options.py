@@ -73,21 +73,21 @@ def _add_selection(made: ArgumentParser) -> None:
 
 
 def _add_simulation(made: ArgumentParser) -> None:
-    from bidsapp.lesions.unmixed_values import EDGE_UNCERTAINTY
-    from bidsapp.recovery.recovery import REPEATS
+    from bidsapp.recovery.recovery import Visits
 
+    usual = Visits()
     group = made.add_argument_group("how visits differ")
     group.add_argument(
         "--n-visits",
         type=several,
-        default=REPEATS,
+        default=usual.repeats,
         metavar="N",
         help="number of simulated visits, at least 2 (default: %(default)s)",
     )
     group.add_argument(
         "--edge-error",
         type=nonnegative_number,
-        default=EDGE_UNCERTAINTY,
+        default=usual.edge_error,
         metavar="MM",
         help="standard deviation of the position of the edge of an ROI between visits "
         "(default: %(default)s)",
@@ -95,7 +95,7 @@ def _add_simulation(made: ArgumentParser) -> None:
     group.add_argument(
         "--noise-factor",
         type=nonnegative_number,
-        default=1.0,
+        default=usual.noise,
         metavar="FACTOR",
         help="noise relative to that of the series (default: %(default)s)",
     )

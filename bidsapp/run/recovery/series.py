@@ -24,7 +24,8 @@ from bidsapp.imaging.warps import chain, read_shift
 from bidsapp.models import Model
 from bidsapp.models.contrast.enhancement import Spgr
 from bidsapp.models.contrast.relaxometry import b1_ratio
-from bidsapp.recovery.signals import Artery, DiffusionSignal, KineticSignal, ModelFit, SeriesSignal
+from bidsapp.recovery.kinetic_signal import Artery, KineticSignal
+from bidsapp.recovery.signals import DiffusionSignal, ModelFit, SeriesSignal
 from bidsapp.run.graphs.plan import SessionPlan, fit_options
 from bidsapp.run.nodes.files import load, load_labels
 from bidsapp.run.nodes.fitting import read_column
