@@ -83,8 +83,8 @@ def test_the_course_follows_the_signal_linearly(scale, offset):
     np.testing.assert_allclose(changed, scale * found + offset, rtol=1e-3)
 
 
-def test_regions_in_fixed_proportion_cannot_be_told_apart():
-    """A lesion that is always half of a voxel with another one has no course of its own."""
+def test_regions_in_fixed_proportion_cannot_be_separated():
+    """Lesions that share every voxel in halves have no separate courses."""
     share = np.array([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0], [0.1, 0.1]])
     found = unmix(np.ones((4, 3)), share)
     assert found.resolved_voxels == 0
@@ -141,7 +141,7 @@ def test_a_shifted_series_has_shifted_fractions():
 
 
 def test_a_lesion_outside_the_series_is_refused():
-    """There is nothing to sample; the message says so."""
+    """There is no voxel to sample; the message states it."""
     share, affine = ball(5.0)
     far = translation([500.0, 0, 0])
     with pytest.raises(BadInput, match="outside the series"):

@@ -128,9 +128,9 @@ def unmixed_values(
     With the probabilities :math:`p_k` of the positions of the edge and the parameter
     :math:`\theta_k` of each, the value is :math:`\bar\theta = \sum_k p_k \theta_k` and the part of
     its variance from the edge :math:`\sum_k p_k (\theta_k - \bar\theta)^2`, to which that of an
-    edge confirmed by the series, `LEAST_EDGE_UNCERTAINTY`, is added. For the other parts, the course at the most probable position
-    is changed by each of its independent errors, and the ROI is shifted along each axis; the model is
-    fitted again, and the squared effects are added.
+    edge confirmed by the series, `LEAST_EDGE_UNCERTAINTY`, is added. For the other parts, the
+    course at the most probable position is changed by each of its independent errors, and the ROI
+    is shifted along each axis; the model is fitted again, and the squared effects are added.
     The fit need not be linear, and no derivatives of the model are required.
 
     Examples
