@@ -28,6 +28,9 @@ from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 
+_HAEMATOCRITS = (0.2, 0.55)
+"""Plausible haematocrit of a patient; the plasma fraction is usually 0.55 to 0.6."""
+
 
 @dataclass(frozen=True)
 class SessionPlan:
@@ -365,14 +368,23 @@ def _origins(session: Session, config: Config) -> Iterator[Issue]:
     origins, series = value_origins(session, config), session.dynamic
     assert series is not None
     if "haematocrit" in origins and series.haematocrit:
-        text = f"haematocrit {series.haematocrit.value:g}, from {origins['haematocrit']}"
-        yield Issue("note", text, "ValueOfVisit")
+        yield _haematocrit_origin(series.haematocrit.value, origins["haematocrit"])
     if "t1_blood" in origins and series.t1_blood:
         text = f"T1 of blood {series.t1_blood.value:g} s, from {origins['t1_blood']}"
         yield Issue("note", text, "ValueOfVisit")
     if "t1_tissue" in origins:
         rest = "; the VFA images are not used" if session.flip_angle_series else ""
         yield Issue("note", f"T1 of tissue from {origins['t1_tissue']}{rest}", "ValueOfVisit")
+
+
+def _haematocrit_origin(value: float, source: str) -> Issue:
+    """Return a note on a haematocrit that the data state, or a warning if no adult has it."""
+    text, (low, high) = f"haematocrit {value:g}, from {source}", _HAEMATOCRITS
+    if low <= value <= high:
+        return Issue("note", text, "ValueOfVisit")
+    hint = ", or is it the plasma fraction, 1 - haematocrit?" if value > high else ""
+    text += f": an adult has {low:g} to {high:g}; correct it or give --haematocrit{hint}"
+    return Issue("warning", text, "DoubtfulInput")
 
 
 def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:

@@ -22,8 +22,8 @@ from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
     read_statuses,
-    session_warnings,
     unfinished_runs,
+    warnings_beside,
 )
 from bidsapp.study.tables import (
     LESION,
@@ -115,11 +115,23 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     lesions, units = _lesions(used, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
-    lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
-    cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units)
+    lesions[WARNINGS] = warnings_beside(lesions, reported)
+    warnings = _doubtful_rows(lesions)
+    cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units, warnings=warnings)
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return OutputTables(cohort, rows, unmixed, tuple(problems), tuple(notes))
+
+
+def _doubtful_rows(lesions: pd.DataFrame) -> tuple[str, ...]:
+    """Return a warning of the number of rows that carry warnings, if there are any."""
+    count = int((lesions[WARNINGS] != "").sum())
+    if not count:
+        return ()
+    return (
+        f"{count} of the {len(lesions)} lesion values over time carry warnings: read the column "
+        f"{WARNINGS} of group_lesions.tsv before the statistics are used",
+    )
 
 
 def _unmixed_rows(output_dir: Path, problems: list[str]) -> list[Row]:
