@@ -67,7 +67,7 @@ def noise_table(participant: ParticipantOutputs) -> list[Block]:
             rows.append([session.name, f"{snr:.0f}"])
     columns: list[Cell] = [
         "Session",
-        ("SNR", "median over the brain; without a T1w, over the head"),
+        ("SNR", "median over the brain, or the head"),
     ]
     caption = "SNR of the DWI: signal at b = 0 divided by the residual of the mono-exponential fit"
     return [Table(caption, columns, rows)] if rows else []
