@@ -12,6 +12,7 @@ from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
+from bidsapp.study.read.repetition import repetition_warnings
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -79,7 +80,11 @@ def load_study_table(path: Path) -> Cohort:
         _visits(lesions),
         units,
         notes=(*notes, *_unused_columns(path, columns, known)),
-        warnings=(*alike, *scale_warnings(lesions, path.name)),
+        warnings=(
+            *alike,
+            *scale_warnings(lesions, units, path.name),
+            *repetition_warnings(lesions, path.name),
+        ),
         problems=problems,
     )
 
