@@ -11,6 +11,7 @@ from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
 from bidsapp.issues import DOUBTFUL_REGISTRATION, OUTLIERS_INCLUDED, Issue
 from bidsapp.run.lesion_checks import lesion_warnings
+from bidsapp.run.lesion_signals import signal_warnings
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -36,6 +37,7 @@ def _session_warnings(session: Session, config: Config) -> Iterator[Issue]:
     for text in _included_outliers(session, config):
         yield Issue("warning", text, OUTLIERS_INCLUDED)
     yield from lesion_warnings(session, config)
+    yield from signal_warnings(session, config)
 
 
 def _included_outliers(session: Session, config: Config) -> Iterator[str]:
