@@ -36,7 +36,9 @@ _MOST_LEFT_OUT = 0.25
 """Share of the volumes that may be left out."""
 
 
-def check_diffusion_slices(data: NDArray[np.float32], bvalues: Sequence[float]) -> list[Finding]:
+def check_diffusion_slices(
+    data: NDArray[np.float32], bvalues: Sequence[float] | Array
+) -> list[Finding]:
     """Find slices whose signal is not that of the same slice in the other volumes.
 
     Parameters

@@ -99,21 +99,21 @@ def _empty_frames(
 
 def _changes(signals: SliceSignals, frames: NDArray[np.int_], rise: int) -> Iterator[Finding]:
     """Yield the largest change of single slices away from the bolus, and how often there is one."""
-    levels = relative_courses(signals)
+    courses = slice_courses(signals)
     found = {}
-    for t in range(levels.shape[1] - 1):
+    for t in range(courses.shape[1] - 1):
         if rise - _BEFORE <= t < rise + _AFTER:
             continue
-        odd = _odd_slices(levels[:, t + 1] - levels[:, t])
-        if odd.any():
+        odd = _odd_slices(courses[:, t + 1] - courses[:, t])
+        if odd.any() and not odd.all():
             found[t + 1] = odd
     if not found:
         return
-    sizes = {t: _size(levels[odd], t) for t, odd in found.items()}
+    sizes = {t: _size(courses, odd, t) for t, odd in found.items()}
     worst = max(sizes, key=lambda t: abs(sizes[t]))
     slices = [int(z) for z in signals.numbers[found[worst]]]
     percent = 100 * np.expm1(sizes[worst])
-    more = f", and at {len(found) - 1} more volumes" if len(found) > 1 else ""
+    more = ", and in more volumes" if len(found) > 1 else ""
     yield Finding(
         f"{list_slices(slices)} {verb(slices, 'change', 'changes')} by {percent:+.0f} % at "
         f"volume {frames[worst] + 1}{more}, unlike the other slices: were slices scaled one "
@@ -121,26 +121,28 @@ def _changes(signals: SliceSignals, frames: NDArray[np.int_], rise: int) -> Iter
     )
 
 
-def relative_courses(signals: SliceSignals) -> Array:
-    """Return the median course of each slice relative to that of all slices, (S, N)."""
-    courses = np.array(
+def slice_courses(signals: SliceSignals) -> Array:
+    """Return the median course of each slice relative to its own level, (S, N)."""
+    courses: Array = np.array(
         [np.median(logs - np.median(logs, axis=1, keepdims=True), axis=0)
          for logs in signals.logarithms]
     )  # fmt: skip
-    relative: Array = courses - np.median(courses, axis=0)
-    return relative
+    return courses
 
 
 def _odd_slices(change: Array) -> NDArray[np.bool_]:
     """Return the slices whose change begins or ends abruptly along the slices."""
     usual = float(np.median(np.abs(np.diff(change))))
     least = max(_STEP, _TIMES * usual)
-    return abrupt_run(change, least, least)
+    # Of two halves that differ, the one that hardly changes is right.
+    right = min(np.quantile(change, [0.25, 0.5, 0.75]), key=abs)
+    return abrupt_run(change - right, least, least)
 
 
-def _size(levels: Array, frame: int) -> float:
-    """Return the change of slices (S, N) at a frame."""
-    after, before = levels[:, frame : frame + _LASTS], levels[:, max(frame - _LASTS, 0) : frame]
-    lasting = float(np.median(np.median(after, axis=1) - np.median(before, axis=1)))
-    brief = float(np.median(levels[:, frame] - levels[:, frame - 1]))
+def _size(courses: Array, odd: NDArray[np.bool_], frame: int) -> float:
+    """Return the change of the odd slices relative to the others, at a frame or lasting."""
+    levels = np.median(courses[odd], axis=0) - np.median(courses[~odd], axis=0)
+    after, before = levels[frame : frame + _LASTS], levels[max(frame - _LASTS, 0) : frame]
+    lasting = float(np.median(after) - np.median(before))
+    brief = float(levels[frame] - levels[frame - 1])
     return lasting if abs(lasting) > abs(brief) / 2 else brief

@@ -76,8 +76,9 @@ def mask_head(
     """
     bright = _bright_level(sample_voxels(data))
     level = np.median(data[..., reference] / bright[reference], axis=-1)
-    finite = np.isfinite(data).all(axis=-1)
-    inside = finite & (level > _least_level(level[finite])) if finite.any() else finite
+    inside = np.asarray(np.isfinite(data).all(axis=-1))
+    if inside.any():
+        inside &= np.asarray(level > _least_level(level[inside]))
     return inside, bright
 
 

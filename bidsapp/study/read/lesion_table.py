@@ -54,13 +54,14 @@ def load_study_table(path: Path) -> Cohort:
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
-    seen: set[tuple[str, int, str]] = set()
+    # Not a set, whose order differs from run to run.
+    seen: dict[tuple[str, int, str], None] = {}
     table = []
     for line, row in numbered:
         key = lesion_key(row, f"{path}: line {line}")
         if key in seen:
             raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
-        seen.add(key)
+        seen[key] = None
         values = {name: parse_number(row[name], f"{path}: line {line}, {name}") for name in numbers}
         excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")

@@ -1,5 +1,6 @@
 """Values of a table of lesions that are impossible, or of another scale than the others."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -234,10 +235,9 @@ def _odd_cells(lesions: pd.DataFrame, column: str) -> Iterator[str]:
     """Yield each value far from those of its lesion in other sessions and from the column's."""
     logs, limit = _log_values(lesions, column), np.log(_CELL_RATIO)
     rows = lesions.loc[logs.index]
-    for index, value in logs.items():
-        row = rows.loc[index]
+    for position, (value, row) in enumerate(zip(logs, rows.to_dict("records"), strict=True)):
         same = (rows["participant_id"] == row["participant_id"]) & (rows["lesion"] == row["lesion"])
-        others = logs[same & (rows.index != index)]
+        others = logs[same & (np.arange(len(rows)) != position)]
         if column == "volume_ml" or not len(others):
             continue
         ratio, apart = value - others.median(), value - logs.median()
@@ -252,7 +252,7 @@ def _odd_cells(lesions: pd.DataFrame, column: str) -> Iterator[str]:
 def _log_values(lesions: pd.DataFrame, column: str) -> "pd.Series[float]":
     """Return the logarithm of the positive values of a column."""
     values = lesions[column].astype(float)
-    return np.log(values[values > 0])
+    return values[values > 0].map(math.log)
 
 
 def _times(ratio: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from bidsapp.models.parameters import PARAMETERS
+from bidsapp.study.tables import LESION
 
 _ENOUGH = 3
 """Equal values from which two rows are a copy; chance does not make so many alike."""
@@ -70,13 +71,13 @@ def _disordered(lesions: pd.DataFrame) -> Iterator[str]:
     """Yield the participants whose days do not increase with the rows."""
     if "days_from_srs" not in lesions:
         return
-    visits = lesions.drop_duplicates(["participant_id", "session_id"])
-    visits = visits[visits["days_from_srs"].notna()]
-    steps = visits.groupby("participant_id", sort=False)["days_from_srs"].diff()
+    visits = lesions[lesions["days_from_srs"].notna()]
+    steps = visits.groupby(LESION, sort=False)["days_from_srs"].diff()
     concerned = visits.loc[steps < 0, "participant_id"].unique()
     if not len(concerned):
         return
-    rows = visits[visits["participant_id"] == concerned[0]]
+    (_, lesion) = visits.loc[steps < 0, LESION].iloc[0]
+    rows = visits[(visits["participant_id"] == concerned[0]) & (visits["lesion"] == lesion)]
     listed = ", ".join(
         f"{session} is day {day:g}"
         for session, day in rows[["session_id", "days_from_srs"]].to_numpy()
