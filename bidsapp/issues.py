@@ -27,13 +27,16 @@ OUTLIERS_INCLUDED = "OutliersIncluded"
 IMPOSSIBLE_VALUE = "ImpossibleValue"
 """Code of the warning that a lesion value is outside the range of its parameter."""
 
+UNFITTED_VOXELS = "UnfittedVoxels"
+"""Code of the warning that a lesion value is the mean of a part of its voxels."""
+
 NOT_ENHANCING = "NotEnhancing"
 """Code of the warning that an enhancing lesion does not take up contrast agent."""
 
 DOUBTFUL_REGISTRATION = "doubtful registration"
 """In the text of a warning, before the reason for which a registration is doubtful."""
 
-_STORED = ("level", "code", "step", "text")
+_STORED = ("level", "code", "step", "text", "lesion")
 _LISTS_0_1: Mapping[str, IssueLevel] = {
     "failed": "failed",
     "warnings": "warning",
@@ -58,6 +61,8 @@ class Issue:
         Location, such as ``sub-01`` and ``ses-baseline``.
     step
         The step of the run that reports it, such as ``dwi fit_ivim``.
+    lesion
+        Number of the only lesion that it concerns; empty if it concerns the session.
 
     Examples
     --------
@@ -71,6 +76,7 @@ class Issue:
     participant: str = ""
     session: str = ""
     step: str = ""
+    lesion: str = ""
 
     def __str__(self) -> str:
         return f"{self.step}: {self.text}" if self.step else self.text

@@ -658,3 +658,77 @@ def test_tables_of_traits_are_checked(tmp_path):
     traits.write_text("participant_id\tlesion\tdose\n01\t1.0\t20\nsub-01\t1\t18\n")
     with pytest.raises(BadInput, match="sub-01 1 has two rows"):
         read_traits(traits)
+
+
+def scale(rows, column, factor, session=None, lines=None):
+    """Multiply the values of a column in one session, or in the given rows."""
+    for number, row in enumerate(rows):
+        chosen = number in lines if lines is not None else session in (None, row["session_id"])
+        if chosen and row[column] != "n/a":
+            row[column] = f"{float(row[column]) * factor:.6g}"
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "where", "words"),
+    [
+        ("vp", 0.01, {"lines": [1]}, "vp of sub-01 lesion 1 in ses-1week is 0.0532, 1/31.9 of its"),
+        ("ADC", 1e-3, {"lines": [4]}, "ADC of sub-02 lesion 1 in ses-baseline is 0.00109"),
+        ("vp", 0.01, {}, "vp has a median of 0.0235, below 0.2, which is implausible in %"),
+        ("ADC", 1e-3, {}, "ADC has a median of 0.0011, below 0.2, which is implausible in 1e-3"),
+        ("Ktrans", 10, {"session": "ses-1month"}, "Ktrans in ses-1month is 5.58 times that of the"),
+        ("volume_ml", 10, {"session": "ses-1month"}, "volume_ml in ses-1month is 10.3 times"),
+        ("volume_ml", 0.1, {"session": "ses-1week"}, "volume_ml in ses-1week is 1/"),
+        ("Ktrans", 1.5, {"session": "ses-1month"}, ""),
+    ],
+)
+def test_another_unit_of_a_cell_a_session_or_a_column_is_warned_of(
+    tmp_path, column, factor, where, words
+):
+    """Against the lesion's other sessions, the other lesions, and what the unit allows."""
+    found = load_study_table(
+        with_cells(tmp_path, lambda rows: scale(rows, column, factor, **where))
+    ).warnings
+    assert len(found) == bool(words)
+    assert all(text.startswith(f"lesions.tsv: {words}") for text in found)
+
+
+def test_zeros_that_stand_for_missing_values_are_not_used(tmp_path):
+    """A diffusivity of 0, or two parameters that are 0; a single one may be a fit at its limit."""
+
+    def change(rows):
+        rows[0].update(vp="0", f="0")
+        rows[1].update(ADC="0")
+        rows[2].update(vp="0")
+        rows[4].update(vp="0")
+
+    found = load_study_table(with_cells(tmp_path, change))
+    lesions = found.lesions
+    assert np.isnan([lesions["vp"][0], lesions["f"][0], lesions["ADC"][1]]).all()
+    assert lesions["vp"][2] == 0
+    assert [text.split(",")[0] for text in found.problems] == [
+        f"lesions.tsv: {column} is 0 in line {line}"
+        for column, line in (("vp", 2), ("ADC", 3), ("f", 2))
+    ]
+    assert found.warnings[0].startswith("lesions.tsv: vp is exactly 0 in 2 rows: if it was not")
+
+
+def test_a_session_that_repeats_another_is_warned_of(tmp_path):
+    """All values of a lesion are the same to all digits; equal values of one parameter are not."""
+    names = ["vp", "Ktrans", "ve", "ADC", "f"]
+    copied = load_study_table(
+        with_cells(tmp_path, lambda rows: rows[1].update({n: rows[0][n] for n in names}))
+    )
+    assert copied.warnings == (
+        "lesions.tsv: ses-1week repeats all values of ses-baseline in sub-01 lesion 1: was one "
+        "copied?",
+    )
+    (tmp_path / "one").mkdir()
+    one = with_cells(tmp_path / "one", lambda rows: rows[1].update(vp=rows[0]["vp"]))
+    assert load_study_table(one).warnings == ()
+
+
+def test_days_against_the_order_of_the_rows_are_warned_of(tmp_path):
+    """As hours among days; the rows of a participant are in the order of time."""
+    path = with_cells(tmp_path, lambda rows: rows[2].update(days_from_srs="720"))
+    (text,) = load_study_table(path).warnings
+    assert "ses-1month is day 720, ses-followup is day 408: the days are not in the order" in text

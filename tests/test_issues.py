@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from bidsapp.bids import outputs
@@ -20,12 +21,18 @@ from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
     read_statuses,
-    session_warnings,
+    warnings_beside,
 )
 
 PLACE = {"participant": "sub-01", "session": "ses-a"}
 WARNING = Issue("warning", "the header is odd", "DoubtfulInput", **PLACE)
 FAILURE = Issue("failed", "no signal (see crash-x.txt)", "FitError", step="dwi fit", **PLACE)
+
+
+def beside(found, session="ses-a", lesion=2, participant="sub-01"):
+    """Return the words beside the values of one lesion."""
+    keys = {"participant_id": [participant], "session_id": [session], "lesion": [lesion]}
+    return warnings_beside(pd.DataFrame(keys), found)[0]
 
 
 def test_what_is_stored_is_read_again():
@@ -52,33 +59,77 @@ def test_outliers_that_were_fitted_are_warned_of_beside_the_lesions(
     path.write_bytes(to_tsv(["outlier"], [{"outlier": int(mark)} for mark in marks]))
     config = Config(tmp_path, tmp_path, tmp_path, "run", drop_outliers=dropped)
     found = result_warnings(Participant("01", (session,)), config)
-    beside = session_warnings(found)["warnings"].tolist()
-    assert len(beside) == (words is not None)
-    assert all(text.startswith(f"x_dwi.nii.gz: {words}") for text in beside)
+    assert bool(beside(found)) == (words is not None)
+    assert words is None or beside(found).startswith(f"x_dwi.nii.gz: {words}")
+
+
+def measured(tmp_path, datatype="perf", **row):
+    """Return the warnings of a session with one lesion value, as if its graph had run."""
+    session = Session("01", "a")
+    path = tmp_path / outputs.LESION_VALUES.path(session, datatype, model="x")
+    path.parent.mkdir(parents=True)
+    cells = {"lesion": 2, "model": "x", "n_voxels": 100, "n_failed": 0} | row
+    path.write_bytes(to_tsv(list(cells), [cells]))
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    return result_warnings(Participant("01", (session,)), config)
 
 
 @pytest.mark.parametrize(
-    ("parameter", "mean", "warned"),
+    ("parameter", "mean", "error", "words"),
     [
-        ("ve", 1.2, True),
-        ("ve", 0.9, False),
-        ("kep", 1.2, False),
-        ("f", "n/a", False),
+        ("ve", 1.2, "n/a", "mean ve of 1.2 exceeds 1, which is impossible"),
+        ("ve", 0.9, 0.01, ""),
+        ("kep", 1.2, 0.01, ""),
+        ("f", "n/a", "n/a", ""),
+        ("f", -0.03, 0.02, ""),
+        ("f", -0.05, 0.02, "mean f of -0.05 is below 0, which is impossible"),
+        ("vp", 0.45, 0.01, "mean vp of 0.45 is above 0.3, which no lesion of the brain has"),
+        ("vp", 0.31, 0.01, ""),
+        ("Ktrans", -0.01, 0.001, "mean Ktrans of -0.01 1/min is below 0"),
+        ("ADC", 1e-4, 1e-6, "mean ADC of 0.0001 mm2/s is below 0.0002, which no lesion"),
+        ("ADC", 2.9e-3, 1e-6, ""),
+        ("D", 4e-3, 1e-6, "mean D of 0.004 mm2/s is above 0.0035"),
     ],
 )
-def test_an_impossible_lesion_value_is_warned_of_beside_it(tmp_path, parameter, mean, warned):
-    """A fraction above 1; of a rate any number is possible, and a missing value is none."""
-    session = Session("01", "a")
-    path = tmp_path / outputs.LESION_VALUES.path(session, "perf", model="etofts")
-    path.parent.mkdir(parents=True)
-    rows = [{"lesion": 2, "parameter": parameter, "mean": mean}]
-    path.write_bytes(to_tsv(["lesion", "parameter", "mean"], rows))
-    config = Config(tmp_path, tmp_path, tmp_path, "run")
-    beside = session_warnings(result_warnings(Participant("01", (session,)), config))
-    texts = beside["warnings"].tolist()
-    assert [text.split(",")[0] for text in texts] == [
-        "lesion 2: mean ve of 1.2 exceeds 1" for _ in range(warned)
-    ]
+def test_an_impossible_lesion_value_is_warned_of_beside_it(tmp_path, parameter, mean, error, words):
+    """Outside the range of a lesion by two standard errors; a missing value is none."""
+    found = measured(tmp_path, parameter=parameter, mean=mean, standard_error=error)
+    assert beside(found).startswith(f"lesion 2: {words}" if words else "")
+    assert len(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "failed", "error", "warned"),
+    [
+        ("ve", 9, 0.05, False),
+        ("ve", 12, 0.005, False),
+        ("ve", 12, 0.05, True),
+        ("ve", 12, "n/a", True),
+        ("ve", 30, 0.005, True),
+        ("delay", 90, 0.05, False),
+    ],
+)
+def test_a_mean_of_a_part_of_the_lesion_is_warned_of(tmp_path, parameter, failed, error, warned):
+    """Over a tenth of the voxels without a value, unless the mean of the others is precise."""
+    row = {"parameter": parameter, "mean": 0.1, "standard_error": error, "n_failed": failed}
+    words = beside(measured(tmp_path, **row))
+    assert words.startswith(f"lesion 2: {failed} % of its voxels have no valid ve (x)") == warned
+
+
+def test_an_excluded_lesion_has_no_warning(tmp_path):
+    """Its values are not used."""
+    row = {"parameter": "f", "mean": 2, "standard_error": 0.1}
+    assert measured(tmp_path / "used", **row, excluded=0)
+    assert not measured(tmp_path / "excluded", **row, excluded=1)
+
+
+def test_a_warning_of_a_lesion_is_beside_that_lesion_only(tmp_path):
+    """Through status.json, while a warning of the session is beside each of its lesions."""
+    found = (*measured(tmp_path, parameter="f", mean=2, standard_error=0.1), WARNING)
+    stored = json.loads(json.dumps([issue.as_dict() for issue in found]))
+    again = read_issues("sub-01", {"ses-a": {"issues": stored}})
+    assert beside(again, lesion=1) == "the header is odd"
+    assert beside(again, lesion=2).startswith("lesion 2: mean f of 2 exceeds 1")
 
 
 def test_the_status_of_version_0_1_is_read():
@@ -106,8 +157,7 @@ def test_group_reads_both_forms(tmp_path):
         "sub-01 ses-a: not done: dwi fit: no signal (see crash-x.txt)",
         "sub-01 ses-b: not done: no DWI",
     ]
-    texts = {row.session_id: row.warnings for row in session_warnings(found).itertuples()}
-    assert texts == {
+    assert {session: beside(found, session) for session in ("ses-a", "ses-b")} == {
         "ses-a": "the header is odd; not done: dwi fit: no signal (see crash-x.txt)",
         "ses-b": "odd; not done: no DWI",
     }

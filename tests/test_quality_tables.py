@@ -131,3 +131,14 @@ def test_an_exact_fit_has_no_signal_to_noise_ratio(tmp_path, monkeypatch):
 
     assert ratio("rmse") is None
     assert ratio("noisy") == 40
+
+
+def test_air_is_not_part_of_the_signal_to_noise_ratio(tmp_path, monkeypatch):
+    """Without a T1w no mask leaves out the air, which is most of the image."""
+    signal = np.full((8, 8, 8), 20.0, np.float32)
+    signal[:3] = 800.0
+    for name, data in (("S0", signal), ("rmse", np.full_like(signal, 20.0))):
+        nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / f"{name}.nii")
+    monkeypatch.setattr(noise.outputs, "parameter_map", lambda _, name, __: name)
+    session = SimpleNamespace(find=lambda name: tmp_path / f"{name}.nii")
+    assert signal_to_noise(session) == 40

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from heads import brain_points, error, grid, pose, scan, write
 from scipy import ndimage
@@ -25,7 +26,7 @@ from bidsapp.imaging.registration.sampling import Image, as_image
 from bidsapp.imaging.transforms import compose, translation
 from bidsapp.run.nodes.registration import Register
 from bidsapp.run.result_checks import result_warnings
-from bidsapp.study.read.status import session_warnings
+from bidsapp.study.read.status import warnings_beside
 
 T1W, B0 = grid((4, 4, 4)), grid((4, 4, 5), oblique=(10, 4, -6))
 TRUTH = pose((5, -4, 6), (7, -5, 4))
@@ -212,6 +213,6 @@ def test_a_doubtful_registration_is_a_warning_of_the_session(tmp_path, datatype,
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"verdict": verdict, "reason": reason}))
     participant = SimpleNamespace(id="1", sessions=[session])
-    beside = session_warnings(result_warnings(participant, config))["warnings"].tolist()
-    expected = [f"{name} on the T1w: doubtful registration: {reason}"] if reason else []
-    assert beside == expected
+    lesions = pd.DataFrame({"participant_id": ["1"], "session_id": ["ses-01"], "lesion": [1]})
+    beside = warnings_beside(lesions, result_warnings(participant, config))
+    assert beside == [f"{name} on the T1w: doubtful registration: {reason}" if reason else ""]

@@ -56,6 +56,20 @@ def test_each_visit_has_its_haematocrit(root):
     assert [one.relaxation["t1_blood"] for one in chosen] == [1.5, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"), [(0.58, "or is it the plasma fraction"), (0.15, ""), (0.5, None)]
+)
+def test_a_haematocrit_that_no_adult_has_is_a_warning(root, value, hint):
+    """It scales all of Ktrans, ve and vp; the plasma fraction is its usual confusion."""
+    edit_json(raw(root, "dce.json"), Haematocrit=value)
+    texts = [issue.text for issue in plans(root).issues if issue.level == "warning"]
+    found = [text for text in texts if text.startswith(f"haematocrit {value:g}, from")]
+    assert len(found) == (hint is not None)
+    assert all(hint in text and "an adult has 0.2 to 0.55" in text for text in found)
+    overridden = plans(root, haematocrit=0.4).issues
+    assert not [issue for issue in overridden if "an adult has" in issue.text]
+
+
 def test_the_haematocrit_of_an_arterial_table_goes_with_its_curve(root):
     """With --aif table its JSON precedes the DCE sidecar, and an option precedes both."""
     folder = root / "derivatives/manual_masks/sub-01/ses-a/perf"

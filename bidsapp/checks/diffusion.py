@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.checks.decay import steady_background, unsmooth_decay
+from bidsapp.checks.diffusion_slices import check_diffusion_slices
 from bidsapp.checks.finding import Finding, list_volumes
 from bidsapp.checks.head import FEWEST, Array, log_signals
 from bidsapp.models.diffusion.adc import find_shells
@@ -76,9 +77,16 @@ def check_diffusion_signal(data: NDArray[np.float32], bvalues: Sequence[float]) 
     'the signal is higher at b = 1000 than at b = 500 s/mm2'
     """
     values = np.asarray(bvalues, float)
-    series = _Series.sample(data, values)
-    if len(series.logarithms) < FEWEST:
-        return []
+    slices = check_diffusion_slices(data, values)
+    spoilt = [v for found in slices for v in found.volumes]
+    series = _Series.sample(np.delete(data, spoilt, axis=3), np.delete(values, spoilt))
+    if len(series.logarithms) < FEWEST or any(found.fatal for found in slices):
+        return slices
+    return slices + _check_volumes(data, values, series.numbered_without(spoilt))
+
+
+def _check_volumes(data: NDArray[np.float32], values: Array, series: "_Series") -> list[Finding]:
+    """Find whole volumes whose signal is not that of their b-value."""
     wrong = series.inconsistent_volumes()
     if len(wrong) > _MOST_LEFT_OUT * len(values):
         text = (
@@ -91,7 +99,7 @@ def check_diffusion_signal(data: NDArray[np.float32], bvalues: Sequence[float]) 
     findings = [
         Finding(_describe(i, values[i], typical, *found), (i,)) for i, found in wrong.items()
     ]
-    present = np.delete(data, list(wrong), axis=3) if wrong else data
+    present = data if len(sound.numbers) == len(values) else data[..., sound.numbers]
     if found_air := steady_background(present, sound.bvalues):
         return [*findings, found_air]  # The curve cannot be judged with a constant in it.
     return findings + list(sound.implausible_decay())
@@ -141,6 +149,11 @@ class _Series:
         """Take voxels of the head that are bright at the lowest b-value."""
         logarithms = log_signals(data, np.flatnonzero(find_shells(bvalues)[0]))
         return cls(logarithms, bvalues, np.arange(len(bvalues)))
+
+    def numbered_without(self, left_out: Sequence[int]) -> "_Series":
+        """Return the series with the numbers of a file of which volumes were left out before."""
+        every = np.arange(len(self.numbers) + len(left_out))
+        return _Series(self.logarithms, self.bvalues, np.setdiff1d(every, left_out))
 
     def without(self, numbers: Sequence[int]) -> "_Series":
         """Return the series without some volumes."""

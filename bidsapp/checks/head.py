@@ -1,5 +1,7 @@
 """The voxels of the head in a series, and their signal on a logarithmic scale."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,8 +51,51 @@ def log_signals(data: NDArray[np.float32], reference: NDArray[np.intp]) -> Array
     voxels = sample_voxels(data)
     if not len(voxels):
         return voxels
-    bright = np.percentile(voxels, 99, axis=0).clip(1e-30)
+    bright = _bright_level(voxels)
     level = np.median(voxels[:, reference] / bright[reference], axis=-1)
-    voxels = voxels[level > max(_HEAD * np.percentile(level, 99), 0)]
+    return log_signals_of(voxels[level > _least_level(level)], bright)
+
+
+def mask_head(
+    data: NDArray[np.float32], reference: NDArray[np.intp]
+) -> tuple[NDArray[np.bool_], Array]:
+    """Return the voxels of the head, and the signal of the bright ones in each volume.
+
+    Parameters
+    ----------
+    data : (X, Y, Z, N) array
+        A series of images.
+    reference : (K,) array of int
+        Volumes in which the head is bright.
+
+    Returns
+    -------
+    inside : (X, Y, Z) array of bool
+        Voxels that are finite in every volume.
+    bright : (N,) array
+    """
+    bright = _bright_level(sample_voxels(data))
+    level = np.median(data[..., reference] / bright[reference], axis=-1)
+    inside = np.asarray(np.isfinite(data).all(axis=-1))
+    if inside.any():
+        inside &= np.asarray(level > _least_level(level[inside]))
+    return inside, bright
+
+
+def log_signals_of(voxels: NDArray[np.floating[Any]], bright: Array) -> Array:
+    """Return the logarithm of the signal of voxels (V, N), at least that of the darkest tissue."""
     logarithms: Array = np.log(np.maximum(voxels, _FLOOR * bright))
     return logarithms
+
+
+def _bright_level(voxels: Array) -> Array:
+    """Return the signal of the bright voxels of each volume, (N,)."""
+    if not len(voxels):
+        return np.ones(voxels.shape[1])
+    level: Array = np.percentile(voxels, 99, axis=0).clip(1e-30)
+    return level
+
+
+def _least_level(level: Array) -> float:
+    """Return the level of a voxel, relative to the bright ones, from which it is in the head."""
+    return max(_HEAD * float(np.percentile(level, 99)), 0.0)

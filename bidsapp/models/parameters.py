@@ -68,6 +68,8 @@ class Parameter:
         Whether its map is on the page of a participant, if it has a display.
     followed : bool
         Whether the group level tabulates it and compares it between time points.
+    lesion_range : (float, float)
+        Lowest and highest plausible mean over a lesion of the brain, in ``unit``.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Parameter:
     expected: bool = True
     mapped: bool = True
     followed: bool = False
+    lesion_range: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def is_fraction(self) -> bool:
@@ -89,6 +92,10 @@ class Parameter:
 
 _DIFFUSIVITY = "10⁻³ mm²/s"
 _RATE = "1/min"
+_WATER = (0.2e-3, 3.5e-3)
+"""Plausible diffusivity of a lesion: dense cells or pus to free water at 37 degrees, mm2/s."""
+_LEAKAGE = (0.0, 5.0)
+"""Plausible Ktrans, flow or permeability of a lesion; tumours reach about 2, 1/min."""
 
 VP = Parameter(
     "vp",
@@ -99,6 +106,7 @@ VP = Parameter(
     Display("vp", "%", 100, 1, (0, 10), "inferno"),
     "perf",
     followed=True,
+    lesion_range=(0.0, 0.3),
 )
 KTRANS = Parameter(
     "Ktrans",
@@ -109,6 +117,7 @@ KTRANS = Parameter(
     Display("Ktrans", _RATE, 1, 3, (0, 0.15), "inferno"),
     "perf",
     followed=True,
+    lesion_range=_LEAKAGE,
 )
 FP = Parameter(
     "Fp",
@@ -119,6 +128,7 @@ FP = Parameter(
     Display("Fp", _RATE, 1, 2, (0, 1), "inferno"),
     "perf",
     followed=True,
+    lesion_range=_LEAKAGE,
 )
 PS = Parameter(
     "PS",
@@ -129,6 +139,7 @@ PS = Parameter(
     Display("PS", _RATE, 1, 3, (0, 0.15), "inferno"),
     "perf",
     followed=True,
+    lesion_range=_LEAKAGE,
 )
 VE = Parameter(
     "ve",
@@ -139,6 +150,7 @@ VE = Parameter(
     Display("ve", "%", 100, 1, (0, 30), "viridis"),
     "perf",
     followed=True,
+    lesion_range=(0.0, 1.0),
 )
 KEP = Parameter(
     "kep",
@@ -169,6 +181,7 @@ ADC = Parameter(
     Display("ADC", _DIFFUSIVITY, 1e3, 2, (0, 2.5), "viridis"),
     "dwi",
     followed=True,
+    lesion_range=_WATER,
 )
 F = Parameter(
     "f",
@@ -179,6 +192,7 @@ F = Parameter(
     Display("f", "fraction", 1, 3, (0, 0.2), "inferno"),
     "dwi",
     followed=True,
+    lesion_range=(0.0, 0.5),
 )
 FT2 = Parameter(
     "fT2",
@@ -188,6 +202,7 @@ FT2 = Parameter(
     "perfusion fraction corrected for the relaxation of blood and tissue",
     Display("f (T2)", "fraction", 1, 3, (0, 0.2), "inferno"),
     "dwi",
+    lesion_range=(0.0, 1.0),
 )
 D = Parameter(
     "D",
@@ -197,6 +212,7 @@ D = Parameter(
     "diffusion coefficient of tissue water",
     Display("D", _DIFFUSIVITY, 1e3, 2, (0, 2.5), "viridis"),
     "dwi",
+    lesion_range=_WATER,
 )
 DSTAR = Parameter(
     "Dstar",

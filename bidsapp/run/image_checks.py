@@ -13,6 +13,7 @@ from bidsapp.bids.records import Diffusion, Dynamic, Session
 from bidsapp.checks import Finding
 from bidsapp.checks.diffusion import check_diffusion_signal
 from bidsapp.checks.dynamic import check_dynamic_signal
+from bidsapp.checks.dynamic_slices import check_dynamic_slices
 from bidsapp.errors import BadInput
 
 _NEGATIVE = 0.001
@@ -66,7 +67,7 @@ def check_images(session: Session) -> Session:
 
     t1w = session.t1w if read(session.t1w) is not None else None
     diffusion = checked(session.diffusion, lambda data, s: check_diffusion_signal(data, s.bvalues))
-    dynamic = checked(session.dynamic, lambda data, _: check_dynamic_signal(data))
+    dynamic = checked(session.dynamic, lambda data, _: _check_dynamic(data))
     return replace(
         session,
         t1w=t1w,
@@ -75,6 +76,14 @@ def check_images(session: Session) -> Session:
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _check_dynamic(data: Data) -> list[Finding]:
+    """Find frames, and slices of the other frames, that are not one course."""
+    frames = check_dynamic_signal(data)
+    if any(found.fatal for found in frames):
+        return frames
+    return frames + check_dynamic_slices(data, [v for found in frames for v in found.volumes])
 
 
 def _check_volumes(path: Path, data: Data) -> None:

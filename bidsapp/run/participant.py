@@ -101,7 +101,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     failures = crashed or ([stopped_by] if stopped_by else [])
     if crashed or not stopped_by:
         _prune(participant, config)
-    doubts = () if stopped_by else result_warnings(participant, config)
+    doubts = () if stopped_by else result_warnings(plan.participant, config)
     issues = (*plan.issues, *acquisition_issues(plan), *doubts, *failures)
     write_status(plan, issues, config)
     outcome = _with_page(participant, issues, config)

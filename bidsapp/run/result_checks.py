@@ -1,28 +1,17 @@
 """Warnings that follow from the results of a session, for its status and the group."""
 
 import json
-import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bidsapp.bids import outputs
-from bidsapp.bids.cells import parse_number
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
-from bidsapp.issues import (
-    DOUBTFUL_REGISTRATION,
-    IMPOSSIBLE_VALUE,
-    NOT_ENHANCING,
-    OUTLIERS_INCLUDED,
-    Issue,
-)
-from bidsapp.models.parameters import FRACTIONS
-
-_LESION_CURVE = re.compile(r"lesion-\d+")
-_ENHANCING = 1.25
-"""Least mean concentration of an enhancing lesion, relative to the median of the head."""
+from bidsapp.issues import DOUBTFUL_REGISTRATION, OUTLIERS_INCLUDED, Issue
+from bidsapp.run.lesion_checks import lesion_warnings
+from bidsapp.run.lesion_signals import signal_warnings
 
 
 def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ...]:
@@ -36,16 +25,19 @@ def result_warnings(participant: Participant, config: Config) -> tuple[Issue, ..
         Configuration of the run.
     """
     return tuple(
-        Issue("warning", text, code, participant.id, session.id)
+        replace(issue, participant=participant.id, session=session.id)
         for session in participant.sessions
-        for code, texts in (
-            ("DoubtfulInput", _doubts(session, config)),
-            (OUTLIERS_INCLUDED, _included_outliers(session, config)),
-            (IMPOSSIBLE_VALUE, _impossible_values(session, config)),
-            (NOT_ENHANCING, _not_enhancing(session, config)),
-        )
-        for text in texts
+        for issue in _session_warnings(session, config)
     )
+
+
+def _session_warnings(session: Session, config: Config) -> Iterator[Issue]:
+    for text in _doubts(session, config):
+        yield Issue("warning", text, "DoubtfulInput")
+    for text in _included_outliers(session, config):
+        yield Issue("warning", text, OUTLIERS_INCLUDED)
+    yield from lesion_warnings(session, config)
+    yield from signal_warnings(session, config)
 
 
 def _included_outliers(session: Session, config: Config) -> Iterator[str]:
@@ -64,53 +56,6 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
                 f"{series.image.name}: {count} of {len(marks)} volumes are outliers of motion and "
                 "are included in the fits: compare the lesion values with those of --drop-outliers"
             )
-
-
-def _impossible_values(session: Session, config: Config) -> Iterator[str]:
-    """Yield each lesion in which the mean of a fraction of the volume exceeds 1."""
-    folder = (config.output_dir / outputs.LESION_VALUES.path(session, "dwi")).parent.parent
-    for path in outputs.LESION_VALUES.find(folder):
-        yield from _fractions_above_one(path)
-
-
-def _fractions_above_one(path: Path) -> Iterator[str]:
-    """Yield the means above 1 of fractions in a table of lesion values."""
-    for row in read_table(path, ["lesion", "parameter", "mean"]):
-        if row["parameter"] in FRACTIONS and row["mean"] != "n/a" and float(row["mean"]) > 1:
-            yield (
-                f"lesion {row['lesion']}: mean {row['parameter']} of {float(row['mean']):.2g} "
-                "exceeds 1, which is impossible: check T1, relaxivity, arterial input and units"
-            )
-
-
-def _not_enhancing(session: Session, config: Config) -> Iterator[str]:
-    """Yield each lesion whose enhancing part takes up no more contrast agent than the head.
-
-    An ROI in healthy tissue, such as a mirrored one, has a curve that any model fits well.
-    """
-    path = config.output_dir / outputs.LESION_CURVES["perf"].path(session, "perf")
-    if not session.dynamic or not path.is_file():
-        return
-    rows = read_table(path)
-    means = {
-        name: _mean(parse_number(row[name], f"{path}: {name}") for row in rows)
-        for name in (rows[0] if rows else ())
-        if name == "median" or _LESION_CURVE.fullmatch(name)
-    }
-    head = means.pop("median", 0.0)
-    for name, mean in means.items():
-        if mean < _ENHANCING * head:
-            yield (
-                f"lesion {name.removeprefix('lesion-')}: its mean concentration of "
-                f"{mean:.2g} mM is that of tissue without enhancement (median of the head "
-                f"{head:.2g} mM): is its ROI mirrored, displaced, or of another session?"
-            )
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Return the mean of the values that are not missing; NaN if all are."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:

@@ -10,7 +10,12 @@ import numpy as np
 
 from bidsapp.bids import outputs
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
-from bidsapp.issues import DOUBTFUL_REGISTRATION, IMPOSSIBLE_VALUE, OUTLIERS_INCLUDED
+from bidsapp.issues import (
+    DOUBTFUL_REGISTRATION,
+    IMPOSSIBLE_VALUE,
+    OUTLIERS_INCLUDED,
+    UNFITTED_VOXELS,
+)
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
@@ -123,11 +128,12 @@ def _failed_voxels(participant: ParticipantOutputs) -> Iterator[Finding]:
     if table.empty:
         return
     table = table[(table["n_voxels"] > 0) & (table["n_failed"] > 0)]
+    reported = {(i.session, i.lesion) for i in participant.issues if i.code == UNFITTED_VOXELS}
     for (session, lesion, model), rows in table.groupby(
         ["session_id", "lesion", "model"], sort=False
     ):
         share = rows["n_failed"] / rows["n_voxels"]
-        if share.max() > FAILED_SHARE:
+        if share.max() > FAILED_SHARE and (session, str(lesion)) not in reported:
             name = rows["parameter"].iloc[int(share.argmax())]
             text = f"{100 * share.max():.0f} % of the voxels have no valid {name} ({model})"
             session = str(session).removeprefix("ses-")

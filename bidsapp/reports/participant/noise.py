@@ -11,6 +11,9 @@ from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutpu
 EXACT = 1e-5
 """Residual relative to the signal below which it is rounding, not noise."""
 
+_HEAD = 0.1
+"""Signal of the head, relative to its bright tissue, at least; air has less."""
+
 
 def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | None:
     """Return the voxel size of a series, mm; None if it has no maps in native space.
@@ -31,6 +34,8 @@ def voxel_size(session: SessionOutputs, datatype: str) -> tuple[float, ...] | No
 def signal_to_noise(session: SessionOutputs) -> float | None:
     """Return the signal at b = 0 divided by the residual of the ADC fit, median over the brain.
 
+    Without a brain mask, as without a T1w, the median is over the head.
+
     Parameters
     ----------
     session : SessionOutputs
@@ -48,6 +53,8 @@ def signal_to_noise(session: SessionOutputs) -> float | None:
     if signal.shape != noise.shape:
         return None
     inside = np.isfinite(signal) & (noise > EXACT * np.abs(signal))
+    if inside.any():
+        inside &= signal > _HEAD * np.percentile(signal[inside], 98)
     return float(np.median(signal[inside] / noise[inside])) if inside.any() else None
 
 
@@ -58,6 +65,9 @@ def noise_table(participant: ParticipantOutputs) -> list[Block]:
         snr = signal_to_noise(session)
         if snr is not None:
             rows.append([session.name, f"{snr:.0f}"])
-    columns: list[Cell] = ["Session", ("SNR", "median over the brain")]
+    columns: list[Cell] = [
+        "Session",
+        ("SNR", "median over the brain, or the head"),
+    ]
     caption = "SNR of the DWI: signal at b = 0 divided by the residual of the mono-exponential fit"
     return [Table(caption, columns, rows)] if rows else []

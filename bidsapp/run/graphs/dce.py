@@ -22,12 +22,12 @@ from bidsapp.run.graphs.motion import (
     motion_sidecar,
     save_motion,
 )
-from bidsapp.run.graphs.plan import value_origins
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, describe_t1_map
 from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
 from bidsapp.run.graphs.sidecars import source_uri
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.graphs.unmixing import connect_unmixing
+from bidsapp.run.graphs.visit_values import value_origins
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitKinetics
 from bidsapp.run.nodes.perfusion import (

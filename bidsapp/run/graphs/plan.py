@@ -17,7 +17,6 @@ from bidsapp.bids.records import (
     Participant,
     Session,
     Space,
-    Stated,
 )
 from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, constants, field_constant
 from bidsapp.errors import BadInput, UsageError
@@ -27,6 +26,7 @@ from bidsapp.models.table import ivim_row, kinetic_rows
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
+from bidsapp.run.graphs.visit_values import describe_origins, haematocrit
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         _field_source(session, config) if dwi else None,
         acquisition,
         relaxation,
-        _haematocrit(session, config),
+        haematocrit(session, config),
         blood_signal(session.diffusion, config) if session.diffusion and dwi else None,
         tuple(replace(i, participant=participant, session=session.id) for i in issues),
     )
@@ -294,7 +294,7 @@ def _plan_kinetics(
             check_coverage(table, found, session.dynamic.times)
         acquisition = _acquisition(session.dynamic, config)
         relaxation = _relaxation(session.dynamic, config)
-        return acquisition, relaxation, list(_origins(session, config))
+        return acquisition, relaxation, list(describe_origins(session, config))
     except (BadInput, UsageError) as error:
         return {}, {}, [from_error(error)]
 
@@ -334,45 +334,6 @@ def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
         or (series.t1_blood and series.t1_blood.value)
         or field_constant("t1_blood", field_strength, "--t1-blood"),
     }
-
-
-def _haematocrit(session: Session, config: Config) -> float:
-    """Return the haematocrit from the option, the data of the visit, or by default."""
-    if config.haematocrit is not None:
-        return config.haematocrit
-    stated = session.dynamic and session.dynamic.haematocrit
-    return stated.value if stated else HAEMATOCRIT
-
-
-def value_origins(session: Session, config: Config) -> dict[str, str]:
-    """Return where values come from that the data of the visit state, by name.
-
-    Values of options, of the literature and of images at several flip angles are not included.
-    """
-    found = {}
-    if session.dynamic:
-        for name in ("haematocrit", "t1_blood"):
-            stated: Stated | None = getattr(session.dynamic, name)
-            if stated and getattr(config, name) is None:
-                found[name] = stated.source
-    if session.t1_map and config.t1_tissue is None:
-        found["t1_tissue"] = session.t1_map.source
-    return found
-
-
-def _origins(session: Session, config: Config) -> Iterator[Issue]:
-    """Yield a note on each value that the data of the visit state."""
-    origins, series = value_origins(session, config), session.dynamic
-    assert series is not None
-    if "haematocrit" in origins and series.haematocrit:
-        text = f"haematocrit {series.haematocrit.value:g}, from {origins['haematocrit']}"
-        yield Issue("note", text, "ValueOfVisit")
-    if "t1_blood" in origins and series.t1_blood:
-        text = f"T1 of blood {series.t1_blood.value:g} s, from {origins['t1_blood']}"
-        yield Issue("note", text, "ValueOfVisit")
-    if "t1_tissue" in origins:
-        rest = "; the VFA images are not used" if session.flip_angle_series else ""
-        yield Issue("note", f"T1 of tissue from {origins['t1_tissue']}{rest}", "ValueOfVisit")
 
 
 def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:

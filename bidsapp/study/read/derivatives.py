@@ -23,8 +23,8 @@ from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
     read_statuses,
-    session_warnings,
     unfinished_runs,
+    warnings_beside,
 )
 from bidsapp.study.tables import (
     LESION,
@@ -117,13 +117,14 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     lesions, units = _lesions(used, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
-    lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
+    lesions[WARNINGS] = warnings_beside(lesions, reported)
     cohort = Cohort(
         _sort_by_time(lesions, sessions),
         sessions,
         units,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
+        warnings=_doubtful_rows(lesions),
     )
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
@@ -139,6 +140,17 @@ def _detectable_changes(output_dir: Path, problems: list[str]) -> dict[Measure, 
         except BadInput as error:
             problems.append(str(error))
     return found
+
+
+def _doubtful_rows(lesions: pd.DataFrame) -> tuple[str, ...]:
+    """Return a warning of the number of rows that carry warnings, if there are any."""
+    count = int((lesions[WARNINGS] != "").sum())
+    if not count:
+        return ()
+    return (
+        f"{count} of the {len(lesions)} lesion values over time carry warnings: read the column "
+        f"{WARNINGS} of group_lesions.tsv before the statistics are used",
+    )
 
 
 def _unmixed_rows(output_dir: Path, problems: list[str]) -> list[Row]:

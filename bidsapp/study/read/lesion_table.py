@@ -12,6 +12,7 @@ from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
+from bidsapp.study.read.repetition import repetition_warnings
 from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
@@ -53,13 +54,14 @@ def load_study_table(path: Path) -> Cohort:
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
-    seen: set[tuple[str, int, str]] = set()
+    # Not a set, whose order differs from run to run.
+    seen: dict[tuple[str, int, str], None] = {}
     table = []
     for line, row in numbered:
         key = lesion_key(row, f"{path}: line {line}")
         if key in seen:
             raise BadInput(f"{path}: line {line} repeats lesion {key[1]} of {key[0]} in {key[2]}.")
-        seen.add(key)
+        seen[key] = None
         values = {name: parse_number(row[name], f"{path}: line {line}, {name}") for name in numbers}
         excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")
@@ -79,7 +81,11 @@ def load_study_table(path: Path) -> Cohort:
         _visits(lesions),
         units,
         notes=(*notes, *_unused_columns(path, columns, known)),
-        warnings=(*alike, *scale_warnings(lesions, path.name)),
+        warnings=(
+            *alike,
+            *scale_warnings(lesions, units, path.name),
+            *repetition_warnings(lesions, path.name),
+        ),
         problems=problems,
     )
 

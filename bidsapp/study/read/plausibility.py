@@ -1,11 +1,12 @@
 """Values of a table of lesions that are impossible, or of another scale than the others."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from bidsapp.models.parameters import PARAMETERS
+from bidsapp.models.parameters import PARAMETERS, Parameter
 from bidsapp.study.tables import error_columns
 
 _SENTINELS = (-99.0, -999.0, -9999.0)
@@ -14,6 +15,13 @@ _RATIO = 30.0
 """Of the median of a session or participant to that of the others; units differ by 100 or 1000."""
 _VOLUME_RATIO = 100.0
 """The same for volumes, which differ by more between lesions than parameters do."""
+_CELL_RATIO = 30.0
+"""Of one value to the others of its lesion, and to the median of its column."""
+_PAIRED_RATIO, _PAIRED_SCATTER, _FEWEST_PAIRS = 5.0, 2.0, 4
+"""Median ratio of a session to the others of the same lesions, its robust scatter as a factor, and
+smallest number of lesions: a treatment that changes values so much does not change all alike."""
+_LEAST_MEDIAN = {"vp": 2e-3, "ve": 5e-3, "Ktrans": 1e-3, "f": 5e-3}
+"""Lowest plausible median of a column, in the unit of the parameter."""
 _FEWEST = 2
 """Values from which a median is taken."""
 _SHOWN = 10
@@ -57,11 +65,26 @@ def drop_impossible(
             continue
         values = lesions[column].astype(float)
         wrong = (values < limits[0]) | (values > limits[1]) | values.isin(_sentinels(column))
+        wrong |= _zeros_for_missing(lesions, column)
         if wrong.any():
             found = [(lines[i], values.iloc[i]) for i in np.flatnonzero(wrong).tolist()]
             problems.append(f"{name}: {column} {_describe(found, limits, unit)}")
             kept[column] = values.where(~wrong)
     return kept, tuple(problems)
+
+
+def _zeros_for_missing(lesions: pd.DataFrame, column: str) -> "pd.Series[bool]":
+    """Return the rows in which 0 stands for a missing value.
+
+    A diffusivity is never 0, and no two parameters of a lesion are at the same time.
+    """
+    zero = lesions[column] == 0
+    if column not in PARAMETERS:
+        return zero & False
+    parameters = [name for name in PARAMETERS if name in lesions]
+    return zero & (
+        (PARAMETERS[column].lesion_range[0] > 0) | ((lesions[parameters] == 0).sum(axis=1) > 1)
+    )
 
 
 def _sentinels(column: str) -> tuple[float, ...]:
@@ -78,13 +101,18 @@ def _range(column: str, unit: str) -> tuple[float, float] | None:
     if column not in PARAMETERS:
         return None
     row = PARAMETERS[column]
+    # A hundred times a lower limit of 0 is 0: only upper limits depend on the unit.
+    return 0.0, row.upper * _scales(row).get(unit, np.inf)
+
+
+def _scales(row: Parameter) -> dict[str, float]:
+    """Return the value of one unit of a parameter in each unit that is known for it."""
     scales = {row.unit: 1.0}
     if row.display:
         scales[row.display.table_unit] = row.display.scale
     if row.is_fraction:
         scales["%"] = 100.0
-    # A hundred times a lower limit of 0 is 0: only upper limits depend on the unit.
-    return 0.0, row.upper * scales.get(unit, np.inf)
+    return scales
 
 
 def _describe(found: Sequence[tuple[int, float]], limits: tuple[float, float], unit: str) -> str:
@@ -92,6 +120,8 @@ def _describe(found: Sequence[tuple[int, float]], limits: tuple[float, float], u
     listed = ", ".join(f"{value:g} in line {line}" for line, value in found[:_SHOWN])
     if len(found) > _SHOWN:
         listed += f" and impossible in {len(found) - _SHOWN} more"
+    if all(value == 0 for _, value in found):
+        return f"is {listed}, which stands for a missing value: not used; a missing value is n/a."
     if all(value in _SENTINELS for _, value in found):
         return f"is {listed}: not used; a missing value is n/a."
     if any(value > limits[1] for _, value in found):
@@ -103,13 +133,15 @@ def _describe(found: Sequence[tuple[int, float]], limits: tuple[float, float], u
     return f"is {listed}, below zero: not used; correct it, a missing value is n/a."
 
 
-def scale_warnings(lesions: pd.DataFrame, name: str) -> tuple[str, ...]:
-    """Warn of a session or participant whose values are of another scale than those of the others.
+def scale_warnings(lesions: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Warn of values that are of another scale than the others, or than their unit implies.
 
     Parameters
     ----------
     lesions : pandas.DataFrame
         A row per lesion and session, as in `Cohort`.
+    units : mapping of str to str
+        Unit of each column.
     name : str
         Name of the file, for the messages.
 
@@ -121,18 +153,106 @@ def scale_warnings(lesions: pd.DataFrame, name: str) -> tuple[str, ...]:
     --------
     >>> lesions = pd.DataFrame({"session_id": ["ses-a", "ses-a", "ses-b", "ses-b"],
     ...                         "participant_id": ["sub-1", "sub-2", "sub-1", "sub-2"],
-    ...                         "vp": [0.04, 0.06, 4.0, 6.0]})
-    >>> scale_warnings(lesions, "lesions.tsv")[0].split(":")[1]
+    ...                         "lesion": [1, 1, 1, 1], "vp": [0.04, 0.06, 4.0, 6.0]})
+    >>> scale_warnings(lesions, {}, "lesions.tsv")[0].split(":")[1]
     ' vp has a median of 4.9 in ses-b, 100 times that of the others (0.049)'
     """
-    return tuple(
-        f"{name}: {column} has a median of {here:.3g} in {group}, {_times(here / others)} that of "
-        f"the others ({others:.3g}): are all values in the same unit?"
-        for column in lesions
-        if column in PARAMETERS or column == "volume_ml"
-        for key in ("session_id", "participant_id")
-        for group, here, others in _odd_groups(lesions, str(column), key)
+    found: list[str] = []
+    for column in map(str, lesions):
+        if column not in PARAMETERS and column != "volume_ml":
+            continue
+        groups = [
+            odd for key in ("session_id", "participant_id")
+            for odd in _odd_groups(lesions, column, key)
+        ]  # fmt: skip
+        found += [
+            f"{column} has a median of {here:.3g} in {group}, {_times(here / others)} that of the "
+            f"others ({others:.3g}): are all values in the same unit?"
+            for group, here, others in groups
+        ]
+        if not groups:
+            found += [*_odd_session(lesions, column)] or [*_odd_cells(lesions, column)]
+        if column in PARAMETERS:
+            found += _odd_column(lesions, column, units.get(column, ""))
+            found += _many_zeros(lesions, column)
+    return tuple(f"{name}: {text}" for text in found)
+
+
+def _odd_column(lesions: pd.DataFrame, column: str, unit: str) -> Iterator[str]:
+    """Yield a column whose median no group of lesions has, if the unit is right."""
+    row = PARAMETERS[column]
+    scale = _scales(row).get(unit)
+    values = lesions[column].astype(float)
+    values = values[values > 0]
+    if scale is None or len(values) < _FEWEST:
+        return
+    low, high = _LEAST_MEDIAN.get(column, row.lesion_range[0]) * scale, row.lesion_range[1] * scale
+    median = float(values.median())
+    if low <= median <= high:
+        return
+    beyond = f"below {low:.3g}" if median < low else f"above {high:.3g}"
+    stated = f'"{column}": {{"Units": "{row.unit}"}}'
+    yield (
+        f"{column} has a median of {median:.3g}, {beyond}, which is implausible in {unit}: is it "
+        f"in another unit? The JSON file beside the table states it, as in {{{stated}}}"
     )
+
+
+def _many_zeros(lesions: pd.DataFrame, column: str) -> Iterator[str]:
+    """Yield a column with several values that are exactly 0."""
+    count = int((lesions[column] == 0).sum())
+    if count >= _FEWEST:
+        yield (
+            f"{column} is exactly 0 in {count} rows: if it was not measured there, write n/a, "
+            "since a 0 enters all means"
+        )
+
+
+def _odd_session(lesions: pd.DataFrame, column: str) -> Iterator[str]:
+    """Yield the session in which all lesions differ most from themselves, by nearly one factor."""
+    logs = _log_values(lesions, column)
+    keys = [lesions.loc[logs.index, name] for name in ("participant_id", "lesion")]
+    sessions = lesions.loc[logs.index, "session_id"]
+    found = []
+    for session in sessions.unique():
+        here = sessions == session
+        others = logs[~here].groupby([key[~here] for key in keys]).median()
+        own = logs[here].groupby([key[here] for key in keys]).median()
+        ratios = (own - others).dropna()
+        median = float(ratios.median())
+        scatter = 1.48 * float((ratios - median).abs().median())
+        if len(ratios) >= _FEWEST_PAIRS and scatter < np.log(_PAIRED_SCATTER):
+            found.append((abs(median), median, len(ratios), session))
+    size, median, count, session = max(found, default=(0.0, 0.0, 0, ""))
+    if size > np.log(_PAIRED_RATIO):
+        yield (
+            f"{column} in {session} is {_times(float(np.exp(median)))} that of the same lesions in "
+            f"other sessions, nearly alike in all {count}: another unit or scale?"
+        )
+
+
+def _odd_cells(lesions: pd.DataFrame, column: str) -> Iterator[str]:
+    """Yield each value far from those of its lesion in other sessions and from the column's."""
+    logs, limit = _log_values(lesions, column), np.log(_CELL_RATIO)
+    rows = lesions.loc[logs.index]
+    for position, (value, row) in enumerate(zip(logs, rows.to_dict("records"), strict=True)):
+        same = (rows["participant_id"] == row["participant_id"]) & (rows["lesion"] == row["lesion"])
+        others = logs[same & (np.arange(len(rows)) != position)]
+        if column == "volume_ml" or not len(others):
+            continue
+        ratio, apart = value - others.median(), value - logs.median()
+        if min(abs(ratio), abs(apart)) > limit and ratio * apart > 0:
+            yield (
+                f"{column} of {row['participant_id']} lesion {row['lesion']} in "
+                f"{row['session_id']} is {np.exp(value):.3g}, {_times(float(np.exp(ratio)))} its "
+                "values in other sessions: is it in the same unit?"
+            )
+
+
+def _log_values(lesions: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """Return the logarithm of the positive values of a column."""
+    values = lesions[column].astype(float)
+    return values[values > 0].map(math.log)
 
 
 def _times(ratio: float) -> str:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from bidsapp.bids import documents
 from bidsapp.issues import Issue, read_issues
-from bidsapp.study.tables import WARNINGS
 from bidsapp.study.tables.analysis_options import Statuses
 
 
@@ -60,13 +59,40 @@ def describe_failures(found: Iterable[Issue]) -> list[str]:
     return [f"{place}: not done: {'; '.join(failed)}" for place, failed in texts.items()]
 
 
-def session_warnings(found: Iterable[Issue]) -> pd.DataFrame:
-    """Return a row per session with its warnings and failures, as text."""
-    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
-    ranked = {"warning": "", "failed": "not done: "}
-    # False sorts before True: warnings come first.
-    for issue in sorted(found, key=lambda issue: issue.level == "failed"):
-        if issue.level in ranked:
-            texts[issue.participant, issue.session].append(f"{ranked[issue.level]}{issue}")
-    rows = [(*place, "; ".join(lines)) for place, lines in texts.items()]
-    return pd.DataFrame(rows, columns=["participant_id", "session_id", WARNINGS], dtype=object)
+def warnings_beside(lesions: pd.DataFrame, found: Iterable[Issue]) -> list[str]:
+    """Return the warnings and failures that concern each row of a table of lesions, as text.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        With the columns ``participant_id session_id lesion``.
+    found
+        What the runs reported.
+
+    Returns
+    -------
+    list of str
+        Those of the session as a whole, and of the lesion; empty if there are none.
+    """
+    texts: dict[tuple[str, str], list[Issue]] = defaultdict(list)
+    for issue in _most_usable_first(found):
+        texts[issue.participant, issue.session].append(issue)
+    keys = lesions[["participant_id", "session_id", "lesion"]]
+    return [
+        "; ".join(
+            _as_text(issue)
+            for issue in texts[participant, session]
+            if issue.lesion in ("", str(lesion))
+        )
+        for participant, session, lesion in keys.itertuples(index=False, name=None)
+    ]
+
+
+def _most_usable_first(found: Iterable[Issue]) -> list[Issue]:
+    """Return the warnings, then the failures."""
+    ranked = [issue for issue in found if issue.level in ("warning", "failed")]
+    return sorted(ranked, key=lambda issue: issue.level == "failed")
+
+
+def _as_text(issue: Issue) -> str:
+    return f"not done: {issue}" if issue.level == "failed" else str(issue)
