@@ -135,6 +135,22 @@ def test_voxels_beyond_range_are_counted(tmp_path):
     assert [status[0, 0, 0], status[1, 0, 0], status[2, 0, 0], status[2, 1, 1]] == [1, 2, 0, 255]
 
 
+def test_air_is_not_counted(tmp_path):
+    """A T1 map that is zero around the head, and noise there, say nothing about the lesions."""
+    path = dynamic(tmp_path, np.where(TIMES < 0.5, 0.0, 1.0))
+    data = read(path).copy()
+    data[:, 1] *= np.random.default_rng(0).uniform(0, 0.1, data[:, 1].shape)
+    write_image(Path(path), data)
+    t1 = np.full(GRID, 1.6)
+    t1[:, 1] = np.nan
+    setting = {"in_file": path, "baseline_frames": 5, **SPGR}
+    t1_map = str(write_image(tmp_path / "t1.nii", t1))
+    out = run(SignalToConcentration, tmp_path, t1_map=t1_map, **setting)
+    counts = json.loads(Path(out.counts).read_text())
+    head = np.delete(np.ones(GRID), 1, axis=1).sum()
+    assert (counts["Voxels"], counts["VoxelsBeyondRange"], counts["VoxelsUnusable"]) == (head, 0, 0)
+
+
 def graph(folder, *, flips, field):
     """Return the DCE branch of a session, all of it blood with T1 = 1.6 s under B1 in percent."""
     image = Path(dynamic(folder, parker2006(TIMES, 0.5)))

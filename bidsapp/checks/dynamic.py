@@ -1,6 +1,6 @@
 """Whether the frames of a dynamic series are one course: steady first, smooth after the bolus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +46,21 @@ _UNLIKE = 2.0
 """How many times larger than in other frames, and than between its neighbours, it must be, too."""
 _STEP = 0.03
 """Change of the level of the signal that is reported if it lasts."""
-_BOLUS_FRAMES = 9
-"""Frames after the steepest rise in which the signal may change quickly."""
+_BOLUS_FRAMES, _BOLUS_SECONDS = 9, 45.0
+"""Frames after the arrival in which the signal may change quickly, and their shortest duration."""
 
 
-def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
+def check_dynamic_signal(
+    data: NDArray[np.float32], times: Sequence[float] | None = None
+) -> list[Finding]:
     """Find frames whose signal cannot be that of a contrast agent.
 
     Parameters
     ----------
     data : (X, Y, Z, N) array
         The series as acquired.
+    times : (N,) sequence, min, optional
+        Of each frame; without them, frames are taken to be 5 s or more apart.
 
     Returns
     -------
@@ -76,9 +80,9 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
     if len(logarithms) < FEWEST:
         return []
     course = median_course(logarithms)
-    alternation = _alternation(course)
+    alternation, away = _alternation(course), _first_pass_frames(times)
     if alternation is None:
-        return list(_odd_frames(course, logarithms))
+        return list(_odd_frames(course, logarithms, away))
     size = float(np.ptp(alternation))
     if size > _ECHOES:
         return [
@@ -94,7 +98,14 @@ def check_dynamic_signal(data: NDArray[np.float32]) -> list[Finding]:
         f"{100 * np.expm1(size):.0f} %: check the reconstruction of the series"
     )
     repeated = np.resize(alternation, len(course))
-    return [found, *_odd_frames(course - repeated, logarithms - repeated)]
+    return [found, *_odd_frames(course - repeated, logarithms - repeated, away)]
+
+
+def _first_pass_frames(times: Sequence[float] | None) -> int:
+    """Return the number of frames after the arrival in which the signal may change quickly."""
+    if times is None or len(times) < 2:
+        return _BOLUS_FRAMES
+    return max(_BOLUS_FRAMES, int(np.ceil(_BOLUS_SECONDS / 60 / float(np.median(np.diff(times))))))
 
 
 def median_course(logarithms: Array) -> Array:
@@ -124,15 +135,15 @@ def _alternation(course: Array) -> Array | None:
     return None
 
 
-def _odd_frames(course: Array, logarithms: Array) -> Iterator[Finding]:
+def _odd_frames(course: Array, logarithms: Array, away: int) -> Iterator[Finding]:
     """Yield what is wrong before the bolus, after it, and with the pattern of single frames."""
     rise = bolus_frame(logarithms)
     between = np.arange(len(course) - 1)
     quiet = np.ones(len(between), bool)
     if rise is not None:
-        quiet = (between < rise) | (between >= rise + _BOLUS_FRAMES)
+        quiet = (between < rise) | (between >= rise + away)
     steps = abrupt_changes(course, quiet)
-    if rise is not None and (frame := vanishing_frame(logarithms, steps, rise, _BOLUS_FRAMES)):
+    if rise is not None and (frame := vanishing_frame(logarithms, steps, rise, away)):
         yield Finding(
             f"the contrast agent disappears at once at volume {frame + 1}: do two series, such as "
             "two echoes, follow each other in this file, or are its volumes out of order?",
@@ -144,13 +155,13 @@ def _odd_frames(course: Array, logarithms: Array) -> Iterator[Finding]:
     if rise is not None and rise > 1:
         found, first, spikes = _before_bolus(course[: rise + 1], steps[:rise], shared[:rise])
         yield from found
-    start = 0 if rise is None else rise + _BOLUS_FRAMES
+    start = 0 if rise is None else rise + away
     if start < len(course) - 1:
         found, later = _after_bolus(course[start:], steps[start:], shared[start:], start)
         yield from found
         spikes |= later
     yield from _single_frames(spikes)
-    usual = _frames_away_from_bolus(len(course), first, rise or 0)
+    usual = _frames_away_from_bolus(len(course), first, rise or 0, away)
     yield from _ghosts([t for t in _other_patterns(logarithms, usual) if t not in spikes])
 
 
@@ -284,9 +295,9 @@ def _scatter(differences: Array) -> Array:
     return scatter
 
 
-def _frames_away_from_bolus(count: int, first: int, rise: int) -> list[int]:
+def _frames_away_from_bolus(count: int, first: int, rise: int, away: int) -> list[int]:
     """Return the frames with two neighbours that are steady and not around the bolus."""
-    return [t for t in range(first + 1, count - 1) if not rise - 2 < t <= rise + _BOLUS_FRAMES]
+    return [t for t in range(first + 1, count - 1) if not rise - 2 < t <= rise + away]
 
 
 def _unsteady_frames(course: Array, baseline: list[int]) -> list[float]:

@@ -66,7 +66,7 @@ def check_images(session: Session) -> Session:
 
     t1w = session.t1w if read(session.t1w) is not None else None
     diffusion = checked(session.diffusion, lambda data, s: check_diffusion_signal(data, s.bvalues))
-    dynamic = checked(session.dynamic, lambda data, _: check_dynamic_signal(data))
+    dynamic = checked(session.dynamic, lambda data, s: check_dynamic_signal(data, s.times))
     return replace(
         session,
         t1w=t1w,

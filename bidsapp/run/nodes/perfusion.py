@@ -34,6 +34,8 @@ from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
+_HEAD = 0.2
+"""Signal of a voxel of the head before the bolus, relative to the bright ones, at least."""
 _LEVELS = {
     str(int(Conversion.OK)): "every frame has a concentration",
     str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration explains",
@@ -259,6 +261,7 @@ class SignalToConcentration(SimpleInterface):
         folder = Path(runtime.cwd)
         result = create(folder / "concentration.nii", data.shape, image)
         status = np.full(data.shape[:3], NOT_CONVERTED, np.uint8)
+        counted = inside if mask is not None else _head(data, self.inputs.baseline_frames)
         missing = 0
         for z in range(data.shape[2]):  # slice by slice, to save memory
             here = inside[..., z]
@@ -269,18 +272,27 @@ class SignalToConcentration(SimpleInterface):
             result[:, :, z] = np.nan
             result[:, :, z][here] = found
             status[..., z][here] = concentration_status(found)
-            missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
+            partly = (status[..., z] == Conversion.BEYOND_RANGE) & counted[..., z]
+            missing += int(np.isnan(found[partly[here]]).sum())
         self._results["out_file"] = str(folder / "concentration.nii")
         self._results["status"] = save_array(status, image, folder / "status.nii")
-        (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
+        (folder / "counts.json").write_bytes(to_json(_counts(status[counted], missing)))
         self._results["counts"] = str(folder / "counts.json")
         return runtime
+
+
+def _head(data: Float, frames: int) -> Mask:
+    """Return the voxels that are not air: in air, noise is beyond the range of concentrations."""
+    rest = np.nan_to_num(data[..., :frames].mean(axis=-1))
+    head: Mask = rest > _HEAD * np.percentile(rest, 98)
+    return head
 
 
 def _counts(status: Any, missing: int) -> dict[str, Any]:
     """Return the numbers of voxels and frames with a signal that no concentration explains."""
     return {
-        "Description": "Whether a concentration explains the signal of each voxel",
+        "Description": "Whether a concentration explains the signal of each voxel; the numbers "
+        "are those of the mask or, without one, of the head",
         "Levels": _LEVELS,
         "Voxels": int((status != NOT_CONVERTED).sum()),
         "VoxelsBeyondRange": int((status == Conversion.BEYOND_RANGE).sum()),
