@@ -79,7 +79,9 @@ def bolus_frame(logarithms: Array) -> int | None:
     if not places:
         return None
     median = np.median(changes, axis=0)
-    for rises in (np.percentile(changes, _ENHANCING, axis=0) - median, median):
+    # Where the median falls, the first pass is over: what falls less does not rise.
+    well = np.percentile(changes, _ENHANCING, axis=0) - np.maximum(median, 0)
+    for rises in (well, median):
         above = rises - np.median(rises)
         usual = 1.48 * np.median(np.abs(above))
         if above.max() > min(max(_SMALLEST_RISE, _SCATTERS * usual), _CLEAR_RISE):

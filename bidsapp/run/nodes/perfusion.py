@@ -15,9 +15,13 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.arterial_table import check_coverage, read_arterial_table
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, FitError
 from bidsapp.models.contrast.aif import plasma_from_blood
-from bidsapp.models.contrast.aif_checks import check_arterial_input, check_clipping
+from bidsapp.models.contrast.aif_checks import (
+    check_arterial_input,
+    check_clipping,
+    compare_with_artery,
+)
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import (
     ArterialInput,
@@ -115,8 +119,11 @@ class FindArterialInput(SimpleInterface):
         """Return the checks of a measured arterial input; population functions are not checked."""
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
-            tissue = head_course(load(self.inputs.in_file)[0])
-            doubts = self._clipping() + check_arterial_input(found.blood, found.time, tissue)
+            data = load(self.inputs.in_file)[0]
+            doubts = check_arterial_input(found.blood, found.time, head_course(data))
+            if self.inputs.source == "table":
+                doubts += self._compare_table(data, found)
+            doubts = self._clipping() + doubts
         return {
             "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
@@ -130,6 +137,24 @@ class FindArterialInput(SimpleInterface):
         if mask is None or not self.inputs.raw_file:
             return []
         return check_clipping(load(self.inputs.raw_file)[0], mask)
+
+    def _compare_table(self, data: Float, table: ArterialInput) -> list[str]:
+        """Return how a table contradicts the artery in the series, if there is one."""
+        b1 = _load_b1(self.inputs)
+        setting = {
+            "t1_blood": self.inputs.t1_blood,
+            "baseline_frames": self.inputs.baseline_frames,
+        }
+        spgr = _scale_flip_angles(_spgr(self.inputs), b1)
+        try:
+            taken = find_artery(data, table.time, spgr=spgr, **setting)
+            spgr = _scale_flip_angles(_spgr(self.inputs), _mean_b1(b1, taken))
+            artery = measured_input(
+                data[taken].mean(axis=0), table.time, spgr=spgr, haematocrit=0.0, **setting
+            )
+        except FitError:  # not every series shows an artery
+            return []
+        return compare_with_artery(table.blood, artery.blood)
 
     def _find(self, folder: Path) -> ArterialInput:
         data, image = load(self.inputs.in_file)
