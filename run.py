@@ -5,4 +5,5 @@ import sys
 
 from bidsapp.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes of the phantom import this file again
+    sys.exit(main())

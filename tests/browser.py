@@ -1,4 +1,4 @@
-"""Chromium without a window, for the tests of pages; what a page says and asks for in it."""
+"""Headless Chromium for the tests of pages, with the console messages and requests of a page."""
 
 import shutil
 import time
@@ -44,7 +44,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def listen(page: Page) -> Heard:
-    """Note from now on what a page says and asks for."""
+    """Record the console messages and requests of a page from now on."""
     heard = Heard()
     page.on("console", lambda message: heard.said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: heard.said.append(f"uncaught: {error}"))

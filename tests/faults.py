@@ -1,4 +1,4 @@
-"""Faults brought on a run, and what is compared afterwards; ``python tests/faults.py`` brings many.
+"""Faults caused during a run, and the comparison afterwards; ``python tests/faults.py`` runs many.
 
 Each run is a process of its own on the small study of `hostile`. A fault is kill -9 or SIGTERM, of
 the whole run or of its first process only, at a moment drawn with a fixed seed.
@@ -26,7 +26,7 @@ ENDINGS = (".tsv", ".nii.gz", ".json", ".txt", ".bval", ".bvec")
 
 
 def start(root: Path, out: Path, *words: str, nprocs: int = 1) -> subprocess.Popen:
-    """Start a run in a process group of its own; its last words are in ``<out>.log``."""
+    """Start a run in a process group of its own; its messages are in ``<out>.log``."""
     command = [sys.executable, str(APP), str(root), str(out), "participant", *words]
     command += ["--no-motion-correction", "--skip-bids-validation", "--nprocs", str(nprocs)]
     with out.with_suffix(".log").open("ab") as log:
@@ -53,7 +53,7 @@ def results(out: Path) -> dict[str, str]:
 
 
 def check_whole(out: Path) -> None:
-    """Fail if a result that stands under its name cannot be read to its end."""
+    """Fail if a result under its final name cannot be read to its end."""
     for name in results(out):
         path = out / name
         if name.endswith(".json"):
@@ -139,7 +139,7 @@ def moments(count: int, duration: float) -> Iterator[tuple[int, float]]:
 
 
 def main() -> None:
-    """Bring as many faults as asked for, and say what became of each."""
+    """Cause the requested number of faults, and print the outcome of each."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--nprocs", type=int, default=2)

@@ -1,4 +1,4 @@
-"""A small sound data set for tests to spoil, and what a run of it says."""
+"""A small valid data set for tests to damage, and the messages of a run of it."""
 
 import json
 from collections.abc import Callable
@@ -29,8 +29,8 @@ RUN = ("participant", "--no-motion-correction", "--nprocs", "1", "--skip-bids-va
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a run ended with, and said on the screen."""
+class Outcome:
+    """The exit code of a run and its messages."""
 
     code: int
     out: str
@@ -115,17 +115,17 @@ def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     write_image(path, data, image.affine)
 
 
-def run(root: Path, capsys: Any, *words: str) -> Told:
+def run(root: Path, capsys: Any, *words: str) -> Outcome:
     """Run the participant level on a data set, its output beside it."""
     capsys.readouterr()
     code = main([str(root), str(root.parent / "out"), *RUN, *words])
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
-    return Told(code, captured.out, captured.err)
+    return Outcome(code, captured.out, captured.err)
 
 
-def dry(root: Path, capsys: Any, *words: str) -> Told:
-    """Look at a data set without computing: `run` with ``--dry-run``, which leaves no file."""
+def dry(root: Path, capsys: Any, *words: str) -> Outcome:
+    """Check a data set without computing: `run` with ``--dry-run``, which writes no file."""
     outcome = run(root, capsys, *words, "--dry-run")
     assert not [path for path in (root.parent / "out").rglob("*") if path.is_file()]
     return outcome

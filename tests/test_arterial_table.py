@@ -109,7 +109,7 @@ def test_a_table_that_does_not_cover_the_frames_is_refused_with_a_guess(times, f
 
 @pytest.mark.usefixtures("short_pages")
 def test_a_table_of_minutes_is_refused_before_the_run(tmp_path, capsys):
-    """--dry-run knows the times of the frames, and of the table."""
+    """--dry-run compares the times of the frames with those of the table."""
     root = write_study(tmp_path / "bids", ("a",))
     folder = raw(root / "derivatives/manual_masks", "label-AIF_mask.nii.gz").parent
     write_table(folder / "sub-01_ses-a_label-AIF_timeseries.tsv", time=1)

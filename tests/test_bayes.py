@@ -78,7 +78,7 @@ def test_each_region_has_its_own_prior():
     assert set(own.design["prior"]) == {0, 1}
 
 
-def test_dstar_that_cannot_be_told_is_not():
+def test_dstar_that_is_not_identifiable_is_nan():
     """With the study's b-values D* is NaN, NOT_IDENTIFIABLE, in every voxel; f and D are there."""
     rng = np.random.default_rng(5)
     found = fit("ivim-bayesian", signals(tissue(100, rng), STUDY, rng), bvalues=STUDY)

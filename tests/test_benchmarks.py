@@ -43,7 +43,7 @@ def test_command_line(tmp_path, capsys):
 
 
 def test_without_an_option_the_scale_is_one():
-    """A full run, a quick one and one at a scale of its own all know how much to measure."""
+    """A full run, a quick one and one at another scale all have a number of measurements."""
     scales = {(): 1.0, ("--quick",): 0.2, ("--scale", "0.5"): 0.5}
     for options, scale in scales.items():
         assert bench.parser().parse_args(["models", *options]).scale == scale

@@ -186,7 +186,7 @@ def test_a_peers_matrix_is_judged_where_the_images_are():
 
 
 def test_our_registration_is_right_on_rough_heads():
-    """The benchmark measures the project's own registration, which knows that it is right."""
+    """The benchmark measures the project's own registration, which is neither wrong nor flagged."""
     record, matrix = trials.run(Trial("dce", 1), TINY)
     assert (record["wrong"], record["flagged"]) == (False, False)
     assert record["brain"] == error(matrix, trials.case_of(Trial("dce", 1), TINY.rough)).brain

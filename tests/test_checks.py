@@ -133,7 +133,7 @@ def test_b_zero_of_another_scale_is_reported(seed, factor, words):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("bvalue", "factor"), [(200, 0.9), (400, 1.1), (600, 1.15), (1000, 1.15)])
 def test_a_shell_of_another_scale_is_reported(seed, bvalue, factor):
-    """All volumes of a b-value alike: only the curve through the other shells shows it."""
+    """All volumes of a b-value are wrong: only the curve through the other shells shows it."""
     data = five_shells(seed, **{f"b{bvalue}": factor})
     (found,) = check_diffusion_signal(data, MULTI_B)
     assert f"the signal at b = {bvalue} s/mm2" in found.text

@@ -38,6 +38,8 @@ def test_the_text_names_tests_corrections_and_time_points(whole):
         "decrease of 58.5 % or more",
         "exactly (Lehmann 1953)",
         "f was regressed on vp",
+        "no change of a single lesion was judged by them",
+        "Limit of Ktrans, ve: Ferl et al. 2010, Magn Reson Med 63:1366-1375",
         "No lesion was marked as excluded",
         "SciPy 1.",
     ):

@@ -176,7 +176,7 @@ def test_pages_are_rebuilt(bids):
 
 
 def test_results_of_other_options_are_removed(bids):
-    """After a run with another model nothing of the first one's is left to be mistaken."""
+    """After a run with another model no result of the first one is left."""
     fixed = ("participant", "--no-motion-correction", "--nprocs", "1")
     folder = bids.parent / "out/sub-01/ses-a/dwi"
     assert run(bids, *fixed) == 0
@@ -186,7 +186,7 @@ def test_results_of_other_options_are_removed(bids):
     assert not list(folder.glob("*model-ivim_*"))
 
 
-def test_a_failure_is_told_until_its_session_is_run_again(bids):
+def test_a_failure_is_reported_until_its_session_is_run_again(bids):
     """A run of another session does not make the page forget what failed."""
     image = bids / "sub-01/ses-b/dwi/sub-01_ses-b_dwi.nii.gz"
     write_dwi(bids, "sub-01/ses-b/dwi/sub-01_ses-b", np.ones((2, 2, 2, 4), np.float32), BVALUES)

@@ -136,6 +136,7 @@ def test_one_row_per_question(statistics):
         "agreement": 7,
         "limits": 3,
         "repeatability": 5,
+        "changes": 200,
         "planning": 15,
         "excluded": 0,
         "missing": 0,
@@ -237,37 +238,65 @@ def test_changes_and_their_agreement_are_in_the_tables(statistics):
     np.testing.assert_allclose(values, statistics.correlation["r"])
 
 
-def test_the_noise_is_estimated_from_repeated_sessions(cohort):
-    """Scan and rescan: the detectable change, and how many lesions changed by more."""
+def with_rescan(cohort, sd):
+    """The same cohort with a second baseline, in which vp differs by noise and f not at all."""
     rescan = cohort.lesions[cohort.lesions["session_id"] == "ses-baseline"].copy()
     rng = np.random.default_rng(0)
     rescan["session_id"] = "ses-rescan"
-    rescan["vp"] = rescan["vp"].astype(float) + rng.normal(0, 0.2, len(rescan))
+    rescan["vp"] = rescan["vp"].astype(float) + rng.normal(0, sd, len(rescan))
     lesions = pd.concat([cohort.lesions, rescan], ignore_index=True)
-    found = analyse(
-        Cohort(lesions, cohort.sessions, cohort.units), repeats=("ses-baseline", "ses-rescan")
-    ).repeatability
-    row = found[found["parameter"] == "vp"].iloc[0]
-    assert row["source"] == "ses-baseline and ses-rescan"
-    assert (row["n"], row["n_lesions"]) == (20, 20)
-    assert row["detectable_change"] == pytest.approx(1.96 * 0.2, rel=0.3)
-    assert row["ci_low"] < row["detectable_change"] < row["ci_high"]
-    assert 10 <= row["n_changed"] <= 20
-    shift = rescan["vp"].mean() - lesions["vp"][lesions["session_id"] == "ses-baseline"].mean()
+    baseline = cohort.sessions["session_id"] == "ses-baseline"
+    again = cohort.sessions[baseline].assign(session_id="ses-rescan")
+    sessions = pd.concat([cohort.sessions, again], ignore_index=True)
+    return Cohort(lesions, sessions, cohort.units)
+
+
+def test_repeated_sessions_judge_single_changes(cohort):
+    """Scan and rescan: SD, coefficient and verdicts; the largest changes are those beyond it."""
+    repeated = with_rescan(cohort, 0.2)
+    found = analyse(repeated, repeats=("ses-baseline", "ses-rescan"))
+    table = found.repeatability.set_index("parameter")
+    row = table.loc["vp"]
+    assert (row["session_a"], row["session_b"]) == ("ses-baseline", "ses-rescan")
+    assert (row["n"], row["scale"]) == (20, "absolute")
+    assert row["repeatability_coefficient"] == pytest.approx(1.96 * 0.2, rel=0.3)
+    assert row["ci_low"] < row["repeatability_coefficient"] < row["ci_high"]
+    assert row["limit_high"] == -row["limit_low"] == row["repeatability_coefficient"]
+    wide = repeated.lesions.pivot(
+        index=["participant_id", "lesion"], columns="session_id", values="vp"
+    )
+    shift = (wide["ses-rescan"] - wide["ses-baseline"]).astype(float).mean()
     assert row["bias"] == pytest.approx(shift), "second less first"
-    exact = found[found["parameter"] == "f"].iloc[0]
-    assert (exact["detectable_change"], exact["n_changed"]) == (0, 20)
+    vp = found.changes[found.changes["parameter"] == "vp"]
+    beyond = vp["change"].abs() > row["repeatability_coefficient"]
+    assert beyond.any()
+    assert (~beyond).any()
+    assert list(vp["verdict"]) == [("within", "exceeded")[b] for b in beyond]
+    assert set(vp["source"]) == {"ses-baseline and ses-rescan, n = 20"}
+    assert table.loc["f", "repeatability_coefficient"] == 0
+    f = found.changes[found.changes["parameter"] == "f"]
+    assert set(f["verdict"]) == {"exceeded"}, "repeats without any difference, and each changed"
 
 
-def test_standard_errors_give_a_lower_bound_of_the_noise(cohort):
-    """With errors of the fits, the detectable change is 2.77 times their root mean square."""
-    errors = np.resize([0.1, 0.7], len(cohort.lesions))
-    lesions = cohort.lesions.assign(vp_se=errors)
-    found = analyse(Cohort(lesions, cohort.sessions, cohort.units)).repeatability
-    row = found[found["parameter"] == "vp"].iloc[0]
-    assert (row["source"], row["n"]) == ("fit", len(lesions))
-    assert row["detectable_change"] == pytest.approx(2.772 * np.sqrt(np.mean(errors**2)), abs=1e-3)
-    assert "no repeated scans were named" in found["note"].iloc[-1]
+def test_errors_of_the_fits_judge_nothing(cohort, statistics):
+    """Tiny standard errors change no table; without repeats, no change has a verdict."""
+    tiny = {f"{name}_se": 1e-9 for name in cohort.parameters}
+    found = analyse(replace(cohort, lesions=cohort.lesions.assign(**tiny)))
+    assert differing(statistics, found) == set()
+    assert set(found.changes["verdict"]) == {""}
+    assert set(found.changes["limit_from"]) == {"published", ""}
+    assert set(found.repeatability["note"]) == {"no repeat scans were named"}
+    assert found.repeatability["limit_high"].isna().all()
+
+
+def test_a_repeat_does_not_compete_for_a_time_point(cohort, statistics):
+    """Two baselines in one window of days are a conflict, unless the second is a repeat."""
+    repeated = with_rescan(cohort, 0.2)
+    days = {"baseline": "-60:0", "1week": "3:12", "1month": "20:45"}
+    assert "are both baseline" in analyse(repeated, days).problems[0]
+    found = analyse(repeated, days, repeats=("ses-baseline", "ses-rescan"))
+    assert found.problems == ()
+    np.testing.assert_allclose(found.paired["p"], statistics.paired["p"])
 
 
 def test_the_seed_is_the_only_chance(cohort, statistics):
@@ -321,10 +350,10 @@ UNTOUCHED = {"characteristics", "excluded", "repeatability", "response", "respon
 @pytest.mark.parametrize(
     ("change", "tables"),
     [
-        (with_repeats, {"repeatability"}),
+        (with_repeats, {"repeatability", "changes"}),
         (with_other_timepoints, EVERY - UNTOUCHED),
         (with_another_seed, {"paired"}),
-        (with_an_excluded_lesion, EVERY),
+        (with_an_excluded_lesion, EVERY - {"repeatability"}),
         (with_participants, {"characteristics"}),
         (with_traits, {"characteristics"}),
     ],
@@ -336,7 +365,7 @@ def test_an_option_of_the_group_changes_its_tables_and_no_others(
     assert differing(statistics, change(cohort)) == tables
 
 
-def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, no_pdf):
+def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, empty_figures):
     """Table 1 with age, dose and response; Table 2; the page; exit code 0."""
     out = tmp_path / "out"
     words = ["stats", str(REFERENCE / "lesions.tsv"), str(out)]
@@ -468,7 +497,7 @@ def test_impossible_values_are_left_out_and_named(tmp_path, cohort, column, valu
     assert f"lesions.tsv: {column} is {value} in line 3" in found.problems[0]
 
 
-def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, capsys, no_pdf):
+def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, capsys, tables_only):
     """Exit code 1 for a volume below zero; the scale of a session is a warning besides."""
 
     def change(rows):
@@ -543,7 +572,7 @@ def test_spellings_with_the_same_session_are_not_unified(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["1 week", "ses-1-Week"])
-def test_a_time_point_without_a_session_is_a_failure_of_stats(tmp_path, capsys, no_pdf, label):
+def test_a_time_point_without_a_session_is_a_failure_of_stats(tmp_path, capsys, tables_only, label):
     """Sessions that match no time point while one is empty: named, and exit code 1."""
     path = change_table(tmp_path, lambda text: text.replace("ses-1week", label))
     assert main(["stats", str(path), str(tmp_path / "out")]) == 1

@@ -146,7 +146,7 @@ def is_written(name):
 
 @pytest.mark.parametrize("name", list(promised_files()))
 def test_the_readme_names_files_that_are_written(name):
-    """Each file in the README's table is one that the tables of outputs know."""
+    """Each file in the README's table is in the tables of outputs."""
     assert is_written(name) or name in ("README.md", "figures/group_*.tsv")
 
 

@@ -1,4 +1,4 @@
-"""Whoever gives a fit something impossible reads words, not a traceback of numpy."""
+"""Impossible arguments of a fit give a clear error, not a traceback of numpy."""
 
 from types import SimpleNamespace
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_said(model, wrong, words):
 
 
 @pytest.mark.parametrize("signal", [DECAY.astype(complex), DECAY.astype(str), [[1, 2], [3]]])
-def test_a_signal_that_is_no_number_is_refused(signal):
+def test_a_signal_that_is_not_a_number_is_refused(signal):
     """Complex images, words and ragged lists are refused; their magnitude is not guessed."""
     with pytest.raises(FitError, match="the signal"):
         fit("adc", signal, bvalues=BVALUES)
@@ -104,7 +104,7 @@ def test_volumes_and_b_values_are_as_many(signal):
 
 
 def test_fewer_samples_than_parameters_are_refused():
-    """Two frames cannot tell three parameters, however well a curve goes through them."""
+    """Two frames cannot determine three parameters, however well a curve goes through them."""
     with pytest.raises(FitError, match="extended-tofts has 3 free parameters; 2 samples are too"):
         fit("extended-tofts", CURVE[:, [5, 30]], time=TIME[[5, 30]], plasma=PLASMA[[5, 30]])
 

@@ -238,7 +238,7 @@ def test_what_is_wrong_is_said_in_words(root, sidecar, message):
     assert "dwi" not in lines[0].split(";")[0]
 
 
-def test_a_direction_that_bids_does_not_know_is_told(root):
+def test_an_unknown_phase_encode_direction_is_reported(root):
     """Letters of the patient are no axis of the image; the field is not taken."""
     write_json(
         root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json", EPI | {"PhaseEncodingDirection": "AP"}

@@ -98,8 +98,8 @@ def test_opposite_contrast_is_alike_and_the_same_contrast_is_not():
     assert bad == pytest.approx(-good, rel=1e-3)
 
 
-def test_what_cannot_be_told_is_said_in_words(anatomy):
-    """An EPI away from the brain, by the matrix, says nothing."""
+def test_an_epi_without_brain_is_refused(anatomy):
+    """By its matrix, the EPI lies outside the brain and contains no information on it."""
     away = np.eye(4)
     away[:3, 3] = 400
     epi = image(distorted(true_shift()))

@@ -292,12 +292,18 @@ def test_the_sample_size_is_the_smallest(effect, power):
     assert n <= 2 or power_of(n - 1) < power
 
 
-def test_the_interval_of_the_detectable_change_has_a_degree_of_freedom_a_lesion():
+def test_the_interval_of_the_repeatability_coefficient_has_a_degree_of_freedom_a_lesion():
     """With three lesions, by the printed quantiles of chi-squared: 9.348 and 0.2158."""
     found = repeatability([0.0, 0.0, 0.0], [1.0, 2.0, 4.0])
     assert found.bias == pytest.approx(7 / 3), "second less first"
-    assert found.low == pytest.approx(found.detectable * np.sqrt(3 / 9.348), rel=1e-3)
-    assert found.high == pytest.approx(found.detectable * np.sqrt(3 / 0.2158), rel=1e-3)
+    assert found.low == pytest.approx(found.coefficient * np.sqrt(3 / 9.348), rel=1e-3)
+    assert found.high == pytest.approx(found.coefficient * np.sqrt(3 / 0.2158), rel=1e-3)
+    assert (found.relative, found.fall, found.rise) == (
+        False,
+        -found.coefficient,
+        found.coefficient,
+    )
+    assert np.isnan(found.within_cv), "no logarithm of zero"
 
 
 def test_repeatability_of_repeated_scans():
@@ -306,9 +312,33 @@ def test_repeatability_of_repeated_scans():
     first = rng.normal(5, 1, (1000, 12))
     second = first + rng.normal(0, 0.3 * np.sqrt(2), (1000, 12))
     found = [repeatability(a, b) for a, b in zip(first, second, strict=True)]
-    detectable = 1.959964 * np.sqrt(2) * 0.3
-    assert np.median([f.detectable for f in found]) == pytest.approx(detectable, rel=0.05)
-    assert 0.93 <= np.mean([f.low <= detectable <= f.high for f in found]) <= 0.97
+    expected = 1.959964 * np.sqrt(2) * 0.3
+    assert np.median([f.coefficient for f in found]) == pytest.approx(expected, rel=0.05)
+    assert 0.93 <= np.mean([f.low <= expected <= f.high for f in found]) <= 0.97
+
+
+@pytest.mark.parametrize(("constant", "share"), [(0.5, 0.0), (0.0, 0.3)])
+def test_limits_of_a_change_hold_for_constant_and_proportional_errors(constant, share):
+    """The right scale is found; 5 % of unchanged lesions exceed the limits, half each way."""
+    rng = np.random.default_rng(4)
+
+    def scan():
+        errors = np.exp(rng.normal(0, share, (300, 30))), rng.normal(0, constant, (300, 30))
+        return truth * errors[0] + errors[1]
+
+    truth = rng.uniform(2, 20, (300, 30))
+    found = [repeatability(a, b) for a, b in zip(scan(), scan(), strict=True)]
+    relative = np.array([f.relative for f in found])
+    assert np.mean(relative == (share > 0)) > 0.95
+    a, b = scan(), scan()
+    change = np.where(relative[:, np.newaxis], b / a - 1, b - a)
+    ends = np.array([(f.fall, f.rise) for f in found])
+    below, above = np.mean(change < ends[:, :1]), np.mean(change > ends[:, 1:])
+    assert below == pytest.approx(0.025, abs=0.01)
+    assert above == pytest.approx(0.025, abs=0.01)
+    if share:
+        expected = np.sqrt(np.expm1(share**2))
+        assert 0.92 <= np.mean([f.cv_low <= expected <= f.cv_high for f in found]) <= 0.98
 
 
 @pytest.mark.parametrize(

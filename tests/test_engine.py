@@ -1,4 +1,4 @@
-"""nipype's engines, mended: a killed worker ends its step, never the run."""
+"""nipype's patched plugins: a killed worker is a failed step, and the run goes on."""
 
 import os
 import signal

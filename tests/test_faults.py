@@ -28,6 +28,7 @@ from faults import (
 from filelock import FileLock, Timeout
 from hostile import roi, write_study
 
+from bidsapp.cli.main import main
 from bidsapp.errors import NotWritable
 from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.study.read import read_output
@@ -42,6 +43,12 @@ def calm(tmp_path_factory):
     return root, folder / "out", results(folder / "out"), duration
 
 
+def run_here(root, out, *words, nprocs=1):
+    """Run to the end in this process, for promises on steps and results and not on processes."""
+    command = [str(root), str(out), "participant", *words, "--no-motion-correction"]
+    assert main([*command, "--skip-bids-validation", "--nprocs", str(nprocs)]) == 0
+
+
 def test_a_killed_run_is_completed_by_the_next(calm, tmp_path):
     """After kill -9 every file under its name is whole; the rerun repeats no finished step."""
     root, _, wanted, duration = calm
@@ -52,7 +59,10 @@ def test_a_killed_run_is_completed_by_the_next(calm, tmp_path):
 
 
 def test_no_worker_outlives_a_killed_run(calm, tmp_path):
-    """When the first process alone is killed its workers go too, and hold no lock on the rest."""
+    """When the first process alone is killed its workers go too, and hold no lock on the rest.
+
+    Its results, with two processes, are those of the undisturbed run with one, byte for byte.
+    """
     root, _, wanted, duration = calm
     out = tmp_path / "out"
     survive(root, out, wanted, 0.8 * duration, signal.SIGKILL, whole=False, nprocs=2)
@@ -60,7 +70,7 @@ def test_no_worker_outlives_a_killed_run(calm, tmp_path):
 
 
 def test_a_stopped_run_says_so(calm, tmp_path):
-    """SIGTERM: exit 143, status and page tell that the session is unfinished, and so does group."""
+    """SIGTERM: exit 143; log, status and page state that the session is unfinished."""
     root, _, _, _ = calm
     out = tmp_path / "out"
     job = start(root, out)
@@ -76,7 +86,7 @@ def test_a_stopped_run_says_so(calm, tmp_path):
     check_whole(out)
 
 
-def test_group_tells_of_a_run_that_did_not_finish(calm, tmp_path):
+def test_group_reports_a_run_that_did_not_finish(calm, tmp_path):
     """Tables of a stopped run may be of two runs: the group level says whose."""
     _, out, _, _ = calm
     copy = tmp_path / "out"
@@ -92,7 +102,7 @@ def test_an_unchanged_rerun_fits_nothing(calm):
     """No step that computes is done again, whatever the number of processes and threads."""
     root, out, wanted, _ = calm
     before = finished(out)
-    complete(root, out, "--omp-nthreads", "2", nprocs=2)
+    run_here(root, out, "--omp-nthreads", "2", nprocs=2)
     assert finished(out) == before
     assert results(out) == wanted
 
@@ -106,11 +116,11 @@ def test_a_changed_option_recomputes_what_depends_on_it(calm):
     """Another range of b-values is a matter of the DWI alone; taken back, results are as before."""
     root, out, wanted, _ = calm
     before = finished(out)
-    complete(root, out, "--b-max", "600")
+    run_here(root, out, "--b-max", "600")
     assert branches(before, finished(out)) == {"dwi"}
     assert results(out).keys() == wanted.keys()
     assert results(out) != wanted
-    complete(root, out)
+    run_here(root, out)
     assert results(out) == wanted
 
 
@@ -121,33 +131,33 @@ def test_a_changed_input_recomputes_what_depends_on_it(calm):
     content, before = path.read_bytes(), finished(out)
     path.unlink()
     path.write_bytes(content)
-    complete(root, out)
+    run_here(root, out)
     assert finished(out) == before
     label = nib.load(path)
     fewer = np.asarray(label.dataobj).copy()
     fewer[2] = 0
     nib.save(nib.Nifti1Image(fewer, label.affine, label.header), path)
-    complete(root, out)
+    run_here(root, out)
     again = {name for name, when in finished(out).items() if before.get(name) != when}
     assert again
     assert all("/dce/" in name and "fit" not in name for name in again)
     assert results(out) != wanted
     path.write_bytes(content)
-    complete(root, out)
+    run_here(root, out)
     assert results(out) == wanted
 
 
-def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, tmp_path):
+def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, tmp_path, capsys):
     """As on a cluster's scratch disk. A result that is lost or altered is made again."""
     root, out, wanted, _ = calm
     copy = tmp_path / "out"
     shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
-    complete(root, copy)
-    assert "sub-01: complete since" in copy.with_suffix(".log").read_text()
+    run_here(root, copy)
+    assert "sub-01: complete since" in capsys.readouterr().err
     assert finished(copy) == {}
     altered = next(copy.rglob("*_param-ve_dcemap.nii.gz"))
     altered.write_bytes(altered.read_bytes()[:-9])
-    complete(root, copy)
+    run_here(root, copy)
     assert finished(copy)
     assert results(copy) == wanted
 
@@ -160,7 +170,7 @@ def test_a_page_that_is_lost_or_altered_is_built_again(calm, tmp_path):
     page = (copy / "sub-01.html").read_bytes()
     (copy / "sub-01.html").write_bytes(page + b"altered")
     shutil.rmtree(copy / "sub-01/figures")
-    complete(root, copy)
+    run_here(root, copy)
     assert (copy / "sub-01.html").read_bytes() == page
     assert list((copy / "sub-01/figures").iterdir())
     assert finished(copy) == {}
@@ -201,7 +211,7 @@ def test_participants_side_by_side_end_like_one_after_the_other(tmp_path):
     """Two jobs with a participant each give what one job with both gives, in either order."""
     root = write_study(tmp_path / "bids", ("a",))
     write_study(root, ("a",), label="02")
-    complete(root, tmp_path / "one")
+    run_here(root, tmp_path / "one")
     jobs = [start(root, tmp_path / "two", "--participant-label", x) for x in ("02", "01")]
     assert [job.wait(timeout=300) for job in jobs] == [0, 0]
     assert results(tmp_path / "two") == results(tmp_path / "one")

@@ -104,7 +104,7 @@ def test_any_sidecar_gives_numbers_or_words(metadata):
 @given(st.binary(max_size=200) | SIDECARS.map(lambda content: json.dumps(content).encode()))
 @example(b"[" * 100_000)
 @example(b'{"FlipAngle": ' + b"9" * 5000 + b"}")
-def test_any_bytes_are_a_sidecar_or_told(file, content):
+def test_any_bytes_are_a_sidecar_or_an_error(file, content):
     """Bytes are a JSON object, or refused."""
     file.write_bytes(content)
     found = outcome(read_sidecar, file)
@@ -113,7 +113,7 @@ def test_any_bytes_are_a_sidecar_or_told(file, content):
 
 @fuzzed
 @given(st.binary(max_size=200) | NUMBERS)
-def test_any_bytes_are_b_values_or_told(file, content):
+def test_any_bytes_are_b_values_or_an_error(file, content):
     """b-values are finite, not negative and within range, or refused."""
     file.write_bytes(content)
     values = outcome(b_values, file) or ()
@@ -123,7 +123,7 @@ def test_any_bytes_are_b_values_or_told(file, content):
 
 @fuzzed
 @given(st.binary(max_size=200) | TABLES)
-def test_any_bytes_are_a_table_or_told(file, content):
+def test_any_bytes_are_a_table_or_an_error(file, content):
     """Every row has every column, or the table is refused."""
     file.write_bytes(content)
     rows = outcome(read_table, file, ("session_id",)) or []
@@ -132,7 +132,7 @@ def test_any_bytes_are_a_table_or_told(file, content):
 
 @fuzzed
 @given(st.binary(max_size=200) | VALUES.map(lambda content: json.dumps(content).encode()))
-def test_any_bytes_are_a_filter_or_told(file, content):
+def test_any_bytes_are_a_filter_or_an_error(file, content):
     """A filter file is refused, or gives entities for each query."""
     file.write_bytes(content)
     filters = outcome(read_filters, file) or {}

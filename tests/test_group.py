@@ -254,7 +254,7 @@ def test_a_second_run_writes_the_same_bytes(written, tmp_path):
     assert first == second
 
 
-def test_reports_only_builds_the_group_page_again(tmp_path, no_pdf):
+def test_reports_only_builds_the_group_page_again(tmp_path, empty_figures):
     """After those of the participants, to which it links, from tables alone: there is no image."""
     folder = write_outputs(tmp_path / "out", study_rows())
     (tmp_path / "bids").mkdir()
@@ -289,7 +289,7 @@ def test_warnings_are_in_the_table_of_lesions(tmp_path, tables_only):
         assert set(rows["participant_id"] + rows["session_id"]) == {"sub-02ses-1week"}
 
 
-def test_excluded_lesions_are_left_out_and_listed(tmp_path, no_pdf):
+def test_excluded_lesions_are_left_out_and_listed(tmp_path, empty_figures):
     """Marked in one session is out of every session, every test, and the response."""
     rows = study_rows()
     for row in rows:
@@ -319,7 +319,7 @@ def test_a_missing_session_takes_pairs_not_lesions(tmp_path):
     ]
 
 
-def test_few_participants_give_words_not_tests(tmp_path, no_pdf):
+def test_few_participants_give_words_not_tests(tmp_path, empty_figures):
     """Two lesions: 15 rows with the reason for no test, and a page."""
     rows = [row for row in study_rows() if row["participant_id"] in ("sub-01", "sub-02")]
     result = run_group(write_outputs(tmp_path, rows))
@@ -404,7 +404,7 @@ def test_tables_of_another_version_are_read(outputs, tables_only):
     assert written["p95"].isna().all()
 
 
-def test_the_page_says_when_it_is_incomplete(outputs, no_pdf):
+def test_the_page_says_when_it_is_incomplete(outputs, empty_figures):
     """A damaged table is on the page, by name, above all else."""
     path = outputs / "sub-03/ses-1week/dwi/sub-03_ses-1week_seg-enhancing_model-ivim_roistats.tsv"
     damage(path, "half a line")
@@ -565,7 +565,7 @@ def test_nothing_to_analyse_is_an_error(tmp_path, outputs):
         run_group(outputs)
 
 
-def test_text_from_tables_cannot_become_markup(tmp_path, no_pdf):
+def test_text_from_tables_cannot_become_markup(tmp_path, empty_figures):
     """A session label is shown as text, whatever is in it."""
     rows = [row for row in study_rows() if row["participant_id"] != "sub-09"]
     write_outputs(tmp_path, rows)

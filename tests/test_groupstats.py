@@ -1,4 +1,4 @@
-"""Statistics: the textbook's numbers, the laws of each test, and words where there is no test."""
+"""Statistics: textbook values, properties of each test, and the reason where there is no test."""
 
 import csv
 from pathlib import Path

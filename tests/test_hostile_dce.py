@@ -133,7 +133,7 @@ def root(tmp_path):
     return write_study(tmp_path / "bids", ("a",))
 
 
-def test_a_late_artery_is_told_on_the_page(root, capsys):
+def test_a_late_artery_is_reported_on_the_page(root, capsys):
     """A vein drawn as the artery: done, exit 0; screen, status and page say so."""
     rewrite(raw(root, "dce.nii.gz"), lambda data: spoilt(late_and_low))
     outcome = run(root, capsys)

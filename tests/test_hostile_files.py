@@ -216,7 +216,7 @@ def test_a_doubtful_orientation_is_a_warning(root, capsys, forms, message):
 
 
 def examine(root, name="dwi.nii.gz", bvalues=(0, 50, 200, 500, 1000)):
-    """Return what reading the voxels of a diffusion series tells."""
+    """Return the problem found when the voxels of a diffusion series are read."""
     return check_images(Session("01", "a", diffusion=Diffusion(raw(root, name), bvalues, None)))
 
 

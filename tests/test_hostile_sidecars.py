@@ -48,7 +48,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize(("fields", "message"), FIELDS.values(), ids=FIELDS)
-def test_a_slip_of_a_sidecar_is_told(root, capsys, fields, message):
+def test_an_implausible_sidecar_is_reported(root, capsys, fields, message):
     """The DCE is refused with file, field, value and remedy in a line; the DWI goes on."""
     edit_json(raw(root, "dce.json"), **fields)
     outcome = dry(root, capsys)
@@ -69,7 +69,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize(("content", "message"), CONTENTS.values(), ids=CONTENTS)
-def test_a_sidecar_that_is_no_json_is_told(root, capsys, content, message):
+def test_an_invalid_json_sidecar_is_reported(root, capsys, content, message):
     """One damaged sidecar loses its series, not the run."""
     raw(root, "dce.json").write_bytes(content)
     outcome = dry(root, capsys)
@@ -79,13 +79,13 @@ def test_a_sidecar_that_is_no_json_is_told(root, capsys, content, message):
 
 
 def test_a_sidecar_of_something_else_does_no_harm(root, capsys):
-    """A damaged sidecar that no image of ours inherits is not looked at."""
+    """A damaged sidecar that no analysed image inherits is not read."""
     (root / "task-rest_bold.json").write_text("nope")
     assert dry(root, capsys).code == 0
 
 
 @pytest.mark.parametrize("name", ["dce.json", "dwi.bval", "dwi.bvec"])
-def test_a_companion_that_is_not_downloaded_is_told(root, capsys, name):
+def test_a_companion_that_is_not_downloaded_is_reported(root, capsys, name):
     """A broken link of git-annex beside an image says what to run."""
     path = raw(root, name)
     path.unlink()
@@ -108,7 +108,7 @@ GRADIENTS = {
 
 
 @pytest.mark.parametrize(("text", "message"), GRADIENTS.values(), ids=GRADIENTS)
-def test_bad_b_values_are_told(root, capsys, text, message):
+def test_bad_b_values_are_reported(root, capsys, text, message):
     """The DWI is refused with what its ``.bval`` holds; the DCE goes on."""
     path = raw(root, "dwi.bval")
     path.unlink() if text is None else path.write_text(text)
@@ -141,7 +141,7 @@ def test_without_b_zero_there_is_an_adc_but_no_ivim(root, capsys):
     ("text", "message"),
     [("0 1\n0 0\n0 0\n", "5 volumes require 15"), ("x y z", "cannot be read as num")],
 )
-def test_bad_directions_are_told(root, capsys, text, message):
+def test_bad_directions_are_reported(root, capsys, text, message):
     """A ``.bvec`` of another length, or of words, is refused before any work."""
     raw(root, "dwi.bvec").write_text(text)
     outcome = dry(root, capsys)
@@ -186,7 +186,7 @@ def test_repeated_series_ask_for_a_filter_that_works(root, capsys, one, other, e
 
 
 def test_series_that_no_filter_tells_apart_are_reported(root, capsys):
-    """An entity that BIDS does not know cannot be filtered by: another remedy is given."""
+    """An entity that is not part of BIDS cannot be a filter: another remedy is given."""
     path = raw(root, "ses-a_dwi.nii.gz")
     shutil.copy(path, path.with_name("sub-01_ses-a_kind-x_dwi.nii.gz"))
     outcome = dry(root, capsys)

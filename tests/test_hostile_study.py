@@ -148,7 +148,7 @@ def test_a_participant_under_another_name_is_not_taken(root, capsys):
     assert "sub-01 ses-a (day 0): dwi, dce, rois" in outcome.out
 
 
-def test_a_folder_that_is_no_label_names_no_output(root, capsys):
+def test_a_folder_that_is_not_a_label_names_no_output(root, capsys):
     """A session's folder with markup in its name gives no output and no such path."""
     shutil.move(root / "sub-01/ses-a", root / "sub-01/ses-<script>")
     outcome = run(root, capsys, "--session-label", "a")
@@ -393,7 +393,7 @@ def test_without_an_roi_there_are_maps_and_a_word(root, capsys):
     assert "no AIF mask (label-AIF_mask) for the DCE series; draw one" in outcome.out
 
 
-def test_an_empty_artery_is_told_before_any_work(root, capsys):
+def test_an_empty_artery_is_reported_before_any_work(root, capsys):
     """An AIF mask without a voxel is a finding of the dry run."""
     rewrite(roi(root, "label-AIF_mask.nii.gz"), lambda data: data * 0)
     outcome = dry(root, capsys)

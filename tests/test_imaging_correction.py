@@ -85,7 +85,7 @@ def test_a_series_without_noise_or_change_is_left_alone():
 
 
 def test_outliers_are_flagged():
-    """Motion while a frame is acquired, and a jump between two; the frames between are believed."""
+    """Motion while a frame is acquired, and a jump between two; the frames between are inliers."""
     moves = [pose()] * 7 + [pose((1, 0, 0), (0, 2, 1))] * 5
     series = dynamic(moves)
     elsewhere = scan("dce", SAGITTAL, pose((3, 0, 0), (0, 5, 4)))

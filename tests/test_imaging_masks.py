@@ -1,4 +1,4 @@
-"""Brain mask and what surrounds a registration: recentring, overlap, what is believed."""
+"""Brain mask, recentring of images, overlap, and the limits of an accepted registration."""
 
 import numpy as np
 import pytest
@@ -109,7 +109,7 @@ def test_quality_holds_the_motion_of_the_brain():
     ],
 )
 def test_what_cannot_be_right_is_refused(quality, message):
-    """Each number beyond what is believed is named, with what was compared."""
+    """Each number beyond its limit is named, with the images that were compared."""
     with pytest.raises(
         RegistrationError, match="DCE on T1w: the registration failed: .*" + message
     ):

@@ -48,7 +48,7 @@ def test_reading_is_linear_interpolation(point):
         np.testing.assert_allclose(found.slopes[axis], b - a, atol=2e-4)
 
 
-def test_what_lies_outside_is_told():
+def test_points_outside_the_image_are_marked():
     """Points beyond the centres of the outermost voxels are not inside, and read as the edge."""
     found = interpolate(IMAGE, np.array([[-0.1, 0, 39, 39.1]] * 3))
     assert found.inside.tolist() == [False, True, True, False]

@@ -108,7 +108,7 @@ def test_nearest_rigid_keeps_a_rigid_matrix(rotation, shift):
         (np.diag([1, 1, 0, 1]), "determinant is zero"),
     ],
 )
-def test_a_matrix_that_is_no_transform_is_refused(matrix, message, tmp_path):
+def test_a_matrix_that_is_not_a_transform_is_refused(matrix, message, tmp_path):
     """Nothing else than an invertible affine matrix is inverted, taken apart or written."""
     for use in (invert, decompose, lambda m: write_itk(m, tmp_path / "x.txt")):
         with pytest.raises(BadInput, match=message):
@@ -116,7 +116,7 @@ def test_a_matrix_that_is_no_transform_is_refused(matrix, message, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "", "not a transform\n", "#Insight Transform File V1.0"])
-def test_a_file_that_is_no_transform_is_named(content, tmp_path):
+def test_a_file_without_a_transform_is_named(content, tmp_path):
     """A missing, empty or foreign file is refused by its name."""
     path = tmp_path / "broken_xfm.txt"
     if content is not None:

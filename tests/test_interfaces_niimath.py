@@ -20,7 +20,7 @@ def pair(tmp_path):
 
 
 def test_the_command_line_of_the_study(pair):
-    """Lpc with 12 parameters: every option where niimath wants it, and paths with blanks quoted."""
+    """Lpc with 12 parameters: every option where niimath expects it; paths with blanks quoted."""
     moving, fixed = pair
     node = Allineate(in_file=moving, base=fixed, cost="lpc", warp="aff", num_threads=2)
     node.inputs.source_automask = True
@@ -55,7 +55,7 @@ def broken(pair, tmp_path):
 
 
 def test_failure_is_an_error_outside_a_node(broken, tmp_path):
-    """Niimath refuses what is no image; its exit code and words are in the error."""
+    """Niimath refuses a file that is not an image; its exit code and message are in the error."""
     with pytest.raises(RegistrationError, match=r"(?s)exit code \d+ .*text\.nii"):
         Allineate(**broken).run(cwd=tmp_path)
 
@@ -69,7 +69,7 @@ def test_failure_is_an_error_in_a_node(broken, tmp_path):
 
 
 def test_threads_do_not_outdate_a_result(pair):
-    """The number of threads is no part of what identifies a finished step, only of its booking."""
+    """The number of threads does not identify a finished step; it only reserves resources."""
     one, two = (
         pe.Node(Allineate(in_file=pair[0], base=pair[1], num_threads=n), name="same")
         for n in (1, 2)

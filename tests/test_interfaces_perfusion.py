@@ -51,7 +51,7 @@ def column(path, name):
 
 
 @pytest.mark.parametrize("source", ["roi", "auto"])
-def test_the_voxels_that_were_averaged_are_told(series, source, tmp_path):
+def test_the_voxels_that_were_averaged_are_written(series, source, tmp_path):
     """The mask holds the artery alone, the table the course of each voxel, the input their mean."""
     path, share = series
     mask = write(tmp_path / "mask.nii", (share > 0).astype(np.uint8))

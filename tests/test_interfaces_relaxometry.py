@@ -117,7 +117,7 @@ def test_the_map_repairs_the_arterial_input(tmp_path):
 
 
 def test_voxels_beyond_range_are_counted(tmp_path):
-    """Frames that no concentration explains are counted, told apart from an unusable voxel."""
+    """Frames that no concentration explains are counted separately from unusable voxels."""
     path = dynamic(tmp_path, np.where(TIMES < 0.5, 0.0, 1.0))
     data = read(path).copy()
     data[0, 0, 0, 10:12] = 1e9
@@ -211,7 +211,7 @@ def edges(workflow):
 
 @pytest.mark.parametrize("flips", [True, False])
 def test_the_graph_brings_b1_where_it_is_needed(tmp_path, flips):
-    """One B1 map goes to tissue and artery, and to the T1 fit if there is one; sidecars tell."""
+    """One B1 map is used for tissue, artery and T1 fit, if there is one; sidecars state it."""
     workflow = graph(tmp_path, flips=flips, field=True)
     wanted = {("b1", "b1_to_dce"), ("b1_to_dce", "concentration"), ("b1_to_dce", "aif")}
     assert wanted <= edges(workflow)
@@ -222,7 +222,7 @@ def test_the_graph_brings_b1_where_it_is_needed(tmp_path, flips):
 
 
 def test_the_graph_without_a_b1_map_has_no_trace_of_it(tmp_path):
-    """Without a B1 map no node and no sidecar speaks of one."""
+    """Without a B1 map no node and no sidecar refers to one."""
     workflow = graph(tmp_path, flips=True, field=False)
     assert not any("b1" in name for pair in edges(workflow) for name in pair)
     assert "FlipAngleCorrection" not in workflow.get_node("save_concentration").inputs.sidecars[0]
@@ -245,7 +245,7 @@ def test_the_branch_finds_t1_and_blood_under_b1(tmp_path):
 
 
 def test_the_methods_name_the_fit_of_t1():
-    """The text tells which fit gave T1, unless T1 was given."""
+    """The text states which fit gave T1, unless T1 was given."""
     config = Config(Path(), Path(), Path(), "run", t1_model="vfa-t1-linear")
     assert "weighted linear fit" in methods(config)
     given = Config(Path(), Path(), Path(), "run", t1_tissue=1.2)

@@ -87,7 +87,7 @@ def test_a_delay_ignored_biases_vp_and_the_fit_repairs_it():
     assert np.nanstd(z) == pytest.approx(1, abs=0.25)
 
 
-def test_a_delay_beyond_the_range_is_told():
+def test_a_delay_beyond_the_range_is_marked():
     """A bolus later than the range ends at its bound and says so; no range at all is refused."""
     values = {"Ktrans": np.array(0.1), "ve": np.array(0.3), "vp": np.array(0.04)}
     signal = MODELS["extended-tofts"].predict(values, **DESIGN, delay=0.3)

@@ -68,7 +68,7 @@ def test_tofts_on_the_grid_of_qiba():
 
     The grid and frames of 0.5 s are those of QIBA's digital reference object, version 6; curves
     and input (Parker's, in continuous time) are made here. A patch whose kep lies beyond the
-    model's bound cannot come back: it must be told.
+    model's bound cannot be recovered and must be marked.
     """
     time = np.arange(0, 6, 0.5 / 60)
     ktrans, ve = (x.ravel() for x in np.meshgrid(KTRANS, VE))

@@ -69,7 +69,7 @@ def rows_of(path):
     ("option", "names"), [("--ivim-model", IVIM_MODELS), ("--dce-model", DCE_MODELS)]
 )
 def test_every_model_of_the_table_can_be_chosen(option, names):
-    """The parser takes what the table has, and the methods text knows each."""
+    """The parser accepts the models of the table, and the methods text describes each."""
     for name in names:
         found = options.study_parser().parse_args(["in", "out", "participant", option, name])
         assert getattr(found, option[2:].replace("-", "_")) == name
@@ -78,7 +78,7 @@ def test_every_model_of_the_table_can_be_chosen(option, names):
 
 
 def test_the_defaults_are_in_the_table(tmp_path):
-    """What a run takes when nothing is said is among what can be chosen."""
+    """The default models are among the choices."""
     settings = config(tmp_path)
     assert settings.ivim_model in IVIM_MODELS
     assert settings.dce_model in DCE_MODELS
@@ -180,7 +180,7 @@ def test_a_model_can_stay_out_of_the_comparison(monkeypatch):
         ("bayesian", (0, 50, 200, 400), "and five for the noise level; the series has 0, 50, 200"),
     ],
 )
-def test_a_series_that_a_model_cannot_use_is_told_in_words(model, bvalues, words, tmp_path):
+def test_a_series_that_a_model_cannot_use_is_named_with_the_reason(model, bvalues, words, tmp_path):
     """Before the run: what the fit needs, and what the series has."""
     series = Diffusion(tmp_path, tuple(map(float, bvalues)), None)
     models, issues = planned(series, config(tmp_path, ivim_model=model))
@@ -237,7 +237,7 @@ def test_a_noise_level_that_cannot_be_estimated_is_a_failure_of_the_run(tmp_path
 
 
 def test_directions_are_counted():
-    """Each shell knows how many magnitudes it is the geometric mean of, in any order."""
+    """Each shell has the number of magnitudes of its geometric mean, in any order."""
     np.testing.assert_array_equal(count_directions([1000, 0, 1005, 3, 400, 1000]), [2, 1, 3])
 
 
@@ -290,7 +290,7 @@ def test_the_verdict_is_that_of_a_calculation_by_hand():
 
 
 def test_without_a_voxel_there_is_no_verdict():
-    """Where no voxel was fitted by all, nothing is compared and nothing is best."""
+    """If no voxel was fitted by all models, none is compared and none is best."""
     found = compare_models([[np.nan, -1.0], [-2.0, np.nan]])
     assert found.compared == 0
     assert found.verdicts == ["n/a", "n/a"]

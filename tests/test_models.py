@@ -184,7 +184,7 @@ def test_asymptotic_fit_needs_b_zero():
 
 
 def test_negative_fraction_is_kept_and_marked():
-    """Noise that makes f negative is not clipped: the value stays, its status tells."""
+    """Noise that makes f negative is not clipped: the value is kept, and its status marks it."""
     signal = np.exp(-STUDY_BVALUES * 1e-3)
     signal[0] = 0.95
     found = fit("ivim-asymptotic", signal, bvalues=STUDY_BVALUES)
@@ -192,7 +192,7 @@ def test_negative_fraction_is_kept_and_marked():
     assert found.status == Status.AT_BOUND
 
 
-def test_shells_are_told_apart():
+def test_shells_are_distinguished():
     """Rounded b-values merge, the low ones of IVIM do not, and below 5 they count as zero."""
     bvalues = [0, 4.9, 10, 20, 995, 1000, 1005]
     shells, combined = combine_directions(np.arange(1, 8.0), bvalues)
@@ -201,7 +201,7 @@ def test_shells_are_told_apart():
 
 
 def test_a_volume_without_signal_spoils_its_voxel_only():
-    """A signal of zero in one direction has no geometric mean, and is no zero either."""
+    """A signal of zero in one direction has no geometric mean, and the mean is not zero."""
     data = np.array([[9.0, 4.0, 0.0], [9.0, 4.0, 1.0]])
     _, combined = combine_directions(data, [0, 1000, 1000])
     assert np.isnan(combined[0, 1])

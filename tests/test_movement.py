@@ -50,7 +50,7 @@ def test_turns_have_directions(tmp_path, axis, positive, negative, point, toward
     assert words(tmp_path, turn=-turn) == f"4.0° {negative}"
 
 
-def test_scales_are_told_and_nothing_is_nothing(tmp_path):
+def test_scales_are_stated_and_no_movement_is_not_moved(tmp_path):
     """What cannot be seen is not said."""
     assert words(tmp_path, scale=(1.02, 1, 0.99)) == "scaled by 1.020 × 1.000 × 0.990"
     assert words(tmp_path, (0.01, 0, 0), (0.01, 0, 0), (1.0001, 1, 1)) == "not moved"

@@ -20,7 +20,7 @@ from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
-from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes, MaskUnion
+from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
@@ -437,7 +437,6 @@ CASES = [
         {"in_file": "@dwi2", "in_gradients": ["@bvec2"], "volumes": [0, 2]},
     ),
     (DenoiseMPPCA, {"in_file": "@dwi"}, {"in_file": "@dwi2"}),
-    (MaskUnion, {"in_files": ["@labels"]}, {"in_files": ["@brain"]}),
 ]
 """Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
 

@@ -50,7 +50,7 @@ def test_floor_only_raises(snr, power):
 @pytest.mark.parametrize("averages", [1, 3])
 @pytest.mark.parametrize("sigma", [0.02, 0.05])
 def test_noise_level_is_estimated(sigma, averages):
-    """The study's six b-values tell the noise level within 6 %, directions combined or not."""
+    """The study's six b-values determine the noise level within 6 %, directions combined or not."""
     rng = np.random.default_rng(3)
     clean = np.concatenate([decays(d, 4000) for d in (0.7e-3, 1e-3)])
     noisy = magnitudes(clean, sigma, rng, averages)

@@ -1,4 +1,4 @@
-"""What is installed is what the project asks for, and it says one version everywhere."""
+"""The installed package has the stated requirements and one version everywhere."""
 
 import re
 import tomllib
@@ -71,7 +71,7 @@ def test_the_version_is_one_number(file, pattern):
 
 
 def test_every_library_that_is_imported_is_asked_for():
-    """Nothing works only because another dependency happens to bring a library along."""
+    """No import relies on a library that only another dependency requires."""
     names_of = packages_distributions()
     declared = {canonicalize_name(Requirement(line).name) for line in RUNTIME}
     sources = [path.read_text() for path in (ROOT / "bidsapp").rglob("*.py")]

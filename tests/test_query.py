@@ -89,7 +89,7 @@ def write_b1(root, units, name="TB1map"):
 
 @pytest.mark.parametrize(("units", "scale"), [("1", 1), ("percent", 0.01), ("%", 0.01)])
 def test_a_b1_map_is_found_with_its_scale(root, units, scale):
-    """The transmit field map in ``fmap`` is found; its Units tell what brings it to a ratio."""
+    """The transmit field map in ``fmap`` is found; its Units determine the factor to a ratio."""
     write_b1(root, units)
     found = session(root)
     assert found.problems == ()
@@ -105,7 +105,7 @@ def test_a_b1_map_is_found_with_its_scale(root, units, scale):
     ],
 )
 def test_a_b1_map_of_unknown_unit_is_refused(root, units, message):
-    """Ratio or percent is not guessed: without Units that tell, the map is a problem in words."""
+    """Ratio or percent is not guessed: without such Units, the map is a problem of its session."""
     write_b1(root, units)
     found = session(root)
     assert found.transmit_field is None
@@ -144,7 +144,7 @@ def test_several_runs_ask_for_a_filter(root):
 
 
 def test_a_damaged_image_is_named(root):
-    """A file that is no NIfTI is a problem of its session, with its path."""
+    """A file that is not NIfTI is a problem of its session, with its path."""
     path = root / "sub-01/ses-baseline/anat/sub-01_ses-baseline_T1w.nii.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no image")

@@ -126,8 +126,8 @@ def test_line_through_the_logarithms_beside_the_published_maps(abdomen):
     assert (closed < 0.4 * gap).all()
 
 
-def test_fractions_at_their_bound_are_told(abdomen):
-    """Where their bound held f at 0 ours is below 0 and marked; hardly anywhere else is."""
+def test_fractions_at_their_bound_are_marked(abdomen):
+    """Where their bound held f at 0, metperf's is below 0 and marked; hardly anywhere else."""
     ours = our_fit(abdomen)
     held = abdomen["f"] <= 1e-3
     assert (ours.values["f"][held] < 0).all()

@@ -66,7 +66,7 @@ def test_t1_of_a_brain_measured_in_vivo(row):
 
 @pytest.mark.parametrize("row", rows("SI2Conc_data.csv"), ids=lambda r: r["label"])
 def test_concentration_of_osipi(row):
-    """Signal to concentration is OSIPI's value to 1e-9 mM; OSIPI asks for 1e-5."""
+    """Signal to concentration is OSIPI's value to 1e-9 mM; OSIPI requires 1e-5."""
     signal = numbers(row["s"])
     frames = int(row["numbaselinepts"])
     got = signal_to_concentration(
@@ -139,12 +139,12 @@ BESIDE = {
     2: {"Ktrans": (1.005, 1.02), "kep": (1.000, 1.02), "vp": (0.93, 0.95)},
     3: {"Ktrans": (1.010, 1.03), "kep": (1.015, 1.04), "vp": (0.95, 0.97)},
 }
-"""Ours over theirs, the median over the voxels of a visit: the bands that were measured."""
+"""Ratio of metperf's to the published values, as medians over a visit: the ranges measured."""
 
 
 @pytest.mark.parametrize("visit", BESIDE)
 def test_bounded_fit_beside_the_published_fits_of_a_glioblastoma(visit):
-    """Where the published fit is physical ours explains the curve as well or better, in each voxel.
+    """Where the published fit is physical, that of metperf fits at least as well, in each voxel.
 
     Ktrans and kep come out 0 to 4 % above theirs and vp 3 to 7 % below. The two minimise different
     residuals: theirs has the integral of the noisy, clipped curve among its regressors, which on

@@ -37,7 +37,7 @@ def test_every_metric_finds_the_head(metric):
 
 
 def test_a_start_is_taken_and_only_refined():
-    """With a start near the answer there is no search, and nothing is known of other answers."""
+    """With a start near the solution there is no search, and its ambiguity is unknown."""
     near = compose(TRUTH, translation([1.5, -1, 1]))
     found = register(MOVING, FIXED, fixed_mask=BRAIN, metric="lpa", initial=near)
     assert error(found.matrix, TRUTH, brain_points()) < 0.5
@@ -46,7 +46,7 @@ def test_a_start_is_taken_and_only_refined():
 
 
 def test_an_image_with_left_and_right_exchanged_is_refused():
-    """It can be brought there well enough to be believed otherwise, on the wrong side."""
+    """Its registration would pass all other limits, but on the wrong side of the head."""
     data = np.flip(np.asarray(FIXED.dataobj), 0)
     mirrored = nib.Nifti1Image(data + np.float32(0.01), FIXED.affine)
     options = {"fixed_mask": BRAIN, "metric": "lpp", "transform": "rigid"}
@@ -99,7 +99,7 @@ def test_the_seed_decides_where_it_begins_not_where_it_ends():
 
 
 @pytest.mark.parametrize("spoilt", ["noise", "nothing of it"])
-def test_what_cannot_be_registered_is_told(spoilt):
+def test_a_failed_registration_is_never_good(spoilt):
     """Noise, or a sliver outside the head, never passes for a good registration."""
     if spoilt == "noise":
         rng = np.random.default_rng(1)

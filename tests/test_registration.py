@@ -210,7 +210,7 @@ def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
 
 
 def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
-    """AFNI's code does not say how sure it is: an answer far from ours has failed."""
+    """AFNI's code gives no expected error: a solution far from metperf's has failed."""
     inputs = write_pair(tmp_path, "dce", np.eye(4))
     answer = (translation([9, 0, 0]), -1.0)
     monkeypatch.setattr("bidsapp.run.nodes.registration.allineate", lambda *_, **__: answer)
@@ -255,7 +255,7 @@ def test_no_head_is_no_brain(tmp_path):
 
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
 @pytest.mark.parametrize("kind", ["b0", "dce"])
-def test_motion_is_corrected_and_told_in_ras(kind, engine, tmp_path):
+def test_motion_is_corrected_and_tabulated_in_ras(kind, engine, tmp_path):
     """Each volume comes to the reference; the table says in RAS how the head had moved."""
     affine, shape = where = {"b0": grid((4, 4, 5)), "dce": grid((4, 4, 8), axes=(1, 2, 0))}[kind]
     moves = [((0, 0, 0), (0, 0, 0)), ((0, 0, 0), (3, -2, 1.5)), ((2, -1.5, 2.5), (0, 0, 0))]

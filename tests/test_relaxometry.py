@@ -258,7 +258,7 @@ def test_signals_without_a_t1_are_nan(estimate):
 
 @BOTH
 def test_impossible_designs_are_refused(estimate):
-    """One flip angle, or one B1 that is no ratio, is refused with what was given."""
+    """One flip angle, or a B1 that is not a ratio, is refused with the value given."""
     with pytest.raises(FitError, match="two different flip angles"):
         estimate(np.ones((1, 2)), flip_angles=np.array([0.1, 0.1]), repetition_time=TR)
     with pytest.raises(FitError, match=r"b1 is -1.0; it must be the actual over the nominal"):

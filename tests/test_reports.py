@@ -378,7 +378,7 @@ def test_failures_come_first(derivatives):
 
 
 def test_nothing_is_said_twice(derivatives):
-    """What the run tells of a gap or a crash is not repeated; crashes of old runs do not count."""
+    """A gap or crash reported by the run is not repeated; crashes of old runs do not count."""
     for run in ("20250101", "20260101"):
         log = derivatives / "sub-01" / "log" / run
         log.mkdir(parents=True)
@@ -433,7 +433,7 @@ def test_a_run_that_was_stopped_is_not_called_complete(derivatives):
 
 
 def test_warnings_say_what_and_how_much(derivatives):
-    """Motion, poor registration and failed voxels are found and told with their numbers."""
+    """Motion, poor registration and failed voxels are reported with their numbers."""
     series = derivatives / "sub-01" / "ses-1week" / "perf"
     path = series / "sub-01_ses-1week_desc-motion_timeseries.tsv"
     moved = pd.read_csv(path, sep="\t")
@@ -471,7 +471,7 @@ def test_warnings_say_what_and_how_much(derivatives):
     )
 
 
-def test_a_signal_that_no_concentration_explains_is_told(derivatives):
+def test_a_signal_that_no_concentration_explains_is_reported(derivatives):
     """Voxels beyond the range of the SPGR equation draw a warning, from 10 % of them on."""
     path = derivatives / "sub-01/ses-1week/perf/sub-01_ses-1week_desc-concentration_quality.json"
     counts = {"Voxels": 200, "VoxelsBeyondRange": 30, "VoxelsUnusable": 90}
@@ -484,8 +484,8 @@ def test_a_signal_that_no_concentration_explains_is_told(derivatives):
     assert not any("no valid baseline" in text for text in top)
 
 
-def test_a_distortion_that_was_corrected_is_told(derivatives):
-    """How far it reached in the brain, and what told it; nothing where none was corrected."""
+def test_a_corrected_distortion_is_reported(derivatives):
+    """Its size in the brain and its source are stated; without a correction, nothing is."""
     assert "EPI distortion of the DWI" not in html_of(derivatives)
     path = derivatives / "sub-01/ses-1week/dwi/sub-01_ses-1week_desc-distortion_quality.json"
     outcome = {"mean_abs_shift_mm": 0.234, "max_abs_shift_mm": 5.67, "least_jacobian": 0.71}
@@ -526,7 +526,7 @@ def test_a_broken_file_breaks_its_section_only(derivatives):
 
 
 def test_a_participant_without_results_still_has_a_page(tmp_path):
-    """It says that there is nothing."""
+    """It states that there are no results."""
     html = html_of(tmp_path)
     assert "There are no results for this participant." in top_of(html)
     checked(html)
@@ -651,7 +651,7 @@ def test_a_series_is_not_taken_for_a_volume(tmp_path):
 
 
 def test_a_template_cannot_leave_a_name_out():
-    """What a template asks for and does not get is an error, not an empty place."""
+    """An undefined variable of a template is an error, not an empty text."""
     with pytest.raises(UndefinedError, match="'label' is undefined"):
         page.render("participant.html.j2")
 

@@ -87,7 +87,7 @@ def test_a_label_that_is_none_selects_nothing(root, capsys, label):
 
 
 def test_output_names_know_their_entities():
-    """An entity that is none of ours never becomes part of a name."""
+    """An unknown entity never becomes part of a name."""
     with pytest.raises(ValueError, match="dwimap has no entity evil"):
         outputs.DWI_MAP.path(Session("01", "a"), evil="x")
 
@@ -117,7 +117,7 @@ def test_nothing_personal_comes_out(root, capsys):
 
 
 def test_dates_are_kept_when_asked(root, capsys):
-    """`--keep-dates`: when a series was acquired stands beside its maps, and still nothing else."""
+    """`--keep-dates`: sidecars of maps have the acquisition time, and no other personal data."""
     edit_json(raw(root, "dce.json"), **PERSONAL)
     assert run(root, capsys, "--keep-dates").code == 0
     folder = root.parent / "out/sub-01/ses-a/perf"

@@ -33,7 +33,7 @@ def write(bids, *words):
 
 
 def put(folder, **programs):
-    """Make programs that stand for a cluster's, each with the shell text given."""
+    """Write substitutes for the programs of a cluster, each with the shell text given."""
     folder.mkdir()
     for name, text in programs.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -62,7 +62,7 @@ def test_scripts_are_sound_shell(bids):
     assert (folder / "participants.txt").read_text() == "01\n02\n10\n"
 
 
-def test_each_run_is_told_the_options(bids):
+def test_each_run_gets_the_options(bids):
     """Options of the study reach the runs, with full paths; what the task says is not doubled."""
     rois = bids.parent / "rois"
     rois.mkdir()
@@ -137,7 +137,7 @@ def test_tasks_that_still_run_are_not_sent_twice(bids):
 
 
 def test_a_relative_option_of_the_cluster_is_kept(bids):
-    """Further options of sbatch stand at the top of both scripts."""
+    """Further options of sbatch are at the top of both scripts."""
     folder = write(bids, "--sbatch=--partition=long", "--sbatch=--account=a1")
     for name in ("participant.sbatch", "group.sbatch"):
         text = (folder / name).read_text()
@@ -207,7 +207,7 @@ def test_folders_that_slurm_or_apptainer_misread_are_refused(bids, tmp_path, cap
     assert main(["slurm", str(bids), str(tmp_path / "a,b"), *words]) == 2
 
 
-def test_what_a_task_asks_for_is_told_in_words():
+def test_the_resources_of_a_task_are_described_in_words():
     """Before anything is started."""
     assert str(required_resources(sessions=1, cpus=1)[1]) == "1 core, 4096 MB, 60 minutes"
     assert str(required_resources(sessions=4, cpus=2)[0]).startswith("2 cores, ")

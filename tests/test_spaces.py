@@ -65,7 +65,7 @@ def places(where):
 
 
 def in_lesion(points):
-    """Tell which points of the T1w's space lie in the lesion."""
+    """Return which points of the T1w's space lie in the lesion."""
     voxel = np.floor(points / 2 + 0.5)
     return np.all(
         [(voxel[..., i] >= s.start) & (voxel[..., i] < s.stop) for i, s in enumerate(BOX)], 0
@@ -338,7 +338,7 @@ def test_a_dynamic_series_is_fitted_on_the_t1w(images, tmp_path):
 
 @pytest.mark.parametrize("fit_space", ["native", "T1w"])
 def test_each_lesion_has_its_own_prior_in_each_space(images, tmp_path, fit_space):
-    """The lesions that the Bayesian fit tells apart come to the grid of the fit."""
+    """The lesions, which are regions of the Bayesian fit, are resampled to its grid."""
     run_dwi(images, tmp_path, fit_space=fit_space, ivim_model="bayesian", output_spaces=("T1w",))
     path = next((tmp_path / "out").rglob("*space-T1w_model-bayes_param-f_dwimap.json"))
     outcome = json.loads(path.read_text())["Model"]["Parameters"]

@@ -136,7 +136,7 @@ def test_mirroring_is_named_only_where_it_is_credible():
 
 
 def test_a_mirrored_image_is_mirrored_for_every_metric(monkeypatch):
-    """There is no second attempt, by which it might pass."""
+    """No second attempt is made that might be accepted."""
     found = register(WHOLE, WHOLE, metric="lpp", initial=np.eye(4), **OPTIONS)
     mirrored = replace(found, quality=replace(found.quality, mirror=2.0))
     attempts = []

@@ -83,8 +83,8 @@ def test_the_course_follows_the_signal_linearly(scale, offset):
     np.testing.assert_allclose(changed, scale * found + offset, rtol=1e-3)
 
 
-def test_regions_in_fixed_proportion_cannot_be_told_apart():
-    """A lesion that is always half of a voxel with another one has no course of its own."""
+def test_regions_in_fixed_proportion_cannot_be_separated():
+    """Lesions that share every voxel in halves have no separate courses."""
     share = np.array([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0], [0.1, 0.1]])
     found = unmix(np.ones((4, 3)), share)
     assert found.resolved_voxels == 0
@@ -141,7 +141,7 @@ def test_a_shifted_series_has_shifted_fractions():
 
 
 def test_a_lesion_outside_the_series_is_refused():
-    """There is nothing to sample; the message says so."""
+    """There is no voxel to sample; the message states it."""
     share, affine = ball(5.0)
     far = translation([500.0, 0, 0])
     with pytest.raises(BadInput, match="outside the series"):
@@ -207,3 +207,15 @@ def test_a_fit_that_fails_at_the_likeliest_edge_has_no_value():
     """A value from unlikely positions alone would hide the failure."""
     courses = courses_at([1, 2, np.nan, 4, 5], [-50, -50, 0, -50, -50], np.eye(2), np.ones((3, 2)))
     assert np.isnan(unmixed_values(courses, mean_of)["mean"].value)
+
+
+def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
+    """The shifts are compared with the ROI as drawn, not with the most probable edge."""
+    near, far = (
+        UnmixedCourse(np.array([level]), np.zeros((1, 1)), 9.0, likelihood)
+        for level, likelihood in ((5.0, 0.0), (6.0, 50.0))
+    )
+    courses = LesionCourses([near, near, near, far, near], np.full((3, 1), 5.1), 0.8)
+    found = unmixed_values(courses, lambda c: {"level": c[:, 0]})["level"]
+    assert found.value == pytest.approx(6)
+    assert found.registration == pytest.approx(0.1 * np.sqrt(3))

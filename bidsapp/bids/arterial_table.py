@@ -10,10 +10,11 @@ from statistics import median
 from typing import Any
 
 from bidsapp.bids.cells import parse_number
-from bidsapp.bids.dynamic import stated_haematocrit
+from bidsapp.bids.dynamic import HAEMATOCRIT_RANGE, stated_haematocrit
+from bidsapp.bids.images import LONGEST_INTERVAL
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Stated
-from bidsapp.bids.sidecar import quote_value
+from bidsapp.bids.sidecar import ascending_steps, quote_value
 from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput
 
@@ -33,16 +34,14 @@ _ALIKE = str.maketrans(
 )
 _PEAK = (0.05, 50.0)
 """Peaks in blood or plasma outside this range are in another unit, mM."""
-_PLASMA_TO_BLOOD = (1.1, 4.0)
-"""1 / (1 - Hct) for a haematocrit of 0.1 to 0.75, the range that is accepted elsewhere."""
+_PLASMA_TO_BLOOD = tuple(1 / (1 - haematocrit) for haematocrit in HAEMATOCRIT_RANGE)
+"""Ratios of concentrations in plasma and blood that a plausible haematocrit gives."""
 _IDENTICAL = 0.02
 """Relative difference of peaks below which two columns are one."""
 _SAME_TIME = 1e-6
 """Difference of times that is due to rounding, min."""
 _ALIKE_SPAN = 0.15
 """Relative difference of two durations that are the same in some unit."""
-_LONGEST_STEP = 120.0
-"""Longest time between two rows, as a median, s."""
 
 
 @dataclass(frozen=True)
@@ -244,13 +243,12 @@ def molar_scale(units: str) -> float | None:
 
 def _check_times(path: Path, times: list[float]) -> None:
     """Refuse times that are not ascending, or too far apart to be in the stated unit."""
-    steps = [60 * (after - before) for before, after in pairwise(times)]
-    if not all(step > 0 for step in steps):  # also if a time is not a number
-        raise BadInput(f"{path}: time is not ascending; each row must be later than the one before")
-    if steps and median(steps) > _LONGEST_STEP:
+    remedy = "each row must be later than the one before"
+    steps = ascending_steps(times, f"{path}: time", remedy)
+    if steps and 60 * median(steps) > LONGEST_INTERVAL:
         raise BadInput(
-            f"{path}: its rows are {median(steps):g} s apart; is time in seconds? Otherwise state "
-            f"its Units (s, min or ms) in {path.with_suffix('.json').name}"
+            f"{path}: its rows are {60 * median(steps):g} s apart; is time in seconds? Otherwise "
+            f"state its Units (s, min or ms) in {path.with_suffix('.json').name}"
         )
 
 

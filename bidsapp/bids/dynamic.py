@@ -17,6 +17,8 @@ from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
 
 _HAEMATOCRIT = ("haematocrit", "hematocrit", "hct")
+HAEMATOCRIT_RANGE = (0.1, 0.75)
+"""Fractions of the blood that are plausible for cells."""
 _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
 _MOST_SECONDS = 20.0
@@ -153,7 +155,7 @@ def stated_haematocrit(fields: Mapping[str, Any], source: str) -> Stated | None:
     >>> stated_haematocrit({"Hematocrit": 38}, "a_dce.json")
     Stated(value=0.38, source='a_dce.json, where it is 38, in percent')
     """
-    return _stated(fields, source, _HAEMATOCRIT, (1.0, 0.01, "in percent"), (0.1, 0.75))
+    return _stated(fields, source, _HAEMATOCRIT, (1.0, 0.01, "in percent"), HAEMATOCRIT_RANGE)
 
 
 def stated_t1_blood(fields: Mapping[str, Any], source: str) -> Stated | None:

@@ -95,6 +95,7 @@ class Query:
         self.filters = filters or {}
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
+        self._known: dict[tuple[int, str], list[IndexedFile]] = {}
 
     def labels(self) -> list[str]:
         """Return the labels of all indexed participants."""
@@ -193,7 +194,7 @@ class Query:
         """Return the files of one query, with the user's filters applied."""
         wanted = {**QUERIES[query], "extension": _IMAGE, **key, **entities}
         chosen = self.filters.get(query, {})
-        found = [to_indexed_file(self.raw, f) for f in self.raw.get(**{**wanted, **chosen})]
+        found = self._get(self.raw, {**wanted, **chosen})
         if "part" in chosen:
             return found
         return [f for f in found if f.entities.get("part") not in _COMPLEX]
@@ -276,7 +277,14 @@ class Query:
     def _user_files(self, query: str, key: Mapping[str, Any], **entities: Any) -> list[IndexedFile]:
         """Return the files of one query in all ROI derivatives."""
         wanted = {**QUERIES[query], **key, **entities, **self.filters.get(query, {})}
-        return [to_indexed_file(layout, f) for layout in self.rois for f in layout.get(**wanted)]
+        return [file for layout in self.rois for file in self._get(layout, wanted)]
+
+    def _get(self, layout: bids.layout.BIDSLayout, wanted: dict[str, Any]) -> list[IndexedFile]:
+        """Return the files with these entities; pybids is asked only once, because it is slow."""
+        key = (id(layout), repr(sorted(wanted.items())))
+        if key not in self._known:
+            self._known[key] = [to_indexed_file(layout, f) for f in layout.get(**wanted)]
+        return self._known[key]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
         segmentations = self._user_files(
@@ -307,17 +315,19 @@ class Query:
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""
-        form = {"mode": "image", "extension": ".txt"}
-        for far in self._user_files("xfm", key, to="individual", **form):
-            if far.entities["from"] != "T1w":
+        found = self._user_files("xfm", key, mode="image", extension=".txt")
+        ends = [(f.entities.get("from"), f.entities.get("to")) for f in found]
+        for file, (moving, goal) in zip(found, ends, strict=True):
+            if goal == "individual" and moving != "T1w":
                 raise BadInput(
-                    f"{far.path}: bypasses the T1w and cannot be used; provide one transform to "
+                    f"{file.path}: bypasses the T1w and cannot be used; provide one transform to "
                     "the T1w (to-T1w) and one of the T1w to the baseline (from-T1w_to-individual)"
                 )
         return tuple(
-            UserTransform(moving, Path(f.path))
-            for moving, goal in _GOALS.items()
-            for f in self._user_files("xfm", key, to=goal, **form, **{"from": moving})
+            UserTransform(wanted, Path(file.path))
+            for wanted, goal in _GOALS.items()
+            for file, end in zip(found, ends, strict=True)
+            if end == (wanted, goal)
         )
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:

@@ -1,7 +1,7 @@
 """Numbers in sidecars and text files, checked and converted to internal units."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -12,12 +12,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from bidsapp.bids.images import UNREADABLE
+from bidsapp.bids.images import LONGEST_INTERVAL, UNREADABLE
 from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
-_FRAME = (0.2, 120.0)
+_FRAME = (0.2, LONGEST_INTERVAL)
 """Plausible time between two frames of a dynamic series, s."""
 _B_VALUES = (10.0, 20000.0)
 """Plausible range of the highest b-value of a series, s/mm2."""
@@ -228,17 +228,40 @@ def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
         raise BadInput(
             f"{name}: VolumeTiming is {quote_value(timing)}; it must be a list of seconds"
         )
-    steps = [after - before for before, after in pairwise(times)]
-    if any(step <= 0 for step in steps):
-        raise BadInput(
-            f"{name}: VolumeTiming is not ascending; it must be the start of each frame in seconds"
-        )
+    remedy = "it must be the start of each frame in seconds"
+    steps = ascending_steps(times, f"{name}: VolumeTiming", remedy)
     if steps and not _FRAME[0] <= median(steps) <= _FRAME[1]:
         raise BadInput(
             f"{name}: VolumeTiming has intervals of {median(steps):g}, outside {_FRAME[0]:g} to "
             f"{_FRAME[1]:g}; is it in seconds?"
         )
     return tuple(t / 60 for t in times)
+
+
+def ascending_steps(times: Sequence[float], where: str, remedy: str) -> list[float]:
+    """Return the differences of successive times.
+
+    Parameters
+    ----------
+    times
+        In any unit.
+    where, remedy
+        File and field of the times, and what they must be, for the message.
+
+    Raises
+    ------
+    BadInput
+        If they are not ascending, or one of them is not a number.
+
+    Examples
+    --------
+    >>> ascending_steps([0, 6, 13], "a_dce.json: VolumeTiming", "it must be in seconds")
+    [6, 7]
+    """
+    steps = [after - before for before, after in pairwise(times)]
+    if not all(step > 0 for step in steps):  # also if a time is NaN
+        raise BadInput(f"{where} is not ascending; {remedy}")
+    return steps
 
 
 def b_values(path: Path) -> tuple[float, ...]:

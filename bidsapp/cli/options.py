@@ -223,9 +223,8 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         choices=DISTORTION,
         default=Config.distortion,
         help="correction of EPI distortion in the diffusion series: none; auto: from a field map "
-        "in fmap, or else from an epi image there with reversed phase encoding; t1w: as auto, "
-        "and estimated from the T1w if there is neither and the distortion is large "
-        "(default: %(default)s)",
+        "in fmap, or else from an epi image there with reversed phase encoding; t1w: estimated "
+        "from the T1w, for data without either (default: %(default)s)",
     )
     group.add_argument(
         "--fit-space",

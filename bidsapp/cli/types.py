@@ -10,6 +10,11 @@ from typing import Any, NoReturn
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 _RESERVED = {"array", "dependency", "output", "error", "parsable", "wrap", "job-name"}
 """Options of sbatch that the scripts set themselves."""
+T1_RANGE: tuple[float, float] = (0.1, 10)
+T2_RANGE: tuple[float, float] = (0.01, 3)
+"""Relaxation times of tissue and blood that are accepted, s."""
+RELAXIVITY_RANGE: tuple[float, float] = (0.5, 50)
+"""Relaxivities that are accepted, 1/s/mM."""
 
 
 def existing_file(text: str) -> Path:
@@ -42,34 +47,39 @@ def positive_number(text: str) -> float:
 
 
 def nonnegative_number(text: str) -> float:
-    """Convert text to a number of at least 0."""
-    value = convert_number(text, "a number >= 0")
+    """Return a finite number of at least 0."""
+    value = convert_number(text, "number >= 0")
     if not 0 <= value < float("inf"):
-        raise ArgumentTypeError(f"{text!r} must be a number >= 0")
+        raise ArgumentTypeError(f"must be a number >= 0, got {text}")
     return value
 
 
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
-    value = convert_number(text, "time in seconds")
-    if not 0.1 <= value <= 10:
-        raise ArgumentTypeError(f"must be a T1 of tissue or blood (0.1 to 10 s), got {text} s")
-    return value
+    return _convert_time(text, "T1", T1_RANGE)
 
 
 def transverse_relaxation_time(text: str) -> float:
     """Return a T2 in seconds within the range of tissue and blood."""
+    return _convert_time(text, "T2", T2_RANGE)
+
+
+def _convert_time(text: str, name: str, limits: tuple[float, float]) -> float:
     value = convert_number(text, "time in seconds")
-    if not 0.01 <= value <= 3:
-        raise ArgumentTypeError(f"must be a T2 of tissue or blood (0.01 to 3 s), got {text} s")
+    low, high = limits
+    if not low <= value <= high:
+        raise ArgumentTypeError(
+            f"must be a {name} of tissue or blood ({low:g} to {high:g} s), got {text} s"
+        )
     return value
 
 
 def relaxivity(text: str) -> float:
     """Return a relaxivity in 1/s/mM."""
     value = convert_number(text, "relaxivity")
-    if not 0.5 <= value <= 50:
-        raise ArgumentTypeError(f"must be a relaxivity of 0.5 to 50 1/s/mM, got {text}")
+    low, high = RELAXIVITY_RANGE
+    if not low <= value <= high:
+        raise ArgumentTypeError(f"must be a relaxivity of {low:g} to {high:g} 1/s/mM, got {text}")
     return value
 
 

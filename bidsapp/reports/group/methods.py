@@ -13,13 +13,14 @@ from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
+from bidsapp.study.tables.limits import published_table
 
 _STUDENT = "t test: Student 1908, doi:10.1093/biomet/6.1.1"
 _HOLM = "Holm's correction: Holm 1979, Scand J Stat 6:65-70"
 _FDR = "False discovery rate: Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x"
 _LEHMANN = "Exact interval of the area: Lehmann 1953, doi:10.1214/aoms/1177729080"
 _NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.2324"
-_DETECTABLE = "Detectable change: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
+_MEASUREMENT = "Measurement error: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
 _REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
 _SOFTWARE = {
     "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
@@ -54,7 +55,7 @@ def group_methods(result: GroupResult) -> str:
         list(_robustness(statistics)),
         list(_response(statistics)),
         list(_pair(statistics)),
-        list(_planning(statistics)),
+        [*_single_lesions(statistics), *_planning(statistics)],
     ]
     paragraphs = [" ".join(part.text for part in parts) for parts in topics]
     cited = [line for parts in topics for part in parts for line in part.references]
@@ -255,18 +256,44 @@ def _pair(statistics: Statistics) -> Iterator[Part]:
         )
 
 
-def _planning(statistics: Statistics) -> Iterator[Part]:
-    """Describe detectable changes and sample sizes."""
-    table = statistics.repeatability
-    known = table[table["detectable_change"].notna()]
-    if len(known):
-        sources = list(dict.fromkeys(known["source"]))
-        names = ["the standard errors of the fits" if s == "fit" else s for s in sources]
+def _single_lesions(statistics: Statistics) -> Iterator[Part]:
+    """Describe the limits with which changes of single lesions were compared."""
+    repeats, changes = statistics.repeatability, statistics.changes
+    if _count(repeats, "within_sd"):
+        first = repeats.iloc[0]
         yield Part(
-            "The smallest detectable change of one lesion is 2.77 times the SD within a lesion "
-            f"(Bland and Altman 1996), estimated from {join_words(names)}.",
-            (_DETECTABLE,) if sources == ["fit"] else (_DETECTABLE, _REPEATED),
+            f"Repeatability was estimated from {first['session_a']} and {first['session_b']}: the "
+            "SD within a lesion, the repeatability coefficient of 2.77 SD (Bland and Altman 1996) "
+            "with its interval from the chi-squared distribution (Raunig et al. 2015), and the "
+            "coefficient of variation from logarithms. The change of a lesion was compared with "
+            "the 95 % range of unchanged lesions, absolute or relative, whichever had the higher "
+            "likelihood.",
+            (_MEASUREMENT, _REPEATED),
         )
+    origins = set(changes["limit_from"])
+    if "simulation" in origins:
+        yield Part(
+            "Changes of single lesions were compared with the change that a simulation of the "
+            "session at the first time point could detect."
+        )
+    if "published" in origins:
+        table = published_table()
+        shown = table[table["source"].isin(changes["source"])]
+        yield Part(
+            f"Published limits of a change ({', '.join(shown['source'].unique())}) are shown for "
+            "comparison; no change of a single lesion was judged by them.",
+            tuple(
+                f"Limit of {', '.join(rows['parameter'])}: {source}, "
+                + (f"doi:{doi}" if doi != "n/a" else str(journal))
+                for (source, journal, doi), rows in shown.groupby(
+                    ["source", "journal", "doi"], sort=False
+                )
+            ),
+        )
+
+
+def _planning(statistics: Statistics) -> Iterator[Part]:
+    """Describe sample sizes."""
     if _count(statistics.planning, "n_power80"):
         yield Part(
             "Sample sizes for a power of 80 % and 90 % are those of a paired t test for the "

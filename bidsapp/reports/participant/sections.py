@@ -21,6 +21,7 @@ from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
+from bidsapp.reports.participant.changes import show_changes
 from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
@@ -313,6 +314,7 @@ def _readable(path: Path) -> str:
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "lesions": show_lesions,
+    "changes": show_changes,
     "timeline": show_timeline,
     "registration": show_registration,
     "viewer": show_viewer_links,

@@ -15,7 +15,7 @@ from bidsapp.reports.participant.records import (
 
 def unmixed_tables(participant: ParticipantOutputs) -> list[Block]:
     """Return a table of all lesions and sessions; none without unmixed values."""
-    found = {session: _values(session) for session in participant.sessions}
+    found = {session: unmixed_values(session) for session in participant.sessions}
     values = {session: table for session, table in found.items() if not table.empty}
     if not values:
         return []
@@ -36,7 +36,7 @@ def unmixed_tables(participant: ParticipantOutputs) -> list[Block]:
     return [Table(caption, columns, rows, text=frozenset({1}))]
 
 
-def _values(session: SessionOutputs) -> pd.DataFrame:
+def unmixed_values(session: SessionOutputs) -> pd.DataFrame:
     """Return the unmixed values of a session from all series."""
     paths = {name: session.find(outputs.UNMIXED_VALUES, name) for name in DATATYPES}
     tables = [read_frame(path).assign(series=name) for name, path in paths.items() if path]

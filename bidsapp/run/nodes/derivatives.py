@@ -136,25 +136,3 @@ class LeaveOutVolumes(SimpleInterface):
             written.append(str(target))
         self._results["gradients"] = written
         return runtime
-
-
-class _MaskUnionInput(BaseInterfaceInputSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="on one grid")
-
-
-class _MaskUnionOutput(TraitedSpec):
-    out_file = File(exists=True)
-
-
-class MaskUnion(SimpleInterface):
-    """Return the union of masks: voxels in which any image is above zero."""
-
-    input_spec = _MaskUnionInput
-    output_spec = _MaskUnionOutput
-
-    def _run_interface(self, runtime: Any) -> Any:
-        inside = np.any([load(f)[0] > 0 for f in self.inputs.in_files], axis=0)
-        target = Path(runtime.cwd) / "union.nii"
-        like = nib.load(self.inputs.in_files[0])
-        self._results["out_file"] = save_array(inside.astype(np.uint8), like, target)
-        return runtime

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import traits
 
 from bidsapp.models import MODELS, Fit, fit
-from bidsapp.run.nodes.files import load, save_table
+from bidsapp.run.nodes.files import TableOutput, load, save_table
 from bidsapp.run.nodes.fitting import read_learnt
 from bidsapp.run.nodes.lesions import LesionCurves, _LesionCurvesInput
 
@@ -33,16 +33,11 @@ class _DstarSensitivityInput(_LesionCurvesInput):
     identity = traits.Dict(desc="participant_id and session_id of each row")
 
 
-class _DstarSensitivityOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV table")
-    dictionary = File(exists=True, desc="JSON that describes the columns")
-
-
 class DstarSensitivity(LesionCurves):
     """Fit the mean curve of each lesion with D* held at several values, beside the run's model."""
 
     input_spec = _DstarSensitivityInput
-    output_spec = _DstarSensitivityOutput
+    output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         data, image = load(self.inputs.series)

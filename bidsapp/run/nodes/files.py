@@ -8,7 +8,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import isdefined
+from nipype.interfaces.base import File, TraitedSpec, isdefined
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.bids.derivatives import to_json, to_tsv
@@ -38,10 +38,17 @@ def as_list(paths: Any) -> list[str]:
     return list(paths) if isdefined(paths) else []
 
 
+class TableOutput(TraitedSpec):
+    """The outputs of a node that saves a table by `save_table`."""
+
+    out_file = File(exists=True, desc="TSV table")
+    dictionary = File(exists=True, desc="JSON that describes the columns")
+
+
 def save_table(
     columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], path: Path
 ) -> dict[str, str]:
-    """Save a table, and the descriptions of its columns beside it; return the outputs of a node."""
+    """Save a table and the descriptions of its columns; return the values of `TableOutput`."""
     path.write_bytes(to_tsv(list(columns), rows))
     dictionary = path.with_suffix(".json")
     dictionary.write_bytes(to_json({name: {"Description": v} for name, v in columns.items()}))

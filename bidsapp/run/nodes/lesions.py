@@ -31,7 +31,14 @@ from bidsapp.lesions import (
     weighted_course,
 )
 from bidsapp.models import combine_for_model, fit
-from bidsapp.run.nodes.files import Float, as_list, load, load_labels, save_table
+from bidsapp.run.nodes.files import (
+    Float,
+    TableOutput,
+    as_list,
+    load,
+    load_labels,
+    save_table,
+)
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -63,16 +70,11 @@ class _RoiStatisticsInput(_LesionInput):
     identity = traits.Dict(desc="participant_id, session_id, roi and space of each row")
 
 
-class _RoiStatisticsOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV table")
-    dictionary = File(exists=True, desc="JSON that describes the columns")
-
-
 class RoiStatistics(SimpleInterface):
     """Summarise maps in each lesion; without maps, measure lesion volumes."""
 
     input_spec = _RoiStatisticsInput
-    output_spec = _RoiStatisticsOutput
+    output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         rows = self._values() if self.inputs.maps else self._volumes()

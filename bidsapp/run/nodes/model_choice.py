@@ -10,13 +10,11 @@ from nipype.interfaces.base import (
     File,
     InputMultiObject,
     SimpleInterface,
-    TraitedSpec,
     traits,
 )
 
-from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.models.kinetics.model_choice import AS_GOOD, best_model, compare_models
-from bidsapp.run.nodes.files import load, load_labels, save_array
+from bidsapp.run.nodes.files import TableOutput, load, load_labels, save_array, save_table
 
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
@@ -48,10 +46,8 @@ class _CompareModelsInput(BaseInterfaceInputSpec):
     reported = traits.Str(desc="label of the model in the lesion table")
 
 
-class _CompareModelsOutput(TraitedSpec):
+class _CompareModelsOutput(TableOutput):
     best = File(exists=True, desc="position of the best model in the list, from 1; NaN elsewhere")
-    out_file = File(exists=True, desc="TSV, one row per lesion and model")
-    dictionary = File(exists=True, desc="JSON that describes the columns")
 
 
 class CompareModels(SimpleInterface):
@@ -68,20 +64,17 @@ class CompareModels(SimpleInterface):
         self._results["best"] = save_array(best, loaded[0][1], folder / "best.nii")
         if self.inputs.rois:
             labels, _ = load_labels(self.inputs.rois, self.inputs.maps[0])
-            table, dictionary = (folder / f"modelchoice.{e}" for e in ("tsv", "json"))
-            table.write_bytes(to_tsv(list(COLUMNS), self._rows(aicc, labels)))
-            dictionary.write_bytes(to_json(self._dictionary()))
-            self._results.update(out_file=str(table), dictionary=str(dictionary))
+            rows = self._rows(aicc, labels)
+            self._results |= save_table(self._columns(), rows, folder / "modelchoice.tsv")
         return runtime
 
-    def _dictionary(self) -> dict[str, Any]:
-        """Return descriptions of the columns, with the model of the main lesion table."""
-        columns = {k: {"Description": v} for k, v in COLUMNS.items()}
-        columns["model"]["Description"] += (
-            f"; regardless of the verdict, the lesion values used at the group level are those of "
+    def _columns(self) -> Mapping[str, str]:
+        """Return the columns and their descriptions, with the model of the main lesion table."""
+        note = (
+            "; regardless of the verdict, the lesion values used at the group level are those of "
             f"{self.inputs.reported}"
         )
-        return columns
+        return {**COLUMNS, "model": COLUMNS["model"] + note}
 
     def _rows(self, aicc: Any, labels: Any) -> list[Mapping[str, Any]]:
         rows: list[Mapping[str, Any]] = []

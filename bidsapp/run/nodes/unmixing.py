@@ -11,7 +11,6 @@ from nipype.interfaces.base import (
     File,
     InputMultiObject,
     SimpleInterface,
-    TraitedSpec,
     traits,
 )
 
@@ -31,7 +30,7 @@ from bidsapp.lesions.unmixed_values import (
 from bidsapp.models import MODELS, combine_for_model, fit
 from bidsapp.models.arterial_error import arterial_effects, arterial_noise
 from bidsapp.models.contrast.enhancement import Spgr, to_concentration
-from bidsapp.run.nodes.files import as_list, load, load_labels, save_table
+from bidsapp.run.nodes.files import TableOutput, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -66,16 +65,11 @@ class _UnmixLesionsInput(BaseInterfaceInputSpec):
     identity = traits.Dict(desc="participant_id, session_id and roi of each row")
 
 
-class _UnmixLesionsOutput(TraitedSpec):
-    out_file = File(exists=True, desc="TSV table")
-    dictionary = File(exists=True, desc="JSON that describes the columns")
-
-
 class UnmixLesions(SimpleInterface):
     """Fit models to the own course of each lesion, from which its surroundings are removed."""
 
     input_spec = _UnmixLesionsInput
-    output_spec = _UnmixLesionsOutput
+    output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         rows = list(self._rows())

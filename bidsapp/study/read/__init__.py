@@ -3,6 +3,7 @@
 from bidsapp.study.read.derivatives import OutputTables, read_output
 from bidsapp.study.read.lesion_table import STUDY_UNITS, load_study_table
 from bidsapp.study.read.quality import read_quality
+from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.traits import match_rows, read_participants, read_traits
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "OutputTables",
     "load_study_table",
     "match_rows",
+    "read_detectable_changes",
     "read_output",
     "read_participants",
     "read_quality",

@@ -18,6 +18,7 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
+from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
     describe_failures,
@@ -34,6 +35,7 @@ from bidsapp.study.tables import (
     lesion_columns,
 )
 from bidsapp.study.tables.analysis_options import acquisition_differences, option_differences
+from bidsapp.study.tables.limits import Measure
 
 _TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
 _REQUIRED = (
@@ -116,10 +118,27 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions = lesions.merge(session_warnings(reported), how="left").fillna({WARNINGS: ""})
-    cohort = Cohort(_sort_by_time(lesions, sessions), sessions, units)
+    cohort = Cohort(
+        _sort_by_time(lesions, sessions),
+        sessions,
+        units,
+        estimate=lesion_values,
+        detectable=_detectable_changes(output_dir, problems),
+    )
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
     return OutputTables(cohort, rows, unmixed, tuple(problems), tuple(notes))
+
+
+def _detectable_changes(output_dir: Path, problems: list[str]) -> dict[Measure, float]:
+    """Return the changes that simulations can detect; one that cannot be read is a problem."""
+    found: dict[Measure, float] = {}
+    for folder in sorted(output_dir.glob("sub-*")):
+        try:
+            found |= read_detectable_changes(folder)
+        except BadInput as error:
+            problems.append(str(error))
+    return found
 
 
 def _unmixed_rows(output_dir: Path, problems: list[str]) -> list[Row]:

@@ -39,17 +39,14 @@ from bidsapp.study.statistics.effects import (
     signed_rank_test,
 )
 from bidsapp.study.statistics.mixed import Contrast, MixedModel, mixed_model
-from bidsapp.study.statistics.planning import (
-    Repeatability,
-    detectable_change,
-    pairs_needed,
-    repeatability,
-)
+from bidsapp.study.statistics.planning import pairs_needed
+from bidsapp.study.statistics.repeatability import SPAN, Repeatability, repeatability
 from bidsapp.study.statistics.values import CONFIDENCE, MIN_N
 
 __all__ = [
     "CONFIDENCE",
     "MIN_N",
+    "SPAN",
     "Agreement",
     "ClusterTest",
     "Comparison",
@@ -64,7 +61,6 @@ __all__ = [
     "Repeatability",
     "Summary",
     "cluster_test",
-    "detectable_change",
     "discrimination",
     "effect_size",
     "false_discovery_rate",

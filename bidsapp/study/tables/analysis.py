@@ -7,7 +7,9 @@ import pandas as pd
 
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.tables.agreement import agreement_table, correlation_table, limits_table
+from bidsapp.study.tables.changes import lesion_changes
 from bidsapp.study.tables.cohort import LESION, PAIR, Cohort, LesionValues, ParameterPair
+from bidsapp.study.tables.limits import LimitSources, repeat_limits
 from bidsapp.study.tables.missing import excluded_table, missing_table
 from bidsapp.study.tables.mixed_model import mixed_table
 from bidsapp.study.tables.paired_tests import influence_table, paired_table
@@ -59,6 +61,7 @@ class Statistics:
     agreement: pd.DataFrame
     limits: pd.DataFrame
     repeatability: pd.DataFrame
+    changes: pd.DataFrame
     planning: pd.DataFrame
     excluded: pd.DataFrame
     missing: pd.DataFrame
@@ -143,7 +146,7 @@ def analyse(
     vp 1month only 1 complete pair, a test needs 3: no test
     """
     _check_pair(cohort, pair)
-    assigned = assign_timepoints(cohort, timepoints)
+    assigned = assign_timepoints(cohort, timepoints, repeats)
     labels, sessions = assigned.timepoints, assigned.sessions
     # A lesion that is excluded in one session is excluded from all.
     marked = assigned.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
@@ -152,6 +155,8 @@ def analyse(
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
     prediction, roc = prediction_tables(kept, labels, response)
+    repeatability = repeatability_table(cohort, kept, repeats)
+    sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
         timepoints=labels,
         lesions=kept,
@@ -171,7 +176,8 @@ def analyse(
         correlation=correlation_table(kept, labels, pair),
         agreement=agreement_table(kept, labels, pair),
         limits=limits_table(kept, labels, pair),
-        repeatability=repeatability_table(cohort, kept, labels, repeats),
+        repeatability=repeatability,
+        changes=lesion_changes(cohort, kept, labels, sources),
         planning=planning_table(kept, labels),
         excluded=excluded_table(cohort.lesions),
         missing=missing_table(kept, sessions, labels),

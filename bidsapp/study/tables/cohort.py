@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.models.parameters import FOLLOWED
+from bidsapp.study.tables.limits import Measure
 
 LesionValues = Literal["mean", "unmixed"]
 """Mean over the voxels of a lesion, or value of its own course, without its surroundings."""
@@ -49,6 +50,10 @@ class Cohort:
     notes, warnings, problems : tuple of str
         Remarks on the tables that were read; doubts about their values; values that are impossible
         and were left out.
+    estimate : str
+        "mean" or "unmixed" for values of metperf.
+    detectable : mapping of Measure to float
+        Change that a simulation of the session can detect, in the unit of the values.
     """
 
     lesions: pd.DataFrame
@@ -59,6 +64,8 @@ class Cohort:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    estimate: str = "n/a"
+    detectable: Mapping[Measure, float] = field(default_factory=dict)
 
     @property
     def parameters(self) -> tuple[str, ...]:

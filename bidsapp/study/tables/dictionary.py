@@ -183,21 +183,46 @@ _LIMITS = {
 _REPEATABILITY = {
     "parameter": "Parameter",
     "unit": "Unit of the parameter",
-    "source": "Source of the noise estimate: two sessions between which no change is expected, or "
-    "'fit': the standard errors of the fits, which ignore all other differences between scans",
-    "n": "Number of lesions scanned twice, or of values with a standard error",
-    "bias": "Mean difference, second scan minus first",
-    "within_sd": "Within-lesion standard deviation: of repeated measurements of an unchanged "
-    "lesion",
-    "detectable_change": "Repeatability coefficient, 2.77 within_sd: noise alone exceeds it in 5 "
-    "% of lesions",
+    "estimate": "Lesion values: mean over the voxels, or unmixed",
+    "session_a": "First of the two sessions between which no change is expected (--repeats)",
+    "session_b": "Second of these sessions",
+    "n": "Number of lesions with a value in both",
+    "bias": "Mean difference, second session minus first",
+    "within_sd": "Standard deviation of one value of an unchanged lesion",
+    "repeatability_coefficient": "2.77 within_sd: the difference of two values of an unchanged "
+    "lesion exceeds it in 5 % of cases",
     "ci_low": "Lower limit of its 95 % confidence interval",
     "ci_high": "Upper limit of its 95 % confidence interval",
-    "timepoint_a": "First time point",
-    "timepoint_b": "Last time point",
-    "n_lesions": "Number of lesions with a value at both time points",
-    "n_changed": "Number of lesions that changed by more than the detectable change",
+    "within_cv": "Coefficient of variation of one value of an unchanged lesion, percent; missing "
+    "if a value is not positive",
+    "cv_low": "Lower limit of its 95 % confidence interval, percent",
+    "cv_high": "Upper limit of its 95 % confidence interval, percent",
+    "scale": "relative if differences in proportion to the value have the higher likelihood, "
+    "absolute if constant ones have",
+    "limit_low": "Limit of a decrease, below which 2.5 % of unchanged lesions lie: in percent of "
+    "the earlier value if relative, in the unit of the parameter if absolute",
+    "limit_high": "Limit of an increase, above which 2.5 % of unchanged lesions lie; likewise",
     "note": "Reason if it is unknown",
+}
+_CHANGES = {
+    **_LESION,
+    "parameter": "Parameter",
+    "unit": "Unit of the values",
+    "estimate": "Lesion values: mean over the voxels, or unmixed",
+    "timepoint_a": "First time point",
+    "timepoint_b": "Later time point",
+    "value_a": "Value at timepoint_a",
+    "value_b": "Value at timepoint_b",
+    "change": "value_b minus value_a",
+    "percent": "Change in percent of value_a; missing if that is not positive",
+    "limit_from": "Where the limit is from: repeats (repeat scans of this study), simulation (of "
+    "the session at timepoint_a), or published (other scanners and patients)",
+    "limit_low": "Limit of a decrease of an unchanged lesion, in limit_unit",
+    "limit_high": "Limit of an increase of an unchanged lesion, in limit_unit",
+    "limit_unit": "Unit of the limits: that of the values, or % of value_a",
+    "verdict": "Whether the change exceeds its limit; n/a for published limits, which are none of "
+    "these data",
+    "source": "Sessions or reference of the limit",
 }
 _PLANNING = {
     **_PAIR,
@@ -246,6 +271,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "agreement": _AGREEMENT,
     "limits": _LIMITS,
     "repeatability": _REPEATABILITY,
+    "changes": _CHANGES,
     "planning": _PLANNING,
     "excluded": {
         **_LESION,

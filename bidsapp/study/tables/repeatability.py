@@ -1,76 +1,61 @@
-"""Repeatability of lesion values, and the smallest change that can be detected."""
-
-from collections.abc import Iterator, Mapping
+"""Repeatability of lesion values, from two sessions between which no change is expected."""
 
 import numpy as np
 import pandas as pd
 
-from bidsapp.study.statistics import (
-    Repeatability,
-    detectable_change,
-    repeatability,
-)
-from bidsapp.study.tables.cohort import (
-    Cohort,
-    followed_parameters,
-    values_by_timepoint,
-)
+from bidsapp.study.statistics import repeatability
+from bidsapp.study.tables.cohort import LESION, Cohort, followed_parameters
 
 
 def repeatability_table(
-    cohort: Cohort,
-    lesions: pd.DataFrame,
-    labels: Mapping[str, str],
-    repeats: tuple[str, str] | None,
+    cohort: Cohort, lesions: pd.DataFrame, repeats: tuple[str, str] | None
 ) -> pd.DataFrame:
-    """Compute the detectable change of one lesion, and count the lesions that exceed it."""
-    first, last = next(iter(labels)), list(labels)[-1]
-    rows = []
-    for parameter in followed_parameters(lesions):
-        values = values_by_timepoint(lesions, parameter, labels)
-        # In either direction: a change is detectable by its size.
-        change = (values[last] - values[first]).abs().dropna()
-        for source, found in _noise(lesions, parameter, repeats):
-            rows.append(
-                {
-                    "parameter": parameter,
-                    "unit": cohort.units.get(parameter, "n/a"),
-                    "source": source,
-                    "n": found.n,
-                    "bias": found.bias,
-                    "within_sd": found.within_sd,
-                    "detectable_change": found.detectable,
-                    "ci_low": found.low,
-                    "ci_high": found.high,
-                    "timepoint_a": first,
-                    "timepoint_b": last,
-                    "n_lesions": change.size,
-                    "n_changed": np.nan if found.note else int((change > found.detectable).sum()),
-                    "note": found.note,
-                }
-            )
-    return pd.DataFrame(rows)
+    """Compute the repeatability of each parameter.
 
+    Parameters
+    ----------
+    cohort : Cohort
+    lesions : pandas.DataFrame
+        Those that are analysed.
+    repeats : (str, str) or None
+        Labels ``ses-...`` of the two sessions.
 
-def _noise(
-    lesions: pd.DataFrame, parameter: str, repeats: tuple[str, str] | None
-) -> Iterator[tuple[str, Repeatability]]:
-    """Estimate the noise of a lesion value from repeated scans and from standard errors."""
-    if repeats:
-        index = ["participant_id", "lesion"]
-        wide = lesions.pivot(index=index, columns="session_id", values=parameter)
-        wide = wide.reindex(columns=list(repeats)).astype(np.float64)
-        yield f"{repeats[0]} and {repeats[1]}", repeatability(wide[repeats[0]], wide[repeats[1]])
-    errors = lesions.get(f"{parameter}_se", pd.Series(dtype=np.float64)).astype(np.float64)
-    errors = errors[np.isfinite(errors)]
-    if errors.empty:
-        note = "no repeated scans were named and the tables have no standard errors"
-        if not repeats:
-            yield "none", Repeatability(n=0, note=note)
-        return
-    # Variances are averaged, not standard deviations.
-    sd = float(np.sqrt(np.mean(errors**2)))
-    yield (
-        "fit",
-        Repeatability(n=errors.size, within_sd=sd, detectable=detectable_change(sd)),
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per parameter; without repeats, its note states so.
+    """
+    return pd.DataFrame(
+        {"parameter": name, "unit": cohort.units.get(name, "n/a"), "estimate": cohort.estimate}
+        | _repeatability_cells(lesions, name, repeats)
+        for name in followed_parameters(lesions)
     )
+
+
+def _repeatability_cells(
+    lesions: pd.DataFrame, parameter: str, repeats: tuple[str, str] | None
+) -> dict[str, object]:
+    """Return the cells of one parameter."""
+    sessions = list(repeats or ("n/a", "n/a"))
+    table = lesions.reindex(columns=[*LESION, "session_id", parameter])
+    wide = table.pivot(index=LESION, columns="session_id", values=parameter)
+    wide = wide.reindex(columns=sessions).astype(np.float64)
+    found = repeatability(*wide.to_numpy().T)
+    scale = 100 if found.relative else 1
+    return {
+        "session_a": sessions[0],
+        "session_b": sessions[1],
+        "n": found.n,
+        "bias": found.bias,
+        "within_sd": found.within_sd,
+        "repeatability_coefficient": found.coefficient,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "within_cv": 100 * found.within_cv,
+        "cv_low": 100 * found.cv_low,
+        "cv_high": 100 * found.cv_high,
+        "scale": "" if found.note else "relative" if found.relative else "absolute",
+        "limit_low": scale * found.fall,
+        "limit_high": scale * found.rise,
+        "note": found.note if repeats else "no repeat scans were named",
+    }

@@ -96,7 +96,11 @@ def window(label: str) -> tuple[float, float] | None:
     return (float(found[1]), float(found[2])) if found else None
 
 
-def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = None) -> Assignment:
+def assign_timepoints(
+    cohort: Cohort,
+    timepoints: Mapping[str, str] | None = None,
+    repeats: tuple[str, str] | None = None,
+) -> Assignment:
     """Find the session of each participant at each time point.
 
     Parameters
@@ -105,6 +109,9 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     timepoints : mapping of str to str, or None
         See `session_labels`. None for `TIMEPOINTS`, or for `WINDOWS` where no session has such a
         label and days are known.
+    repeats : (str, str) or None
+        Labels of two sessions without a change between them. The second belongs to no time point
+        that is defined by days, in which the first is, too.
 
     Returns
     -------
@@ -131,7 +138,10 @@ def assign_timepoints(cohort: Cohort, timepoints: Mapping[str, str] | None = Non
     sessions["timepoint"] = None
     for name, label in labels.items():
         span = window(label)
-        here = sessions["days"].between(*span) if span else sessions["session_id"] == label
+        here = sessions["session_id"] == label
+        if span:
+            again = sessions["session_id"] == (repeats[1] if repeats else None)
+            here = sessions["days"].between(*span) & ~again
         sessions.loc[here, "timepoint"] = name
     problems = [*_drop_duplicates(sessions, labels), *_drop_disordered(sessions, labels)]
     keys = ["participant_id", "session_id"]
