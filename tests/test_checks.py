@@ -390,6 +390,15 @@ def test_series_that_follow_each_other_are_refused(ratio):
     assert "disappears at once at volume 31" in found.text
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_frames_that_were_normalised_are_refused(seed):
+    """Each to the same mean; rounding to integers leaves it the same."""
+    data = dynamic(seed, leak=2.0)
+    (found,) = check_dynamic_signal(np.round(data / data.mean(axis=(0, 1, 2)) * 300))
+    assert found.fatal
+    assert "normalised by itself" in found.text
+
+
 def test_a_small_alternation_is_a_warning():
     """A series of one echo whose frames alternate by 4 % is analysed."""
     data = dynamic(0) * np.where(np.arange(60) % 2, 0.98, 1.02).astype(np.float32)

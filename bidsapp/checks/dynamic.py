@@ -46,6 +46,8 @@ _UNLIKE = 2.0
 """How many times larger than in other frames, and than between its neighbours, it must be, too."""
 _STEP = 0.03
 """Change of the level of the signal that is reported if it lasts."""
+_SAME_MEAN = 0.002
+"""Scatter of the means of all frames, relative, that is none; 0.07 in sound series."""
 _BOLUS_FRAMES, _BOLUS_SECONDS = 9, 45.0
 """Frames after the arrival in which the signal may change quickly, and their shortest duration."""
 
@@ -79,6 +81,8 @@ def check_dynamic_signal(
     logarithms = log_signals(data, np.arange(0, data.shape[3], 4))
     if len(logarithms) < FEWEST:
         return []
+    if bolus_frame(logarithms) is not None and (found := _normalised(data)):
+        return [found]
     course = median_course(logarithms)
     alternation, away = _alternation(course), _first_pass_frames(times)
     if alternation is None:
@@ -99,6 +103,19 @@ def check_dynamic_signal(
     )
     repeated = np.resize(alternation, len(course))
     return [found, *_odd_frames(course - repeated, logarithms - repeated, away)]
+
+
+def _normalised(data: NDArray[np.float32]) -> Finding | None:
+    """Return a finding if all frames have one mean, which no contrast agent leaves as it is."""
+    means = np.nanmean(data.reshape(-1, data.shape[3]), axis=0, dtype=float)
+    if np.std(means) > _SAME_MEAN * np.mean(means):
+        return None
+    return Finding(
+        f"all frames have the same mean of {np.mean(means):.4g} to {100 * _SAME_MEAN:g} %, although "
+        "contrast agent arrives: each was normalised by itself, and the concentrations are lost; "
+        "export the series without normalisation",
+        fatal=True,
+    )
 
 
 def _first_pass_frames(times: Sequence[float] | None) -> int:

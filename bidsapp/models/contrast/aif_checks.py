@@ -90,8 +90,8 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
         )
     if fallen:
         yield (
-            f"{fallen} frame{'s lie' if fallen > 1 else ' lies'} below its baseline: has the signal "
-            "dropped out, or do values above the range begin again at zero?"
+            f"{fallen} frame{'s lie' if fallen > 1 else ' lies'} below its baseline: has the "
+            "signal dropped out, or do values above the range begin again at zero?"
         )
 
 
@@ -105,8 +105,8 @@ def _wrong_arrival(begins: Arrival, follows: Arrival, *, wrapped: bool) -> Itera
         yield f"it arrives {late * 60:.0f} s after the tissue: {reason}?"
     if -late > _EARLY and begins.latest < follows.earliest:
         yield (
-            f"it arrives {-late * 60:.0f} s before the tissue: do its times begin at another moment, "
-            "or is it that of another examination?"
+            f"it arrives {-late * 60:.0f} s before the tissue: do its times begin at another "
+            "moment, or is it that of another examination?"
         )
 
 

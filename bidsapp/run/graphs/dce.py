@@ -170,6 +170,8 @@ def _connect_concentration(
         branch.connect(grid.mask, node, "mask")
     if t1_map := connect_t1(branch, grid, aligned):
         branch.connect(t1_map, node, "t1_map")
+        if branch.rois:
+            connect_labels(branch, grid, branch.rois, node, "lesions")
     if b1:
         branch.connect(b1, node, "b1_map")
     _save_concentration(branch, node, grid)

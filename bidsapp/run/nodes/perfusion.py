@@ -34,6 +34,7 @@ from bidsapp.models.contrast.enhancement import (
     to_concentration,
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
+from bidsapp.models.contrast.t1_checks import check_t1_contrast
 from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -262,6 +263,7 @@ class _SignalToConcentrationInput(_AcquisitionInput):
     t1_tissue = traits.Float(desc="s, without a map")
     t1_map = File(exists=True, desc="s, on the grid of the series")
     mask = File(exists=True, desc="voxels to convert; default: all")
+    lesions = File(exists=True, desc="numbers of the lesions, for a check of the T1 map")
 
 
 class _SignalToConcentrationOutput(TraitedSpec):
@@ -301,9 +303,21 @@ class SignalToConcentration(SimpleInterface):
             missing += int(np.isnan(found[partly[here]]).sum())
         self._results["out_file"] = str(folder / "concentration.nii")
         self._results["status"] = save_array(status, image, folder / "status.nii")
-        (folder / "counts.json").write_bytes(to_json(_counts(status[counted], missing)))
+        content = _counts(status[counted], missing) | {"Warnings": self._judge(data, tissue, image)}
+        (folder / "counts.json").write_bytes(to_json(content))
         self._results["counts"] = str(folder / "counts.json")
         return runtime
+
+    def _judge(self, data: Float, t1: Any, image: Any) -> list[str]:
+        """Return how the T1 map contradicts the series before the contrast agent."""
+        if not self.inputs.t1_map:
+            return []
+        rest = data[..., : self.inputs.baseline_frames].mean(axis=-1)
+        lesions = None
+        if self.inputs.lesions:
+            lesions = load_labels(self.inputs.lesions, self.inputs.in_file)[0]
+        spgr = _scale_flip_angles(_spgr(self.inputs), _load_b1(self.inputs))
+        return check_t1_contrast(t1, rest, image.header.get_zooms()[:3], spgr, lesions)
 
 
 def _head(data: Float, frames: int) -> Mask:
