@@ -243,6 +243,16 @@ def test_an_input_from_elsewhere_has_the_area_of_the_artery(scale):
     assert all(f"{scale / 0.9:.2g} times" in text for text in found)
 
 
+@pytest.mark.parametrize(("seconds", "count"), [(60, 1), (100, 1), (150, 0), (260, 0)])
+def test_a_series_that_ends_early_is_reported(seconds, count):
+    """With the time that is left after the arrival, which determines ve."""
+    kept = 0.6 + seconds / 60 > TIME
+    blood = parker2006(TIME, 0.6)[kept]
+    tissue = np.convolve(blood, np.ones(20))[: kept.sum()]
+    found = check_arterial_input(blood, TIME[kept], tissue)
+    assert sum("not determined by less than" in text for text in found) == count
+
+
 def test_an_artery_that_wraps_around_is_no_vein():
     """Its peak lies below the baseline while tissue rises: late, but for another reason."""
     blood = parker2006(TIME, 0.6)

@@ -399,6 +399,19 @@ def test_frames_that_were_normalised_are_refused(seed):
     assert "normalised by itself" in found.text
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_constant_added_to_a_dynamic_series_is_reported(seed):
+    """Air of noise raises no doubt, also that of many coils; a constant is steady."""
+    rng = np.random.default_rng(seed)
+    data = dynamic(seed, frames=30)
+    noise = 15 * np.hypot(*rng.normal(size=(2, *data.shape)))
+    many = 15 * np.sqrt(rng.chisquare(64, data.shape))
+    for background in (noise, many):
+        assert check_dynamic_signal(np.hypot(data, background).astype(np.float32)) == []
+    found = check_dynamic_signal((np.hypot(data, noise) + 250).astype(np.float32))
+    assert ["a constant was added" in finding.text for finding in found] == [True]
+
+
 def test_a_small_alternation_is_a_warning():
     """A series of one echo whose frames alternate by 4 % is analysed."""
     data = dynamic(0) * np.where(np.arange(60) % 2, 0.98, 1.02).astype(np.float32)

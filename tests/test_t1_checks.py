@@ -107,7 +107,7 @@ def brain(head):
 
 
 MISMATCHED = {
-    "R1 for T1": (lambda t1: 1 / np.where(t1 > 0, t1, np.inf), "holds it R1"),
+    "R1 for T1": (lambda t1: 1 / np.where(t1 > 0, t1, np.inf), "does it hold R1"),
     "mirrored": (lambda t1: t1[::-1], "mirrored or displaced"),
     "displaced by 12 mm": (lambda t1: np.roll(t1, 3, axis=1), "mirrored or displaced"),
     "one value": (lambda t1: np.where(t1 > 0, 1.0, 0), "the same T1 everywhere"),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.checks.finding import Finding, list_volumes
-from bidsapp.checks.head import FEWEST, Array, log_signals
+from bidsapp.checks.head import FEWEST, Array, log_signals, sample_voxels
 from bidsapp.checks.steps import (
     Run,
     abrupt_changes,
@@ -46,6 +46,12 @@ _UNLIKE = 2.0
 """How many times larger than in other frames, and than between its neighbours, it must be, too."""
 _STEP = 0.03
 """Change of the level of the signal that is reported if it lasts."""
+_DARK = 0.05
+"""Share of the voxels, the darkest ones, that are air in any image of a head."""
+_OFFSET = (0.1, 0.4)
+"""Signal of air relative to that of the head that matters, and above which it is tissue."""
+_STEADY = 0.075
+"""Scatter of a constant relative to its mean: 0.55 in noise, 0.087 in that of 32 coils."""
 _SAME_MEAN = 0.002
 """Scatter of the means of all frames, relative, that is none; 0.07 in sound series."""
 _BOLUS_FRAMES, _BOLUS_SECONDS = 9, 45.0
@@ -85,8 +91,9 @@ def check_dynamic_signal(
         return [found]
     course = median_course(logarithms)
     alternation, away = _alternation(course), _first_pass_frames(times)
+    constant = _constant(data)
     if alternation is None:
-        return list(_odd_frames(course, logarithms, away))
+        return [*constant, *_odd_frames(course, logarithms, away)]
     size = float(np.ptp(alternation))
     if size > _ECHOES:
         return [
@@ -102,7 +109,7 @@ def check_dynamic_signal(
         f"{100 * np.expm1(size):.0f} %: check the reconstruction of the series"
     )
     repeated = np.resize(alternation, len(course))
-    return [found, *_odd_frames(course - repeated, logarithms - repeated, away)]
+    return [*constant, found, *_odd_frames(course - repeated, logarithms - repeated, away)]
 
 
 def _normalised(data: NDArray[np.float32]) -> Finding | None:
@@ -111,11 +118,31 @@ def _normalised(data: NDArray[np.float32]) -> Finding | None:
     if np.std(means) > _SAME_MEAN * np.mean(means):
         return None
     return Finding(
-        f"all frames have the same mean of {np.mean(means):.4g} to {100 * _SAME_MEAN:g} %, although "
-        "contrast agent arrives: each was normalised by itself, and the concentrations are lost; "
-        "export the series without normalisation",
+        f"all frames have the same mean of {np.mean(means):.4g} to {100 * _SAME_MEAN:g} %, "
+        "although contrast agent arrives: each was normalised by itself, and the concentrations "
+        "are lost; export the series without normalisation",
         fatal=True,
     )
+
+
+def _constant(data: NDArray[np.float32]) -> list[Finding]:
+    """Return a finding if the air around the head has a steady signal of more than noise."""
+    voxels = sample_voxels(data)
+    mean = voxels.mean(axis=1)
+    if np.count_nonzero(mean > 0) < FEWEST / _DARK:
+        return []
+    dark = voxels[(mean > 0) & (mean <= np.quantile(mean[mean > 0], _DARK))]
+    head = mean[mean > mean.mean()]
+    share = float(dark.mean() / np.median(head[head >= np.median(head)]))
+    if not _OFFSET[0] < share < _OFFSET[1] or dark.std() > _STEADY * dark.mean():
+        return []
+    return [
+        Finding(
+            f"the air around the head has a steady signal of {dark.mean():.3g}, {100 * share:.0f} % "
+            "of that of the head: if a constant was added to the images, enhancement and Ktrans are "
+            "too low; export the series without it"
+        )
+    ]
 
 
 def _first_pass_frames(times: Sequence[float] | None) -> int:

@@ -23,6 +23,8 @@ _FEWEST_CLIPPED, _PILE, _NEXT = 5, 3.0, 3
 """Smallest number of largest values of a clipped image, also relative to the next lower values."""
 _FEWEST_AFTER = 5
 """Smallest number of frames from the arrival on that shows a washout."""
+_SHORTEST = 120.0
+"""Time from the arrival to the last frame that determines ve, at least, s."""
 _FLAT, _FLAT_FRAMES = 0.005, 3
 """Largest relative difference between frames at a clipped peak, and smallest number of them."""
 _DROP = -0.05
@@ -46,7 +48,7 @@ def check_arterial_input(blood: ArrayLike, time: ArrayLike, tissue: ArrayLike) -
 
     Examples
     --------
-    >>> time = np.arange(12) / 12
+    >>> time = np.r_[np.arange(11) / 12, 3]
     >>> sharp = np.array([0, 0, 0, 0, 6, 4, 2, 1.5, 1.4, 1.3, 1.2, 1.1])
     >>> tissue = np.array([0, 0, 0, 0, 1, 2, 3, 3.4, 3.6, 3.5, 3.4, 3.3])
     >>> check_arterial_input(sharp, time, tissue)
@@ -80,6 +82,11 @@ def _implausibilities(blood: Array, time: Array, tissue: Array) -> Iterator[str]
     after = int((time >= begins.time).sum())
     if after < _FEWEST_AFTER:
         yield f"only {after} frames come after its arrival: too few to see a washout"
+    elif (seen := 60 * float(time[-1] - begins.time)) < _SHORTEST:
+        yield (
+            f"the series ends {seen:.0f} s after its arrival: ve, and Ktrans of leaky lesions, are "
+            f"not determined by less than about {_SHORTEST:g} s"
+        )
     flat = int((blood >= (1 - _FLAT) * peak).sum())
     if flat >= _FLAT_FRAMES:
         yield f"{flat} frames are as high as its peak: cut off at the end of the signal's range?"
@@ -134,7 +141,7 @@ def compare_with_artery(blood: ArrayLike, artery: ArrayLike) -> list[str]:
     >>> compare_with_artery(0.4 * artery, artery)[0].split(":")[0]
     'its area is 0.4 times that of the artery in the images'
     """
-    ratio = float(np.mean(blood) / np.mean(artery))
+    ratio = float(np.asarray(blood, float).mean() / np.asarray(artery, float).mean())
     if _AREA[0] <= ratio <= _AREA[1]:
         return []
     return [

@@ -187,7 +187,7 @@ def check_t1_contrast(
         return ["it has the same T1 everywhere: is it a placeholder or a mask? Give --t1-tissue"]
     related = float(np.corrcoef(shown, expected)[0, 1])
     if related < _RELATED:
-        reason = "holds it R1 in 1/s" if related < -_RELATED else "is it mirrored or displaced"
+        reason = "does it hold R1 in 1/s" if related < -_RELATED else "is it mirrored or displaced"
         return [
             f"its contrast is not that of the images before the contrast agent (correlation of the "
             f"signal with that of its T1 {related:.2f}, expected above {_RELATED:g}): {reason}, or "
@@ -199,9 +199,9 @@ def check_t1_contrast(
 
 def _is_weighted(t1: Array, spgr: Spgr) -> bool:
     """Return whether the signal depends mostly on T1."""
-    t1, step = float(np.median(t1)), 0.01
+    typical, step = float(np.median(t1)), 0.01
     angle = float(np.nanmean(spgr.flip_angle))
-    signals = [spgr_signal(1 / (t1 * f), spgr.repetition_time, angle) for f in (1, 1 + step)]
+    signals = [spgr_signal(1 / (typical * f), spgr.repetition_time, angle) for f in (1, 1 + step)]
     return bool(np.log(signals[0] / signals[1]) / np.log1p(step) > _WEIGHTING)
 
 

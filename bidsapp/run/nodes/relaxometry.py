@@ -154,18 +154,32 @@ def _describe_placements(names: Sequence[str], placed: Sequence[Placement]) -> d
             "Images": {n: place.as_dict() for n, place in zip(names, placed, strict=True)},
         },
         "Warnings": [
-            text for name, place in zip(names, placed, strict=True) for text in _doubts(name, place)
+            *_failed(names, placed),
+            *(t for name, place in zip(names, placed, strict=True) for t in _doubts(name, place)),
         ],
     }
+
+
+def _failed(names: Sequence[str], placed: Sequence[Placement]) -> list[str]:
+    """Return one warning about all images whose registration failed."""
+    problems = {
+        name: place.problem for name, place in zip(names, placed, strict=True) if place.problem
+    }
+    if not problems:
+        return []
+    several = len(problems) > 1
+    reasons = "; ".join(dict.fromkeys(problems.values()))
+    return [
+        f"{', '.join(problems)} could not be registered to the dynamic series ({reasons}) and "
+        f"{'are' if several else 'is'} placed by scanner coordinates: check whether the head moved "
+        f"between them, and whether {'they are' if several else 'it is'} of this patient"
+    ]
 
 
 def _doubts(name: str, place: Placement) -> list[str]:
     """Return the warning about the registration of one image, if there is one."""
     if place.problem:
-        return [
-            f"{name} could not be registered to the dynamic series ({place.problem}) and is placed "
-            "by scanner coordinates: check whether the head moved between the two"
-        ]
+        return []
     doubtful = place.quality and place.quality.verdict is Verdict.DOUBTFUL
     if not doubtful or not place.displacement_voxels > STILL_VOXELS:
         return []
