@@ -243,7 +243,7 @@ def test_an_input_from_elsewhere_has_the_area_of_the_artery(scale):
     assert all(f"{scale / 0.9:.2g} times" in text for text in found)
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(60, 1), (100, 1), (150, 0), (260, 0)])
+@pytest.mark.parametrize(("seconds", "count"), [(40, 1), (60, 1), (90, 0), (260, 0)])
 def test_a_series_that_ends_early_is_reported(seconds, count):
     """With the time that is left after the arrival, which determines ve."""
     kept = 0.6 + seconds / 60 > TIME

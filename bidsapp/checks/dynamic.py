@@ -138,9 +138,9 @@ def _constant(data: NDArray[np.float32]) -> list[Finding]:
         return []
     return [
         Finding(
-            f"the air around the head has a steady signal of {dark.mean():.3g}, {100 * share:.0f} % "
-            "of that of the head: if a constant was added to the images, enhancement and Ktrans are "
-            "too low; export the series without it"
+            f"the air around the head has a steady signal of {dark.mean():.3g}, {100 * share:.0f} "
+            "% of that of the head: if a constant was added to the images, enhancement and Ktrans "
+            "are too low; export the series without it"
         )
     ]
 

@@ -23,7 +23,7 @@ _FEWEST_CLIPPED, _PILE, _NEXT = 5, 3.0, 3
 """Smallest number of largest values of a clipped image, also relative to the next lower values."""
 _FEWEST_AFTER = 5
 """Smallest number of frames from the arrival on that shows a washout."""
-_SHORTEST = 120.0
+_SHORTEST = 75.0
 """Time from the arrival to the last frame that determines ve, at least, s."""
 _FLAT, _FLAT_FRAMES = 0.005, 3
 """Largest relative difference between frames at a clipped peak, and smallest number of them."""
