@@ -9,7 +9,11 @@ from scipy import ndimage
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import sample_lesion
 from bidsapp.imaging.transforms import translation
-from bidsapp.lesions.unmixed_values import LesionCourses, unmixed_values
+from bidsapp.lesions.unmixed_values import (
+    LEAST_EDGE_UNCERTAINTY,
+    LesionCourses,
+    unmixed_values,
+)
 from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights, resolved_voxels, unmix
 
 SAMPLES = 12
@@ -190,7 +194,7 @@ def test_parts_of_the_error_are_those_of_their_causes():
     assert found.registration == pytest.approx(np.hypot(0.3, 0.2))
     weights = np.exp([-0.5, 0, -0.5])
     likely = np.sqrt(weights[[0, 2]].sum() / weights.sum())
-    assert found.edge == pytest.approx(np.hypot(likely, 0.2 * 2))
+    assert found.edge == pytest.approx(np.hypot(likely, LEAST_EDGE_UNCERTAINTY * 2))
     parts = [found.noise, found.edge, found.registration]
     assert found.standard_error == pytest.approx(np.linalg.norm(parts))
     assert (found.smaller, found.larger) == (2, 4)
@@ -213,7 +217,7 @@ def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
     """The shifts are compared with the ROI as drawn, not with the most probable edge."""
     near, far = (
         UnmixedCourse(np.array([level]), np.zeros((1, 1)), 9.0, likelihood)
-        for level, likelihood in ((5.0, 0.0), (6.0, 50.0))
+        for level, likelihood in ((5.0, 0.0), (6.0, 500.0))
     )
     courses = LesionCourses([near, near, near, far, near], np.full((3, 1), 5.1), 0.8)
     found = unmixed_values(courses, lambda c: {"level": c[:, 0]})["level"]

@@ -168,6 +168,13 @@ DSTAR_TABLE = Output(
     _TABLE,
     {"seg": "enhancing", "desc": "dstar"},
 )
+RECOVERY = Output(
+    _SERIES,
+    "roistats",
+    "Changes put into the series, and what is recovered of them, by `metperf recovery`",
+    _TABLE,
+    {"desc": "recovery"},
+)
 LESION_FRACTIONS = Output(
     _SERIES,
     "probseg",
@@ -232,7 +239,7 @@ OUTPUTS: tuple[Output, ...] = (
     T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
     CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
     SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
-    LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, LESION_FRACTIONS, *LESION_CURVES.values(),
+    LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
     ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, CONCENTRATION, UNEXPLAINED,
 )  # fmt: skip
 """All files of a session."""

@@ -22,12 +22,13 @@ from bidsapp.cli.folders import (
 )
 from bidsapp.cli.model_options import check_models
 from bidsapp.cli.options import study_parser
-from bidsapp.cli.participant_level import run_participant_level, select_labels
+from bidsapp.cli.participant_level import log_issues, run_participant_level, select_labels
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.config import Config
 from bidsapp.errors import (
     MetperfError,
+    NothingToAnalyse,
     UnknownLevel,
 )
 from bidsapp.issues import Issue
@@ -226,6 +227,44 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     return _report_group(result, options.output_dir)
 
 
+def _recovery(parser: ArgumentParser, options: Namespace) -> int:
+    """Put known changes into the series of finished runs, and measure what is recovered."""
+    from bidsapp.recovery.recovery import Visits
+    from bidsapp.run.recovery.participant import Request
+    from bidsapp.run.recovery.run import find_participants, recover
+
+    bids_dir, output_dir = options.bids_dir.resolve(), options.output_dir.resolve()
+    if not bids_dir.is_dir():
+        raise NothingToAnalyse(f"{bids_dir}: bids_dir is not a folder; is it mounted?")
+    wanted = [label.removeprefix("sub-") for label in options.participants or ()]
+    labels = find_participants(output_dir, wanted)
+    check_writable(output_dir)
+    check_temporary_folder(None)
+    request = Request(
+        bids_dir=bids_dir,
+        output_dir=output_dir,
+        derivatives=tuple(folder.resolve() for folder in options.derivatives or ()),
+        sessions=tuple(label.removeprefix("ses-") for label in options.sessions or ()),
+        changes=tuple(options.changes),
+        visits=Visits(
+            repeats=options.n_visits,
+            seed=(options.seed,),
+            edge_error=options.edge_error,
+            noise=options.noise_factor,
+            moved=not options.same_position,
+        ),
+    )
+    issues: list[Issue] = []
+    pages = []
+    for number, label in enumerate(labels, 1):
+        _LOG.info("sub-%s (%d of %d)", label, number, len(labels))
+        found = recover(label, request, _LOG.info)
+        log_issues(found.issues)
+        issues += found.issues
+        pages += [found.page] if found.page else []
+    return conclude(issues, pages)
+
+
 def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     """Write the scripts of an array job and of the group job."""
     from bidsapp.bids.validate import validate
@@ -266,10 +305,17 @@ def _slurm_parser() -> ArgumentParser:
     return slurm_parser()
 
 
+def _recovery_parser() -> ArgumentParser:
+    from bidsapp.cli.recovery_options import recovery_parser
+
+    return recovery_parser()
+
+
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
     "phantom": (phantom_parser, _phantom),
+    "recovery": (_recovery_parser, _recovery),
     "slurm": (_slurm_parser, _slurm),
     "stats": (stats_parser, _stats),
 }

@@ -38,8 +38,9 @@ def study_parser() -> ArgumentParser:
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
         "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf stats "
-        "LESIONS.tsv OUT' computes the group statistics from a table of lesions; 'metperf slurm "
-        "BIDS OUT' writes scripts for a cluster.",
+        "LESIONS.tsv OUT' computes the group statistics from a table of lesions; 'metperf recovery "
+        "BIDS OUT' shows which changes a scan and its analysis recover; 'metperf slurm BIDS OUT' "
+        "writes scripts for a cluster.",
         allow_abbrev=False,
     )
     add_folders(made)

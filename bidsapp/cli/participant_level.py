@@ -67,11 +67,11 @@ def _run_all(participants: Sequence["Participant"], config: Config) -> list["Out
         for participant in participants:
             lines.start_participant(participant.id)
             outcomes.append(run_participant(participant, config, lines))
-            _log_issues(outcomes[-1].issues)
+            log_issues(outcomes[-1].issues)
     return outcomes
 
 
-def _log_issues(issues: Sequence[Issue]) -> None:
+def log_issues(issues: Sequence[Issue]) -> None:
     """Log every failure, warning and note, and what is missing in one line per session."""
     missing: dict[str, list[str]] = {}
     for issue in issues:

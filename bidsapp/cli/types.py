@@ -54,6 +54,14 @@ def nonnegative_number(text: str) -> float:
     return value
 
 
+def several(text: str) -> int:
+    """Return a whole number of at least 2."""
+    value = positive_integer(text)
+    if value < 2:
+        raise ArgumentTypeError(f"must be a whole number >= 2, got {text}")
+    return value
+
+
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
     return _convert_time(text, "T1", T1_RANGE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from scipy import ndimage, optimize
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import Box, bounding_box, sample_points, target_box
@@ -69,16 +69,155 @@ class SampledLesion:
         -------
         (I, J, K, P) array
         """
-        # A sample stands for a cell of the voxel: near the edge, it is inside in part.
-        inside = np.clip(0.5 + (offset - self.distance) / _FINE, 0, 1)
-        shares = [np.where(self.part == n, inside, 0).mean(axis=-1) for n in parts]
+        shares = np.moveaxis(self.volume_fractions(parts, offset), -1, 0)
         return np.stack([_spread_in_plane(share, self.spacing) for share in shares], axis=-1)
+
+    def volume_fractions(self, parts: Sequence[int], offset: float = 0.0) -> NDArray[np.float64]:
+        """Return the fraction of each voxel's volume inside each part: without the point spread.
+
+        The parameters are those of `fractions`.
+        """
+        found = np.zeros((*self.distance.shape[:-1], len(parts)))
+        reached = self.distance.min(axis=-1) < offset + _FINE / 2
+        # A sample stands for a cell of the voxel: near the edge, it is inside in part.
+        inside = np.clip(0.5 + (offset - self.distance[reached]) / _FINE, 0, 1)
+        part = self.part[reached]
+        found[reached] = np.stack([np.where(part == n, inside, 0).mean(-1) for n in parts], axis=-1)
+        return found
 
     def near(self, margin: float) -> NDArray[np.bool_]:
         """Return the voxels (I, J, K) within a distance (mm) of those that the lesion reaches."""
         reached = (self.distance <= 0).any(axis=-1)
         distance = ndimage.distance_transform_edt(np.logical_not(reached), sampling=self.spacing)
         return np.asarray(distance <= margin)
+
+
+@dataclass(frozen=True)
+class LesionEdge:
+    """The edge of a lesion on a fine grid, from which it is sampled on the voxels of any series.
+
+    Attributes
+    ----------
+    distance : (X, Y, Z) array, mm
+        Distance from the outer edge on a fine grid around the lesion; negative inside.
+    nearest : (I, J, K) array of int
+        Label of the nearest part, on the grid of the labels around the lesion.
+    start : (3,) array of int
+        First voxel of `nearest` on the grid of the labels.
+    affine : (4, 4) array
+        Voxels of the labels to RAS mm.
+    """
+
+    distance: Float
+    nearest: NDArray[np.int32]
+    start: NDArray[np.int64]
+    affine: NDArray[np.float64]
+
+    def volume(self, offset: float = 0.0) -> float:
+        """Return the volume of the lesion, mm3, with its edge moved outwards by an offset, mm."""
+        cell = float(np.prod(_spacing(self.affine) / self._factor))
+        return float(self._inside(offset).sum()) * cell
+
+    @property
+    def _factor(self) -> NDArray[np.int64]:
+        return np.asarray(np.array(self.distance.shape) // np.array(self.nearest.shape))
+
+    def _inside(self, offset: float) -> NDArray[np.float64]:
+        """Return how much of each cell of the fine grid is inside an edge moved outwards."""
+        step = float((_spacing(self.affine) / self._factor).mean())
+        return np.clip(0.5 + (offset - self.distance) / step, 0, 1)
+
+    def offset_of_volume(self, ratio: float, start: float = 0.0) -> float:
+        """Return the position of the edge that gives a lesion of another volume.
+
+        Parameters
+        ----------
+        ratio
+            Volume relative to that with the edge at `start`; above 0, and at most what fits into
+            the grid around the lesion.
+        start : float, mm
+
+        Returns
+        -------
+        float, mm
+            Outside the drawn edge; smaller than `start` for a ratio below 1.
+
+        Raises
+        ------
+        BadInput
+            If no position of the edge gives that volume.
+        """
+        wanted = ratio * self._inside(start).sum()
+        low, high = float(self.distance.min()) - 1, _RIM - 1
+
+        def excess(offset: float) -> float:
+            return float(self._inside(offset).sum() - wanted)
+
+        if not excess(low) < 0 < excess(high):
+            raise BadInput(f"no position of the edge gives {ratio:g} times the volume")
+        return float(optimize.brentq(excess, low, high, xtol=1e-3))
+
+    def sample(
+        self,
+        mapping: ArrayLike | Warp,
+        shape: Sequence[int],
+        target_affine: ArrayLike,
+        margin: float,
+    ) -> SampledLesion:
+        """Sample the lesion on the voxels of a series; see `sample_lesion`."""
+        spacing, own_spacing = _spacing(target_affine), _spacing(self.affine)
+        to_voxel = voxel_mapping(self.affine, mapping, target_affine)
+        size = self.nearest.shape
+        box, points = _sample_points(
+            to_voxel, size, self.start, shape, spacing, margin, own_spacing
+        )
+        # Voxel centres of the fine grid lie between those of the labels.
+        fine = (points + 0.5) * self._factor[:, None, None] - 0.5
+        far = float(self.distance.max())
+        sampled = ndimage.map_coordinates(self.distance, fine, order=1, cval=far, output=np.float32)
+        counts = tuple(s.stop - s.start for s in box)
+        part = self._nearest_part(points)
+        return SampledLesion(box, sampled.reshape(*counts, -1), part.reshape(*counts, -1), spacing)
+
+    def _nearest_part(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Return the label of the nearest part at points (3, V, S) in voxels of the labels."""
+        first = self.nearest.flat[0]
+        if (self.nearest == first).all():
+            return np.broadcast_to(first, points.shape[1:])
+        return np.asarray(ndimage.map_coordinates(self.nearest, points, order=0, mode="nearest"))
+
+
+def find_edge(parts: NDArray[Any], affine: ArrayLike) -> LesionEdge:
+    """Return the edge of a lesion.
+
+    Parameters
+    ----------
+    parts : (X, Y, Z) array of int
+        Labels of the parts of one lesion; 0 elsewhere.
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+
+    Returns
+    -------
+    LesionEdge
+
+    Raises
+    ------
+    BadInput
+        If the lesion has no voxel.
+
+    Examples
+    --------
+    >>> ball = np.linalg.norm(np.indices((21, 21, 21)) - 10, axis=0) < 6
+    >>> edge = find_edge(ball * 1, np.eye(4))
+    >>> round(float(edge.volume() / ball.sum()), 2), round(edge.offset_of_volume(0.5), 1)
+    (1.0, -1.1)
+    """
+    spacing = _spacing(affine)
+    factor = np.ceil(spacing / _FINE).astype(int)
+    region, start = _crop(np.asarray(parts), spacing)
+    distance, nearest = _edge_distance(region, spacing, factor)
+    return LesionEdge(distance, nearest, start, as_affine(affine))
 
 
 def sample_lesion(
@@ -128,19 +267,7 @@ def sample_lesion(
     >>> [round(float(volume / ball.sum()), 2) for volume in volumes]
     [0.74, 1.0, 1.32]
     """
-    own_spacing, spacing = (_spacing(given) for given in (affine, target_affine))
-    factor = np.ceil(own_spacing / _FINE).astype(int)
-    to_voxel = voxel_mapping(affine, mapping, target_affine)
-    region, start = _crop(np.asarray(parts), own_spacing)
-    distance, nearest = _edge_distance(region, own_spacing, factor)
-    box, points = _sample_points(to_voxel, region.shape, start, shape, spacing, margin, own_spacing)
-    # Voxel centres of the fine grid lie between those of the labels.
-    fine = (points + 0.5) * factor[:, None, None] - 0.5
-    far = float(distance.max())
-    sampled = ndimage.map_coordinates(distance, fine, order=1, cval=far, output=np.float32)
-    part = ndimage.map_coordinates(nearest, points, order=0, mode="nearest")
-    size = tuple(s.stop - s.start for s in box)
-    return SampledLesion(box, sampled.reshape(*size, -1), part.reshape(*size, -1), spacing)
+    return find_edge(parts, affine).sample(mapping, shape, target_affine, margin)
 
 
 def _spacing(affine: ArrayLike) -> NDArray[np.float64]:

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bidsapp.imaging.edges import SampledLesion, sample_lesion
+from bidsapp.imaging.edges import LesionEdge, SampledLesion, find_edge
 from bidsapp.imaging.labels import label_fractions
 from bidsapp.imaging.transforms import translation
 from bidsapp.imaging.warps import chain
 from bidsapp.lesions.unmixed_values import EDGE_OFFSETS, LesionCourses
 from bidsapp.lesions.unmixing import UnmixedCourse, unmix
 
-ENHANCING, _CORE = 1, 2
-_MARGIN = 6.0
-"""Width of the surroundings of a lesion, mm."""
-_LEAST_VOLUME = 0.3
+ENHANCING, CORE = 1, 2
+MARGIN = 2.5
+"""Width of the surroundings of a lesion, mm.
+
+Oedema next to a lesion is not what lies farther away: with 6 mm, f of simulated lesions was 5 %
+too low and ADC 1 % too high.
+"""
+LEAST_VOLUME = 0.3
 """Smallest total fraction of a region that is distinguished from the background, voxels."""
 _LEAST_RESOLVED = 1.0
 """Smallest number of resolved voxels of a lesion for which values are given."""
@@ -45,8 +49,8 @@ class LesionSurroundings:
     ) -> None:
         self.data, self.affine, self.drawn = data, affine, drawn
         own = (enhancing == lesion) | (whole == lesion)
-        self.parts = np.where(enhancing == lesion, ENHANCING, np.where(own, _CORE, 0))
-        self.labels = [ENHANCING, *([_CORE] if (self.parts == _CORE).any() else [])]
+        self.parts = np.where(enhancing == lesion, ENHANCING, np.where(own, CORE, 0))
+        self.labels = [ENHANCING, *([CORE] if (self.parts == CORE).any() else [])]
         others = np.where(enhancing > 0, enhancing, whole)
         self.others = np.where(own, 0, others)
 
@@ -55,13 +59,14 @@ class LesionSurroundings:
 
         ``position_error`` is the standard deviation of the position along each axis, mm.
         """
-        sampled = self._sample(mapping)
+        edge = self.edge()
+        sampled = self.sample(edge, mapping)
         found = self._unmix(sampled, mapping, EDGE_OFFSETS)
         steps = np.eye(3) * position_error if position_error else np.zeros((0, 3))
         shifted = []
         for step in steps:
             moved = chain(translation(step), mapping)
-            shifted.append(self._unmix(self._sample(moved), moved, [0.0])[0].course)
+            shifted.append(self._unmix(self.sample(edge, moved), moved, [0.0])[0].course)
         share = sampled.fractions([ENHANCING])
         return LesionCourses(
             by_offset=found,
@@ -69,26 +74,29 @@ class LesionSurroundings:
             recovery=float(np.square(share).sum() / share.sum()),
         ), sampled
 
-    def _sample(self, mapping: Any) -> SampledLesion:
-        shape = self.data.shape[:3]
-        return sample_lesion(self.parts, self.drawn, mapping, shape, self.affine, _MARGIN)
+    def edge(self) -> LesionEdge:
+        """Return the edge of the lesion as drawn."""
+        return find_edge(self.parts, self.drawn)
+
+    def sample(self, edge: LesionEdge, mapping: Any, margin: float = MARGIN) -> SampledLesion:
+        """Sample the lesion on the voxels of the series, up to a distance from it in mm."""
+        return edge.sample(mapping, self.data.shape[:3], self.affine, margin)
 
     def _unmix(
         self, sampled: SampledLesion, mapping: Any, offsets: Sequence[float]
     ) -> list[UnmixedCourse]:
         """Return the lesion's course for each position of its edge."""
         signals = self.data[sampled.box]
-        near = sampled.near(_MARGIN) & np.isfinite(signals).all(axis=-1)
-        others = self._other_fractions(sampled, mapping)[near]
+        near = sampled.near(MARGIN) & np.isfinite(signals).all(axis=-1)
+        others = self.other_fractions(mapping)[sampled.box][near]
         inner = [sampled.fractions(self.labels, offset)[near] for offset in offsets]
-        return [_unmix_resolved(signals[near], own, others) for own in inner]
+        return [unmix_resolved(signals[near], own, others) for own in inner]
 
-    def _other_fractions(self, sampled: SampledLesion, mapping: Any) -> Any:
+    def other_fractions(self, mapping: Any) -> Any:
         """Return the fraction of each voxel inside each other lesion."""
         numbers = [int(n) for n in np.unique(self.others) if n]
         shape = self.data.shape[:3]
-        found = label_fractions(self.others, self.drawn, mapping, shape, self.affine, numbers)
-        return found[sampled.box]
+        return label_fractions(self.others, self.drawn, mapping, shape, self.affine, numbers)
 
 
 def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
@@ -101,18 +109,49 @@ def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
     sampled
         The enhancing part of the lesion is `ENHANCING`.
     """
-    inside = np.asarray(values)[sampled.box]
-    share = np.where(np.isfinite(inside), sampled.fractions([ENHANCING])[..., 0], 0)
-    return float((share * np.nan_to_num(inside)).sum() / share.sum()) if share.any() else None
+    return weighted_mean(np.asarray(values)[sampled.box], sampled.fractions([ENHANCING])[..., 0])
 
 
-def _unmix_resolved(signals: Any, own: Any, others: Any) -> UnmixedCourse:
-    """Return the course of a lesion if its voxels determine it, otherwise NaN."""
-    regions = np.hstack([own, others])
-    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > _LEAST_VOLUME)]]
-    # The point spread may let two lesions fill more than a voxel.
-    regions /= np.maximum(1, regions.sum(axis=1, keepdims=True))
-    found = unmix(signals, regions)
+def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
+    """Return the mean of finite values with weights; None without any.
+
+    Examples
+    --------
+    >>> weighted_mean([1.0, 3.0, np.nan], [0.5, 0.5, 1.0])
+    2.0
+    """
+    given = np.asarray(values, float)
+    weights = np.where(np.isfinite(given), np.asarray(share, float), 0)
+    if not weights.any():
+        return None
+    return float((weights * np.nan_to_num(given)).sum() / weights.sum())
+
+
+def unmix_resolved(signals: Any, own: Any, others: Any) -> UnmixedCourse:
+    """Return the course of a lesion if its voxels determine it, otherwise NaN.
+
+    Parameters
+    ----------
+    signals : (V, N) array
+        Courses of the voxels in and around the lesion.
+    own : (V, P) array
+        Fractions of its parts; the course of the first one is wanted.
+    others : (V, L) array
+        Fractions of other lesions.
+    """
+    found = unmix(signals, join_regions(own, others))
     if found.resolved_voxels >= _LEAST_RESOLVED:
         return found
     return replace(found, course=np.full_like(found.course, np.nan), log_likelihood=-np.inf)
+
+
+def join_regions(own: Any, others: Any) -> Any:
+    """Return the fractions of the regions that can be distinguished, the lesion's own part first.
+
+    The parameters are those of `unmix_resolved`.
+    """
+    regions = np.hstack([own, others])
+    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > LEAST_VOLUME)]]
+    # The point spread may let two lesions fill more than a voxel.
+    regions /= np.maximum(1, regions.sum(axis=1, keepdims=True))
+    return regions

@@ -17,7 +17,7 @@ EDGE_OFFSETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Positions of the edge of a lesion that are considered, mm outside the drawn edge."""
 EDGE_UNCERTAINTY = 0.5
 """Standard deviation of drawn edges, mm."""
-LEAST_EDGE_UNCERTAINTY = 0.4
+LEAST_EDGE_UNCERTAINTY = 0.3
 """Standard deviation of an edge that the series confirms, mm.
 
 Lesions are not uniform and contours not parallel to the edge. On simulated uneven lesions with

@@ -106,15 +106,35 @@ def record_completion(
     results = [p for s in participant.sessions for p in sorted((folder / s.id).rglob("*"))]
     label = participant.id
     results += [*folder.glob("*_*.*"), documents.STATUS.path(output_dir, participant=label)]
-    page = documents.PARTICIPANT_PAGE.path(output_dir, participant=label)
-    pages = [page, *sorted((folder / "figures").rglob("*"))]
     record = {
         "run_id": run_id,
         **key,
         "outputs": _digests(output_dir, results),
-        "pages": _digests(output_dir, pages),
+        "pages": _page_digests(output_dir, label),
     }
     write_bytes(documents.COMPLETION.path(output_dir, participant=label), to_json(record))
+
+
+def record_page(output_dir: Path, label: str) -> None:
+    """Record that the page of a participant was rebuilt, if there is a record of its completion.
+
+    Parameters
+    ----------
+    output_dir
+        The derivatives.
+    label
+        Participant, such as ``sub-01``.
+    """
+    path = documents.COMPLETION.path(output_dir, participant=label)
+    record = _read(path)
+    if record:
+        write_bytes(path, to_json(record | {"pages": _page_digests(output_dir, label)}))
+
+
+def _page_digests(output_dir: Path, label: str) -> dict[str, str]:
+    """Return the digests of a page and its figures."""
+    page = documents.PARTICIPANT_PAGE.path(output_dir, participant=label)
+    return _digests(output_dir, [page, *sorted((output_dir / label / "figures").rglob("*"))])
 
 
 def _digests(output_dir: Path, paths: Iterable[Path]) -> dict[str, str]:

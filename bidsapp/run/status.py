@@ -55,7 +55,7 @@ def write_status(
     """
     path = documents.STATUS.path(config.output_dir, participant=plan.participant.id)
     raw = config.bids_dir / plan.participant.id
-    kept = {name: one for name, one in _sessions(path).items() if (raw / name).is_dir()}
+    kept = {name: one for name, one in read_sessions(path).items() if (raw / name).is_dir()}
     settings = {"version": version(), "options": config.result_options()}
     now = {}
     for one in plan.sessions:
@@ -111,7 +111,8 @@ def analysed_data(participants: Iterable[Participant], config: Config) -> frozen
     return frozenset(found)
 
 
-def _sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
+def read_sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return the stored sessions of a status file; none if it does not exist."""
     sessions: Mapping[str, Mapping[str, Any]] = (
         json.loads(path.read_bytes())["sessions"] if path.exists() else {}
     )
@@ -128,5 +129,5 @@ def read_stored_issues(output_dir: Path, participant: Participant) -> list[Issue
     """Return the issues that an earlier run stored for the sessions of a participant."""
     path = documents.STATUS.path(output_dir, participant=participant.id)
     names = {session.id for session in participant.sessions}
-    stored = {name: one for name, one in _sessions(path).items() if name in names}
+    stored = {name: one for name, one in read_sessions(path).items() if name in names}
     return read_issues(participant.id, stored)

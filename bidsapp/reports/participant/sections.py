@@ -38,6 +38,7 @@ from bidsapp.reports.participant.records import (
     read_frame,
     read_json,
 )
+from bidsapp.reports.participant.recovery import show_recovery
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
 
@@ -315,6 +316,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "lesions": show_lesions,
     "changes": show_changes,
+    "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,
     "viewer": show_viewer_links,

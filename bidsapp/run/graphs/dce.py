@@ -51,6 +51,9 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
     branch.connect(motion.series, mean, "in_file")
     connect_dropped(branch, motion, [mean])
     aligned = connect_alignment(branch, mean)
+    if not branch.session.t1w:  # with a T1w, it is written together with its alignment
+        path = branch.path(outputs.MEAN_IMAGE["perf"])
+        branch.save("save_mean", (mean, "out_file"), [path], [{"SkullStripped": False}])
     b1 = connect_b1(branch, (mean, "out_file"), "b1_to_dce")
     arterial = _connect_arterial_input(branch, motion.series, aligned, b1)
     data, grid = connect_fit_grid(branch, motion, aligned)
@@ -103,7 +106,7 @@ def _connect_arterial_input(
         branch.connect(b1, node, "b1_map")
     _save_arterial_input(branch, node)
     if config.aif in _RULES:
-        _save_artery(branch, node, aligned)
+        _save_artery(branch, node)
     return node
 
 
@@ -128,17 +131,13 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
     branch.save("save_aif", files, paths, [sidecar, {}])
 
 
-def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> None:
-    """Write the arterial voxels, the time course of each, and the mean image.
-
-    With a T1w, the mean image is written together with its alignment instead.
-    """
+def _save_artery(branch: Branch[Dynamic], node: pe.Node) -> None:
+    """Write the arterial voxels, and the time course of each."""
     config, session = branch.config, branch.session
     source = source_uri(branch.series.image, config)
     paths = [
         branch.path(outputs.ARTERIAL_VOXELS, desc=config.aif),
         branch.path(outputs.ARTERIAL_CURVES, desc=config.aif),
-        None if session.t1w else branch.path(outputs.MEAN_IMAGE["perf"]),
     ]
     sources = [source]
     if config.aif == "roi" and session.artery:
@@ -146,9 +145,8 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node, aligned: Alignment) -> 
     common = {"Description": _RULES[config.aif], "Sources": sources}
     mask = {"Type": "ROI", "SpatialReference": source}
     course = {"time": {"Units": "s"}, "Units": "mmol/l"}
-    sidecars: list[dict[str, Any]] = [common | mask, common | course, {"SkullStripped": False}]
-    average = (aligned.average, "out_file")
-    files = branch.merge("artery_files", [(node, "mask"), (node, "voxels"), average])
+    sidecars: list[dict[str, Any]] = [common | mask, common | course]
+    files = branch.merge("artery_files", [(node, "mask"), (node, "voxels")])
     branch.save("save_artery", files, paths, sidecars)
 
 

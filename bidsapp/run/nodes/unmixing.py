@@ -121,11 +121,7 @@ class UnmixLesions(SimpleInterface):
 
     def _position_error(self) -> float:
         """Return the standard deviation of the place of the ROI along each axis, mm."""
-        if not self.inputs.quality:
-            return 0.0
-        quality = json.loads(Path(self.inputs.quality).read_text(encoding="utf-8"))
-        expected = quality.get("expected_error_mm")
-        return float(expected) / np.sqrt(3) if expected is not None else 0.0
+        return read_position_error(self.inputs.quality) if self.inputs.quality else 0.0
 
     def _measure(
         self, model: str, options: dict[str, Any], sampled: SampledLesion
@@ -182,6 +178,19 @@ class UnmixLesions(SimpleInterface):
         if not self.inputs.motion:
             return np.ones(count, bool)
         return inlier_volumes(self.inputs.motion, count)
+
+
+def read_position_error(path: Path | str) -> float:
+    """Return the standard deviation of the place of an ROI along each axis, mm.
+
+    Parameters
+    ----------
+    path
+        JSON file with the quality of a registration.
+    """
+    quality = json.loads(Path(path).read_text(encoding="utf-8"))
+    expected = quality.get("expected_error_mm")
+    return float(expected) / np.sqrt(3) if expected is not None else 0.0
 
 
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
