@@ -13,7 +13,7 @@ from bidsapp.models.contrast.aif import (
     georgiou2019,
     parker2006,
 )
-from bidsapp.models.contrast.aif_checks import check_arterial_input
+from bidsapp.models.contrast.aif_checks import check_arterial_input, compare_with_artery
 from bidsapp.models.contrast.arrival import find_arrival, find_baseline_frames, fit_arrival
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import Spgr, measured_input, population_input
@@ -147,6 +147,11 @@ def test_the_artery_of_a_glioblastoma_is_no_vein(visit):
     late = np.interp(time - 8 / 60, time, blood)
     assert any("after the tissue: a vein" in t for t in check_arterial_input(late, time, tumour))
 
+    assert not any("before the tissue" in t for t in check_arterial_input(blood, time, tumour))
+    early = np.interp(time + 12 / 60, time, blood)
+    (told,) = (t for t in check_arterial_input(early, time, tumour) if "before the tissue" in t)
+    assert float(told.split()[2]) == pytest.approx(12, abs=3)
+
     def shape(at, arrival):
         return signal_of(parker2006(at, arrival))
 
@@ -227,6 +232,43 @@ def test_the_artery_is_found(delay):
     assert found.sum() >= 5
     assert (share[found] == 1).all()
     np.testing.assert_array_equal(found, find_artery(series, TIME, **SETTING))
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.6, 0.8, 1.0, 1.7, 2.5, 4.0])
+def test_an_input_from_elsewhere_has_the_area_of_the_artery(scale):
+    """Tissue in its voxels lowers the artery of the images, so that the limits are not alike."""
+    blood = parker2006(TIME, 0.6)
+    found = compare_with_artery(scale * blood, 0.9 * blood)
+    assert bool(found) == (scale in (0.4, 0.6, 2.5, 4.0))
+    assert all(f"{scale / 0.9:.2g} times" in text for text in found)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(40, 1), (60, 1), (90, 0), (260, 0)])
+def test_a_series_that_ends_early_is_reported(seconds, count):
+    """With the time that is left after the arrival, which determines ve."""
+    kept = 0.6 + seconds / 60 > TIME
+    blood = parker2006(TIME, 0.6)[kept]
+    tissue = np.convolve(blood, np.ones(20))[: kept.sum()]
+    found = check_arterial_input(blood, TIME[kept], tissue)
+    assert sum("not determined by less than" in text for text in found) == count
+
+
+def test_an_artery_that_wraps_around_is_no_vein():
+    """Its peak lies below the baseline while tissue rises: late, but for another reason."""
+    blood = parker2006(TIME, 0.6)
+    wrapped = np.where(blood > 2, -0.3, blood)
+    found = check_arterial_input(wrapped, TIME, np.convolve(blood, np.ones(20))[: len(TIME)])
+    assert any("3 frames lie below its baseline" in text for text in found)
+    assert not any("vein" in text and "after the tissue" in text for text in found)
+
+
+def test_an_artery_without_concentrations_is_refused_by_their_number():
+    """A few frames are listed, many are counted."""
+    signal = np.r_[np.full(10, 10.0), np.full(40, 1e6)]
+    with pytest.raises(FitError, match=r"at frames 11 and 39 others is beyond"):
+        measured_input(signal, TIME[:50], haematocrit=0.4, **SETTING)
+    with pytest.raises(FitError, match=r"at frames \[11, 12\] is beyond"):
+        measured_input(np.r_[signal[:12], np.full(38, 11.0)], TIME[:50], haematocrit=0.4, **SETTING)
 
 
 def test_without_an_artery_none_is_made_up():

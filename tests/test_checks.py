@@ -245,6 +245,41 @@ def test_a_sound_dynamic_series_has_no_finding(seed, step):
     assert check_dynamic_signal(dynamic(seed, step=step)[..., int(30 / step) :]) == []
 
 
+def first_pass(before, most, rest, least, seed=0):
+    """Return a head in which a tenth enhances most, a third least, from their first passes."""
+    rng = np.random.default_rng(seed)
+    place = rng.random(SHAPE)[..., None]
+    frames = [np.r_[np.zeros(before), c, np.full(26, c[-1])] for c in (most, rest, least)]
+    course = np.exp(np.select([place < 0.1, place < 0.7], frames[:2], frames[2]))
+    return (500 * course * rng.normal(1, 0.01, course.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("before", [2, 3, 7])
+def test_a_bolus_that_passes_within_a_frame_or_two_is_none_found_late(seed, before):
+    """Frames 10 s apart: tissue that keeps the agent is as far above the rest a frame later."""
+    data = first_pass(before, [0.6, 0.67, 0.62], [0.4, 0.3, 0.19], [0.0, 0.0, -0.02], seed)
+    assert check_dynamic_signal(data) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_brain_without_its_skull_has_no_change_of_the_gain(seed):
+    """All tissue of a brain takes part in the first pass, the least by half of the median."""
+    most, rest = [0.24, 0.81, 0.63, 0.48], [0.22, 0.67, 0.44, 0.2]
+    data = first_pass(8, most, rest, [0.12, 0.37, 0.23, 0.08], seed)
+    assert check_dynamic_signal(data) == []
+    assert check_dynamic_signal(data[..., :18]) == []
+
+
+def test_fast_frames_have_their_first_pass_by_time():
+    """The number of frames that the first pass may last follows from their times."""
+    data = first_pass(8, np.full(16, 0.6), np.full(16, 0.3), np.zeros(16))
+    data *= np.where(np.arange(50) < 20, 1.06, 1).astype(np.float32)
+    (found,) = check_dynamic_signal(data)
+    assert "at volume 21, after the contrast agent" in found.text
+    assert check_dynamic_signal(data, np.arange(50) * 2 / 60) == []
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("factors", [(1.1,), (1.5,), (2.5,), (1.6, 1.2), (0.7,)])
 def test_frames_before_the_steady_state_are_left_out(seed, factors):
@@ -353,6 +388,28 @@ def test_series_that_follow_each_other_are_refused(ratio):
     (found,) = check_dynamic_signal(np.concatenate([data, ratio * data], axis=3))
     assert found.fatal
     assert "disappears at once at volume 31" in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_frames_that_were_normalised_are_refused(seed):
+    """Each to the same mean; rounding to integers leaves it the same."""
+    data = dynamic(seed, leak=2.0)
+    (found,) = check_dynamic_signal(np.round(data / data.mean(axis=(0, 1, 2)) * 300))
+    assert found.fatal
+    assert "normalised by itself" in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_constant_added_to_a_dynamic_series_is_reported(seed):
+    """Air of noise raises no doubt, also that of many coils; a constant is steady."""
+    rng = np.random.default_rng(seed)
+    data = dynamic(seed, frames=30)
+    noise = 15 * np.hypot(*rng.normal(size=(2, *data.shape)))
+    many = 15 * np.sqrt(rng.chisquare(64, data.shape))
+    for background in (noise, many):
+        assert check_dynamic_signal(np.hypot(data, background).astype(np.float32)) == []
+    found = check_dynamic_signal((np.hypot(data, noise) + 250).astype(np.float32))
+    assert ["a constant was added" in finding.text for finding in found] == [True]
 
 
 def test_a_small_alternation_is_a_warning():

@@ -43,7 +43,7 @@ NO_BASELINE = {
 def test_without_a_baseline_nothing_is_made_up(series):
     """The artery is refused with the frame in question and the option that helps."""
     with pytest.raises(
-        FitError, match=r"no frame before the bolus: .* give the frames with --base"
+        FitError, match=r"no frame before the bolus: .* give their number with --base"
     ):
         artery_of(series)
     with pytest.raises(FitError, match="no frame before the bolus"):

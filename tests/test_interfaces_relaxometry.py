@@ -135,6 +135,47 @@ def test_voxels_beyond_range_are_counted(tmp_path):
     assert [status[0, 0, 0], status[1, 0, 0], status[2, 0, 0], status[2, 1, 1]] == [1, 2, 0, 255]
 
 
+def test_a_table_is_compared_with_the_artery_of_the_series(tmp_path):
+    """That of another dose is reported, also where B1 changes the flip angle of the artery."""
+    blood = parker2006(TIMES, 0.5)
+    shares = np.linspace(0.01, 0.03, 60).reshape(5, 4, 3)
+    shares[2, 1:3] = 1
+    r1 = contrast_r1(shares[..., None] * blood, 1.6, SPGR["relaxivity"])
+    b1 = np.full(shares.shape, 0.8)
+    signal = spgr_signal(r1, SPGR["repetition_time"], 0.8 * SPGR["flip_angle"], 1e4)
+    setting = {
+        "in_file": str(write_image(tmp_path / "dce.nii", signal.astype(np.float32))),
+        "b1_map": str(write_image(tmp_path / "b1.nii", b1)),
+        "source": "table", "times": list(TIMES), "t1_blood": 1.6, "haematocrit": 0.4, **SPGR,
+    }  # fmt: skip
+    areas = []
+    for scale in (1.0, 0.4):
+        table = tmp_path / f"{scale}.tsv"
+        rows = [f"{60 * t:.4f}\t{scale * c:.6f}" for t, c in zip(TIMES, blood, strict=True)]
+        table.write_text("\n".join(["time\tblood", *rows]))
+        out = run(FindArterialInput, tmp_path, table=str(table), **setting)
+        told = json.loads(Path(out.quality).read_text())["Warnings"]
+        areas.append([text for text in told if "its area" in text])
+    assert areas[0] == []
+    assert "0.4 times that of the artery" in areas[1][0]
+
+
+def test_air_is_not_counted(tmp_path):
+    """A T1 map that is zero around the head, and noise there, say nothing about the lesions."""
+    path = dynamic(tmp_path, np.where(TIMES < 0.5, 0.0, 1.0))
+    data = read(path).copy()
+    data[:, 1] *= np.random.default_rng(0).uniform(0, 0.1, data[:, 1].shape)
+    write_image(Path(path), data)
+    t1 = np.full(GRID, 1.6)
+    t1[:, 1] = np.nan
+    setting = {"in_file": path, "baseline_frames": 5, **SPGR}
+    t1_map = str(write_image(tmp_path / "t1.nii", t1))
+    out = run(SignalToConcentration, tmp_path, t1_map=t1_map, **setting)
+    counts = json.loads(Path(out.counts).read_text())
+    head = np.delete(np.ones(GRID), 1, axis=1).sum()
+    assert (counts["Voxels"], counts["VoxelsBeyondRange"], counts["VoxelsUnusable"]) == (head, 0, 0)
+
+
 def graph(folder, *, flips, field):
     """Return the DCE branch of a session, all of it blood with T1 = 1.6 s under B1 in percent."""
     image = Path(dynamic(folder, parker2006(TIMES, 0.5)))

@@ -444,6 +444,9 @@ INDIFFERENT = {
     "DstarSensitivity.arterial": "an artery is that of a dynamic series, which has no f",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
     "FindArterialInput.table_fields": "its units: tests/test_arterial_table.py",
+    "FitT1.field_strength": "what T1 is plausible: tests/test_t1_checks.py",
+    "ReadT1.field_strength": "what T1 is plausible: tests/test_t1_checks.py",
+    "SignalToConcentration.lesions": "whether T1 fits the images: tests/test_t1_checks.py",
     "FindReferenceFrame.in_file": "the frame is found in it: tests/test_interfaces_perfusion.py",
 }
 """Inputs without a case, and why."""

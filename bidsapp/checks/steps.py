@@ -19,14 +19,24 @@ _FEWEST_AFTER = 3
 """Frames after the bolus, at least: the median of three ignores one that is wrong."""
 _SMALLEST_RISE = 0.01
 """Relative rise at the bolus of well enhancing tissue above that of the head, at least."""
+_CLEAR_RISE = 0.2
+"""Such a rise is that of a bolus, also if the first pass is a large part of a short series."""
 _ALIKE = 0.9
 """Share of the largest rise from which rises are taken to be as large."""
 _ENHANCING = 95.0
 """Percentile of the change over the head that represents well enhancing tissue."""
 _LEAST = 10.0
 """Percentile of the change over the head that represents tissue without enhancement."""
-_SHARED = 0.5
-"""Share of the median change that the least changing tissue must have if the gain changed."""
+_SHARED = 0.75
+"""Share of the median change that the least changing tissue must have if the gain changed.
+
+About 0.55 in a brain without its skull during the first pass, where all tissue enhances."""
+_ONSET = 0.1
+"""Share of the rise of well enhancing tissue by which the bolus has begun from one frame on."""
+_BEFORE = 0.35
+"""Quantile of the level up to a bolus that may be found late which is that before it."""
+_FEWEST_NEAR = 3
+"""Changes that give a trend, at least: with fewer, one of them would decide it."""
 _VOXELS = 5000
 """Voxels that are enough for percentiles of the change over the head."""
 
@@ -57,7 +67,8 @@ def bolus_frame(logarithms: Array) -> int | None:
     """Return the last frame before the bolus; None without one.
 
     The bolus is where well enhancing tissue rises most above the median of the head: a change
-    of the gain raises both. Medians of several frames on both sides ignore single wrong frames.
+    of the gain raises both. Medians of several frames on both sides ignore single wrong frames,
+    but may place it a few frames late: its onset is sought before.
 
     Parameters
     ----------
@@ -68,13 +79,33 @@ def bolus_frame(logarithms: Array) -> int | None:
     if not places:
         return None
     median = np.median(changes, axis=0)
-    for rises in (np.percentile(changes, _ENHANCING, axis=0) - median, median):
+    # Where the median falls, the first pass is over: what falls less does not rise.
+    well = np.percentile(changes, _ENHANCING, axis=0) - np.maximum(median, 0)
+    for rises in (well, median):
         above = rises - np.median(rises)
         usual = 1.48 * np.median(np.abs(above))
-        if above.max() > max(_SMALLEST_RISE, _SCATTERS * usual):
+        if above.max() > min(max(_SMALLEST_RISE, _SCATTERS * usual), _CLEAR_RISE):
             # While the first pass lasts several differences are alike; the bolus is the first.
-            return places[int(np.flatnonzero(above > _ALIKE * above.max())[0])]
+            first = int(np.flatnonzero(above > _ALIKE * above.max())[0])
+            return _onset(_thin(logarithms), changes[:, first], places[first])
     return None
+
+
+def _onset(voxels: Array, changes: Array, frame: int) -> int:
+    """Return the last frame before voxels (V, N) with large changes rise more than the others.
+
+    A change of the gain raises well and least enhancing tissue alike, so that their difference
+    shows the contrast agent only.
+    """
+    most = voxels[changes >= np.percentile(changes, _ENHANCING)]
+    least = voxels[changes <= np.percentile(changes, _LEAST)]
+    course = np.median(most, axis=0) - np.median(least, axis=0)
+    needed = _ONSET * float(np.ptp(np.percentile(changes, [_LEAST, _ENHANCING])))
+    # Not the median: more than half of these frames may come after the arrival.
+    level = np.quantile(course[: frame + 1], _BEFORE, method="nearest")
+    while frame > 0 and course[frame] > level + needed:
+        frame -= 1
+    return frame
 
 
 def vanishing_frame(logarithms: Array, steps: Array, rise: int, away: int) -> int | None:
@@ -102,14 +133,14 @@ def vanishing_frame(logarithms: Array, steps: Array, rise: int, away: int) -> in
     found = {
         t + 1: fall
         for t, fall in zip(places, falls, strict=True)
-        if fall > needed and steps[t] < 0 and not rise - 1 <= t <= rise + away
+        if fall > needed and steps[t] < 0 and not rise - _SIDE < t <= rise + away
     }
     return max(found, key=found.__getitem__) if found else None
 
 
 def _lasting_changes(logarithms: Array) -> tuple[list[int], Array]:
     """Return frames, and the change of each voxel after each of them (V, frames)."""
-    voxels = logarithms[:: -(-len(logarithms) // _VOXELS)]
+    voxels = _thin(logarithms)
     places = list(range(1, voxels.shape[1] - _FEWEST_AFTER))
     changes = [
         np.median(voxels[:, t + 1 : t + 1 + _SIDE], axis=1)
@@ -117,6 +148,11 @@ def _lasting_changes(logarithms: Array) -> tuple[list[int], Array]:
         for t in places
     ]
     return places, np.stack(changes, axis=1) if changes else np.empty((len(voxels), 0))
+
+
+def _thin(logarithms: Array) -> Array:
+    """Return as many of the voxels (V, N) as percentiles need."""
+    return logarithms[:: -(-len(logarithms) // _VOXELS)]
 
 
 def abrupt_changes(course: Array, quiet: NDArray[np.bool_]) -> Array:
@@ -134,7 +170,7 @@ def abrupt_changes(course: Array, quiet: NDArray[np.bool_]) -> Array:
     trend = np.zeros(len(changes))
     for t in places:
         near = changes[quiet & (abs(places - t) <= _TREND) & (places != t)]
-        trend[t] = np.median(near) if len(near) else 0.0
+        trend[t] = np.median(near) if len(near) >= _FEWEST_NEAR else 0.0
     steps: Array = changes - trend
     usual = 1.48 * np.median(np.abs(steps[quiet])) if quiet.any() else 0.0
     steps[~quiet | (np.abs(steps) <= max(_STEP, _SCATTERS * usual))] = 0.0
@@ -153,7 +189,7 @@ def gain_changes(logarithms: Array, course: Array) -> NDArray[np.bool_]:
     At a bolus some of the tissue does not change: the percentile of the least changing voxels
     stays where noise has it between other frames.
     """
-    changes = np.diff(logarithms[:: -(-len(logarithms) // _VOXELS)], axis=1)
+    changes = np.diff(_thin(logarithms), axis=1)
     low, high = np.percentile(changes, [_LEAST, 100 - _LEAST], axis=0)
     median = np.diff(course)
     least = np.where(median > 0, low - np.median(low), high - np.median(high))

@@ -1,6 +1,6 @@
 """Checks of the voxel values of a session's images: damage, and implausible values."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -67,7 +67,7 @@ def check_images(session: Session) -> Session:
 
     t1w = session.t1w if read(session.t1w) is not None else None
     diffusion = checked(session.diffusion, lambda data, s: check_diffusion_signal(data, s.bvalues))
-    dynamic = checked(session.dynamic, lambda data, _: _check_dynamic(data))
+    dynamic = checked(session.dynamic, lambda data, s: _check_dynamic(data, s.times))
     return replace(
         session,
         t1w=t1w,
@@ -78,9 +78,9 @@ def check_images(session: Session) -> Session:
     )
 
 
-def _check_dynamic(data: Data) -> list[Finding]:
+def _check_dynamic(data: Data, times: Sequence[float] | None) -> list[Finding]:
     """Find frames, and slices of the other frames, that are not one course."""
-    frames = check_dynamic_signal(data)
+    frames = check_dynamic_signal(data, times)
     if any(found.fatal for found in frames):
         return frames
     return frames + check_dynamic_slices(data, [v for found in frames for v in found.volumes])

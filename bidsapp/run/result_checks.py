@@ -70,12 +70,16 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
     table = session.arterial_table if config.aif == "table" else None
     name = (table or session.dynamic.image).name
     yield from (f"{name}: arterial input: {text}" for text in _read(path))
-    path = config.output_dir / outputs.T1_QUALITY.path(session)
     if session.t1_map:
         name = session.t1_map.image.name
     elif session.flip_angle_series:
         name = session.flip_angle_series.images[0].name
-    yield from (f"{name}: T1 map: {text}" for text in _read(path))
+    paths = [
+        outputs.T1_QUALITY.path(session),
+        *(outputs.UNEXPLAINED.path(session, "perf", ".json", **s) for s in ({}, {"space": "T1w"})),
+    ]
+    texts = (text for path in paths for text in _read(config.output_dir / path))
+    yield from (f"{name}: T1 map: {text}" for text in dict.fromkeys(texts))
 
 
 def _doubtful_registrations(session: Session, config: Config) -> Iterator[str]:

@@ -118,7 +118,8 @@ def _fit_rise(curve: ArrayLike) -> _Rise:
     raise FitError(
         f"no frame before the bolus: of {len(y)} frames number {end + 1} is the first near the "
         "highest, without a baseline before it or a rise that is clear of the noise and lasts; "
-        "give the frames with --baseline-frames"
+        "check that the agent was injected and that the frames are in order and complete; if they "
+        "are, give their number with --baseline-frames"
     )
 
 

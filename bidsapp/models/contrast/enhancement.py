@@ -13,6 +13,8 @@ from bidsapp.models.solver.base import Array
 
 _ENHANCING = 0.02
 _FRAMES_SEEN = 3
+_MOST_LISTED = 6
+"""Frames that a message lists, at most."""
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,12 @@ def measured_input(
     frames = count_baseline_frames(signal, baseline_frames)
     blood = to_concentration(signal, frames, t1_blood, spgr)
     if not np.isfinite(blood).all():
-        bad = np.flatnonzero(~np.isfinite(blood)).tolist()
+        bad = (np.flatnonzero(~np.isfinite(blood)) + 1).tolist()
+        first = (
+            f"{bad} is" if len(bad) <= _MOST_LISTED else f"{bad[0]} and {len(bad) - 1} others is"
+        )
         raise FitError(
-            f"the artery's signal at frames {bad} is beyond what any concentration gives; "
+            f"the artery's signal at frames {first} beyond what any concentration gives; "
             f"check the AIF mask, the flip angle, TR and --t1-blood ({t1_blood:g} s)"
         )
     plasma = plasma_from_blood(blood, haematocrit)

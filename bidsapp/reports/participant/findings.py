@@ -34,9 +34,11 @@ FAILED_SHARE = 0.1
 
 CONVERSION = {
     "VoxelsBeyondRange": "have frames with a signal that no concentration explains",
-    "VoxelsUnusable": "have no valid baseline signal, T1 or flip angle, and cannot be converted",
 }
-"""Counts in `desc-concentration_quality.json` that cause a warning, and its text."""
+"""Counts in `desc-concentration_quality.json` that cause a warning, and its text.
+
+Voxels that cannot be converted are reported where lesions have them: a T1 map may end at the brain.
+"""
 
 SMALL_LESION = 10.0
 """Volume of a lesion below which there is a warning of partial volume, voxels of the series."""

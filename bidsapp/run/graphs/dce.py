@@ -102,7 +102,7 @@ def _connect_arterial_input(
         node.inputs.table_fields = table_metadata(session.arterial_table, config.derivatives)
     if config.aif == "roi" and session.artery:
         connect_labels(branch, aligned.grid, session.artery, node, "artery")
-    if config.aif in _RULES and b1:
+    if b1 and config.aif in (*_RULES, "table"):  # a table is compared with the artery
         branch.connect(b1, node, "b1_map")
     _save_arterial_input(branch, node)
     if config.aif in _RULES:
@@ -168,6 +168,8 @@ def _connect_concentration(
         branch.connect(grid.mask, node, "mask")
     if t1_map := connect_t1(branch, grid, aligned):
         branch.connect(t1_map, node, "t1_map")
+        if branch.rois:
+            connect_labels(branch, grid, branch.rois, node, "lesions")
     if b1:
         branch.connect(b1, node, "b1_map")
     _save_concentration(branch, node, grid)

@@ -71,6 +71,7 @@ def connect_t1(branch: Branch[Dynamic], grid: FitGrid, aligned: Alignment) -> Po
         node = pe.Node(ReadT1(), name="t1", mem_gb=2)
         node.inputs.in_file = str(session.t1_map.image)
         node.inputs.scale = session.t1_map.scale
+        node.inputs.field_strength = branch.series.field_strength
         fitted = (node, "out_file")
         path = branch.path(outputs.T1_QUALITY)
         branch.save("save_t1", (node, "quality"), [path], [{}])
@@ -107,6 +108,7 @@ def _connect_t1_fit(branch: Branch[Dynamic], series: FlipAngleSeries, aligned: A
     branch.connect((images, "registration"), fit, "alignment")
     fit.inputs.flip_angles = list(series.flip_angles)
     fit.inputs.repetition_time = series.repetition_time
+    fit.inputs.field_strength = branch.series.field_strength
     fit.inputs.model = model.name
     b1 = connect_b1(branch, (images, "grid"), "b1_to_vfa")
     if b1:

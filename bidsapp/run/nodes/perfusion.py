@@ -15,9 +15,13 @@ from nipype.interfaces.base import (
 
 from bidsapp.bids.arterial_table import check_coverage, read_arterial_table
 from bidsapp.bids.derivatives import to_json, to_tsv
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, FitError
 from bidsapp.models.contrast.aif import plasma_from_blood
-from bidsapp.models.contrast.aif_checks import check_arterial_input, check_clipping
+from bidsapp.models.contrast.aif_checks import (
+    check_arterial_input,
+    check_clipping,
+    compare_with_artery,
+)
 from bidsapp.models.contrast.artery import find_artery, select_arterial_voxels
 from bidsapp.models.contrast.enhancement import (
     ArterialInput,
@@ -30,10 +34,13 @@ from bidsapp.models.contrast.enhancement import (
     to_concentration,
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
+from bidsapp.models.contrast.t1_checks import check_t1_contrast
 from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
+_HEAD = 0.2
+"""Signal of a voxel of the head before the bolus, relative to the bright ones, at least."""
 _LEVELS = {
     str(int(Conversion.OK)): "every frame has a concentration",
     str(int(Conversion.BEYOND_RANGE)): "some frames have a signal that no concentration explains",
@@ -113,8 +120,11 @@ class FindArterialInput(SimpleInterface):
         """Return the checks of a measured arterial input; population functions are not checked."""
         doubts = []
         if self.inputs.source in ("roi", "auto", "table"):
-            tissue = head_course(load(self.inputs.in_file)[0])
-            doubts = self._clipping() + check_arterial_input(found.blood, found.time, tissue)
+            data = load(self.inputs.in_file)[0]
+            doubts = check_arterial_input(found.blood, found.time, head_course(data))
+            if self.inputs.source == "table":
+                doubts += self._compare_table(data, found)
+            doubts = self._clipping() + doubts
         return {
             "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
@@ -128,6 +138,24 @@ class FindArterialInput(SimpleInterface):
         if mask is None or not self.inputs.raw_file:
             return []
         return check_clipping(load(self.inputs.raw_file)[0], mask)
+
+    def _compare_table(self, data: Float, table: ArterialInput) -> list[str]:
+        """Return how a table contradicts the artery in the series, if there is one."""
+        b1 = _load_b1(self.inputs)
+        setting = {
+            "t1_blood": self.inputs.t1_blood,
+            "baseline_frames": self.inputs.baseline_frames,
+        }
+        spgr = _scale_flip_angles(_spgr(self.inputs), b1)
+        try:
+            taken = find_artery(data, table.time, spgr=spgr, **setting)
+            spgr = _scale_flip_angles(_spgr(self.inputs), _mean_b1(b1, taken))
+            artery = measured_input(
+                data[taken].mean(axis=0), table.time, spgr=spgr, haematocrit=0.0, **setting
+            )
+        except FitError:  # not every series shows an artery
+            return []
+        return compare_with_artery(table.blood, artery.blood)
 
     def _find(self, folder: Path) -> ArterialInput:
         data, image = load(self.inputs.in_file)
@@ -235,6 +263,7 @@ class _SignalToConcentrationInput(_AcquisitionInput):
     t1_tissue = traits.Float(desc="s, without a map")
     t1_map = File(exists=True, desc="s, on the grid of the series")
     mask = File(exists=True, desc="voxels to convert; default: all")
+    lesions = File(exists=True, desc="numbers of the lesions, for a check of the T1 map")
 
 
 class _SignalToConcentrationOutput(TraitedSpec):
@@ -259,6 +288,7 @@ class SignalToConcentration(SimpleInterface):
         folder = Path(runtime.cwd)
         result = create(folder / "concentration.nii", data.shape, image)
         status = np.full(data.shape[:3], NOT_CONVERTED, np.uint8)
+        counted = inside if mask is not None else _head(data, self.inputs.baseline_frames)
         missing = 0
         for z in range(data.shape[2]):  # slice by slice, to save memory
             here = inside[..., z]
@@ -269,18 +299,39 @@ class SignalToConcentration(SimpleInterface):
             result[:, :, z] = np.nan
             result[:, :, z][here] = found
             status[..., z][here] = concentration_status(found)
-            missing += int(np.isnan(found[status[..., z][here] == Conversion.BEYOND_RANGE]).sum())
+            partly = (status[..., z] == Conversion.BEYOND_RANGE) & counted[..., z]
+            missing += int(np.isnan(found[partly[here]]).sum())
         self._results["out_file"] = str(folder / "concentration.nii")
         self._results["status"] = save_array(status, image, folder / "status.nii")
-        (folder / "counts.json").write_bytes(to_json(_counts(status, missing)))
+        content = _counts(status[counted], missing) | {"Warnings": self._judge(data, tissue, image)}
+        (folder / "counts.json").write_bytes(to_json(content))
         self._results["counts"] = str(folder / "counts.json")
         return runtime
+
+    def _judge(self, data: Float, t1: Any, image: Any) -> list[str]:
+        """Return how the T1 map contradicts the series before the contrast agent."""
+        if not self.inputs.t1_map:
+            return []
+        rest = data[..., : self.inputs.baseline_frames].mean(axis=-1)
+        lesions = None
+        if self.inputs.lesions:
+            lesions = load_labels(self.inputs.lesions, self.inputs.in_file)[0]
+        spgr = _scale_flip_angles(_spgr(self.inputs), _load_b1(self.inputs))
+        return check_t1_contrast(t1, rest, image.header.get_zooms()[:3], spgr, lesions)
+
+
+def _head(data: Float, frames: int) -> Mask:
+    """Return the voxels that are not air: in air, noise is beyond the range of concentrations."""
+    rest = np.nan_to_num(data[..., :frames].mean(axis=-1))
+    head: Mask = rest > _HEAD * np.percentile(rest, 98)
+    return head
 
 
 def _counts(status: Any, missing: int) -> dict[str, Any]:
     """Return the numbers of voxels and frames with a signal that no concentration explains."""
     return {
-        "Description": "Whether a concentration explains the signal of each voxel",
+        "Description": "Whether a concentration explains the signal of each voxel; the numbers "
+        "are those of the mask or, without one, of the head",
         "Levels": _LEVELS,
         "Voxels": int((status != NOT_CONVERTED).sum()),
         "VoxelsBeyondRange": int((status == Conversion.BEYOND_RANGE).sum()),

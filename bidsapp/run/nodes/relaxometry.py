@@ -63,6 +63,7 @@ class ReadB1(SimpleInterface):
 class _ReadT1Input(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="T1map")
     scale = traits.Float(mandatory=True, desc="1 for s, 0.001 for ms")
+    field_strength = traits.Float(0.0, usedefault=True, desc="T; 0 if unknown")
 
 
 class _ReadT1Output(TraitedSpec):
@@ -80,7 +81,9 @@ class ReadT1(SimpleInterface):
         data, image = load(self.inputs.in_file)
         t1 = np.where(np.isfinite(data) & (data > 0), self.inputs.scale * data, np.nan)
         self._results["out_file"] = save_array(t1, image, Path(runtime.cwd) / "t1.nii")
-        doubts = check_t1_level(t1, image.header.get_zooms()[:3])
+        doubts = check_t1_level(
+            t1, image.header.get_zooms()[:3], field_strength=self.inputs.field_strength
+        )
         self._results["quality"] = _write_quality(doubts, Path(runtime.cwd))
         return runtime
 
@@ -151,18 +154,32 @@ def _describe_placements(names: Sequence[str], placed: Sequence[Placement]) -> d
             "Images": {n: place.as_dict() for n, place in zip(names, placed, strict=True)},
         },
         "Warnings": [
-            text for name, place in zip(names, placed, strict=True) for text in _doubts(name, place)
+            *_failed(names, placed),
+            *(t for name, place in zip(names, placed, strict=True) for t in _doubts(name, place)),
         ],
     }
+
+
+def _failed(names: Sequence[str], placed: Sequence[Placement]) -> list[str]:
+    """Return one warning about all images whose registration failed."""
+    problems = {
+        name: place.problem for name, place in zip(names, placed, strict=True) if place.problem
+    }
+    if not problems:
+        return []
+    several = len(problems) > 1
+    reasons = "; ".join(dict.fromkeys(problems.values()))
+    return [
+        f"{', '.join(problems)} could not be registered to the dynamic series ({reasons}) and "
+        f"{'are' if several else 'is'} placed by scanner coordinates: check whether the head moved "
+        f"between them, and whether {'they are' if several else 'it is'} of this patient"
+    ]
 
 
 def _doubts(name: str, place: Placement) -> list[str]:
     """Return the warning about the registration of one image, if there is one."""
     if place.problem:
-        return [
-            f"{name} could not be registered to the dynamic series ({place.problem}) and is placed "
-            "by scanner coordinates: check whether the head moved between the two"
-        ]
+        return []
     doubtful = place.quality and place.quality.verdict is Verdict.DOUBTFUL
     if not doubtful or not place.displacement_voxels > STILL_VOXELS:
         return []
@@ -175,6 +192,7 @@ class _FitT1Input(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="one image per flip angle")
     flip_angles = traits.List(traits.Float, mandatory=True, desc="nominal, rad")
     repetition_time = traits.Float(mandatory=True, desc="s")
+    field_strength = traits.Float(0.0, usedefault=True, desc="T; 0 if unknown")
     b1_map = File(exists=True, desc="ratio of actual to nominal flip angle, on the same grid")
     model = traits.Str("vfa-t1", usedefault=True, desc="name of the model")
     alignment = File(exists=True, desc="JSON: Registration and Warnings of the images")
@@ -215,7 +233,7 @@ class FitT1(SimpleInterface):
         actual = angles if b1 is None else b1[core][:, None] * angles
         design = (actual, self.inputs.repetition_time)
         doubts = check_flip_angles(signal[core], *design, t1[core], m0[core])
-        return doubts + check_t1_level(t1, zooms, head)
+        return doubts + check_t1_level(t1, zooms, head, self.inputs.field_strength)
 
     def _fit(self, signal: Any, b1: Any) -> tuple[Any, Any]:
         """Return T1 and M0, with flip angles of each voxel from the B1 map, if there is one."""
