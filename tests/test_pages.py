@@ -71,7 +71,8 @@ def write_table(folder: Path) -> Path:
     items = [{"kind": type(block).__name__, "block": block} for block in blocks]
     section = {"id": "a", "title": "A", "intro": "", "problem": "", "absent": "", "blocks": items}
     group = {"counts": [], "timepoints": [], "sections": [section]}
-    html = pages.render("group.html.j2", result={"problems": [], "notes": ["n"]}, **group)
+    result = {"problems": [], "notes": ["n"], "cohort": {"warnings": ["w"]}}
+    html = pages.render("group.html.j2", result=result, **group)
     folder.mkdir()
     pages.write_page(folder / "table.html", html)
     return folder / "table.html"
