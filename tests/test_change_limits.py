@@ -115,7 +115,7 @@ def test_limits_of_repeats_come_from_their_table():
         (0.1, 0.13, LimitSources(REPEATS),
          ("+0.030 (+30 %)", "limit −30 to +40 %", "repeats: within")),
         (0.1, 0.1, LimitSources({}, SIMULATED),
-         ("+0.000 (+0 %)", "limit ± 0.010", "simulation: within")),
+         ("0.000 (0 %)", "limit ± 0.010", "simulation: within")),
         (0.0, 0.05, LimitSources({}, SIMULATED),
          ("+0.050", "limit ± 0.010", "simulation: exceeded")),
         (0.1, 0.01, LimitSources(), ("−0.090 (−90 %)", "published ± 39 %", "Ferl et al. 2010")),

@@ -46,10 +46,17 @@ def format_number(value: float, digits: int, sign: bool = False) -> str:
     --------
     >>> format_number(-58.3, 0), format_number(32.26, 1, sign=True), format_number(float("nan"), 1)
     ('−58', '+32.3', '–')
+
+    A number that is rounded to zero has no sign:
+
+    >>> format_number(-0.04, 1, sign=True)
+    '0.0'
     """
     if math.isnan(value):
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    text = f"{value:z.{digits}f}"
+    plus = "+" if sign and float(text) > 0 else ""
+    return plus + text.replace("-", "−")
 
 
 def format_pvalue(value: float) -> str:
