@@ -20,9 +20,9 @@ EDGE_UNCERTAINTY = 0.5
 LEAST_EDGE_UNCERTAINTY = 0.4
 """Standard deviation of an edge that the series confirms, mm.
 
-Lesions are not uniform and contours not parallel to the edge. On simulated uneven lesions with
-contours drawn to 0.5 mm and veins beside them, intervals with this value hold the truth in nine of
-ten (``scripts/bench lesions all``).
+Lesions are not uniform and contours not parallel to the edge. With this value, intervals of
+simulated uneven lesions with contours drawn to 0.5 mm hold the truth in more than nine of ten
+(``scripts/bench lesions``), but in fewer where veins pass the lesion.
 """
 T1_UNCERTAINTY = 0.1
 """Standard deviation of the T1 of lesions relative to an assumed T1."""
