@@ -9,6 +9,7 @@ from benchmarks.lesions import accuracy, images
 from benchmarks.lesions.cells import CELLS
 from benchmarks.lesions.participants import lesion_table
 from bidsapp.phantom.acquisition import ImageGrid
+from bidsapp.phantom.cohort import RETEST
 from bidsapp.phantom.scene import Scene
 
 pytestmark = pytest.mark.benchmark
@@ -77,6 +78,15 @@ def test_changes_are_those_since_the_first_session():
     assert found["RMS error, mean"] == pytest.approx(0.3)
     assert found["RMS error, own"] == pytest.approx(0.1)
     assert found["coverage"] == 100
+
+
+def test_scores_are_those_of_the_challenge():
+    """A value of 1.5 for a truth of 0.5 has a CV of 0.5; identical repetitions score 1."""
+    own = [rows(session, 0.5, 1.5, 0.1) for session in ("a", RETEST)]
+    found = accuracy.scores(pd.DataFrame(own).assign(parameter="Ktrans")).set_index("estimate")
+    assert found.loc["own", "accuracy"] == pytest.approx(np.exp(-0.5), abs=1e-3)
+    assert found.loc["own", "repeatability"] == 1
+    assert found.loc["mean", "accuracy"] == pytest.approx(np.exp(-0.3 / 1.7), abs=1e-3)
 
 
 def test_a_cell_is_measured_from_a_participant_to_the_tables():

@@ -49,6 +49,7 @@ def _run(name: str, settings: Settings) -> Section:
             f"{prefix}_errors": errors(table, ["parameter"]),
             f"{prefix}_sizes": errors(_with_classes(table), ["parameter", "volume, ml"]),
             f"{prefix}_changes": change_errors(table),
+            f"{prefix}_scores": scores(table),
         },
         {f"{prefix}_errors": _plot(table)},
         {f"{prefix}_all": table},
@@ -118,6 +119,30 @@ def change_errors(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy and repeatability scores of Ktrans in the OSIPI-DCE challenge.
+
+    Each is exp(-mean CV), where CV = |a - b| / (a + b) of a value and the truth, or of the values
+    of the first session and its repetition; Shalom et al. 2024, doi:10.1002/mrm.29909.
+    """
+    rows = table[table["parameter"] == "Ktrans"]
+    keys = ["participant", "lesion"]
+    first = rows.groupby(keys, sort=False, as_index=False).first()
+    repeated = rows[rows["session"] == RETEST].merge(first, on=keys, suffixes=("", " first"))
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "accuracy": _score(rows[estimate], rows["truth"]),
+            "repeatability": _score(repeated[estimate], repeated[f"{estimate} first"]),
+        }
+        for estimate in ("mean", "own")
+    )
+
+
+def _score(a: pd.Series, b: pd.Series) -> float:
+    return round(float(np.exp(-((a - b).abs() / (a + b)).mean())), 3)
 
 
 def _changes(table: pd.DataFrame) -> pd.DataFrame:
