@@ -167,8 +167,7 @@ def _plot(table: pd.DataFrame) -> Figure:
         for estimate, colour in (("mean", EDGE), ("own", DATA)):
             ratio = np.clip(rows[estimate] / rows["truth"], 0.02, 1.98)
             panel.plot(rows["volume"], ratio, "o", color=colour, alpha=0.6, label=estimate)
-        panel.set(title=name, ylim=(0, 2))
-        plots.logarithmic(panel, "x")
+        panel.set(title=name, ylim=(0, 2), xlim=(0, None))
     for panel in axes[::3]:
         panel.set_ylabel("estimate / truth")
     for panel in axes[-3:]:
