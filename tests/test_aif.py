@@ -149,8 +149,8 @@ def test_the_artery_of_a_glioblastoma_is_no_vein(visit):
 
     assert not any("before the tissue" in t for t in check_arterial_input(blood, time, tumour))
     early = np.interp(time + 12 / 60, time, blood)
-    (told,) = (t for t in check_arterial_input(early, time, tumour) if "before the tissue" in t)
-    assert float(told.split()[2]) == pytest.approx(12, abs=3)
+    (text,) = (t for t in check_arterial_input(early, time, tumour) if "before the tissue" in t)
+    assert float(text.split()[2]) == pytest.approx(12, abs=3)
 
     def shape(at, arrival):
         return signal_of(parker2006(at, arrival))

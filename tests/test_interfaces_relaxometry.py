@@ -154,8 +154,8 @@ def test_a_table_is_compared_with_the_artery_of_the_series(tmp_path):
         rows = [f"{60 * t:.4f}\t{scale * c:.6f}" for t, c in zip(TIMES, blood, strict=True)]
         table.write_text("\n".join(["time\tblood", *rows]))
         out = run(FindArterialInput, tmp_path, table=str(table), **setting)
-        told = json.loads(Path(out.quality).read_text())["Warnings"]
-        areas.append([text for text in told if "its area" in text])
+        warnings = json.loads(Path(out.quality).read_text())["Warnings"]
+        areas.append([text for text in warnings if "its area" in text])
     assert areas[0] == []
     assert "0.4 times that of the artery" in areas[1][0]
 

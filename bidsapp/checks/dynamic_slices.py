@@ -27,7 +27,7 @@ _BEFORE, _AFTER = 3, 9
 _MOST_LEFT_OUT = 0.1
 """Share of the frames that may be left out."""
 _LASTS = 3
-"""Frames after a change by which it is told from a brief one."""
+"""Frames after a change that distinguish it from a brief one."""
 
 
 def check_dynamic_slices(
