@@ -9,6 +9,7 @@ import pytest
 from bidsapp.errors import BadInput, FitError, UsageError
 from bidsapp.imaging.edges import find_edge
 from bidsapp.imaging.labels import label_fractions
+from bidsapp.imaging.point_spread import VOXEL_MEAN
 from bidsapp.lesions.surroundings import LesionSurroundings
 from bidsapp.models import MODELS, Spgr, parker2006, plasma_from_blood
 from bidsapp.recovery.changes import VOLUME, Change, parse_change
@@ -61,6 +62,8 @@ COURSES = {
 }
 SIGNALS = {"dce": (DCE, (TOFTS,)), "dwi": (DWI, (ADC, IVIM))}
 
+SPREAD = VOXEL_MEAN
+
 
 @cache
 def make_chain(kind="dce", radius=9.0, noise=0.0, *, weighted=True, resampled=False) -> Chain:
@@ -69,10 +72,10 @@ def make_chain(kind="dce", radius=9.0, noise=0.0, *, weighted=True, resampled=Fa
     inner, outer = COURSES[kind]
     share = find_edge(parts, DRAWN).sample(np.eye(4), GRID, AFFINE, 6.0)
     fractions = np.zeros(GRID)
-    fractions[share.box] = share.fractions([1])[..., 0]
+    fractions[share.box] = share.fractions([1], SPREAD)[..., 0]
     data = fractions[..., None] * inner + (1 - fractions[..., None]) * outer
     data = data + np.random.default_rng(7).normal(0, noise, data.shape)
-    scene = LesionSurroundings(data, AFFINE, parts, parts, DRAWN, 1)
+    scene = LesionSurroundings(data, AFFINE, parts, parts, DRAWN, 1, SPREAD)
     lesion = find_lesion(scene, np.eye(4))
     if resampled:
         region = ResampledRegion(lesion, np.eye(4))
@@ -159,7 +162,7 @@ def test_half_the_volume_lowers_the_mean_although_the_lesion_is_as_before():
     rows = recovered(make_chain(), Change(VOLUME, -50.0))
     false = {e: rows[e, "Ktrans"]["recovered_change"] / rows[e, "Ktrans"]["value"] for e in
              ("mean", "unmixed")}  # fmt: skip
-    assert false["mean"] < -0.1
+    assert false["mean"] < -0.07
     assert abs(false["unmixed"]) < 0.05
     assert rows["mean", VOLUME]["recovered_fraction"] == pytest.approx(1, abs=0.01)
 
@@ -321,8 +324,8 @@ def test_fractions_of_volume_are_those_of_the_labels():
     parts = ball(9.0)
     sampled = find_edge(parts, DRAWN).sample(np.eye(4), GRID, AFFINE, 6.0)
     labels = label_fractions(parts, DRAWN, np.eye(4), GRID, AFFINE, [1])[sampled.box]
-    assert np.abs(sampled.volume_fractions([1]) - labels).max() < 0.15
-    assert np.abs(sampled.volume_fractions([1]) - labels).mean() < 0.01
+    assert np.abs(sampled.fractions([1], VOXEL_MEAN) - labels).max() < 0.15
+    assert np.abs(sampled.fractions([1], VOXEL_MEAN) - labels).mean() < 0.01
 
 
 def test_every_kinetic_model_can_change():

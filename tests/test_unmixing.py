@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import sample_lesion
+from bidsapp.imaging.point_spread import PointSpread
 from bidsapp.imaging.transforms import translation
 from bidsapp.lesions.unmixed_values import (
     LEAST_EDGE_UNCERTAINTY,
@@ -17,6 +18,7 @@ from bidsapp.lesions.unmixed_values import (
 from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights, resolved_voxels, unmix
 
 SAMPLES = 12
+SPREAD = PointSpread("filtered", "box")
 LESION = 3 + np.linspace(0, 4, SAMPLES) ** 0.5
 TISSUE = np.linspace(2, 2.4, SAMPLES)
 VESSEL = 2 + 8 * np.exp(-np.linspace(0, 3, SAMPLES))
@@ -114,7 +116,7 @@ def test_an_edge_moves_by_its_offset(spacing, offset):
     drawn = parts.sum() * np.prod(spacing)
     radius = (drawn * 3 / (4 * np.pi)) ** (1 / 3)
     wanted = 4 / 3 * np.pi * (radius + offset) ** 3
-    assert found.fractions([1], offset).sum() == pytest.approx(wanted, rel=0.06)
+    assert found.fractions([1], SPREAD, offset).sum() == pytest.approx(wanted, rel=0.06)
 
 
 def test_parts_keep_their_place_when_the_edge_moves():
@@ -124,7 +126,7 @@ def test_parts_keep_their_place_when_the_edge_moves():
     parts = np.where(core > 0.5, 2, np.where(share > 0.5, 1, 0))
     shape = parts.shape
     found = sample_lesion(parts, affine, np.eye(4), shape, affine, margin=6)
-    inner = [found.fractions([2], offset).sum() for offset in (-0.5, 0.0, 0.5)]
+    inner = [found.fractions([2], SPREAD, offset).sum() for offset in (-0.5, 0.0, 0.5)]
     assert inner == pytest.approx([(parts == 2).sum()] * 3, rel=0.01)
 
 
@@ -137,7 +139,7 @@ def test_a_shifted_series_has_shifted_fractions():
     there = sample_lesion(parts, affine, translation([2.0, 0, 0]), *options)
 
     def centre(found):
-        weights = found.fractions([1])[..., 0]
+        weights = found.fractions([1], SPREAD)[..., 0]
         first = [s.start for s in found.box]
         return np.array(ndimage.center_of_mass(weights)) + first
 
@@ -162,11 +164,11 @@ def test_the_series_corrects_a_drawn_edge():
     parts = (share > 0.5).astype(int)
     sampled = sample_lesion(parts, fine, np.eye(4), grid.shape, affine, 6.0)
     near = sampled.near(6.0)
-    true = sampled.fractions([1], -0.5)[near]
+    true = sampled.fractions([1], SPREAD, -0.5)[near]
     around = TISSUE * rng.normal(1, 0.05, (len(true), 1))
     courses = true * LESION + (1 - true) * around + rng.normal(0, 0.02, (len(true), SAMPLES))
     offsets = (-1.0, -0.5, 0.0, 0.5, 1.0)
-    found = [unmix(courses, sampled.fractions([1], o)[near]) for o in offsets]
+    found = [unmix(courses, sampled.fractions([1], SPREAD, o)[near]) for o in offsets]
     weights = edge_weights([u.log_likelihood for u in found], offsets, 0.5)
     assert offsets[int(np.argmax(weights))] == -0.5
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.lesions.images import Crop
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import invert
-from bidsapp.lesions.surroundings import LesionSurroundings
+from bidsapp.lesions.surroundings import find_surroundings
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
     UnmixedValue,
@@ -97,9 +97,10 @@ def own_values(
     crop: Crop, drawn: Drawn, mapping: Any, error: float, measure: Measure
 ) -> dict[str, tuple[UnmixedValue, float]]:
     """Return the values of the own course of a lesion, and the displacement of its edge, mm."""
-    scene = LesionSurroundings(
-        crop.data, crop.affine, drawn.enhancing, drawn.whole, drawn.affine, drawn.lesion
-    )
+    own = np.where(drawn.enhancing == drawn.lesion, drawn.lesion, 0)
+    scene = find_surroundings(crop.data, crop.affine, own, drawn.whole, drawn.affine, mapping)[
+        drawn.lesion
+    ]
     courses, _ = scene.courses(mapping, error)
     edge = float(position_weights(courses) @ np.array(EDGE_OFFSETS))
     return {name: (value, edge) for name, value in unmixed_values(courses, measure).items()}

@@ -11,6 +11,7 @@ from scipy import ndimage, optimize
 
 from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import Box, bounding_box, sample_points, target_box
+from bidsapp.imaging.point_spread import VOXEL_MEAN, PointSpread
 from bidsapp.imaging.transforms import as_affine
 from bidsapp.imaging.warps import Mapping, Warp, map_centres, voxel_mapping
 
@@ -26,26 +27,24 @@ _RIM = 4.0
 """Distance from the lesion up to which distances are needed, mm."""
 _FEWEST = 2
 """Smallest number of samples along each axis of a voxel."""
-POINT_SPREAD = 1.0
-"""Width (FWHM) of the Gaussian that widens a voxel in the plane of the slices, in voxels.
-
-Together with the voxel itself it has the variance of the point spread function of a Fourier image,
-whose width is 1.2 voxels.
-"""
 
 
 @dataclass(frozen=True)
 class SampledLesion:
     """Samples of the voxels of a series in and near a lesion.
 
+    The samples are the centres of equal parts of the voxels, several along each axis.
+
     Attributes
     ----------
     box : three slices
         Part of the grid of the series.
-    distance : (I, J, K, S) array, mm
-        Distance of each sample of each voxel from the outer edge of the lesion; negative inside.
-    part : (I, J, K, S) array of int
+    distance : (X, Y, Z) array, mm
+        Distance of each sample from the outer edge of the lesion; negative inside.
+    part : (X, Y, Z) array of int
         Label of the nearest part of the lesion.
+    points : (3,) array of int
+        Samples of a voxel along each axis.
     spacing : (3,) array, mm
         Of the voxels.
     """
@@ -53,15 +52,20 @@ class SampledLesion:
     box: Box
     distance: Float
     part: NDArray[np.int32]
+    points: NDArray[np.int64]
     spacing: NDArray[np.float64]
 
-    def fractions(self, parts: Sequence[int], offset: float = 0.0) -> NDArray[np.float64]:
+    def fractions(
+        self, parts: Sequence[int], spread: PointSpread, offset: float = 0.0
+    ) -> NDArray[np.float64]:
         """Return the fraction of each voxel's signal from each part, with the outer edge moved.
 
         Parameters
         ----------
         parts : sequence of P ints
             Labels.
+        spread
+            The point spread of the series.
         offset : float, mm
             Distance by which the outer edge is moved outwards.
 
@@ -69,25 +73,18 @@ class SampledLesion:
         -------
         (I, J, K, P) array
         """
-        shares = np.moveaxis(self.volume_fractions(parts, offset), -1, 0)
-        return np.stack([_spread_in_plane(share, self.spacing) for share in shares], axis=-1)
-
-    def volume_fractions(self, parts: Sequence[int], offset: float = 0.0) -> NDArray[np.float64]:
-        """Return the fraction of each voxel's volume inside each part: without the point spread.
-
-        The parameters are those of `fractions`.
-        """
-        found = np.zeros((*self.distance.shape[:-1], len(parts)))
-        reached = self.distance.min(axis=-1) < offset + _FINE / 2
         # A sample stands for a cell of the voxel: near the edge, it is inside in part.
-        inside = np.clip(0.5 + (offset - self.distance[reached]) / _FINE, 0, 1)
-        part = self.part[reached]
-        found[reached] = np.stack([np.where(part == n, inside, 0).mean(-1) for n in parts], axis=-1)
-        return found
+        inside = np.clip(0.5 + (offset - self.distance) / _FINE, 0, 1)
+        shares = [np.where(self.part == n, inside, 0) for n in parts]
+        return np.stack([spread.apply(s, self.points, self.spacing) for s in shares], axis=-1)
+
+    def voxel_means(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the mean of values at the samples (X, Y, Z) over each voxel, (I, J, K)."""
+        return VOXEL_MEAN.apply(values, self.points, self.spacing)
 
     def near(self, margin: float) -> NDArray[np.bool_]:
         """Return the voxels (I, J, K) within a distance (mm) of those that the lesion reaches."""
-        reached = (self.distance <= 0).any(axis=-1)
+        reached = self.voxel_means(self.distance <= 0) > 0
         distance = ndimage.distance_transform_edt(np.logical_not(reached), sampling=self.spacing)
         return np.asarray(distance <= margin)
 
@@ -175,9 +172,9 @@ class LesionEdge:
         fine = (points + 0.5) * self._factor[:, None, None] - 0.5
         far = float(self.distance.max())
         sampled = ndimage.map_coordinates(self.distance, fine, order=1, cval=far, output=np.float32)
-        counts = tuple(s.stop - s.start for s in box)
-        part = self._nearest_part(points)
-        return SampledLesion(box, sampled.reshape(*counts, -1), part.reshape(*counts, -1), spacing)
+        counts, part = _sample_counts(spacing), self._nearest_part(points)
+        distance, nearest = (_as_image(values, box, counts) for values in (sampled, part))
+        return SampledLesion(box, distance, nearest, counts, spacing)
 
     def _nearest_part(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
         """Return the label of the nearest part at points (3, V, S) in voxels of the labels."""
@@ -263,7 +260,7 @@ def sample_lesion(
     --------
     >>> ball = np.linalg.norm(np.indices((21, 21, 21)) - 10, axis=0) < 6
     >>> found = sample_lesion(ball * 1, np.eye(4), np.eye(4), (21, 21, 21), np.eye(4), margin=6)
-    >>> volumes = [found.fractions([1], offset).sum() for offset in (-0.5, 0.0, 0.5)]
+    >>> volumes = [found.fractions([1], VOXEL_MEAN, offset).sum() for offset in (-0.5, 0.0, 0.5)]
     >>> [round(float(volume / ball.sum()), 2) for volume in volumes]
     [0.74, 1.0, 1.32]
     """
@@ -329,23 +326,24 @@ def _sample_points(
     if 0 in [s.stop - s.start for s in box]:
         raise BadInput("the lesion lies outside the series")
     voxels = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in box], indexing="ij"), -1)
-    points = sample_points(to_voxel, voxels.reshape(-1, 3), _offsets(spacing)) - start
+    points = (
+        sample_points(to_voxel, voxels.reshape(-1, 3), _offsets(_sample_counts(spacing))) - start
+    )
     return box, np.moveaxis(points, -1, 0)
 
 
-def _offsets(spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sample_counts(spacing: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of samples of a voxel along each axis."""
+    return np.maximum(_FEWEST, np.ceil(spacing / _STEP)).astype(int)
+
+
+def _offsets(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the samples of a voxel relative to its centre, in voxels: midpoints of equal parts."""
-    counts = np.maximum(_FEWEST, np.ceil(spacing / _STEP)).astype(int)
     return np.array(list(product(*[(np.arange(n) + 0.5) / n - 0.5 for n in counts])))
 
 
-def _spread_in_plane(
-    share: NDArray[np.float64], spacing: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the fractions after the point spread in the plane of the slices.
-
-    Slices lie across the axis of the thickest voxels, if there is one.
-    """
-    thick = spacing > 1.5 * spacing.min()
-    sigma = np.where(thick & (spacing == spacing.max()), 0.0, POINT_SPREAD / np.sqrt(8 * np.log(2)))
-    return np.asarray(ndimage.gaussian_filter(share.astype(np.float64), sigma, mode="constant"))
+def _as_image(values: NDArray[Any], box: Box, counts: NDArray[np.int64]) -> NDArray[Any]:
+    """Return values of the samples (V, S) of the voxels of a box as one image (X, Y, Z)."""
+    size = np.array([s.stop - s.start for s in box])
+    split = values.reshape(*size, *counts).transpose(0, 3, 1, 4, 2, 5)
+    return split.reshape(*(size * counts))

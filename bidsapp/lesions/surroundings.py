@@ -1,14 +1,17 @@
 """A lesion in a series: its own course, whatever is uncertain about its place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import LesionEdge, SampledLesion, find_edge
 from bidsapp.imaging.labels import label_fractions
+from bidsapp.imaging.point_spread import CANDIDATES, VOXEL_MEAN, PointSpread
 from bidsapp.imaging.transforms import translation
 from bidsapp.imaging.warps import chain
 from bidsapp.lesions.unmixed_values import EDGE_OFFSETS, LesionCourses
@@ -42,12 +45,21 @@ class LesionSurroundings:
         Voxels of the labels to RAS mm.
     lesion : int
         Its label.
+    spread
+        The point spread of the series.
     """
 
     def __init__(
-        self, data: Any, affine: Any, enhancing: Any, whole: Any, drawn: Any, lesion: int
+        self,
+        data: Any,
+        affine: Any,
+        enhancing: Any,
+        whole: Any,
+        drawn: Any,
+        lesion: int,
+        spread: PointSpread = VOXEL_MEAN,
     ) -> None:
-        self.data, self.affine, self.drawn = data, affine, drawn
+        self.data, self.affine, self.drawn, self.spread = data, affine, drawn, spread
         own = (enhancing == lesion) | (whole == lesion)
         self.parts = np.where(enhancing == lesion, ENHANCING, np.where(own, CORE, 0))
         self.labels = [ENHANCING, *([CORE] if (self.parts == CORE).any() else [])]
@@ -61,13 +73,14 @@ class LesionSurroundings:
         """
         edge = self.edge()
         sampled = self.sample(edge, mapping)
-        found = self._unmix(sampled, mapping, EDGE_OFFSETS)
+        found = self._unmix(sampled, mapping, self._mixtures(sampled, EDGE_OFFSETS))
         steps = np.eye(3) * position_error if position_error else np.zeros((0, 3))
         shifted = []
         for step in steps:
             moved = chain(translation(step), mapping)
-            shifted.append(self._unmix(self.sample(edge, moved), moved, [0.0])[0].course)
-        share = sampled.fractions([ENHANCING])
+            there = self.sample(edge, moved)
+            shifted += [u.course for u in self._unmix(there, moved, self._mixtures(there, [0.0]))]
+        share = sampled.fractions([ENHANCING], self.spread)
         return LesionCourses(
             by_offset=found,
             shifted=np.array(shifted).reshape(-1, self.data.shape[-1]),
@@ -82,15 +95,24 @@ class LesionSurroundings:
         """Sample the lesion on the voxels of the series, up to a distance from it in mm."""
         return edge.sample(mapping, self.data.shape[:3], self.affine, margin)
 
+    def log_likelihoods(self, mapping: Any, spreads: Sequence[PointSpread]) -> Any:
+        """Return the log-likelihood of the voxels for each point spread, with the drawn edge."""
+        sampled = self.sample(self.edge(), mapping)
+        mixtures = (sampled.fractions(self.labels, spread) for spread in spreads)
+        return np.array([u.log_likelihood for u in self._unmix(sampled, mapping, mixtures)])
+
+    def _mixtures(self, sampled: SampledLesion, offsets: Sequence[float]) -> Iterator[Any]:
+        """Yield the fractions of the parts for each position of the edge."""
+        return (sampled.fractions(self.labels, self.spread, offset) for offset in offsets)
+
     def _unmix(
-        self, sampled: SampledLesion, mapping: Any, offsets: Sequence[float]
+        self, sampled: SampledLesion, mapping: Any, mixtures: Iterable[Any]
     ) -> list[UnmixedCourse]:
-        """Return the lesion's course for each position of its edge."""
+        """Return the lesion's course for each of several arrays of fractions of its parts."""
         signals = self.data[sampled.box]
         near = sampled.near(MARGIN) & np.isfinite(signals).all(axis=-1)
         others = self.other_fractions(mapping)[sampled.box][near]
-        inner = [sampled.fractions(self.labels, offset)[near] for offset in offsets]
-        return [unmix_resolved(signals[near], own, others) for own in inner]
+        return [unmix_resolved(signals[near], own[near], others) for own in mixtures]
 
     def other_fractions(self, mapping: Any) -> Any:
         """Return the fraction of each voxel inside each other lesion."""
@@ -99,8 +121,41 @@ class LesionSurroundings:
         return label_fractions(self.others, self.drawn, mapping, shape, self.affine, numbers)
 
 
+def find_surroundings(
+    data: Any, affine: Any, enhancing: Any, whole: Any, drawn: Any, mapping: Any
+) -> dict[int, LesionSurroundings]:
+    """Return every lesion of a series, with the point spread that describes them best.
+
+    Parameters
+    ----------
+    data, affine, enhancing, whole, drawn
+        See `LesionSurroundings`.
+    mapping : (4, 4) array or Warp
+        From points of the series to points of the labels, RAS mm.
+
+    Returns
+    -------
+    dict of int to LesionSurroundings
+        By label.
+
+    Notes
+    -----
+    Filters, interpolation and partial Fourier sampling are rarely known. The point spread is that
+    of `CANDIDATES` with the largest log-likelihood of the voxels around all lesions together.
+    """
+    common = (data, affine, enhancing, whole, drawn)
+    scenes = {int(n): LesionSurroundings(*common, int(n)) for n in np.unique(enhancing) if n}
+    total = np.zeros(len(CANDIDATES))
+    for scene in scenes.values():
+        with suppress(BadInput):  # The lesion lies outside the series.
+            found = scene.log_likelihoods(mapping, CANDIDATES)
+            total += np.where(np.isfinite(found).all(), found, 0)
+    best = CANDIDATES[int(np.argmax(total))] if total.any() else VOXEL_MEAN
+    return {n: LesionSurroundings(*common, n, best) for n in scenes}
+
+
 def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over a lesion, weighted by its fractions; None without a value.
+    """Return the mean of a map over a lesion, weighted by its volume; None without a value.
 
     Parameters
     ----------
@@ -109,7 +164,8 @@ def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
     sampled
         The enhancing part of the lesion is `ENHANCING`.
     """
-    return weighted_mean(np.asarray(values)[sampled.box], sampled.fractions([ENHANCING])[..., 0])
+    share = sampled.fractions([ENHANCING], VOXEL_MEAN)[..., 0]
+    return weighted_mean(np.asarray(values)[sampled.box], share)
 
 
 def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
@@ -151,7 +207,4 @@ def join_regions(own: Any, others: Any) -> Any:
     The parameters are those of `unmix_resolved`.
     """
     regions = np.hstack([own, others])
-    regions = regions[:, [True, *(regions[:, 1:].sum(axis=0) > LEAST_VOLUME)]]
-    # The point spread may let two lesions fill more than a voxel.
-    regions /= np.maximum(1, regions.sum(axis=1, keepdims=True))
-    return regions
+    return regions[:, [True, *(regions[:, 1:].sum(axis=0) > LEAST_VOLUME)]]

@@ -75,7 +75,8 @@ def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedC
     signals : (V, N) array
         Courses of the voxels in and around the region, finite.
     fractions : (V, R) array
-        Fraction of each voxel inside each region, together at most 1; the rest is background.
+        Fraction of each voxel's signal from each region; the rest is background. A point spread
+        with negative lobes gives fractions below 0 and above 1.
     region
         Column of the region.
 
@@ -106,7 +107,7 @@ def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedC
     ([4.0, 8.0], 2.3)
     """
     own = np.asarray(fractions, float)
-    rest = np.clip(1 - own.sum(axis=1, keepdims=True), 0, 1)
+    rest = 1 - own.sum(axis=1, keepdims=True)
     mixture, data = np.hstack([own, rest]), np.asarray(signals, float)
     resolved = resolved_voxels(mixture, region)
     if resolved == 0:

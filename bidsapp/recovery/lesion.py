@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import LesionEdge, SampledLesion
 from bidsapp.imaging.labels import Box
+from bidsapp.imaging.point_spread import VOXEL_MEAN
 from bidsapp.imaging.transforms import translation
 from bidsapp.imaging.warps import chain
 from bidsapp.lesions.surroundings import (
@@ -126,12 +127,16 @@ class LesionInSeries:
             Default: all parts of the lesion.
         """
         sampled = self._sample(shift)
-        return self._in_box(sampled, sampled.fractions(parts or self.scene.labels, offset))
+        return self._in_box(sampled, self._fractions(sampled, offset, parts))
 
     def volume_fractions(self, shift: ArrayLike, offset: float) -> Array:
         """Return the fraction of the volume of each voxel inside the enhancing part, (I, J, K)."""
         sampled = self._sample(shift)
-        return self._in_box(sampled, sampled.volume_fractions([ENHANCING], offset))[..., 0]
+        found = sampled.fractions([ENHANCING], VOXEL_MEAN, offset)
+        return self._in_box(sampled, found)[..., 0]
+
+    def _fractions(self, sampled: SampledLesion, offset: float, parts: Sequence[int] = ()) -> Array:
+        return sampled.fractions(parts or self.scene.labels, self.scene.spread, offset)
 
     def _sample(self, shift: ArrayLike) -> SampledLesion:
         """Sample the lesion where it has signal."""
@@ -171,7 +176,7 @@ class LesionInSeries:
         return [
             unmix_resolved(
                 signals,
-                self._in_box(sampled, sampled.fractions(self.scene.labels, pose.edge + d))[near],
+                self._in_box(sampled, self._fractions(sampled, pose.edge + d))[near],
                 others,
             )
             for d in EDGE_OFFSETS
@@ -202,7 +207,7 @@ def find_lesion(scene: LesionSurroundings, mapping: Any) -> LesionInSeries:
     weights = position_weights(courses)
     resolved = bool(np.isfinite(weights).all())
     offset = float(weights @ np.array(EDGE_OFFSETS)) if resolved else 0.0
-    own = sampled.fractions(scene.labels, offset)
+    own = sampled.fractions(scene.labels, scene.spread, offset)
     used = near & finite
     if not (own[used, 0] > 0).any():
         raise BadInput("no voxel of the lesion has a complete signal course")

@@ -109,8 +109,8 @@ def _drawn_grid(lesion: LesionInSeries) -> _DrawnGrid:
     return _DrawnGrid(
         affine=part_affine(scene.drawn, sampled.box),
         drawn=np.asarray(scene.parts[sampled.box] == ENHANCING),
-        distance=sampled.distance.mean(axis=-1).astype(float),
-        enhancing=(sampled.part == ENHANCING).mean(axis=-1) >= 0.5,
+        distance=sampled.voxel_means(sampled.distance),
+        enhancing=sampled.voxel_means(sampled.part == ENHANCING) >= 0.5,
     )
 
 

@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import SampledLesion
 from bidsapp.imaging.warps import read_mapping
-from bidsapp.lesions.surroundings import LesionSurroundings, mean_over
+from bidsapp.lesions.surroundings import LesionSurroundings, find_surroundings, mean_over
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
     T1_UNCERTAINTY,
@@ -83,16 +83,15 @@ class UnmixLesions(SimpleInterface):
         whole = enhancing
         if self.inputs.whole:
             whole = load_labels(self.inputs.whole, self.inputs.enhancing)[0]
+        mapping = read_mapping(as_list(self.inputs.transform)) if self._moved else np.eye(4)
+        scenes = find_surroundings(data, image.affine, enhancing, whole, drawn.affine, mapping)
         for lesion, excluded in self.inputs.lesions:
-            if not (enhancing == lesion).any():
-                continue
-            scene = LesionSurroundings(data, image.affine, enhancing, whole, drawn.affine, lesion)
-            yield from self._lesion_rows(scene, lesion, excluded)
+            if lesion in scenes:
+                yield from self._lesion_rows(scenes[lesion], mapping, lesion, excluded)
 
     def _lesion_rows(
-        self, scene: LesionSurroundings, lesion: int, excluded: bool
+        self, scene: LesionSurroundings, mapping: Any, lesion: int, excluded: bool
     ) -> Iterator[dict[str, Any]]:
-        mapping = read_mapping(as_list(self.inputs.transform)) if self._moved else np.eye(4)
         try:
             courses, sampled = scene.courses(mapping, self._position_error())
         except BadInput:
@@ -106,6 +105,7 @@ class UnmixLesions(SimpleInterface):
             "recovery": courses.recovery,
             "resolved_voxels": courses.by_offset[EDGE_OFFSETS.index(0.0)].resolved_voxels,
             "edge_offset": float(weights @ np.array(EDGE_OFFSETS)),
+            "point_spread": str(scene.spread),
         }
         learnt = as_list(self.inputs.learnt) or [""] * len(self.inputs.models)
         for (name, parameters, options), path in zip(self.inputs.models, learnt, strict=True):

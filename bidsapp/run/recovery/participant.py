@@ -3,7 +3,7 @@
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bidsapp.config import Config, version
 from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.imaging.labels import label_fractions
 from bidsapp.issues import Issue, from_error
-from bidsapp.lesions.surroundings import LesionSurroundings
+from bidsapp.lesions.surroundings import LesionSurroundings, find_surroundings
 from bidsapp.recovery.changes import VOLUME, Change, select_changes
 from bidsapp.recovery.lesion import LesionInSeries, find_lesion
 from bidsapp.recovery.means import NativeRegion, Region, ResampledRegion
@@ -188,11 +188,12 @@ def _recover_series(
     issues = [Issue("missing", text, "NotSimulated") for text in series.left_out]
     known = {k: v for k, v in identity(session, "enhancing", space).items() if k != "space"}
     lesions = lesion_list(rois, plan.excluded_lesions)
+    scenes = _surroundings(session, series, rois)
     for number, (lesion, excluded) in enumerate(lesions, 1):
         where = f"sub-{session.participant} {session.id} {space.upper()}: lesion {lesion}"
         began = time.monotonic()
         try:
-            chain = _chain(session, series, rois, lesion, config)
+            chain = _chain(scenes, series, rois, lesion, config)
         except BadInput as error:
             issues.append(
                 Issue("missing", f"{space.upper()}, lesion {lesion}: {error}", "NoLesion")
@@ -221,8 +222,30 @@ def _stream(session: Session, space: Space) -> Iterator[int]:
         yield zlib.crc32(text.encode())
 
 
+def _surroundings(
+    session: Session, series: AnalysedSeries, rois: Rois
+) -> dict[int, LesionSurroundings]:
+    """Return the lesions of a series by number."""
+    enhancing, drawn = load_labels(str(rois.image))
+    whole = session.rois("whole", rois.space)
+    all_parts = load_labels(str(whole.image), str(rois.image))[0] if whole else enhancing
+    return find_surroundings(
+        series.data, series.affine, enhancing, all_parts, drawn.affine, _mapping(series, rois)
+    )
+
+
+def _mapping(series: AnalysedSeries, rois: Rois) -> Any:
+    """Return the mapping from points of a series to points of its ROIs."""
+    moved = rois.space == "T1w" and series.to_rois is not None
+    return series.to_rois if moved else np.eye(4)
+
+
 def _chain(
-    session: Session, series: AnalysedSeries, rois: Rois, lesion: int, config: Config
+    scenes: Mapping[int, LesionSurroundings],
+    series: AnalysedSeries,
+    rois: Rois,
+    lesion: int,
+    config: Config,
 ) -> Chain:
     """Return a lesion with the analysis of its run.
 
@@ -231,16 +254,9 @@ def _chain(
     BadInput
         If the lesion has no voxel, or none with a complete signal course.
     """
-    enhancing, drawn = load_labels(str(rois.image))
-    if not (enhancing == lesion).any():
+    if lesion not in scenes:
         raise BadInput("the ROI has no voxel")
-    whole = session.rois("whole", rois.space)
-    all_parts = load_labels(str(whole.image), str(rois.image))[0] if whole else enhancing
-    scene = LesionSurroundings(
-        series.data, series.affine, enhancing, all_parts, drawn.affine, lesion
-    )
-    moved = rois.space == "T1w" and series.to_rois is not None
-    found = find_lesion(scene, series.to_rois if moved else np.eye(4))
+    found = find_lesion(scenes[lesion], _mapping(series, rois))
     return Chain(
         lesion=found,
         signal=series.signal.cropped(found.box),
