@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks import bias, optimum, precision, report, scaling, shrinkage, speed
+from benchmarks.challenge import challenge_scores, read_challenge
 from benchmarks.lesions.accuracy import topic as lesion_topic
 from benchmarks.lesions.cells import CELLS
 from benchmarks.registration import (
@@ -53,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--noise", nargs="+", default=default.noise, choices=default.noise,
         help="assumptions on the noise to compare")  # fmt: skip
     _common(what.add_parser("lesions", help="lesion values: error, changes, intervals"), LESIONS)
+    osipi = what.add_parser("osipi", help="scores of the OSIPI-DCE challenge, from your values")
+    osipi.add_argument("table", type=Path, help="TSV file: patient, visit, Ktrans, and where known "
+        "truth and repeated (the value of a second analysis)")  # fmt: skip
     heads = what.add_parser("registration", help="registration: error, robustness, reliability")
     _common(heads, REGISTRATION)
     heads.add_argument(
@@ -83,7 +87,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the topics, write the page of each when it is done, and finally a page of all."""
     top = parser()
     given = vars(top.parse_args(arguments))
-    group = GROUPS[given.pop("what")]
+    what = given.pop("what")
+    if what == "osipi":
+        try:
+            print(report.markdown(challenge_scores(read_challenge(given["table"])).round(3)))
+        except (OSError, ValueError) as error:
+            top.error(f"{given['table']}: {error}")
+        return
+    group = GROUPS[what]
     topics = given.pop("topics") or list(group)
     if unknown := [topic for topic in topics if topic not in group]:
         top.error(f"no such topic: {', '.join(unknown)}; there are {', '.join(group)}")

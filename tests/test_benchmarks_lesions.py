@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
+from benchmarks.__main__ import main
 from benchmarks.lesions import accuracy, images
 from benchmarks.lesions.cells import CELLS
 from benchmarks.lesions.participants import lesion_table
@@ -87,6 +88,35 @@ def test_scores_are_those_of_the_challenge():
     assert found.loc["own", "accuracy"] == pytest.approx(np.exp(-0.5), abs=1e-3)
     assert found.loc["own", "repeatability"] == 1
     assert found.loc["mean", "accuracy"] == pytest.approx(np.exp(-0.3 / 1.7), abs=1e-3)
+
+
+def test_a_decision_is_that_of_a_paired_t_test():
+    """Three lesions that change by 1, 2 and 3: a mean of 2, and the p value of the t test."""
+    table = pd.DataFrame(
+        {**rows(session, 1.0 + n * later, 2.0, 0.1), "lesion": n}
+        for n in (1, 2, 3)
+        for session, later in (("a", 0), ("b", 1))
+    )
+    found = accuracy.decisions(table).iloc[0]
+    assert found["truth, change"] == pytest.approx(2)
+    assert found["truth, p"] == pytest.approx(stats.ttest_1samp([1, 2, 3], 0).pvalue)
+    assert found["mean, change"] == pytest.approx(1.4)
+
+
+def test_the_challenge_is_scored_from_a_table(tmp_path, capsys):
+    """Synthetic patients give the accuracy, the visits of clinical ones the repeatability."""
+    path = tmp_path / "values.tsv"
+    path.write_text(
+        "patient\tvisit\tKtrans\ttruth\trepeated\n"
+        "S1\t1\t0.1\t0.3\t0.1\nC1\t1\t0.2\tn/a\t0.2\nC1\t2\t0.2\tn/a\tn/a\n"
+    )
+    main(["osipi", str(path)])
+    assert [float(cell) for cell in capsys.readouterr().out.splitlines()[-1].split("|")[1:-1]] == [
+        round(np.exp(-0.5), 3), 1, 1, round(np.exp(-0.5), 3)]  # fmt: skip
+    path.write_text("patient\tKtrans\n1\t2\n")
+    with pytest.raises(SystemExit):
+        main(["osipi", str(path)])
+    assert "the table has no column visit" in capsys.readouterr().err
 
 
 def test_a_cell_is_measured_from_a_participant_to_the_tables():

@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from benchmarks import plots
+from benchmarks.challenge import score
 from benchmarks.lesions.cells import CELLS, REGISTRATION_ERROR, Cell
 from benchmarks.lesions.images import SNR
 from benchmarks.lesions.participants import lesion_table
@@ -49,6 +51,7 @@ def _run(name: str, settings: Settings) -> Section:
             f"{prefix}_errors": errors(table, ["parameter"]),
             f"{prefix}_sizes": errors(_with_classes(table), ["parameter", "volume, ml"]),
             f"{prefix}_changes": change_errors(table),
+            f"{prefix}_decisions": decisions(table),
             f"{prefix}_scores": scores(table),
         },
         {f"{prefix}_errors": _plot(table)},
@@ -124,8 +127,8 @@ def change_errors(table: pd.DataFrame) -> pd.DataFrame:
 def scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy and repeatability scores of Ktrans in the OSIPI-DCE challenge.
 
-    Each is exp(-mean CV), where CV = |a - b| / (a + b) of a value and the truth, or of the values
-    of the first session and its repetition; Shalom et al. 2024, doi:10.1002/mrm.29909.
+    See `benchmarks.challenge`; of a value and the truth, and of the values of the first session
+    and its repetition.
     """
     rows = table[table["parameter"] == "Ktrans"]
     keys = ["participant", "lesion"]
@@ -134,15 +137,30 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "estimate": estimate,
-            "accuracy": _score(rows[estimate], rows["truth"]),
-            "repeatability": _score(repeated[estimate], repeated[f"{estimate} first"]),
+            "accuracy": round(score(rows[estimate], rows["truth"]), 3),
+            "repeatability": round(score(repeated[estimate], repeated[f"{estimate} first"]), 3),
         }
         for estimate in ("mean", "own")
     )
 
 
-def _score(a: pd.Series, b: pd.Series) -> float:
-    return round(float(np.exp(-((a - b).abs() / (a + b)).mean())), 3)
+def decisions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean changes since the first session, each with its paired t test.
+
+    Of the truth, and of both estimates: where a decision at 0.05 is not that of the truth, the
+    estimate changes the conclusion of a study.
+    """
+    changes = _changes(table)
+    changes = changes[changes["session"] != RETEST]
+    rows = []
+    for (parameter, session), group in changes.groupby(["parameter", "session"], sort=False):
+        row = {"parameter": parameter, "session": session, "lesions": len(group)}
+        for name in ("truth", "mean", "own"):
+            known = group[name].dropna()
+            row[f"{name}, change"] = float(known.mean())
+            row[f"{name}, p"] = float(stats.ttest_1samp(known, 0).pvalue)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _changes(table: pd.DataFrame) -> pd.DataFrame:
