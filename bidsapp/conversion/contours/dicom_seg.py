@@ -43,7 +43,9 @@ def read_segmentation(dataset: Any) -> Drawing:
     positions = np.array(
         [_group(f, shared, "PlanePositionSequence").ImagePositionPatient for f in frames], float
     )
-    slices, affine = _grid(positions, directions[0], _group(frames[0], shared, "PixelMeasuresSequence"))
+    slices, affine = _grid(
+        positions, directions[0], _group(frames[0], shared, "PixelMeasuresSequence")
+    )
     pixels = np.asarray(dataset.pixel_array)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     kind = str(dataset.get("SegmentationType") or "BINARY")

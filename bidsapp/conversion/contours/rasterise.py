@@ -111,7 +111,7 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     Examples
     --------
     >>> part = VoxelMask(np.ones((2, 2, 2), bool), np.diag([-1.0, 1, 1, 1]) + np.eye(4, k=3))
-    >>> lies_on_grid(part, (4, 4, 4), np.eye(4)), lies_on_grid(part, (4, 4, 4), np.eye(4) * 0.5)
+    >>> lies_on_grid(part, (4, 4, 4), np.eye(4)), lies_on_grid(part, (4, 4, 4), np.diag([2, 2, 2, 1]))
     (True, False)
     """
     grid = np.asarray(affine, float)
@@ -120,8 +120,9 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     # Voxel coordinates change along one axis alone from plane to plane, and are whole numbers there.
     steps = invert(grid)[:3, :3] @ region.axes.T
     axis = int(np.argmax(np.abs(steps[:, 2])))
-    points = np.concatenate([_in_space(region, slab.position, p) for slab in region.slabs
-                             for p in slab.polygons])
+    points = np.concatenate(
+        [_in_space(region, slab.position, p) for slab in region.slabs for p in slab.polygons]
+    )
     places = apply(invert(grid), points)[:, axis]
     inside = (places > -0.5).all() and (places < shape[axis] - 0.5).all()
     return bool(inside and np.abs(places - np.rint(places)).max() <= ON_GRID)
@@ -148,7 +149,9 @@ def _rasterise_mask(
     if same and (snapped := _snapped(region, shape, grid)) is not None:
         voxels = np.rint(apply(snapped, inside)).astype(int)
         _check_inside(voxels, shape)
-        box = tuple(slice(int(a), int(b) + 1) for a, b in zip(voxels.min(0), voxels.max(0), strict=True))
+        box = tuple(
+            slice(int(a), int(b) + 1) for a, b in zip(voxels.min(0), voxels.max(0), strict=True)
+        )
         values = np.zeros([s.stop - s.start for s in box], np.float32)
         values[tuple((voxels - [s.start for s in box]).T)] = 1
         return Fractions(box, values)

@@ -162,5 +162,3 @@ def _series(dataset: Any) -> frozenset[str]:
         for series in study.get("RTReferencedSeriesSequence") or ()
         if "SeriesInstanceUID" in series
     )
-
-

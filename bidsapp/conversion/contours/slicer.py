@@ -39,7 +39,9 @@ def read_nrrd(path: Path) -> Drawing:
     except (OSError, ValueError, EOFError, nrrd.NRRDError) as error:
         raise BadInput(f"cannot be read as NRRD ({error})") from error
     affine, spatial = _affine(header)
-    layers = np.moveaxis(data, [i for i in range(data.ndim) if i not in spatial], range(data.ndim - 3))
+    layers = np.moveaxis(
+        data, [i for i in range(data.ndim) if i not in spatial], range(data.ndim - 3)
+    )
     layers = as_labels(layers.reshape(-1, *layers.shape[-3:]), path.name)
     regions = [
         _region(name, key, layers[layer] == value, affine)
@@ -54,7 +56,9 @@ def _region(name: str, key: str, inside: NDArray[np.bool_], affine: NDArray[np.f
     return Region(name, key, None if empty else VoxelMask(inside, affine), empty)
 
 
-def _segments(header: Mapping[str, Any], layers: NDArray[np.int32]) -> list[tuple[str, str, int, int]]:
+def _segments(
+    header: Mapping[str, Any], layers: NDArray[np.int32]
+) -> list[tuple[str, str, int, int]]:
     """Return name, key, layer and label of each segment."""
     numbers = sorted(int(m[1]) for m in (re.fullmatch(r"Segment(\d+)_ID", k) for k in header) if m)
     if numbers:
