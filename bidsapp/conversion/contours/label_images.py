@@ -7,8 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bidsapp.bids.cells import parse_whole_number
 from bidsapp.bids.images import check_image
-from bidsapp.bids.roi_tables import find_lesions, read_labels
+from bidsapp.bids.roi_tables import read_labels
+from bidsapp.bids.tables import read_numbered_table
 from bidsapp.bids.text_files import read_text
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
 from bidsapp.errors import BadInput
@@ -64,7 +66,11 @@ def _names(path: Path) -> Mapping[int, str]:
     """Return the names of labels in the files beside an image."""
     table = path.with_name(re.sub(r"\.nii(\.gz)?$", ".tsv", path.name))
     if table.is_file():
-        return {lesion.index: lesion.name for lesion in find_lesions(path, table)}
+        lines = read_numbered_table(table, ("index", "name"), known=("index", "name"))
+        return {
+            parse_whole_number(row["index"], f"{table}: line {line}", "index"): row["name"]
+            for line, row in lines
+        }
     found = [
         one
         for one in sorted([*path.parent.glob("*.txt"), *path.parent.glob("*.label")])
@@ -80,11 +86,11 @@ def _names(path: Path) -> Mapping[int, str]:
 
 
 def read_label_description(text: str) -> dict[int, str]:
-    """Return the names of the labels in a label description file of ITK-SNAP.
+    r"""Return the names of the labels in a label description file of ITK-SNAP.
 
     Examples
     --------
-    >>> read_label_description('# comment\\n 0 0 0 0 0 0 0 "Clear"\\n 2 255 0 0 1 1 1 "Met 2"\\n')
+    >>> read_label_description(' 0 0 0 0 0 0 0 "Clear"\n 2 255 0 0 1 1 1 "Met 2"\n')
     {2: 'Met 2'}
     """
     found = [match for match in map(_LINE.match, text.splitlines()) if match]

@@ -136,8 +136,8 @@ def _check_flat(polygons: Sequence[Points], normal: NDArray[np.float64]) -> None
     worst = max(float(np.ptp(polygon @ normal)) for polygon in polygons)
     if worst > 2 * _FLAT:
         raise BadInput(
-            f"its contours do not lie in parallel planes (one extends over {worst:.2g} mm along the "
-            "normal of the others); export contours of one orientation, or a mask"
+            f"its contours do not lie in parallel planes (one extends {worst:.2g} mm along the "
+            "normal of the others); export them in one orientation, or as a mask"
         )
 
 

@@ -111,13 +111,13 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     Examples
     --------
     >>> part = VoxelMask(np.ones((2, 2, 2), bool), np.diag([-1.0, 1, 1, 1]) + np.eye(4, k=3))
-    >>> lies_on_grid(part, (4, 4, 4), np.eye(4)), lies_on_grid(part, (4, 4, 4), np.diag([2, 2, 2, 1]))
-    (True, False)
+    >>> [lies_on_grid(part, (4, 4, 4), np.diag([s, s, s, 1])) for s in (1, 2)]
+    [True, False]
     """
     grid = np.asarray(affine, float)
     if isinstance(region, VoxelMask):
         return _snapped(region, shape, grid) is not None
-    # Voxel coordinates change along one axis alone from plane to plane, and are whole numbers there.
+    # From plane to plane, one voxel coordinate changes, and is a whole number in each.
     steps = invert(grid)[:3, :3] @ region.axes.T
     axis = int(np.argmax(np.abs(steps[:, 2])))
     points = np.concatenate(
@@ -221,8 +221,8 @@ def _in_space(region: Contours, position: float, polygon: Points) -> Points:
     return moved
 
 
-def _check_inside(voxels: NDArray[np.floating] | NDArray[np.int_], shape: Sequence[int]) -> None:
-    """Refuse a region that extends beyond the grid by more than a voxel."""
-    beyond = max(float(-voxels.min()), float((voxels - np.asarray(shape) + 1).max()))
-    if beyond > 1:
-        raise BadInput(f"extends beyond the field of view of the image by {beyond:.0f} voxels")
+def _check_inside(places: NDArray[np.float64] | NDArray[np.int_], shape: Sequence[int]) -> None:
+    """Refuse points, in voxels, that lie beyond the outer faces of a grid."""
+    beyond = max(float(-places.min()), float((places - np.asarray(shape) + 1).max())) - 0.5
+    if beyond > ON_GRID:
+        raise BadInput(f"extends beyond the field of view of the image by {beyond:.1f} voxels")

@@ -54,7 +54,7 @@ def read_structure_set(dataset: Any) -> Drawing:
 
     Notes
     -----
-    Contours belong to the ROI whose number they refer to, whatever the order of both lists. Contours
+    Contours belong to the ROI whose number they refer to, whatever the order of both lists. Those
     in one plane are combined by even-odd rule, as ``CLOSEDPLANAR_XOR`` demands, so that a contour
     within another one is a hole; keyhole contours enclose their hole by the same rule.
     """

@@ -69,7 +69,7 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
     Raises
     ------
     UsageError
-        If it remains unknown which visit, what of it, or as what.
+        If it remains unknown which visit.
     BadInput
         If a table cannot be used, or files cannot be assigned.
     """
@@ -93,8 +93,6 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
     jobs = [job for job in jobs if chosen.includes(job)]
     if not any(job.files for job in jobs):
         raise BadInput(f"{first}: no file with contours or masks of the selected visits")
-    if any(not job.uses for job in jobs):
-        raise UsageError(f"what are the regions? --as {'|'.join(KINDS)}, or a column as")
     return jobs, notes
 
 

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,9 @@ def register_drawn_on(shapes: Shapes, image: Path, t1w: Grid) -> Placement:
     low = float(np.min(nib.load(image).dataobj))
     metric = "nmi" if low < _HOUNSFIELD_AIR else "lpa"
     moved = register_rigidly(image, t1w.image, metric)
-    return Placement(moved.matrix, f"{image.name} registered: {moved.basis}", moved.warnings)
+    return Placement(
+        moved.matrix, f"image that was drawn on registered: {moved.basis}", moved.warnings
+    )
 
 
 def register_rigidly(
@@ -189,8 +192,9 @@ def register_rigidly(
         If it failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        mask = BrainMask(in_file=str(fixed)).run(cwd=folder).outputs.mask
-        node = Register(moving=str(moving), fixed=str(fixed), fixed_mask=mask, metric=metric)
+        mask = Path(folder, "brain.nii")
+        mask.write_bytes(_brain(fixed))
+        node = Register(moving=str(moving), fixed=str(fixed), fixed_mask=str(mask), metric=metric)
         node.inputs.transform, node.inputs.symmetric = "rigid", True
         for name, files in zip(("moving_lesions", "fixed_lesions"), lesions, strict=True):
             if files:
@@ -209,3 +213,11 @@ def register_rigidly(
         else (f"{moving.name} on {fixed.name}: doubtful registration: {quality['reason']}",)
     )
     return Placement(matrix, basis, doubts)
+
+
+@lru_cache(maxsize=1)
+def _brain(image: Path) -> bytes:
+    """Return the brain mask of a T1w, to which several images are registered in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        mask = BrainMask(in_file=str(image)).run(cwd=folder).outputs.mask
+        return Path(mask).read_bytes()

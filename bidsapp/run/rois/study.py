@@ -228,8 +228,6 @@ def _visit_files(
             )
         )
     place = f"sub-{session.participant} {session.id}"
-    for text in visit.basis:
-        report(f"{place}: {text}")
     if numbers and not visit.problems:
         for part in PARTS:
             files += _part(visit, part, numbers, request, report)

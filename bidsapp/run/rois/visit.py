@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bidsapp.bids.records import Session
-from bidsapp.conversion.contours.choice import Kind, choose_regions, list_regions
+from bidsapp.conversion.contours.choice import KINDS, Kind, choose_regions, list_regions
 from bidsapp.conversion.contours.drawing import Drawing, Region
 from bidsapp.conversion.contours.lesions import (
     Drawn,
@@ -68,7 +68,7 @@ class DrawnVisit:
     frame : str
         Frame of reference of the contours, if it is known and the same for all.
     basis : list of str
-        How each file was placed on the T1w.
+        How each file was placed on the T1w, without its name, which may be that of the patient.
     absent : list of int
         Numbers of lesions of earlier visits that were not drawn at this one.
     problems, warnings, notes : list of str
@@ -138,12 +138,8 @@ def _read(job: Job, visit: DrawnVisit) -> list[tuple[Path, Drawing, _Chosen]]:
             visit.problems.append(str(error))
     if len(drawings) < len(job.files):
         return []
-    everything = not all(use.pattern for use in job.uses)
-    if everything and any(d.format == RTSTRUCT and len(d.regions) > 1 for _, d in drawings):
-        visit.problems.append(
-            f"{job.files[0].name}: which of its regions are lesions? Choose by --use, for example "
-            f'--use "Met*" (or "*" for all): {list_regions(drawings[0][1].regions)}'
-        )
+    if text := _undecided(job, drawings):
+        visit.problems.append(text)
         return []
     regions = [region for _, drawing in drawings for region in drawing.regions]
     try:
@@ -162,6 +158,19 @@ def _read(job: Job, visit: DrawnVisit) -> list[tuple[Path, Drawing, _Chosen]]:
         if own:
             found.append((file, drawing, own))
     return found
+
+
+def _undecided(job: Job, drawings: Sequence[tuple[Path, Drawing]]) -> str:
+    """Return what the user has to decide about the regions of the files; empty if nothing."""
+    choice = ""
+    if not job.uses:
+        choice = f"state what its regions are: --as {', '.join(KINDS[:-1])}, or --artery"
+    elif not all(use.pattern for use in job.uses) and any(
+        drawing.format == RTSTRUCT and len(drawing.regions) > 1 for _, drawing in drawings
+    ):
+        choice = 'state which of its regions are lesions: --use "Met*", for example, or "*"'
+    texts = [f"{file.name} contains {list_regions(d.regions)}" for file, d in drawings[:3]]
+    return f"{'; '.join(texts)}; {choice}" if choice else ""
 
 
 def _draw(
@@ -194,7 +203,8 @@ def _draw(
     except (BadInput, RegistrationError) as error:
         visit.problems.append(f"{file.name}: {error}")
         return []
-    visit.basis.append(f"{file.name} ({drawing.format}): {placement.basis}")
+    visit.basis.append(f"{drawing.format}: {placement.basis}")
+    visit.notes.append(f"{file.name}: {placement.basis}")
     visit.warnings += placement.warnings
     return _rasterise_all(visit, file, usable, placement)
 
@@ -241,7 +251,8 @@ def _draw_artery_on_dynamic(visit: DrawnVisit, file: Path, chosen: _Chosen) -> l
             _keep_artery(visit, grid, Drawn(region.name, kind, part))
         except BadInput as error:
             visit.problems.append(f"{file.name}: {region.name!r} {error}")
-    visit.basis.append(f"{file.name}: the artery is on the grid of {grid.image.name}")
+    visit.basis.append("drawn on the DCE series")
+    visit.notes.append(f"{file.name}: the artery was drawn on {grid.image.name}")
     return []
 
 
