@@ -131,6 +131,19 @@ def test_a_lesion_has_the_same_number_at_all_visits(tmp_path, aligned):
     assert labels_at(root, moved, RIGHT, LATE, session="b") == [1, 2, 3]
 
 
+def test_one_visit_of_a_folder_of_a_study(tmp_path):
+    """Labels select from the folders of a study; only a folder of another layout is one visit."""
+    root = study(tmp_path / "bids", ("a",), ("01", "02"))
+    balls(tmp_path / "src/01/a/RS.dcm", ("Met 1", LEFT))
+    balls(tmp_path / "src/02/a/RS.dcm", ("Met 2", RIGHT))
+    assert rois(root, tmp_path / "src", *VISIT, "--use", "*", "--as", "whole") == 0
+    assert names(root) == {1: "Met 1"}
+    assert not roi(root, label="02").exists()
+    words = ("--participant-label", "02", "--session-label", "a", "--use", "*", "--as", "whole")
+    assert rois(root, tmp_path / "src/02/a", *words) == 0
+    assert names(root, label="02") == {1: "Met 2"}
+
+
 def test_numbers_of_rois_that_exist_are_kept(tmp_path, aligned):
     """A second kind, and a further visit, are numbered like what is there."""
     root = study(tmp_path / "bids")
@@ -186,7 +199,7 @@ def test_rois_that_exist_are_never_overwritten_unasked(tmp_path, capsys):
     shutil.move(roi(root), other)
     shutil.move(table, other.with_name(other.name.replace("nii.gz", "tsv")))
     assert rois(*words, "--overwrite") == 1
-    assert "is a whole ROI of this visit under another name" in capsys.readouterr().err
+    assert "is the same kind of ROI of this visit under another name" in capsys.readouterr().err
 
 
 def test_everything_wrong_is_reported_at_once_and_nothing_is_written(tmp_path, aligned, capsys):
@@ -358,7 +371,7 @@ def test_an_artery_is_written_on_the_image_it_was_drawn_on(tmp_path, capsys):
     contours = balls(tmp_path / "RS.dcm", ("ICA", RIGHT), ("Met", LEFT), radius=4)
     words = (root, contours, *VISIT, "--use", "Met", "--as", "both", "--artery", "ica")
     assert rois(*words) == 1
-    assert "is the artery already; move it away" in capsys.readouterr().err
+    assert "is the same kind of ROI of this visit under another name" in capsys.readouterr().err
     shutil.rmtree(masks)
     assert rois(*words) == 0
     session = Query(root, [masks]).participant("01").sessions[0]

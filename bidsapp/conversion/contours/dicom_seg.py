@@ -1,6 +1,6 @@
 """Segments of a DICOM segmentation object."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def _numbers(frames: Iterable[Any], shared: Any, kind: str) -> list[int | None]:
 
 
 def _grid(
-    positions: NDArray[np.float64], directions: Sequence[float], measures: Mapping[str, Any] | Any
+    positions: NDArray[np.float64], directions: Sequence[float], measures: Any
 ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
     """Return the slice of each frame, and the affine of the slices, RAS."""
     along_row, along_column = np.asarray(directions[:3], float), np.asarray(directions[3:], float)

@@ -44,7 +44,8 @@ def find_normal(polygons: Sequence[Points]) -> NDArray[np.float64] | None:
     if length < 1e-6:
         return None
     normal: NDArray[np.float64] = largest / length
-    return normal * np.sign(normal[np.argmax(np.abs(normal))]) + 0.0
+    normal *= np.sign(normal[np.argmax(np.abs(normal))])
+    return normal
 
 
 def plane_positions(polygons: Sequence[Points], normal: ArrayLike) -> NDArray[np.float64]:

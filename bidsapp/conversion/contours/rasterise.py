@@ -207,8 +207,8 @@ def _contains(
     inside = np.zeros(len(points), bool)
     for slab, contours in zip(region.slabs, polygons, strict=True):
         here = np.flatnonzero((points[:, 2] >= slab.low) & (points[:, 2] < slab.high))
-        for contour in contours:
-            low, high = contour.vertices.min(axis=0), contour.vertices.max(axis=0)
+        for flat_contour, contour in zip(slab.polygons, contours, strict=True):
+            low, high = flat_contour.min(axis=0), flat_contour.max(axis=0)
             flat = points[here, :2]
             near = here[((flat >= low) & (flat <= high)).all(axis=1)]
             inside[near] ^= contour.contains_points(points[near, :2])

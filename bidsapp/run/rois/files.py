@@ -100,9 +100,8 @@ def part_files(
 ) -> list[File]:
     """Return image, table and sidecar of a part of the lesions of a visit."""
     sidecar = {
-        "Description": f"Lesions drawn by the user: {_WHAT[part]}. Voxels have the number of the "
-        "lesion that fills at least half of them.",
-        "Manual": True,
+        "Description": f"Lesions as drawn by the user: {_WHAT[part]}. Voxels have the number of "
+        "the lesion that fills at least half of them.",
         "Sources": [_source(session)],
         "Placement": list(basis),
         **{name: {"Description": text} for name, text in COLUMNS.items()},
@@ -120,8 +119,7 @@ def artery_files(
     """Return mask and sidecar of an artery."""
     path = artery_path(session, rois_dir, space)
     sidecar = {
-        "Description": "Artery drawn by the user, for the arterial input of the DCE series",
-        "Manual": True,
+        "Description": "Artery as drawn by the user, for the arterial input of the DCE series",
         "Type": "ROI",
         "Placement": list(basis),
     }

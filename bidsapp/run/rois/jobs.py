@@ -61,8 +61,8 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
     Parameters
     ----------
     sources
-        Files or folders of one visit, if one participant and one session are selected; else a
-        folder with folders of participants and in these of sessions, or a table.
+        A table; or a folder with folders of participants and in these of sessions; or files or
+        folders of one visit, if one participant and one session are selected.
     chosen
         What the command line states.
 
@@ -74,16 +74,17 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
         If a table cannot be used, or files cannot be assigned.
     """
     first, *more = sources
+    one_visit = len(chosen.participants) == len(chosen.sessions) == 1
     if first.suffix.lower() == ".tsv":
         if more:
             raise UsageError(f"{first.name}: a table of contours is the only source")
-        jobs, notes = list(_jobs_of_table(first, chosen)), []
-    elif len(chosen.participants) == len(chosen.sessions) == 1:
+        jobs, notes = list(_jobs_of_table(first, chosen)), list[str]()
+    elif first.is_dir() and not more and (not one_visit or _has_visit(first, chosen)):
+        jobs, notes = _jobs_of_folder(first, chosen)
+    elif one_visit:
         files, notes = _drawings(sources, chosen.drawn_on)
         label, session = chosen.participants[0], chosen.sessions[0]
         jobs = [_with_image(Job(label, session, tuple(files), chosen.uses), chosen.drawn_on)]
-    elif not more and first.is_dir():
-        jobs, notes = _jobs_of_folder(first, chosen)
     else:
         raise UsageError(
             "which visit? name it with --participant-label and --session-label; contours of a "
@@ -151,16 +152,19 @@ def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[st
     return jobs, notes
 
 
+def _has_visit(folder: Path, chosen: Selection) -> bool:
+    """Return whether a folder contains the folder of the only visit that is selected."""
+    (label,), (session,) = chosen.participants, chosen.sessions
+    places = [(p, s) for p in (label, f"sub-{label}") for s in (session, f"ses-{session}")]
+    return any((folder / participant / visit).is_dir() for participant, visit in places)
+
+
 def _with_image(job: Job, drawn_on: Path | None) -> Job:
     """Return a job with the image that was drawn on: a file, or one of that name beside it."""
     if drawn_on is None:
         return job
     beside = [file.parent / drawn_on for file in job.files[:1]]
-    found = next((path for path in [*beside, drawn_on] if path.is_file()), None)
-    if found is None:
-        where = f"sub-{job.participant} ses-{job.session}"
-        raise BadInput(f"{where}: the image {drawn_on} that was drawn on does not exist")
-    return replace(job, drawn_on=found)
+    return replace(job, drawn_on=next((path for path in beside if path.is_file()), drawn_on))
 
 
 def _drawings(sources: Sequence[Path], drawn_on: Path | None) -> tuple[list[Path], list[str]]:

@@ -115,10 +115,11 @@ def _convert_participant(
     """Return the files and the issues of a participant."""
     issues = []
     known = {session.label for session in participant.sessions}
-    for session in dict.fromkeys(job.session for job in jobs if job.session not in known):
+    for label in dict.fromkeys(job.session for job in jobs if job.session not in known):
         text = f"is not in the data set; it has {', '.join(f'ses-{s}' for s in sorted(known))}"
-        issues.append(Issue("failed", text, participant=participant.id, session=f"ses-{session}"))
-    visits, kept = [], {}
+        issues.append(Issue("failed", text, participant=participant.id, session=f"ses-{label}"))
+    visits: list[DrawnVisit] = []
+    kept: dict[str, Centres] = {}
     for session in participant.sessions:
         own = [job for job in jobs if job.session == session.label]
         try:
@@ -162,28 +163,42 @@ def _kept(session: Session, visit: DrawnVisit | None, request: Request) -> dict[
     """
     existing = existing_parts(session)
     new = {part for lesion in visit.lesions for part in lesion.parts} if visit else set[Part]()
-    for part in [part for part in PARTS if visit and part in new and part in existing]:
-        target = roi_path(session, request.rois_dir, part)
-        others = [path for path in existing[part].sources if path != target]
-        assert visit is not None
-        if others:
-            visit.problems.append(
-                f"{others[0]}: is a {part} ROI of this visit under another name; move it away"
-            )
-        elif not request.overwrite:
-            visit.problems.append(f"{target}: exists; --overwrite replaces it")
-    if visit and visit.artery and session.artery:
-        space = _artery_space(visit)
-        target = artery_path(session, request.rois_dir, space)
-        if session.artery.image != target:
-            visit.problems.append(f"{session.artery.image}: is the artery already; move it away")
-        elif not request.overwrite:
-            visit.problems.append(f"{target}: exists; --overwrite replaces it")
+    if visit:
+        for part in [part for part in PARTS if part in new]:
+            present = existing[part].sources if part in existing else ()
+            _check_target(visit, roi_path(session, request.rois_dir, part), present, request)
+        if visit.artery:
+            target = artery_path(session, request.rois_dir, _artery_space(visit))
+            _check_target(visit, target, session.artery.sources if session.artery else (), request)
     places: Centres = {}
     for part in PARTS:
         if part in existing and part not in new:
             places |= lesion_centres(existing[part])
     return {session.label: places} if places else {}
+
+
+def _check_target(
+    visit: DrawnVisit, target: Path, present: Sequence[Path], request: Request
+) -> None:
+    """Add a problem to a visit that has ROIs which are not to be replaced.
+
+    Parameters
+    ----------
+    visit
+        Contours of the visit.
+    target
+        The file to be written.
+    present
+        The files that metperf reads so far in its place.
+    request
+        What is to be done.
+    """
+    if others := [path for path in present if path != target]:
+        visit.problems.append(
+            f"{others[0]}: is the same kind of ROI of this visit under another name; move it away"
+        )
+    elif target.exists() and not request.overwrite:
+        visit.problems.append(f"{target}: exists; --overwrite replaces it")
 
 
 def _artery_space(visit: DrawnVisit) -> str:

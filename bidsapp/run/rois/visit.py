@@ -108,7 +108,8 @@ def draw_visit(
         If the visit has no T1w.
     """
     if session.t1w is None:
-        raise BadInput("has no T1w, on whose grid ROIs are written")
+        why = "; ".join(session.problems)
+        raise BadInput(f"has no T1w, on whose grid ROIs are written{f' ({why})' if why else ''}")
     visit = DrawnVisit(session, read_grid(session.t1w))
     drawn: list[Drawn] = []
     frames = set()
