@@ -51,7 +51,7 @@ def stack(square: np.ndarray, planes=range(10)) -> list[np.ndarray]:
     return [np.add(square, (0, 0, z)) for z in planes]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     radii=st.tuples(*[st.floats(5, 12)] * 3),
     centre=st.tuples(*[st.floats(-8, 8)] * 3),

@@ -413,6 +413,38 @@ def real_heads(tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_numbers_follow_a_head_that_has_moved(real_heads, tmp_path):
+    """T1w of two visits are registered: by scanner coordinates, both numbers would be exchanged."""
+    _, fixed, *_ = real_heads
+    made, matrix = head(), pose((3, -4, 5), (22, 4, -6))
+    root = tmp_path / "bids"
+    write_description(root)
+    for session, image in (("a", fixed), ("b", None)):
+        path = t1w(root, session=session)
+        path.parent.mkdir(parents=True)
+        if image:
+            shutil.copy(image, path)
+        else:
+            shape = made.t1w.shape
+            moved = resample(made.t1w, made.affine, invert(matrix), shape, made.affine, cval=0)
+            write_image(path, moved, made.affine)
+    places = np.array([[30.0, -10, 25], [52.0, -10, 25]])
+    moved_places = places @ matrix[:3, :3].T + matrix[:3, 3]
+    assert np.linalg.norm(moved_places[0] - places[1]) < 10
+    slices = made.affine[2, 3] + 3 * np.arange(made.t1w.shape[2])
+    for session, names_there, there in (("a", "LR", places), ("b", "RL", moved_places[::-1])):
+        drawn = [
+            Roi(name, ellipsoid(place, [7] * 3, positions=slices), number)
+            for number, (name, place) in enumerate(zip(names_there, there, strict=True), 1)
+        ]
+        write_dicom(
+            tmp_path / f"src/01/{session}/RS.dcm", structure_set(drawn, frame=f"1.{ord(session)}")
+        )
+    assert rois(root, tmp_path / "src", "--use", "*", "--as", "whole") == 0
+    assert names(root) == names(root, session="b") == {1: "L", 2: "R"}
+
+
+@pytest.mark.slow
 def test_contours_on_a_ct_are_registered_to_the_t1w(real_heads, tmp_path):
     """Their centre is where it is in the head, to 1.5 mm; the quality is recorded."""
     _, fixed, moving, matrix, grid = real_heads
