@@ -16,9 +16,9 @@ from bidsapp.imaging.transforms import Matrix, apply, compose, invert
 Box = tuple[slice, ...]
 
 _SAMPLE = 0.25
-"""Largest distance of samples within a voxel, mm."""
+"""Distance of samples within a voxel, mm."""
 _FEWEST, _MOST = 3, 16
-"""Number of samples along an axis of a voxel."""
+"""Least and largest number of samples along an axis of a voxel."""
 _AT_ONCE = 2_000_000
 """Number of samples looked up at once."""
 ON_GRID = 0.1
@@ -79,7 +79,7 @@ def rasterise(
 
     Notes
     -----
-    Contours: the fraction of samples, at most 0.25 mm apart, whose plane's contours contain them an
+    Contours: the fraction of samples, about 0.25 mm apart, whose plane's contours contain them an
     odd number of times. A mask whose voxels are those of the grid is not resampled.
 
     Examples
