@@ -25,8 +25,16 @@ class Roi:
     kinds: Sequence[str] = field(default_factory=tuple)
 
 
-def structure_set(rois: Sequence[Roi], frame: str = "1.2.3", series: str = "1.2.4") -> Dataset:
-    """Return a structure set; the list of contours is in reverse order of the list of names."""
+def structure_set(
+    rois: Sequence[Roi],
+    frame: str = "1.2.3",
+    series: str = "1.2.4",
+    images: Sequence[str] = (),
+) -> Dataset:
+    """Return a structure set; the list of contours is in reverse order of the list of names.
+
+    `images` are the SOP classes of the images of the series.
+    """
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = RTSTRUCT, generate_uid()
     dataset.Modality, dataset.PatientName, dataset.PatientID = "RTSTRUCT", "Doe^Jane", "MRN77"
@@ -47,6 +55,9 @@ def structure_set(rois: Sequence[Roi], frame: str = "1.2.3", series: str = "1.2.
     dataset.ROIContourSequence = contours[::-1]
     referred, study, one = Dataset(), Dataset(), Dataset()
     one.SeriesInstanceUID = series
+    one.ContourImageSequence = [Dataset() for _ in images]
+    for image, kind in zip(one.ContourImageSequence, images, strict=True):
+        image.ReferencedSOPClassUID = kind
     study.RTReferencedSeriesSequence = [one]
     referred.RTReferencedStudySequence = [study]
     dataset.ReferencedFrameOfReferenceSequence = [referred]

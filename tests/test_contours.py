@@ -195,7 +195,7 @@ def test_an_rtstruct_is_read_by_numbers_whatever_the_order():
     assert by_key["6"].warnings == ("not used: 1 x OPEN_PLANAR",)
     part = rasterise(by_key["9"].require_shape(), SHAPE, GRID, np.eye(4))
     assert (part.box[0].start + GRID[0, 3], part.voxels) == (15, pytest.approx(1000, rel=0.01))
-    assert (drawing.frame, drawing.series) == ("1.2.3", {"1.2.4"})
+    assert (drawing.frame, [one.uid for one in drawing.images]) == ("1.2.3", ["1.2.4"])
     with pytest.raises(BadInput, match="'not drawn': has no closed contours"):
         by_key["5"].require_shape()
 

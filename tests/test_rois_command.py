@@ -300,6 +300,22 @@ def test_frames_of_reference(tmp_path, capsys):
     assert not (root / "derivatives").exists()
 
 
+def test_contours_of_a_planning_ct_whose_slices_happen_to_be_those_of_the_t1w(tmp_path, capsys):
+    """The images that an RTSTRUCT refers to tell: CT, or more of them than the T1w has slices."""
+    root = study(tmp_path / "bids", ("a",))
+    contours = [Roi("Met 1", ellipsoid(LEFT, [5] * 3), 1)]
+    ct, mr = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
+    for images, text in (
+        ([ct] * 5, "it refers to a series of CT; name the image it was drawn on"),
+        ([mr] * 65, "it refers to 65 images, more than the T1w has slices"),
+        ([mr] * 64, ""),
+    ):
+        drawn = write_dicom(tmp_path / "RS.dcm", structure_set(contours, images=images))
+        code = rois(root, drawn, *VISIT, "--use", "*", "--as", "whole", "--dry-run")
+        assert code == bool(text)
+        assert text in capsys.readouterr().err
+
+
 def test_classes_of_a_segmentation_network(tmp_path):
     """Enhancing and core of BraTS become both parts of each lesion; oedema is not used."""
     root = study(tmp_path / "bids", ("a",))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
+from bidsapp.conversion.contours.references import image_series
 from bidsapp.errors import BadInput
 
 FORMAT = "DICOM SEG"
@@ -63,13 +64,12 @@ def read_segmentation(dataset: Any) -> Drawing:
         name = " ".join(str(segment.get("SegmentLabel") or "").split()) or f"segment {number}"
         empty = "" if inside.any() else "has no voxels"
         regions.append(Region(name, str(number), None if empty else mask, empty))
-    series = {
-        str(one.SeriesInstanceUID)
-        for one in dataset.get("ReferencedSeriesSequence") or ()
-        if "SeriesInstanceUID" in one
-    }
+    images = tuple(
+        image_series(series, "ReferencedInstanceSequence")
+        for series in dataset.get("ReferencedSeriesSequence") or ()
+    )
     frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
-    return Drawing(FORMAT, tuple(regions), frame_of_reference, frozenset(series))
+    return Drawing(FORMAT, tuple(regions), frame_of_reference, images)
 
 
 def _group(frame: Any, shared: Any, name: str) -> Any:

@@ -1,6 +1,6 @@
 """What a file of contours or masks contains: named regions, and the image they were drawn on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,24 @@ class Region:
 
 
 @dataclass(frozen=True)
+class ImageSeries:
+    """A series of images to which a file with contours refers.
+
+    Attributes
+    ----------
+    uid : str
+    count : int
+        Number of its images that are listed.
+    modality : str
+        ``CT`` or ``PET``; empty for all others.
+    """
+
+    uid: str
+    count: int = 0
+    modality: str = ""
+
+
+@dataclass(frozen=True)
 class Drawing:
     """The regions of a file.
 
@@ -107,8 +125,8 @@ class Drawing:
     regions : tuple of Region
     frame : str
         UID of the frame of reference of its coordinates; empty if the format has none.
-    series : frozenset of str
-        UIDs of the series of images that the file refers to.
+    images : tuple of ImageSeries
+        The series of images that the file refers to.
     warnings : tuple of str
         What is doubtful about the file.
     """
@@ -116,5 +134,5 @@ class Drawing:
     format: str
     regions: tuple[Region, ...]
     frame: str = ""
-    series: frozenset[str] = field(default_factory=frozenset)
+    images: tuple[ImageSeries, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -22,8 +22,10 @@ _FEWEST, _MOST = 3, 16
 _AT_ONCE = 2_000_000
 """Number of samples looked up at once."""
 ON_GRID = 0.1
-"""Largest distance from the voxels of a grid, or from its slices, of what was drawn on them, in
-voxels."""
+"""Largest distance of a mask from the voxels that it was drawn on, in voxels."""
+_ON_SLICE = 0.05
+"""Largest distance of contours from the slice that they were drawn on, mm: their coordinates may
+be rounded to 0.1 mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,8 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     )
     places = apply(invert(grid), points)[:, axis]
     inside = (places > -0.5).all() and (places < shape[axis] - 0.5).all()
-    return bool(inside and np.abs(places - np.rint(places)).max() <= ON_GRID)
+    apart = np.abs(places - np.rint(places)).max() / np.abs(steps[axis, 2])
+    return bool(inside and apart <= _ON_SLICE)
 
 
 def _snapped(region: VoxelMask, shape: Sequence[int], grid: Matrix) -> Matrix | None:

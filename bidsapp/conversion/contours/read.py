@@ -1,5 +1,6 @@
 """Files with contours or masks, recognised by their content."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _READERS = {
     "1.2.840.10008.5.1.4.1.1.66.7": read_segmentation,
 }
 """UID of the SOP class -> reader: RT structure set, segmentation, label map segmentation."""
+_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, LookupError, TypeError, RuntimeError)
+"""Errors of pydicom for files that are damaged, incomplete, or compressed in an unknown way."""
 _NRRD = (".nrrd", ".nhdr")
 _MARK = slice(128, 132)
 """Where a DICOM file has the letters DICM."""
@@ -80,15 +83,9 @@ def _read_dicom(path: Path) -> Drawing:
             if kind not in _READERS:
                 raise BadInput(_not_a_drawing(dataset))
             drawing = _READERS[kind](dataset)
-        except (OSError, EOFError, ValueError, AttributeError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    return Drawing(
-        drawing.format,
-        drawing.regions,
-        drawing.frame,
-        drawing.series,
-        (*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
-    )
+    return replace(drawing, warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)))
 
 
 def _not_a_drawing(dataset: Any) -> str:

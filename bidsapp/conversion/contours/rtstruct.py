@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.conversion.contours.drawing import Drawing, Points, Region
+from bidsapp.conversion.contours.drawing import Drawing, ImageSeries, Points, Region
 from bidsapp.conversion.contours.planes import (
     build_contours,
     find_normal,
     plane_positions,
     usual_distance,
 )
+from bidsapp.conversion.contours.references import image_series
 from bidsapp.errors import BadInput
 
 FORMAT = "RTSTRUCT"
@@ -153,12 +154,11 @@ def _region(roi: _Roi, distance: float, *, alone: bool) -> Region:
     return Region(name, key, shape, problem, tuple(warnings))
 
 
-def _series(dataset: Any) -> frozenset[str]:
-    """Return the UIDs of the series that the structure set refers to."""
-    return frozenset(
-        str(series.SeriesInstanceUID)
+def _series(dataset: Any) -> tuple[ImageSeries, ...]:
+    """Return the series that the structure set refers to."""
+    return tuple(
+        image_series(series, "ContourImageSequence")
         for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()
         for study in frame.get("RTReferencedStudySequence") or ()
         for series in study.get("RTReferencedSeriesSequence") or ()
-        if "SeriesInstanceUID" in series
     )

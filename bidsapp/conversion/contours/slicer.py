@@ -1,6 +1,7 @@
 """Segments of a 3D Slicer segmentation, ``.seg.nrrd``, and label maps in NRRD files."""
 
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def read_nrrd(path: Path) -> Drawing:
     nrrd = load_package("nrrd", "NRRD files")
     try:
         data, header = nrrd.read(str(path))
-    except (OSError, ValueError, EOFError, nrrd.NRRDError) as error:
+    except (OSError, EOFError, ValueError, LookupError, zlib.error, nrrd.NRRDError) as error:
         raise BadInput(f"cannot be read as NRRD ({error})") from error
     affine, spatial = _affine(header)
     layers = np.moveaxis(

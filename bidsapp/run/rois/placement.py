@@ -101,18 +101,30 @@ def place(
                 f"its frame of reference is not that of {t1w.image.name}: it was drawn on another "
                 "image; name that image with --drawn-on"
             )
-    if str(stated.get("SeriesInstanceUID") or "-") in drawing.series:
+    if str(stated.get("SeriesInstanceUID") or "-") in {series.uid for series in drawing.images}:
         return Placement(np.eye(4), "drawn on the series of the T1w")
-    if is_drawn_on(shapes, t1w):
-        what = "slices" if isinstance(shapes[0], Contours) else "voxels"
-        return Placement(np.eye(4), f"on the {what} of the T1w", assumed=True)
     if aligned:
         return Placement(np.eye(4), "in coordinates of the T1w, by --aligned", assumed=True)
-    raise BadInput(
-        f"it was not drawn on {t1w.image.name}: its {_geometry(shapes)} are not those of that "
-        "image; name the image it was drawn on with --drawn-on, or state with --aligned that both "
-        "have the same coordinates"
-    )
+    if reason := _drawn_elsewhere(drawing, shapes, t1w):
+        raise BadInput(
+            f"it was not drawn on {t1w.image.name}: {reason}; name the image it was drawn on with "
+            "--drawn-on, or state with --aligned that both have the same coordinates"
+        )
+    what = "slices" if isinstance(shapes[0], Contours) else "voxels"
+    basis = f"on the {what} of the T1w, taken for drawn on it (no sidecar states the frame)"
+    return Placement(np.eye(4), basis, assumed=True)
+
+
+def _drawn_elsewhere(drawing: Drawing, shapes: Shapes, t1w: Grid) -> str:
+    """Return what shows that regions were drawn on another image than the T1w; empty if nothing."""
+    for series in drawing.images:
+        if series.modality:
+            return f"it refers to a series of {series.modality}"
+        if series.count > max(t1w.shape):
+            return f"it refers to {series.count} images, more than the T1w has slices"
+    if not is_drawn_on(shapes, t1w):
+        return f"its {_geometry(shapes)} are not those of that image"
+    return ""
 
 
 def _geometry(shapes: Shapes) -> str:
