@@ -392,10 +392,31 @@ def test_files_are_recognised_by_content(tmp_path):
         read_drawing(slice_)
     with pytest.raises(BadInput, match=r"notes\.txt: is none of RTSTRUCT"):
         read_drawing(text)
-    broken = tmp_path / "cut.dcm"
-    broken.write_bytes(contours.read_bytes()[:700])
-    with pytest.raises(BadInput, match=r"cut\.dcm"):
-        read_drawing(broken)
+
+
+@pytest.mark.parametrize("name", ["RS.dcm", "m.seg.nrrd"])
+def test_damaged_files_are_refused_or_read(tmp_path, name):
+    """Whichever bytes are lost or changed: no other error, and no warning, comes through."""
+    path = tmp_path / name
+    if name == "RS.dcm":
+        write_dicom(path, structure_set([Roi("a", stack(SQUARE, range(3)), 1)]))
+    else:
+        write_seg_nrrd(path, np.ones((3, 3, 3), np.uint8), GRID, {1: "a"})
+    sound, refused = path.read_bytes(), []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        content = bytearray(sound)
+        for _ in range(rng.integers(1, 5)):
+            content[rng.integers(132 * (name == "RS.dcm"), len(content))] = rng.integers(256)
+        cut = rng.integers(200, len(content)) if seed % 4 == 0 else len(content)
+        path.write_bytes(bytes(content[:cut]))
+        assert is_drawing(path) in (True, False)
+        try:
+            read_drawing(path)
+        except BadInput as error:
+            refused.append(str(error))
+    assert all(text.startswith(str(path)) for text in refused)
+    assert 10 < len(refused) < 120
 
 
 def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):

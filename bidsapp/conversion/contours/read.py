@@ -1,5 +1,6 @@
 """Files with contours or masks, recognised by their content."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ _READERS = {
     "1.2.840.10008.5.1.4.1.1.66.7": read_segmentation,
 }
 """UID of the SOP class -> reader: RT structure set, segmentation, label map segmentation."""
-_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, LookupError, TypeError, RuntimeError)
-"""Errors of pydicom for files that are damaged, incomplete, or compressed in an unknown way."""
+_DAMAGED = (OSError, EOFError, ValueError, AttributeError, LookupError, TypeError, RuntimeError)
+"""Errors of pydicom, besides its own and those of struct, for files that are damaged, incomplete,
+or compressed in an unknown way."""
 _NRRD = (".nrrd", ".nhdr")
 _MARK = slice(128, 132)
 """Where a DICOM file has the letters DICM."""
@@ -36,7 +38,7 @@ def is_drawing(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
         return True
-    return is_dicom(path) and _sop_class(path) in _READERS
+    return is_dicom(path) and _may_be_drawing(path)
 
 
 def is_dicom(path: Path) -> bool:
@@ -83,7 +85,7 @@ def _read_dicom(path: Path) -> Drawing:
             if kind not in _READERS:
                 raise BadInput(_not_a_drawing(dataset))
             drawing = _READERS[kind](dataset)
-        except _UNREADABLE as error:
+        except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
     return replace(drawing, warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)))
 
@@ -96,9 +98,12 @@ def _not_a_drawing(dataset: Any) -> str:
     return f"is a DICOM file of modality {kind}, not an RTSTRUCT or SEG"
 
 
-def _sop_class(path: Path) -> str:
-    """Return the SOP class of a DICOM file."""
+def _may_be_drawing(path: Path) -> bool:
+    """Return whether a DICOM file has contours or segments; True if it is damaged."""
     pydicom = load_package("pydicom", "DICOM files")
     with collect_warnings():
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    return str(dataset.get("SOPClassUID") or "")
+        try:
+            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            return str(found.get("SOPClassUID") or "") in _READERS
+        except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
+            return True

@@ -35,19 +35,17 @@ def read_nrrd(path: Path) -> Drawing:
         If pynrrd is not installed.
     """
     nrrd = load_package("nrrd", "NRRD files")
+    damaged = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, nrrd.NRRDError)
     try:
         data, header = nrrd.read(str(path))
-    except (OSError, EOFError, ValueError, LookupError, zlib.error, nrrd.NRRDError) as error:
+        affine, spatial = _affine(header)
+        others = [axis for axis in range(data.ndim) if axis not in spatial]
+        layers = np.moveaxis(data, others, range(len(others)))
+        labels = as_labels(layers.reshape(-1, *layers.shape[-3:]), path.name)
+        segments = _segments(header, labels)
+        regions = [_region(n, key, labels[layer] == v, affine) for n, key, layer, v in segments]
+    except damaged as error:
         raise BadInput(f"cannot be read as NRRD ({error})") from error
-    affine, spatial = _affine(header)
-    layers = np.moveaxis(
-        data, [i for i in range(data.ndim) if i not in spatial], range(data.ndim - 3)
-    )
-    layers = as_labels(layers.reshape(-1, *layers.shape[-3:]), path.name)
-    regions = [
-        _region(name, key, layers[layer] == value, affine)
-        for name, key, layer, value in _segments(header, layers)
-    ]
     return Drawing(FORMAT, tuple(regions))
 
 
