@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import nibabel as nib
+import nrrd
 import numpy as np
 import pydicom
 import pytest
@@ -346,10 +347,34 @@ def test_segments_of_3d_slicer_keep_names_places_and_parts_of_the_grid(tmp_path)
     assert found.voxels == 1
 
 
+def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
+    """The axis of the layers is not one of space, and each segment names its layer."""
+    layers = np.zeros((2, 6, 6, 6), np.uint8)
+    layers[0, 1:4], layers[1, 3:6] = 1, 1
+    header = {
+        "space": "right-anterior-superior",
+        "space directions": np.vstack([np.full(3, np.nan), np.eye(3)]),
+        "space origin": GRID[:3, 3],
+        "kinds": ["list", "domain", "domain", "domain"],
+    }
+    for number in (0, 1):
+        header |= {
+            f"Segment{number}_ID": f"s{number}",
+            f"Segment{number}_Name": f"Met {number}",
+            f"Segment{number}_LabelValue": "1",
+            f"Segment{number}_Layer": str(number),
+        }
+    nrrd.write(str(tmp_path / "m.seg.nrrd"), layers, header)
+    found = [region.require_shape() for region in read_drawing(tmp_path / "m.seg.nrrd").regions]
+    assert [np.flatnonzero(r.inside.any(axis=(1, 2))).tolist() for r in found] == [
+        [1, 2, 3],
+        [3, 4, 5],
+    ]
+    assert all(np.array_equal(region.affine, GRID) for region in found)
+
+
 def test_nrrd_files_without_a_place_are_refused(tmp_path):
     """Whose axes point where is not stated."""
-    import nrrd
-
     nrrd.write(str(tmp_path / "a.nrrd"), np.ones((3, 3, 3), np.uint8), {})
     with pytest.raises(BadInput, match=r"a\.nrrd: its place in space is not stated"):
         read_drawing(tmp_path / "a.nrrd")

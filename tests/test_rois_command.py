@@ -496,6 +496,35 @@ def test_the_image_that_was_drawn_on_must_be_that_of_the_contours(tmp_path, caps
     assert "it was not drawn on planning.nii.gz: its planes are not" in capsys.readouterr().err
 
 
+def test_the_image_that_was_drawn_on_may_lie_beside_the_contours_of_each_visit(
+    tmp_path, monkeypatch
+):
+    """It is named once for a study, is not taken for a mask, and moves the contours."""
+    root = study(tmp_path / "bids", ("a",))
+    matrix = pose(shift=(4, 0, 0))
+    asked = []
+
+    def register(moving, fixed, metric):
+        asked.append((moving.name, fixed, metric))
+        return Placement(matrix, "4.0 mm, good", ("doubtful registration: another solution",))
+
+    monkeypatch.setattr(placement, "register_rigidly", register)
+    balls(tmp_path / "src/01/a/RS.dcm", ("Met 1", np.add(LEFT, (4, 0, 0))))
+    write_image(tmp_path / "src/01/a/ct.nii.gz", np.full(SHAPE, -1000, np.int16), GRID)
+    words = (root, tmp_path / "src", "--use", "*", "--as", "whole", "--drawn-on", "ct.nii.gz")
+    assert rois(*words) == 0
+    assert asked == [("ct.nii.gz", t1w(root), "nmi")]
+    labels = np.asarray(nib.load(roi(root)).dataobj)
+    assert np.argwhere(labels).mean(axis=0) + GRID[:3, 3] == pytest.approx(LEFT, abs=0.1)
+    sidecar = json.loads(roi(root, extension="json").read_text(encoding="utf-8"))
+    assert sidecar["Placement"] == ["RTSTRUCT: image that was drawn on registered: 4.0 mm, good"]
+    table = tmp_path / "src/contours.tsv"
+    table.write_text(
+        "participant\tsession\tfile\tuse\tas\tdrawn_on\n01\ta\t01/a/RS.dcm\t*\twhole\t01/a/gone.nii\n"
+    )
+    assert rois(root, table, "--overwrite") == 1
+
+
 def test_a_failed_registration_is_a_failure_of_the_visit(tmp_path, capsys, monkeypatch):
     """The engine's refusal is not overridden, and nothing is written."""
     from bidsapp.errors import RegistrationError

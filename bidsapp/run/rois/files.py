@@ -98,7 +98,7 @@ def part_files(
     rows: Sequence[Mapping[str, Any]],
     basis: Sequence[str],
 ) -> list[File]:
-    """Return image, table and sidecar of a part of the lesions of a visit."""
+    """Return table, sidecar and image of a part of the lesions of a visit; the image is last."""
     sidecar = {
         "Description": f"Lesions as drawn by the user: {_WHAT[part]}. Voxels have the number of "
         "the lesion that fills at least half of them.",
@@ -107,9 +107,9 @@ def part_files(
         **{name: {"Description": text} for name, text in COLUMNS.items()},
     }
     return [
-        File(roi_path(session, rois_dir, part), image),
         File(roi_path(session, rois_dir, part, ".tsv"), to_tsv(list(COLUMNS), rows)),
         File(roi_path(session, rois_dir, part, ".json"), to_json(sidecar)),
+        File(roi_path(session, rois_dir, part), image),
     ]
 
 
@@ -124,7 +124,7 @@ def artery_files(
         "Placement": list(basis),
     }
     beside = path.with_name(path.name.replace(".nii.gz", ".json"))
-    return [File(path, image), File(beside, to_json(sidecar))]
+    return [File(beside, to_json(sidecar)), File(path, image)]
 
 
 def _source(session: Session) -> str:

@@ -1,6 +1,7 @@
 """ROIs of a study from contours: all visits checked, then written, or nothing."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.issues import Issue
 from bidsapp.lesions import voxel_ml
 from bidsapp.run.rois.files import (
+    COLUMNS,
     File,
     artery_files,
     artery_path,
@@ -131,7 +133,7 @@ def _convert_participant(
         if visit:
             visits.append(visit)
     numbers = number_lesions(visits, kept, participant.sessions)
-    _compare_visits(visits, numbers, kept, participant)
+    _find_absent(visits, numbers, kept, participant)
     files = []
     for visit in visits:
         found = _visit_files(visit, numbers.get(visit.session.label, []), request, report)
@@ -207,24 +209,20 @@ def _artery_space(visit: DrawnVisit) -> str:
     return "T1w" if visit.artery[0].image == visit.session.t1w else "dce"
 
 
-def _compare_visits(
+def _find_absent(
     visits: Sequence[DrawnVisit],
-    numbers: dict[str, list[Numbered]],
-    kept: dict[str, Centres],
+    numbers: Mapping[str, Sequence[Numbered]],
+    kept: Mapping[str, Centres],
     participant: Participant,
 ) -> None:
-    """Warn of lesions of earlier visits that were not drawn at a later one."""
-    seen: dict[int, str] = {}
+    """Find the lesions of earlier visits that were not drawn at each visit."""
     drawn = {visit.session.label: visit for visit in visits}
-    for session in participant.sessions:
-        found = {n.number for n in numbers.get(session.label, [])} | set(
-            kept.get(session.label, {})
-        )
-        visit = drawn.get(session.label)
-        if visit and session.label in numbers:
-            for number in sorted(set(seen) - found):
-                visit.absent.append(number)
-        seen |= {number: session.label for number in found if number not in seen}
+    seen: set[int] = set()
+    for label in (session.label for session in participant.sessions):
+        found = {n.number for n in numbers.get(label, ())} | set(kept.get(label, ()))
+        if label in numbers:
+            drawn[label].absent += sorted(seen - found)
+        seen |= found
 
 
 def _visit_files(
@@ -285,7 +283,7 @@ def _part(
         name = f"lesion {numbered.number}" if _is_generic(lesion.name) else lesion.name
         rows.append(_row(numbered.number, name, numbered.number in excluded, filled, contour))
         _check_volume(visit, f"{name!r} ({part})", filled, contour)
-        moved = "" if numbered.distance != numbered.distance else f", {numbered.distance:.1f} mm"
+        moved = "" if math.isnan(numbered.distance) else f", {numbered.distance:.1f} mm"
         report(
             f"sub-{visit.session.participant} {visit.session.id}: {part} lesion "
             f"{numbered.number} {name!r}: {filled:.4g} ml (contours {contour:.4g} ml){moved}"
@@ -306,9 +304,7 @@ def _is_generic(name: str) -> bool:
 
 def _row(number: int, name: str, excluded: bool, filled: float, contour: float) -> dict[str, Any]:
     values = (number, name, excluded, filled, contour)
-    return dict(
-        zip(("index", "name", "excluded", "volume_ml", "contour_volume_ml"), values, strict=True)
-    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _check_volume(visit: DrawnVisit, name: str, filled: float, contour: float) -> None:
