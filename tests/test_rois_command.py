@@ -168,6 +168,7 @@ def test_lesions_that_are_not_drawn_later(tmp_path, aligned, capsys):
     assert names(root, session="b") == {2: "M2"}
     assert rois(*words, "--overwrite", "--vanished") == 0
     listed = rows(roi(root, session="b", extension="tsv"))
+    assert [r["name"] for r in listed] == ["M1", "M2"]
     assert [(r["index"], r["volume_ml"]) for r in listed] == [
         ("1", "0"),
         ("2", listed[1]["volume_ml"]),

@@ -9,7 +9,13 @@ from typing import Any
 from bidsapp.bids.query import Query
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tissue_classes import tissue_class_warning
-from bidsapp.conversion.contours.lesions import PARTS, Part, check_overlap, label_voxels
+from bidsapp.conversion.contours.lesions import (
+    PARTS,
+    DrawnLesion,
+    Part,
+    check_overlap,
+    label_voxels,
+)
 from bidsapp.conversion.contours.numbering import Numbered
 from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.issues import Issue
@@ -217,12 +223,18 @@ def _find_absent(
 ) -> None:
     """Find the lesions of earlier visits that were not drawn at each visit."""
     drawn = {visit.session.label: visit for visit in visits}
-    seen: set[int] = set()
-    for label in (session.label for session in participant.sessions):
-        found = {n.number for n in numbers.get(label, ())} | set(kept.get(label, ()))
+    seen: dict[int, str] = {}
+    for session in participant.sessions:
+        label, found = session.label, dict[int, str]()
+        for rois in existing_parts(session).values():
+            found |= {
+                one.index: one.name for one in rois.lesions if one.index in kept.get(label, ())
+            }
         if label in numbers:
-            drawn[label].absent += sorted(seen - found)
-        seen |= found
+            pairs = zip(drawn[label].lesions, numbers[label], strict=True)
+            found |= {one.number: _name(lesion, one) for lesion, one in pairs}
+            drawn[label].absent |= {n: name for n, name in seen.items() if n not in found}
+        seen = found | seen
 
 
 def _visit_files(
@@ -231,7 +243,7 @@ def _visit_files(
     """Return the files of a visit, report its lesions, and add what is wrong to the visit."""
     session, files = visit.session, []
     if visit.absent:
-        absent = ", ".join(map(str, visit.absent))
+        absent = ", ".join(map(str, sorted(visit.absent)))
         visit.warnings.append(
             f"lesion {absent} of an earlier visit is not drawn"
             + (
@@ -280,7 +292,7 @@ def _part(
         labels[order == place] = numbered.number
         filled = int((order == place).sum()) * voxel
         contour = lesion.parts[part].voxels * voxel
-        name = f"lesion {numbered.number}" if _is_generic(lesion.name) else lesion.name
+        name = _name(lesion, numbered)
         rows.append(_row(numbered.number, name, numbered.number in excluded, filled, contour))
         _check_volume(visit, f"{name!r} ({part})", filled, contour)
         moved = "" if math.isnan(numbered.distance) else f", {numbered.distance:.1f} mm"
@@ -289,7 +301,7 @@ def _part(
             f"{numbered.number} {name!r}: {filled:.4g} ml (contours {contour:.4g} ml){moved}"
         )
     if request.options.vanished:
-        rows += [_row(n, f"lesion {n}", n in excluded, 0.0, 0.0) for n in visit.absent]
+        rows += [_row(n, name, n in excluded, 0.0, 0.0) for n, name in visit.absent.items()]
     if text := tissue_class_warning(labels, roi_path(visit.session, request.rois_dir, part).name):
         visit.problems.append(text)
     rows.sort(key=lambda row: row["index"])
@@ -297,9 +309,10 @@ def _part(
     return part_files(visit.session, request.rois_dir, part, image, rows, visit.basis)
 
 
-def _is_generic(name: str) -> bool:
-    """Return whether a name is only a number, or that of a part by its size."""
-    return name.removeprefix("lesion ").isdigit()
+def _name(lesion: DrawnLesion, numbered: Numbered) -> str:
+    """Return the name of a lesion: its own, or its number if it was called by another number."""
+    by_number = lesion.name.removeprefix("lesion ").isdigit()
+    return f"lesion {numbered.number}" if by_number else lesion.name
 
 
 def _row(number: int, name: str, excluded: bool, filled: float, contour: float) -> dict[str, Any]:

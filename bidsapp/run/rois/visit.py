@@ -69,8 +69,8 @@ class DrawnVisit:
         Frame of reference of the contours, if it is known and the same for all.
     basis : list of str
         How each file was placed on the T1w, without its name, which may be that of the patient.
-    absent : list of int
-        Numbers of lesions of earlier visits that were not drawn at this one.
+    absent : dict of int to str
+        Numbers and names of lesions of earlier visits that were not drawn at this one.
     problems, warnings, notes : list of str
     """
 
@@ -80,7 +80,7 @@ class DrawnVisit:
     artery: tuple[Grid, Fractions] | None = None
     frame: str = ""
     basis: list[str] = field(default_factory=list)
-    absent: list[int] = field(default_factory=list)
+    absent: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
