@@ -19,8 +19,8 @@ _MARGIN = 12.0
 """Distance from the lesion up to which voxels are simulated, mm."""
 _FINEST = 0.5, 1.0
 """Distance of the samples of a voxel in the plane of the slices and across them, mm, at most."""
-_RINGING = 10
-"""Voxels on each side of a crop that a Fourier image needs, but which are not used."""
+_RINGING = np.array([10, 10, 4])
+"""Voxels on each side of a crop that a Fourier image needs along its axes, but which are not used."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ def _mixture(
         if cover is not None:
             share = _imaged(cover, affine, crop, pose, points, encoded)
             data += share[..., None] * signals[column]
-    inner = tuple(slice(_RINGING, -_RINGING) if a < encoded else slice(None) for a in range(3))
+    around = np.where(np.arange(3) < encoded, _RINGING, 0)
+    inner = tuple(slice(n, size - n) for n, size in zip(around, crop.shape, strict=True))
     start = np.eye(4)
-    start[:3, 3] = [_RINGING if a < encoded else 0 for a in range(3)]
+    start[:3, 3] = around
     return data[inner], crop.affine @ start
 
 
