@@ -20,7 +20,7 @@ _MARGIN = 12.0
 _FINEST = 0.5, 1.0
 """Distance of the samples of a voxel in the plane of the slices and across them, mm, at most."""
 _RINGING = np.array([10, 10, 4])
-"""Voxels on each side of a crop that a Fourier image needs along its axes, but which are not used."""
+"""Voxels on each side of a crop that a Fourier image needs along its axes, but does not show."""
 
 
 @dataclass(frozen=True)
