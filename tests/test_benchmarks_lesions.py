@@ -103,6 +103,25 @@ def test_a_decision_is_that_of_a_paired_t_test():
     assert found["mean, change"] == pytest.approx(1.4)
 
 
+def test_a_correlation_is_that_of_the_lesions_of_a_session():
+    """Three lesions whose f is proportional to vp: r = 1 by the truth."""
+    table = pd.DataFrame(
+        {**rows("a", n * factor, float(n % 2), 0.1), "lesion": n, "parameter": name}
+        for n in (1, 2, 3)
+        for name, factor in (("f", 2.0), ("vp", 1.0))
+    )
+    found = accuracy.correlations(table).iloc[0]
+    assert found["truth, r"] == pytest.approx(1)
+    assert found["lesions"] == 3
+
+
+def test_the_study_is_the_reference_cohort():
+    """A participant of the cohort, with the true values of its table."""
+    table = lesion_table(CELLS["study"], 1, jobs=1)
+    first = table[(table["session"] == "ses-baseline") & (table["parameter"] == "Ktrans")].iloc[0]
+    assert first["truth"] == pytest.approx(0.07324)
+
+
 def test_the_challenge_is_scored_from_a_table(tmp_path, capsys):
     """Synthetic patients give the accuracy, the visits of clinical ones the repeatability."""
     path = tmp_path / "values.tsv"

@@ -22,6 +22,8 @@ from bidsapp.reports.page.style import DATA, EDGE
 
 PARTICIPANTS = 12
 """They have 16 lesions, in four sessions with series: 64 lesion-sessions."""
+COHORT = 15
+"""Participants of the reference cohort."""
 SIZES = (0.0, 1.0, 2.5, np.inf)
 """Limits of the classes of volumes, ml."""
 NORMAL = 1.96
@@ -42,7 +44,7 @@ def topic(name: str) -> Callable[[Settings], Section]:
 
 def _run(name: str, settings: Settings) -> Section:
     cell = CELLS[name]
-    table = lesion_table(cell, settings.count(PARTICIPANTS), settings.jobs)
+    table = lesion_table(cell, settings.count(_participants(cell)), settings.jobs)
     prefix = f"lesions_{name}"
     return Section(
         f"Lesion values: {_describe(cell)}",
@@ -52,6 +54,7 @@ def _run(name: str, settings: Settings) -> Section:
             f"{prefix}_sizes": errors(_with_classes(table), ["parameter", "volume, ml"]),
             f"{prefix}_changes": change_errors(table),
             f"{prefix}_decisions": decisions(table),
+            f"{prefix}_correlations": correlations(table),
             f"{prefix}_scores": scores(table),
         },
         {f"{prefix}_errors": _plot(table)},
@@ -59,10 +62,15 @@ def _run(name: str, settings: Settings) -> Section:
     )
 
 
+def _participants(cell: Cell) -> int:
+    return COHORT if cell.study else PARTICIPANTS
+
+
 def _describe(cell: Cell) -> str:
     """Return what a cell simulates, in words."""
     drawn = f"edges off by {cell.offset:g} mm" if cell.offset else "exact ROIs"
     words = [
+        "the reference cohort" if cell.study else "",
         f"{cell.resolution} resolution",
         "uneven lesions" if cell.uneven else "uniform lesions",
         "with veins" if cell.veins else "",
@@ -121,6 +129,21 @@ def change_errors(table: pd.DataFrame) -> pd.DataFrame:
                 "coverage": _coverage(known["own"] - known["truth"], known["standard_error"]),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def correlations(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the correlation of f with vp at each session: of the truth and of both estimates."""
+    rows = []
+    for session, group in table.groupby("session", sort=False):
+        row: dict[str, object] = {"session": session}
+        for name in ("truth", "mean", "own"):
+            both = group.pivot(index=["participant", "lesion"], columns="parameter", values=name)
+            pairs = both[["f", "vp"]].dropna()
+            row["lesions"] = len(pairs)
+            r = stats.pearsonr(pairs["f"], pairs["vp"]) if len(pairs) > 2 else None
+            row |= {f"{name}, r": r and float(r.statistic), f"{name}, p": r and float(r.pvalue)}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -25,6 +25,9 @@ class Cell:
     fourier : bool
         Whether voxels have the point spread function of a Fourier image, also across the slices of
         the DCE, which is a 3D acquisition; otherwise they are means over boxes, as in the phantom.
+    study : bool
+        Whether the lesions are those of the reference cohort, whose summary statistics are those of
+        the published study, without repeat scans.
     """
 
     resolution: str = "fast"
@@ -33,6 +36,7 @@ class Cell:
     offset: float = 0.0
     spread: float = 0.0
     fourier: bool = False
+    study: bool = False
 
 
 CELLS = {
@@ -46,5 +50,6 @@ CELLS = {
     "fourier": Cell(fourier=True),
     "all": Cell(uneven=True, veins=True, spread=0.5),
     "all-paper": Cell("paper", uneven=True, veins=True, spread=0.5),
+    "study": Cell("paper", uneven=True, veins=True, spread=0.5, study=True),
     "all-fourier": Cell("paper", uneven=True, veins=True, spread=0.5, fourier=True),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from bidsapp.phantom.cohort import (
     SimulatedSession,
     add_retest,
     draw_cohort,
+    read_cohort,
 )
 from bidsapp.phantom.contents import session_tissues
 from bidsapp.phantom.lesions import (
@@ -42,6 +44,7 @@ from bidsapp.phantom.series import FIELDS_OF_VIEW, PROTOCOLS, draw_bolus
 
 __all__ = ["SNR", "lesion_table"]
 
+REFERENCE_COHORT = Path(__file__).parents[2] / "tests/data/reference_cohort/lesions.tsv"
 Rows = list[dict[str, Any]]
 
 
@@ -51,7 +54,10 @@ def lesion_table(cell: Cell, participants: int, jobs: int) -> pd.DataFrame:
     Columns: participant, lesion, session, volume (ml), parameter, truth, mean, own, the parts of
     the standard error, and edge (mm).
     """
-    people = [add_retest(person, "benchmark") for person in draw_cohort(participants, SEED)]
+    if cell.study:
+        people = read_cohort(REFERENCE_COHORT)[:participants]
+    else:
+        people = [add_retest(person, "benchmark") for person in draw_cohort(participants, SEED)]
     work = partial(_participant_rows, cell)
     if jobs == 1:
         found = [work(n, person) for n, person in enumerate(people)]
