@@ -97,7 +97,7 @@ def how_to_join(images: Sequence[Path]) -> str:
     images
         Several images of one suffix in a session.
     """
-    if not all(_has_one_volume(path) for path in images):
+    if not all(has_one_volume(path) for path in images):
         return ""
     names = sorted((path.name for path in images), key=_by_number)
     folder = images[0].parent
@@ -108,7 +108,8 @@ def how_to_join(images: Sequence[Path]) -> str:
     command = f"cd {shlex.quote(str(folder))} && fslmerge -t {whole} $(ls -v {start}*_{suffix})"
     return (
         f"{len(names)} images of one volume each, {names[0]} to {names[-1]}, but one 4D image is "
-        f"required: join them in order of time, for example with: {command}; then move the single "
+        f"required: add AcquisitionTime to the sidecar of each, by which they are joined, or join "
+        f"them in order of time, for example with: {command}; then move the single "
         f"images to sourcedata/, and describe the series in {sidecar_name(Path(whole))}"
     )
 
@@ -118,7 +119,7 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _has_one_volume(path: Path) -> bool:
+def has_one_volume(path: Path) -> bool:
     """Return whether a readable image has a single volume."""
     try:
         return bool(math.prod(nib.load(path).shape[3:]) == 1)

@@ -12,6 +12,7 @@ import bids.layout
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.frames import is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
@@ -22,6 +23,7 @@ from bidsapp.bids.index import (
     to_indexed_file,
 )
 from bidsapp.bids.inheritance import applicable_files
+from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
@@ -48,6 +50,7 @@ from bidsapp.bids.sidecar import (
 )
 from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
+from bidsapp.bids.timing import GivenTiming, read_repetition_time
 from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
@@ -55,7 +58,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1w": {"suffix": "T1w"},
     "dwi": {"suffix": "dwi"},
     "fmap": {"datatype": "fmap", "suffix": ["fieldmap", "epi", "phasediff", "phase1", "phase2"]},
-    "dce": {"suffix": "dce"},
+    "dce": {"suffix": ["dce", "DCE"]},
     "vfa": {"suffix": "VFA"},
     "b1": {"suffix": "TB1map"},
     "t1map": {"suffix": "T1map"},
@@ -83,6 +86,8 @@ class Query:
         Entities by query name, as in ``--bids-filter-file``.
     participants
         Labels to index, without ``sub-``; all if empty.
+    given
+        Timing of the dynamic series that the user states.
     """
 
     def __init__(
@@ -91,8 +96,10 @@ class Query:
         derivatives: Sequence[Path] = (),
         filters: Mapping[str, Mapping[str, Any]] | None = None,
         participants: Sequence[str] = (),
+        given: GivenTiming = GivenTiming(),  # noqa: B008 - frozen
     ) -> None:
         self.filters = filters or {}
+        self.given = given
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
         self._known: dict[tuple[int, str], list[IndexedFile]] = {}
@@ -156,15 +163,9 @@ class Query:
     def _session(self, label: str, session: str, days: float | None) -> Session:
         """Return the record of one session; unusable files are listed in ``problems``."""
         key = {"subject": label, "session": session}
-        problems: list[str] = []
-
-        def attempt(reader: Any, *arguments: Any) -> Any:
-            try:
-                return reader(*arguments)
-            except BadInput as error:
-                problems.append(str(error))
-                return None
-
+        problems = Problems()
+        attempt = problems.attempt
+        dynamic, complete = attempt(self._dynamic, key, problems) or (None, False)
         record = Session(
             participant=label,
             label=session,
@@ -172,7 +173,8 @@ class Query:
             t1w=attempt(self._t1w, key),
             diffusion=attempt(self._diffusion, key),
             distortion=read_distortion(self._files("dwi", key), self._files("fmap", key)),
-            dynamic=attempt(self._dynamic, key),
+            dynamic=dynamic if complete else None,
+            incomplete=None if complete else dynamic,
             flip_angle_series=attempt(self._flip_angle_series, key),
             transmit_field=attempt(self._transmit_field, key),
             t1_map=attempt(self._t1_map, key),
@@ -239,9 +241,14 @@ class Query:
         echo, unknown = read_spin_echo(found.get_metadata(), image)
         return replace(series, spin_echo=echo, unknown_timing=unknown)
 
-    def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
-        found = self._only("dce", key)
-        return read_dynamic(found) if found else None
+    def _dynamic(
+        self, key: Mapping[str, Any], problems: Problems
+    ) -> tuple[Dynamic | None, bool]:
+        """Return the dynamic series, and whether it can be analysed."""
+        found = self._files("dce", key)
+        if not is_stored_by_frame(found):
+            found = [only] if (only := self._only("dce", key)) else []
+        return read_dynamic(found, self.given, problems) if found else (None, False)
 
     def _t1_map(self, key: Mapping[str, Any]) -> T1Map | None:
         drawn = self._user_files("t1map", key, extension=_IMAGE)
@@ -256,9 +263,7 @@ class Query:
         for metadata, image in sidecars:
             check_spoiled_gradient_echo(metadata, image)
         angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
-        times = {
-            read_field(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars
-        }
+        times = {read_repetition_time(m, i).value for m, i in sidecars}
         if len(times) > 1:
             raise BadInput(
                 f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
