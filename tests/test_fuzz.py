@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bidsapp.bids.fieldmaps import phase_encoding, readout_time
 from bidsapp.bids.inheritance import read_sidecar
 from bidsapp.bids.query import read_filters
+from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
@@ -22,7 +23,7 @@ from bidsapp.bids.sidecar import (
     transmit_scale,
 )
 from bidsapp.bids.tables import read_table
-from bidsapp.bids.timing import TR_RANGE, read_frame_times, read_repetition_time
+from bidsapp.bids.timing import read_frame_times, read_repetition_time
 from bidsapp.cli.options import study_parser
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser

@@ -1,7 +1,8 @@
-"""A dynamic series that is stored as one image per frame: its order in time, and one image of it."""
+"""A dynamic series that is stored as one image per frame: its order in time, and its image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def order_frames(
     clocks = [_acquired(fields) or 0.0 for fields in sidecars.values()]
     in_time = sorted(zip(since_first(clocks), sidecars, strict=True))
     images = [image for _, image in in_time]
-    for (before, one), (after, other) in zip(in_time, in_time[1:], strict=False):
+    for (before, one), (after, other) in pairwise(in_time):
         if before == after:
             raise BadInput(
                 f"{other.name}: was acquired at the same time as {one.name} (AcquisitionTime); a "

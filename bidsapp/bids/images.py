@@ -15,6 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from bidsapp.bids.records import FRAME_RANGE
 from bidsapp.bids.text_files import check_available
 from bidsapp.errors import BadInput
 
@@ -28,8 +29,8 @@ _SMALLEST, _LARGEST = 0.05, 100.0
 """Plausible voxel sizes, mm."""
 _SECONDS = {"msec": 1e-3, "usec": 1e-6}
 """Units of time of NIfTI, s; without one it is read as s."""
-_SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 120.0
-"""Plausible time between the volumes of a series, s."""
+_SHORTEST_INTERVAL = 0.1
+"""Shortest plausible time between the volumes of a series, s."""
 _APART = 1.0
 """Distance between sform and qform above which there is a warning, mm."""
 
@@ -99,7 +100,7 @@ def stated_interval(path: Path) -> float | None:
     place = max((i for i in range(3, len(axis)) if axis[i] > 1), default=3)
     unit = header.get_xyzt_units()[1]
     interval = float(header["pixdim"][1 + place]) * _SECONDS.get(unit, 1.0)
-    if interval == 1 or not _SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
+    if interval == 1 or not _SHORTEST_INTERVAL <= interval <= FRAME_RANGE[1]:
         return None
     return interval
 

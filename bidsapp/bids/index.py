@@ -14,6 +14,9 @@ from typing import Any
 
 import bids.layout
 import nibabel as nib
+from bids.layout.models import BIDSFile
+from bids.utils import natural_sort
+from sqlalchemy.orm import selectinload
 
 from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.inheritance import metadata
@@ -57,9 +60,41 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
     return made
 
 
-def to_indexed_file(layout: bids.layout.BIDSLayout, file: Any) -> IndexedFile:
-    """Convert a file of a pybids layout."""
-    return IndexedFile(str(file.path), dict(file.entities), Path(layout.root))
+def list_files(layout: bids.layout.BIDSLayout) -> list[IndexedFile]:
+    """Return all files of a layout with their entities, in the natural order of their paths.
+
+    They are read from the index at once: a query of pybids for each kind of file is slow.
+    """
+    every = layout.session.query(BIDSFile).filter_by(is_dir=False)
+    files = every.options(selectinload(BIDSFile.tags)).all()
+    root = Path(layout.root)
+    found = [IndexedFile(str(file.path), dict(file.entities), root) for file in files]
+    order = {path: place for place, path in enumerate(natural_sort([f.path for f in found]))}
+    return sorted(found, key=lambda file: order[file.path])
+
+
+def has_entities(file: IndexedFile, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a file has all of these entities: a value, one of several, any or none.
+
+    Examples
+    --------
+    >>> file = IndexedFile("", {"suffix": "dwi", "run": 2}, Path())
+    >>> has_entities(file, {"suffix": ["dwi", "dce"], "run": 2, "echo": None})
+    True
+    """
+    return all(_has_value(file.entities.get(name), value) for name, value in wanted.items())
+
+
+def _has_value(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list | tuple):
+        return any(_has_value(value, one) for one in wanted)
+    if wanted in (bids.layout.Query.ANY, bids.layout.Query.OPTIONAL):
+        return value is not None or wanted == bids.layout.Query.OPTIONAL
+    if wanted is None or wanted == bids.layout.Query.NONE:
+        return value is None
+    if isinstance(value, int):  # an index such as run-01
+        return str(wanted).isdigit() and int(wanted) == int(value)
+    return bool(value == wanted)
 
 
 def how_to_choose(query: str, found: Sequence[IndexedFile]) -> str:

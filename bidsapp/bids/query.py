@@ -4,10 +4,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import bids.layout
+from bids.utils import natural_sort
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
@@ -16,11 +18,12 @@ from bidsapp.bids.frames import is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
+    has_entities,
     how_to_choose,
     how_to_join,
     image_path,
     index,
-    to_indexed_file,
+    list_files,
 )
 from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.problems import Problems
@@ -103,6 +106,15 @@ class Query:
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
         self._known: dict[tuple[int, str], list[IndexedFile]] = {}
+        self._listed: set[int] = set()
+        known = set(self.raw.get_entities())
+        for name in (entity for entities in self.filters.values() for entity in entities):
+            if name not in known:
+                like = get_close_matches(name, sorted(known), 1)
+                raise UsageError(
+                    f"--bids-filter-file: {name} is not an entity of BIDS"
+                    + (f"; did you mean {like[0]}?" if like else "")
+                )
 
     def labels(self) -> list[str]:
         """Return the labels of all indexed participants."""
@@ -125,21 +137,20 @@ class Query:
         BadInput
             If the participant has no sessions.
         """
-        if not self.raw.get_sessions(subject=label):
+        known = self._sessions(label)
+        if not known:
             raise BadInput(
                 f"sub-{label} has no sessions, and metperf needs at least one; move the "
                 f"images to folders such as sub-{label}/ses-baseline"
             )
-        chronology = find_chronology(
-            Path(self.raw.root) / f"sub-{label}", self.raw.get_sessions(subject=label)
-        )
+        chronology = find_chronology(Path(self.raw.root) / f"sub-{label}", known)
         found = list(chronology.order)
         if sessions:
             found = [s for s in found if s in sessions]
             if not found:
                 raise NothingSelected(
                     f"sub-{label} has none of the sessions {', '.join(sessions)}; "
-                    f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
+                    f"it has {', '.join(known)}"
                 )
         records = [self._session(label, s, chronology.days.get(s)) for s in found]
         first = records[0]
@@ -159,6 +170,12 @@ class Query:
             notes=(*chronology.notes, *first.notes, *(() if missing else unused)),
         )
         return Participant(label, tuple(records), chronology.order)
+
+    def _sessions(self, label: str) -> list[str]:
+        """Return the labels of all sessions of a participant, sorted."""
+        files = self._get(self.raw, {"subject": label})
+        found = {f.entities["session"] for f in files if "session" in f.entities}
+        return [str(session) for session in natural_sort(list(found))]
 
     def _session(self, label: str, session: str, days: float | None) -> Session:
         """Return the record of one session; unusable files are listed in ``problems``."""
@@ -241,9 +258,7 @@ class Query:
         echo, unknown = read_spin_echo(found.get_metadata(), image)
         return replace(series, spin_echo=echo, unknown_timing=unknown)
 
-    def _dynamic(
-        self, key: Mapping[str, Any], problems: Problems
-    ) -> tuple[Dynamic | None, bool]:
+    def _dynamic(self, key: Mapping[str, Any], problems: Problems) -> tuple[Dynamic | None, bool]:
         """Return the dynamic series, and whether it can be analysed."""
         found = self._files("dce", key)
         if not is_stored_by_frame(found):
@@ -285,11 +300,14 @@ class Query:
         return [file for layout in self.rois for file in self._get(layout, wanted)]
 
     def _get(self, layout: bids.layout.BIDSLayout, wanted: dict[str, Any]) -> list[IndexedFile]:
-        """Return the files with these entities; pybids is asked only once, because it is slow."""
-        key = (id(layout), repr(sorted(wanted.items())))
-        if key not in self._known:
-            self._known[key] = [to_indexed_file(layout, f) for f in layout.get(**wanted)]
-        return self._known[key]
+        """Return the files with these entities."""
+        key = (id(layout), wanted["subject"])
+        if key[0] not in self._listed:
+            self._listed.add(key[0])
+            for file in list_files(layout):
+                subject = str(file.entities.get("subject"))
+                self._known.setdefault((key[0], subject), []).append(file)
+        return [file for file in self._known.get(key, []) if has_entities(file, wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
         segmentations = self._user_files(

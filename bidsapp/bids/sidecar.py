@@ -12,13 +12,11 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from bidsapp.bids.images import UNREADABLE
+from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
-TR_RANGE = (5e-4, 0.2)
-"""Plausible time between two excitations of a spoiled gradient echo, s; no volume of a 3D series
-takes so little."""
 _B_VALUES = (10.0, 20000.0)
 """Plausible range of the highest b-value of a series, s/mm2."""
 _PHASE_FIELDS = ("PhaseEncodingDirection", "PhaseEncodingAxis")

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids.images import LONGEST_INTERVAL
-from bidsapp.bids.records import Stated
+from bidsapp.bids.records import FRAME_RANGE, TR_RANGE, Stated
 from bidsapp.bids.sidecar import (
-    TR_RANGE,
     as_number,
     ascending_steps,
     quote_value,
@@ -25,8 +23,6 @@ FRAME_TIME, REPETITION_TIME = "--frame-time", "--repetition-time"
 """Options that replace what a sidecar states."""
 BIDS_TIMES, BIDS_TR = "VolumeTiming", "RepetitionTimeExcitation"
 """Fields of BIDS with the start of each frame, and with the time between two excitations."""
-FRAME_RANGE = (0.2, LONGEST_INTERVAL)
-"""Plausible time between two frames, s."""
 _APART = 0.1
 """Relative difference above which two statements contradict each other."""
 _USUAL = (0.05, 0.95)
