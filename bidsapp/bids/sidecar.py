@@ -112,8 +112,8 @@ def _hint(metadata: Mapping[str, Any], key: str) -> str:
         time = as_number(metadata["RepetitionTime"])
         if time is not None and time <= TR_RANGE[1] and metadata.get("MRAcquisitionType") != "3D":
             return (
-                f" (RepetitionTime, {time:g} s, is that of the excitation if MRAcquisitionType "
-                "is 3D, but that is not stated)"
+                f" (RepetitionTime, {time:g} s, is that of the excitation only if "
+                "MRAcquisitionType is 3D)"
             )
         return " (in BIDS, RepetitionTime is the time of a whole volume, so it cannot be used)"
     like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)

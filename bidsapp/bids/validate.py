@@ -15,8 +15,17 @@ from bidsapp.errors import InvalidDataset
 _SHOWN = 10
 _DOCUMENTS = ("README", "CHANGES", "LICENSE", "CITATION", "code", "sourcedata", "stimuli")
 """Files and folders at the root that no analysis reads, without extension."""
-_DYNAMIC = ("*_dce.*", "*_DCE.*", "/dce.json", "/DCE.json")
-"""Places of dynamic series and of the sidecars that they inherit."""
+_ACCEPTED = (
+    *(
+        {"code": "NOT_INCLUDED", "location": place}
+        for place in ("*_dce.*", "*_DCE.*", "/dce.json", "/DCE.json", "**/dce/")
+    ),
+    {"code": "DATATYPE_MISMATCH", "location": "**/fmap/*_VFA.*"},
+)
+"""What is read although BIDS has no such names: dynamic series, their inherited sidecars, and
+images at several flip angles in ``fmap``."""
+_NOT_READ = ("SIDECAR_KEY_REQUIRED",)
+"""Errors that concern no analysis: the fields that one needs are checked where they are read."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,14 @@ def find_errors(
         If the validator cannot be run.
     """
     found = run_validator(bids_dir, _configuration(bids_dir, participants))
-    errors = [
-        ValidatorError(str(i.get("location", "")), _describe(i))
-        for i in found
-        if i.get("severity") == "error"
-    ]
-    others = [error for error in errors if _is_document(error.file)]
-    return [error for error in errors if error not in others], others
+    errors: list[ValidatorError] = []
+    others: list[ValidatorError] = []
+    for issue in found:
+        if issue.get("severity") == "error":
+            error = ValidatorError(str(issue.get("location", "")), _describe(issue))
+            unread = _is_document(error.file) or issue.get("code") in _NOT_READ
+            (others if unread else errors).append(error)
+    return errors, others
 
 
 def _is_document(location: str) -> bool:
@@ -140,12 +150,12 @@ def describe_issue(issue: dict[str, Any]) -> str:
 
 def _describe(issue: dict[str, Any]) -> str:
     words = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]
-    return " ".join(str(word) for word in words if word)
+    return " ".join(" ".join(str(word) for word in words if word).split())
 
 
 def _configuration(bids_dir: Path, participants: Sequence[str]) -> dict[str, Any]:
     """Ignore dynamic series, which BIDS does not specify, and participants not selected."""
-    ignored = [{"code": "NOT_INCLUDED", "location": place} for place in _DYNAMIC]
+    ignored = [dict(one) for one in _ACCEPTED]
     if participants:
         folders = sorted(p.name for p in bids_dir.glob("sub-*") if p.is_dir())
         unselected = [f for f in folders if f.removeprefix("sub-") not in participants]

@@ -94,7 +94,13 @@ def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Is
         problems = [text for session in sessions for text in session.problems]
         problems += [f"{issue.participant} cannot be read" for issue in unreadable]
         raise NothingToAnalyse(
-            "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
+            "\n".join(
+                [
+                    "no usable DWI, no usable DCE series and no lesion ROI",
+                    *problems,
+                    "metperf check lists all that is missing, of all participants at once",
+                ]
+            )
         )
 
 

@@ -19,6 +19,7 @@ from bidsapp.bids.records import (
     Session,
     Space,
 )
+from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, constants, field_constant
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
@@ -308,7 +309,8 @@ def _plan_kinetics(
         try:
             found.append(step(series, config))
         except UsageError as error:
-            issues.append(from_error(error))
+            text = f"{sidecar_name(series.image)}: {error}"
+            issues.append(Issue("failed", text, UsageError.__name__, remedy=error.remedy))
     try:
         _check_arterial_table(session, config)
     except BadInput as error:
