@@ -14,7 +14,9 @@ from bidsapp.bids.query import Query
 from bidsapp.bids.timing import GivenTiming, clock_seconds, read_frame_times, read_repetition_time
 from bidsapp.config import Config, agent_relaxivity, find_agent
 from bidsapp.errors import BadInput, UsageError
+from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import plan_participant
+from bidsapp.run.joined_frames import join_frames
 
 DATA = Path(__file__).parent / "data" / "sidecars"
 IMAGE = Path("sub-01_dce.nii.gz")
@@ -224,6 +226,24 @@ def test_one_image_per_frame_is_one_series(tmp_path, entity):
     data = np.asarray(nib.load(whole.image).dataobj)
     assert data.shape == (4, 4, 2, 3)
     assert data[0, 0, 0].tolist() == [2, 3, 1]
+
+
+def test_joined_frames_are_analysed_as_one_series(tmp_path):
+    """The graph reads the joined image from the work folder; sidecars name the images of all."""
+    write_frames(tmp_path, ["13:05:00", "13:05:05", "13:05:10"])
+    names = [f"bids:raw:{STEM}_run-{number:02d}_dce.nii.gz" for number in (1, 2, 3)]
+    config = Config(tmp_path, tmp_path / "out", tmp_path / "work", "run", aif="parker2006")
+    found = join_frames(Query(tmp_path).participant("01"), tmp_path / "work")
+    workflow = init_participant_wf(plan_participant(found, config), config)
+    nodes = {node.fullname.split(".", 2)[2]: node for node in workflow._create_flat_graph().nodes}
+    assert nodes["dce.aif"].inputs.raw_file == str(tmp_path / "work/sub-01_ses-a_dce.nii")
+    sidecar = nodes["dce.save_aif"].inputs.sidecars[0]
+    assert sidecar["Sources"] == names
+    assert sidecar["ValuesFrom"]["frame_times"].startswith("AcquisitionTime of each image in sub-")
+    (tmp_path / f"{STEM}_run-02_dce.nii.gz").write_bytes(b"damaged")
+    damaged = join_frames(found, tmp_path / "work").sessions[0]
+    assert damaged.dynamic is None
+    assert "run-02_dce.nii.gz: is damaged" in damaged.problems[0]
 
 
 def test_frames_of_other_settings_or_grids_or_times_are_refused(tmp_path):

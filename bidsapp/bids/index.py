@@ -14,9 +14,8 @@ from typing import Any
 
 import bids.layout
 import nibabel as nib
-from bids.layout.models import BIDSFile
+from bids.layout.models import BIDSFile, Tag
 from bids.utils import natural_sort
-from sqlalchemy.orm import selectinload
 
 from bidsapp.bids.images import UNREADABLE, check_image
 from bidsapp.bids.inheritance import metadata
@@ -65,12 +64,13 @@ def list_files(layout: bids.layout.BIDSLayout) -> list[IndexedFile]:
 
     They are read from the index at once: a query of pybids for each kind of file is slow.
     """
-    every = layout.session.query(BIDSFile).filter_by(is_dir=False)
-    files = every.options(selectinload(BIDSFile.tags)).all()
+    entities: dict[str, dict[str, Any]] = {}
+    for tag in layout.session.query(Tag):
+        entities.setdefault(str(tag.file_path), {})[tag.entity_name] = tag.value
     root = Path(layout.root)
-    found = [IndexedFile(str(file.path), dict(file.entities), root) for file in files]
-    order = {path: place for place, path in enumerate(natural_sort([f.path for f in found]))}
-    return sorted(found, key=lambda file: order[file.path])
+    files = layout.session.query(BIDSFile).filter_by(is_dir=False)
+    paths = natural_sort([str(file.path) for file in files])
+    return [IndexedFile(path, entities.get(path, {}), root) for path in paths]
 
 
 def has_entities(file: IndexedFile, wanted: Mapping[str, Any]) -> bool:
