@@ -112,6 +112,16 @@ def test_an_option_overrides_fields_and_says_so():
     assert found.doubts == ("sub-01_dce.json: RepetitionTime states 5.2 s; --frame-time 6 is used",)
 
 
+def test_an_option_replaces_a_field_that_cannot_be_used():
+    """Times of another number of frames, with --frame-time, are a warning."""
+    metadata = sidecar("synthetic/philips__701_DCE", VolumeTiming=[0, 5.2])
+    with pytest.raises(BadInput, match="VolumeTiming has 2 times, but the image has 60 frames"):
+        read_frame_times(metadata, IMAGE, FRAMES)
+    found = read_frame_times(metadata, IMAGE, FRAMES, frame_time=5.2)
+    assert "VolumeTiming has 2 times" in found.doubts[0]
+    assert found.doubts[0].endswith("--frame-time 5.2 is used")
+
+
 @pytest.mark.parametrize("duration", [5.2, 4.8, 312, 330])
 def test_a_duration_may_be_that_of_a_volume_or_of_the_series(duration):
     """In BIDS AcquisitionDuration is that of a volume, in DICOM that of the series, to 10 %."""
@@ -260,6 +270,11 @@ def test_frames_of_other_settings_or_grids_or_times_are_refused(tmp_path):
     write_json(last, fields)
     write_image(tmp_path / f"{STEM}_run-03_dce.nii.gz", np.ones((4, 4, 3), np.float32))
     assert "its grid is not that of sub-01_ses-a_run-01" in one_session(tmp_path).problems[0]
+    flipped = np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = 3
+    ones = np.ones((4, 4, 2), np.float32)
+    write_image(tmp_path / f"{STEM}_run-03_dce.nii.gz", ones, flipped)
+    assert "its axes have another order or direction" in one_session(tmp_path).problems[0]
 
 
 def test_two_series_and_frames_without_times_are_not_joined(tmp_path):
@@ -286,6 +301,9 @@ def test_other_names_of_dynamic_series_and_flip_angles_are_read(tmp_path, folder
     assert found.problems == ()
     assert found.dynamic.image.name == "sub-01_ses-a_DCE.nii.gz"
     assert found.flip_angle_series.repetition_time == 0.005
+    for path in (session / "fmap").glob("*.json"):
+        write_json(path, {"MRAcquisitionType": "2D"})
+    assert len(one_session(tmp_path).problems) == 4  # angle and TR of each
 
 
 def test_all_that_a_sidecar_lacks_is_reported_at_once(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bidsapp.bids.grids import grid_difference
+from bidsapp.bids.grids import grid_difference, has_other_axes
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.index import IndexedFile, has_one_volume, image_path
 from bidsapp.bids.records import Dynamic
@@ -113,7 +113,10 @@ def _check_like_first(
     image: Path, fields: Mapping[str, Any], start: Path, first: Mapping[str, Any]
 ) -> None:
     """Raise an error if a frame is not of the same series as the first one."""
-    if difference := grid_difference(image, start):
+    difference = grid_difference(image, start)
+    if not difference and has_other_axes(image, start):
+        difference = "its axes have another order or direction"
+    if difference:
         raise BadInput(
             f"{image}: its grid is not that of {start.name}, the first frame: {difference}; leave "
             "out the image that is not of the series"

@@ -59,8 +59,8 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
     return made
 
 
-def list_files(layout: bids.layout.BIDSLayout) -> list[IndexedFile]:
-    """Return all files of a layout with their entities, in the natural order of their paths.
+def files_by_participant(layout: bids.layout.BIDSLayout) -> dict[str, list[IndexedFile]]:
+    """Return the files of each participant with their entities, in the natural order of paths.
 
     They are read from the index at once: a query of pybids for each kind of file is slow.
     """
@@ -69,8 +69,11 @@ def list_files(layout: bids.layout.BIDSLayout) -> list[IndexedFile]:
         entities.setdefault(str(tag.file_path), {})[tag.entity_name] = tag.value
     root = Path(layout.root)
     files = layout.session.query(BIDSFile).filter_by(is_dir=False)
-    paths = natural_sort([str(file.path) for file in files])
-    return [IndexedFile(path, entities.get(path, {}), root) for path in paths]
+    found: dict[str, list[IndexedFile]] = {}
+    for path in natural_sort([str(file.path) for file in files]):
+        file = IndexedFile(path, entities.get(path, {}), root)
+        found.setdefault(str(file.entities.get("subject", "")), []).append(file)
+    return found
 
 
 def has_entities(file: IndexedFile, wanted: Mapping[str, Any]) -> bool:

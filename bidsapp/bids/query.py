@@ -18,12 +18,12 @@ from bidsapp.bids.frames import is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
+    files_by_participant,
     has_entities,
     how_to_choose,
     how_to_join,
     image_path,
     index,
-    list_files,
 )
 from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.problems import Problems
@@ -105,8 +105,7 @@ class Query:
         self.given = given
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
-        self._known: dict[tuple[int, str], list[IndexedFile]] = {}
-        self._listed: set[int] = set()
+        self._known: dict[int, dict[str, list[IndexedFile]]] = {}
         known = set(self.raw.get_entities())
         for name in (entity for entities in self.filters.values() for entity in entities):
             if name not in known:
@@ -192,7 +191,7 @@ class Query:
             distortion=read_distortion(self._files("dwi", key), self._files("fmap", key)),
             dynamic=dynamic if complete else None,
             incomplete=None if complete else dynamic,
-            flip_angle_series=attempt(self._flip_angle_series, key),
+            flip_angle_series=attempt(self._flip_angle_series, key, problems),
             transmit_field=attempt(self._transmit_field, key),
             t1_map=attempt(self._t1_map, key),
             enhancing=attempt(self._rois, key, "enhancing") or (),
@@ -269,7 +268,9 @@ class Query:
         drawn = self._user_files("t1map", key, extension=_IMAGE)
         return read_t1_map([*self._files("t1map", key), *drawn])
 
-    def _flip_angle_series(self, key: Mapping[str, Any]) -> FlipAngleSeries | None:
+    def _flip_angle_series(
+        self, key: Mapping[str, Any], problems: Problems
+    ) -> FlipAngleSeries | None:
         found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
         if not found:
             return None
@@ -277,14 +278,18 @@ class Query:
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
         for metadata, image in sidecars:
             check_spoiled_gradient_echo(metadata, image)
-        angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
-        times = {read_repetition_time(m, i).value for m, i in sidecars}
+        attempt, limits = problems.attempt, ("degrees", 0.5, 90)
+        angles = [attempt(read_field, m, "FlipAngle", i, *limits) for m, i in sidecars]
+        stated = [attempt(read_repetition_time, m, i) for m, i in sidecars]
+        times = {time.value for time in stated if time}
+        if None in (*angles, *stated):
+            return None
         if len(times) > 1:
             raise BadInput(
                 f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
                 f"{', '.join(f'{t:g}' for t in sorted(times))} s"
             )
-        radians = tuple(math.radians(a) for a in angles)
+        radians = tuple(math.radians(a) for a in angles if a is not None)
         return FlipAngleSeries(tuple(images), radians, times.pop())
 
     def _transmit_field(self, key: Mapping[str, Any]) -> TransmitField | None:
@@ -301,13 +306,10 @@ class Query:
 
     def _get(self, layout: bids.layout.BIDSLayout, wanted: dict[str, Any]) -> list[IndexedFile]:
         """Return the files with these entities."""
-        key = (id(layout), wanted["subject"])
-        if key[0] not in self._listed:
-            self._listed.add(key[0])
-            for file in list_files(layout):
-                subject = str(file.entities.get("subject"))
-                self._known.setdefault((key[0], subject), []).append(file)
-        return [file for file in self._known.get(key, []) if has_entities(file, wanted)]
+        if id(layout) not in self._known:
+            self._known[id(layout)] = files_by_participant(layout)
+        own = self._known[id(layout)].get(wanted["subject"], [])
+        return [file for file in own if has_entities(file, wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
         segmentations = self._user_files(

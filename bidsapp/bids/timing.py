@@ -90,8 +90,14 @@ def read_frame_times(
     >>> read_frame_times(fields, Path("a_dce.nii.gz"), 3)
     FrameTimes(seconds=(0.0, 5.2, 10.4), source='RepetitionTime', doubts=())
     """
+    texts: list[str] = []
     stated = {} if acquired is None else {"AcquisitionTime of each image": list(acquired)}
-    stated |= dict(_stated_times(metadata, image, frames))
+    try:
+        stated |= dict(_stated_times(metadata, image, frames))
+    except BadInput as error:
+        if frame_time is None:
+            raise
+        texts.append(str(error).removeprefix(f"{sidecar_name(image)}: "))
     if frame_time is not None:
         stated = {FRAME_TIME: _regular(frame_time, frames)} | stated
     if not stated:
@@ -102,7 +108,7 @@ def read_frame_times(
     intervals = {name: float(np.diff(times).mean()) for name, times in stated.items()}
     others = {name: s for name, s in intervals.items() if name != source}
     others |= _durations(metadata, frames, seconds)
-    texts = [f"{name} states {s:.4g} s" for name, s in others.items() if _apart(seconds, s)]
+    texts += [f"{name} states {s:.4g} s" for name, s in others.items() if _apart(seconds, s)]
     if header is not None and _apart(seconds, header):
         texts.append(f"the header of {image.name} states {header:.4g} s (pixdim[4])")
     if texts and frame_time is None:
