@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import bids.layout
-import nibabel as nib
 from bids.layout.models import BIDSFile, Tag
 from bids.utils import natural_sort
 
-from bidsapp.bids.images import UNREADABLE, check_image
+from bidsapp.bids.images import UNREADABLE, check_image, open_image
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.errors import BadInput
@@ -160,7 +159,7 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 def has_one_volume(path: Path) -> bool:
     """Return whether a readable image has a single volume."""
     try:
-        return bool(math.prod(nib.load(path).shape[3:]) == 1)
+        return bool(math.prod(open_image(path).shape[3:]) == 1)
     except UNREADABLE:
         return False
 
