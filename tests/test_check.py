@@ -176,6 +176,8 @@ def test_an_unknown_entity_of_a_filter_is_explained(study, tmp_path, capsys):
     code, said = refused(capsys, "check", study, *CHECK, "--bids-filter-file", path)
     assert code == 2
     assert "runn is not an entity of BIDS; did you mean run?" in said
+    write_json(path, {"dce": {"run": None}, "roi": {"desc": None, "label": None}})
+    assert check(study, capsys, "--bids-filter-file", str(path))[0] == 0
 
 
 def test_axis_and_estimated_readout_time_are_enough_where_no_sign_is_needed(study, capsys):

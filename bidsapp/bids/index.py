@@ -8,18 +8,19 @@ import shlex
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import bids.layout
-from bids.layout.models import BIDSFile, Tag
+from bids.layout.models import BIDSFile, Config, Tag
 from bids.utils import natural_sort
 
 from bidsapp.bids.images import UNREADABLE, check_image, open_image
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.sidecar import sidecar_name
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, UsageError
 
 _IN_EVERY_NAME = ("subject", "session", "suffix", "datatype", "extension")
 """Entities that do not distinguish images of a session; the extension only if no other does."""
@@ -73,6 +74,23 @@ def files_by_participant(layout: bids.layout.BIDSLayout) -> dict[str, list[Index
         file = IndexedFile(path, entities.get(path, {}), root)
         found.setdefault(str(file.entities.get("subject", "")), []).append(file)
     return found
+
+
+def check_entities(names: Iterable[str], layouts: Iterable[bids.layout.BIDSLayout]) -> None:
+    """Raise an error if a name in a filter is that of no entity, so that it would match nothing.
+
+    Raises
+    ------
+    UsageError
+        With the most similar entity of raw data or derivatives.
+    """
+    known = {str(name) for layout in layouts for name in layout.get_entities()}
+    known |= {entity.name for entity in Config.load("derivatives").entities.values()}
+    for name in names:
+        if name not in known:
+            like = get_close_matches(name, sorted(known), 1)
+            meant = f"; did you mean {like[0]}?" if like else ""
+            raise UsageError(f"--bids-filter-file: {name} is not an entity of BIDS{meant}")
 
 
 def has_entities(file: IndexedFile, wanted: Mapping[str, Any]) -> bool:

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from bidsapp.bids.frames import is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
+    check_entities,
     files_by_participant,
     has_entities,
     how_to_choose,
@@ -106,14 +106,8 @@ class Query:
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
         self._known: dict[int, dict[str, list[IndexedFile]]] = {}
-        known = set(self.raw.get_entities())
-        for name in (entity for entities in self.filters.values() for entity in entities):
-            if name not in known:
-                like = get_close_matches(name, sorted(known), 1)
-                raise UsageError(
-                    f"--bids-filter-file: {name} is not an entity of BIDS"
-                    + (f"; did you mean {like[0]}?" if like else "")
-                )
+        for entities in self.filters.values():
+            check_entities(entities, [self.raw, *self.rois])
 
     def labels(self) -> list[str]:
         """Return the labels of all indexed participants."""
