@@ -91,6 +91,8 @@ def test_the_table_is_for_readers(spoilt, capsys):
     assert "EchoTime (2) is not below RepetitionTimeExcitation (0.004)" in said
     assert '2 x "FlipAngle": <degrees>: the same in all sessions?' in said
     assert "Add it once, in dce.json of bids_dir" in said
+    assert said.count("no ROI of the whole lesion") == 1
+    assert "8 sessions" in said
     assert "8 participants: 10 failed" in said
 
 

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,7 +131,7 @@ def _print_table(rows: Sequence[Row], participants: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     shown = [row for row in rows if row.level != "note"]
     if shown:
-        console.print(_table(shown))
+        console.print(_table(_merge_missing(shown)))
     for hint in _hints(shown):
         console.print(hint, markup=False)
     counts = Counter(row.level for row in shown)
@@ -139,8 +139,20 @@ def _print_table(rows: Sequence[Row], participants: int) -> None:
     console.print(f"{participants} participants: {said or 'nothing is missing'}", markup=False)
 
 
+def _merge_missing(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with data that several sessions do not have in one row, with their number."""
+    counts = Counter(row.text for row in rows if row.level == "missing")
+    merged = {}
+    for row in rows:
+        several = row.level == "missing" and counts[row.text] > 1
+        sessions = f"{counts[row.text]} sessions"
+        one = replace(row, participant="", session=sessions) if several else row
+        merged[one] = None
+    return list(merged)
+
+
 def _table(rows: Sequence[Row]) -> "Table":
-    """Return the rows as a table; what repeats in the row above is not written again."""
+    """Return the rows as a table."""
     from rich.table import Table
     from rich.text import Text
 
