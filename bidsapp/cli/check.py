@@ -142,7 +142,7 @@ def _print_table(rows: Sequence[Row], participants: int) -> None:
 def _merge_missing(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with data that several sessions do not have in one row, with their number."""
     counts = Counter(row.text for row in rows if row.level == "missing")
-    merged = {}
+    merged: dict[Row, None] = {}
     for row in rows:
         several = row.level == "missing" and counts[row.text] > 1
         sessions = f"{counts[row.text]} sessions"
