@@ -18,7 +18,7 @@ from bidsapp.lesions.unmixed_values import (
 from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights, resolved_voxels, unmix
 
 SAMPLES = 12
-SPREAD = PointSpread("filtered", "box")
+SPREAD = PointSpread({"filtered": 1.0}, {"box": 1.0})
 LESION = 3 + np.linspace(0, 4, SAMPLES) ** 0.5
 TISSUE = np.linspace(2, 2.4, SAMPLES)
 VESSEL = 2 + 8 * np.exp(-np.linspace(0, 3, SAMPLES))

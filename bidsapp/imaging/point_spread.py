@@ -1,6 +1,6 @@
 """The point spread of an image along its axes: where the signal of a voxel comes from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -78,19 +78,24 @@ KERNELS: Mapping[str, Kernel] = {
 
 @dataclass(frozen=True)
 class PointSpread:
-    """The point spread in the plane of the slices, and across them: keys of `KERNELS`.
+    """The point spread in the plane of the slices, and across them.
+
+    Attributes
+    ----------
+    in_plane, across : mapping of str to float
+        Weights of `KERNELS`, together 1.
 
     Examples
     --------
-    >>> str(PointSpread("fourier", "box"))
-    'fourier in plane, box across'
+    >>> str(PointSpread({"box": 0.7, "fourier": 0.3}, {"box": 1.0}))
+    '0.7 box + 0.3 fourier in plane, box across'
     """
 
-    in_plane: str
-    across: str
+    in_plane: Mapping[str, float]
+    across: Mapping[str, float]
 
     def __str__(self) -> str:
-        return f"{self.in_plane} in plane, {self.across} across"
+        return f"{_describe(self.in_plane)} in plane, {_describe(self.across)} across"
 
     def apply(self, fine: NDArray[Any], points: ArrayLike, spacing: ArrayLike) -> Array:
         """Return the signal of the voxels of an image from samples of what is imaged.
@@ -113,23 +118,53 @@ class PointSpread:
         --------
         >>> fine = np.zeros((6, 6, 6))
         >>> fine[2:4, 2:4, 2:4] = 1
-        >>> image = PointSpread("box", "box").apply(fine, (2, 2, 2), (1, 1, 1))
+        >>> image = VOXEL_MEAN.apply(fine, (2, 2, 2), (1, 1, 1))
         >>> image.shape, float(image[1, 1, 1]), float(image.sum())
         ((3, 3, 3), 1.0, 1.0)
         """
         found = np.asarray(fine, float)
         counts = np.asarray(points, int)
         for axis, across in enumerate(_across_slices(np.asarray(spacing, float))):
-            kernel = KERNELS[self.across if across else self.in_plane]
-            matrix = _matrix(kernel, found.shape[axis] // counts[axis], int(counts[axis]))
+            weights, n = self.across if across else self.in_plane, int(counts[axis])
+            size = found.shape[axis] // n
+            matrix = sum(w * _matrix(KERNELS[name], size, n) for name, w in weights.items())
             found = np.moveaxis(np.tensordot(matrix, found, (1, axis)), 0, axis)
         return found
 
 
-VOXEL_MEAN = PointSpread("box", "box")
+VOXEL_MEAN = PointSpread({"box": 1.0}, {"box": 1.0})
 """Fractions of signals are fractions of volume."""
-CANDIDATES = tuple(PointSpread(*names) for names in product(KERNELS, repeat=2))
-"""All point spreads that are considered."""
+CANDIDATES = tuple(PointSpread({a: 1.0}, {b: 1.0}) for a, b in product(KERNELS, repeat=2))
+"""All point spreads of one kernel along each axis."""
+LOG_PRIOR = np.array(
+    [-3.0 * ("hann" in s.in_plane) - 3.0 * ("hann" in s.across) for s in CANDIDATES]
+)
+"""Logarithms of their prior probabilities, up to a constant.
+
+Strong filters are rare: a lesion that is too small to show the point spread has a sharp one.
+"""
+
+
+def average(weights: Sequence[float]) -> PointSpread:
+    """Return the mean of `CANDIDATES` with weights that add up to 1, separately along each axis.
+
+    Examples
+    --------
+    >>> str(average([0.5, 0.5, *[0] * 14]))
+    'box in plane, 0.5 box + 0.5 fourier across'
+    """
+    in_plane, across = dict.fromkeys(KERNELS, 0.0), dict.fromkeys(KERNELS, 0.0)
+    for weight, (a, b) in zip(weights, product(KERNELS, repeat=2), strict=True):
+        in_plane[a] += weight
+        across[b] += weight
+    return PointSpread(in_plane, across)
+
+
+def _describe(weights: Mapping[str, float]) -> str:
+    """Return the kernels that have at least 5 % of the weight, the first one first."""
+    rounded = {name: round(w, 1) for name, w in weights.items() if w >= 0.05}
+    order = sorted(rounded, key=lambda name: -rounded[name])
+    return order[0] if len(order) == 1 else " + ".join(f"{rounded[n]:g} {n}" for n in order)
 
 
 def _across_slices(spacing: Array) -> NDArray[np.bool_]:

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from bidsapp.errors import BadInput
 from bidsapp.imaging.edges import LesionEdge, SampledLesion, find_edge
 from bidsapp.imaging.labels import label_fractions
-from bidsapp.imaging.point_spread import CANDIDATES, VOXEL_MEAN, PointSpread
+from bidsapp.imaging.point_spread import CANDIDATES, LOG_PRIOR, VOXEL_MEAN, PointSpread, average
 from bidsapp.imaging.transforms import translation
 from bidsapp.imaging.warps import chain
 from bidsapp.lesions.unmixed_values import EDGE_OFFSETS, LesionCourses
-from bidsapp.lesions.unmixing import UnmixedCourse, unmix
+from bidsapp.lesions.unmixing import UnmixedCourse, probabilities, unmix
 
 ENHANCING, CORE = 1, 2
 MARGIN = 4.0
@@ -124,7 +124,7 @@ class LesionSurroundings:
 def find_surroundings(
     data: Any, affine: Any, enhancing: Any, whole: Any, drawn: Any, mapping: Any
 ) -> dict[int, LesionSurroundings]:
-    """Return every lesion of a series, with the point spread that describes them best.
+    """Return every lesion of a series, with the point spread that the series shows.
 
     Parameters
     ----------
@@ -140,18 +140,18 @@ def find_surroundings(
 
     Notes
     -----
-    Filters, interpolation and partial Fourier sampling are rarely known. The point spread is that
-    of `CANDIDATES` with the largest log-likelihood of the voxels around all lesions together.
+    Filters, interpolation and partial Fourier sampling are rarely known. The point spread is the
+    mean of `CANDIDATES`, weighted by their probabilities given the voxels around all lesions.
     """
     common = (data, affine, enhancing, whole, drawn)
     scenes = {int(n): LesionSurroundings(*common, int(n)) for n in np.unique(enhancing) if n}
-    total = np.zeros(len(CANDIDATES))
+    total: Any = np.zeros(len(CANDIDATES))
     for scene in scenes.values():
         with suppress(BadInput):  # The lesion lies outside the series.
             found = scene.log_likelihoods(mapping, CANDIDATES)
             total += np.where(np.isfinite(found).all(), found, 0)
-    best = CANDIDATES[int(np.argmax(total))] if total.any() else VOXEL_MEAN
-    return {n: LesionSurroundings(*common, n, best) for n in scenes}
+    spread = average(list(probabilities(total + LOG_PRIOR))) if total.any() else VOXEL_MEAN
+    return {n: LesionSurroundings(*common, n, spread) for n in scenes}
 
 
 def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:

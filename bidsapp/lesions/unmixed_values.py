@@ -53,10 +53,10 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "mean over the voxels",
     "resolved_voxels": "Number of voxels of the lesion alone that would determine its course "
     "equally well",
-    "point_spread": "The point spread that describes the voxels around all lesions of the series "
-    "best, in the plane of the slices and across them: box (mean over the voxel), fourier (all "
-    "spatial frequencies up to that of the voxels), filtered (the upper half attenuated), or hann "
-    "(all attenuated, by a Hann filter)",
+    "point_spread": "The point spread that the voxels around all lesions of the series show, in "
+    "the plane of the slices and across them: box (mean over the voxel), fourier (all spatial "
+    "frequencies up to that of the voxels), filtered (the upper half attenuated), hann (all "
+    "attenuated, by a Hann filter), or a mean of these, weighted by their probabilities",
     "excluded": "1 if the ROI table marks the lesion as excluded",
 }
 """The columns of the table of unmixed values and what they mean."""

@@ -153,8 +153,29 @@ def edge_weights(log_likelihoods: ArrayLike, offsets: ArrayLike, uncertainty: fl
     >>> edge_weights([0.0, 0.0, 0.0], [-0.5, 0.0, 0.5], 0.5).round(2)
     array([0.27, 0.45, 0.27])
     """
-    exponent = _INDEPENDENT * np.asarray(log_likelihoods, float)
-    exponent = exponent - np.square(np.asarray(offsets, float) / uncertainty) / 2
+    prior = -np.square(np.asarray(offsets, float) / uncertainty) / 2
+    return probabilities(_INDEPENDENT * np.asarray(log_likelihoods, float) + prior)
+
+
+def probabilities(log_likelihoods: ArrayLike) -> Array:
+    """Return the probabilities of alternatives that describe the same data.
+
+    Parameters
+    ----------
+    log_likelihoods : (K,) array
+        Of each alternative; -inf for an impossible one.
+
+    Returns
+    -------
+    (K,) array
+        Together 1; NaN if no alternative is possible.
+
+    Examples
+    --------
+    >>> probabilities([0.0, 0.0, -np.inf])
+    array([0.5, 0.5, 0. ])
+    """
+    exponent = np.asarray(log_likelihoods, float)
     if not np.isfinite(exponent).any():
         return np.full(len(exponent), np.nan)
     weights = np.exp(exponent - exponent.max())
