@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -589,27 +590,27 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
 
 @pytest.mark.parametrize(
-    ("figure", "labels"),
+    ("draw", "labels"),
     [
-        (concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
-        (diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
-        (arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
-        (motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
+        (lambda: concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
+        (lambda: diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
+        (lambda: arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
+        (lambda: motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
-            lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
+            lambda: lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
             {"(fraction)", "(10⁻³ mm²/s)", "days"},
         ),
         (
-            images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
+            lambda: images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
             {DISPLAY[name].title for name in (*DWI, *DCE)},
         ),
-        (images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
+        (lambda: images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
     ],
     ids=["enhancement", "decay", "artery", "motion", "timeline", "maps", "registration"],
 )
-def test_every_figure_says_its_units(figure: Figure, labels: set[str]):
+def test_every_figure_says_its_units(draw: Callable[[], Figure], labels: set[str]):
     """A reader never guesses a unit; what is not there is drawn as not there."""
-    text = page.svg_bytes(figure).decode()
+    text = page.svg_bytes(draw()).decode()
     for label in labels:
         assert label in text
 
