@@ -317,7 +317,7 @@ def test_hostile_text_is_only_text(tmp_path):
     assert all(source.startswith(("data:", "#")) for source in found.loaded)
 
 
-def test_missing_dce_is_said_at_the_top(derivatives):
+def test_missing_dce_is_said_at_the_top(derivatives, empty_figures):
     """Without the series there are no curves, and the page says so."""
     for session in ("ses-baseline", "ses-1week"):
         shutil.rmtree(derivatives / "sub-01" / session / "perf")
@@ -329,7 +329,7 @@ def test_missing_dce_is_said_at_the_top(derivatives):
     assert "Complete for the data acquired" in top_of(html)
 
 
-def test_missing_rois_are_said(derivatives):
+def test_missing_rois_are_said(derivatives, empty_figures):
     """Without ROIs there are no values, and the page says so; registration still shows."""
     for pattern in ("*dseg*", "*roistats*"):
         for path in derivatives.rglob(pattern):
@@ -356,7 +356,7 @@ def test_native_space_is_said_and_shown(derivatives):
     assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and ADC, f, D")
 
 
-def test_failures_come_first(derivatives):
+def test_failures_come_first(derivatives, empty_figures):
     """Crash, failed step and missing registration stand above warnings and gaps."""
     log = derivatives / "sub-01" / "log" / "20260101"
     log.mkdir(parents=True)
@@ -485,7 +485,7 @@ def test_a_signal_that_no_concentration_explains_is_reported(derivatives):
     assert not any("no valid baseline" in text for text in top)
 
 
-def test_a_corrected_distortion_is_reported(derivatives):
+def test_a_corrected_distortion_is_reported(derivatives, empty_figures):
     """Its size in the brain and its source are stated; without a correction, nothing is."""
     assert "EPI distortion of the DWI" not in html_of(derivatives)
     path = derivatives / "sub-01/ses-1week/dwi/sub-01_ses-1week_desc-distortion_quality.json"
