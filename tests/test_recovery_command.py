@@ -95,7 +95,9 @@ def test_tables_of_the_first_session_and_the_page_are_written(recovered):
         assert sidecar["Simulation"]["Repeats"] == 2
     assert not table(study, session="b").exists()
     assert table(study, "02").exists()
-    assert "Changes that this scan can show" in (study / "out/sub-01.html").read_text()
+    page = (study / "out/sub-01.html").read_text()
+    assert "Changes that this scan can show" in page
+    assert "Ktrans −40 %" in page
     assert "sub-01 ses-a DCE: lesion 1 (1 of 1," in text
     assert "without any change differs" not in text
 
