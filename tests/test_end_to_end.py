@@ -111,7 +111,7 @@ def test_the_page_shows_both_values(study):
 
 
 def test_the_group_compares_the_values_asked_for(study, tmp_path, tables_only):
-    """With ``--lesion-values unmixed`` the lesion table of the group holds those, and says so."""
+    """``--lesion-values unmixed``: they are in the table of lesions, as the methods text states."""
     out = tmp_path / "out"
     shutil.copytree(study / "out", out, ignore=shutil.ignore_patterns("*.nii.gz", "*.html"))
     words = [str(study / "bids"), str(out), "group", "--timepoints", *TIMEPOINTS]
@@ -151,7 +151,7 @@ def test_output_is_valid_bids(study):
 
 
 def test_pages_are_complete(study):
-    """Each participant and the group have a page; no page says that a step failed."""
+    """Each participant and the group have a page; no page reports a failed step."""
     for name in ("sub-01", "group"):
         assert "</html>" in (study / f"out/{name}.html").read_text(encoding="utf-8")
     assert "Complete" in (study / "out/sub-01.html").read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_a_stopped_run_says_so(calm, tmp_path):
 
 
 def test_group_reports_a_run_that_did_not_finish(kept):
-    """Tables of a stopped run may be of two runs: the group level says whose."""
+    """Tables of a stopped run may be of two runs: the group level names the participant."""
     assert not any("did not finish" in text for text in read_output(kept).problems)
     status = kept / "sub-01/log/status.json"
     status.write_text(status.read_text().replace('"finished": true', '"finished": false'))
@@ -231,7 +231,7 @@ def test_participants_side_by_side_end_like_one_after_the_other(tmp_path, short_
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    """The second run says that it waits, and goes on when the first ends."""
+    """The second run reports that it waits, and continues when the first ends."""
     said, order = [], []
     lock = tmp_path / "sub-01" / "lock"
     waiting = threading.Event()
@@ -282,7 +282,7 @@ def test_a_living_worker_does_not_hold_the_lock_of_a_killed_run(tmp_path):
 
 
 def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
-    """Where nothing can be locked the run goes on, with a line that says so."""
+    """Where nothing can be locked the run continues, with a warning."""
 
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

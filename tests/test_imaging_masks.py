@@ -27,7 +27,7 @@ def test_the_template_s_mask_is_a_brain():
 
 
 def test_the_brain_comes_to_the_image():
-    """The mask lies where the matrix says, and is grown by the margin."""
+    """The mask lies at the position given by the matrix, and is grown by the margin."""
     matrix = pose((5, -8, 3), (10, 20, -5))
     where = grid((4, 4, 4))
     tight = brain_mask(*brain(), matrix, where[1], where[0], margin=0)

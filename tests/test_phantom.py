@@ -248,7 +248,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     ],
 )
 def test_impossible_requests_are_refused_before_anything_is_written(tmp_path, wrong, message):
-    """A wrong option says what is possible, and leaves no folder behind."""
+    """A wrong option is refused with the possible values, and leaves no folder behind."""
     with pytest.raises(UsageError, match=message):
         write_phantom(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()

@@ -264,7 +264,7 @@ def test_a_larger_cohort_begins_with_the_smaller():
 
 
 def test_the_reference_cohort_is_read_whole():
-    """Fifteen participants, the table comes back as it was, and a count cuts it."""
+    """Fifteen participants, the table is reproduced, and a count cuts it."""
     people = read_cohort(REFERENCE)
     assert len(people) == 15
     assert [s.label for s in people[0].sessions] == [

@@ -1,4 +1,4 @@
-"""`register`: what is asked is answered, or refused in words; options do what they say."""
+"""`register`: known poses are found, wrong input is refused, options have their stated effect."""
 
 import pickle
 from dataclasses import replace
@@ -196,7 +196,7 @@ SERIES = nib.Nifti1Image(np.ones((4, 4, 4, 2), np.float32), np.eye(4))
     ],
 )
 def test_wrong_input_is_refused_in_words(change, message):
-    """Each mistake is a BadInput that says what is wrong."""
+    """Each mistake is a BadInput that states what is wrong."""
     given = {"moving": moving_image(), "fixed": fixed_image(), "fixed_mask": brain()} | change
     with pytest.raises(BadInput, match=message):
         register(given.pop("moving"), given.pop("fixed"), **given)

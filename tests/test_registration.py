@@ -179,7 +179,7 @@ def test_the_same_result_twice(tmp_path):
 
 
 def test_a_registration_that_failed_is_refused(tmp_path):
-    """Noise instead of a head: an error that names both images and says what is wrong; no file."""
+    """Noise instead of a head: an error with both names and what is wrong; no file."""
     inputs = write_pair(tmp_path, "b0", np.eye(4), fixed_zooms=(4, 4, 4))
     affine, shape = GRIDS["b0"]
     noise = np.random.default_rng(0).random(shape).astype(np.float32)
@@ -256,7 +256,7 @@ def test_no_head_is_no_brain(tmp_path):
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
 @pytest.mark.parametrize("kind", ["b0", "dce"])
 def test_motion_is_corrected_and_tabulated_in_ras(kind, engine, tmp_path):
-    """Each volume comes to the reference; the table says in RAS how the head had moved."""
+    """Each volume comes to the reference; the table gives the motion of the head in RAS."""
     affine, shape = where = {"b0": grid((4, 4, 5)), "dce": grid((4, 4, 8), axes=(1, 2, 0))}[kind]
     moves = [((0, 0, 0), (0, 0, 0)), ((0, 0, 0), (3, -2, 1.5)), ((2, -1.5, 2.5), (0, 0, 0))]
     middle = apply(affine, (np.array(shape) - 1) / 2)

@@ -230,7 +230,7 @@ def checked(html: str) -> Checker:
 
 
 def test_a_complete_participant_has_every_section(html):
-    """Nothing is said to be missing but the series of the session without them."""
+    """Nothing is reported as missing but the series of the session without them."""
     assert "could not be created" not in html
     rows = [row for row in section_rows("sections.toml") if row["absent"]]
     assert rows
@@ -318,7 +318,7 @@ def test_hostile_text_is_only_text(tmp_path):
 
 
 def test_missing_dce_is_said_at_the_top(derivatives, empty_figures):
-    """Without the series there are no curves, and the page says so."""
+    """Without the series there are no curves, and the page states this."""
     for session in ("ses-baseline", "ses-1week"):
         shutil.rmtree(derivatives / "sub-01" / session / "perf")
         shutil.rmtree(derivatives / "sub-01" / session / "anat")
@@ -330,7 +330,7 @@ def test_missing_dce_is_said_at_the_top(derivatives, empty_figures):
 
 
 def test_missing_rois_are_said(derivatives, empty_figures):
-    """Without ROIs there are no values, and the page says so; registration still shows."""
+    """Without ROIs there are no values, as the page states; the registration is still shown."""
     for pattern in ("*dseg*", "*roistats*"):
         for path in derivatives.rglob(pattern):
             path.unlink()
@@ -357,7 +357,7 @@ def test_native_space_is_said_and_shown(derivatives):
 
 
 def test_failures_come_first(derivatives, empty_figures):
-    """Crash, failed step and missing registration stand above warnings and gaps."""
+    """Crash, failed step and missing registration are listed above warnings and gaps."""
     log = derivatives / "sub-01" / "log" / "20260101"
     log.mkdir(parents=True)
     (log / "crash-fit.txt").write_text("Traceback\nMemoryError: no room")
@@ -550,7 +550,7 @@ def test_every_section_has_a_function_and_every_function_a_section():
 
 
 def test_excluded_lesions_are_marked(derivatives):
-    """A lesion that the group leaves out says so in its table."""
+    """A lesion that the group leaves out is marked in its table."""
     for path in derivatives.rglob("*_roistats.tsv"):
         rows = pd.read_csv(path, sep="\t")
         table(path, rows.assign(excluded=(rows["lesion"] == 2).astype(int)))
@@ -643,7 +643,7 @@ def test_slices_are_radiological(tmp_path):
 
 
 def test_a_series_is_not_taken_for_a_volume(tmp_path):
-    """A 4-D image where a map should be is an error that says so."""
+    """A 4-D image where a map should be is an error that states this."""
     save(tmp_path / "a.nii.gz", np.zeros((2, 2, 2, 3), np.float32))
     with pytest.raises(
         BadInput, match=r"a\.nii\.gz: expected a 3-D image, got shape \(2, 2, 2, 3\)"
