@@ -32,10 +32,11 @@ settings = HOME / ".nipype" / "nipype.cfg"  # crash files go where a node ran ot
 settings.parent.mkdir()
 settings.write_text(f"[execution]\ncrashdump_dir = {HOME}\n", encoding="utf-8")
 
-HEAVY = ["end_to_end", "pages", "faults", "phantom", "group", "registration", "distortion_t1w"]
-HEAVY += ["reports", "models_contract", "hostile_study", "phantom_parts", "register", "progress"]
-HEAVY += ["imaging_correction", "hostile_sidecars", "distortion", "cohort", "engine"]
-HEAVY += ["interfaces_niimath", "hostile_files", "imaging_matching", "spaces", "fuzz", "stripped"]
+HEAVY = ["end_to_end", "faults", "phantom", "pages", "distortion_t1w", "registration", "group"]
+HEAVY += ["reports", "models_contract", "hostile_study", "recovery_command", "distortion"]
+HEAVY += ["register", "phantom_parts", "progress", "imaging_correction", "hostile_sidecars"]
+HEAVY += ["cohort", "engine", "interfaces_niimath", "hostile_files", "imaging_matching", "spaces"]
+HEAVY += ["fuzz", "stripped"]
 """Test files that take longest, in the order in which they start; all their tests are slow."""
 
 

@@ -26,7 +26,7 @@ def session(root, **options):
 
 @pytest.mark.parametrize(("lowest", "loss"), [(5, 10), (10, 20)])
 def test_the_lowest_b_value_counts_as_zero_where_there_is_none(root, capsys, lowest, loss):
-    """The warning says by how much f is then underestimated."""
+    """The warning states by how much f is then underestimated."""
     bvalues = [lowest, *BVALUES[1:]]
     raw(root, "dwi.bval").write_text(" ".join(map(str, bvalues)))
     found = session(root)
@@ -42,7 +42,7 @@ def test_the_lowest_b_value_counts_as_zero_where_there_is_none(root, capsys, low
     ("lowest", "threshold", "counted"), [(30, None, 30), (30, 40.0, 0), (5, 1.0, 5), (0, None, 0)]
 )
 def test_a_threshold_decides_without_a_warning(root, lowest, threshold, counted):
-    """--b0-threshold says what is 0; without it, 30 s/mm2 is not."""
+    """--b0-threshold sets what counts as 0; without it, 30 s/mm2 is not."""
     raw(root, "dwi.bval").write_text(" ".join(map(str, [lowest, *BVALUES[1:]])))
     found = session(root, b0_threshold=threshold)
     assert found.diffusion.bvalues[0] == counted

@@ -212,14 +212,14 @@ def test_a_region_of_one_voxel_is_that_voxel():
 
 
 def test_a_region_beyond_physics_is_refused():
-    """The message says of how many voxels, and what to check."""
+    """The message states the number of voxels, and what to check."""
     signal = np.where(TIME > 0.5, 1e6, 10.0)[None].repeat(4, axis=0)
     with pytest.raises(FitError, match=r"none of the 4 voxels.*AIF mask.*--t1-blood"):
         select_arterial_voxels(signal, TIME, **SETTING)
 
 
 def test_a_region_without_a_signal_is_refused():
-    """Voxels outside the series, all missing, are said to be that."""
+    """Voxels outside the series, all missing, are reported as such."""
     with pytest.raises(FitError, match="none of the 2 voxels of the artery has a finite signal"):
         select_arterial_voxels(np.full((2, 60), np.nan), TIME, **SETTING)
 
@@ -272,7 +272,7 @@ def test_an_artery_without_concentrations_is_refused_by_their_number():
 
 
 def test_without_an_artery_none_is_made_up():
-    """A head of tissue is refused, in words that say what to do."""
+    """A head of tissue is refused, and the message states what to do."""
     series, _ = head(np.random.default_rng(3), artery=False, noise=0.02)
     with pytest.raises(FitError, match=r"no artery was found.*--aif roi.*--aif parker2006"):
         find_artery(series, TIME, **SETTING)

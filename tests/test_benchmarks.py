@@ -1,4 +1,4 @@
-"""The benchmarks run, on a handful of voxels, and measure what they say; no timing is judged."""
+"""Benchmarks run on a handful of voxels, and measure what they claim to; no timing is judged."""
 
 import json
 
@@ -94,7 +94,7 @@ def test_a_worse_cost_is_a_miss():
 
 
 def test_a_peer_that_cannot_run_is_reported(tmp_path):
-    """No peer is left out in silence: its record says why."""
+    """A peer that is left out is recorded with the reason."""
     nowhere = environments.Peer("none", ("none==0",), pythons=("0.0",))
     (record,) = environments.measure(nowhere, tmp_path, tmp_path, 1.0)
     assert "Python 0.0" in record["error"]

@@ -65,7 +65,7 @@ def test_the_truth_lays_the_images_on_each_other(kind):
 
 
 def test_targets_follow_the_distortion():
-    """A spot near the skull base appears where its target says, millimetres off the affine."""
+    """A spot near the skull base appears at its target position, millimetres off the affine."""
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = [-30, 10, -60]
     spot = np.array([[4.0, 44.0, -27.0]])

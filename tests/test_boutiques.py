@@ -1,4 +1,4 @@
-"""The Boutiques descriptor says what the parser takes, and is valid."""
+"""The Boutiques descriptor lists the options of the parser, and is valid."""
 
 import json
 import shutil

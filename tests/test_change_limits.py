@@ -1,4 +1,4 @@
-"""Which limit applies to the change of one lesion, what is judged by it, and what a page says."""
+"""Which limit applies to the change of one lesion, what is judged by it, and what a page shows."""
 
 import re
 import shutil

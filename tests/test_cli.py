@@ -109,7 +109,7 @@ def test_output_that_cannot_be_written_ends_with_73(bids, capsys):
 
 
 def test_invalid_dataset_ends_with_16(bids, capsys):
-    """The validator's errors stop the run, name the file, and say how to go on."""
+    """The validator's errors stop the run, name the file, and state the remedy."""
     (bids / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval").unlink()
     assert main([str(bids), str(bids.parent / "out"), "participant"]) == 16
     assert "--skip-bids-validation" in capsys.readouterr().err
@@ -233,7 +233,7 @@ def test_an_engine_that_is_not_there_ends_with_2(bids, capsys, text, outcome):
 
 
 def test_the_engine_of_a_file_has_the_resources_of_the_command_line(bids, monkeypatch):
-    """MultiProc by name takes what its file says, and else --nprocs and --mem."""
+    """MultiProc by name takes the resources of its file, otherwise --nprocs and --mem."""
     file = bids.parent / "plugin.yml"
     file.write_text("plugin: MultiProc\nplugin_args: {n_procs: 3}\n")
     given = {}

@@ -512,7 +512,7 @@ def test_stats_fails_for_impossible_values_and_counts_other_scales(tmp_path, cap
 
 @pytest.mark.parametrize("column", ["volume_ml", "days_from_srs"])
 def test_a_sentinel_is_neither_a_volume_nor_a_day(tmp_path, column):
-    """-999 is missing: it is not used, and the message says how to write that."""
+    """-999 is missing: it is not used, and the message states how to write that."""
     found = load_study_table(with_cells(tmp_path, lambda rows: rows[1].update({column: "-999"})))
     assert found.problems == (
         f"lesions.tsv: {column} is -999 in line 3: not used; a missing value is n/a.",

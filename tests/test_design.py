@@ -98,7 +98,7 @@ def test_a_signal_that_is_not_a_number_is_refused(signal):
 
 @pytest.mark.parametrize("signal", [DECAY[:, :-1], 3.0, DECAY[:, :0]])
 def test_volumes_and_b_values_are_as_many(signal):
-    """An estimator whose gradient table is another series' says so."""
+    """An estimator whose gradient table belongs to another series is an error."""
     with pytest.raises(FitError, match=r"one b-value per volume: bvalues has shape \(10,\)"):
         IvimModel(SimpleNamespace(bvals=BVALUES)).fit(signal)
 

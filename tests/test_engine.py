@@ -51,7 +51,7 @@ def graph(folder, *nodes):
 
 
 def test_the_engine_goes_on_after_a_kill(tmp_path):
-    """A node whose worker is killed has a crash file that says so; new workers do the rest."""
+    """A node whose worker is killed has a crash file with that cause; new workers do the rest."""
     killed, first, last = (
         node(kill_oneself, "killed", x=0),
         node(add_one, "first", x=1),

@@ -40,7 +40,19 @@ def calm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calm")
     root = write_study(folder / "bids", ("a",))
     duration = complete(root, folder / "out")
+    copy_results(folder / "out", folder / "copy")
     return root, folder / "out", results(folder / "out"), duration
+
+
+def copy_results(out, copy):
+    """Copy an output folder without what its steps have stored."""
+    return shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
+
+
+@pytest.fixture
+def kept(calm, tmp_path):
+    """A copy of the undisturbed results and pages, without their work folder."""
+    return copy_results(calm[1].parent / "copy", tmp_path / "out")
 
 
 def run_here(root, out, *words, nprocs=1):
@@ -53,7 +65,14 @@ def test_a_killed_run_is_completed_by_the_next(calm, tmp_path):
     """After kill -9 every file under its name is whole; the rerun repeats no finished step."""
     root, _, wanted, duration = calm
     code = survive(
-        root, tmp_path / "out", wanted, 0.7 * duration, signal.SIGKILL, whole=True, nprocs=1
+        root,
+        tmp_path / "out",
+        wanted,
+        0.7 * duration,
+        signal.SIGKILL,
+        whole=True,
+        nprocs=1,
+        short=True,
     )
     assert code in (-signal.SIGKILL, None)
 
@@ -65,7 +84,8 @@ def test_no_worker_outlives_a_killed_run(calm, tmp_path):
     """
     root, _, wanted, duration = calm
     out = tmp_path / "out"
-    survive(root, out, wanted, 0.8 * duration, signal.SIGKILL, whole=False, nprocs=2)
+    how = {"whole": False, "nprocs": 2, "short": True}
+    survive(root, out, wanted, 0.8 * duration, signal.SIGKILL, **how)
     assert alive(out) == []
 
 
@@ -86,19 +106,16 @@ def test_a_stopped_run_says_so(calm, tmp_path):
     check_whole(out)
 
 
-def test_group_reports_a_run_that_did_not_finish(calm, tmp_path):
-    """Tables of a stopped run may be of two runs: the group level says whose."""
-    _, out, _, _ = calm
-    copy = tmp_path / "out"
-    shutil.copytree(out / "sub-01", copy / "sub-01")
-    status = copy / "sub-01/log/status.json"
+def test_group_reports_a_run_that_did_not_finish(kept):
+    """Tables of a stopped run may be of two runs: the group level names the participant."""
+    assert not any("did not finish" in text for text in read_output(kept).problems)
+    status = kept / "sub-01/log/status.json"
     status.write_text(status.read_text().replace('"finished": true', '"finished": false'))
     outcome = "sub-01: its last run did not finish, so its values may be of different runs"
-    assert any(outcome in text for text in read_output(copy).problems)
-    assert not any("did not finish" in text for text in read_output(out).problems)
+    assert any(outcome in text for text in read_output(kept).problems)
 
 
-def test_an_unchanged_rerun_fits_nothing(calm):
+def test_an_unchanged_rerun_fits_nothing(calm, short_pages):
     """No step that computes is done again, whatever the number of processes and threads."""
     root, out, wanted, _ = calm
     before = finished(out)
@@ -112,7 +129,7 @@ def branches(before, after):
     return {name.split("/")[4] for name, when in after.items() if before.get(name) != when}
 
 
-def test_a_changed_option_recomputes_what_depends_on_it(calm):
+def test_a_changed_option_recomputes_what_depends_on_it(calm, short_pages):
     """Another range of b-values is a matter of the DWI alone; taken back, results are as before."""
     root, out, wanted, _ = calm
     before = finished(out)
@@ -124,7 +141,7 @@ def test_a_changed_option_recomputes_what_depends_on_it(calm):
     assert results(out) == wanted
 
 
-def test_a_changed_input_recomputes_what_depends_on_it(calm):
+def test_a_changed_input_recomputes_what_depends_on_it(calm, short_pages):
     """Another ROI of the DCE touches no fit; the same file at another time, nothing."""
     root, out, wanted, _ = calm
     path = roi(root, "space-dce_seg-enhancing_dseg.nii.gz")
@@ -147,39 +164,34 @@ def test_a_changed_input_recomputes_what_depends_on_it(calm):
     assert results(out) == wanted
 
 
-def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, tmp_path, capsys):
+def test_what_is_complete_is_kept_when_the_work_folder_is_gone(calm, kept, capsys, short_pages):
     """As on a cluster's scratch disk. A result that is lost or altered is made again."""
-    root, out, wanted, _ = calm
-    copy = tmp_path / "out"
-    shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
-    run_here(root, copy)
+    root, _, wanted, _ = calm
+    run_here(root, kept)
     assert "sub-01: complete since" in capsys.readouterr().err
-    assert finished(copy) == {}
-    altered = next(copy.rglob("*_param-ve_dcemap.nii.gz"))
+    assert finished(kept) == {}
+    altered = next(kept.rglob("*_param-ve_dcemap.nii.gz"))
     altered.write_bytes(altered.read_bytes()[:-9])
-    run_here(root, copy)
-    assert finished(copy)
-    assert results(copy) == wanted
+    run_here(root, kept)
+    assert finished(kept)
+    assert results(kept) == wanted
 
 
-def test_a_page_that_is_lost_or_altered_is_built_again(calm, tmp_path):
+def test_a_page_that_is_lost_or_altered_is_built_again(calm, kept):
     """Page, figures and viewer belong to what is complete; nothing is computed for them."""
-    root, out, _, _ = calm
-    copy = tmp_path / "out"
-    shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".work"))
-    page = (copy / "sub-01.html").read_bytes()
-    (copy / "sub-01.html").write_bytes(page + b"altered")
-    shutil.rmtree(copy / "sub-01/figures")
-    run_here(root, copy)
-    assert (copy / "sub-01.html").read_bytes() == page
-    assert list((copy / "sub-01/figures").iterdir())
-    assert finished(copy) == {}
+    page = (kept / "sub-01.html").read_bytes()
+    (kept / "sub-01.html").write_bytes(page + b"altered")
+    shutil.rmtree(kept / "sub-01/figures")
+    run_here(calm[0], kept)
+    assert (kept / "sub-01.html").read_bytes() == page
+    assert list((kept / "sub-01/figures").iterdir())
+    assert finished(kept) == {}
 
 
-def test_the_record_tells_what_results_were_made_of(calm):
+def test_the_record_tells_what_results_were_made_of(calm, kept):
     """Each file of the session by its hash, options that matter, and each result by its hash."""
-    root, out, wanted, _ = calm
-    record = json.loads((out / "sub-01/log/completion.json").read_text())
+    root, _, wanted, _ = calm
+    record = json.loads((kept / "sub-01/log/completion.json").read_text())
     read = {path.relative_to(root).as_posix() for path in root.rglob("sub-01/ses-a/*/*.*")}
     assert read
     assert record["inputs"].keys() == read
@@ -190,7 +202,7 @@ def test_the_record_tells_what_results_were_made_of(calm):
     assert "sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval" in record["inputs"]
     assert (
         record["inputs"]["sub-01/ses-a/dwi/sub-01_ses-a_dwi.bval"]
-        in (out / "sub-01.html").read_text()
+        in (kept / "sub-01.html").read_text()
     ), "the page shows it"
 
 
@@ -198,7 +210,7 @@ def test_two_runs_at_once_end_like_one(calm, tmp_path):
     """On the same folder and participant the second waits for the first; results are the same."""
     root, _, wanted, _ = calm
     out = tmp_path / "out"
-    both = [start(root, out), start(root, out)]
+    both = [start(root, out, short=True) for _ in range(2)]
     assert [run.wait(timeout=300) for run in both] == [0, 0]
     assert (
         "another run is using this folder; waiting for it to end"
@@ -207,18 +219,19 @@ def test_two_runs_at_once_end_like_one(calm, tmp_path):
     assert results(out) == wanted
 
 
-def test_participants_side_by_side_end_like_one_after_the_other(tmp_path):
+def test_participants_side_by_side_end_like_one_after_the_other(tmp_path, short_pages):
     """Two jobs with a participant each give what one job with both gives, in either order."""
     root = write_study(tmp_path / "bids", ("a",))
     write_study(root, ("a",), label="02")
     run_here(root, tmp_path / "one")
-    jobs = [start(root, tmp_path / "two", "--participant-label", x) for x in ("02", "01")]
+    two = tmp_path / "two"
+    jobs = [start(root, two, "--participant-label", x, short=True) for x in ("02", "01")]
     assert [job.wait(timeout=300) for job in jobs] == [0, 0]
-    assert results(tmp_path / "two") == results(tmp_path / "one")
+    assert results(two) == results(tmp_path / "one")
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    """The second run says that it waits, and goes on when the first ends."""
+    """The second run reports that it waits, and continues when the first ends."""
     said, order = [], []
     lock = tmp_path / "sub-01" / "lock"
     waiting = threading.Event()
@@ -269,7 +282,7 @@ def test_a_living_worker_does_not_hold_the_lock_of_a_killed_run(tmp_path):
 
 
 def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
-    """Where nothing can be locked the run goes on, with a line that says so."""
+    """Where nothing can be locked the run continues, with a warning."""
 
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -104,7 +104,7 @@ class TestRecord:
         assert repr(found) == "Fit(adc, shape (4,): 2 OK, 1 AT_BOUND, 1 BAD_INPUT)"
 
     def test_prints_without_a_voxel(self):
-        """An empty fit says so."""
+        """An empty fit is printed as such."""
         found = fit("adc", np.empty((0, 3)), bvalues=[0, 500, 1000])
         assert repr(found) == "Fit(adc, shape (0,): no voxel)"
 

@@ -137,7 +137,7 @@ def test_every_voxel_is_accounted_for(output, visit):
 
 
 def test_no_anatomy_is_said(output):
-    """Sessions without a T1w are analysed in native space, and the page says so."""
+    """Sessions without a T1w are analysed in native space, as the page states."""
     page = (output / "sub-0185.html").read_text(encoding="utf-8")
     assert "no T1w: analysed in the native space of each series" in page
 

@@ -305,7 +305,7 @@ def test_excluded_lesions_are_left_out_and_listed(tmp_path, empty_figures):
 
 
 def test_a_missing_session_takes_pairs_not_lesions(tmp_path):
-    """One week of one lesion is missing: baseline to one month keeps all 20; a table says why."""
+    """One week of one lesion is missing: baseline to one month keeps all 20, with a reason."""
     rows = [
         row
         for row in study_rows()

@@ -91,7 +91,7 @@ def test_regression_gives_anscombes_numbers():
 
 @given(values, st.data())
 def test_swapping_the_occasions_turns_the_sign(a, data):
-    """Later minus earlier and earlier minus later say the same, mirrored."""
+    """Later minus earlier and earlier minus later give the same, with opposite sign."""
     b = data.draw(arrays(np.float64, a.size, elements=st.floats(-100, 100, width=32)))
     one, other = paired_test(a, b), paired_test(b, a)
     assume(not one.note)
@@ -125,7 +125,7 @@ def test_incomplete_pairs_are_left_out_and_counted(missing):
     [(0, "no complete pair"), (1, "only 1 complete pair,"), (2, "only 2 complete pairs")],
 )
 def test_too_few_pairs_give_words_and_no_test(n, words):
-    """Fewer than three pairs: no p value, no interval, and the reason said."""
+    """Fewer than three pairs: no p value, no interval, and the reason is given."""
     result = paired_test([1.0, 2.0][:n], [3.0, 5.0][:n])
     assert result.note.startswith(words)
     assert np.isnan([result.statistic, result.pvalue, result.low, result.high, result.df]).all()

@@ -134,7 +134,7 @@ def root(tmp_path):
 
 
 def test_a_late_artery_is_reported_on_the_page(root, capsys):
-    """A vein drawn as the artery: done, exit 0; screen, status and page say so."""
+    """A vein drawn as the artery: done, exit 0; screen, status and page report it."""
     rewrite(raw(root, "dce.nii.gz"), lambda data: spoilt(late_and_low))
     outcome = run(root, capsys)
     assert outcome.code == 0

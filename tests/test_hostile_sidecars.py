@@ -87,7 +87,7 @@ def test_a_sidecar_of_something_else_does_no_harm(root, capsys):
 
 @pytest.mark.parametrize("name", ["dce.json", "dwi.bval", "dwi.bvec"])
 def test_a_companion_that_is_not_downloaded_is_reported(root, capsys, name):
-    """A broken link of git-annex beside an image says what to run."""
+    """A broken link of git-annex beside an image is reported with the command to run."""
     path = raw(root, name)
     path.unlink()
     path.symlink_to("../../../.git/annex/objects/aa/bb/key")
@@ -245,7 +245,7 @@ def test_one_and_thirty_directions_are_taken(root, capsys, directions):
 
 
 def test_a_file_beside_an_image_that_cannot_be_read_harms_nothing(root, capsys):
-    """One that no step needs: the record of inputs says that it could not be read."""
+    """One that no step needs: the record of inputs states that it could not be read."""
     raw(root, "dwi.bval").with_suffix(".tsv").symlink_to(root / "nowhere.tsv")
     assert run(root, capsys).code == 0
     record = json.loads((root.parent / "out/sub-01/log/completion.json").read_text())

@@ -385,7 +385,7 @@ def test_a_lesion_that_is_gone_or_new_is_counted(root, capsys):
 
 
 def test_without_an_roi_there_are_maps_and_a_word(root, capsys):
-    """A participant without any ROI gets its DWI maps; the DCE says what it needs."""
+    """A participant without any ROI has DWI maps; the message of the DCE states what it needs."""
     shutil.rmtree(root / "derivatives")
     outcome = dry(root, capsys)
     assert outcome.code == 1
@@ -452,7 +452,7 @@ def test_a_disk_without_room_ends_with_73(root, capsys, monkeypatch):
 
 
 def group(root, capsys):
-    """Run the group level; return its exit code and what it said."""
+    """Run the group level; return its exit code and its messages."""
     capsys.readouterr()
     code = main([str(root), str(root.parent / "out"), "group"])
     return code, capsys.readouterr().err
@@ -467,7 +467,7 @@ def lesions(root):
 def test_a_step_that_fails_leaves_no_value_of_an_earlier_run(
     root, capsys, monkeypatch, tables_only
 ):
-    """Its maps and lesions are gone, the other series stays, and the group level says why."""
+    """Its maps and lesions are removed, the other series stays; the group level states why."""
     assert run(root, capsys).code == 0
     folder = root.parent / "out/sub-01/ses-a"
     edit_json(raw(root, "dce.json"), FlipAngle=12.0)

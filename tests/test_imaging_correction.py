@@ -205,7 +205,7 @@ def still_shells(noise=6.0):
 
 
 def test_noise_is_not_motion():
-    """Dark volumes of a still head are moved by less than their distance to b = 0 would say."""
+    """Dark volumes of a still head are moved by less than their distance to b = 0 suggests."""
     series, bvalues = still_shells()
     found = estimate_diffusion_motion(series, AXIAL[0], bvalues, phase_axis=1)
     assert max(misplaced(found, [pose()] * 7)) < 0.3

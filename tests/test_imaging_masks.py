@@ -12,23 +12,27 @@ from bidsapp.imaging.registration.quality import Quality, assess, overlap, requi
 from bidsapp.imaging.registration.recentring import mask_fixed, recentre, restore_centre
 from bidsapp.imaging.transforms import apply, compose, invert, translation
 
-BRAIN, AFFINE = head().brain, head().affine
 points = st.tuples(*[st.floats(-400, 400)] * 3)
+
+
+def brain():
+    """Return the brain of the head and its affine."""
+    return head().brain, head().affine
 
 
 def test_the_template_s_mask_is_a_brain():
     """The closed template holds the fluid of the sulci: 1.7 to 2.1 litres in one piece."""
-    mask, affine = template_brain(head().t1w * head().brain, AFFINE)
+    mask, affine = template_brain(head().t1w * head().brain, head().affine)
     assert 1700 < mask.sum() * np.linalg.det(affine[:3, :3]) / 1000 < 2100
 
 
 def test_the_brain_comes_to_the_image():
-    """The mask lies where the matrix says, and is grown by the margin."""
+    """The mask lies at the position given by the matrix, and is grown by the margin."""
     matrix = pose((5, -8, 3), (10, 20, -5))
     where = grid((4, 4, 4))
-    tight = brain_mask(BRAIN, AFFINE, matrix, where[1], where[0], margin=0)
-    grown = brain_mask(BRAIN, AFFINE, matrix, where[1], where[0], margin=5)
-    expected = apply(matrix, centroid(BRAIN, AFFINE))
+    tight = brain_mask(*brain(), matrix, where[1], where[0], margin=0)
+    grown = brain_mask(*brain(), matrix, where[1], where[0], margin=5)
+    expected = apply(matrix, centroid(*brain()))
     np.testing.assert_allclose(centroid(tight, where[0]), expected, atol=0.3)
     assert not (tight & ~grown).any()
     np.testing.assert_array_equal(grown, grow(tight, where[0], 5))
@@ -38,16 +42,16 @@ def test_half_a_brain_is_refused():
     """A brain out of the field of view, or of another size, is an error with the volume."""
     affine, shape = grid((4, 4, 4))
     with pytest.raises(RegistrationError, match=r"has \d+ ml of brain .* not 900 to 2200"):
-        brain_mask(BRAIN, AFFINE, translation([120, 0, 0]), shape, affine)
+        brain_mask(*brain(), translation([120, 0, 0]), shape, affine)
     with pytest.raises(RegistrationError, match=r"has \d{4} ml"):
-        brain_mask(BRAIN, AFFINE, np.diag([1.2, 1.2, 1.2, 1]), shape, affine)
+        brain_mask(*brain(), np.diag([1.2, 1.2, 1.2, 1]), shape, affine)
 
 
 def test_a_toppled_head_is_refused():
     """A mask of the right volume in the wrong pose is an error with the angle."""
     affine, shape = grid((4, 4, 4))
     with pytest.raises(RegistrationError, match="rotated by 90 degrees, more than 45"):
-        brain_mask(BRAIN, AFFINE, pose((90, 0, 0)), shape, affine)
+        brain_mask(*brain(), pose((90, 0, 0)), shape, affine)
 
 
 def test_growing_counts_millimetres():
@@ -79,18 +83,16 @@ def test_overlap_is_relative_to_what_the_slab_can_hold():
     slab = (shape[0], shape[1], 6)
     inside = compose(affine, translation([0, 0, 100]))
     beyond = compose(affine, translation([0, 0, 170]))
-    assert overlap(np.eye(4), BRAIN, AFFINE, shape, affine) == pytest.approx(1, abs=0.01)
-    assert overlap(np.eye(4), BRAIN, AFFINE, slab, inside) > 0.9
-    assert overlap(np.eye(4), BRAIN, AFFINE, slab, beyond) < 0.2
-    assert overlap(translation([300, 0, 0]), BRAIN, AFFINE, shape, affine) == 0
+    assert overlap(np.eye(4), *brain(), shape, affine) == pytest.approx(1, abs=0.01)
+    assert overlap(np.eye(4), *brain(), slab, inside) > 0.9
+    assert overlap(np.eye(4), *brain(), slab, beyond) < 0.2
+    assert overlap(translation([300, 0, 0]), *brain(), shape, affine) == 0
 
 
 def test_quality_holds_the_motion_of_the_brain():
     """Rotation and volume are those of the matrix, the translation that of the brain's centre."""
     affine, shape = grid((4, 4, 4))
-    found = assess(
-        pose((0, 0, 10), (3, 4, 0), about=centroid(BRAIN, AFFINE)), BRAIN, AFFINE, shape, affine
-    )
+    found = assess(pose((0, 0, 10), (3, 4, 0), about=centroid(*brain())), *brain(), shape, affine)
     assert found.rotation_degrees == pytest.approx(10)
     assert found.translation_mm == pytest.approx(5)
     assert found.determinant == pytest.approx(1)
@@ -151,10 +153,10 @@ def test_an_empty_mask_is_refused():
 
 def test_masking_keeps_the_margin_and_drops_nan():
     """Only brain and margin are left of the fixed image, with no NaN for the engine."""
-    data = np.full(BRAIN.shape, 5.0)
-    data[BRAIN.shape[0] // 2, BRAIN.shape[1] // 2, BRAIN.shape[2] // 2] = np.nan
-    kept = mask_fixed(data, BRAIN, AFFINE, 6)
+    data = np.full(head().brain.shape, 5.0)
+    data[tuple(n // 2 for n in data.shape)] = np.nan
+    kept = mask_fixed(data, *brain(), 6)
     assert np.isfinite(kept).all()
-    np.testing.assert_array_equal(kept[~grow(BRAIN, AFFINE, 6)], 0)
-    assert (kept == 5).sum() == grow(BRAIN, AFFINE, 6).sum() - 1
-    assert np.linalg.norm(centroid(BRAIN, AFFINE) - CENTRE) < 30
+    np.testing.assert_array_equal(kept[~grow(*brain(), 6)], 0)
+    assert (kept == 5).sum() == grow(*brain(), 6).sum() - 1
+    assert np.linalg.norm(centroid(*brain()) - CENTRE) < 30

@@ -67,7 +67,7 @@ def test_compose_applies_the_first_matrix_first(first, second):
 
 @given(rotation=angles, shift=shifts, scales=stretches)
 def test_decompose_finds_what_was_put_together(rotation, shift, scales):
-    """Rotation, scales, shears, determinant and the displacement of the centre come back."""
+    """Rotation, scales, shears, determinant and the displacement of the centre are recovered."""
     turned = Rotation.from_euler("xyz", rotation, degrees=True)
     shear = np.array([[1, 0.02, -0.01], [0, 1, 0.03], [0, 0, 1]])
     matrix = np.eye(4)

@@ -53,7 +53,7 @@ def test_a_jacobian_keeps_the_signal():
 
 
 def test_an_image_is_resampled_once_through_all_steps():
-    """Matrix, shift, matrix: a linear image comes out as the mapping says, point by point."""
+    """Matrix, shift, matrix: a linear image is mapped correctly, point by point."""
     affine, shape = WHERE
     ramp = places() @ [0.3, -0.2, 0.5]
     steps = (pose((2, 1, -3), (3, 0, 1)), bump(), pose((0, 0, 2)))

@@ -142,7 +142,7 @@ def test_a_series_that_cannot_be_corrected_is_named(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"bvalues": [0.0, 500, 1000]}], ids=["dce", "dwi"])
 def test_a_thin_slab_goes_on_uncorrected(tmp_path, options):
-    """The series is unchanged, its motion zero, and a warning says why."""
+    """The series is unchanged, its motion zero, and a warning gives the reason."""
     data = np.random.default_rng(0).random((40, 40, 4, 3))
     found = CorrectMotion(in_file=image(tmp_path, data), **options).run(cwd=tmp_path).outputs
     np.testing.assert_array_equal(nib.load(found.out_file).get_fdata(), np.float32(data))

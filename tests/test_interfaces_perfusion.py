@@ -1,4 +1,4 @@
-"""The node that brings the arterial input: what it takes, says and refuses."""
+"""The node that brings the arterial input: its inputs, messages and errors."""
 
 import csv
 from pathlib import Path

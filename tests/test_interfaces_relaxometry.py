@@ -58,7 +58,7 @@ def test_percent_becomes_a_ratio(tmp_path):
 
 
 def test_an_implausible_b1_map_is_refused(tmp_path):
-    """A map in percent whose sidecar says ratio is refused with its median and what to do."""
+    """A map in percent whose sidecar states a ratio is refused with its median and what to do."""
     message = r"b1_in.nii: the B1 map's median is 100 .* check that its Units are right"
     with pytest.raises(BadInput, match=message):
         run(ReadB1, tmp_path, in_file=b1_map(tmp_path, 100 * B1), scale=1.0)
@@ -161,7 +161,7 @@ def test_a_table_is_compared_with_the_artery_of_the_series(tmp_path):
 
 
 def test_air_is_not_counted(tmp_path):
-    """A T1 map that is zero around the head, and noise there, say nothing about the lesions."""
+    """A T1 map that is zero around the head, and noise there, do not matter for the lesions."""
     path = dynamic(tmp_path, np.where(TIMES < 0.5, 0.0, 1.0))
     data = read(path).copy()
     data[:, 1] *= np.random.default_rng(0).uniform(0, 0.1, data[:, 1].shape)

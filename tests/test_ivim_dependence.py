@@ -61,7 +61,7 @@ def analysed(tmp_path_factory) -> Path:
 
 
 def test_both_fractions_are_in_the_lesion_table(analysed):
-    """F stays the fraction of the signal; fT2 is that of the protons; the sidecar says how."""
+    """F stays the fraction of the signal; fT2 is that of the protons; the sidecar states how."""
     folder = analysed / "sub-01/ses-a/dwi"
     (path,) = folder.glob("*_model-ivimt2_roistats.tsv")
     means = {row["parameter"]: float(row["mean"]) for row in rows_of(path)}

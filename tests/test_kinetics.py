@@ -41,7 +41,7 @@ def test_slow_exchange_is_extended_tofts():
 
 
 def test_uptake_is_exchange_into_a_space_without_end():
-    """Nothing comes back from an extravascular space that is huge: uptake is that limit."""
+    """Nothing returns from an extravascular space that is huge: uptake is that limit."""
     taken = curve("two-compartment-uptake", Fp=0.6, PS=0.08, vp=0.06)
     endless = curve("two-compartment-exchange", Fp=0.6, PS=0.08, ve=1e7, vp=0.06)
     np.testing.assert_allclose(taken, endless, rtol=1e-6)
@@ -88,7 +88,7 @@ def test_a_delay_ignored_biases_vp_and_the_fit_repairs_it():
 
 
 def test_a_delay_beyond_the_range_is_marked():
-    """A bolus later than the range ends at its bound and says so; no range at all is refused."""
+    """A bolus later than the range gives its bound with that status; an empty range is refused."""
     values = {"Ktrans": np.array(0.1), "ve": np.array(0.3), "vp": np.array(0.04)}
     signal = MODELS["extended-tofts"].predict(values, **DESIGN, delay=0.3)
     found = fit("extended-tofts-delay", signal, **DESIGN, delay_range=(0.0, 0.1))

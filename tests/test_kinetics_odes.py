@@ -64,7 +64,7 @@ def test_the_oracle_keeps_the_agent():
 
 
 def test_tofts_on_the_grid_of_qiba():
-    """On QIBA's grid of Ktrans and ve, solved with a smooth input, both come back within 0.1 %.
+    """On QIBA's grid of Ktrans and ve, solved with a smooth input, both are recovered within 0.1 %.
 
     The grid and frames of 0.5 s are those of QIBA's digital reference object, version 6; curves
     and input (Parker's, in continuous time) are made here. A patch whose kep lies beyond the

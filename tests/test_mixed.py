@@ -171,7 +171,7 @@ def test_balanced_lesions_of_one_patient_each_are_the_analysis_of_variance():
 
 
 def test_two_occasions_are_the_paired_t_test():
-    """With two occasions and one lesion a patient, the model says what the t test says."""
+    """With two occasions and one lesion a patient, the model agrees with the t test."""
     y = drawn(2).reshape(20, 3)[:, :2]
     model = mixed_model(y.ravel(), np.tile([0, 1], 20), np.repeat(np.arange(20), 2), [1] * 40)
     found, test = model.contrast([-1, 1]), paired_test(y[:, 1], y[:, 0])

@@ -191,7 +191,7 @@ def test_a_series_that_a_model_cannot_use_is_named_with_the_reason(model, bvalue
 @pytest.mark.parametrize("model", IVIM_MODELS)
 @pytest.mark.parametrize("noise", ["gaussian", "rician"])
 def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
-    """The least b-values that are said to be enough are enough for the fit itself."""
+    """The smallest set of b-values that is accepted is enough for the fit itself."""
     count = (
         5
         if noise == "rician" or model == "bayesian"
@@ -218,7 +218,7 @@ def test_a_fit_that_is_planned_runs(model, noise, tmp_path):
 
 
 def test_a_noise_level_that_cannot_be_estimated_stops_the_series(tmp_path):
-    """Rician noise with fewer than five b-values leaves not even an ADC, and says so."""
+    """Rician noise with fewer than five b-values gives not even an ADC; the reason is reported."""
     series = Diffusion(tmp_path, (0.0, 500.0, 1000.0), None)
     models, issues = planned(series, config(tmp_path, noise="rician"))
     assert models == []
@@ -226,7 +226,7 @@ def test_a_noise_level_that_cannot_be_estimated_stops_the_series(tmp_path):
 
 
 def test_a_noise_level_that_cannot_be_estimated_is_a_failure_of_the_run(tmp_path, capsys):
-    """The run ends with 1, says why, and writes no map that was fitted otherwise."""
+    """The run ends with 1, gives the reason, and writes no map that was fitted otherwise."""
     root, stem = tmp_path / "bids", "sub-01/ses-a/dwi/sub-01_ses-a"
     write_description(root)
     write_dwi(root, stem, decay(0.1)[..., [0, 5, 7]], [0, 200, 600])
@@ -299,7 +299,7 @@ def test_without_a_voxel_there_is_no_verdict():
 
 @pytest.mark.whole_pages
 def test_diffusion_sidecars_tell_noise_and_regions(tmp_path):
-    """The noise level, each region's prior and what a region is stand in the sidecar and page."""
+    """The noise level, each region's prior and what a region is are in the sidecar and page."""
     root, stem = tmp_path / "bids", "sub-01/ses-a/dwi/sub-01_ses-a"
     write_description(root)
     write_dwi(root, stem, decay(0.1), BVALUES)

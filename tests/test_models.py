@@ -178,7 +178,7 @@ def test_the_signal_at_b_zero_is_no_part_of_the_line(model):
 
 
 def test_asymptotic_fit_needs_b_zero():
-    """Without b = 0 the asymptotic fit is refused and says which fit can do without."""
+    """Without b = 0 the asymptotic fit is refused; the message names a fit that can do without."""
     with pytest.raises(FitError, match="needs the signal at b = 0; the lowest b-value is 50"):
         fit("ivim-asymptotic", np.ones((1, 4)), bvalues=[50, 200, 400, 600])
 
@@ -266,6 +266,6 @@ def test_bolus_is_found_where_it_arrives(shift, noise):
 
 
 def test_no_bolus_is_said():
-    """A curve that only falls has no frame before the bolus, and the message says what to do."""
+    """A curve that only falls has no frame before the bolus, and the message states what to do."""
     with pytest.raises(FitError, match=r"no frame before the bolus.*--baseline-frames"):
         find_baseline_frames([5.0, 4.0, 3.0])

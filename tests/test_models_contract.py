@@ -147,7 +147,7 @@ class TestContract:
         assert all(p.unit and p.description and p.lower < p.upper for p in model.parameters)
 
     def test_refuses_an_incomplete_design(self, model):
-        """Without its design a model says what it needs."""
+        """Without its design a model is refused, and the message states what it needs."""
         with pytest.raises(FitError, match=f"{model.name} needs '{model.design[0]}'"):
             fit(model, np.ones((2, 5)))
 

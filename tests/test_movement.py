@@ -1,4 +1,4 @@
-"""Registration in words: directions are the patient's, and images land where the header says."""
+"""Registration in words: directions are the patient's, and images are placed by their headers."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_turns_have_directions(tmp_path, axis, positive, negative, point, toward
 
 
 def test_scales_are_stated_and_no_movement_is_not_moved(tmp_path):
-    """What cannot be seen is not said."""
+    """What cannot be seen is not described."""
     assert words(tmp_path, scale=(1.02, 1, 0.99)) == "scaled by 1.020 × 1.000 × 0.990"
     assert words(tmp_path, (0.01, 0, 0), (0.01, 0, 0), (1.0001, 1, 1)) == "not moved"
 

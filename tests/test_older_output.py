@@ -67,7 +67,7 @@ def test_a_column_that_only_describes_may_be_missing(older):
 
 
 def test_a_column_that_is_needed_is_named(older):
-    """Without its means a lesion table cannot be used, which is said with file and column."""
+    """Without its means a lesion table cannot be used, which is reported with file and column."""
     for path in roistats(older):
         table = pd.read_table(path, dtype=str, keep_default_na=False)
         table.drop(columns="mean").to_csv(path, sep="\t", index=False)

@@ -57,6 +57,7 @@ def middle(image):
     return image.data[i, j, k].astype(float)
 
 
+@settings(max_examples=30)
 @given(volume=st.floats(0.02, 25), roughness=st.floats(0, 0.3))
 def test_a_lesion_fills_exactly_its_volume(volume, roughness):
     """Whatever the shape, thresholding it gives the volume asked for."""
@@ -83,14 +84,6 @@ def test_tissues_fill_no_voxel_twice(anatomy):
     assert total.max() < 1 + 1e-4
     inside = (anatomy.brain > 0.99).ravel()
     assert np.quantile(total[inside], 0.01) > 0.98
-
-
-def test_heads_differ_but_one_draw_is_one_head(anatomy):
-    """The same stream of numbers gives the same head, another gives another."""
-    again, other = (draw_anatomy(np.random.default_rng(n)) for n in (11, 12))
-    assert np.array_equal(again.texture, anatomy.texture)
-    assert np.array_equal(again.parts["grey"].index, anatomy.parts["grey"].index)
-    assert not np.array_equal(other.brain, anatomy.brain)
 
 
 def test_lesions_of_a_session_have_their_volumes_and_keep_apart(anatomy):
@@ -271,7 +264,7 @@ def test_a_larger_cohort_begins_with_the_smaller():
 
 
 def test_the_reference_cohort_is_read_whole():
-    """Fifteen participants, the table comes back as it was, and a count cuts it."""
+    """Fifteen participants, the table is reproduced, and a count cuts it."""
     people = read_cohort(REFERENCE)
     assert len(people) == 15
     assert [s.label for s in people[0].sessions] == [

@@ -326,7 +326,7 @@ def test_a_run_lives_on_a_terminal(tmp_path, terminal):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
-    """An interrupted run ends with 130 and one line that says so; its workers say nothing."""
+    """An interrupted run ends with 130 and one line that states it; its workers print nothing."""
     terminal.resize(200)
     run = start(tmp_path, terminal, processes, "abcd")
     while not re.search(r"[1-9]\d* of \d+ steps", terminal.output):

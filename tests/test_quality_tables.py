@@ -35,7 +35,7 @@ def test_a_row_for_every_series(derivatives):
 
 
 def test_the_group_reads_what_the_participant_wrote(derivatives, tmp_path):
-    """Numbers come back as numbers; a damaged table is named and the others are read."""
+    """Numbers are read as numbers; a damaged table is named and the others are read."""
     write_quality(read_participant(derivatives, "01"))
     table, problems = read_quality(derivatives, COLUMNS)
     assert problems == ()

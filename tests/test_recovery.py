@@ -308,7 +308,7 @@ def test_a_measured_artery_has_its_own_noise():
     ],
 )
 def test_an_impossible_change_is_refused(text, message):
-    """The message says what is possible."""
+    """The message states what is possible."""
     with pytest.raises(UsageError, match=message):
         parse_change(text)
 

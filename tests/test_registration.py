@@ -179,8 +179,8 @@ def test_the_same_result_twice(tmp_path):
 
 
 def test_a_registration_that_failed_is_refused(tmp_path):
-    """Noise instead of a head: an error that names both images and says what is wrong; no file."""
-    inputs = write_pair(tmp_path, "b0", np.eye(4))
+    """Noise instead of a head: an error with both names and what is wrong; no file."""
+    inputs = write_pair(tmp_path, "b0", np.eye(4), fixed_zooms=(4, 4, 4))
     affine, shape = GRIDS["b0"]
     noise = np.random.default_rng(0).random(shape).astype(np.float32)
     inputs["moving"] = write(tmp_path / "moving_b0.nii", noise, affine)
@@ -193,7 +193,7 @@ def test_a_registration_that_failed_is_refused(tmp_path):
 
 def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
     """Where the own answer is doubtful, niimath's decides: far from it, the registration failed."""
-    inputs = write_pair(tmp_path, "dce", np.eye(4))
+    inputs = write_pair(tmp_path, "dce", np.eye(4), fixed_zooms=(4, 4, 4))
     monkeypatch.setattr("bidsapp.imaging.registration.quality.ERROR_MM", (0.0, 2.0))
     for shift, verdict in ((0.2, "doubtful"), (9.0, None)):
         answer = (translation([shift, 0, 0]), -1.0)
@@ -211,7 +211,7 @@ def test_doubt_asks_the_other_engine(tmp_path, monkeypatch):
 
 def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
     """AFNI's code gives no expected error: a solution far from metperf's has failed."""
-    inputs = write_pair(tmp_path, "dce", np.eye(4))
+    inputs = write_pair(tmp_path, "dce", np.eye(4), fixed_zooms=(4, 4, 4))
     answer = (translation([9, 0, 0]), -1.0)
     monkeypatch.setattr("bidsapp.run.nodes.registration.allineate", lambda *_, **__: answer)
     with pytest.raises(RegistrationError, match=r"\d\.\d mm from the other engine"):
@@ -220,7 +220,7 @@ def test_niimath_s_answer_is_held_against_ours(tmp_path, monkeypatch):
 
 def test_a_transform_that_was_given_is_taken_and_doubted(tmp_path):
     """The user's own transform is used; that it ends far from our registration is reported."""
-    inputs = write_pair(tmp_path, "dce", np.eye(4))
+    inputs = write_pair(tmp_path, "dce", np.eye(4), fixed_zooms=(4, 4, 4))
     path = str(write_itk(translation([0, 0, 9]), tmp_path / "mine.txt"))
     take = TakeTransform(transforms=[path], source="mine.txt", metric="lpa", **inputs)
     found = take.run(cwd=tmp_path).outputs
@@ -256,7 +256,7 @@ def test_no_head_is_no_brain(tmp_path):
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
 @pytest.mark.parametrize("kind", ["b0", "dce"])
 def test_motion_is_corrected_and_tabulated_in_ras(kind, engine, tmp_path):
-    """Each volume comes to the reference; the table says in RAS how the head had moved."""
+    """Each volume comes to the reference; the table gives the motion of the head in RAS."""
     affine, shape = where = {"b0": grid((4, 4, 5)), "dce": grid((4, 4, 8), axes=(1, 2, 0))}[kind]
     moves = [((0, 0, 0), (0, 0, 0)), ((0, 0, 0), (3, -2, 1.5)), ((2, -1.5, 2.5), (0, 0, 0))]
     middle = apply(affine, (np.array(shape) - 1) / 2)

@@ -52,7 +52,7 @@ def decaying(concentration, t1, angle, echo, loss, relaxivity=4.5):
 
 
 def peak_of(t1, angle, echo, loss):
-    """Return the concentration of the highest signal, by a search that knows no formula."""
+    """Return the concentration of the highest signal, by a search without any formula."""
     found = minimize_scalar(
         lambda c: -decaying(c, t1, angle, echo, loss), bounds=(0, 200), options={"xatol": 1e-10}
     )
@@ -177,7 +177,7 @@ def test_t1_is_found_under_any_b1(estimate, t1, b1, m0):
 
 @BOTH
 def test_a_wrong_b1_biases_t1_and_the_map_repairs_it(estimate):
-    """B1 of 0.8 taken for 1 gives 0.64 of T1, as theory says (T1 goes as B1 squared); the map 1."""
+    """B1 of 0.8 taken for 1 gives 0.64 of T1, as in theory (T1 goes as B1 squared); the map 1."""
     b1 = np.array([0.8, 1.0, 1.2])
     signal = spgr_signal(1 / 1.4, TR, b1[:, None] * ANGLES, 1000.0)
     without = estimate(signal, **DESIGN).values["T1"]
@@ -250,7 +250,7 @@ def test_a_voxel_without_b1_harms_no_other(estimate):
 
 @BOTH
 def test_signals_without_a_t1_are_nan(estimate):
-    """A signal that no positive M0 gives has no T1 and says NOT_IDENTIFIABLE."""
+    """A signal that no positive M0 gives has no T1 and the status NOT_IDENTIFIABLE."""
     found = estimate(-np.ones((1, 4)), **DESIGN, b1=np.ones(1))
     assert np.isnan(found.values["T1"]).all()
     assert found.status.tolist() == [Status.NOT_IDENTIFIABLE]

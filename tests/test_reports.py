@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -229,7 +230,7 @@ def checked(html: str) -> Checker:
 
 
 def test_a_complete_participant_has_every_section(html):
-    """Nothing is said to be missing but the series of the session without them."""
+    """Nothing is reported as missing but the series of the session without them."""
     assert "could not be created" not in html
     rows = [row for row in section_rows("sections.toml") if row["absent"]]
     assert rows
@@ -316,8 +317,8 @@ def test_hostile_text_is_only_text(tmp_path):
     assert all(source.startswith(("data:", "#")) for source in found.loaded)
 
 
-def test_missing_dce_is_said_at_the_top(derivatives):
-    """Without the series there are no curves, and the page says so."""
+def test_missing_dce_is_said_at_the_top(derivatives, empty_figures):
+    """Without the series there are no curves, and the page states this."""
     for session in ("ses-baseline", "ses-1week"):
         shutil.rmtree(derivatives / "sub-01" / session / "perf")
         shutil.rmtree(derivatives / "sub-01" / session / "anat")
@@ -328,8 +329,8 @@ def test_missing_dce_is_said_at_the_top(derivatives):
     assert "Complete for the data acquired" in top_of(html)
 
 
-def test_missing_rois_are_said(derivatives):
-    """Without ROIs there are no values, and the page says so; registration still shows."""
+def test_missing_rois_are_said(derivatives, empty_figures):
+    """Without ROIs there are no values, as the page states; the registration is still shown."""
     for pattern in ("*dseg*", "*roistats*"):
         for path in derivatives.rglob(pattern):
             path.unlink()
@@ -355,8 +356,8 @@ def test_native_space_is_said_and_shown(derivatives):
     assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and ADC, f, D")
 
 
-def test_failures_come_first(derivatives):
-    """Crash, failed step and missing registration stand above warnings and gaps."""
+def test_failures_come_first(derivatives, empty_figures):
+    """Crash, failed step and missing registration are listed above warnings and gaps."""
     log = derivatives / "sub-01" / "log" / "20260101"
     log.mkdir(parents=True)
     (log / "crash-fit.txt").write_text("Traceback\nMemoryError: no room")
@@ -484,7 +485,7 @@ def test_a_signal_that_no_concentration_explains_is_reported(derivatives):
     assert not any("no valid baseline" in text for text in top)
 
 
-def test_a_corrected_distortion_is_reported(derivatives):
+def test_a_corrected_distortion_is_reported(derivatives, empty_figures):
     """Its size in the brain and its source are stated; without a correction, nothing is."""
     assert "EPI distortion of the DWI" not in html_of(derivatives)
     path = derivatives / "sub-01/ses-1week/dwi/sub-01_ses-1week_desc-distortion_quality.json"
@@ -549,7 +550,7 @@ def test_every_section_has_a_function_and_every_function_a_section():
 
 
 def test_excluded_lesions_are_marked(derivatives):
-    """A lesion that the group leaves out says so in its table."""
+    """A lesion that the group leaves out is marked in its table."""
     for path in derivatives.rglob("*_roistats.tsv"):
         rows = pd.read_csv(path, sep="\t")
         table(path, rows.assign(excluded=(rows["lesion"] == 2).astype(int)))
@@ -596,27 +597,27 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
 
 @pytest.mark.parametrize(
-    ("figure", "labels"),
+    ("draw", "labels"),
     [
-        (concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
-        (diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
-        (arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
-        (motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
+        (lambda: concentration_curves([[CURVE, None]], ["1"], ["a", "b"]), {"(mM)", "(min)"}),
+        (lambda: diffusion_decay([[CURVE, None]], ["1"], ["a", "b"]), {"S(b) / S(0)", "(s/mm²)"}),
+        (lambda: arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
+        (lambda: motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
-            lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
+            lambda: lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
             {"(fraction)", "(10⁻³ mm²/s)", "days"},
         ),
         (
-            images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
+            lambda: images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
             {DISPLAY[name].title for name in (*DWI, *DCE)},
         ),
-        (images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
+        (lambda: images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
     ],
     ids=["enhancement", "decay", "artery", "motion", "timeline", "maps", "registration"],
 )
-def test_every_figure_says_its_units(figure: Figure, labels: set[str]):
+def test_every_figure_says_its_units(draw: Callable[[], Figure], labels: set[str]):
     """A reader never guesses a unit; what is not there is drawn as not there."""
-    text = page.svg_bytes(figure).decode()
+    text = page.svg_bytes(draw()).decode()
     for label in labels:
         assert label in text
 
@@ -649,7 +650,7 @@ def test_slices_are_radiological(tmp_path):
 
 
 def test_a_series_is_not_taken_for_a_volume(tmp_path):
-    """A 4-D image where a map should be is an error that says so."""
+    """A 4-D image where a map should be is an error that states this."""
     save(tmp_path / "a.nii.gz", np.zeros((2, 2, 2, 3), np.float32))
     with pytest.raises(
         BadInput, match=r"a\.nii\.gz: expected a 3-D image, got shape \(2, 2, 2, 3\)"

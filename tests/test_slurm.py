@@ -1,4 +1,4 @@
-"""``metperf slurm``: scripts that are ready, and say to each run what was asked for."""
+"""``metperf slurm``: scripts that can be submitted, and pass the requested options to each run."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def test_scripts_are_sound_shell(bids):
 
 
 def test_each_run_gets_the_options(bids):
-    """Options of the study reach the runs, with full paths; what the task says is not doubled."""
+    """Options of the study reach the runs, with full paths; those of the task are not repeated."""
     rois = bids.parent / "rois"
     rois.mkdir()
     words = ["-d", str(rois), "--ivim-model", "segmented", "--timepoints", "a=3:9", "--nprocs", "3"]

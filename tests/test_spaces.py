@@ -363,7 +363,7 @@ def test_motion_goes_into_the_one_interpolation(images, tmp_path):
 
 
 def test_a_given_transform_replaces_the_registration(images, tmp_path):
-    """It is copied out with its inverse; the quality says that it was given, and its file."""
+    """It is copied out with its inverse; the quality states that it was given, and its file."""
     folder = run_dwi(images, tmp_path)
     quality = json.loads((folder / "sub-01_ses-a_desc-coreg_quality.json").read_text())
     assert quality["engine"] == "given"
@@ -458,7 +458,7 @@ def test_a_transform_past_the_t1w_is_refused(tmp_path):
 
 @pytest.mark.parametrize("words", [["--roi-space", "native"], ["--output-spaces", "native", "T1w"]])
 def test_what_would_be_interpolated_twice_is_refused(tmp_path, capsys, words):
-    """Maps fitted on the T1w are not taken back to the series: the command line says so."""
+    """Maps fitted on the T1w are not taken back to the series: the command line refuses it."""
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path), str(tmp_path / "out"), "participant", "--fit-space", "T1w", *words])
     assert f"{words[0]} native needs --fit-space native" in capsys.readouterr().err

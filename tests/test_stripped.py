@@ -191,7 +191,7 @@ def test_the_other_engine_is_used_where_the_own_search_failed(
 
 @pytest.mark.parametrize("engine", ["metperf", "niimath"])
 def test_the_other_engine_is_not_trusted_blindly(engine, astray, tmp_path, monkeypatch):
-    """A solution 30 mm off, of which the images know nothing, is refused, without mirrors."""
+    """A solution 30 mm off, which the images do not support, is refused, without mirrors."""
     wrong = compose(TRUTH, translation([0, 30, 0]))
     with pytest.raises(RegistrationError, match=r"rotation of 49 degrees") as refusal:
         node(tmp_path, monkeypatch, wrong, engine=engine)

@@ -36,7 +36,7 @@ def write(path, data):
 
 
 def doubts(folder, t1, angles=ANGLES, gains=(1, 1, 1, 1), repetition_time=TR):
-    """Return the warnings of a fit to images of the true angles that are said to be others."""
+    """Return the warnings of a fit to images of the true angles with other angles stated."""
     rng = np.random.default_rng(1)
     files = []
     for number, (angle, gain) in enumerate(zip(ANGLES, gains, strict=True)):

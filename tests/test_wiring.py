@@ -148,7 +148,7 @@ def leaves(name: str, value: Any) -> dict[str, str]:
 
 
 def written(name: str, names: list[str]) -> dict[str, str]:
-    """Return the files that a node writes, without what says whose they are."""
+    """Return the files that a node writes, without the names of their participant and session."""
     stems = [re.sub(r".*/sub-01_ses-[ab]_", "", path) for path in names]
     return {f"{name}.writes {stem}": "" for stem in stems if stem}
 

@@ -1,6 +1,7 @@
 """The cost of a matrix that maps samples of one image into another, its gradient and descent."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from bidsapp.errors import BadInput
 from bidsapp.imaging.registration.sampling import Image, Points, Reading, Values, interpolate
 from bidsapp.imaging.registration.similarity import Measure, Metric, assign_blocks, make_measure
-from bidsapp.imaging.transforms import Matrix, Vector, invert
+from bidsapp.imaging.transforms import Matrix, Vector
 
 Transform = Literal["affine", "rigid"]
 
@@ -92,11 +93,16 @@ class Match:
     mask: Image | None = None
     stiffness: float = 0.0
 
-    @property
+    @cached_property
     def centre(self) -> Vector:
         """Middle of the samples, mm."""
         middle: Vector = self.samples.points.mean(axis=0)
         return middle
+
+    @cached_property
+    def offsets(self) -> Points:
+        """Samples relative to their middle, (N, 3), mm."""
+        return self.samples.points - self.centre
 
     def cost(self, matrix: Matrix) -> float:
         """Return the cost of a matrix, sample points to image points."""
@@ -112,8 +118,7 @@ class Match:
         by_point = self._by_point(reading, found.slope)
         # Chain rule: a point is L (x - centre) + t, so dC/dL = sum of dC/dpoint (x - centre)^T
         # and dC/dt = sum of dC/dpoint.
-        offsets = self.samples.points - self.centre
-        slope = np.column_stack([by_point @ offsets, by_point.sum(axis=1)])
+        slope = np.column_stack([by_point @ self.offsets, by_point.sum(axis=1)])
         # The strain E = (L^T L - 1) / 2 is zero for any rotation; the gradient of |E|^2 is 2 L E.
         linear = matrix[:3, :3]
         strain = (linear.T @ linear - np.eye(3)) / 2
@@ -124,7 +129,7 @@ class Match:
         """Return the gradient of each block's cost with respect to the matrix, (K, 3, 4)."""
         reading = self._read(matrix)
         by_point = self._by_point(reading, self.measure(reading.values, reading.inside).slope)
-        offsets = np.column_stack([self.samples.points - self.centre, np.ones(len(reading.inside))])
+        offsets = np.column_stack([self.offsets, np.ones(len(reading.inside))])
         starts = np.flatnonzero(np.diff(self.samples.blocks, prepend=-1))
         terms = by_point.T[:, :, None] * offsets[:, None, :]
         found: NDArray[np.float64] = np.add.reduceat(terms, starts, axis=0)
@@ -141,13 +146,13 @@ class Match:
 
     def _voxels(self, image: Image, matrix: Matrix) -> Points:
         """Return the voxel coordinates of the samples in an image, (3, N)."""
-        to_voxel = invert(image.affine) @ matrix
+        to_voxel = image.to_voxels @ matrix
         return to_voxel[:3, :3] @ self.samples.points.T + to_voxel[:3, 3:]
 
     def _by_point(self, reading: Reading, slope: Values) -> Values:
         """Return the gradient of the cost with respect to each mapped sample, (3, N)."""
         # The gradient is a covector: from voxels to mm it transforms with the transposed inverse.
-        to_mm = invert(self.image.affine)[:3, :3].T.astype(np.float32)
+        to_mm = self.image.to_voxels[:3, :3].T.astype(np.float32)
         moved: Values = to_mm @ (reading.slopes * (slope * reading.inside))
         return moved
 

@@ -1,6 +1,7 @@
 """Interpolation of images with gradients, and blurring to a given resolution."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ class Image:
     def zooms(self) -> NDArray[np.float64]:
         """Sizes of a voxel along its axes, mm."""
         return np.asarray(voxel_sizes(self.affine), float)
+
+    @cached_property
+    def to_voxels(self) -> Matrix:
+        """Matrix from RAS mm to voxels."""
+        return invert(self.affine)
 
 
 @dataclass(frozen=True)
@@ -246,7 +252,7 @@ def crop(image: Image, points: Points, margin: float) -> Image:
     -------
     Image
     """
-    voxels = apply(invert(image.affine), points)
+    voxels = apply(image.to_voxels, points)
     shape, reach = np.array(image.data.shape), margin / image.zooms
     low = np.clip(np.floor(voxels.min(axis=0) - reach), 0, shape - 2).astype(int)
     high = np.clip(np.ceil(voxels.max(axis=0) + reach) + 1, low + 2, shape).astype(int)

@@ -5,6 +5,7 @@ Both return a cost, which is lower the more similar the values are, and its grad
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -135,10 +136,14 @@ class LocalPearson:
         """Return the sum of each block, (K,)."""
         return np.add.reduceat(values, self.starts, dtype=np.float64)
 
+    @cached_property
+    def _sizes(self) -> NDArray[np.intp]:
+        """Number of values in each block, (K,)."""
+        return np.diff(np.append(self.starts, len(self.values)))
+
     def _each(self, blocks: NDArray[np.float64]) -> Values:
         """Return the quantity of each block repeated for its values, (N,)."""
-        size = np.diff(np.append(self.starts, len(self.values)))
-        return np.repeat(blocks.astype(np.float32), size)
+        return np.repeat(blocks.astype(np.float32), self._sizes)
 
     def _cost_of_z(self, z: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the cost as a function of Fisher's z, and its derivative."""

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import tomllib
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
@@ -23,7 +24,9 @@ _ZOOM = 1.8
 """Largest scale of SVG figures, pixels per point, so that text has a similar size in all."""
 
 
+@cache
 def _environment() -> Environment:
+    """Return the environment of all pages, which keeps the compiled templates."""
     environment = Environment(
         loader=PackageLoader("bidsapp.reports"),
         autoescape=True,

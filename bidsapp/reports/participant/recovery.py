@@ -1,5 +1,7 @@
 """The section on changes that were put into the series: which of them the analysis shows."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -48,7 +50,7 @@ def _table(participant: ParticipantOutputs, session: SessionOutputs, rows: pd.Da
         first = own.iloc[0]
         true = _change_text(str(first["parameter"]), first["true_change"])
         lesion = participant.title(int(first["lesion"]))
-        lines.append([lesion, (str(first["injected"]), true), *cells])
+        lines.append([lesion, (_injected_text(str(first["injected"])), true), *cells])
     order = sorted(range(len(lines)), key=lambda i: str(lines[i][0]))
     visits = int(rows["n_repeats"].max())
     caption = f"{session.name}: {visits} simulated visits"
@@ -69,6 +71,11 @@ def _cell(row: "pd.Series | None") -> Cell:
     return (recovered, limit) if row["detected"] else (recovered, limit, "not detectable here")
 
 
+def _injected_text(name: str) -> str:
+    """Return the name of a change with spaces, such as ``f +20 %``."""
+    return re.sub(r"([+-].*)%$", r" \1 %", name).replace("-", "−")
+
+
 def _change_text(name: str, change: float) -> str:
     """Return a change in the unit in which the parameter is shown."""
     return f"{'+' if change > 0 else '−'}{DISPLAY[name].text(abs(change))} {DISPLAY[name].unit}"
@@ -79,7 +86,7 @@ def _false_changes(participant: ParticipantOutputs, rows: pd.DataFrame) -> list[
     still = rows[(rows["true_change"] == 0) & (rows["detected"] == 1)]
     share = still["recovered_change"] / still["value"].abs()
     return [
-        f"{participant.title(int(row['lesion']))}: {row['injected']} alone changes "
+        f"{participant.title(int(row['lesion']))}: {_injected_text(row['injected'])} alone changes "
         f"{DISPLAY[str(row['parameter'])].label} ({_ESTIMATES[str(row['estimate'])].lower()}) by "
         f"{100 * change:+.0f} %.".replace("-", "−")
         for (_, row), change in zip(still.iterrows(), share, strict=True)

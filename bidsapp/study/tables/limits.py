@@ -168,16 +168,17 @@ def published_table() -> pd.DataFrame:
     return table.assign(limit=factor * table["percent"])
 
 
-def published_limits(parameter: str) -> list[Limit]:
+@cache
+def published_limits(parameter: str) -> tuple[Limit, ...]:
     """Return the published limits of a parameter, the one that is shown beside changes first.
 
     Examples
     --------
     >>> [round(limit.high, 1) for limit in published_limits("ADC")], published_limits("vp")
-    ([8.0, 7.4], [])
+    ([8.0, 7.4], ())
     """
     table = published_table()
-    return [
+    return tuple(
         Limit("published", -row["limit"], row["limit"], True, row["source"])
         for row in table[table["parameter"] == parameter].to_dict("records")
-    ]
+    )
