@@ -24,9 +24,7 @@ def study(tmp_path_factory):
     """Write a participant with three lesions, analyse it with two processes, and run the group.
 
     The lesions are those of the first two participants of seed 7: three, the fewest that give a
-    test, in half of the sessions. Two sessions have series, a third has a T1w only. Motion is
-    estimated from a quarter of the blocks, which moves its poses by 0.1 mm and takes a third of the
-    time; its accuracy with all blocks is seen in `test_imaging_correction`.
+    test, in half of the sessions. Two sessions have series, a third has a T1w only.
     """
     root = tmp_path_factory.mktemp("study")
     first, second = map(pd.DataFrame, map(study_rows, draw_cohort(2, seed=7)))
@@ -36,9 +34,7 @@ def study(tmp_path_factory):
     cohort = ["--cohort", str(root / "lesions.tsv"), "--seed", "7"]
     assert main(["phantom", str(root / "bids"), *cohort]) == 0
     words = [str(root / "bids"), str(root / "out")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bidsapp.imaging.motion.blocks.MAX_BLOCKS", 500)
-        assert main([*words, "participant", "--sloppy", "--nprocs", "2"]) == 0
+    assert main([*words, "participant", "--sloppy", "--nprocs", "2"]) == 0
     assert main([*words, "group", "--timepoints", *TIMEPOINTS]) == 0
     return root
 

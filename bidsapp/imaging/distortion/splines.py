@@ -54,15 +54,6 @@ class Splines:
             found = np.moveaxis(np.tensordot(basis, found, (0, i)), 0, i)
         return found.astype(np.float64).ravel()
 
-    def grams(self) -> "Splines":
-        """Return the Gram matrices of bases and slopes in their place.
-
-        The result of `values` is then that of `transpose` of `values` at the voxels, for which it
-        needs no voxel: the Gram matrix of a tensor product is the product of those of its axes.
-        """
-        bases, slopes = (tuple(b.T @ b for b in one) for one in (self.bases, self.slopes))
-        return Splines(bases, slopes, self.axis)  # type: ignore[arg-type]
-
     def _along(self, axis: int | None) -> list[Values]:
         pairs = zip(self.bases, self.slopes, strict=True)
         return [slope if i == axis else basis for i, (basis, slope) in enumerate(pairs)]
@@ -124,21 +115,17 @@ def fit_smooth_shift(
     -------
     (K,) array
     """
-    grams, voxels = splines.grams(), np.prod([len(basis) for basis in splines.bases])
 
     def evaluate(coefficients: Coefficients) -> tuple[float, Coefficients]:
-        axis = splines.axis
-        found, by_shift, by_slope = cost(
-            splines.values(coefficients), splines.values(coefficients, axis)
-        )
+        shift = splines.values(coefficients)
+        gradient = [splines.values(coefficients, i) for i in range(3)]
+        found, by_shift, by_slope = cost(shift, gradient[splines.axis])
         # The cost depends on the coefficients through the shift and through its derivative
         # (the Jacobian); both are linear, so their gradients are transposed products.
-        slope = splines.transpose(by_shift) + splines.transpose(by_slope, axis)
-        # The mean square of a derivative S c is c^T (S^T S / N) c.
-        for i in range(3):
-            pull = stiffness / voxels * grams.values(coefficients, i).ravel()
-            found += float(coefficients @ pull)
-            slope += 2 * pull
+        slope = splines.transpose(by_shift) + splines.transpose(by_slope, splines.axis)
+        for i, part in enumerate(gradient):
+            found += stiffness * float((part * part).mean())
+            slope += splines.transpose(part * np.float32(2 * stiffness / part.size), i)
         return found, slope
 
     found = optimize.minimize(
