@@ -109,6 +109,7 @@ ARROWS: dict[str, set[str]] = {
         "lesions",
         "models",
         "models.contrast",
+        "recovery",
         "models.diffusion",
         "models.kinetics",
     },

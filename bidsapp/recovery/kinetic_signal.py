@@ -99,11 +99,15 @@ class KineticSignal:
 
     def fit(self, model: ModelFit, signals: Array) -> Values:
         """Return the parameters (V,) of courses (V, N) by name."""
-        t1 = np.broadcast_to(self._t1, (len(signals),))
-        curves = to_concentration(signals, self.baseline_frames, t1, self._spgr)
-        return fit(model.name, curves, **self._design(), **model.options).values
+        return fit(model.name, self.curves(signals), **self.design(), **model.options).values
 
-    def _design(self) -> dict[str, Any]:
+    def curves(self, signals: Array) -> Array:
+        """Return the concentrations (V, N), mM, of courses."""
+        t1 = np.broadcast_to(self._t1, (len(signals),))
+        return to_concentration(signals, self.baseline_frames, t1, self._spgr)
+
+    def design(self) -> dict[str, Any]:
+        """Return the arguments of a fit that do not depend on the model."""
         weights = self.kept.astype(float)
         return {"time": self.time, "plasma": self.plasma, "weights": weights}
 
@@ -180,7 +184,7 @@ class KineticSignal:
         """Return the standard deviation of the residuals of the signal, (V, N)."""
         t1 = np.broadcast_to(self._t1, (len(signals),))
         curves = to_concentration(signals, self.baseline_frames, t1, self._spgr)
-        found = fit(model.name, curves, **self._design(), **model.options)
+        found = fit(model.name, curves, **self.design(), **model.options)
         level = signals[:, : self.baseline_frames].mean(axis=1, keepdims=True)
         residuals = signals - level * self.enhancement(found.predict())
         return residual_level(residuals[:, self.kept], MODELS[model.name].free)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ from bidsapp.lesions.unmixed_values import (
     position_weights,
     unmixed_values,
 )
-from bidsapp.models import MODELS, combine_for_model, fit
 from bidsapp.models.arterial_error import arterial_effects, arterial_noise
-from bidsapp.models.contrast.enhancement import Spgr, to_concentration
+from bidsapp.models.contrast.enhancement import Spgr
+from bidsapp.recovery.kinetic_signal import KineticSignal
+from bidsapp.recovery.signals import DiffusionSignal, ModelFit
 from bidsapp.run.nodes.files import TableOutput, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
@@ -110,10 +113,11 @@ class UnmixLesions(SimpleInterface):
         learnt = as_list(self.inputs.learnt) or [""] * len(self.inputs.models)
         for (name, parameters, options), path in zip(self.inputs.models, learnt, strict=True):
             known = read_learnt(path, name, lesion)
-            measure, effects = self._measure(name, dict(options) | known, sampled)
-            found = unmixed_values(courses, measure, effects)
+            model = ModelFit(name, tuple(parameters), dict(options) | known)
+            measure, effects = self._measure(model, sampled)
+            found, described = unmixed_values(courses, measure, effects), model.parameter_rows()
             for parameter in parameters:
-                yield {**common, **_describe(name, parameter), **found[parameter].row()}
+                yield {**common, **described[parameter], **found[parameter].row()}
 
     @property
     def _moved(self) -> bool:
@@ -124,54 +128,44 @@ class UnmixLesions(SimpleInterface):
         return read_position_error(self.inputs.quality) if self.inputs.quality else 0.0
 
     def _measure(
-        self, model: str, options: dict[str, Any], sampled: SampledLesion
+        self, model: ModelFit, sampled: SampledLesion
     ) -> tuple[Measure, dict[str, Effects]]:
         """Return the function from courses to parameters, and those to the effects of inputs."""
-        if self.inputs.arterial:
-            return self._measure_kinetics(model, options, sampled)
-        kept = self._kept(len(self.inputs.bvalues))
-        bvalues = np.array(self.inputs.bvalues)[kept]
-
-        def measure(courses: Any) -> Mapping[str, Any]:
-            # A signal below zero has no logarithm.
-            positive = np.where(courses > 0, courses, np.nan)[:, kept]
-            combined, design = combine_for_model(model, positive, bvalues)
-            settings: dict[str, Any] = design | options
-            return fit(model, combined, **settings).values
-
-        return measure, {}
-
-    def _measure_kinetics(
-        self, model: str, options: dict[str, Any], sampled: SampledLesion
-    ) -> tuple[Measure, dict[str, Effects]]:
-        inputs = self.inputs
-        time = read_column(inputs.arterial, "time") / 60
-        plasma = read_column(inputs.arterial, "plasma")
-        angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
-        spgr = Spgr(inputs.repetition_time, angle, inputs.relaxivity)
-        measured_t1 = _mean_of(inputs.t1_map, sampled)
-        t1 = measured_t1 or inputs.t1_tissue
-        weights = self._kept(len(time)).astype(float)
-        design = {"time": time, "plasma": plasma, "weights": weights, **options}
-
-        def curves(courses: Any, t1: float) -> Any:
-            return to_concentration(courses, inputs.baseline_frames, t1, spgr)
-
-        def measure(courses: Any) -> Mapping[str, Any]:
-            return fit(model, curves(courses, t1), **design).values
+        if not self.inputs.arterial:
+            bvalues = np.array(self.inputs.bvalues)
+            series = DiffusionSignal(bvalues, self._kept(len(bvalues)))
+            return partial(series.fit, model), {}
+        signal, measured_t1 = self._kinetic_signal(sampled)
 
         def arterial(course: Any) -> Mapping[str, Any]:
-            noise = arterial_noise(plasma, inputs.baseline_frames)
-            return arterial_effects(model, curves(course, t1), noise=noise, **design)
+            noise = arterial_noise(signal.plasma, signal.baseline_frames)
+            curve = signal.curves(course[None])[0]
+            settings = signal.design() | dict(model.options)
+            return arterial_effects(model.name, curve, noise=noise, **settings)
 
         def assumed_t1(course: Any) -> Mapping[str, Any]:
-            both = [curves(course, t1 * factor) for factor in (1, 1 + T1_UNCERTAINTY)]
-            return {n: np.diff(v) for n, v in fit(model, np.array(both), **design).values.items()}
+            longer = replace(signal, t1=signal.t1 * (1 + T1_UNCERTAINTY)).fit(model, course[None])
+            return {n: longer[n] - v for n, v in signal.fit(model, course[None]).items()}
 
         effects: dict[str, Effects] = {"arterial": arterial}
         if not measured_t1:
             effects["t1"] = assumed_t1
-        return measure, effects
+        return partial(signal.fit, model), effects
+
+    def _kinetic_signal(self, sampled: SampledLesion) -> tuple[KineticSignal, bool]:
+        """Return the series as it is in the lesion, and whether T1 was measured there."""
+        inputs = self.inputs
+        time = read_column(inputs.arterial, "time") / 60
+        angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
+        measured_t1 = _mean_of(inputs.t1_map, sampled)
+        return KineticSignal(
+            time=time,
+            plasma=read_column(inputs.arterial, "plasma"),
+            baseline_frames=inputs.baseline_frames,
+            spgr=Spgr(inputs.repetition_time, angle, inputs.relaxivity),
+            t1=measured_t1 or inputs.t1_tissue,
+            kept=self._kept(len(time)),
+        ), bool(measured_t1)
 
     def _kept(self, count: int) -> Any:
         """Return which volumes are used."""
@@ -196,9 +190,3 @@ def read_position_error(path: Path | str) -> float:
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
     """Return the mean of a map over the lesion; None without a map, or if it has no value there."""
     return mean_over(load(path)[0], sampled) if path else None
-
-
-def _describe(model: str, parameter: str) -> dict[str, str]:
-    """Return the columns that describe a parameter."""
-    row = MODELS[model]
-    return {"parameter": parameter, "unit": row.parameter(parameter).unit, "model": row.label}
