@@ -12,7 +12,7 @@ from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
-from bidsapp.bids.records import Dynamic, Session, Stated
+from bidsapp.bids.records import RELAXIVITY_RANGE, Dynamic, Session, Stated
 from bidsapp.bids.sidecar import as_number, quote_value, read_field, sidecar_name
 from bidsapp.bids.tables import read_table
 from bidsapp.bids.timing import (
@@ -71,7 +71,7 @@ def read_dynamic(
         repetition_time=repetition.value if repetition else math.nan,
         flip_angle=math.radians(number("FlipAngle", "degrees", 0.5, 90)),
         field_strength=number("MagneticFieldStrength", "tesla", 0.01, 20),
-        relaxivity=number("ContrastAgentRelaxivity", "1/s/mM", 0.5, 50)
+        relaxivity=number("ContrastAgentRelaxivity", "1/s/mM", *RELAXIVITY_RANGE)
         if "ContrastAgentRelaxivity" in metadata
         else None,
         agent=agent,

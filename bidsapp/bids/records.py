@@ -9,6 +9,8 @@ from typing import Literal
 Space = Literal["T1w", "dwi", "dce"]
 FRAME_RANGE = (0.2, 120.0)
 """Plausible time between two frames of a dynamic series, s."""
+RELAXIVITY_RANGE = (0.5, 50.0)
+"""Accepted relaxivities, 1/s/mM."""
 TR_RANGE = (5e-4, 0.2)
 """Plausible time between two excitations of a spoiled gradient echo, s; no volume of a 3D series
 takes so little."""

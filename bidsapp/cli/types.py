@@ -7,7 +7,7 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bidsapp.bids.records import FRAME_RANGE, TR_RANGE
+from bidsapp.bids.records import FRAME_RANGE, RELAXIVITY_RANGE, TR_RANGE
 from bidsapp.cli.suggestions import suggest_option
 
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
@@ -16,8 +16,6 @@ _RESERVED = {"array", "dependency", "output", "error", "parsable", "wrap", "job-
 T1_RANGE: tuple[float, float] = (0.1, 10)
 T2_RANGE: tuple[float, float] = (0.01, 3)
 """Relaxation times of tissue and blood that are accepted, s."""
-RELAXIVITY_RANGE: tuple[float, float] = (0.5, 50)
-"""Relaxivities that are accepted, 1/s/mM."""
 
 
 def existing_file(text: str) -> Path:
