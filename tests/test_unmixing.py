@@ -16,6 +16,7 @@ from bidsapp.lesions.unmixed_values import (
     unmixed_values,
 )
 from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights, resolved_voxels, unmix
+from bidsapp.run.nodes.unmixing import read_position_error
 
 SAMPLES = 12
 SPREAD = PointSpread({"filtered": 1.0}, {"box": 1.0})
@@ -225,3 +226,12 @@ def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
     found = unmixed_values(courses, lambda c: {"level": c[:, 0]})["level"]
     assert found.value == pytest.approx(6)
     assert found.registration == pytest.approx(0.1 * np.sqrt(3))
+
+
+def test_the_position_of_an_roi_is_less_certain_on_real_heads(tmp_path):
+    """2.3 times the expected error, along each axis; without a registration there is none."""
+    path = tmp_path / "quality.json"
+    path.write_text('{"expected_error_mm": 0.3}', encoding="utf-8")
+    assert read_position_error(path) == pytest.approx(2.3 * 0.3 / np.sqrt(3))
+    path.write_text("{}", encoding="utf-8")
+    assert read_position_error(path) == 0
