@@ -37,7 +37,16 @@ from bidsapp.study.tables import (
 from bidsapp.study.tables.analysis_options import acquisition_differences, option_differences
 from bidsapp.study.tables.limits import Measure
 
-_TEXT = ("participant_id", "session_id", "roi", "model", "parameter", "unit", "space")
+_TEXT = (
+    "participant_id",
+    "session_id",
+    "roi",
+    "model",
+    "parameter",
+    "unit",
+    "space",
+    "point_spread",
+)
 _REQUIRED = (
     "participant_id",
     "session_id",
