@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-RUNTIME = PROJECT["project"]["dependencies"]
+OPTIONAL = [one for extra in PROJECT["project"]["optional-dependencies"].values() for one in extra]
+RUNTIME = PROJECT["project"]["dependencies"] + OPTIONAL
 LOCKED = {
     "requirements.lock": RUNTIME,
     "requirements-dev.lock": RUNTIME + PROJECT["dependency-groups"]["dev"],

@@ -188,8 +188,8 @@ def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: s
         "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
         "GeneratedBy": [generator],
-        "DatasetLinks": {"raw": _link(bids_dir, output_dir)},
-        "SourceDatasets": [{"URL": _link(bids_dir, output_dir)}],
+        "DatasetLinks": {"raw": link_to_raw(bids_dir, output_dir)},
+        "SourceDatasets": [{"URL": link_to_raw(bids_dir, output_dir)}],
     }
     write_bytes(output_dir / "dataset_description.json", to_json(description))
     write_bytes(output_dir / ".bidsignore", _IGNORE.encode())
@@ -197,7 +197,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: s
     write_bytes(documents.METHODS.path(output_dir), citation.encode())
 
 
-def _link(bids_dir: Path, output_dir: Path) -> str:
+def link_to_raw(bids_dir: Path, output_dir: Path) -> str:
     """Return the location of the raw data: relative if they contain the derivatives, else a URL."""
     raw, derived = bids_dir.resolve(), output_dir.resolve()
     if derived.is_relative_to(raw):

@@ -20,7 +20,8 @@ _CLASSES = {
 }
 REMEDY = (
     "An ROI image needs a number for each lesion: give all voxels of the enhancing class "
-    "(seg-enhancing), and of all classes together (seg-whole), the number of their lesion"
+    "(seg-enhancing), and of all classes together (seg-whole), the number of their lesion; "
+    "`metperf rois --split` does so"
 )
 _MOST_CLASSES = 4
 """Largest number of classes in one image: necrosis, oedema, enhancing, and a cavity."""

@@ -97,7 +97,7 @@ def _reason(path: Path, place: str, *, known: bool) -> str:
     if not meant and not _looks_like_roi(path):
         return ""
     if not path.name.endswith(_NIFTI):
-        return "is not in the format NIfTI; convert it"
+        return "is not in the format NIfTI; convert it, for example with `metperf rois`"
     if not place:
         return "is in no folder of a session, such as ses-baseline"
     if not known:

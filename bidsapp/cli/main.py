@@ -265,6 +265,18 @@ def _recovery(parser: ArgumentParser, options: Namespace) -> int:
     return conclude(issues, pages)
 
 
+def _rois(parser: ArgumentParser, options: Namespace) -> int:
+    """Write ROIs from contours and masks of other programs."""
+    from bidsapp.cli.contour_options import convert_contours
+
+    if not options.bids_dir.is_dir():
+        raise NothingToAnalyse(f"{options.bids_dir}: bids_dir is not a folder; is it mounted?")
+    check_temporary_folder(None)
+    issues = convert_contours(parser, options, _LOG.info)
+    log_issues(issues)
+    return conclude(issues, [])
+
+
 def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     """Write the scripts of an array job and of the group job."""
     from bidsapp.bids.validate import validate
@@ -311,11 +323,18 @@ def _recovery_parser() -> ArgumentParser:
     return recovery_parser()
 
 
+def _rois_parser() -> ArgumentParser:
+    from bidsapp.cli.contour_options import contour_parser
+
+    return contour_parser()
+
+
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
     "phantom": (phantom_parser, _phantom),
     "recovery": (_recovery_parser, _recovery),
+    "rois": (_rois_parser, _rois),
     "slurm": (_slurm_parser, _slurm),
     "stats": (stats_parser, _stats),
 }

@@ -37,7 +37,8 @@ def study_parser() -> ArgumentParser:
     made = OneLineParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
-        "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf stats "
+        "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf rois "
+        "BIDS SOURCE' writes ROIs from contours of other programs; 'metperf stats "
         "LESIONS.tsv OUT' computes the group statistics from a table of lesions; 'metperf recovery "
         "BIDS OUT' shows which changes a scan and its analysis recover; 'metperf slurm BIDS OUT' "
         "writes scripts for a cluster.",

@@ -1,0 +1,1 @@
+"""Conversion of what other programs write into BIDS data sets and their derivatives."""

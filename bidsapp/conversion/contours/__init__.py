@@ -1,0 +1,1 @@
+"""Contours and masks of other programs: from files to regions on a given grid."""

@@ -1,0 +1,109 @@
+"""Files with contours or masks, recognised by their content."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bidsapp.bids.text_files import check_available
+from bidsapp.conversion.contours import label_images, slicer
+from bidsapp.conversion.contours.dicom_seg import read_segmentation
+from bidsapp.conversion.contours.drawing import Drawing
+from bidsapp.conversion.contours.optional import collect_warnings, load_package
+from bidsapp.conversion.contours.rtstruct import read_structure_set
+from bidsapp.errors import BadInput
+
+_READERS = {
+    "1.2.840.10008.5.1.4.1.1.481.3": read_structure_set,
+    "1.2.840.10008.5.1.4.1.1.66.4": read_segmentation,
+    "1.2.840.10008.5.1.4.1.1.66.7": read_segmentation,
+}
+"""UID of the SOP class -> reader: RT structure set, segmentation, label map segmentation."""
+_DAMAGED = (OSError, EOFError, ValueError, AttributeError, LookupError, TypeError, RuntimeError)
+"""Errors of pydicom, besides its own and those of struct, for files that are damaged, incomplete,
+or compressed in an unknown way."""
+_NRRD = (".nrrd", ".nhdr")
+_MARK = slice(128, 132)
+"""Where a DICOM file has the letters DICM."""
+
+
+def is_drawing(path: Path) -> bool:
+    """Return whether a file may contain contours or masks: by its name, or by its DICOM class.
+
+    Raises
+    ------
+    UsageError
+        If it is a DICOM file and pydicom is not installed.
+    """
+    name = path.name.lower()
+    if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
+        return True
+    return is_dicom(path) and _may_be_drawing(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM, whatever its name."""
+    with path.open("rb") as stream:
+        return stream.read(132)[_MARK] == b"DICM"
+
+
+def read_drawing(path: Path) -> Drawing:
+    """Return the regions of a file: RTSTRUCT, DICOM SEG, NRRD or NIfTI.
+
+    Parameters
+    ----------
+    path
+        The file; a folder is refused.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read, with its path.
+    UsageError
+        If it needs a package that is not installed.
+    """
+    check_available(path)
+    name = path.name.lower()
+    try:
+        if name.endswith(label_images.EXTENSIONS):
+            return label_images.read_label_image(path)
+        if name.endswith(_NRRD):
+            return slicer.read_nrrd(path)
+        return _read_dicom(path)
+    except BadInput as error:
+        text = str(error)
+        raise BadInput(text if text.startswith(str(path)) else f"{path}: {text}") from error
+
+
+def _read_dicom(path: Path) -> Drawing:
+    """Return the regions of a DICOM file; what pydicom finds odd is a warning."""
+    pydicom = load_package("pydicom", "DICOM files")
+    with collect_warnings() as odd:
+        try:
+            dataset = pydicom.dcmread(path, force=not is_dicom(path))
+            kind = str(dataset.get("SOPClassUID") or "")
+            if kind not in _READERS:
+                raise BadInput(_not_a_drawing(dataset))
+            drawing = _READERS[kind](dataset)
+        except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
+            raise BadInput(f"cannot be read as DICOM ({error})") from error
+    return replace(drawing, warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)))
+
+
+def _not_a_drawing(dataset: Any) -> str:
+    """Return why a DICOM file is not used."""
+    kind = str(dataset.get("Modality") or "")
+    if not kind:
+        return "is none of RTSTRUCT, DICOM SEG, .nrrd and .nii.gz"
+    return f"is a DICOM file of modality {kind}, not an RTSTRUCT or SEG"
+
+
+def _may_be_drawing(path: Path) -> bool:
+    """Return whether a DICOM file has contours or segments; True if it is damaged."""
+    pydicom = load_package("pydicom", "DICOM files")
+    with collect_warnings():
+        try:
+            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            return str(found.get("SOPClassUID") or "") in _READERS
+        except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
+            return True

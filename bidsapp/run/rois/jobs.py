@@ -1,0 +1,185 @@
+"""Which files are the contours of which visit: named one by one, in folders, or in a table."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bidsapp.bids.tables import read_numbered_table
+from bidsapp.conversion.contours.choice import KINDS, Use
+from bidsapp.conversion.contours.read import is_drawing
+from bidsapp.errors import BadInput, UsageError
+
+_COLUMNS = ("participant", "session", "file", "use", "as", "drawn_on")
+"""Columns of a table of contours; the first three are required."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Files of one visit, and what their regions are.
+
+    Attributes
+    ----------
+    participant, session
+        Labels without ``sub-`` and ``ses-``.
+    files
+        Files with contours or masks.
+    uses
+        Patterns of names with what the regions are.
+    drawn_on
+        The image on which they were drawn, if it is not the T1w.
+    """
+
+    participant: str
+    session: str
+    files: tuple[Path, ...]
+    uses: tuple[Use, ...]
+    drawn_on: Path | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line states: labels, if any, uses, and the image that was drawn on.
+
+    `drawn_on` is a file, or the name of one beside the contours of each visit.
+    """
+
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
+    drawn_on: Path | None = None
+
+    def includes(self, job: Job) -> bool:
+        """Return whether a visit is selected."""
+        return (not self.participants or job.participant in self.participants) and (
+            not self.sessions or job.session in self.sessions
+        )
+
+
+def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], list[str]]:
+    """Return the files of each visit, and notes on files that are not used.
+
+    Parameters
+    ----------
+    sources
+        A table; or a folder with folders of participants and in these of sessions; or files or
+        folders of one visit, if one participant and one session are selected.
+    chosen
+        What the command line states.
+
+    Raises
+    ------
+    UsageError
+        If it remains unknown which visit.
+    BadInput
+        If a table cannot be used, or files cannot be assigned.
+    """
+    first, *more = sources
+    one_visit = len(chosen.participants) == len(chosen.sessions) == 1
+    if first.suffix.lower() == ".tsv":
+        if more:
+            raise UsageError(f"{first.name}: a table of contours is the only source")
+        jobs, notes = list(_jobs_of_table(first, chosen)), list[str]()
+    elif first.is_dir() and not more and (not one_visit or _has_visit(first, chosen)):
+        jobs, notes = _jobs_of_folder(first, chosen)
+    elif one_visit:
+        files, notes = _drawings(sources, chosen.drawn_on)
+        label, session = chosen.participants[0], chosen.sessions[0]
+        jobs = [_with_image(Job(label, session, tuple(files), chosen.uses), chosen.drawn_on)]
+    else:
+        raise UsageError(
+            "which visit? name it with --participant-label and --session-label; contours of a "
+            "whole study are in one folder, as PARTICIPANT/SESSION/FILE, or in a table (.tsv) with "
+            "the columns participant, session, file"
+        )
+    jobs = [job for job in jobs if chosen.includes(job)]
+    if not any(job.files for job in jobs):
+        raise BadInput(f"{first}: no file with contours or masks of the selected visits")
+    return jobs, notes
+
+
+def _jobs_of_table(table: Path, chosen: Selection) -> Iterator[Job]:
+    """Yield a job for each row; cells that are missing are those of the command line."""
+    problems = []
+    for line, row in read_numbered_table(table, _COLUMNS[:3], known=_COLUMNS):
+        cells = {
+            name: "" if value.strip() == "n/a" else value.strip() for name, value in row.items()
+        }
+        kind, where = cells.get("as", ""), f"{table}: line {line}"
+        uses = chosen.uses
+        if kind and kind not in KINDS:
+            problems.append(f"{where}: as is {kind!r}; use one of {', '.join(KINDS)}")
+            continue
+        if kind:
+            uses = (Use(cells.get("use", ""), next(k for k in KINDS if k == kind)),)
+        elif cells.get("use"):
+            uses = tuple(replace(use, pattern=cells["use"]) for use in chosen.uses)
+        label = cells["participant"].removeprefix("sub-")
+        session = cells["session"].removeprefix("ses-")
+        files = (table.parent / cells["file"],) if cells["file"] else ()
+        if not (label and session and files):
+            problems.append(f"{where}: participant, session or file is empty")
+        elif not files[0].is_file():
+            problems.append(f"{where}: {files[0]} is not a file")
+        else:
+            image = cells.get("drawn_on")
+            drawn_on = table.parent / image if image else chosen.drawn_on
+            yield _with_image(Job(label, session, files, uses), drawn_on)
+    if problems:
+        raise BadInput("\n".join(problems))
+
+
+def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[str]]:
+    """Return a job for each folder PARTICIPANT/SESSION, and notes."""
+    visits: dict[tuple[str, str], list[Path]] = {}
+    files, notes = _drawings([folder], chosen.drawn_on)
+    lost = []
+    for path in files:
+        parts = path.relative_to(folder).parts
+        if len(parts) < 3:
+            lost.append("/".join(parts))
+            continue
+        label, session = parts[0].removeprefix("sub-"), parts[1].removeprefix("ses-")
+        visits.setdefault((label, session), []).append(path)
+    if lost:
+        raise BadInput(
+            f"{folder}: these files are in no folder PARTICIPANT/SESSION, such as "
+            f"sub-01/ses-baseline: {', '.join(lost[:10])}{' ...' if len(lost) > 10 else ''}"
+        )
+    jobs = [
+        _with_image(Job(label, session, tuple(paths), chosen.uses), chosen.drawn_on)
+        for (label, session), paths in visits.items()
+    ]
+    return jobs, notes
+
+
+def _has_visit(folder: Path, chosen: Selection) -> bool:
+    """Return whether a folder contains the folder of the only visit that is selected."""
+    (label,), (session,) = chosen.participants, chosen.sessions
+    places = [(p, s) for p in (label, f"sub-{label}") for s in (session, f"ses-{session}")]
+    return any((folder / participant / visit).is_dir() for participant, visit in places)
+
+
+def _with_image(job: Job, drawn_on: Path | None) -> Job:
+    """Return a job with the image that was drawn on: a file, or one of that name beside it."""
+    if drawn_on is None:
+        return job
+    beside = [file.parent / drawn_on for file in job.files[:1]]
+    return replace(job, drawn_on=next((path for path in beside if path.is_file()), drawn_on))
+
+
+def _drawings(sources: Sequence[Path], drawn_on: Path | None) -> tuple[list[Path], list[str]]:
+    """Return the files with contours or masks, and notes; files named one by one are all used."""
+    found, others = [], []
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(path for path in source.rglob("*") if path.is_file())
+            inside = [path for path in inside if drawn_on is None or path.name != drawn_on.name]
+            own = [path for path in inside if is_drawing(path)]
+            found += own
+            others += [path for path in inside if path not in own]
+        elif source.is_file():
+            found.append(source)
+        else:
+            raise BadInput(f"{source}: does not exist")
+    names = ", ".join(path.name for path in others[:3]) + (" ..." if len(others) > 3 else "")
+    return found, [f"{len(others)} files without contours are not read: {names}"] if others else []

@@ -1,0 +1,235 @@
+"""Where contours lie on the T1w: by frame of reference, by its slices, or by a registration."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bidsapp.bids.images import check_image
+from bidsapp.bids.inheritance import metadata
+from bidsapp.conversion.contours.drawing import Contours, Drawing, VoxelMask
+from bidsapp.conversion.contours.rasterise import lies_on_grid
+from bidsapp.errors import BadInput
+from bidsapp.imaging.transforms import Matrix, read_itk
+from bidsapp.run.nodes.registration import BrainMask, Register
+
+_HOUNSFIELD_AIR = -500.0
+"""Values below this are those of air in CT."""
+_DARK = 0.1
+"""Signal of tissue in the T1w relative to its bright voxels, at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The voxels of an image: path, shape, and affine to RAS mm."""
+
+    image: Path
+    shape: tuple[int, int, int]
+    affine: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Points of the T1w to points of a drawing (RAS mm), why so, and what is doubtful.
+
+    `assumed`: that both have the same coordinates is not stated anywhere.
+    """
+
+    matrix: Matrix
+    basis: str
+    warnings: tuple[str, ...] = ()
+    assumed: bool = False
+
+
+def read_grid(image: Path) -> Grid:
+    """Return the grid of an image.
+
+    Raises
+    ------
+    BadInput
+        If it is not a 3D or 4D image.
+    """
+    loaded = nib.load(image)
+    x, y, z = (int(n) for n in loaded.shape[:3])
+    return Grid(image, (x, y, z), np.asarray(loaded.affine, float))
+
+
+Shapes = Sequence[Contours | VoxelMask]
+
+
+def is_drawn_on(shapes: Shapes, grid: Grid) -> bool:
+    """Return whether regions lie on the voxels or slices of an image."""
+    return all(lies_on_grid(shape, grid.shape, grid.affine) for shape in shapes)
+
+
+def place(
+    drawing: Drawing, shapes: Shapes, t1w: Grid, bids_dir: Path, *, aligned: bool
+) -> Placement:
+    """Return how a file with contours lies on the T1w without any registration.
+
+    Parameters
+    ----------
+    drawing
+        The file.
+    shapes
+        Those of its regions that are used.
+    t1w
+        The T1w of the visit.
+    bids_dir
+        The data set, whose sidecars may state frame of reference and series.
+    aligned
+        Whether the user states that the coordinates are those of the T1w.
+
+    Raises
+    ------
+    BadInput
+        If the frame of reference is another one, or nothing shows that it is that of the T1w.
+    """
+    stated = metadata(t1w.image, bids_dir)
+    frame = str(stated.get("FrameOfReferenceUID") or "")
+    if frame and drawing.frame:
+        if frame == drawing.frame:
+            return Placement(np.eye(4), "same frame of reference as the T1w")
+        if not aligned:
+            raise BadInput(
+                f"its frame of reference is not that of {t1w.image.name}: it was drawn on another "
+                "image; name that image with --drawn-on"
+            )
+    if str(stated.get("SeriesInstanceUID") or "-") in {series.uid for series in drawing.images}:
+        return Placement(np.eye(4), "drawn on the series of the T1w")
+    if aligned:
+        return Placement(np.eye(4), "in coordinates of the T1w, by --aligned", assumed=True)
+    if reason := _drawn_elsewhere(drawing, shapes, t1w):
+        raise BadInput(
+            f"it was not drawn on {t1w.image.name}: {reason}; name the image it was drawn on with "
+            "--drawn-on, or state with --aligned that both have the same coordinates"
+        )
+    what = "slices" if isinstance(shapes[0], Contours) else "voxels"
+    basis = f"on the {what} of the T1w, taken for drawn on it (no sidecar states the frame)"
+    return Placement(np.eye(4), basis, assumed=True)
+
+
+def _drawn_elsewhere(drawing: Drawing, shapes: Shapes, t1w: Grid) -> str:
+    """Return what shows that regions were drawn on another image than the T1w; empty if nothing."""
+    for series in drawing.images:
+        if series.modality:
+            return f"it refers to a series of {series.modality}"
+        if series.count > max(t1w.shape):
+            return f"it refers to {series.count} images, more than the T1w has slices"
+    if not is_drawn_on(shapes, t1w):
+        return f"its {_geometry(shapes)} are not those of that image"
+    return ""
+
+
+def _geometry(shapes: Shapes) -> str:
+    """Return what regions have in place of a grid."""
+    masks = any(isinstance(shape, VoxelMask) for shape in shapes)
+    return "voxels" if masks else "planes"
+
+
+def check_in_head(t1w: Grid, inside: Sequence[tuple[str, Any]]) -> list[str]:
+    """Return an error text for each region that lies in the dark background of the T1w.
+
+    Parameters
+    ----------
+    t1w
+        The T1w.
+    inside
+        Name and fractions of each region.
+    """
+    data = np.asanyarray(nib.load(t1w.image).dataobj, dtype=np.float32).reshape(t1w.shape)
+    bright = float(np.percentile(data[np.isfinite(data)], 99))
+    texts = []
+    for name, part in inside:
+        level = float(np.average(np.nan_to_num(data[part.box]), weights=part.values))
+        if level < _DARK * bright:
+            texts.append(
+                f"{name!r} lies in the dark background of {t1w.image.name} (its mean signal is "
+                f"{max(level / bright, 0):.0%} of the bright voxels): the coordinates are those of "
+                "another image; name it with --drawn-on"
+            )
+    return texts
+
+
+def register_drawn_on(shapes: Shapes, image: Path, t1w: Grid) -> Placement:
+    """Return how regions lie on the T1w, by a rigid registration of the image it was drawn on.
+
+    Raises
+    ------
+    BadInput
+        If the regions were not drawn on that image.
+    RegistrationError
+        If the registration failed.
+    """
+    check_image(image, 3)
+    grid = read_grid(image)
+    if not is_drawn_on(shapes, grid):
+        raise BadInput(
+            f"it was not drawn on {image.name}: its {_geometry(shapes)} are not those of that image"
+        )
+    low = float(np.min(nib.load(image).dataobj))
+    metric = "nmi" if low < _HOUNSFIELD_AIR else "lpa"
+    moved = register_rigidly(image, t1w.image, metric)
+    return Placement(
+        moved.matrix, f"image that was drawn on registered: {moved.basis}", moved.warnings
+    )
+
+
+def register_rigidly(
+    moving: Path,
+    fixed: Path,
+    metric: str,
+    lesions: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
+) -> Placement:
+    """Return a rigid registration of one image of a head to another, with its quality.
+
+    Parameters
+    ----------
+    moving, fixed
+        The images.
+    metric
+        See `bidsapp.imaging.register`.
+    lesions
+        Label images of lesions to exclude: of the moving image, and of the fixed one.
+
+    Raises
+    ------
+    RegistrationError
+        If it failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        mask = Path(folder, "brain.nii")
+        mask.write_bytes(_brain(fixed))
+        node = Register(moving=str(moving), fixed=str(fixed), fixed_mask=str(mask), metric=metric)
+        node.inputs.transform, node.inputs.symmetric = "rigid", True
+        for name, files in zip(("moving_lesions", "fixed_lesions"), lesions, strict=True):
+            if files:
+                setattr(node.inputs, name, [str(path) for path in files])
+        found = node.run(cwd=folder).outputs
+        matrix = read_itk(found.to_fixed)
+        quality = json.loads(Path(found.quality).read_text(encoding="utf-8"))
+    error = quality["expected_error_mm"]
+    basis = (
+        f"{quality['translation_mm']:.1f} mm, {quality['rotation_degrees']:.1f} degrees, expected "
+        f"error {'unknown' if error is None else f'{error:.2f} mm'}, {quality['verdict']}"
+    )
+    doubts = (
+        ()
+        if quality["verdict"] == "good"
+        else (f"{moving.name} on {fixed.name}: doubtful registration: {quality['reason']}",)
+    )
+    return Placement(matrix, basis, doubts)
+
+
+@lru_cache(maxsize=1)
+def _brain(image: Path) -> bytes:
+    """Return the brain mask of a T1w, to which several images are registered in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        mask = BrainMask(in_file=str(image)).run(cwd=folder).outputs.mask
+        return Path(mask).read_bytes()
