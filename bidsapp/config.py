@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Config:
         Fraction; None for that of the visit, or else `HAEMATOCRIT`.
     baseline_frames
         Frames before the contrast agent; 0 to detect them.
+    frame_time, repetition_time
+        Time between two frames and TR of the dynamic series, s; None for those of its sidecar.
     skip_frames
         First frames of the dynamic series that are not analysed.
     motion_correction, drop_outliers
@@ -135,6 +138,8 @@ class Config:
     relaxivity: float | None = None
     haematocrit: float | None = None
     baseline_frames: int = 0
+    frame_time: float | None = None
+    repetition_time: float | None = None
     skip_frames: int = 0
     motion_correction: bool = True
     drop_outliers: bool = False
@@ -240,7 +245,7 @@ def agent_relaxivity(agent: str | None, field_strength: float) -> float:
     Parameters
     ----------
     agent
-        Generic name, as in ``ContrastBolusAgent``.
+        Text that names the agent, as in ``ContrastBolusAgent``; see `find_agent`.
     field_strength : float, T
 
     Returns
@@ -250,19 +255,37 @@ def agent_relaxivity(agent: str | None, field_strength: float) -> float:
     Raises
     ------
     UsageError
-        If the agent is unknown.
+        If the text names no agent of known relaxivity, or several.
 
     Examples
     --------
-    >>> agent_relaxivity("Gadobutrol", 3.0)
+    >>> agent_relaxivity("7.5 ML GADAVIST", 3.0)
     5.0
     """
-    table = {k: v for k, v in constants()["relaxivity"].items() if k != "source"}
-    name = (agent or "").lower()
-    for known, values in table.items():
-        if known in name:
-            return float(values[0 if field_strength < 2.2 else 1])
+    known = constants()["relaxivity"]["agents"].get(find_agent(agent or ""), {})
+    if "r1" in known:
+        return float(known["r1"][0 if field_strength < 2.2 else 1])
     raise UsageError(
-        f"the relaxivity of the contrast agent {agent or '(not named)'} is not known; add "
-        f"ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar or give --relaxivity"
+        f"the relaxivity of the contrast agent {agent or '(not named)'} is not known; name the "
+        "agent in ContrastBolusAgent, or add ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar, "
+        "or give --relaxivity",
+        "--relaxivity <1/s/mM>" if known else '"ContrastBolusAgent": "<name or brand>"',
     )
+
+
+def find_agent(text: str) -> str:
+    """Return the generic name of the contrast agent that a text names; empty if none or several.
+
+    Generic names and brands are found in any case and among other words, such as those of a dose.
+
+    Examples
+    --------
+    >>> find_agent("DOTAREM 0.5 mmol/ml"), find_agent("Gd-DTPA-BMA"), find_agent("GADOLINIUM")
+    ('gadoterate', 'gadodiamide', '')
+    """
+    agents = constants()["relaxivity"]["agents"]
+    names = {name: agent for agent, row in agents.items() for name in (agent, *row["names"])}
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    found = re.findall(longest_first, re.sub(r"[\s_-]+", "-", text.lower()))
+    named = {names[name] for name in found}
+    return named.pop() if len(named) == 1 else ""

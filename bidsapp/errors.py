@@ -19,9 +19,21 @@ from typing import ClassVar
 
 
 class MetperfError(Exception):
-    """Base of all errors that metperf raises deliberately; the message is for the user."""
+    """Base of all errors that metperf raises deliberately; the message is for the user.
+
+    `remedy` is what to type against it: the line to add to a sidecar, or an option; often empty.
+
+    Examples
+    --------
+    >>> MetperfError("a_dce.json: FlipAngle is missing", '"FlipAngle": <degrees>').remedy
+    '"FlipAngle": <degrees>'
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class UsageError(MetperfError):

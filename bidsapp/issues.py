@@ -63,6 +63,8 @@ class Issue:
         The step of the run that reports it, such as ``dwi fit_ivim``.
     lesion
         Number of the only lesion that it concerns; empty if it concerns the session.
+    remedy
+        What to type against it: the line to add to a sidecar, or an option; often empty.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class Issue:
     session: str = ""
     step: str = ""
     lesion: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{self.step}: {self.text}" if self.step else self.text
@@ -103,7 +106,8 @@ def from_error(error: Exception, participant: str = "", session: str = "", step:
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     text = str(error) if isinstance(error, MetperfError) else f"{name}: {error}"
     code = NotWritable.__name__ if full else name
-    return Issue("failed", text, code, participant, session, step)
+    remedy = error.remedy if isinstance(error, MetperfError) else ""
+    return Issue("failed", text, code, participant, session, step, remedy=remedy)
 
 
 def read_issues(participant: str, sessions: Mapping[str, Mapping[str, Any]]) -> list[Issue]:

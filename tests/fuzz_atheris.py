@@ -21,12 +21,12 @@ with atheris.instrument_imports(include=["bidsapp"]):
     from bidsapp.bids.sidecar import (
         b_values,
         check_directions,
-        frame_times,
         phase_axis,
         read_field,
         transmit_scale,
     )
     from bidsapp.bids.tables import read_table
+    from bidsapp.bids.timing import read_frame_times, read_repetition_time
     from bidsapp.cli.options import study_parser
     from bidsapp.errors import MetperfError
 
@@ -37,9 +37,11 @@ IMAGE = Path("sub-01_dce.nii.gz")
 def sidecar() -> None:
     """Read the file as a sidecar, and its fields."""
     outcome = read_sidecar(FILE)
-    for read in (frame_times, phase_axis, transmit_scale):
+    for read in (read_repetition_time, phase_axis, transmit_scale):
         with suppress(MetperfError):
             read(outcome, IMAGE)
+    with suppress(MetperfError):
+        read_frame_times(outcome, IMAGE, 5)
     read_field(outcome, "FlipAngle", IMAGE, "degrees", 0.5, 90)
 
 

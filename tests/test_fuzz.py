@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from bidsapp.bids.fieldmaps import phase_encoding, readout_time
 from bidsapp.bids.inheritance import read_sidecar
 from bidsapp.bids.query import read_filters
+from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
-    frame_times,
     read_field,
     transmit_scale,
 )
 from bidsapp.bids.tables import read_table
+from bidsapp.bids.timing import read_frame_times, read_repetition_time
 from bidsapp.cli.options import study_parser
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
@@ -47,6 +48,12 @@ FIELDS = st.sampled_from(
     [
         "FlipAngle",
         "VolumeTiming",
+        "FrameTimesStart",
+        "RepetitionTime",
+        "TriggerDelayTime",
+        "AcquisitionDuration",
+        "PhaseEncodingAxis",
+        "EstimatedTotalReadoutTime",
         "RepetitionTimeExcitation",
         "EchoTime",
         "Units",
@@ -89,9 +96,12 @@ def test_any_sidecar_gives_numbers_or_words(metadata):
     """A number is finite and in range, times ascend; all else is reported."""
     angle = outcome(read_field, metadata, "FlipAngle", IMAGE, "degrees", 0.5, 90)
     assert angle is None or 0.5 < angle <= 90
-    times = outcome(frame_times, metadata, IMAGE) or ()
+    found = outcome(read_frame_times, metadata, IMAGE, 2)
+    times = found.seconds if found else ()
     assert all(map(math.isfinite, times))
     assert list(times) == sorted(set(times))
+    repetition = outcome(read_repetition_time, metadata, IMAGE)
+    assert repetition is None or TR_RANGE[0] < repetition.value <= TR_RANGE[1]
     scale = outcome(transmit_scale, metadata, IMAGE)
     assert scale in (None, 1.0, 0.01)
     axis = outcome(phase_encoding, metadata, IMAGE)

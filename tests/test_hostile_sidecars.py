@@ -9,9 +9,10 @@ import pytest
 from datasets import write_json
 from hostile import SECONDS, dry, edit_json, raw, run, write_study
 
-from bidsapp.bids.dynamic import _check_interval
+from bidsapp.bids.images import stated_interval
 from bidsapp.bids.inheritance import applicable_files, metadata
 from bidsapp.bids.sidecar import read_field
+from bidsapp.bids.timing import read_frame_times
 from bidsapp.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("short_pages")
@@ -252,6 +253,12 @@ def test_a_file_beside_an_image_that_cannot_be_read_harms_nothing(root, capsys):
     assert outcome == "unreadable: No such file or directory"
 
 
+def times(image, seconds=SECONDS):
+    """Read the times of a series beside the interval in its header."""
+    header = stated_interval(image)
+    return read_frame_times({"VolumeTiming": seconds}, image, len(seconds), header=header).seconds
+
+
 def set_interval(path, seconds, unit="sec"):
     """Write an interval between volumes into the header of a series."""
     image = nib.load(path)
@@ -282,17 +289,17 @@ def test_a_header_that_agrees_or_does_not_know_is_no_conflict(root, seconds, uni
     """5 % more, ms, the 1 of programs without the time, the time between excitations, nothing."""
     image = raw(root, "dce.nii.gz")
     set_interval(image, seconds, unit)
-    _check_interval(tuple(t / 60 for t in SECONDS), image)
+    assert times(image) == tuple(SECONDS)
 
 
 def test_the_header_of_a_series_with_two_speeds_may_state_either(root):
     """Frames of 2 s, then of 20 s: 2, 20 and their mean are right; half of the shorter is not."""
     image = raw(root, "dce.nii.gz")
     steps = np.repeat([2.0, 20.0], [10, 9])
-    times = tuple(np.concatenate([[0], np.cumsum(steps)]) / 60)
+    seconds_of_frames = [0.0, *np.cumsum(steps).tolist()]
     for seconds in (2.0, 20.0, float(steps.mean())):
         set_interval(image, seconds)
-        _check_interval(times, image)
+        assert times(image, seconds_of_frames) == tuple(seconds_of_frames)
     set_interval(image, 0.5)
     with pytest.raises(BadInput, match=r"states 0.5 s \(pixdim"):
-        _check_interval(times, image)
+        times(image, seconds_of_frames)

@@ -578,6 +578,13 @@ def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
     sidecar.write_text(json.dumps({"Source": "parker2006"}))
     (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
     assert "voxels" not in block.caption
+    origins = {"frame_times": "FrameTimesStart in a_dce.json", "t1_blood": "sessions.tsv"}
+    sidecar.write_text(json.dumps({"ValuesFrom": origins}))
+    _, listed = SECTIONS["arterial"](read_participant(derivatives, "01"))
+    assert [row[1:] for row in listed.rows] == [
+        ["times of the frames", "FrameTimesStart in a_dce.json"],
+        ["T1 of blood", "sessions.tsv"],
+    ]
 
 
 CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))

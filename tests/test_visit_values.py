@@ -134,7 +134,12 @@ def test_a_run_uses_the_t1_map(root, capsys):
     assert values["mapped"] / values["assumed"] > 1.3
     sidecar = json.loads(next(out.rglob("*param-Ktrans_dcemap.json")).read_text())
     fitted = sidecar["Model"]["Parameters"]
-    assert fitted["values_from"] == {"t1_tissue": "sub-01_ses-a_T1map.nii.gz (s)"}
+    assert fitted["values_from"] == {
+        "frame_times": "VolumeTiming in sub-01_ses-a_dce.json",
+        "repetition_time": "RepetitionTimeExcitation in sub-01_ses-a_dce.json",
+        "relaxivity": "ContrastAgentRelaxivity in sub-01_ses-a_dce.json",
+        "t1_tissue": "sub-01_ses-a_T1map.nii.gz (s)",
+    }
     assert "T1 maps provided with the data" in (out / "logs/CITATION.md").read_text()
 
 

@@ -284,10 +284,14 @@ def test_a_lesion_that_one_table_excludes_is_excluded_in_every_session(default):
             assert default[f"ses_{label}.{name}.lesions"] == "[(1, False), (2, True)]"
 
 
+WHEN_READ = {"baseline_session", "frame_time", "repetition_time"}
+"""Fields that decide what the records contain from which the graphs are built."""
+
+
 def test_every_field_that_decides_a_result_has_a_row(root):
     """A new option of `Config` needs a row, or a reason in `ELSEWHERE` why it changes no node."""
     names = set(Config(**folders(root)).result_options())
-    assert {row["field"] for row in ROWS} | {"baseline_session"} == names
+    assert {row["field"] for row in ROWS} | WHEN_READ == names
     assert {field.name for field in dataclasses.fields(Config)} == names | set(ELSEWHERE)
 
 

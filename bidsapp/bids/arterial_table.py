@@ -11,9 +11,8 @@ from typing import Any
 
 from bidsapp.bids.cells import parse_number
 from bidsapp.bids.dynamic import HAEMATOCRIT_RANGE, stated_haematocrit
-from bidsapp.bids.images import LONGEST_INTERVAL
 from bidsapp.bids.inheritance import metadata
-from bidsapp.bids.records import Stated
+from bidsapp.bids.records import FRAME_RANGE, Stated
 from bidsapp.bids.sidecar import ascending_steps, quote_value
 from bidsapp.bids.tables import Row, read_table
 from bidsapp.errors import BadInput
@@ -245,7 +244,7 @@ def _check_times(path: Path, times: list[float]) -> None:
     """Refuse times that are not ascending, or too far apart to be in the stated unit."""
     remedy = "each row must be later than the one before"
     steps = ascending_steps(times, f"{path}: time", remedy)
-    if steps and 60 * median(steps) > LONGEST_INTERVAL:
+    if steps and 60 * median(steps) > FRAME_RANGE[1]:
         raise BadInput(
             f"{path}: its rows are {60 * median(steps):g} s apart; is time in seconds? Otherwise "
             f"state its Units (s, min or ms) in {path.with_suffix('.json').name}"

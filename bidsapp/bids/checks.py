@@ -29,9 +29,8 @@ def input_warnings(session: Session) -> Iterator[str]:
     yield from filter(None, (orientation_warning(path) for path in images if path))
     for rois in (*session.enhancing, *session.whole):
         yield from _roi_warnings(rois)
-    if session.dynamic and session.dynamic.doubt:
-        yield session.dynamic.doubt
     if session.dynamic:
+        yield from session.dynamic.doubts
         steps = np.diff(session.dynamic.times) * 60
         if len(steps) and steps.max() > 3 * np.median(steps):
             yield (

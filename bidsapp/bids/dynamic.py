@@ -1,19 +1,26 @@
 """A dynamic series with its sidecar, and what sidecar and table of sessions state of the blood."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from bidsapp.bids.frames import order_frames
 from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
+from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
 from bidsapp.bids.records import Dynamic, Session, Stated
-from bidsapp.bids.sidecar import as_number, frame_times, quote_value, read_field, sidecar_name
+from bidsapp.bids.sidecar import as_number, quote_value, read_field, sidecar_name
 from bidsapp.bids.tables import read_table
+from bidsapp.bids.timing import (
+    FrameTimes,
+    GivenTiming,
+    read_frame_times,
+    read_repetition_time,
+)
 from bidsapp.errors import BadInput
 
 _HAEMATOCRIT = ("haematocrit", "hematocrit", "hct")
@@ -23,80 +30,112 @@ _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
 _MOST_SECONDS = 20.0
 """A larger T1 is in ms, s."""
-_APART = 0.1
-"""Relative difference of two intervals above which they contradict each other."""
-_USUAL = (0.05, 0.95)
-"""Quantiles between which the intervals of a series are, but for single pauses."""
 
 
-def read_dynamic(found: IndexedFile) -> Dynamic:
-    """Return a dynamic series.
+def read_dynamic(
+    files: Sequence[IndexedFile], given: GivenTiming, problems: Problems
+) -> tuple[Dynamic, bool]:
+    """Return a dynamic series, and whether its sidecar states all that is needed.
+
+    Parameters
+    ----------
+    files
+        Its image, or an image of each frame.
+    given
+        Timing that the user states.
+    problems
+        Receives a problem for each field that is missing or cannot be used.
 
     Raises
     ------
     BadInput
-        If the image or its sidecar cannot be used.
+        If the image cannot be used, or is not that of a spoiled gradient echo.
     """
-    image, metadata = image_path(found, 4), found.get_metadata()
+    frames: tuple[Path, ...] = ()
+    acquired: list[float] | None = None
+    if len(files) > 1:
+        frames, acquired, metadata = order_frames(files)
+        image, count = frames[0], len(frames)
+    else:
+        image, metadata = image_path(files[0], 4), files[0].get_metadata()
+        count = series_shape(image)[3]
     check_spoiled_gradient_echo(metadata, image)
-    times = frame_times(metadata, image)
-    frames = series_shape(image)[3]
-    name = sidecar_name(image)
-    if len(times) != frames:
-        raise BadInput(
-            f"{name}: VolumeTiming has {len(times)} times, but the image has "
-            f"{frames} frames; there must be one time per frame"
-        )
-    _check_interval(times, image)
-    relaxivity = None
-    if "ContrastAgentRelaxivity" in metadata:
-        relaxivity = read_field(metadata, "ContrastAgentRelaxivity", image, "1/s/mM", 0.5, 50)
-    agent = metadata.get("ContrastBolusAgent")
-    repetition = read_field(metadata, "RepetitionTimeExcitation", image, "seconds", 5e-4, 0.2)
-    echo = as_number(metadata.get("EchoTime"))
-    if echo is not None and echo >= repetition:
-        raise BadInput(
-            f"{name}: EchoTime ({echo:g}) is not below RepetitionTimeExcitation "
-            f"({repetition:g}); are both in seconds?"
-        )
-    return Dynamic(
+    before, name = len(problems), sidecar_name(image)
+    timing = problems.attempt(_read_timing, metadata, image, count, acquired, given)
+    repetition = problems.attempt(read_repetition_time, metadata, image, given.repetition_time)
+    number = partial(_read_number, metadata, image, problems)
+    agent_source, agent = _stated_agent(metadata)
+    series = Dynamic(
         image=image,
-        times=times,
-        repetition_time=repetition,
-        flip_angle=math.radians(read_field(metadata, "FlipAngle", image, "degrees", 0.5, 90)),
-        field_strength=read_field(metadata, "MagneticFieldStrength", image, "tesla", 0.01, 20),
-        relaxivity=relaxivity,
-        agent=agent if isinstance(agent, str) else None,
-        haematocrit=stated_haematocrit(metadata, name),
-        t1_blood=stated_t1_blood(metadata, name),
-        doubt=preparation_warning(metadata, image),
+        times=tuple(t / 60 for t in timing.seconds) if timing else (),
+        repetition_time=repetition.value if repetition else math.nan,
+        flip_angle=math.radians(number("FlipAngle", "degrees", 0.5, 90)),
+        field_strength=number("MagneticFieldStrength", "tesla", 0.01, 20),
+        relaxivity=number("ContrastAgentRelaxivity", "1/s/mM", 0.5, 50)
+        if "ContrastAgentRelaxivity" in metadata
+        else None,
+        agent=agent,
+        haematocrit=problems.attempt(stated_haematocrit, metadata, name),
+        t1_blood=problems.attempt(stated_t1_blood, metadata, name),
+        doubts=(*filter(None, [preparation_warning(metadata, image)]), *_doubts(timing)),
         fifth_axis=has_fifth_axis(image),
+        times_source=timing.source if timing else "",
+        repetition_time_source=repetition.source if repetition else "",
+        agent_source=agent_source,
+        frames=frames,
+    )
+    problems.attempt(_check_echo_time, metadata, image, repetition)
+    return series, len(problems) == before
+
+
+def _read_timing(
+    metadata: Mapping[str, Any],
+    image: Path,
+    frames: int,
+    acquired: Sequence[float] | None,
+    given: GivenTiming,
+) -> FrameTimes:
+    return read_frame_times(
+        metadata,
+        image,
+        frames,
+        header=None if acquired else stated_interval(image),
+        acquired=acquired,
+        frame_time=given.frame_time,
     )
 
 
-def _check_interval(times: tuple[float, ...], image: Path) -> None:
-    """Refuse times of frames (min) whose intervals contradict the header of the image.
+def _doubts(timing: FrameTimes | None) -> tuple[str, ...]:
+    return timing.doubts if timing else ()
 
-    Ktrans and kep are inversely proportional to the time scale. Where the intervals vary, the
-    header can state only one of them, or their mean.
 
-    Raises
-    ------
-    BadInput
-        If the interval in the header is more than 10 % outside those of the frames.
+def _read_number(
+    metadata: Mapping[str, Any], image: Path, problems: Problems, key: str, *limits: Any
+) -> float:
+    """Return the number in a field, or NaN after noting why there is none."""
+    value = problems.attempt(read_field, metadata, key, image, *limits)
+    return math.nan if value is None else value
+
+
+def _stated_agent(metadata: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the field that names the contrast agent, and its text.
+
+    ``ContrastBolusIngredient`` of BIDS usually states only that it contains gadolinium.
     """
-    stated = stated_interval(image)
-    steps = 60 * np.diff(times)
-    if stated is None or not steps.size:
-        return
-    usual = [*np.quantile(steps, _USUAL), steps.mean()]
-    if (1 - _APART) * min(usual) <= stated <= (1 + _APART) * max(usual):
-        return
-    raise BadInput(
-        f"{sidecar_name(image)}: VolumeTiming has intervals of {np.median(steps):.4g} s, but the "
-        f"header of {image.name} states {stated:.4g} s (pixdim[4]); correct the wrong one, or set "
-        "pixdim[4] to 1 if it is not known"
-    )
+    for field in ("ContrastBolusAgent", "ContrastAgent", "ContrastBolusIngredient"):
+        if isinstance(text := metadata.get(field), str) and text.strip():
+            return field, text
+    return "", None
+
+
+def _check_echo_time(metadata: Mapping[str, Any], image: Path, repetition: Stated | None) -> None:
+    """Refuse an echo time that is not below TR."""
+    echo = as_number(metadata.get("EchoTime"))
+    if echo is not None and repetition and echo >= repetition.value:
+        raise BadInput(
+            f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below {repetition.source} "
+            f"({repetition.value:g}); are both in seconds?"
+        )
 
 
 def add_table_values(session: Session, table: Path, participant: str = "") -> Session:

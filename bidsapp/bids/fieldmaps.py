@@ -11,12 +11,14 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from bidsapp.bids.images import UNREADABLE, check_image
+from bidsapp.bids.problems import Problem
 from bidsapp.bids.records import Distortion, FieldSource
 from bidsapp.bids.sidecar import phase_axis, quote_value, read_field, sidecar_name
 from bidsapp.errors import BadInput
 
 _HERTZ = {"hz": 1.0, "rad/s": 1 / (2 * math.pi), "t": 42.577478518e6, "tesla": 42.577478518e6}
 """Hertz per unit of a field map; for tesla, the proton gyromagnetic ratio / 2 pi, CODATA 2018."""
+_ESTIMATED = "EstimatedTotalReadoutTime"
 _LONGEST = 0.5
 """Longest plausible readout time, s."""
 _OPPOSITE = -0.95
@@ -46,17 +48,17 @@ def read_distortion(series: Sequence[Any], fields: Sequence[Any]) -> Distortion 
     """
     if len(series) != 1:
         return None
-    found = series[0]
+    found, axis = series[0], None
     try:
+        axis = phase_axis(found.get_metadata(), Path(found.path))
         axis, sign = phase_encoding(found.get_metadata(), Path(found.path))
         meant = _select_intended(found, fields)
-    except BadInput as error:
-        return Distortion(None, problem=str(error))
-    try:
         source = _field_map(found, meant, axis, sign) or _reversed_epi(found, meant, axis, sign)
     except (BadInput, *UNREADABLE) as error:
-        return Distortion(axis, problem=str(error))
-    return Distortion(axis, source, lack="" if source else _explain_lack(fields, meant))
+        remedy = error.remedy if isinstance(error, BadInput) else ""
+        return Distortion(axis, problem=Problem(str(error), remedy))
+    lack = "" if source else _explain_lack(fields, meant)
+    return Distortion(axis, source, lack, note=_estimated_note(found) if source else "")
 
 
 def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
@@ -80,10 +82,13 @@ def phase_encoding(metadata: Mapping[str, Any], image: Path) -> tuple[int, int]:
     (1, -1)
     """
     axis = phase_axis(metadata, image)
-    if axis is None:
+    if axis is None or metadata.get("PhaseEncodingDirection") is None:
+        known = "" if axis is None else f" (PhaseEncodingAxis is {'ijk'[axis]!r}, without a sign)"
+        either = "i, j or k" if axis is None else "ijk"[axis]
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is missing; add i, j or k, the image "
-            "axis along which EPI is distorted, with - if it runs from high to low"
+            f"{sidecar_name(image)}: PhaseEncodingDirection is missing{known}; add {either}, the "
+            "image axis along which EPI is distorted, with - if it runs from high to low",
+            f'"PhaseEncodingDirection": "{either}"',
         )
     return axis, -1 if metadata["PhaseEncodingDirection"].endswith("-") else 1
 
@@ -103,7 +108,8 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
     Raises
     ------
     BadInput
-        If neither ``TotalReadoutTime`` nor ``EffectiveEchoSpacing`` is a number in seconds.
+        If none of ``TotalReadoutTime``, ``EffectiveEchoSpacing`` and dcm2niix's
+        ``EstimatedTotalReadoutTime`` is a number in seconds.
 
     Examples
     --------
@@ -115,7 +121,24 @@ def readout_time(metadata: Mapping[str, Any], image: Path, lines: int) -> float:
         if "ReconMatrixPE" in metadata:
             lines = round(read_field(metadata, "ReconMatrixPE", image, "lines", 1, 10000))
         return spacing * (lines - 1)
-    return read_field(metadata, "TotalReadoutTime", image, "seconds", 0, _LONGEST)
+    field = _ESTIMATED if _is_estimated(metadata) else "TotalReadoutTime"
+    return read_field(metadata, field, image, "seconds", 0, _LONGEST)
+
+
+def _is_estimated(metadata: Mapping[str, Any]) -> bool:
+    """Return whether only an estimate of the readout time is known, as from Philips."""
+    exact = ("TotalReadoutTime", "EffectiveEchoSpacing")
+    return _ESTIMATED in metadata and not any(name in metadata for name in exact)
+
+
+def _estimated_note(found: Any) -> str:
+    """Return a note if the size of the distortion depends on an estimated readout time."""
+    if not _is_estimated(found.get_metadata()):
+        return ""
+    return (
+        f"{sidecar_name(Path(found.path))}: the readout time is {_ESTIMATED}, which the converter "
+        "has estimated from the water-fat shift: the size of the distortion is as uncertain"
+    )
 
 
 def _field_map(found: Any, meant: Sequence[Any], axis: int, sign: int) -> FieldSource | None:

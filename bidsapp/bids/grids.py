@@ -9,6 +9,8 @@ from nibabel.affines import apply_affine
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
+from bidsapp.bids.images import open_image
+
 _NEAR = 0.1
 """Largest distance between voxels of the same grid, as a fraction of the voxel size."""
 _ROUNDING = 1e-5
@@ -31,7 +33,7 @@ def grid_difference(image: Path, other: Path) -> str:
     str
         The difference, as a part of an error message.
     """
-    mine, its = nib.load(image), nib.load(other)
+    mine, its = open_image(image), open_image(other)
     shape, affine, _ = _reoriented_grid(mine, its.affine)
     wanted = its.shape[:3]
     if shape != wanted:
@@ -47,7 +49,7 @@ def grid_difference(image: Path, other: Path) -> str:
 
 def is_same_grid(image: Path, other: Path) -> bool:
     """Return whether two images have the same voxels in the same order, but for rounding errors."""
-    mine, its = nib.load(image), nib.load(other)
+    mine, its = open_image(image), open_image(other)
     shape = its.shape[:3]
     return bool(
         mine.shape[:3] == shape
@@ -57,7 +59,7 @@ def is_same_grid(image: Path, other: Path) -> bool:
 
 def has_other_axes(image: Path, other: Path) -> bool:
     """Return whether the axes of two images have another order or direction."""
-    ornt = _reoriented_grid(nib.load(image), nib.load(other).affine)[2]
+    ornt = _reoriented_grid(open_image(image), open_image(other).affine)[2]
     return not np.array_equal(ornt, [[0, 1], [1, 1], [2, 1]])
 
 
@@ -70,7 +72,7 @@ def reorient(data: NDArray[np.int32], image: Path, other: Path) -> NDArray[np.in
     image, other
         See `grid_difference`.
     """
-    ornt = _reoriented_grid(nib.load(image), nib.load(other).affine)[2]
+    ornt = _reoriented_grid(open_image(image), open_image(other).affine)[2]
     turned: NDArray[np.int32] = apply_orientation(data, ornt)
     return turned
 

@@ -4,6 +4,7 @@ import gzip
 import math
 import warnings
 import zlib
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from bidsapp.bids.records import FRAME_RANGE
 from bidsapp.bids.text_files import check_available
 from bidsapp.errors import BadInput
 
@@ -28,10 +30,24 @@ _SMALLEST, _LARGEST = 0.05, 100.0
 """Plausible voxel sizes, mm."""
 _SECONDS = {"msec": 1e-3, "usec": 1e-6}
 """Units of time of NIfTI, s; without one it is read as s."""
-_SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 120.0
-"""Plausible time between the volumes of a series, s."""
+_SHORTEST_INTERVAL = 0.1
+"""Shortest plausible time between the volumes of a series, s."""
 _APART = 1.0
 """Distance between sform and qform above which there is a warning, mm."""
+
+
+def open_image(path: Path) -> Any:
+    """Return an image without its voxels, for reading only.
+
+    The header is read once, as long as size and time of the file stay the same.
+    """
+    status = path.stat()
+    return _open_image(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _open_image(path: Path, time: int, size: int) -> Any:
+    return nib.load(path)
 
 
 def check_image(path: Path, dimensions: int) -> None:
@@ -53,7 +69,7 @@ def check_image(path: Path, dimensions: int) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = nib.load(path)
+            image = open_image(path)
             affine = np.asarray(image.affine, float)
     except UNREADABLE as error:
         raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
@@ -73,7 +89,7 @@ def check_image(path: Path, dimensions: int) -> None:
 
 def series_shape(path: Path) -> tuple[int, int, int, int]:
     """Return the shape of a series accepted by `check_image`: three axes and the volumes."""
-    shape = nib.load(path).shape
+    shape = open_image(path).shape
     return (*shape[:3], math.prod(shape[3:]))
 
 
@@ -91,7 +107,7 @@ def stated_interval(path: Path) -> float | None:
         None where the header has 1, which programs write that do not know the time, or a number
         that cannot be the duration of a volume, such as the time between two excitations.
     """
-    header: Any = nib.load(path).header
+    header = open_image(path).header
     axis = header.get_data_shape()
     if len(axis) < 4:
         return None
@@ -99,14 +115,14 @@ def stated_interval(path: Path) -> float | None:
     place = max((i for i in range(3, len(axis)) if axis[i] > 1), default=3)
     unit = header.get_xyzt_units()[1]
     interval = float(header["pixdim"][1 + place]) * _SECONDS.get(unit, 1.0)
-    if interval == 1 or not _SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
+    if interval == 1 or not _SHORTEST_INTERVAL <= interval <= FRAME_RANGE[1]:
         return None
     return interval
 
 
 def has_fifth_axis(path: Path) -> bool:
     """Return whether an image is stored with five axes, one of which has the length one."""
-    return len(nib.load(path).shape) > 4
+    return len(open_image(path).shape) > 4
 
 
 def as_series(data: NDArray[Any]) -> NDArray[Any]:
@@ -222,7 +238,7 @@ def orientation_warning(path: Path) -> str | None:
     path
         Path of an image accepted by `check_image`.
     """
-    header: Any = nib.load(path).header
+    header = open_image(path).header
     codes = int(header["sform_code"]), int(header["qform_code"])
     if codes == (0, 0):
         return (

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import bids.layout
-import nibabel as nib
+from bids.layout.models import BIDSFile, Tag
+from bids.utils import natural_sort
 
-from bidsapp.bids.images import UNREADABLE, check_image
+from bidsapp.bids.images import UNREADABLE, check_image, open_image
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.errors import BadInput
@@ -57,9 +58,45 @@ def index(root: Path, config: str, participants: Iterable[str]) -> bids.layout.B
     return made
 
 
-def to_indexed_file(layout: bids.layout.BIDSLayout, file: Any) -> IndexedFile:
-    """Convert a file of a pybids layout."""
-    return IndexedFile(str(file.path), dict(file.entities), Path(layout.root))
+def files_by_participant(layout: bids.layout.BIDSLayout) -> dict[str, list[IndexedFile]]:
+    """Return the files of each participant with their entities, in the natural order of paths.
+
+    They are read from the index at once: a query of pybids for each kind of file is slow.
+    """
+    entities: dict[str, dict[str, Any]] = {}
+    for tag in layout.session.query(Tag):
+        entities.setdefault(str(tag.file_path), {})[tag.entity_name] = tag.value
+    root = Path(layout.root)
+    files = layout.session.query(BIDSFile).filter_by(is_dir=False)
+    found: dict[str, list[IndexedFile]] = {}
+    for path in natural_sort([str(file.path) for file in files]):
+        file = IndexedFile(path, entities.get(path, {}), root)
+        found.setdefault(str(file.entities.get("subject", "")), []).append(file)
+    return found
+
+
+def has_entities(file: IndexedFile, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a file has all of these entities: a value, one of several, any or none.
+
+    Examples
+    --------
+    >>> file = IndexedFile("", {"suffix": "dwi", "run": 2}, Path())
+    >>> has_entities(file, {"suffix": ["dwi", "dce"], "run": 2, "echo": None})
+    True
+    """
+    return all(_has_value(file.entities.get(name), value) for name, value in wanted.items())
+
+
+def _has_value(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list | tuple):
+        return any(_has_value(value, one) for one in wanted)
+    if wanted in (bids.layout.Query.ANY, bids.layout.Query.OPTIONAL):
+        return value is not None or wanted == bids.layout.Query.OPTIONAL
+    if wanted is None or wanted == bids.layout.Query.NONE:
+        return value is None
+    if isinstance(value, int):  # an index such as run-01
+        return str(wanted).isdigit() and int(wanted) == int(value)
+    return bool(value == wanted)
 
 
 def how_to_choose(query: str, found: Sequence[IndexedFile]) -> str:
@@ -97,7 +134,7 @@ def how_to_join(images: Sequence[Path]) -> str:
     images
         Several images of one suffix in a session.
     """
-    if not all(_has_one_volume(path) for path in images):
+    if not all(has_one_volume(path) for path in images):
         return ""
     names = sorted((path.name for path in images), key=_by_number)
     folder = images[0].parent
@@ -108,7 +145,8 @@ def how_to_join(images: Sequence[Path]) -> str:
     command = f"cd {shlex.quote(str(folder))} && fslmerge -t {whole} $(ls -v {start}*_{suffix})"
     return (
         f"{len(names)} images of one volume each, {names[0]} to {names[-1]}, but one 4D image is "
-        f"required: join them in order of time, for example with: {command}; then move the single "
+        f"required: add AcquisitionTime to the sidecar of each, by which they are joined, or join "
+        f"them in order of time, for example with: {command}; then move the single "
         f"images to sourcedata/, and describe the series in {sidecar_name(Path(whole))}"
     )
 
@@ -118,10 +156,10 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _has_one_volume(path: Path) -> bool:
+def has_one_volume(path: Path) -> bool:
     """Return whether a readable image has a single volume."""
     try:
-        return bool(math.prod(nib.load(path).shape[3:]) == 1)
+        return bool(math.prod(open_image(path).shape[3:]) == 1)
     except UNREADABLE:
         return False
 

@@ -4,24 +4,29 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import bids.layout
+from bids.utils import natural_sort
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.frames import is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
+    files_by_participant,
+    has_entities,
     how_to_choose,
     how_to_join,
     image_path,
     index,
-    to_indexed_file,
 )
 from bidsapp.bids.inheritance import applicable_files
+from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
@@ -48,6 +53,7 @@ from bidsapp.bids.sidecar import (
 )
 from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
+from bidsapp.bids.timing import GivenTiming, read_repetition_time
 from bidsapp.bids.unused import unused_rois
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
@@ -55,7 +61,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1w": {"suffix": "T1w"},
     "dwi": {"suffix": "dwi"},
     "fmap": {"datatype": "fmap", "suffix": ["fieldmap", "epi", "phasediff", "phase1", "phase2"]},
-    "dce": {"suffix": "dce"},
+    "dce": {"suffix": ["dce", "DCE"]},
     "vfa": {"suffix": "VFA"},
     "b1": {"suffix": "TB1map"},
     "t1map": {"suffix": "T1map"},
@@ -83,6 +89,8 @@ class Query:
         Entities by query name, as in ``--bids-filter-file``.
     participants
         Labels to index, without ``sub-``; all if empty.
+    given
+        Timing of the dynamic series that the user states.
     """
 
     def __init__(
@@ -91,11 +99,21 @@ class Query:
         derivatives: Sequence[Path] = (),
         filters: Mapping[str, Mapping[str, Any]] | None = None,
         participants: Sequence[str] = (),
+        given: GivenTiming = GivenTiming(),  # noqa: B008 - frozen
     ) -> None:
         self.filters = filters or {}
+        self.given = given
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
-        self._known: dict[tuple[int, str], list[IndexedFile]] = {}
+        self._known: dict[int, dict[str, list[IndexedFile]]] = {}
+        known = set(self.raw.get_entities())
+        for name in (entity for entities in self.filters.values() for entity in entities):
+            if name not in known:
+                like = get_close_matches(name, sorted(known), 1)
+                raise UsageError(
+                    f"--bids-filter-file: {name} is not an entity of BIDS"
+                    + (f"; did you mean {like[0]}?" if like else "")
+                )
 
     def labels(self) -> list[str]:
         """Return the labels of all indexed participants."""
@@ -118,21 +136,20 @@ class Query:
         BadInput
             If the participant has no sessions.
         """
-        if not self.raw.get_sessions(subject=label):
+        known = self._sessions(label)
+        if not known:
             raise BadInput(
                 f"sub-{label} has no sessions, and metperf needs at least one; move the "
                 f"images to folders such as sub-{label}/ses-baseline"
             )
-        chronology = find_chronology(
-            Path(self.raw.root) / f"sub-{label}", self.raw.get_sessions(subject=label)
-        )
+        chronology = find_chronology(Path(self.raw.root) / f"sub-{label}", known)
         found = list(chronology.order)
         if sessions:
             found = [s for s in found if s in sessions]
             if not found:
                 raise NothingSelected(
                     f"sub-{label} has none of the sessions {', '.join(sessions)}; "
-                    f"it has {', '.join(self.raw.get_sessions(subject=label)) or 'no session'}"
+                    f"it has {', '.join(known)}"
                 )
         records = [self._session(label, s, chronology.days.get(s)) for s in found]
         first = records[0]
@@ -153,18 +170,18 @@ class Query:
         )
         return Participant(label, tuple(records), chronology.order)
 
+    def _sessions(self, label: str) -> list[str]:
+        """Return the labels of all sessions of a participant, sorted."""
+        files = self._get(self.raw, {"subject": label})
+        found = {f.entities["session"] for f in files if "session" in f.entities}
+        return [str(session) for session in natural_sort(list(found))]
+
     def _session(self, label: str, session: str, days: float | None) -> Session:
         """Return the record of one session; unusable files are listed in ``problems``."""
         key = {"subject": label, "session": session}
-        problems: list[str] = []
-
-        def attempt(reader: Any, *arguments: Any) -> Any:
-            try:
-                return reader(*arguments)
-            except BadInput as error:
-                problems.append(str(error))
-                return None
-
+        problems = Problems()
+        attempt = problems.attempt
+        dynamic, complete = attempt(self._dynamic, key, problems) or (None, False)
         record = Session(
             participant=label,
             label=session,
@@ -172,8 +189,9 @@ class Query:
             t1w=attempt(self._t1w, key),
             diffusion=attempt(self._diffusion, key),
             distortion=read_distortion(self._files("dwi", key), self._files("fmap", key)),
-            dynamic=attempt(self._dynamic, key),
-            flip_angle_series=attempt(self._flip_angle_series, key),
+            dynamic=dynamic if complete else None,
+            incomplete=None if complete else dynamic,
+            flip_angle_series=attempt(self._flip_angle_series, key, problems),
             transmit_field=attempt(self._transmit_field, key),
             t1_map=attempt(self._t1_map, key),
             enhancing=attempt(self._rois, key, "enhancing") or (),
@@ -239,15 +257,20 @@ class Query:
         echo, unknown = read_spin_echo(found.get_metadata(), image)
         return replace(series, spin_echo=echo, unknown_timing=unknown)
 
-    def _dynamic(self, key: Mapping[str, Any]) -> Dynamic | None:
-        found = self._only("dce", key)
-        return read_dynamic(found) if found else None
+    def _dynamic(self, key: Mapping[str, Any], problems: Problems) -> tuple[Dynamic | None, bool]:
+        """Return the dynamic series, and whether it can be analysed."""
+        found = self._files("dce", key)
+        if not is_stored_by_frame(found):
+            found = [only] if (only := self._only("dce", key)) else []
+        return read_dynamic(found, self.given, problems) if found else (None, False)
 
     def _t1_map(self, key: Mapping[str, Any]) -> T1Map | None:
         drawn = self._user_files("t1map", key, extension=_IMAGE)
         return read_t1_map([*self._files("t1map", key), *drawn])
 
-    def _flip_angle_series(self, key: Mapping[str, Any]) -> FlipAngleSeries | None:
+    def _flip_angle_series(
+        self, key: Mapping[str, Any], problems: Problems
+    ) -> FlipAngleSeries | None:
         found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
         if not found:
             return None
@@ -255,16 +278,18 @@ class Query:
         sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
         for metadata, image in sidecars:
             check_spoiled_gradient_echo(metadata, image)
-        angles = [read_field(m, "FlipAngle", i, "degrees", 0.5, 90) for m, i in sidecars]
-        times = {
-            read_field(m, "RepetitionTimeExcitation", i, "seconds", 5e-4, 0.2) for m, i in sidecars
-        }
+        attempt, limits = problems.attempt, ("degrees", 0.5, 90)
+        angles = [attempt(read_field, m, "FlipAngle", i, *limits) for m, i in sidecars]
+        stated = [attempt(read_repetition_time, m, i) for m, i in sidecars]
+        times = {time.value for time in stated if time}
+        if None in (*angles, *stated):
+            return None
         if len(times) > 1:
             raise BadInput(
                 f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
                 f"{', '.join(f'{t:g}' for t in sorted(times))} s"
             )
-        radians = tuple(math.radians(a) for a in angles)
+        radians = tuple(math.radians(a) for a in angles if a is not None)
         return FlipAngleSeries(tuple(images), radians, times.pop())
 
     def _transmit_field(self, key: Mapping[str, Any]) -> TransmitField | None:
@@ -280,11 +305,11 @@ class Query:
         return [file for layout in self.rois for file in self._get(layout, wanted)]
 
     def _get(self, layout: bids.layout.BIDSLayout, wanted: dict[str, Any]) -> list[IndexedFile]:
-        """Return the files with these entities; pybids is asked only once, because it is slow."""
-        key = (id(layout), repr(sorted(wanted.items())))
-        if key not in self._known:
-            self._known[key] = [to_indexed_file(layout, f) for f in layout.get(**wanted)]
-        return self._known[key]
+        """Return the files with these entities."""
+        if id(layout) not in self._known:
+            self._known[id(layout)] = files_by_participant(layout)
+        own = self._known[id(layout)].get(wanted["subject"], [])
+        return [file for file in own if has_entities(file, wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
         segmentations = self._user_files(

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 Space = Literal["T1w", "dwi", "dce"]
+FRAME_RANGE = (0.2, 120.0)
+"""Plausible time between two frames of a dynamic series, s."""
+TR_RANGE = (5e-4, 0.2)
+"""Plausible time between two excitations of a spoiled gradient echo, s; no volume of a 3D series
+takes so little."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Diffusion:
     spin_echo: SpinEcho | None = None
     unknown_timing: str = "the echo time of the diffusion series is not known"
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The image of the data set."""
+        return (self.image,)
+
     def without(self, volumes: Collection[int]) -> "Diffusion":
         """Return the series without some of its present volumes, counted from 0."""
         kept, left_out = _leave_out(self.bvalues, self.left_out, volumes)
@@ -60,13 +70,15 @@ class FieldSource:
 class Distortion:
     """The phase-encoding axis of a diffusion series, and the source of its distortion.
 
-    Without a source, `lack` describes what is missing, or `problem` what is wrong.
+    Without a source, `lack` describes what is missing, or `problem` what is wrong. `note` is a
+    remark on the source.
     """
 
     axis: int | None
     source: FieldSource | None = None
     lack: str = ""
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,9 +94,13 @@ class Dynamic:
     """A spoiled gradient-echo DCE series: TR in s, flip angle in rad, times in min.
 
     `haematocrit` (fraction) and `t1_blood` (s) are those of the visit, if they are stated;
-    `doubt` is a warning about the sequence.
+    `doubts` are warnings about the sequence and its timing.
     `left_out` are frames of the image, counted from 0, that are not analysed and have no time here.
     `fifth_axis`: the image is stored with a fifth axis, of length one.
+    `times_source` and `repetition_time_source` are the field or option that states them, and
+    `agent_source` is the field that names the agent.
+    `frames` are the images of the single frames in order of time, if the data set has no image of
+    the whole series; `image` is then the first of them until they are joined.
     """
 
     image: Path
@@ -96,9 +112,18 @@ class Dynamic:
     agent: str | None
     haematocrit: Stated | None = None
     t1_blood: Stated | None = None
-    doubt: str = ""
+    doubts: tuple[str, ...] = ()
     left_out: tuple[int, ...] = ()
     fifth_axis: bool = False
+    times_source: str = ""
+    repetition_time_source: str = ""
+    agent_source: str = ""
+    frames: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The images of the data set: one, or one per frame."""
+        return self.frames or (self.image,)
 
     def without(self, volumes: Collection[int]) -> "Dynamic":
         """Return the series without some of its present frames, counted from 0."""
@@ -195,7 +220,8 @@ class Session:
     """The data of one session; missing data are None.
 
     `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
-    inferred without doubt.
+    inferred without doubt. `incomplete` is a dynamic series that is not analysed because its
+    sidecar lacks what `problems` name; numbers that are not known are NaN.
     """
 
     participant: str
@@ -205,6 +231,7 @@ class Session:
     diffusion: Diffusion | None = None
     distortion: Distortion | None = None
     dynamic: Dynamic | None = None
+    incomplete: Dynamic | None = None
     flip_angle_series: FlipAngleSeries | None = None
     transmit_field: TransmitField | None = None
     t1_map: T1Map | None = None

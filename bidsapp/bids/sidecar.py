@@ -5,29 +5,34 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from bidsapp.bids.images import LONGEST_INTERVAL, UNREADABLE
+from bidsapp.bids.images import UNREADABLE
+from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.text_files import read_text
 from bidsapp.errors import BadInput
 
 _TRANSMIT_UNITS = {"1": 1.0, "ratio": 1.0, "percent": 0.01, "%": 0.01}
-_FRAME = (0.2, LONGEST_INTERVAL)
-"""Plausible time between two frames of a dynamic series, s."""
 _B_VALUES = (10.0, 20000.0)
 """Plausible range of the highest b-value of a series, s/mm2."""
+_PHASE_FIELDS = ("PhaseEncodingDirection", "PhaseEncodingAxis")
 _DIRECTIONS = ("i", "i-", "j", "j-", "k", "k-")
 _THICKER = 1.3
 """Ratio of the voxel sizes above which the longest side of a voxel is the thickness of a slice."""
 
 
 def read_field(
-    metadata: Mapping[str, Any], key: str, image: Path, unit: str, low: float, high: float
+    metadata: Mapping[str, Any],
+    key: str,
+    image: Path,
+    unit: str,
+    low: float,
+    high: float,
+    option: str = "",
 ) -> float:
     """Return the number in a field of a sidecar.
 
@@ -43,6 +48,8 @@ def read_field(
         The unit in BIDS, for error messages.
     low, high
         The plausible range.
+    option
+        The option that can state it instead, if there is one.
 
     Raises
     ------
@@ -55,15 +62,18 @@ def read_field(
     15.0
     """
     name = sidecar_name(image)
+    remedy = f'"{key}": <{unit}>' + (f" or {option} <{unit}>" if option else "")
     if key not in metadata:
-        raise BadInput(f"{name}: {key} is missing{_hint(metadata, key)}; add it in {unit}")
+        instead = f", or give {option}" if option else ""
+        text = f"{name}: {key} is missing{_hint(metadata, key)}; add it in {unit}{instead}"
+        raise BadInput(text, remedy)
     value = as_number(metadata[key])
     if value is None:
-        raise BadInput(
-            f"{name}: {key} is {quote_value(metadata[key])}; it must be a number in {unit}"
-        )
+        text = f"{name}: {key} is {quote_value(metadata[key])}; it must be a number in {unit}"
+        raise BadInput(text, remedy)
     if not low < value <= high:
-        raise BadInput(f"{name}: {key} is {value:g}, outside {low:g} to {high:g}; is it in {unit}?")
+        text = f"{name}: {key} is {value:g}, outside {low:g} to {high:g}; is it in {unit}?"
+        raise BadInput(text, remedy)
     return value
 
 
@@ -99,6 +109,12 @@ def quote_value(value: Any) -> str:
 def _hint(metadata: Mapping[str, Any], key: str) -> str:
     """Return a hint at a field with a name similar to that of a missing one."""
     if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
+        time = as_number(metadata["RepetitionTime"])
+        if time is not None and time <= TR_RANGE[1] and metadata.get("MRAcquisitionType") != "3D":
+            return (
+                f" (RepetitionTime, {time:g} s, is that of the excitation only if "
+                "MRAcquisitionType is 3D)"
+            )
         return " (in BIDS, RepetitionTime is the time of a whole volume, so it cannot be used)"
     like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)
     return f" ({like[0]} is present: misspelt?)" if like else ""
@@ -107,22 +123,25 @@ def _hint(metadata: Mapping[str, Any], key: str) -> str:
 def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
     """Return the voxel axis of phase encoding, or None if it is not specified.
 
+    Without ``PhaseEncodingDirection``, that of dcm2niix's ``PhaseEncodingAxis``, which has no sign.
+
     Raises
     ------
     BadInput
-        If ``PhaseEncodingDirection`` is not valid in BIDS, or the slice axis of a 2D acquisition.
+        If the direction is not valid in BIDS, or the slice axis of a 2D acquisition.
 
     Examples
     --------
     >>> phase_axis({"PhaseEncodingDirection": "j-"}, Path("sub-01_dwi.nii.gz"))
     1
     """
-    direction = metadata.get("PhaseEncodingDirection")
-    if direction is None:
+    field = next((f for f in _PHASE_FIELDS if metadata.get(f) is not None), "")
+    if not field:
         return None
+    direction = metadata[field]
     if not isinstance(direction, str) or direction not in _DIRECTIONS:
         raise BadInput(
-            f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}; "
+            f"{sidecar_name(image)}: {field} is {quote_value(direction)}; "
             "it must be i, j or k, or one of them with a minus"
         )
     axis = "ijk".index(direction[0])
@@ -130,7 +149,7 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
         slices, source = _slice_axis(metadata, image)
         if axis == slices:
             raise BadInput(
-                f"{sidecar_name(image)}: PhaseEncodingDirection is {quote_value(direction)}, which "
+                f"{sidecar_name(image)}: {field} is {quote_value(direction)}, which "
                 f"is the slice axis of this 2D series ({source}); it must be another axis"
             )
     return axis
@@ -196,46 +215,6 @@ def transmit_scale(metadata: Mapping[str, Any], image: Path) -> float:
             f"state what the nominal flip angle is; {how}"
         )
     return _TRANSMIT_UNITS[units]
-
-
-def frame_times(metadata: Mapping[str, Any], image: Path) -> tuple[float, ...]:
-    """Return the start times of the frames in min, from ``VolumeTiming`` in s.
-
-    Parameters
-    ----------
-    metadata
-        The metadata of the image.
-    image
-        The image, for error messages.
-
-    Raises
-    ------
-    BadInput
-        If the field is missing, or its numbers are not ascending or not plausible.
-
-    Examples
-    --------
-    >>> frame_times({"VolumeTiming": [0, 6, 12]}, Path("sub-01_dce.nii.gz"))
-    (0.0, 0.1, 0.2)
-    """
-    timing = metadata.get("VolumeTiming")
-    name = sidecar_name(image)
-    if timing is None:
-        raise BadInput(f"{name}: VolumeTiming is missing; add the start of each frame in seconds")
-    seconds = [as_number(t) for t in timing] if isinstance(timing, list) else [None]
-    times = [t for t in seconds if t is not None]
-    if len(times) < len(seconds):
-        raise BadInput(
-            f"{name}: VolumeTiming is {quote_value(timing)}; it must be a list of seconds"
-        )
-    remedy = "it must be the start of each frame in seconds"
-    steps = ascending_steps(times, f"{name}: VolumeTiming", remedy)
-    if steps and not _FRAME[0] <= median(steps) <= _FRAME[1]:
-        raise BadInput(
-            f"{name}: VolumeTiming has intervals of {median(steps):g}, outside {_FRAME[0]:g} to "
-            f"{_FRAME[1]:g}; is it in seconds?"
-        )
-    return tuple(t / 60 for t in times)
 
 
 def ascending_steps(times: Sequence[float], where: str, remedy: str) -> list[float]:

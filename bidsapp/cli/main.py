@@ -25,10 +25,10 @@ from bidsapp.cli.options import study_parser
 from bidsapp.cli.participant_level import log_issues, run_participant_level, select_labels
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
+from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_order
 from bidsapp.config import Config
 from bidsapp.errors import (
     MetperfError,
-    NothingToAnalyse,
     UnknownLevel,
 )
 from bidsapp.issues import Issue
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser, run = COMMANDS.get(words[0] if words else "", (study_parser, _study))
     made = parser()
+    if run is _study and (mistake := mistaken_command(words, COMMANDS)):
+        made.error(mistake)
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)
     try:
@@ -114,9 +116,14 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
 def _study(parser: ArgumentParser, options: Namespace) -> int:
     """Run the requested levels, one after the other."""
     levels = options.analysis_level
+    if mistake := mistaken_order(options.bids_dir, options.output_dir, levels, LEVELS):
+        parser.error(mistake)
     for level in levels:
         if level not in LEVELS:
-            raise UnknownLevel(f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}")
+            raise UnknownLevel(
+                f"there is no analysis level {level!r}; use {' or '.join(LEVELS)}"
+                + did_you_mean(level, LEVELS)
+            )
     config = _config(parser, options)
     check_folders(config)
     check_temporary_folder(config.work_dir)
@@ -234,8 +241,7 @@ def _recovery(parser: ArgumentParser, options: Namespace) -> int:
     from bidsapp.run.recovery.run import find_participants, recover
 
     bids_dir, output_dir = options.bids_dir.resolve(), options.output_dir.resolve()
-    if not bids_dir.is_dir():
-        raise NothingToAnalyse(f"{bids_dir}: bids_dir is not a folder; is it mounted?")
+    check_bids_dir(bids_dir)
     wanted = [label.removeprefix("sub-") for label in options.participants or ()]
     labels = find_participants(output_dir, wanted)
     check_writable(output_dir)
@@ -277,6 +283,16 @@ def _rois(parser: ArgumentParser, options: Namespace) -> int:
     return conclude(issues, [])
 
 
+def _check(parser: ArgumentParser, options: Namespace) -> int:
+    """List what a data set lacks; nothing is written."""
+    from bidsapp.cli.check import run_check
+
+    options.output_dir = options.bids_dir / "derivatives" / "metperf"
+    check_bids_dir(options.bids_dir)
+    config = _config(parser, options)
+    return run_check(config, as_json=options.json, validated=not options.skip_bids_validation)
+
+
 def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     """Write the scripts of an array job and of the group job."""
     from bidsapp.bids.validate import validate
@@ -284,7 +300,7 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
     from bidsapp.cli.slurm_scripts import plan_jobs, write_jobs
 
     config = _config(parser, options)
-    check_bids_dir(config)
+    check_bids_dir(config.bids_dir)
     labels = select_labels(config)
     jobs = plan_jobs(config, labels, options, run_words(parser, options))
     for place in (config.output_dir, jobs.folder):
@@ -311,6 +327,12 @@ def _report_group(result: "GroupResult", output_dir: Path) -> int:
     return conclude(issues, [documents.GROUP_PAGE.path(output_dir)])
 
 
+def _check_parser() -> ArgumentParser:
+    from bidsapp.cli.check import check_parser
+
+    return check_parser()
+
+
 def _slurm_parser() -> ArgumentParser:
     from bidsapp.cli.slurm_options import slurm_parser
 
@@ -332,6 +354,7 @@ def _rois_parser() -> ArgumentParser:
 COMMANDS: dict[
     str, tuple[Callable[[], ArgumentParser], Callable[[ArgumentParser, Namespace], int]]
 ] = {
+    "check": (_check_parser, _check),
     "phantom": (phantom_parser, _phantom),
     "recovery": (_recovery_parser, _recovery),
     "rois": (_rois_parser, _rois),

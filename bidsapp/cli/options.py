@@ -12,12 +12,14 @@ from bidsapp.cli.types import (
     derivative_folder,
     existing_file,
     fraction,
+    frame_time,
     memory,
     memory_limit,
     nonnegative_integer,
     positive_integer,
     relaxation_time,
     relaxivity,
+    repetition_time,
 )
 from bidsapp.config import (
     AIF_SOURCES,
@@ -37,6 +39,7 @@ def study_parser() -> ArgumentParser:
     made = OneLineParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
+        "'metperf check BIDS' lists what a data set lacks; "
         "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf rois "
         "BIDS SOURCE' writes ROIs from contours of other programs; 'metperf stats "
         "LESIONS.tsv OUT' computes the group statistics from a table of lesions; 'metperf recovery "
@@ -55,8 +58,13 @@ def study_parser() -> ArgumentParser:
 
 def add_folders(made: ArgumentParser) -> None:
     """Add the input and output folders of a study."""
-    made.add_argument("bids_dir", type=Path, help="the BIDS data set")
+    add_bids_dir(made)
     made.add_argument("output_dir", type=Path, help="folder for the derivatives")
+
+
+def add_bids_dir(made: ArgumentParser) -> None:
+    """Add the input folder."""
+    made.add_argument("bids_dir", type=Path, help="the BIDS data set")
 
 
 def add_options(made: ArgumentParser) -> None:
@@ -165,6 +173,14 @@ def _add_dce(group: _ArgumentGroup) -> None:
 
 def _add_frames(group: _ArgumentGroup) -> None:
     group.add_argument(
+        "--frame-time",
+        type=frame_time,
+        metavar="SECONDS",
+        help="time between two frames of the dynamic series, s (default: the first of "
+        "VolumeTiming, FrameTimesStart, the acquisition times that heudiconv keeps, RepetitionTime "
+        "above 0.2 s, and TriggerDelayTime of GE)",
+    )
+    group.add_argument(
         "--baseline-frames",
         type=nonnegative_integer,
         default=Config.baseline_frames,
@@ -183,6 +199,13 @@ def _add_frames(group: _ArgumentGroup) -> None:
 
 def _add_conversion(group: _ArgumentGroup) -> None:
     """Add what the conversion of signal to concentration depends on."""
+    group.add_argument(
+        "--repetition-time",
+        type=repetition_time,
+        metavar="SECONDS",
+        help="time between two excitations (TR) of the dynamic series, s (default: "
+        "RepetitionTimeExcitation, or RepetitionTime up to 0.2 s of a 3D series)",
+    )
     add_model(group, "t1", "fit of the T1 map, if several flip angles were acquired")
     group.add_argument(
         "--t1-tissue",

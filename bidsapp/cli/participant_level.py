@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from bidsapp.bids import documents
 from bidsapp.cli.conclusion import conclude
 from bidsapp.config import Config, version
-from bidsapp.errors import BadInput, NothingSelected, NothingToAnalyse
-from bidsapp.issues import Issue, exit_code, from_error
+from bidsapp.errors import NothingSelected, NothingToAnalyse
+from bidsapp.issues import Issue, exit_code
 
 if TYPE_CHECKING:
-    from bidsapp.bids.query import Query
     from bidsapp.bids.records import Participant
     from bidsapp.run.participant import Outcome
 
@@ -24,11 +23,11 @@ _LOG = logging.getLogger("metperf")
 def run_participant_level(config: Config, options: Namespace) -> int:
     """Analyse the selected participants one after the other, and write their pages."""
     from bidsapp.bids.derivatives import describe_dataset
-    from bidsapp.bids.query import Query, read_filters
     from bidsapp.bids.validate import validate
     from bidsapp.reports.methods import methods
     from bidsapp.run.participant import check_config
     from bidsapp.run.status import analysed_data
+    from bidsapp.run.survey import read_participants
 
     if options.reports_only:
         return _rebuild(config)
@@ -39,10 +38,11 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     labels = select_labels(config)
     if not options.skip_bids_validation:
         _LOG.info("Validating %s", config.bids_dir)
-        validate(config.bids_dir, labels)
-    filters = read_filters(config.filter_file) if config.filter_file else None
-    query = Query(config.bids_dir, config.derivatives, filters, labels)
-    participants, unreadable = _read_participants(query, labels, config)
+        for text in validate(config.bids_dir, labels):
+            _LOG.warning("BIDS validator: %s: not needed for an analysis", text)
+    participants, unreadable = read_participants(config, labels)
+    for issue in unreadable:
+        _LOG.error("%s: %s", issue.participant, issue)
     check_config(participants, config)
     _check_usable(participants, unreadable)
     if options.dry_run:
@@ -94,7 +94,13 @@ def _check_usable(participants: Sequence["Participant"], unreadable: Sequence[Is
         problems = [text for session in sessions for text in session.problems]
         problems += [f"{issue.participant} cannot be read" for issue in unreadable]
         raise NothingToAnalyse(
-            "\n".join(["no usable DWI, no usable DCE series and no lesion ROI", *problems])
+            "\n".join(
+                [
+                    "no usable DWI, no usable DCE series and no lesion ROI",
+                    *problems,
+                    "metperf check lists all that is missing, of all participants at once",
+                ]
+            )
         )
 
 
@@ -108,20 +114,6 @@ def _describe(
     plans = [plan_participant(participant, config) for participant in participants]
     print("\n".join(line for plan in plans for line in describe_plan(plan)))
     return exit_code([*unreadable, *(issue for plan in plans for issue in plan.issues)])
-
-
-def _read_participants(
-    query: "Query", labels: Sequence[str], config: Config
-) -> tuple[list["Participant"], list[Issue]]:
-    """Return the records of the participants, and a failure for each unreadable one."""
-    participants, failed = [], []
-    for label in labels:
-        try:
-            participants.append(query.participant(label, config.sessions))
-        except BadInput as error:
-            failed.append(from_error(error, participant=f"sub-{label}"))
-            _LOG.error("sub-%s: %s", label, error)
-    return participants, failed
 
 
 def select_labels(config: Config) -> list[str]:

@@ -7,6 +7,9 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bidsapp.bids.records import FRAME_RANGE, TR_RANGE
+from bidsapp.cli.suggestions import suggest_option
+
 _UNITS = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 _RESERVED = {"array", "dependency", "output", "error", "parsable", "wrap", "job-name"}
 """Options of sbatch that the scripts set themselves."""
@@ -64,21 +67,29 @@ def several(text: str) -> int:
 
 def relaxation_time(text: str) -> float:
     """Return a T1 in seconds within the range of tissue and blood."""
-    return _convert_time(text, "T1", T1_RANGE)
+    return _convert_time(text, "T1 of tissue or blood", T1_RANGE)
 
 
 def transverse_relaxation_time(text: str) -> float:
     """Return a T2 in seconds within the range of tissue and blood."""
-    return _convert_time(text, "T2", T2_RANGE)
+    return _convert_time(text, "T2 of tissue or blood", T2_RANGE)
+
+
+def frame_time(text: str) -> float:
+    """Return a time between two frames in seconds."""
+    return _convert_time(text, "time between two frames", FRAME_RANGE)
+
+
+def repetition_time(text: str) -> float:
+    """Return a time between two excitations in seconds."""
+    return _convert_time(text, "time between two excitations", TR_RANGE)
 
 
 def _convert_time(text: str, name: str, limits: tuple[float, float]) -> float:
     value = convert_number(text, "time in seconds")
     low, high = limits
     if not low <= value <= high:
-        raise ArgumentTypeError(
-            f"must be a {name} of tissue or blood ({low:g} to {high:g} s), got {text} s"
-        )
+        raise ArgumentTypeError(f"must be a {name} ({low:g} to {high:g} s), got {text} s")
     return value
 
 
@@ -105,11 +116,12 @@ def sbatch_option(text: str) -> str:
 
 
 class OneLineParser(ArgumentParser):
-    """A parser that reports an error in one line and points to the help."""
+    """A parser that reports an error in one line, with what was meant, and points to the help."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        meant = suggest_option(self, message)
+        self.exit(2, f"{self.prog}: {message}{meant} (see {self.prog} --help)\n")
 
 
 def fraction(text: str) -> float:

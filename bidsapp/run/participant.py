@@ -32,6 +32,7 @@ from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.run.image_checks import check_images
+from bidsapp.run.joined_frames import join_frames
 from bidsapp.run.quality_table import build_page
 from bidsapp.run.result_checks import result_warnings
 from bidsapp.run.roi_images import write_roi_images
@@ -82,8 +83,10 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     """Run a participant while holding its locks."""
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = apply_acquisition_options(participant, config)
+    work = config.work_dir / version()
+    participant = join_frames(participant, work / "frames")
     participant = replace(participant, sessions=tuple(map(check_images, participant.sessions)))
-    drawn = config.work_dir / version() / "rois"
+    drawn = work / "rois"
     plan = plan_participant(write_roi_images(participant, drawn), config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)

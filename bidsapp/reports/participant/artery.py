@@ -1,7 +1,9 @@
 """The section on the arterial input."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from bidsapp.models.contrast.arrival import find_arrival
 from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.layout import Array
-from bidsapp.reports.page.blocks import Block, Picture
+from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.participant.records import (
     ParticipantOutputs,
     SessionOutputs,
@@ -28,6 +30,15 @@ from bidsapp.reports.participant.slices import (
     turn,
 )
 
+_QUANTITIES = {
+    "frame_times": "times of the frames",
+    "repetition_time": "TR",
+    "relaxivity": "relaxivity",
+    "haematocrit": "haematocrit",
+    "t1_blood": "T1 of blood",
+    "t1_tissue": "T1 of tissue",
+}
+"""Names of the quantities in the sidecar of the arterial input, for readers."""
 DETAIL = 36.0
 """Side of the square detail around the voxels, mm."""
 
@@ -51,7 +62,20 @@ def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
     if lost:
         caption += f" No bolus arrival was found in {', '.join(lost)}."
     stem = f"{participant.label}_desc-aif"
-    return [Picture(stem, figure, alt, caption, form="png" if pictured else "svg")]
+    picture = Picture(stem, figure, alt, caption, form="png" if pictured else "svg")
+    return [picture, *_origins({session: path for session, path in paths.items() if path})]
+
+
+def _origins(paths: Mapping[SessionOutputs, Path]) -> list[Block]:
+    """List where the quantities come from that the data of each session state."""
+    rows = [
+        [session.name, _QUANTITIES.get(name, name), origin]
+        for session, path in paths.items()
+        for name, origin in _sidecar(path).get("ValuesFrom", {}).items()
+    ]
+    columns = ["Session", "Quantity", "From"]
+    caption = "Origin of the quantities from which concentrations are calculated"
+    return [Table(caption, columns, rows, text=frozenset({1, 2}))] if rows else []
 
 
 def _summary(curve: ArterialCurves) -> str:
@@ -75,8 +99,13 @@ def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:
 
 def _source(path: Path) -> str:
     """Return the source of the arterial input: roi, auto, ..., as in the names of voxel files."""
+    return str(_sidecar(path).get("Source", ""))
+
+
+def _sidecar(path: Path) -> Mapping[str, Any]:
+    """Return the sidecar of an arterial input; empty if there is none."""
     sidecar = path.with_suffix(".json")
-    return str(read_json(sidecar).get("Source", "")) if sidecar.exists() else ""
+    return read_json(sidecar) if sidecar.exists() else {}
 
 
 def _voxels(session: SessionOutputs, source: str) -> Array:

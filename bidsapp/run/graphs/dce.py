@@ -24,7 +24,7 @@ from bidsapp.run.graphs.motion import (
 )
 from bidsapp.run.graphs.relaxometry import b1_sidecar, connect_b1, connect_t1, describe_t1_map
 from bidsapp.run.graphs.series import Alignment, FitGrid, connect_alignment, connect_labels
-from bidsapp.run.graphs.sidecars import source_uri
+from bidsapp.run.graphs.sidecars import source_uri, source_uris
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.graphs.unmixing import connect_unmixing
 from bidsapp.run.graphs.visit_values import value_origins
@@ -121,7 +121,7 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
         "Source": config.aif,
         "BloodT1": node.inputs.t1_blood,
         "Relaxivity": node.inputs.relaxivity,
-        "Sources": [source_uri(branch.series.image, config)],
+        "Sources": source_uris(branch.series.sources, config),
     }
     if origins := value_origins(branch.session, config):
         sidecar["ValuesFrom"] = origins
@@ -134,16 +134,16 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
 def _save_artery(branch: Branch[Dynamic], node: pe.Node) -> None:
     """Write the arterial voxels, and the time course of each."""
     config, session = branch.config, branch.session
-    source = source_uri(branch.series.image, config)
+    source = source_uris(branch.series.sources, config)
     paths = [
         branch.path(outputs.ARTERIAL_VOXELS, desc=config.aif),
         branch.path(outputs.ARTERIAL_CURVES, desc=config.aif),
     ]
-    sources = [source]
+    sources = [*source]
     if config.aif == "roi" and session.artery:
         sources += [source_uri(path, config) for path in session.artery.sources]
     common = {"Description": _RULES[config.aif], "Sources": sources}
-    mask = {"Type": "ROI", "SpatialReference": source}
+    mask = {"Type": "ROI", "SpatialReference": source[0]}
     course = {"time": {"Units": "s"}, "Units": "mmol/l"}
     sidecars: list[dict[str, Any]] = [common | mask, common | course]
     files = branch.merge("artery_files", [(node, "mask"), (node, "voxels")])
@@ -205,7 +205,7 @@ def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: FitGrid) -
     space = grid.entity
     sidecar: dict[str, Any] = {
         "Units": "mmol/l",
-        "Sources": [source_uri(branch.series.image, branch.config)],
+        "Sources": source_uris(branch.series.sources, branch.config),
         "SkullStripped": False,
     }
     paths = [

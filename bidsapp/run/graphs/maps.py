@@ -81,8 +81,8 @@ def _map_files(
     """Return the paths and the sidecars of maps in a space."""
     kinds = [outputs.parameter_map(branch.datatype, n, f.model.label) for f, n in maps]
     paths = [branch.path(kind, space=space) for kind in kinds]
-    image, config = branch.series.image, branch.config
-    return paths, [map_sidecar(f.model, n, image, config, f.options, space) for f, n in maps]
+    sources, config = branch.series.sources, branch.config
+    return paths, [map_sidecar(f.model, n, sources, config, f.options, space) for f, n in maps]
 
 
 def _save_maps(branch: Branch[Any], fitted: Fitted, grid: FitGrid) -> None:

@@ -9,7 +9,7 @@ from bidsapp.bids.records import Dynamic
 from bidsapp.run.graphs.branch import Branch
 from bidsapp.run.graphs.maps import Fitted, select_files
 from bidsapp.run.graphs.series import FitGrid, connect_labels
-from bidsapp.run.graphs.sidecars import identity, lesion_list, source_uri, spatial_reference
+from bidsapp.run.graphs.sidecars import identity, lesion_list, source_uris, spatial_reference
 from bidsapp.run.graphs.t1w_grid import embed_in_grid
 from bidsapp.run.nodes.model_choice import CompareModels
 
@@ -42,7 +42,7 @@ def connect_model_comparison(
     sidecar = {
         "Description": "The model with the lowest Akaike criterion for small samples",
         "Levels": {str(i): f.model.name for i, f in enumerate(fits, 1)},
-        "Sources": [source_uri(branch.series.image, branch.config)],
+        "Sources": source_uris(branch.series.sources, branch.config),
         "SkullStripped": False,
     } | spatial_reference(grid.entity)
     files = branch.merge("choice_files", results)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.bids.arterial_table import check_coverage, read_arterial_table, table_metadata
+from bidsapp.bids.problems import remedy_of
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -18,6 +19,7 @@ from bidsapp.bids.records import (
     Session,
     Space,
 )
+from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, constants, field_constant
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
@@ -147,7 +149,10 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         "dce": bool(acquisition),
         "rois": bool(session.enhancing or session.whole),
     }
-    issues = [Issue("failed", text, BadInput.__name__) for text in session.problems]
+    issues = [
+        Issue("failed", text, BadInput.__name__, remedy=remedy_of(text))
+        for text in session.problems
+    ]
     issues += [Issue("warning", text, "DoubtfulInput") for text in session.warnings]
     issues += [Issue("note", text, "InferredInput") for text in session.notes]
     if not session.t1w:
@@ -208,7 +213,9 @@ def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
         return [Issue("missing", "no DWI: no ADC and no IVIM", "NoDwi")]
     issues = []
     if problem := _unusable_distortion(session, config):
-        issues.append(Issue("failed", problem, "UnusableDistortion"))
+        assert session.distortion is not None
+        remedy = remedy_of(session.distortion.problem)
+        issues.append(Issue("failed", problem, "UnusableDistortion", remedy=remedy))
     elif unmet := _unmet_needs(MODELS["adc"], series, config):
         issues.append(Issue("failed", f"no ADC: {unmet}", "TooFewBValues"))
     row = ivim_row(config.ivim_model)
@@ -222,6 +229,8 @@ def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
         issues.append(Issue("missing", text, "NoiseModelNotApplied"))
     if text := _uncorrected_distortion(session, config):
         issues.append(Issue("missing", text, "DistortionNotCorrected"))
+    elif config.distortion == "auto" and session.distortion and session.distortion.note:
+        issues.append(Issue("note", session.distortion.note, "InferredInput"))
     return [*issues, *optional_step_issues(series, config)]
 
 
@@ -282,21 +291,42 @@ def _field_source(session: Session, config: Config) -> FieldSource | None:
 def _plan_kinetics(
     session: Session, config: Config
 ) -> tuple[dict[str, float], dict[str, float], list[Issue]]:
-    """Return acquisition and relaxation of a dynamic series, empty if it cannot be analysed."""
+    """Return acquisition and relaxation of a dynamic series, empty if it cannot be analysed.
+
+    All that an analysis lacks is reported, also of a series whose sidecar is not complete.
+    """
+    series = session.dynamic or session.incomplete
+    issues = []
     if not session.dynamic:
-        return {}, {}, [Issue("missing", "no DCE: no Ktrans, ve and vp", "NoDce")]
+        issues.append(Issue("missing", "no DCE: no Ktrans, ve and vp", "NoDce"))
+    if series is None:
+        return {}, {}, issues
+    found: list[dict[str, float]] = []
     if text := _missing_artery(session, config):
-        return {}, {}, [Issue("failed", text, "NoArterialInput")]
+        remedy = "--aif auto" if config.aif == "roi" else ""
+        issues.append(Issue("failed", text, "NoArterialInput", remedy=remedy))
+    for step in (_acquisition, _relaxation):
+        try:
+            found.append(step(series, config))
+        except UsageError as error:
+            text = f"{sidecar_name(series.image)}: {error}"
+            issues.append(Issue("failed", text, UsageError.__name__, remedy=error.remedy))
     try:
-        if config.aif == "table" and session.arterial_table:
-            table = session.arterial_table
-            found = read_arterial_table(table, table_metadata(table, config.derivatives))
-            check_coverage(table, found, session.dynamic.times)
-        acquisition = _acquisition(session.dynamic, config)
-        relaxation = _relaxation(session.dynamic, config)
-        return acquisition, relaxation, list(describe_origins(session, config))
-    except (BadInput, UsageError) as error:
-        return {}, {}, [from_error(error)]
+        _check_arterial_table(session, config)
+    except BadInput as error:
+        issues.append(from_error(error))
+    if session.dynamic is None or any(issue.level == "failed" for issue in issues):
+        return {}, {}, issues
+    acquisition, relaxation = found
+    return acquisition, relaxation, list(describe_origins(session, config))
+
+
+def _check_arterial_table(session: Session, config: Config) -> None:
+    """Raise an error if the arterial table cannot be read, or does not cover the series."""
+    table = session.arterial_table
+    if config.aif == "table" and table and session.dynamic:
+        found = read_arterial_table(table, table_metadata(table, config.derivatives))
+        check_coverage(table, found, session.dynamic.times)
 
 
 def _missing_artery(session: Session, config: Config) -> str:
@@ -328,6 +358,8 @@ def _acquisition(series: Dynamic, config: Config) -> dict[str, float]:
 def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
     """Return T1 of tissue and blood from the options or for the field strength, s."""
     field_strength = series.field_strength
+    if np.isnan(field_strength):  # reported as missing
+        return {}
     return {
         "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field_strength, "--t1-tissue"),
         "t1_blood": config.t1_blood

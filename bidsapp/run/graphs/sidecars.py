@@ -31,7 +31,7 @@ _DATES = ("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime")
 def map_sidecar(
     model: Model,
     name: str,
-    source: Path,
+    sources: Sequence[Path],
     config: Config,
     fitted: Mapping[str, Any],
     space: str = "",
@@ -52,10 +52,10 @@ def map_sidecar(
             "URL": f"https://doi.org/{model.doi}",
             "Parameters": dict(fitted),
         },
-        "Sources": [source_uri(source, config)],
+        "Sources": source_uris(sources, config),
         "SkullStripped": False,
     }
-    return sidecar | spatial_reference(space) | acquisition_dates(source, config)
+    return sidecar | spatial_reference(space) | acquisition_dates(sources[0], config)
 
 
 def acquisition_dates(source: Path, config: Config) -> dict[str, Any]:
@@ -69,6 +69,11 @@ def acquisition_dates(source: Path, config: Config) -> dict[str, Any]:
 def spatial_reference(space: str) -> dict[str, str]:
     """Return ``SpatialReference`` for a space that needs one."""
     return {"SpatialReference": _REFERENCE[space]} if space in _REFERENCE else {}
+
+
+def source_uris(paths: Sequence[Path], config: Config) -> list[str]:
+    """Return the `source_uri` of each file: the image of a series, or those of its frames."""
+    return [source_uri(path, config) for path in paths]
 
 
 def source_uri(path: Path, config: Config) -> str:

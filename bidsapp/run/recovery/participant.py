@@ -12,7 +12,6 @@ import numpy as np
 
 from bidsapp.bids import documents, outputs
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
-from bidsapp.bids.query import Query, read_filters
 from bidsapp.bids.records import Rois, Session, Space
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config, version
@@ -26,11 +25,13 @@ from bidsapp.recovery.means import NativeRegion, Region, ResampledRegion
 from bidsapp.recovery.recovery import RECOVERY_COLUMNS, Chain, Visits, recover_changes
 from bidsapp.run.graphs.plan import Plan, SessionPlan, plan_participant
 from bidsapp.run.graphs.sidecars import identity, lesion_list, lesion_rois
+from bidsapp.run.joined_frames import join_frames
 from bidsapp.run.nodes.files import load_labels
 from bidsapp.run.recovery.checks import compare_with_run
 from bidsapp.run.recovery.series import READERS, AnalysedSeries, Results
 from bidsapp.run.recovery.settings import recorded_config
 from bidsapp.run.roi_images import write_roi_images
+from bidsapp.run.survey import open_query
 
 Report = Callable[[str], None]
 _SETTINGS = (
@@ -162,9 +163,8 @@ def _recover_session(
 
 def _plan(label: str, config: Config, folder: Path) -> Plan:
     """Return the plan of a participant under the recorded settings, with the label images."""
-    filters = read_filters(config.filter_file) if config.filter_file else None
-    query = Query(config.bids_dir, config.derivatives, filters, [label])
-    return plan_participant(write_roi_images(query.participant(label), folder), config)
+    found = open_query(config, [label]).participant(label)
+    return plan_participant(write_roi_images(join_frames(found, folder), folder), config)
 
 
 def _changes(series: AnalysedSeries, changes: Sequence[Change]) -> tuple[Change, ...]:
