@@ -29,6 +29,7 @@ from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_ord
 from bidsapp.config import Config
 from bidsapp.errors import (
     MetperfError,
+    NothingToAnalyse,
     UnknownLevel,
 )
 from bidsapp.issues import Issue
