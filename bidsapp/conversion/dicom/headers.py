@@ -124,7 +124,7 @@ def _describe(path: Path, dataset: Any, known: Container[str]) -> Header:
     """Return what a data set of pydicom states."""
     modality, series = str(dataset.get("Modality", "")), str(dataset.SeriesInstanceUID)
     image = modality == "MR" and dataset.get("Rows") is not None
-    frames = [Lookup(one) for one in _frames(dataset)] if image else []
+    frames = [Lookup(one) for one in frames_of(dataset)] if image else []
     treated = ""
     if modality.startswith("RT") and modality not in ("RTSTRUCT", "RTIMAGE"):
         treated = next(filter(None, (str(dataset.get(name) or "") for name in _TREATED)), "")
@@ -140,11 +140,11 @@ def _describe(path: Path, dataset: Any, known: Container[str]) -> Header:
         treated=treated,
         image_type=frames[0].words("ImageType") if frames else (),
         values=_values(frames[0], dataset) if frames and series not in known else {},
-        slices=tuple(_slice(frame, number) for number, frame in enumerate(frames)),
+        slices=tuple(_slice(frame, path, number) for number, frame in enumerate(frames)),
     )
 
 
-def _frames(dataset: Any) -> Iterator[list[Any]]:
+def frames_of(dataset: Any) -> Iterator[list[Any]]:
     """Yield, for each frame, the data sets that state its fields, the nearest first."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
@@ -188,7 +188,7 @@ def _values(frame: Lookup, dataset: Any) -> Mapping[str, object]:
     return found
 
 
-def _slice(frame: Lookup, number: int) -> Slice:
+def _slice(frame: Lookup, path: Path, number: int) -> Slice:
     """Return place, order, time and scaling of a frame, the `number`-th of its file."""
     orientation = np.round(np.asarray(frame.get("ImageOrientationPatient") or [], float), 3)
     normal: tuple[float, ...] = ()
@@ -212,6 +212,8 @@ def _slice(frame: Lookup, number: int) -> Slice:
         b_value=next((b for b in b_values if b is not None), None),
         echo_time=frame.number("EchoTime") if echo is None else echo,
         scaling=tuple(nan if s is None else s for s in scaling),  # type: ignore[arg-type]
+        path=path,
+        frame=number,
     )
 
 

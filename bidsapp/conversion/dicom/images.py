@@ -15,6 +15,7 @@ from bidsapp.bids.timing import since_first
 from bidsapp.conversion.dicom.records import Series
 from bidsapp.conversion.dicom.sidecar import volume_times
 from bidsapp.conversion.dicom.timing import find_start
+from bidsapp.conversion.dicom.verify import check_placement
 from bidsapp.conversion.optional import load_package
 from bidsapp.errors import BadInput
 
@@ -27,13 +28,17 @@ _EQUAL = 1e-3
 
 @dataclass(frozen=True)
 class Converted:
-    """A converted image: files in a temporary folder, its metadata, and remarks."""
+    """A converted image: files in a temporary folder, its metadata, and remarks.
+
+    `unverified` is why its voxels could not be compared with DICOM.
+    """
 
     image: Path
     fields: dict[str, Any]
     times: list[float] = field(default_factory=list)
     source: str = ""
     warnings: tuple[str, ...] = ()
+    unverified: str = ""
 
     def beside(self, extension: str) -> Path:
         """Return the file of the same name with another extension."""
@@ -82,13 +87,14 @@ def _convert_one(series: Series, use: str, folder: Path) -> Converted:
     if use == "dwi" and not image.with_suffix(".bval").is_file():
         raise BadInput("dcm2niix found no b-values in it")
     _check_philips(fields, use)
+    unverified = check_placement(image, series, in_time=use == "dce")
     if use != "dce" or volumes < 2:
-        return Converted(image, fields, warnings=tuple(notes))
+        return Converted(image, fields, warnings=tuple(notes), unverified=unverified)
     times, source, doubt = volume_times(series, volumes)
     if doubt:
         notes.append(f"times of the frames are not known ({doubt}); give --frame-time to the run")
     _write_interval(image, times)
-    return Converted(image, fields, times, source, tuple(notes))
+    return Converted(image, fields, times, source, tuple(notes), unverified)
 
 
 def run_dcm2niix(files: Sequence[Path], folder: Path) -> tuple[Path, list[str]]:
@@ -114,7 +120,8 @@ def run_dcm2niix(files: Sequence[Path], folder: Path) -> tuple[Path, list[str]]:
         place.mkdir(parents=True)
     for number, path in enumerate(files):
         (source / f"{number:06d}").symlink_to(path.resolve())
-    options = ["-b", "y", "-ba", "y", "-z", "n", "-g", "i", "-f", "image", "-o", str(target)]
+    options = ["-b", "y", "-ba", "y", "-z", "n", "-x", "i", "-g", "i"]
+    options += ["-f", "image", "-o", str(target)]
     try:
         done = subprocess.run(  # noqa: S603 - the program of the wheel
             [program, *options, str(source)],
@@ -229,4 +236,4 @@ def _join(series: Sequence[Series], use: str, folder: Path) -> Converted:
     _write_interval(image, times)
     warnings = tuple(dict.fromkeys(text for part in parts for text in part.warnings))
     source = "AcquisitionTime of each series"
-    return Converted(image, parts[0].fields, times, source, warnings)
+    return Converted(image, parts[0].fields, times, source, warnings, parts[0].unverified)

@@ -20,9 +20,8 @@ USES: Mapping[str, str] = {
 _FEW_SLICES, _FRAMES = 4, 6
 """Fewest slices of an image of the head; fewest volumes of a dynamic series."""
 _DERIVED = re.compile(
-    r"\b(mip|minip|mpr|projection|reformatted?|subtraction|sub(tracted)?|adc|e?adc|trace\w?|fa|"
-    r"colfa|tensor|ktrans|ve|vp|kep|iauc|rcbv|cbv|cbf|mtt|ttp|tmax|perfusion_?map|composed|"
-    r"screen ?(save|shot)|secondary)\b",
+    r"(?<![a-z])(mip|minip|mpr|projection|reformatted|subtraction|sub|subtracted|e?adc|tracew?|"
+    r"ktrans|kep|iauc|r?cbv|cbf|mtt|ttp|tmax|screen.?(save|shot))(?![a-z])",
     re.IGNORECASE,
 )
 _LOCALISER = re.compile(r"local|scout|survey|smart.?brain|3.?pl(ane)?\b|\bref(erence)?.?scan|calib",
@@ -143,7 +142,8 @@ def _propose_alone(series: Sequence[Series]) -> Proposal:
 def _unusable(one: Series) -> str:
     """Return why a series is of no use, or nothing."""
     words = {word.upper() for word in one.image_type}
-    named = _DERIVED.search(" ".join((*one.image_type, one.description)))
+    acquired = "ORIGINAL" in words and len(one.b_values) > 1
+    named = _DERIVED.search(" ".join((*one.image_type, "" if acquired else one.description)))
     if "ORIGINAL" not in words and "SECONDARY" in words:
         return "derived image (ImageType SECONDARY)"
     if named:

@@ -191,6 +191,9 @@ def _convert_all(targets: Sequence[Target], request: Request, report: Report) ->
             Issue("warning", f"{target.use}, series {target.numbers}: {text}", **place)
             for text in done.warnings
         ]
+        if done.unverified:
+            text = f"{target.stem.name}: placement of voxels not verified: {done.unverified}"
+            issues.append(Issue("note", text, **place))
     if kept:
         text = f"{kept} images exist and are kept; --overwrite replaces them"
         issues.append(Issue("note", text))

@@ -28,6 +28,8 @@ class Slice:
         Echo time.
     scaling : tuple of float
         Rescale slope, and Philips' scale slope (2005,100E), NaN where not stated.
+    path, frame
+        The file, and the number of the frame in it, from 0.
     """
 
     normal: tuple[float, ...] = ()
@@ -37,6 +39,8 @@ class Slice:
     b_value: float | None = None
     echo_time: float | None = None
     scaling: tuple[float, float] = (float("nan"), float("nan"))
+    path: Path = Path()
+    frame: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def scan_folder(folder: Path, report: Callable[[str], None]) -> Scanned:
             continue
         if header:
             headers.append(header)
-            known.add(header.series)
+            known |= {header.series} if header.values else set()
         if count % 5000 == 0:
             report(f"{count} files read")
     scanned = group_headers(headers, problems)
