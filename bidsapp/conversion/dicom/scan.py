@@ -130,7 +130,7 @@ def make_series(headers: Sequence[Header]) -> Series:
         files=tuple(one.path for one in headers),
         description=" ".join(remove_personal(name, words).split()),
         manufacturer=str(fields.get("Manufacturer") or ""),
-        image_type=_image_type(headers),
+        image_type=_image_type(headers, str(fields.get("ComplexImageComponent") or "")),
         sequence=_sequence(fields),
         acquisition=str(fields.get("MRAcquisitionType") or ""),
         repetition_time=_number(fields.get("RepetitionTime")),
@@ -150,9 +150,8 @@ def _only_once(headers: Sequence[Header]) -> list[Header]:
     return sorted(found.values(), key=lambda h: h.slices[0].order)
 
 
-def _image_type(headers: Sequence[Header]) -> tuple[str, ...]:
+def _image_type(headers: Sequence[Header], component: str) -> tuple[str, ...]:
     """Return the words of ImageType in the order of the files, each once."""
-    component = next(str(h.values.get("ComplexImageComponent") or "") for h in headers if h.values)
     words = (word for kind in dict.fromkeys(h.image_type for h in headers) for word in kind)
     return tuple(dict.fromkeys(filter(None, (*words, component))))
 
