@@ -339,6 +339,36 @@ def test_the_date_of_treatment(visits, tmp_path):
         run(visits, tmp_path / "three", treatment_date="yesterday")
 
 
+def test_doubts_about_who_is_who_are_reported(tmp_path):
+    """Two names under one PatientID, and studies without either, which are not merged."""
+    people = [("PAT1", "Lovelace^Ada"), ("PAT1", "Babbage^Charles"), ("", ""), ("", "")]
+    for n, (number, name) in enumerate(people):
+        patient = made.Patient(number, name, f"2021090{n + 1}")
+        made.write_series(tmp_path / str(n), "siemens", made.images(1), patient, 9, "T1 3D post")
+    texts = [str(issue) for issue in run(tmp_path, tmp_path / "bids")]
+    assert any("sub-01: its studies have different names of the patient" in t for t in texts)
+    assert any("2 studies have neither PatientID nor name" in t for t in texts)
+    labels = [row["participant_id"] for row in table(tmp_path / "bids", "visits")]
+    assert labels == ["sub-01", "sub-01", "sub-02", "sub-03"]
+
+
+def test_b_values_in_the_private_field_of_ge(tmp_path):
+    """Older software of GE states them there only, with 100,000 s added."""
+    made.write_series(
+        tmp_path, "ge", made.images(3), made.Patient(), 3, "Ax DWI", timed=False,
+        ScanningSequence=["EP", "SE"], RepetitionTime="5000",
+    )  # fmt: skip
+    for path in (tmp_path / "003").iterdir():
+        ds = pydicom.dcmread(path)
+        ds.add_new(0x00430010, "LO", "GEMS_PARM_01")
+        b_value = (0, 200, 800)[(ds.InstanceNumber - 1) // made.SHAPE[2]]
+        ds.add_new(0x00431039, "IS", [1_000_000_000 + b_value, 8, 0, 0])
+        ds.save_as(path)
+    (study,) = scan_folder(tmp_path, quiet).studies
+    assert study.series[0].b_values == [0, 200, 800]
+    assert propose(group_kinds([study]))[kind_of(study.series[0])].use == "dwi"
+
+
 def test_pseudonyms_depend_on_the_salt():
     """Pseudonyms of two data sets cannot be joined; those of one data set are stable."""
     assert pseudonym("1.2.3", "a") == pseudonym("1.2.3", "a") != pseudonym("1.2.3", "b")

@@ -15,6 +15,8 @@ from bidsapp.conversion.optional import load_package
 
 SCALE_SLOPE, FRAME_BEGIN = 0x2005100E, 0x200510A0
 """Private fields of Philips: scale slope, and start of a dynamic scan in s."""
+_B_GE = 0x00431039
+"""b-value of GE, plus a multiple of 100,000."""
 _B_PHILIPS, _B_SIEMENS, _MOSAIC, _SEQUENCE_GE = 0x20011003, 0x0019100C, 0x0019100A, 0x0019109C
 _PERSONAL = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
@@ -39,7 +41,7 @@ _FIELDS = (
     "PerFrameFunctionalGroupsSequence", "ComplexImageComponent",
 )  # fmt: skip
 _TAGS = [*_FIELDS, *_PERSONAL, *_TREATED, SCALE_SLOPE, FRAME_BEGIN, _B_PHILIPS, _B_SIEMENS,
-         _MOSAIC, _SEQUENCE_GE]  # fmt: skip
+         _MOSAIC, _SEQUENCE_GE, _B_GE]  # fmt: skip
 _KEPT = (
     "SeriesDescription", "ProtocolName", "Manufacturer", "SequenceName", "PulseSequenceName",
     "EchoPulseSequence", "EchoPlanarPulseSequence", "MRAcquisitionType", "RepetitionTime",
@@ -201,6 +203,9 @@ def _slice(frame: Lookup, path: Path, number: int) -> Slice:
     temporal = frame.number("TemporalPositionIndex") or frame.number("TemporalPositionIdentifier")
     instance = (frame.number("InstanceNumber") or 0) * 100_000 + number
     b_values = (frame.number(n) for n in ("DiffusionBValue", _B_SIEMENS, _B_PHILIPS))
+    b_value = next((b for b in b_values if b is not None), None)
+    if b_value is None and (coded := frame.number(_B_GE)) is not None:
+        b_value = coded % 100_000
     echo = frame.number("EffectiveEchoTime")
     nan = float("nan")
     scaling = (frame.number("RescaleSlope"), frame.number(SCALE_SLOPE))
@@ -209,7 +214,7 @@ def _slice(frame: Lookup, path: Path, number: int) -> Slice:
         position=position,
         order=(int(temporal or 0), int(instance)),
         times=_times(frame),
-        b_value=next((b for b in b_values if b is not None), None),
+        b_value=b_value,
         echo_time=frame.number("EchoTime") if echo is None else echo,
         scaling=tuple(nan if s is None else s for s in scaling),  # type: ignore[arg-type]
         path=path,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,11 @@ def run_dcm2niix(files: Sequence[Path], folder: Path) -> tuple[Path, list[str]]:
     for place in (source, target):
         place.mkdir(parents=True)
     for number, path in enumerate(files):
-        (source / f"{number:06d}").symlink_to(path.resolve())
+        link = source / f"{number:06d}"
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # a file system without links
+            shutil.copyfile(path, link)
     options = ["-b", "y", "-ba", "y", "-z", "n", "-x", "i", "-g", "i"]
     options += ["-f", "image", "-o", str(target)]
     try:

@@ -163,11 +163,12 @@ def _propose_echo_planar(one: Series) -> Proposal:
     b_values = one.b_values
     if len(b_values) > 1:
         return Proposal("dwi", f"b-values {', '.join(f'{b:g}' for b in b_values)} s/mm2")
-    if one.volumes <= 4 and _REVERSED.search(one.description) and max(b_values, default=0) == 0:
+    weighted = max(b_values, default=0) > 0
+    if one.volumes < _FRAMES and _REVERSED.search(one.description) and not weighted:
         return Proposal("fmap", "echo-planar without b-values, named as a distortion scan")
-    if one.volumes > _FRAMES and not b_values:
+    if one.volumes >= _FRAMES and not weighted:
         return Proposal("ignore", f"{one.volumes} echo-planar volumes without b-values (DSC, fMRI)")
-    if b_values:
+    if weighted:
         return Proposal("ignore", f"one b-value only ({b_values[0]:g} s/mm2)")
     return Proposal("ignore", "echo-planar without b-values")
 

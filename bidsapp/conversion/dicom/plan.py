@@ -113,7 +113,7 @@ def _targets(
     if len(series) > 1 and not joined:
         return [], _several(use, series)
     contrast = "ce-gadolinium_" if has_contrast(series[0]) else ""
-    name = {"t1w": f"{contrast}T1w", "t1map": "T1map", "fmap": "epi"}.get(use, use)
+    name = {"t1w": f"{contrast}T1w", "t1map": "T1map", "fmap": "dir-reversed_epi"}.get(use, use)
     return [target(series, name)], ""
 
 

@@ -21,6 +21,7 @@ from bidsapp.conversion.dicom.tables import (
     write_tables,
 )
 from bidsapp.conversion.dicom.visits import (
+    identity_doubts,
     label_studies,
     list_series,
     read_key,
@@ -149,7 +150,9 @@ def _update_tables(
                 "then run again "
                 "(--yes accepts the proposals)"
             )
-    issues = [Issue("warning", text) for text in warnings]
+    issues = [
+        Issue("warning", text) for text in (*warnings, *identity_doubts(studies, names, visits))
+    ]
     issues += [
         Issue("note", f"{count} files of {modality or 'unknown'} are no MR images")
         for modality, count in sorted(scanned.others.items())
@@ -187,6 +190,8 @@ def _convert_all(targets: Sequence[Target], request: Request, report: Report) ->
             text = f"{target.use}, series {target.numbers}: {error}"
             issues.append(Issue("failed", text, "BadInput", **place))
             continue
+        except OSError as error:
+            raise NotWritable(f"{request.bids_dir}: cannot be written ({error})") from error
         issues += [
             Issue("warning", f"{target.use}, series {target.numbers}: {text}", **place)
             for text in done.warnings

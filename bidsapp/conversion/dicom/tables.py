@@ -86,7 +86,7 @@ def pseudonym(study: str, salt: str) -> str:
     Examples
     --------
     >>> pseudonym("1.2.3", "salt")
-    '4b8bb2aeb80d'
+    '3ee34060a762'
     """
     digest = scrypt(study.encode(), salt=salt.encode(), n=_HASH_COST, r=8, p=1, dklen=6)
     return digest.hex()

@@ -188,6 +188,28 @@ def _next_label(used: Iterable[str]) -> str:
     return f"{max(numbers, default=0) + 1:02d}"
 
 
+def identity_doubts(
+    studies: Sequence[Study], names: Mapping[str, str], visits: Mapping[str, Visit]
+) -> list[str]:
+    """Return warnings on patients that may be several, or studies that may be of one patient."""
+    people: dict[str, set[str]] = {}
+    for study in studies:
+        plain = re.sub(r"[^a-z]+", " ", study.patient.name.lower()).strip()
+        people.setdefault(visits[names[study.uid]].participant, set()).add(plain)
+    found = [
+        f"sub-{label}: its studies have different names of the patient: is it one patient?"
+        for label, plain in people.items()
+        if len(plain) > 1
+    ]
+    unknown = sum(study.patient.key == study.uid for study in studies)
+    if unknown:
+        found.append(
+            f"{unknown} studies have neither PatientID nor name, and are participants of their own "
+            "unless visits.tsv gives them the same label"
+        )
+    return found
+
+
 def list_series(study: Study, tables: Tables) -> str:
     """Return the numbers of the series of a study that are used, as text."""
     pairs = [(s.number, tables.uses.get(kind_of(s), "ignore")) for s in study.series]
