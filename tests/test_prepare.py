@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import re
 import shutil
 from pathlib import Path
 
@@ -62,6 +64,15 @@ def on_grid(image: Path) -> np.ndarray:
     )
     assert np.allclose(turned.affine, made.affine(), atol=1e-4)
     return np.asarray(turned.dataobj)
+
+
+def damage(path: Path, seed: int) -> None:
+    """Change bytes of a header; every third file is also truncated."""
+    draw = random.Random(seed)
+    content = bytearray(path.read_bytes())
+    for _ in range(draw.choice((1, 3, 10))):
+        content[draw.randrange(132, min(3000, len(content)))] = draw.randrange(256)
+    path.write_bytes(content[: draw.randrange(140, len(content))] if seed % 3 == 0 else content)
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +273,21 @@ def test_a_bad_series_does_not_stop_the_others(tmp_path):
     assert "sub-01_ses-01_ce-gadolinium_T1w.nii.gz" in names
     assert not any("_dce" in name for name in names)
     assert not list((tmp_path / "bids").glob(".part-*"))
+
+
+def test_damaged_files_are_reported_and_nothing_else_fails(tmp_path):
+    """Bytes of 40 files are changed: each is read, or refused with its path."""
+    made.write_enhanced(tmp_path / "d", made.images(6), made.Patient(), 7, "DCE")
+    made.write_series(tmp_path / "d", "ge", made.images(6), made.Patient(), 8, "DCE")
+    whole = (tmp_path / "d" / "007" / "IM_0001").read_bytes()
+    for seed in range(20):
+        made_file = tmp_path / "d" / "007" / f"IM_{seed}"
+        made_file.write_bytes(whole)
+        damage(made_file, seed)
+        damage(tmp_path / "d" / "008" / f"{seed + 1:04d}.dcm", seed)
+    scanned = scan_folder(tmp_path / "d", quiet)
+    assert len(scanned.problems) > 5
+    assert all(re.search(r"IM_\d+|\d{4}\.dcm", text) for text in scanned.problems)
 
 
 def test_a_later_run_adds_what_is_new(visits, tmp_path):

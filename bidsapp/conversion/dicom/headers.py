@@ -95,7 +95,7 @@ class Lookup:
         return tuple(str(v).strip() for v in (value if several else [value]))
 
 
-def read_header(path: Path, known: Container[str] = ()) -> Header | None:
+def read_header(path: Path, known: Container[tuple[str, str]] = ()) -> Header | None:
     """Return what the header of a DICOM file states; None for other files and DICOMDIR.
 
     Parameters
@@ -103,7 +103,7 @@ def read_header(path: Path, known: Container[str] = ()) -> Header | None:
     path
         Any file.
     known
-        UIDs of series whose patient and acquisition were read from another file.
+        UIDs of study and series whose patient and acquisition were read from another file.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def read_header(path: Path, known: Container[str] = ()) -> Header | None:
     return _describe(path, dataset, known)
 
 
-def _describe(path: Path, dataset: Any, known: Container[str]) -> Header:
+def _describe(path: Path, dataset: Any, known: Container[tuple[str, str]]) -> Header:
     """Return what a data set of pydicom states."""
     modality, series = str(dataset.get("Modality", "")), str(dataset.SeriesInstanceUID)
     image = modality == "MR" and dataset.get("Rows") is not None
@@ -131,17 +131,18 @@ def _describe(path: Path, dataset: Any, known: Container[str]) -> Header:
     if modality.startswith("RT") and modality not in ("RTSTRUCT", "RTIMAGE"):
         treated = next(filter(None, (str(dataset.get(name) or "") for name in _TREATED)), "")
     study = str(dataset.get("StudyInstanceUID", ""))
+    new = (study, series) not in known
     return Header(
         path=path,
         study=study,
         series=series,
-        patient=_patient(dataset, study) if series not in known else Patient(""),
+        patient=_patient(dataset, study) if new else Patient(""),
         date=str(dataset.get("StudyDate") or ""),
         modality=modality,
         number=int(dataset.get("SeriesNumber") or 0),
         treated=treated,
         image_type=frames[0].words("ImageType") if frames else (),
-        values=_values(frames[0], dataset) if frames and series not in known else {},
+        values=_values(frames[0], dataset) if frames and new else {},
         slices=tuple(_slice(frame, path, number) for number, frame in enumerate(frames)),
     )
 

@@ -95,10 +95,8 @@ def prepare(request: Request, report: Report) -> list[Issue]:
         )
     tables = read_tables(bids_dir)
     scanned = scan_folder(request.dicom_dir, report)
-    issues = [Issue("failed", text) for text in scanned.problems]
     names = {study.uid: pseudonym(study.uid, tables.salt) for study in scanned.studies}
-    tables, more = _update_tables(request, scanned, names, tables, report)
-    issues += more
+    tables, issues = _update_tables(request, scanned, names, tables, report)
     targets, more = plan_targets(scanned.studies, names, tables)
     issues += more
     describe_dataset(bids_dir)
@@ -140,19 +138,20 @@ def _update_tables(
         write_tables(request.bids_dir, changed, kinds, proposals)
     if request.key:
         write_key(request.key, rows, studies, names, visits)
+    issues = [Issue("failed", text) for text in scanned.problems]
+    doubts = (*warnings, *identity_doubts(studies, names, visits))
+    issues += [Issue("warning", text) for text in doubts]
     if new_kinds or new_studies:
         _report_proposals(kinds, proposals, new_kinds, report)
         if not request.accept:
+            for issue in issues:
+                report(f"{issue.level}: {issue}")
             raise TablesToCheck(
                 f"{len(new_kinds)} new kinds of series and {len(new_studies)} new studies: check "
                 f"the columns use of {request.bids_dir / FOLDER / 'series.tsv'} and "
                 "participant_id, session_id and days_since_treatment of visits.tsv beside it, "
-                "then run again "
-                "(--yes accepts the proposals)"
+                "then run again (--yes accepts the proposals)"
             )
-    issues = [
-        Issue("warning", text) for text in (*warnings, *identity_doubts(studies, names, visits))
-    ]
     issues += [
         Issue("note", f"{count} files of {modality or 'unknown'} are no MR images")
         for modality, count in sorted(scanned.others.items())

@@ -10,7 +10,7 @@ from bidsapp.conversion.dicom.headers import read_header
 from bidsapp.conversion.dicom.personal import remove_personal
 from bidsapp.conversion.dicom.records import Header, Series, Study
 from bidsapp.conversion.optional import collect_warnings
-from bidsapp.errors import NothingToAnalyse
+from bidsapp.errors import MetperfError, NothingToAnalyse
 
 _DOSE = ("ContrastBolusVolume", "ContrastBolusTotalDose")
 
@@ -54,17 +54,19 @@ def scan_folder(folder: Path, report: Callable[[str], None]) -> Scanned:
     """
     headers: list[Header] = []
     problems: list[str] = []
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()
     for count, path in enumerate(_files(folder), 1):
         try:
             with collect_warnings():
                 header = read_header(path, known)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except MetperfError:
+            raise
+        except Exception as error:  # pydicom raises errors of many kinds on damaged files
             problems.append(f"{path}: is damaged ({error}); copy or export it again")
             continue
         if header:
             headers.append(header)
-            known |= {header.series} if header.values else set()
+            known |= {(header.study, header.series)} if header.values else set()
         if count % 5000 == 0:
             report(f"{count} files read")
     scanned = group_headers(headers, problems)
@@ -105,14 +107,21 @@ def group_headers(headers: Sequence[Header], problems: Sequence[str] = ()) -> Sc
             others[one.modality] = others.get(one.modality, 0) + 1
         if one.treated and one.patient.key:
             treated.setdefault(one.patient.key, set()).add(one.treated)
-    studies = []
+    studies, damaged = [], list(problems)
     for uid, by_series in by_study.items():
         first = next(iter(by_series.values()))[0]
-        series = [make_series(own) for own in by_series.values()]
+        series = []
+        for own in by_series.values():
+            try:
+                series.append(make_series(own))
+            except (TypeError, ValueError, ArithmeticError) as error:
+                damaged.append(f"{own[0].path}: its header is damaged ({error}); export it again")
+        if not series:
+            continue
         in_order = sorted(series, key=lambda s: (s.number, s.slices[0].order))
         studies.append(Study(uid, first.patient, first.date, tuple(in_order)))
     studies.sort(key=lambda s: (s.date, s.patient.key, s.uid))
-    return Scanned(tuple(studies), treated, others, tuple(problems))
+    return Scanned(tuple(studies), treated, others, tuple(damaged))
 
 
 def make_series(headers: Sequence[Header]) -> Series:

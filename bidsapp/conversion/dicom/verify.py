@@ -56,6 +56,8 @@ def check_placement(image: Path, series: Series, *, in_time: bool) -> str:
             pixels, affine = _read_slice(one)
         except (NotImplementedError, RuntimeError, ImportError) as error:
             return f"its compression is not decoded ({str(error).splitlines()[0]})"
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise BadInput(f"{one.path}: is damaged ({error}); export it again") from error
         wanted = [volumes.shape[3] - 1 if rank else 0] if in_time else range(volumes.shape[3])
         found = _sample(volumes, np.linalg.inv(loaded.affine) @ affine, pixels.shape)
         if not any(_is_like(found[..., v], pixels) for v in wanted):
