@@ -12,17 +12,19 @@ import numpy as np
 import pydicom
 import pytest
 
+from bidsapp.bids.pseudonyms import pseudonym
 from bidsapp.bids.query import Query
 from bidsapp.bids.tables import read_table
 from bidsapp.cli.main import main
+from bidsapp.conversion.contours.drawing import Drawing
 from bidsapp.conversion.dicom.headers import read_header
 from bidsapp.conversion.dicom.kinds import group_kinds, kind_of, propose
 from bidsapp.conversion.dicom.prepare import Request, prepare
 from bidsapp.conversion.dicom.scan import group_headers, scan_folder
-from bidsapp.conversion.dicom.tables import pseudonym
 from bidsapp.conversion.dicom.timing import find_times
 from bidsapp.conversion.dicom.verify import check_placement
 from bidsapp.errors import BadInput, NothingToAnalyse, TablesToCheck, UsageError
+from bidsapp.run.rois.placement import place, read_grid
 from tests import dicom_series as made
 
 TIMES = [round(made.INTERVAL * n, 4) for n in range(7)]
@@ -363,6 +365,16 @@ def test_the_date_of_treatment(visits, tmp_path):
     assert [row["days_since_treatment"] for row in table(tmp_path / "two", "visits")] == ["0", "30"]
     with pytest.raises(UsageError, match="neither a date such as 2024-03-01 nor a file"):
         run(visits, tmp_path / "three", treatment_date="yesterday")
+
+
+def test_contours_are_recognised_by_the_frame_of_reference(prepared, visits):
+    """The sidecar has a pseudonym of its UID: contours in it are placed, others are refused."""
+    t1w = read_grid(next((prepared / "sub-01" / "ses-01").rglob("*_T1w.nii.gz")))
+    dicom = pydicom.dcmread(next((visits / "b" / "009").iterdir()))
+    same, other = (Drawing("RTSTRUCT", (), frame=uid) for uid in (dicom.FrameOfReferenceUID, "1.2"))
+    assert "same frame" in place(same, (), t1w, prepared, aligned=False).basis
+    with pytest.raises(BadInput, match="drawn on another image"):
+        place(other, (), t1w, prepared, aligned=False)
 
 
 def test_doubts_about_who_is_who_are_reported(tmp_path):

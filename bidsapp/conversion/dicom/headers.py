@@ -28,7 +28,8 @@ _PERSONAL = (
 _TREATED = ("TreatmentDate", "RTPlanDate", "ContentDate", "InstanceCreationDate")
 """Dates of a treatment record, a plan and a dose, the most specific first."""
 _FIELDS = (
-    "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "Modality", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID", "SeriesNumber", "SeriesDescription",
     "ProtocolName", "Manufacturer", "ImageType", "ScanningSequence", "SequenceVariant",
     "SequenceName", "PulseSequenceName", "EchoPulseSequence", "EchoPlanarPulseSequence",
     "MRAcquisitionType", "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime",
@@ -141,6 +142,7 @@ def _describe(path: Path, dataset: Any, known: Container[tuple[str, str]]) -> He
         modality=modality,
         number=int(dataset.get("SeriesNumber") or 0),
         treated=treated,
+        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
         image_type=frames[0].words("ImageType") if frames else (),
         values=_values(frames[0], dataset) if frames and new else {},
         slices=tuple(_slice(frame, path, number) for number, frame in enumerate(frames)),

@@ -4,8 +4,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bidsapp.bids.derivatives import PART, compress_image, copy_file, to_json, write_bytes
+from bidsapp.bids.pseudonyms import FRAME_PSEUDONYM, pseudonym, salted_pseudonym
 from bidsapp.conversion.dicom.dataset import describe_dataset, list_participants
 from bidsapp.conversion.dicom.images import Converted, convert
 from bidsapp.conversion.dicom.kinds import Kind, Proposal, group_kinds, propose
@@ -16,7 +18,6 @@ from bidsapp.conversion.dicom.sidecar import complete
 from bidsapp.conversion.dicom.tables import (
     FOLDER,
     Tables,
-    pseudonym,
     read_tables,
     write_tables,
 )
@@ -100,7 +101,7 @@ def prepare(request: Request, report: Report) -> list[Issue]:
     targets, more = plan_targets(scanned.studies, names, tables)
     issues += more
     describe_dataset(bids_dir)
-    issues += _convert_all(targets, request, report)
+    issues += _convert_all(targets, request, tables.salt, report)
     present = [
         visit
         for visit in tables.visits.values()
@@ -171,7 +172,9 @@ def _report_proposals(
         report(f"{proposal.use:6} {kind.description} ({len(kinds[kind])} series): {proposal.why}")
 
 
-def _convert_all(targets: Sequence[Target], request: Request, report: Report) -> list[Issue]:
+def _convert_all(
+    targets: Sequence[Target], request: Request, salt: str, report: Report
+) -> list[Issue]:
     """Convert the images that do not exist yet; one that fails does not stop the others."""
     issues: list[Issue] = []
     kept = 0
@@ -184,7 +187,8 @@ def _convert_all(targets: Sequence[Target], request: Request, report: Report) ->
         try:
             with tempfile.TemporaryDirectory(prefix=PART, dir=request.bids_dir) as folder:
                 done = convert(target.series, target.use, Path(folder))
-                _place(target, done, Path(folder, "done"), request.bids_dir)
+                fields = _fields(target, done, salt)
+                _place(target, done, fields, Path(folder, "done"), request.bids_dir)
         except BadInput as error:
             text = f"{target.use}, series {target.numbers}: {error}"
             issues.append(Issue("failed", text, "BadInput", **place))
@@ -204,9 +208,19 @@ def _convert_all(targets: Sequence[Target], request: Request, report: Report) ->
     return issues
 
 
-def _place(target: Target, done: Converted, staging: Path, bids_dir: Path) -> None:
+def _fields(target: Target, done: Converted, salt: str) -> dict[str, Any]:
+    """Return the sidecar of an image."""
+    one = target.series[0]
+    fields = complete(done.fields, one, target.use, done.times, done.source)
+    if one.frame_of_reference:
+        fields[FRAME_PSEUDONYM] = salted_pseudonym(one.frame_of_reference, salt)
+    return fields
+
+
+def _place(
+    target: Target, done: Converted, fields: Mapping[str, Any], staging: Path, bids_dir: Path
+) -> None:
     """Write the files of an image into a folder beside the data, then move them, the image last."""
-    fields = complete(done.fields, target.series[0], target.use, done.times, done.source)
     write_bytes(target.path(staging, ".json"), to_json(fields))
     compress_image(done.image, target.path(staging))
     if target.use == "dwi":

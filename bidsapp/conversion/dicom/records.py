@@ -82,6 +82,8 @@ class Header:
         Of the series.
     treated
         Date of a treatment or of its plan, ``YYYYMMDD``, in RT objects.
+    frame_of_reference
+        Its UID.
     image_type
         Words of ImageType.
     values
@@ -99,6 +101,7 @@ class Header:
     modality: str
     number: int
     treated: str = ""
+    frame_of_reference: str = ""
     image_type: tuple[str, ...] = ()
     values: Mapping[str, object] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
@@ -132,6 +135,8 @@ class Series:
         Fields of the sidecar on contrast agent and dose.
     slices
         All slices.
+    frame_of_reference
+        Its UID; empty if unknown.
     """
 
     study: str
@@ -150,6 +155,7 @@ class Series:
     mosaic: bool
     agent: Mapping[str, str | float]
     slices: tuple[Slice, ...]
+    frame_of_reference: str = ""
 
     @cached_property
     def places(self) -> dict[tuple[tuple[float, ...], float], list[Slice]]:

@@ -150,6 +150,7 @@ def make_series(headers: Sequence[Header]) -> Series:
         mosaic=bool(fields["mosaic"]),
         agent=_agent(fields, words),
         slices=tuple(s for one in headers for s in one.slices),
+        frame_of_reference=first.frame_of_reference,
     )
 
 

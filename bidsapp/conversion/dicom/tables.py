@@ -4,7 +4,6 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import scrypt
 from pathlib import Path
 
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
@@ -44,8 +43,6 @@ VISIT_COLUMNS = {
 }
 _KEY = ("description", "image_type", "sequence", "acquisition", "flip_angle", "frames")
 _LABEL = re.compile(r"[A-Za-z0-9]+")
-_HASH_COST = 2**14
-"""Cost of a hash: 0.05 s, so that UIDs cannot be tried in large numbers."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +72,6 @@ class Tables:
     rows: Mapping[Kind, Mapping[str, str]] = field(default_factory=dict)
     visits: Mapping[str, Visit] = field(default_factory=dict)
     salt: str = field(default_factory=lambda: secrets.token_hex(16))
-
-
-def pseudonym(study: str, salt: str) -> str:
-    """Return the pseudonym of a study: a salted, slow hash of its UID.
-
-    No name, identifier or date enters it. Who can compute it has the UID, and with it the DICOM
-    files, whose images already tell which study it is.
-
-    Examples
-    --------
-    >>> pseudonym("1.2.3", "salt")
-    '3ee34060a762'
-    """
-    digest = scrypt(study.encode(), salt=salt.encode(), n=_HASH_COST, r=8, p=1, dklen=6)
-    return digest.hex()
 
 
 def read_tables(bids_dir: Path) -> Tables:
