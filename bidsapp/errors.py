@@ -4,6 +4,7 @@
 
     MetperfError              1   a participant or a step failed
     ├── UsageError            2   the command line cannot be satisfied
+    ├── TablesToCheck         3   metperf prepare has written tables that the user must check
     ├── InvalidDataset       16   the data set is not valid BIDS
     ├── UnknownLevel         17   the analysis level does not exist
     ├── NothingSelected      18   labels or filters match nothing
@@ -40,6 +41,12 @@ class UsageError(MetperfError):
     """The command line specifies something that cannot be done."""
 
     exit_code = 2
+
+
+class TablesToCheck(MetperfError):
+    """The use of series or the labels of visits are proposals that nobody has checked."""
+
+    exit_code = 3
 
 
 class InvalidDataset(MetperfError):

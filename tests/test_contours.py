@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from bidsapp.conversion.contours import optional
+from bidsapp.conversion import optional
 from bidsapp.conversion.contours.choice import Use, choose_regions
 from bidsapp.conversion.contours.dicom_seg import read_segmentation
 from bidsapp.conversion.contours.drawing import Region, VoxelMask

@@ -46,8 +46,8 @@ def check_bids_dir(bids_dir: Path) -> None:
         raise NothingToAnalyse(f"{bids_dir} has no participants (sub-*); did you mean {below[0]}?")
     if dicom := _find_dicom(bids_dir):
         raise NothingToAnalyse(
-            f"{bids_dir} contains DICOM ({dicom.relative_to(bids_dir)}); convert it to BIDS first, "
-            "for example with dcm2bids or heudiconv"
+            f"{bids_dir} contains DICOM ({dicom.relative_to(bids_dir)}); convert it to BIDS first: "
+            "metperf prepare DICOM BIDS"
         )
 
 

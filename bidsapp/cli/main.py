@@ -29,6 +29,7 @@ from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_ord
 from bidsapp.config import Config
 from bidsapp.errors import (
     MetperfError,
+    NothingToAnalyse,
     UnknownLevel,
 )
 from bidsapp.issues import Issue
@@ -271,6 +272,18 @@ def _recovery(parser: ArgumentParser, options: Namespace) -> int:
     return conclude(issues, pages)
 
 
+def _prepare(parser: ArgumentParser, options: Namespace) -> int:
+    """Write a data set from DICOM."""
+    from bidsapp.cli.prepare_options import convert_dicom
+
+    if not options.dicom_dir.is_dir():
+        raise NothingToAnalyse(f"{options.dicom_dir}: dicom_dir is not a folder; is it mounted?")
+    check_writable(options.bids_dir)
+    issues = convert_dicom(options, _LOG.info)
+    log_issues(issues)
+    return conclude(issues, [])
+
+
 def _rois(parser: ArgumentParser, options: Namespace) -> int:
     """Write ROIs from contours and masks of other programs."""
     from bidsapp.cli.contour_options import convert_contours
@@ -344,6 +357,12 @@ def _recovery_parser() -> ArgumentParser:
     return recovery_parser()
 
 
+def _prepare_parser() -> ArgumentParser:
+    from bidsapp.cli.prepare_options import prepare_parser
+
+    return prepare_parser()
+
+
 def _rois_parser() -> ArgumentParser:
     from bidsapp.cli.contour_options import contour_parser
 
@@ -355,6 +374,7 @@ COMMANDS: dict[
 ] = {
     "check": (_check_parser, _check),
     "phantom": (phantom_parser, _phantom),
+    "prepare": (_prepare_parser, _prepare),
     "recovery": (_recovery_parser, _recovery),
     "rois": (_rois_parser, _rois),
     "slurm": (_slurm_parser, _slurm),

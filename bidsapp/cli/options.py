@@ -39,6 +39,7 @@ def study_parser() -> ArgumentParser:
     made = OneLineParser(
         prog="metperf",
         description="Perfusion MRI (IVIM and DCE) of brain tumours under treatment. "
+        "'metperf prepare DICOM BIDS' makes a data set of DICOM; "
         "'metperf check BIDS' lists what a data set lacks; "
         "'metperf phantom OUT' writes a synthetic data set to try it on; 'metperf rois "
         "BIDS SOURCE' writes ROIs from contours of other programs; 'metperf stats "

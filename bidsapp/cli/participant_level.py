@@ -75,12 +75,13 @@ def log_issues(issues: Sequence[Issue]) -> None:
     """Log every failure, warning and note, and what is missing in one line per session."""
     missing: dict[str, list[str]] = {}
     for issue in issues:
+        place = f"{issue.place}: " if issue.place else ""
         if issue.level == "failed":
-            _LOG.error("%s: %s", issue.place, issue)
+            _LOG.error("%s%s", place, issue)
         elif issue.level == "warning":
-            _LOG.warning("%s: warning: %s", issue.place, issue)
+            _LOG.warning("%swarning: %s", place, issue)
         elif issue.level == "note":
-            _LOG.info("%s: note: %s", issue.place, issue)
+            _LOG.info("%snote: %s", place, issue)
         elif issue.level == "missing":
             missing.setdefault(issue.place, []).append(str(issue))
     for place, texts in missing.items():

@@ -9,8 +9,8 @@ from bidsapp.bids.text_files import check_available
 from bidsapp.conversion.contours import label_images, slicer
 from bidsapp.conversion.contours.dicom_seg import read_segmentation
 from bidsapp.conversion.contours.drawing import Drawing
-from bidsapp.conversion.contours.optional import collect_warnings, load_package
 from bidsapp.conversion.contours.rtstruct import read_structure_set
+from bidsapp.conversion.optional import collect_warnings, load_package
 from bidsapp.errors import BadInput
 
 _READERS = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
-from bidsapp.conversion.contours.optional import load_package
+from bidsapp.conversion.optional import load_package
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
 

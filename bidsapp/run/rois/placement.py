@@ -13,6 +13,7 @@ import numpy as np
 
 from bidsapp.bids.images import check_image
 from bidsapp.bids.inheritance import metadata
+from bidsapp.bids.pseudonyms import FRAME_PSEUDONYM, is_pseudonym_of
 from bidsapp.conversion.contours.drawing import Contours, Drawing, VoxelMask
 from bidsapp.conversion.contours.rasterise import lies_on_grid
 from bidsapp.errors import BadInput
@@ -93,8 +94,9 @@ def place(
     """
     stated = metadata(t1w.image, bids_dir)
     frame = str(stated.get("FrameOfReferenceUID") or "")
-    if frame and drawing.frame:
-        if frame == drawing.frame:
+    hidden = str(stated.get(FRAME_PSEUDONYM) or "")
+    if (frame or hidden) and drawing.frame:
+        if frame == drawing.frame or is_pseudonym_of(hidden, drawing.frame):
             return Placement(np.eye(4), "same frame of reference as the T1w")
         if not aligned:
             raise BadInput(
