@@ -104,6 +104,44 @@ def test_timing_that_contradicts_itself_is_refused(fields, header, message):
         read_frame_times(metadata, IMAGE, FRAMES, header=header)
 
 
+PAUSES = {
+    "elsewhere": [5.2 * n + (25 if n > 30 else 0) for n in range(FRAMES)],
+    "one frame": [5.2 * n + (3 if n == 30 else 0) for n in range(FRAMES)],
+    "drift": [5.3 * n for n in range(FRAMES)],
+}
+
+
+@pytest.mark.parametrize("times", PAUSES.values(), ids=PAUSES)
+def test_lists_of_times_agree_frame_by_frame(times):
+    """A pause in one of two lists is refused, though the mean intervals agree within 10 %."""
+    even = [5.2 * n for n in range(FRAMES)]
+    metadata = {"VolumeTiming": even, "FrameTimesStart": times}
+    said = r"VolumeTiming has intervals of 5.2 s, but FrameTimesStart differs from it by up to \d"
+    with pytest.raises(BadInput, match=said) as error:
+        read_frame_times(metadata, IMAGE, FRAMES)
+    assert error.value.remedy == "--frame-time <seconds>"
+    late = {"VolumeTiming": even, "FrameTimesStart": [t + 30 + 0.1 * (t % 2) for t in even]}
+    assert read_frame_times(late, IMAGE, FRAMES).source == "VolumeTiming"
+    found = read_frame_times({"VolumeTiming": times}, IMAGE, FRAMES, frame_time=5.2)
+    assert "VolumeTiming differs from it" in found.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "pair"), [(0.0001, "0.0001 s apart"), (1.2, "1.2 s"), (60, "60 s")]
+)
+def test_two_frames_at_an_unusual_distance_are_a_warning(tmp_path, step, pair):
+    """A gap, or two frames at almost the same time; half and double intervals are usual."""
+    write_description(tmp_path)
+    times = [0, 5.2, 5.2 + step]
+    times += [times[-1] + 5.2 * n for n in range(1, 6)]
+    write_dce(tmp_path, STEM, np.ones((4, 4, 2, 8), np.float32), times)
+    (text,) = (w for w in one_session(tmp_path).warnings if "apart" in w)
+    assert pair in text and "but usually 5.2 s" in text
+    times = [0, 5.2, 7.8, 18.2, 23.4]
+    write_dce(tmp_path, STEM, np.ones((4, 4, 2, 5), np.float32), times)
+    assert not [w for w in one_session(tmp_path).warnings if "apart" in w]
+
+
 def test_an_option_overrides_fields_and_says_so():
     """--frame-time is used although a field states another interval, with a warning."""
     metadata = sidecar("synthetic/philips__701_DCE", AcquisitionDuration=360)
@@ -264,6 +302,8 @@ def test_frames_of_other_settings_or_grids_or_times_are_refused(tmp_path):
     for changed, message in (
         ({"FlipAngle": 5}, "run-03_dce.json: FlipAngle is 5, but 15 in"),
         ({"AcquisitionTime": "13:05:05"}, "run-03_dce.nii.gz: was acquired at the same time"),
+        ({"MagneticFieldStrength": 1.5}, "MagneticFieldStrength is 1.5, but 3 in"),
+        ({"SeriesDescription": "test bolus"}, "SeriesDescription is 'test bolus', but 't1_twi"),
     ):
         write_json(last, fields | changed)
         assert message in one_session(tmp_path).problems[0]
@@ -275,6 +315,33 @@ def test_frames_of_other_settings_or_grids_or_times_are_refused(tmp_path):
     ones = np.ones((4, 4, 2), np.float32)
     write_image(tmp_path / f"{STEM}_run-03_dce.nii.gz", ones, flipped)
     assert "its axes have another order or direction" in one_session(tmp_path).problems[0]
+
+
+def test_frames_of_two_series_are_not_joined(tmp_path):
+    """Two numbers of series are refused; one for all frames or one for each are one series."""
+    clocks = ["13:05:00", "13:05:05", "13:05:10", "13:05:15"]
+    write_frames(tmp_path, clocks)
+    sidecars = sorted((tmp_path / STEM).parent.glob("*.json"))
+    for field in ("SeriesNumber", "SeriesInstanceUID"):
+        for numbers, problems in (("7777", 0), ("7890", 0), ("7788", 1)):
+            for path, number in zip(sidecars, numbers, strict=True):
+                fields = json.loads(path.read_text()) | {"SeriesNumber": 7, field: f"1.2.{number}"}
+                fields["SeriesDescription"] = f"DCE Ph{path.name[17:19]}"
+                write_json(path, fields)
+            found = one_session(tmp_path).problems
+            assert len(found) == problems
+        assert f"run-03_dce.json: {field} is '1.2.8', but '1.2.7' in" in found[0]
+        for path in sidecars:
+            kept = json.loads(path.read_text())
+            kept.pop(field)
+            write_json(path, kept)
+
+
+def test_frames_are_not_parts_of_a_frame(tmp_path):
+    """Images every 0.05 s are refused, as a list of such times is."""
+    write_frames(tmp_path, ["13:05:00", "13:05:00.05", "13:05:00.1"])
+    (problem,) = one_session(tmp_path).problems
+    assert "AcquisitionTime of each image has intervals of 0.05, outside 0.2 to 120" in problem
 
 
 def test_two_series_and_frames_without_times_are_not_joined(tmp_path):

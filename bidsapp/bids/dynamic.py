@@ -52,9 +52,10 @@ def read_dynamic(
         If the image cannot be used, or is not that of a spoiled gradient echo.
     """
     frames: tuple[Path, ...] = ()
-    acquired: list[float] | None = None
+    acquired: tuple[str, list[float]] | None = None
     if len(files) > 1:
-        frames, acquired, metadata = order_frames(files)
+        frames, times, metadata = order_frames(files)
+        acquired = ("AcquisitionTime of each image", times)
         image, count = frames[0], len(frames)
     else:
         image, metadata = image_path(files[0], 4), files[0].get_metadata()
@@ -92,7 +93,7 @@ def _read_timing(
     metadata: Mapping[str, Any],
     image: Path,
     frames: int,
-    acquired: Sequence[float] | None,
+    acquired: tuple[str, Sequence[float]] | None,
     given: GivenTiming,
 ) -> FrameTimes:
     return read_frame_times(

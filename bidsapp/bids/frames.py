@@ -1,5 +1,6 @@
 """A dynamic series that is stored as one image per frame: its order in time, and its image."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -19,8 +20,13 @@ from bidsapp.errors import BadInput
 
 _PER_FRAME = ("run", "acquisition", "reconstruction")
 """Entities that converters give to the frames of a series."""
-_SAME = ("FlipAngle", "EchoTime", "RepetitionTime", "RepetitionTimeExcitation")
-"""Fields that are the same in all frames of a series."""
+_SAME = (
+    *("FlipAngle", "EchoTime", "RepetitionTime", "RepetitionTimeExcitation"),
+    *("MagneticFieldStrength", "SeriesDescription"),
+)
+"""Fields that are the same in all frames of a series, but for numbers in its description."""
+_SERIES = ("SeriesInstanceUID", "SeriesNumber")
+"""Fields that are the same in all frames of a series, or another one in each."""
 
 
 def is_stored_by_frame(found: Sequence[IndexedFile]) -> bool:
@@ -62,8 +68,11 @@ def order_frames(
                 "sourcedata/"
             )
     first = sidecars[images[0]]
+    every = [sidecars[image] for image in images]
+    each = [f for f in _SERIES if len({str(fields.get(f)) for fields in every}) == len(every)]
+    same = [field for field in (*_SAME, *_SERIES) if field not in each]
     for image in images[1:]:
-        _check_like_first(image, sidecars[image], images[0], first)
+        _check_like_first(image, sidecars[image], images[0], first, same)
     return tuple(images), [seconds for seconds, _ in in_time], first
 
 
@@ -110,7 +119,11 @@ def _acquired(metadata: Mapping[str, Any]) -> float | None:
 
 
 def _check_like_first(
-    image: Path, fields: Mapping[str, Any], start: Path, first: Mapping[str, Any]
+    image: Path,
+    fields: Mapping[str, Any],
+    start: Path,
+    first: Mapping[str, Any],
+    same: Sequence[str],
 ) -> None:
     """Raise an error if a frame is not of the same series as the first one."""
     difference = grid_difference(image, start)
@@ -121,10 +134,18 @@ def _check_like_first(
             f"{image}: its grid is not that of {start.name}, the first frame: {difference}; leave "
             "out the image that is not of the series"
         )
-    for field in _SAME:
-        if fields.get(field) != first.get(field):
+    for field in same:
+        here, there = fields.get(field), first.get(field)
+        if field == "SeriesDescription":
+            here, there = _without_numbers(here), _without_numbers(there)
+        if here != there:
             raise BadInput(
                 f"{sidecar_name(image)}: {field} is {quote_value(fields.get(field))}, but "
                 f"{quote_value(first.get(field))} in {sidecar_name(start)}: these are not frames "
                 "of one series; choose one image with --bids-filter-file, or name them differently"
             )
+
+
+def _without_numbers(description: Any) -> str:
+    """Return a description without the numbers that scanners give to the frames of a series."""
+    return re.sub(r"[\d.]+", "", str(description))

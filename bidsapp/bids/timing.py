@@ -23,6 +23,9 @@ FRAME_TIME, REPETITION_TIME = "--frame-time", "--repetition-time"
 """Options that replace what a sidecar states."""
 BIDS_TIMES, BIDS_TR = "VolumeTiming", "RepetitionTimeExcitation"
 """Fields of BIDS with the start of each frame, and with the time between two excitations."""
+_HEUDICONV = "time.samples.AcquisitionTime"
+_LISTS = (BIDS_TIMES, "FrameTimesStart", _HEUDICONV)
+"""Fields with the time of every frame; others state only an interval."""
 _APART = 0.1
 """Relative difference above which two statements contradict each other."""
 _USUAL = (0.05, 0.95)
@@ -55,7 +58,7 @@ def read_frame_times(
     frames: int,
     *,
     header: float | None = None,
-    acquired: Sequence[float] | None = None,
+    acquired: tuple[str, Sequence[float]] | None = None,
     frame_time: float | None = None,
 ) -> FrameTimes:
     """Return the start of each frame from the first of the fields that state it.
@@ -74,8 +77,9 @@ def read_frame_times(
         Number of frames.
     header : float, s, optional
         Interval in the header of the image (``pixdim[4]``), if it states one.
-    acquired : sequence of float, s, optional
-        Acquisition time of each frame, if the frames are images of their own.
+    acquired : tuple of str and sequence of float, s, optional
+        Where the acquisition time of each frame is stated, and the times, if the frames are images
+        of their own.
     frame_time : float, s, optional
         Time between two frames as the user states it.
 
@@ -91,8 +95,10 @@ def read_frame_times(
     FrameTimes(seconds=(0.0, 5.2, 10.4), source='RepetitionTime', doubts=())
     """
     texts: list[str] = []
-    stated = {} if acquired is None else {"AcquisitionTime of each image": list(acquired)}
+    stated: dict[str, list[float]] = {}
     try:
+        if acquired is not None:
+            stated = {acquired[0]: _read_list(list(acquired[1]), acquired[0], image, frames)}
         stated |= dict(_stated_times(metadata, image, frames))
     except BadInput as error:
         if frame_time is None:
@@ -105,10 +111,13 @@ def read_frame_times(
     source, seconds = next(iter(stated.items()))
     if frames < 2:
         return FrameTimes(tuple(seconds), source)
-    intervals = {name: float(np.diff(times).mean()) for name, times in stated.items()}
-    others = {name: s for name, s in intervals.items() if name != source}
-    others |= _durations(metadata, frames, seconds)
-    texts += [f"{name} states {s:.4g} s" for name, s in others.items() if _apart(seconds, s)]
+    lists = (*_LISTS, FRAME_TIME, acquired[0] if acquired else "")
+    texts += _contradictions(source, stated, lists)
+    texts += [
+        f"{name} states {interval:.4g} s"
+        for name, interval in _durations(metadata, frames, seconds).items()
+        if _apart(seconds, interval)
+    ]
     if header is not None and _apart(seconds, header):
         texts.append(f"the header of {image.name} states {header:.4g} s (pixdim[4])")
     if texts and frame_time is None:
@@ -200,12 +209,11 @@ def _stated_times(
     metadata: Mapping[str, Any], image: Path, frames: int
 ) -> Iterator[tuple[str, list[float]]]:
     """Yield each field that states the time of every frame, with the times in s."""
-    for field in (BIDS_TIMES, "FrameTimesStart"):
+    for field in _LISTS[:2]:
         if (listed := metadata.get(field)) is not None:
             yield field, _read_list(listed, field, image, frames)
     if (clocks := _heudiconv_clocks(metadata)) is not None:
-        field = "time.samples.AcquisitionTime"
-        yield field, _read_list(since_first(clocks), field, image, frames)
+        yield _HEUDICONV, _read_list(since_first(clocks), _HEUDICONV, image, frames)
     volume = as_number(metadata.get("RepetitionTime"))
     if volume is not None and volume > TR_RANGE[1]:
         yield "RepetitionTime", _regular(_plausible(volume, "RepetitionTime", image), frames)
@@ -230,7 +238,7 @@ def _read_list(listed: Any, field: str, image: Path, frames: int) -> list[float]
     if steps and not low <= median(steps) <= high:
         raise BadInput(
             f"{name}: {field} has intervals of {median(steps):g}, outside {low:g} to {high:g}; "
-            "is it in seconds?"
+            + ("is it in seconds?" if field in _LISTS else "are these whole frames of one series?")
         )
     if len(times) != frames:
         raise BadInput(
@@ -262,6 +270,32 @@ def _durations(metadata: Mapping[str, Any], frames: int, seconds: list[float]) -
     if total <= (1 + _APART) * float(np.diff(seconds).max()):
         return {}
     return {f"AcquisitionDuration / {frames}": total / frames}
+
+
+def _contradictions(
+    source: str, stated: Mapping[str, Sequence[float]], lists: Sequence[str]
+) -> Iterator[str]:
+    """Yield how other fields contradict the times of a source: by interval, or frame by frame.
+
+    Two lists are of the same frames, so that no time, from the first one on, may differ by more
+    than half an interval: a pause is then at the same place in both.
+    """
+    seconds = np.asarray(stated[source]) - stated[source][0]
+    limit = float(np.median(np.diff(seconds))) / 2
+    for name, times in stated.items():
+        interval = float(np.diff(times).mean())
+        if name == source:
+            continue
+        if _apart(seconds, interval):
+            yield f"{name} states {interval:.4g} s"
+        elif source in lists and name in lists:
+            other = np.asarray(times) - times[0]
+            frame = int(np.abs(other - seconds).argmax())
+            if abs(other[frame] - seconds[frame]) > limit:
+                yield (
+                    f"{name} differs from it by up to {abs(other[frame] - seconds[frame]):.4g} s "
+                    f"(frame {frame + 1} starts at {seconds[frame]:.4g} and {other[frame]:.4g} s)"
+                )
 
 
 def _apart(seconds: Sequence[float], interval: float) -> bool:
