@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from datasets import write_dce, write_description, write_image, write_json
 
+from bidsapp.bids.contrast_agents import agent_relaxivity, find_agent, stated_agent
 from bidsapp.bids.fieldmaps import readout_time
 from bidsapp.bids.frames import stack_frames
 from bidsapp.bids.query import Query
 from bidsapp.bids.timing import GivenTiming, clock_seconds, read_frame_times, read_repetition_time
-from bidsapp.config import Config, agent_relaxivity, find_agent
+from bidsapp.config import Config
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import plan_participant
@@ -136,7 +137,8 @@ def test_two_frames_at_an_unusual_distance_are_a_warning(tmp_path, step, pair):
     times += [times[-1] + 5.2 * n for n in range(1, 6)]
     write_dce(tmp_path, STEM, np.ones((4, 4, 2, 8), np.float32), times)
     (text,) = (w for w in one_session(tmp_path).warnings if "apart" in w)
-    assert pair in text and "but usually 5.2 s" in text
+    assert pair in text
+    assert "but usually 5.2 s" in text
     times = [0, 5.2, 7.8, 18.2, 23.4]
     write_dce(tmp_path, STEM, np.ones((4, 4, 2, 5), np.float32), times)
     assert not [w for w in one_session(tmp_path).warnings if "apart" in w]
@@ -209,8 +211,31 @@ AGENTS = {
     "Primovist": "gadoxetate",
     "VUEWAY": "gadopiclenol",
     "Elucirem": "gadopiclenol",
+    "Multi Hance": "gadobenate",
+    "Gadobutrol": "gadobutrol",
+    "Gadotersäure": "gadoterate",
+    "acide gadotérique": "gadoterate",
+    "Dotagraf": "gadoterate",
+    "Gd\u2011DOTA": "gadoterate",
+    "Gd-DOTA-REM": "gadoterate",
+    "Gadodiamid": "gadodiamide",
+    "Gd-DTPABMA": "gadodiamide",
+    "Gd-DTPA/BMA": "gadodiamide",
+    "Gd-DTPA bis(methylamide)": "gadodiamide",
+    "GdDTPA": "gadopentetate",
+    "Gadopentetat": "gadopentetate",
+    "Gadoxetat": "gadoxetate",
+    "Gd-EOB-DTPA": "gadoxetate",
+    "Gd-DTPA-BMEA": "gadoversetamide",
+    "gadoteridol": "gadoteridol",
+    "Gd-DTPAXY": "",
     "GADOLINIUM": "",
     "Dotarem or Gadovist": "",
+    "Gd-DOTA/Gd-DTPA": "",
+    "no Gadovist": "",
+    "kein Gadovist": "",
+    "Dotarem (not Gadovist)": "",
+    "Gadoteriol": "",
 }
 
 
@@ -218,6 +243,46 @@ AGENTS = {
 def test_agents_are_known_by_brand_and_in_the_text_of_a_dose(text, agent):
     """In any case and among other words; none or two of them name no agent."""
     assert find_agent(text) == agent
+
+
+FIELDS = {
+    "yes": ({"ContrastBolusAgent": "YES", "ContrastBolusIngredient": "gadobutrol"}, "gadobutrol"),
+    "route": ({"ContrastBolusAgent": "IV", "ContrastAgent": "Gadovist"}, "gadobutrol"),
+    "n/a": ({"ContrastBolusAgent": "n/a", "ContrastBolusAgentName": "Dotarem"}, "gadoterate"),
+    "list": ({"ContrastBolusAgent": ["Gadovist"]}, "gadobutrol"),
+    "same": ({"ContrastBolusAgent": "Gadovist", "ContrastAgent": "gadobutrol"}, "gadobutrol"),
+    "other": ({"ContrastBolusAgent": "Gadovist", "ContrastAgent": "Dotarem"}, ""),
+}
+
+
+@pytest.mark.parametrize(("fields", "agent"), FIELDS.values(), ids=FIELDS)
+def test_any_field_may_name_the_agent(fields, agent):
+    """A field that names none hides no other; fields that name different agents name none."""
+    assert find_agent(stated_agent(fields)[1]) == agent
+
+
+def test_fields_that_name_different_agents_are_refused(tmp_path):
+    """Both fields are in the message, and --relaxivity replaces them."""
+    write_description(tmp_path)
+    data = np.ones((4, 4, 2, 5), np.float32)
+    fields = {"ContrastBolusAgent": "Gadovist", "ContrastAgent": "Dotarem"}
+    write_dce(tmp_path, STEM, data, [0, 6, 12, 18, 24], ContrastAgentRelaxivity=None, **fields)
+    (text,) = (issue.text for issue in plan(tmp_path).issues if issue.level == "failed")
+    assert "'Gadovist' in ContrastBolusAgent, 'Dotarem' in ContrastAgent is not known" in text
+    assert not [i for i in plan(tmp_path, relaxivity=4.5).issues if i.level == "failed"]
+
+
+def test_a_typo_in_an_agent_is_a_question():
+    """The most similar name is suggested, not used."""
+    with pytest.raises(UsageError, match=r"agent 5 ml Gadovsit is not known; did you mean gadovi"):
+        agent_relaxivity("5 ml Gadovsit", 3.0)
+
+
+def test_no_relaxivity_is_assumed_above_3_tesla():
+    """At 7 T there is no cited value, as there is none for T2; 2.9 and 3.4 T are those of 3 T."""
+    assert agent_relaxivity("Gadovist", 3.4) == agent_relaxivity("Gadovist", 2.9) == 5.0
+    with pytest.raises(UsageError, match=r"no default relaxivity at 7 T, only at 1\.5"):
+        agent_relaxivity("Gadovist", 7.0)
 
 
 def test_an_agent_without_a_cited_relaxivity_needs_the_option():
@@ -303,6 +368,7 @@ def test_frames_of_other_settings_or_grids_or_times_are_refused(tmp_path):
         ({"FlipAngle": 5}, "run-03_dce.json: FlipAngle is 5, but 15 in"),
         ({"AcquisitionTime": "13:05:05"}, "run-03_dce.nii.gz: was acquired at the same time"),
         ({"MagneticFieldStrength": 1.5}, "MagneticFieldStrength is 1.5, but 3 in"),
+        ({"ContrastBolusAgent": "Gadovist"}, "ContrastBolusAgent is 'Gadovist', but ContrastBolus"),
         ({"SeriesDescription": "test bolus"}, "SeriesDescription is 'test bolus', but 't1_twi"),
     ):
         write_json(last, fields | changed)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bidsapp.bids.contrast_agents import stated_agent
 from bidsapp.bids.frames import order_frames
 from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
@@ -65,7 +66,7 @@ def read_dynamic(
     timing = problems.attempt(_read_timing, metadata, image, count, acquired, given)
     repetition = problems.attempt(read_repetition_time, metadata, image, given.repetition_time)
     number = partial(_read_number, metadata, image, problems)
-    agent_source, agent = _stated_agent(metadata)
+    agent_source, agent = stated_agent(metadata)
     series = Dynamic(
         image=image,
         times=tuple(t / 60 for t in timing.seconds) if timing else (),
@@ -116,17 +117,6 @@ def _read_number(
     """Return the number in a field, or NaN after noting why there is none."""
     value = problems.attempt(read_field, metadata, key, image, *limits)
     return math.nan if value is None else value
-
-
-def _stated_agent(metadata: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the field that names the contrast agent, and its text.
-
-    ``ContrastBolusIngredient`` of BIDS usually states only that it contains gadolinium.
-    """
-    for field in ("ContrastBolusAgent", "ContrastAgent", "ContrastBolusIngredient"):
-        if isinstance(text := metadata.get(field), str) and text.strip():
-            return field, text
-    return "", None
 
 
 def _check_echo_time(metadata: Mapping[str, Any], image: Path, repetition: Stated | None) -> None:

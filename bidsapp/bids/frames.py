@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from bidsapp.bids.contrast_agents import find_agent, stated_agent
 from bidsapp.bids.grids import grid_difference, has_other_axes
 from bidsapp.bids.images import UNREADABLE
 from bidsapp.bids.index import IndexedFile, has_one_volume, image_path
@@ -25,6 +26,10 @@ _SAME = (
     *("MagneticFieldStrength", "SeriesDescription"),
 )
 """Fields that are the same in all frames of a series, but for numbers in its description."""
+_NOT_ONE = (
+    "these are not frames of one series; choose one image with --bids-filter-file, or name them "
+    "differently"
+)
 _SERIES = ("SeriesInstanceUID", "SeriesNumber")
 """Fields that are the same in all frames of a series, or another one in each."""
 
@@ -73,7 +78,21 @@ def order_frames(
     same = [field for field in (*_SAME, *_SERIES) if field not in each]
     for image in images[1:]:
         _check_like_first(image, sidecars[image], images[0], first, same)
-    return tuple(images), [seconds for seconds, _ in in_time], first
+    return tuple(images), [seconds for seconds, _ in in_time], first | _agent_of(sidecars, images)
+
+
+def _agent_of(sidecars: Mapping[Path, Mapping[str, Any]], images: Sequence[Path]) -> dict[str, str]:
+    """Return the field with the contrast agent of frames, of which the first may state none."""
+    stated = {image: stated_agent(sidecars[image]) for image in images}
+    named = [(i, field, text) for i, (field, text) in stated.items() if text and find_agent(text)]
+    for image, field, text in named[1:]:
+        start, other_field, other = named[0]
+        if find_agent(text) != find_agent(other):
+            raise BadInput(
+                f"{sidecar_name(image)}: {field} is {text!r}, but {other_field} is {other!r} in "
+                f"{sidecar_name(start)}: {_NOT_ONE}"
+            )
+    return {field: text for _, field, text in named[:1]}
 
 
 def stack_frames(series: Dynamic, path: Path) -> Dynamic:
@@ -141,8 +160,8 @@ def _check_like_first(
         if here != there:
             raise BadInput(
                 f"{sidecar_name(image)}: {field} is {quote_value(fields.get(field))}, but "
-                f"{quote_value(first.get(field))} in {sidecar_name(start)}: these are not frames "
-                "of one series; choose one image with --bids-filter-file, or name them differently"
+                f"{quote_value(first.get(field))} in {sidecar_name(start)}: "
+                f"{_NOT_ONE}"
             )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from bidsapp.bids.contrast_agents import agent_relaxivity, find_agent
 from bidsapp.bids.records import Dynamic, Session, Stated
 from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
-from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, find_agent
+from bidsapp.config import HAEMATOCRIT, Config
 from bidsapp.issues import Issue
 
 _HAEMATOCRITS = (0.2, 0.55)
