@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from datasets import write_dce, write_description, write_image, write_json
 
+from bidsapp.bids.clocks import clock_seconds
 from bidsapp.bids.contrast_agents import agent_relaxivity, find_agent, stated_agent
 from bidsapp.bids.fieldmaps import readout_time
 from bidsapp.bids.frames import stack_frames
 from bidsapp.bids.query import Query
-from bidsapp.bids.timing import GivenTiming, clock_seconds, read_frame_times, read_repetition_time
+from bidsapp.bids.timing import GivenTiming, read_frame_times, read_repetition_time
 from bidsapp.config import Config
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.run.graphs.participant import init_participant_wf
@@ -172,6 +173,8 @@ def test_a_duration_may_be_that_of_a_volume_or_of_the_series(duration):
 def test_a_short_repetition_time_is_that_of_a_3d_series():
     """2D, or not stated: RepetitionTime is not taken for the TR; two that differ are refused."""
     metadata = sidecar("synthetic/ge__7_Ax_DCE_DISCO")
+    lower = metadata | {"MRAcquisitionType": "3d"}
+    assert read_repetition_time(lower, IMAGE).source == "RepetitionTime"
     for kind in ("2D", None):
         changed = sidecar("synthetic/ge__7_Ax_DCE_DISCO", MRAcquisitionType=kind)
         with pytest.raises(BadInput, match=r"0\.004 s, is that of the excitation only if MRA"):
@@ -189,9 +192,24 @@ def test_real_sidecars_state_the_time_of_a_volume(name, step):
     assert read_frame_times(sidecar(f"real/{name}"), IMAGE, 11).seconds[1] == step
 
 
+@pytest.mark.parametrize(
+    "clock",
+    [
+        *("13:05:10.4", "130510.4", "13:05:10.4 ", "13:05:10.4Z", "13:05:10.4+01:00", 130510.4),
+        *("20260724130510.4", "20260724130510.4+0100", "2026-07-24T13:05:10.4Z"),
+        *("2026-07-24 13:05:10.4-05", "20260724130510.4 -0500"),
+    ],
+)
+def test_clocks_are_read_as_converters_write_them(clock):
+    """With a date, a time zone, a trailing blank, or as a number."""
+    assert clock_seconds(clock) == 47110.4
+
+
 def test_clocks_that_cannot_be_read_are_not_used():
     """A clock needs hours, minutes and seconds."""
-    assert [clock_seconds(t) for t in (None, 47110, "13:05", "")] == [None] * 4
+    assert [clock_seconds(t) for t in (None, True, 47110, "13:05", "", "1300", "20231112")] == [
+        None
+    ] * 7
     metadata = {"time": {"samples": {"AcquisitionTime": ["130500", None, "130512"]}}}
     with pytest.raises(BadInput, match="VolumeTiming is missing"):
         read_frame_times(metadata, IMAGE, 3)
@@ -401,6 +419,54 @@ def test_frames_of_two_series_are_not_joined(tmp_path):
             kept = json.loads(path.read_text())
             kept.pop(field)
             write_json(path, kept)
+
+
+def write_triggers(root, clocks):
+    """Write frames of GE with the trigger of each, numbered against the order of time."""
+    write_frames(root, clocks, Manufacturer="GE MEDICAL SYSTEMS")
+    for place, path in enumerate(sorted((root / STEM).parent.glob("*.json"))):
+        write_json(path, json.loads(path.read_text()) | {"TriggerDelayTime": 15600 - 5200 * place})
+
+
+def test_frames_of_ge_are_in_the_order_of_their_triggers(tmp_path):
+    """One AcquisitionTime for all: the trigger of each states its time."""
+    write_triggers(tmp_path, ["13:05:00"] * 4)
+    series = one_session(tmp_path).dynamic
+    assert np.array(series.times) * 60 == pytest.approx([0, 5.2, 10.4, 15.6])
+    assert series.times_source == "TriggerDelayTime of each image"
+    assert "run-04" in series.frames[0].name
+
+
+@pytest.mark.parametrize("clock", [None, "13:05:00"])
+def test_numbers_order_the_frames_if_the_user_states_their_interval(tmp_path, clock):
+    """Without a time of each: --frame-time, in the order of the numbers of the entity."""
+    write_frames(tmp_path, [clock] * 11)
+    assert "--frame-time" in one_session(tmp_path).problems[0]
+    series = one_session(tmp_path, GivenTiming(frame_time=5.2)).dynamic
+    assert np.array(series.times) * 60 == pytest.approx(5.2 * np.arange(11))
+    assert series.times_source == "--frame-time"
+    assert [path.name[17:19] for path in series.frames] == [f"{n:02d}" for n in range(1, 12)]
+
+
+def test_a_clock_that_is_not_understood_is_quoted(tmp_path):
+    """The sidecar and its text are named."""
+    write_frames(tmp_path, ["13:05:00", "1305"])
+    (problem,) = one_session(tmp_path).problems
+    assert "(AcquisitionTime in sub-01_ses-a_run-02_dce.json is '1305', which is no" in problem
+
+
+def test_null_is_missing(tmp_path):
+    """A null beside another field that states the number is not an error."""
+    write_description(tmp_path)
+    write_image(tmp_path / f"{STEM}_dce.nii.gz", np.ones((4, 4, 2, FRAMES), np.float32))
+    fields = sidecar("synthetic/ge__7_Ax_DCE_DISCO", ContrastBolusAgent="Gadovist")
+    nulls = dict.fromkeys(["VolumeTiming", "RepetitionTimeExcitation", "ContrastAgentRelaxivity"])
+    write_json(tmp_path / f"{STEM}_dce.json", fields | nulls)
+    found = one_session(tmp_path)
+    assert found.problems == ()
+    assert found.dynamic.repetition_time == 0.004
+    write_json(tmp_path / f"{STEM}_dce.json", fields | {"FlipAngle": None})
+    assert "FlipAngle is missing" in one_session(tmp_path).problems[0]
 
 
 def test_frames_are_not_parts_of_a_frame(tmp_path):

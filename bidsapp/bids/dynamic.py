@@ -55,15 +55,15 @@ def read_dynamic(
     frames: tuple[Path, ...] = ()
     acquired: tuple[str, list[float]] | None = None
     if len(files) > 1:
-        frames, times, metadata = order_frames(files)
-        acquired = ("AcquisitionTime of each image", times)
+        frames, acquired, metadata = order_frames(files, given.frame_time)
         image, count = frames[0], len(frames)
     else:
         image, metadata = image_path(files[0], 4), files[0].get_metadata()
         count = series_shape(image)[3]
     check_spoiled_gradient_echo(metadata, image)
     before, name = len(problems), sidecar_name(image)
-    timing = problems.attempt(_read_timing, metadata, image, count, acquired, given)
+    header = None if frames else stated_interval(image)
+    timing = problems.attempt(_read_timing, metadata, image, count, header, acquired, given)
     repetition = problems.attempt(read_repetition_time, metadata, image, given.repetition_time)
     number = partial(_read_number, metadata, image, problems)
     agent_source, agent = stated_agent(metadata)
@@ -94,6 +94,7 @@ def _read_timing(
     metadata: Mapping[str, Any],
     image: Path,
     frames: int,
+    header: float | None,
     acquired: tuple[str, Sequence[float]] | None,
     given: GivenTiming,
 ) -> FrameTimes:
@@ -101,7 +102,7 @@ def _read_timing(
         metadata,
         image,
         frames,
-        header=None if acquired else stated_interval(image),
+        header=header,
         acquired=acquired,
         frame_time=given.frame_time,
     )

@@ -1,6 +1,5 @@
 """When the frames of a dynamic series were acquired, and its TR: from what its sidecar states."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from bidsapp.bids.clocks import clock_seconds, since_first
 from bidsapp.bids.records import FRAME_RANGE, TR_RANGE, Stated
 from bidsapp.bids.sidecar import (
+    acquisition_type,
     as_number,
     ascending_steps,
     quote_value,
@@ -30,9 +32,6 @@ _APART = 0.1
 """Relative difference above which two statements contradict each other."""
 _USUAL = (0.05, 0.95)
 """Quantiles between which the intervals of a series are, but for single pauses."""
-_DAY = 86400.0
-_CLOCK = re.compile(r"(\d{2}):?(\d{2}):?(\d{2}(?:\.\d+)?)$")
-"""A time of day in DICOM or in a sidecar, also after a date."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def read_repetition_time(
     short = (
         other is not None
         and TR_RANGE[0] < other <= TR_RANGE[1]
-        and metadata.get("MRAcquisitionType") == "3D"
+        and acquisition_type(metadata) == "3D"
     )
     if BIDS_TR not in metadata and other is not None and short:
         return Stated(other, "RepetitionTime")
@@ -176,33 +175,9 @@ def read_repetition_time(
     return Stated(value, BIDS_TR)
 
 
-def clock_seconds(value: Any) -> float | None:
-    """Return a time of day in s, from DICOM, BIDS or heudiconv; None for anything else.
-
-    Examples
-    --------
-    >>> clock_seconds("13:05:10.400000"), clock_seconds("130510.4"), clock_seconds("noon")
-    (47110.4, 47110.4, None)
-    """
-    found = _CLOCK.search(value) if isinstance(value, str) else None
-    if not found:
-        return None
-    hours, minutes, seconds = (float(part) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
-
-
-def since_first(clocks: Sequence[float]) -> list[float]:
-    """Return times of day as s since the first of a series of less than 12 h, past midnight too.
-
-    Examples
-    --------
-    >>> since_first([86398.0, 1.0, 4.0]), since_first([4.0, 86398.0, 1.0])
-    ([0.0, 3.0, 6.0], [6.0, 0.0, 3.0])
-    """
-    times = np.asarray(clocks, float)
-    if np.ptp(times) > _DAY / 2:
-        times = np.where(times < _DAY / 2, times + _DAY, times)
-    return [round(float(t), 6) for t in times - times.min()]
+def is_of_ge(metadata: Mapping[str, Any]) -> bool:
+    """Return whether an image was acquired with a scanner of GE."""
+    return str(metadata.get("Manufacturer", "")).upper().startswith("GE")
 
 
 def _stated_times(
@@ -218,8 +193,7 @@ def _stated_times(
     if volume is not None and volume > TR_RANGE[1]:
         yield "RepetitionTime", _regular(_plausible(volume, "RepetitionTime", image), frames)
     trigger = as_number(metadata.get("TriggerDelayTime"))
-    maker = str(metadata.get("Manufacturer", "")).upper()
-    if trigger and maker.startswith("GE") and frames > 1:
+    if trigger and is_of_ge(metadata) and frames > 1:
         field = f"TriggerDelayTime / {frames - 1}"
         interval = _plausible(trigger / 1000 / (frames - 1), field, image)
         yield field, _regular(interval, frames)
@@ -265,7 +239,7 @@ def _durations(metadata: Mapping[str, Any], frames: int, seconds: list[float]) -
     the duration of one volume, which is shorter than the interval or as long.
     """
     total = as_number(metadata.get("AcquisitionDuration"))
-    if not total or str(metadata.get("Manufacturer", "")).upper().startswith("GE"):
+    if not total or is_of_ge(metadata):
         return {}
     if total <= (1 + _APART) * float(np.diff(seconds).max()):
         return {}
@@ -298,7 +272,7 @@ def _contradictions(
                 )
 
 
-def _apart(seconds: Sequence[float], interval: float) -> bool:
+def _apart(seconds: npt.ArrayLike, interval: float) -> bool:
     """Return whether an interval contradicts the times of the frames by more than 10 %.
 
     Where the intervals vary, only one of them can be stated, or their mean.
