@@ -1,6 +1,7 @@
 """What converters write is read: times of frames, TR, agent and phase encoding, with origin."""
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -73,7 +74,7 @@ def test_a_series_without_times_asks_for_them(name, hint):
     ) as error:
         read_frame_times(metadata, IMAGE, FRAMES)
     assert error.value.remedy == hint
-    found = read_frame_times(metadata, IMAGE, FRAMES, frame_time=5.2)
+    found = read_frame_times(metadata, IMAGE, FRAMES, given=GivenTiming(5.2))
     assert (found.seconds[1], found.source, found.doubts) == (5.2, "--frame-time", ())
 
 
@@ -113,6 +114,40 @@ PAUSES = {
 }
 
 
+def test_tr_in_ms_is_not_the_time_between_two_frames():
+    """RepetitionTime of 4 beside a TR of 4 ms: refused, unless the duration confirms 4 s."""
+    fields = {"RepetitionTime": 4.0, "RepetitionTimeExcitation": 0.004}
+    said = r"RepetitionTime has intervals of 4 s, but it is 1000 times TR \(0.004 s\)"
+    with pytest.raises(BadInput, match=said):
+        read_frame_times(fields, IMAGE, FRAMES)
+    stated = GivenTiming(repetition_time=0.004)
+    with pytest.raises(BadInput, match=said):
+        read_frame_times({"RepetitionTime": 4.0}, IMAGE, FRAMES, given=stated)
+    for more in ({"AcquisitionDuration": 240}, {"VolumeTiming": [4.0 * n for n in range(FRAMES)]}):
+        assert read_frame_times(fields | more, IMAGE, FRAMES).seconds[1] == 4.0
+    found = read_frame_times(fields, IMAGE, FRAMES, given=GivenTiming(5.2))
+    assert "it is 1000 times TR" in found.doubts[-1]
+
+
+ECHOES = {
+    "ms": ({"EchoTime": 2.0}, r"EchoTime \(2\) is not below RepetitionTimeExcitation \(0.004\)"),
+    "readout": ({"EchoTime": 0.0039}, "is not below RepetitionTimeExcitation .* of a readout"),
+    "no TR": (
+        {"EchoTime": 2.0, "RepetitionTimeExcitation": None},
+        "EchoTime is 2, above the longest TR",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), ECHOES.values(), ids=ECHOES)
+def test_an_echo_is_read_within_tr(tmp_path, fields, message):
+    """EchoTime in ms, or so late that its readout does not fit, is refused, also without a TR."""
+    write_description(tmp_path)
+    write_image(tmp_path / f"{STEM}_dce.nii.gz", np.ones((4, 4, 2, FRAMES), np.float32))
+    write_json(tmp_path / f"{STEM}_dce.json", sidecar("synthetic/philips__701_DCE", **fields))
+    assert re.search(message, "\n".join(one_session(tmp_path).problems))
+
+
 @pytest.mark.parametrize("times", PAUSES.values(), ids=PAUSES)
 def test_lists_of_times_agree_frame_by_frame(times):
     """A pause in one of two lists is refused, though the mean intervals agree within 10 %."""
@@ -124,7 +159,7 @@ def test_lists_of_times_agree_frame_by_frame(times):
     assert error.value.remedy == "--frame-time <seconds>"
     late = {"VolumeTiming": even, "FrameTimesStart": [t + 30 + 0.1 * (t % 2) for t in even]}
     assert read_frame_times(late, IMAGE, FRAMES).source == "VolumeTiming"
-    found = read_frame_times({"VolumeTiming": times}, IMAGE, FRAMES, frame_time=5.2)
+    found = read_frame_times({"VolumeTiming": times}, IMAGE, FRAMES, given=GivenTiming(5.2))
     assert "VolumeTiming differs from it" in found.doubts[0]
 
 
@@ -148,7 +183,7 @@ def test_two_frames_at_an_unusual_distance_are_a_warning(tmp_path, step, pair):
 def test_an_option_overrides_fields_and_says_so():
     """--frame-time is used although a field states another interval, with a warning."""
     metadata = sidecar("synthetic/philips__701_DCE", AcquisitionDuration=360)
-    found = read_frame_times(metadata, IMAGE, FRAMES, frame_time=6.0)
+    found = read_frame_times(metadata, IMAGE, FRAMES, given=GivenTiming(6.0))
     assert found.seconds[1] == 6.0
     assert found.doubts == ("sub-01_dce.json: RepetitionTime states 5.2 s; --frame-time 6 is used",)
 
@@ -158,7 +193,7 @@ def test_an_option_replaces_a_field_that_cannot_be_used():
     metadata = sidecar("synthetic/philips__701_DCE", VolumeTiming=[0, 5.2])
     with pytest.raises(BadInput, match="VolumeTiming has 2 times, but the image has 60 frames"):
         read_frame_times(metadata, IMAGE, FRAMES)
-    found = read_frame_times(metadata, IMAGE, FRAMES, frame_time=5.2)
+    found = read_frame_times(metadata, IMAGE, FRAMES, given=GivenTiming(5.2))
     assert "VolumeTiming has 2 times" in found.doubts[0]
     assert found.doubts[0].endswith("--frame-time 5.2 is used")
 

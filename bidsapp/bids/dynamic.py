@@ -13,7 +13,7 @@ from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
-from bidsapp.bids.records import RELAXIVITY_RANGE, Dynamic, Session, Stated
+from bidsapp.bids.records import RELAXIVITY_RANGE, TR_RANGE, Dynamic, Session, Stated
 from bidsapp.bids.sidecar import as_number, quote_value, read_field, sidecar_name
 from bidsapp.bids.tables import read_table
 from bidsapp.bids.timing import (
@@ -29,6 +29,8 @@ HAEMATOCRIT_RANGE = (0.1, 0.75)
 """Fractions of the blood that are plausible for cells."""
 _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
+_LATEST_ECHO = 0.95
+"""Fraction of TR after which there is no time left for an echo to be read."""
 _MOST_SECONDS = 20.0
 """A larger T1 is in ms, s."""
 
@@ -63,7 +65,8 @@ def read_dynamic(
     check_spoiled_gradient_echo(metadata, image)
     before, name = len(problems), sidecar_name(image)
     header = None if frames else stated_interval(image)
-    timing = problems.attempt(_read_timing, metadata, image, count, header, acquired, given)
+    read_timing = partial(read_frame_times, header=header, acquired=acquired, given=given)
+    timing = problems.attempt(read_timing, metadata, image, count)
     repetition = problems.attempt(read_repetition_time, metadata, image, given.repetition_time)
     number = partial(_read_number, metadata, image, problems)
     agent_source, agent = stated_agent(metadata)
@@ -90,24 +93,6 @@ def read_dynamic(
     return series, len(problems) == before
 
 
-def _read_timing(
-    metadata: Mapping[str, Any],
-    image: Path,
-    frames: int,
-    header: float | None,
-    acquired: tuple[str, Sequence[float]] | None,
-    given: GivenTiming,
-) -> FrameTimes:
-    return read_frame_times(
-        metadata,
-        image,
-        frames,
-        header=header,
-        acquired=acquired,
-        frame_time=given.frame_time,
-    )
-
-
 def _doubts(timing: FrameTimes | None) -> tuple[str, ...]:
     return timing.doubts if timing else ()
 
@@ -121,12 +106,24 @@ def _read_number(
 
 
 def _check_echo_time(metadata: Mapping[str, Any], image: Path, repetition: Stated | None) -> None:
-    """Refuse an echo time that is not below TR."""
-    echo = as_number(metadata.get("EchoTime"))
-    if echo is not None and repetition and echo >= repetition.value:
+    """Refuse an echo time that is not below TR with its readout, or is in ms."""
+    echo, name = as_number(metadata.get("EchoTime")), sidecar_name(image)
+    other = as_number(metadata.get("RepetitionTime"))
+    known = repetition or (Stated(other, "RepetitionTime") if other else None)
+    if echo is None:
+        return
+    remedy = '"EchoTime": <seconds>'
+    if known and echo > _LATEST_ECHO * known.value:
         raise BadInput(
-            f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below {repetition.source} "
-            f"({repetition.value:g}); are both in seconds?"
+            f"{name}: EchoTime ({echo:g}) is not below {known.source} ({known.value:g}) by the "
+            "time of a readout; are both in seconds?",
+            remedy,
+        )
+    if echo > TR_RANGE[1]:
+        raise BadInput(
+            f"{name}: EchoTime is {echo:g}, above the longest TR ({TR_RANGE[1]:g} s); is it in "
+            "seconds?",
+            remedy,
         )
 
 

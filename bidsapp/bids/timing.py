@@ -30,6 +30,8 @@ _LISTS = (BIDS_TIMES, "FrameTimesStart", _HEUDICONV)
 """Fields with the time of every frame; others state only an interval."""
 _APART = 0.1
 """Relative difference above which two statements contradict each other."""
+_EXACT = 0.005
+"""Relative difference below which one number is another one in other units."""
 _USUAL = (0.05, 0.95)
 """Quantiles between which the intervals of a series are, but for single pauses."""
 
@@ -58,7 +60,7 @@ def read_frame_times(
     *,
     header: float | None = None,
     acquired: tuple[str, Sequence[float]] | None = None,
-    frame_time: float | None = None,
+    given: GivenTiming = GivenTiming(),
 ) -> FrameTimes:
     """Return the start of each frame from the first of the fields that state it.
 
@@ -79,8 +81,8 @@ def read_frame_times(
     acquired : tuple of str and sequence of float, s, optional
         Where the acquisition time of each frame is stated, and the times, if the frames are images
         of their own.
-    frame_time : float, s, optional
-        Time between two frames as the user states it.
+    given
+        Timing that the user states.
 
     Raises
     ------
@@ -94,6 +96,7 @@ def read_frame_times(
     FrameTimes(seconds=(0.0, 5.2, 10.4), source='RepetitionTime', doubts=())
     """
     texts: list[str] = []
+    frame_time = given.frame_time
     stated: dict[str, list[float]] = {}
     try:
         if acquired is not None:
@@ -117,6 +120,7 @@ def read_frame_times(
         for name, interval in _durations(metadata, frames, seconds).items()
         if _apart(seconds, interval)
     ]
+    texts += _milliseconds(metadata, frames, stated, given)
     if header is not None and _apart(seconds, header):
         texts.append(f"the header of {image.name} states {header:.4g} s (pixdim[4])")
     if texts and frame_time is None:
@@ -270,6 +274,22 @@ def _contradictions(
                     f"{name} differs from it by up to {abs(other[frame] - seconds[frame]):.4g} s "
                     f"(frame {frame + 1} starts at {seconds[frame]:.4g} and {other[frame]:.4g} s)"
                 )
+
+
+def _milliseconds(
+    metadata: Mapping[str, Any],
+    frames: int,
+    stated: Mapping[str, Sequence[float]],
+    given: GivenTiming,
+) -> Iterator[str]:
+    """Yield that ``RepetitionTime`` is TR in ms, where nothing confirms that it is of a frame."""
+    repetition = given.repetition_time or as_number(metadata.get(BIDS_TR))
+    if not repetition or stated.keys() - {FRAME_TIME} != {"RepetitionTime"}:
+        return
+    interval = stated["RepetitionTime"][1]
+    duration = (as_number(metadata.get("AcquisitionDuration")) or 0) / frames
+    if abs(duration / interval - 1) > _APART and abs(interval / repetition - 1000) < _EXACT * 1000:
+        yield f"it is 1000 times TR ({repetition:g} s), so that it may be TR in ms"
 
 
 def _apart(seconds: npt.ArrayLike, interval: float) -> bool:
