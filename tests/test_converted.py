@@ -322,6 +322,7 @@ def test_fields_that_name_different_agents_are_refused(tmp_path):
     write_dce(tmp_path, STEM, data, [0, 6, 12, 18, 24], ContrastAgentRelaxivity=None, **fields)
     (text,) = (issue.text for issue in plan(tmp_path).issues if issue.level == "failed")
     assert "'Gadovist' in ContrastBolusAgent, 'Dotarem' in ContrastAgent is not known" in text
+    assert "because it names gadobutrol and gadoterate; correct the wrong name" in text
     assert not [i for i in plan(tmp_path, relaxivity=4.5).issues if i.level == "failed"]
 
 

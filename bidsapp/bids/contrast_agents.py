@@ -75,11 +75,16 @@ def agent_relaxivity(agent: str | None, field_strength: float) -> float:
             "--relaxivity <1/s/mM>",
         )
     several = sorted(_find_agents(agent or ""))
-    why = f" (it names {' and '.join(several)})" if len(several) > 1 else ""
+    unknown = f"the relaxivity of the contrast agent {agent or '(not named)'} is not known"
+    state = "add ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar, or give --relaxivity"
+    if len(several) > 1:
+        names = " and ".join(several)
+        raise UsageError(
+            f"{unknown}, because it names {names}; correct the wrong name, or {state}",
+            "--relaxivity <1/s/mM>",
+        )
     raise UsageError(
-        f"the relaxivity of the contrast agent {agent or '(not named)'} is not known{why}"
-        f"{_suggestion(agent or '')}; name the agent in ContrastBolusAgent, or add "
-        "ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar, or give --relaxivity",
+        f"{unknown}{_suggestion(agent or '')}; name the agent in ContrastBolusAgent, or {state}",
         "--relaxivity <1/s/mM>" if known else '"ContrastBolusAgent": "<name or brand>"',
     )
 
