@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -237,55 +236,3 @@ def field_constant(name: str, field_strength: float, option: str) -> float:
             return float(value)
     time = name.split("_")[0].upper()
     raise UsageError(f"no default {time} at {field_strength:g} T; give it in seconds with {option}")
-
-
-def agent_relaxivity(agent: str | None, field_strength: float) -> float:
-    """Return the relaxivity of a contrast agent.
-
-    Parameters
-    ----------
-    agent
-        Text that names the agent, as in ``ContrastBolusAgent``; see `find_agent`.
-    field_strength : float, T
-
-    Returns
-    -------
-    float, 1/s/mM
-
-    Raises
-    ------
-    UsageError
-        If the text names no agent of known relaxivity, or several.
-
-    Examples
-    --------
-    >>> agent_relaxivity("7.5 ML GADAVIST", 3.0)
-    5.0
-    """
-    known = constants()["relaxivity"]["agents"].get(find_agent(agent or ""), {})
-    if "r1" in known:
-        return float(known["r1"][0 if field_strength < 2.2 else 1])
-    raise UsageError(
-        f"the relaxivity of the contrast agent {agent or '(not named)'} is not known; name the "
-        "agent in ContrastBolusAgent, or add ContrastAgentRelaxivity (1/s/mM) to the _dce sidecar, "
-        "or give --relaxivity",
-        "--relaxivity <1/s/mM>" if known else '"ContrastBolusAgent": "<name or brand>"',
-    )
-
-
-def find_agent(text: str) -> str:
-    """Return the generic name of the contrast agent that a text names; empty if none or several.
-
-    Generic names and brands are found in any case and among other words, such as those of a dose.
-
-    Examples
-    --------
-    >>> find_agent("DOTAREM 0.5 mmol/ml"), find_agent("Gd-DTPA-BMA"), find_agent("GADOLINIUM")
-    ('gadoterate', 'gadodiamide', '')
-    """
-    agents = constants()["relaxivity"]["agents"]
-    names = {name: agent for agent, row in agents.items() for name in (agent, *row["names"])}
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    found = re.findall(longest_first, re.sub(r"[\s_-]+", "-", text.lower()))
-    named = {names[name] for name in found}
-    return named.pop() if len(named) == 1 else ""

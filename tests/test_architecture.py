@@ -53,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
         "models.diffusion",
         "models.parameters",
     },
-    "bids": {"lesions"},
+    "bids": {"config", "lesions"},
     "conversion": set(),
     "conversion.contours": {"bids", "conversion", "imaging", "lesions"},
     "conversion.dicom": {"bids", "config", "conversion", "issues"},

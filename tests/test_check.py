@@ -1,6 +1,8 @@
 """``metperf check``: everything that a data set lacks at once; what was meant by mistaken words."""
 
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def test_everything_is_reported_in_one_run(spoilt, capsys):
         "sub-03": ['"FlipAngle": <degrees>'],
         "sub-04": ['"MagneticFieldStrength": <tesla>'],
         "sub-05": ['"ContrastBolusAgent": "<name or brand>"'],
-        "sub-06": ["are both in seconds?"],
+        "sub-06": ['"EchoTime": <seconds>'],
         "sub-07": ["--frame-time <seconds>"],
         "sub-08": [
             "--frame-time <seconds>",
@@ -83,17 +85,79 @@ def test_the_check_depends_on_the_options_of_the_run(spoilt, capsys):
     assert not (spoilt / "derivatives/metperf").exists()
 
 
-def test_the_table_is_for_readers(spoilt, capsys):
-    """A row for each problem, one line for what repeats, and the numbers at the end."""
+def test_a_remedy_is_what_to_type_and_the_text_is_whole(spoilt, capsys):
+    """A line of a sidecar or an option, or nothing; a refused series is not missing, too."""
+    _, rows = check(spoilt, capsys)
+    assert all(re.match(r'$|"\w+": |--\w', row["remedy"]) for row in rows)
+    (echo,) = (row["text"] for row in rows if row["participant"] == "sub-06" and row["remedy"])
+    assert echo.endswith("are both in seconds?")
+    assert not [row for row in rows if row["text"].startswith("no DCE")]
+
+
+@pytest.mark.parametrize("refused", [{"ScanningSequence": "EP"}, {"VolumeTiming": None}])
+def test_a_series_that_is_refused_is_not_missing(tmp_path, capsys, refused):
+    """Neither one that lacks a field nor one of another sequence; one that is not there is."""
+    study = write_study(tmp_path / "bids", ("a",))
+    edit_json(raw(study, "dce.nii.gz").with_name("sub-01_ses-a_dce.json"), **refused)
+    code, rows = check(study, capsys)
+    assert code == 1
+    assert not [row for row in rows if row["text"].startswith("no DCE")]
+    for path in raw(study, "dce.nii.gz").parent.glob("*_dce.*"):
+        path.unlink()
+    assert [row for row in check(study, capsys)[1] if row["text"].startswith("no DCE")]
+
+
+def test_the_report_is_for_readers(spoilt, capsys):
+    """A block for each problem, one line for what repeats, and the numbers at the end."""
     main(["check", str(spoilt), *CHECK])
     said = capsys.readouterr().out
-    assert "sub-06" in said
+    assert "failed: sub-06 ses-a\n  file        sub-06_ses-a_dce.json\n  problem     Echo" in said
     assert "EchoTime (2) is not below RepetitionTimeExcitation (0.004)" in said
+    assert '  what to do  "EchoTime": <seconds>\n' in said
+    assert "failed: 2 sessions\n  file        sub-01_ses-a_dce.json\n              sub-08" in said
     assert '2 x "FlipAngle": <degrees>: the same in all sessions?' in said
     assert "Add it once, in dce.json of bids_dir" in said
     assert said.count("no ROI of the whole lesion") == 1
     assert "8 sessions" in said
     assert "8 participants: 10 failed" in said
+
+
+def test_nothing_is_cut_in_a_narrow_terminal(spoilt, capsys, monkeypatch):
+    """80 columns: every word of every problem, file and remedy is there in one piece."""
+    _, rows = check(spoilt, capsys)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    main(["check", str(spoilt), *CHECK, "--participant-label", "08"])
+    said = capsys.readouterr().out
+    shown = " ".join(said.split())
+    for row in rows:
+        if row["participant"] == "sub-08" and row["level"] == "failed":
+            assert " ".join(row["text"].split()) in shown
+            assert row["remedy"] in said
+            assert row["file"] in said
+    assert "\n1 participant: " in said
+
+
+def test_values_that_would_be_used_are_listed_with_their_fields(spoilt, capsys):
+    """Times, TR, angle, field and relaxivity, so that a wrong unit is seen; sessions are joined."""
+    main(["check", str(spoilt), *CHECK, "--frame-time", "6", "--relaxivity", "4.5"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    start = lines.index("values of sub-01 ses-a, sub-05 ses-a, sub-06 ses-a, sub-07 ses-a")
+    assert lines[start + 1] == "quantity value from"
+    assert lines[start + 3].startswith("frame times ")
+    assert lines[start + 3].endswith(" frames every 6 s --frame-time")
+    assert "TR 4 ms RepetitionTimeExcitation" in lines
+    assert "flip angle 15 degrees FlipAngle" in lines
+    assert "field strength 3 T MagneticFieldStrength" in lines
+    assert "relaxivity 4.5 1/s/mM --relaxivity" in lines
+
+
+def test_the_help_shows_options_that_matter(capsys):
+    """Those of statistics and resources are accepted, but not listed."""
+    said = refused(capsys, "check", "--help", stream="out")[1]
+    for option, shown in (("--frame-time", 1), ("--aif", 1), ("--nprocs", 0), ("--timepoints", 0)):
+        assert (option in said) == bool(shown)
 
 
 def test_what_no_analysis_reads_is_a_warning(tmp_path, capsys):
@@ -118,14 +182,14 @@ def test_what_no_analysis_reads_is_a_warning(tmp_path, capsys):
     assert find_errors(tmp_path)[0] != []
 
 
-def refused(capsys, *words):
-    """Return the exit code and the message of a refused command."""
+def refused(capsys, *words, stream="err"):
+    """Return the exit code and the message of a command that ends at once."""
     capsys.readouterr()
     try:
         code = main([str(word) for word in words])
     except SystemExit as ended:
         code = ended.code
-    return code, capsys.readouterr().err
+    return code, getattr(capsys.readouterr(), stream)
 
 
 @pytest.fixture
@@ -156,6 +220,7 @@ def test_mistaken_words_are_explained(study, tmp_path, capsys):
     out = tmp_path / "out"
     for words, code, message in (
         (["chek", study], 2, "no command 'chek' and no folder of that name; did you mean check?"),
+        ([study, "check"], 2, f"the command is the first argument: metperf check {study}"),
         ([study, out, "particpant"], 17, "participant or group; did you mean participant?"),
         (["participant", study, out], 2, "the level participant is not the last argument"),
         ([study, "participant", out], 2, "the level participant is not the last argument"),

@@ -12,6 +12,9 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.bids.rois import fit_to_grid, roi_labels
 from bidsapp.bids.tissue_classes import tissue_class_warning
 
+_CLOSEST, _FARTHEST = 0.25, 3.0
+"""Intervals of two frames that need no warning, relative to the median interval."""
+
 
 def input_warnings(session: Session) -> Iterator[str]:
     """Yield a warning for each inconsistency in the files of a session.
@@ -32,11 +35,14 @@ def input_warnings(session: Session) -> Iterator[str]:
     if session.dynamic:
         yield from session.dynamic.doubts
         steps = np.diff(session.dynamic.times) * 60
-        if len(steps) and steps.max() > 3 * np.median(steps):
-            yield (
-                f"{session.dynamic.image.name}: two frames are {steps.max():g} s apart; "
-                f"the median is {np.median(steps):g} s"
-            )
+        usual = float(np.median(steps)) if len(steps) else 0.0
+        odd = {float(step) for step in (steps.min(initial=usual), steps.max(initial=usual))}
+        for step in sorted(odd):
+            if not _CLOSEST * usual <= step <= _FARTHEST * usual:
+                yield (
+                    f"{session.dynamic.image.name}: two frames are {step:g} s apart, but usually "
+                    f"{usual:g} s"
+                )
 
 
 def _roi_warnings(rois: Rois) -> Iterator[str]:

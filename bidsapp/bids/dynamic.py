@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bidsapp.bids.contrast_agents import stated_agent
 from bidsapp.bids.frames import order_frames
 from bidsapp.bids.images import has_fifth_axis, series_shape, stated_interval
 from bidsapp.bids.index import IndexedFile, image_path
 from bidsapp.bids.problems import Problems
 from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo, preparation_warning
-from bidsapp.bids.records import RELAXIVITY_RANGE, Dynamic, Session, Stated
+from bidsapp.bids.records import RELAXIVITY_RANGE, TR_RANGE, Dynamic, Session, Stated
 from bidsapp.bids.sidecar import as_number, quote_value, read_field, sidecar_name
 from bidsapp.bids.tables import read_table
 from bidsapp.bids.timing import (
@@ -28,6 +29,8 @@ HAEMATOCRIT_RANGE = (0.1, 0.75)
 """Fractions of the blood that are plausible for cells."""
 _T1_BLOOD = ("bloodt1", "t1blood", "t1ofblood", "arterialbloodt1")
 """Names of the two quantities, in lower case and without underscores."""
+_LATEST_ECHO = 0.95
+"""Fraction of TR after which there is no time left for an echo to be read."""
 _MOST_SECONDS = 20.0
 """A larger T1 is in ms, s."""
 
@@ -52,19 +55,21 @@ def read_dynamic(
         If the image cannot be used, or is not that of a spoiled gradient echo.
     """
     frames: tuple[Path, ...] = ()
-    acquired: list[float] | None = None
+    acquired: tuple[str, list[float]] | None = None
     if len(files) > 1:
-        frames, acquired, metadata = order_frames(files)
+        frames, acquired, metadata = order_frames(files, given.frame_time)
         image, count = frames[0], len(frames)
     else:
         image, metadata = image_path(files[0], 4), files[0].get_metadata()
         count = series_shape(image)[3]
     check_spoiled_gradient_echo(metadata, image)
     before, name = len(problems), sidecar_name(image)
-    timing = problems.attempt(_read_timing, metadata, image, count, acquired, given)
+    header = None if frames else stated_interval(image)
+    read_timing = partial(read_frame_times, header=header, acquired=acquired, given=given)
+    timing = problems.attempt(read_timing, metadata, image, count)
     repetition = problems.attempt(read_repetition_time, metadata, image, given.repetition_time)
     number = partial(_read_number, metadata, image, problems)
-    agent_source, agent = _stated_agent(metadata)
+    agent_source, agent = stated_agent(metadata)
     series = Dynamic(
         image=image,
         times=tuple(t / 60 for t in timing.seconds) if timing else (),
@@ -88,23 +93,6 @@ def read_dynamic(
     return series, len(problems) == before
 
 
-def _read_timing(
-    metadata: Mapping[str, Any],
-    image: Path,
-    frames: int,
-    acquired: Sequence[float] | None,
-    given: GivenTiming,
-) -> FrameTimes:
-    return read_frame_times(
-        metadata,
-        image,
-        frames,
-        header=None if acquired else stated_interval(image),
-        acquired=acquired,
-        frame_time=given.frame_time,
-    )
-
-
 def _doubts(timing: FrameTimes | None) -> tuple[str, ...]:
     return timing.doubts if timing else ()
 
@@ -117,24 +105,25 @@ def _read_number(
     return math.nan if value is None else value
 
 
-def _stated_agent(metadata: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the field that names the contrast agent, and its text.
-
-    ``ContrastBolusIngredient`` of BIDS usually states only that it contains gadolinium.
-    """
-    for field in ("ContrastBolusAgent", "ContrastAgent", "ContrastBolusIngredient"):
-        if isinstance(text := metadata.get(field), str) and text.strip():
-            return field, text
-    return "", None
-
-
 def _check_echo_time(metadata: Mapping[str, Any], image: Path, repetition: Stated | None) -> None:
-    """Refuse an echo time that is not below TR."""
-    echo = as_number(metadata.get("EchoTime"))
-    if echo is not None and repetition and echo >= repetition.value:
+    """Refuse an echo time that is not below TR with its readout, or is in ms."""
+    echo, name = as_number(metadata.get("EchoTime")), sidecar_name(image)
+    other = as_number(metadata.get("RepetitionTime"))
+    known = repetition or (Stated(other, "RepetitionTime") if other else None)
+    if echo is None:
+        return
+    remedy = '"EchoTime": <seconds>'
+    if known and echo > _LATEST_ECHO * known.value:
         raise BadInput(
-            f"{sidecar_name(image)}: EchoTime ({echo:g}) is not below {repetition.source} "
-            f"({repetition.value:g}); are both in seconds?"
+            f"{name}: EchoTime ({echo:g}) is not below {known.source} ({known.value:g}) by the "
+            "time of a readout; are both in seconds?",
+            remedy,
+        )
+    if echo > TR_RANGE[1]:
+        raise BadInput(
+            f"{name}: EchoTime is {echo:g}, above the longest TR ({TR_RANGE[1]:g} s); is it in "
+            "seconds?",
+            remedy,
         )
 
 

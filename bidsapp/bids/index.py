@@ -144,13 +144,15 @@ def how_to_choose(query: str, found: Sequence[IndexedFile]) -> str:
     return f"choose one with --bids-filter-file, for example {example}"
 
 
-def how_to_join(images: Sequence[Path]) -> str:
+def how_to_join(images: Sequence[Path], instead: str = "") -> str:
     """Return what to do with images of one volume each that make up a series; empty for others.
 
     Parameters
     ----------
     images
         Several images of one suffix in a session.
+    instead
+        What to do instead, followed by "or".
     """
     if not all(has_one_volume(path) for path in images):
         return ""
@@ -163,7 +165,7 @@ def how_to_join(images: Sequence[Path]) -> str:
     command = f"cd {shlex.quote(str(folder))} && fslmerge -t {whole} $(ls -v {start}*_{suffix})"
     return (
         f"{len(names)} images of one volume each, {names[0]} to {names[-1]}, but one 4D image is "
-        f"required: add AcquisitionTime to the sidecar of each, by which they are joined, or join "
+        f"required: {instead + ', or ' if instead else ''}join "
         f"them in order of time, for example with: {command}; then move the single "
         f"images to sourcedata/, and describe the series in {sidecar_name(Path(whole))}"
     )

@@ -39,6 +39,8 @@ def applicable_files(image: Path, root: Path, extension: str) -> list[Path]:
 def metadata(image: Path, root: Path) -> dict[str, Any]:
     """Return the metadata of an image, including inherited fields.
 
+    A field that is null in the nearest sidecar that has it is missing.
+
     Raises
     ------
     BadInput
@@ -47,7 +49,7 @@ def metadata(image: Path, root: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in applicable_files(image, root, ".json"):
         merged |= read_sidecar(path)
-    return merged
+    return {field: value for field, value in merged.items() if value is not None}
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

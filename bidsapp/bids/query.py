@@ -13,7 +13,7 @@ from bids.utils import natural_sort
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
-from bidsapp.bids.frames import is_stored_by_frame
+from bidsapp.bids.frames import how_to_time, is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
     IndexedFile,
@@ -215,8 +215,10 @@ class Query:
         """Return the only file of a query, or None; several files are an error."""
         found = self._files(query, key, **entities)
         if len(found) > 1:
-            if query in ("dwi", "dce") and (text := how_to_join([Path(f.path) for f in found])):
-                raise BadInput(text)
+            instead = how_to_time(found) if query == "dce" else ""
+            joined = how_to_join([Path(f.path) for f in found], instead)
+            if query in ("dwi", "dce") and joined:
+                raise BadInput(joined)
             names = ", ".join(sorted(f.filename for f in found))
             raise BadInput(f"several {query} images: {names}; {how_to_choose(query, found)}")
         return found[0] if found else None
@@ -254,7 +256,7 @@ class Query:
     def _dynamic(self, key: Mapping[str, Any], problems: Problems) -> tuple[Dynamic | None, bool]:
         """Return the dynamic series, and whether it can be analysed."""
         found = self._files("dce", key)
-        if not is_stored_by_frame(found):
+        if not is_stored_by_frame(found, self.given.frame_time):
             found = [only] if (only := self._only("dce", key)) else []
         return read_dynamic(found, self.given, problems) if found else (None, False)
 

@@ -110,7 +110,7 @@ def _hint(metadata: Mapping[str, Any], key: str) -> str:
     """Return a hint at a field with a name similar to that of a missing one."""
     if key == "RepetitionTimeExcitation" and "RepetitionTime" in metadata:
         time = as_number(metadata["RepetitionTime"])
-        if time is not None and time <= TR_RANGE[1] and metadata.get("MRAcquisitionType") != "3D":
+        if time is not None and time <= TR_RANGE[1] and acquisition_type(metadata) != "3D":
             return (
                 f" (RepetitionTime, {time:g} s, is that of the excitation only if "
                 "MRAcquisitionType is 3D)"
@@ -118,6 +118,17 @@ def _hint(metadata: Mapping[str, Any], key: str) -> str:
         return " (in BIDS, RepetitionTime is the time of a whole volume, so it cannot be used)"
     like = get_close_matches(key, [k for k in metadata if isinstance(k, str)], 1, 0.8)
     return f" ({like[0]} is present: misspelt?)" if like else ""
+
+
+def acquisition_type(metadata: Mapping[str, Any]) -> str:
+    """Return ``MRAcquisitionType`` in upper case, 2D or 3D; empty if it is not stated.
+
+    Examples
+    --------
+    >>> acquisition_type({"MRAcquisitionType": "3d"})
+    '3D'
+    """
+    return str(metadata.get("MRAcquisitionType", "")).strip().upper()
 
 
 def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
@@ -145,7 +156,7 @@ def phase_axis(metadata: Mapping[str, Any], image: Path) -> int | None:
             "it must be i, j or k, or one of them with a minus"
         )
     axis = "ijk".index(direction[0])
-    if metadata.get("MRAcquisitionType") == "2D":
+    if acquisition_type(metadata) == "2D":
         slices, source = _slice_axis(metadata, image)
         if axis == slices:
             raise BadInput(

@@ -1,6 +1,5 @@
 """When the frames of a dynamic series were acquired, and its TR: from what its sidecar states."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from bidsapp.bids.clocks import clock_seconds, since_first
 from bidsapp.bids.records import FRAME_RANGE, TR_RANGE, Stated
 from bidsapp.bids.sidecar import (
+    acquisition_type,
     as_number,
     ascending_steps,
     quote_value,
@@ -23,13 +25,15 @@ FRAME_TIME, REPETITION_TIME = "--frame-time", "--repetition-time"
 """Options that replace what a sidecar states."""
 BIDS_TIMES, BIDS_TR = "VolumeTiming", "RepetitionTimeExcitation"
 """Fields of BIDS with the start of each frame, and with the time between two excitations."""
+_HEUDICONV = "time.samples.AcquisitionTime"
+_LISTS = (BIDS_TIMES, "FrameTimesStart", _HEUDICONV)
+"""Fields with the time of every frame; others state only an interval."""
 _APART = 0.1
 """Relative difference above which two statements contradict each other."""
+_EXACT = 0.005
+"""Relative difference below which one number is another one in other units."""
 _USUAL = (0.05, 0.95)
 """Quantiles between which the intervals of a series are, but for single pauses."""
-_DAY = 86400.0
-_CLOCK = re.compile(r"(\d{2}):?(\d{2}):?(\d{2}(?:\.\d+)?)$")
-"""A time of day in DICOM or in a sidecar, also after a date."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ def read_frame_times(
     frames: int,
     *,
     header: float | None = None,
-    acquired: Sequence[float] | None = None,
-    frame_time: float | None = None,
+    acquired: tuple[str, Sequence[float]] | None = None,
+    given: GivenTiming = GivenTiming(),
 ) -> FrameTimes:
     """Return the start of each frame from the first of the fields that state it.
 
@@ -74,10 +78,11 @@ def read_frame_times(
         Number of frames.
     header : float, s, optional
         Interval in the header of the image (``pixdim[4]``), if it states one.
-    acquired : sequence of float, s, optional
-        Acquisition time of each frame, if the frames are images of their own.
-    frame_time : float, s, optional
-        Time between two frames as the user states it.
+    acquired : tuple of str and sequence of float, s, optional
+        Where the acquisition time of each frame is stated, and the times, if the frames are images
+        of their own.
+    given
+        Timing that the user states.
 
     Raises
     ------
@@ -91,8 +96,11 @@ def read_frame_times(
     FrameTimes(seconds=(0.0, 5.2, 10.4), source='RepetitionTime', doubts=())
     """
     texts: list[str] = []
-    stated = {} if acquired is None else {"AcquisitionTime of each image": list(acquired)}
+    frame_time = given.frame_time
+    stated: dict[str, list[float]] = {}
     try:
+        if acquired is not None:
+            stated = {acquired[0]: _read_list(list(acquired[1]), acquired[0], image, frames)}
         stated |= dict(_stated_times(metadata, image, frames))
     except BadInput as error:
         if frame_time is None:
@@ -105,10 +113,14 @@ def read_frame_times(
     source, seconds = next(iter(stated.items()))
     if frames < 2:
         return FrameTimes(tuple(seconds), source)
-    intervals = {name: float(np.diff(times).mean()) for name, times in stated.items()}
-    others = {name: s for name, s in intervals.items() if name != source}
-    others |= _durations(metadata, frames, seconds)
-    texts += [f"{name} states {s:.4g} s" for name, s in others.items() if _apart(seconds, s)]
+    lists = (*_LISTS, FRAME_TIME, acquired[0] if acquired else "")
+    texts += _contradictions(source, stated, lists)
+    texts += [
+        f"{name} states {interval:.4g} s"
+        for name, interval in _durations(metadata, frames, seconds).items()
+        if _apart(seconds, interval)
+    ]
+    texts += _milliseconds(metadata, frames, stated, given)
     if header is not None and _apart(seconds, header):
         texts.append(f"the header of {image.name} states {header:.4g} s (pixdim[4])")
     if texts and frame_time is None:
@@ -153,7 +165,7 @@ def read_repetition_time(
     short = (
         other is not None
         and TR_RANGE[0] < other <= TR_RANGE[1]
-        and metadata.get("MRAcquisitionType") == "3D"
+        and acquisition_type(metadata) == "3D"
     )
     if BIDS_TR not in metadata and other is not None and short:
         return Stated(other, "RepetitionTime")
@@ -167,51 +179,25 @@ def read_repetition_time(
     return Stated(value, BIDS_TR)
 
 
-def clock_seconds(value: Any) -> float | None:
-    """Return a time of day in s, from DICOM, BIDS or heudiconv; None for anything else.
-
-    Examples
-    --------
-    >>> clock_seconds("13:05:10.400000"), clock_seconds("130510.4"), clock_seconds("noon")
-    (47110.4, 47110.4, None)
-    """
-    found = _CLOCK.search(value) if isinstance(value, str) else None
-    if not found:
-        return None
-    hours, minutes, seconds = (float(part) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
-
-
-def since_first(clocks: Sequence[float]) -> list[float]:
-    """Return times of day as s since the first of a series of less than 12 h, past midnight too.
-
-    Examples
-    --------
-    >>> since_first([86398.0, 1.0, 4.0]), since_first([4.0, 86398.0, 1.0])
-    ([0.0, 3.0, 6.0], [6.0, 0.0, 3.0])
-    """
-    times = np.asarray(clocks, float)
-    if np.ptp(times) > _DAY / 2:
-        times = np.where(times < _DAY / 2, times + _DAY, times)
-    return [round(float(t), 6) for t in times - times.min()]
+def is_of_ge(metadata: Mapping[str, Any]) -> bool:
+    """Return whether an image was acquired with a scanner of GE."""
+    return str(metadata.get("Manufacturer", "")).upper().startswith("GE")
 
 
 def _stated_times(
     metadata: Mapping[str, Any], image: Path, frames: int
 ) -> Iterator[tuple[str, list[float]]]:
     """Yield each field that states the time of every frame, with the times in s."""
-    for field in (BIDS_TIMES, "FrameTimesStart"):
+    for field in _LISTS[:2]:
         if (listed := metadata.get(field)) is not None:
             yield field, _read_list(listed, field, image, frames)
     if (clocks := _heudiconv_clocks(metadata)) is not None:
-        field = "time.samples.AcquisitionTime"
-        yield field, _read_list(since_first(clocks), field, image, frames)
+        yield _HEUDICONV, _read_list(since_first(clocks), _HEUDICONV, image, frames)
     volume = as_number(metadata.get("RepetitionTime"))
     if volume is not None and volume > TR_RANGE[1]:
         yield "RepetitionTime", _regular(_plausible(volume, "RepetitionTime", image), frames)
     trigger = as_number(metadata.get("TriggerDelayTime"))
-    maker = str(metadata.get("Manufacturer", "")).upper()
-    if trigger and maker.startswith("GE") and frames > 1:
+    if trigger and is_of_ge(metadata) and frames > 1:
         field = f"TriggerDelayTime / {frames - 1}"
         interval = _plausible(trigger / 1000 / (frames - 1), field, image)
         yield field, _regular(interval, frames)
@@ -230,7 +216,7 @@ def _read_list(listed: Any, field: str, image: Path, frames: int) -> list[float]
     if steps and not low <= median(steps) <= high:
         raise BadInput(
             f"{name}: {field} has intervals of {median(steps):g}, outside {low:g} to {high:g}; "
-            "is it in seconds?"
+            + ("is it in seconds?" if field in _LISTS else "are these whole frames of one series?")
         )
     if len(times) != frames:
         raise BadInput(
@@ -257,14 +243,56 @@ def _durations(metadata: Mapping[str, Any], frames: int, seconds: list[float]) -
     the duration of one volume, which is shorter than the interval or as long.
     """
     total = as_number(metadata.get("AcquisitionDuration"))
-    if not total or str(metadata.get("Manufacturer", "")).upper().startswith("GE"):
+    if not total or is_of_ge(metadata):
         return {}
     if total <= (1 + _APART) * float(np.diff(seconds).max()):
         return {}
     return {f"AcquisitionDuration / {frames}": total / frames}
 
 
-def _apart(seconds: Sequence[float], interval: float) -> bool:
+def _contradictions(
+    source: str, stated: Mapping[str, Sequence[float]], lists: Sequence[str]
+) -> Iterator[str]:
+    """Yield how other fields contradict the times of a source: by interval, or frame by frame.
+
+    Two lists are of the same frames, so that no time, from the first one on, may differ by more
+    than half an interval: a pause is then at the same place in both.
+    """
+    seconds = np.asarray(stated[source]) - stated[source][0]
+    limit = float(np.median(np.diff(seconds))) / 2
+    for name, times in stated.items():
+        interval = float(np.diff(times).mean())
+        if name == source:
+            continue
+        if _apart(seconds, interval):
+            yield f"{name} states {interval:.4g} s"
+        elif source in lists and name in lists:
+            other = np.asarray(times) - times[0]
+            frame = int(np.abs(other - seconds).argmax())
+            if abs(other[frame] - seconds[frame]) > limit:
+                yield (
+                    f"{name} differs from it by up to {abs(other[frame] - seconds[frame]):.4g} s "
+                    f"(frame {frame + 1} starts at {seconds[frame]:.4g} and {other[frame]:.4g} s)"
+                )
+
+
+def _milliseconds(
+    metadata: Mapping[str, Any],
+    frames: int,
+    stated: Mapping[str, Sequence[float]],
+    given: GivenTiming,
+) -> Iterator[str]:
+    """Yield that ``RepetitionTime`` is TR in ms, where nothing confirms that it is of a frame."""
+    repetition = given.repetition_time or as_number(metadata.get(BIDS_TR))
+    if not repetition or stated.keys() - {FRAME_TIME} != {"RepetitionTime"}:
+        return
+    interval = stated["RepetitionTime"][1]
+    duration = (as_number(metadata.get("AcquisitionDuration")) or 0) / frames
+    if abs(duration / interval - 1) > _APART and abs(interval / repetition - 1000) < _EXACT * 1000:
+        yield f"it is 1000 times TR ({repetition:g} s), so that it may be TR in ms"
+
+
+def _apart(seconds: npt.ArrayLike, interval: float) -> bool:
     """Return whether an interval contradicts the times of the frames by more than 10 %.
 
     Where the intervals vary, only one of them can be stated, or their mean.

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser, run = COMMANDS.get(words[0] if words else "", (study_parser, _study))
     made = parser()
-    if run is _study and (mistake := mistaken_command(words, COMMANDS)):
+    if run is _study and (mistake := mistaken_command(words, COMMANDS, LEVELS)):
         made.error(mistake)
     options = made.parse_args(words if run is _study else words[1:])
     _set_up_logging(options.verbose_count)

@@ -33,11 +33,23 @@ def suggest_option(parser: ArgumentParser, message: str) -> str:
     )
 
 
-def mistaken_command(words: Sequence[str], commands: Iterable[str]) -> str:
-    """Return a message if the first word is a command with a typo, not a folder; else nothing."""
+def mistaken_command(
+    words: Sequence[str], commands: Iterable[str], levels: Iterable[str] = ()
+) -> str:
+    """Return a message if the first word is a command with a typo, or the folder of a command.
+
+    Examples
+    --------
+    >>> mistaken_command(["/", "check"], ["check"], ["participant", "group"])
+    'the command is the first argument: metperf check /'
+    """
     first = words[0] if words else ""
-    if not first or first.startswith("-") or Path(first).exists():
+    if not first or first.startswith("-"):
         return ""
+    if Path(first).exists():
+        later = words[1] if len(words) > 1 and not set(levels) & set(words) else ""
+        wanted = f"the command is the first argument: metperf {later} {first}"
+        return wanted if later in set(commands) else ""
     meant = did_you_mean(first, commands)
     return f"there is no command {first!r} and no folder of that name{meant}" if meant else ""
 

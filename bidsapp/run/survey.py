@@ -1,6 +1,7 @@
 """The participants of a data set as a run finds them, with all that their data lack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bidsapp.bids.query import Query, read_filters
 from bidsapp.bids.records import Participant
@@ -9,6 +10,7 @@ from bidsapp.config import Config
 from bidsapp.errors import BadInput
 from bidsapp.issues import Issue, from_error
 from bidsapp.run.graphs.plan import plan_participant
+from bidsapp.run.graphs.visit_values import UsedValue, used_values
 from bidsapp.run.status import acquisition_issues
 
 
@@ -39,10 +41,24 @@ def read_participants(
     return participants, failed
 
 
-def find_issues(config: Config, labels: Sequence[str]) -> list[Issue]:
-    """Return all issues that a run would report before it reads any voxel."""
+@dataclass(frozen=True)
+class Survey:
+    """What a run would report before it reads any voxel, and the values it would use.
+
+    `used` is by participant and session, such as ``("sub-01", "ses-a")``.
+    """
+
+    issues: tuple[Issue, ...]
+    used: Mapping[tuple[str, str], tuple[UsedValue, ...]]
+
+
+def survey(config: Config, labels: Sequence[str]) -> Survey:
+    """Return the issues and values of all participants."""
     participants, issues = read_participants(config, labels)
+    used = {}
     for participant in participants:
         plan = plan_participant(participant, config)
         issues += [*plan.issues, *acquisition_issues(plan)]
-    return issues
+        for one in plan.sessions:
+            used[participant.id, one.session.id] = tuple(used_values(one.session, config))
+    return Survey(tuple(issues), used)

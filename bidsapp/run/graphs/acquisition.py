@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from bidsapp.bids.arterial_table import table_haematocrit, table_metadata
+from bidsapp.bids.contrast_agents import agent_relaxivity
 from bidsapp.bids.records import Diffusion, Dynamic, Participant, Session
-from bidsapp.config import Config, agent_relaxivity
+from bidsapp.config import Config
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.models.diffusion.adc import find_shells
 from bidsapp.models.diffusion.decay import B_ZERO

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.bids.arterial_table import check_coverage, read_arterial_table, table_metadata
+from bidsapp.bids.contrast_agents import agent_relaxivity
 from bidsapp.bids.problems import remedy_of
 from bidsapp.bids.records import (
     Diffusion,
@@ -20,7 +21,7 @@ from bidsapp.bids.records import (
     Space,
 )
 from bidsapp.bids.sidecar import sidecar_name
-from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, constants, field_constant
+from bidsapp.config import HAEMATOCRIT, Config, constants, field_constant
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.issues import Issue, from_error
 from bidsapp.models import MODELS, Model, combine_directions

@@ -1,17 +1,30 @@
 """Timing, agent, haematocrit and T1 that the data of a visit state, and their origin."""
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from bidsapp.bids.contrast_agents import agent_relaxivity, find_agent
 from bidsapp.bids.records import Dynamic, Session, Stated
 from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
-from bidsapp.config import HAEMATOCRIT, Config, agent_relaxivity, find_agent
+from bidsapp.config import HAEMATOCRIT, Config
+from bidsapp.errors import UsageError
 from bidsapp.issues import Issue
 
 _HAEMATOCRITS = (0.2, 0.55)
 """Plausible haematocrit of a patient; the plasma fraction is usually 0.55 to 0.6."""
+
+
+@dataclass(frozen=True)
+class UsedValue:
+    """A number that an analysis uses, as text with its unit, and the field or option it is from."""
+
+    name: str
+    value: str
+    source: str
 
 
 def haematocrit(session: Session, config: Config) -> float:
@@ -45,6 +58,50 @@ def value_origins(session: Session, config: Config) -> dict[str, str]:
     if session.t1_map and config.t1_tissue is None:
         found["t1_tissue"] = session.t1_map.source
     return found
+
+
+def used_values(session: Session, config: Config) -> Iterator[UsedValue]:
+    """Yield the b-values of a session, and what its dynamic series is converted with.
+
+    A number that is not known is left out: that it is missing is an issue of the plan.
+    """
+    if session.diffusion:
+        values = ", ".join(f"{b:g}" for b in sorted(set(session.diffusion.bvalues)))
+        yield UsedValue("b-values", f"{values} s/mm2", ".bval")
+    series = session.dynamic or session.incomplete
+    if series is None:
+        return
+    if len(series.times) > 1:
+        yield UsedValue("frame times", _describe_times(series), series.times_source)
+    angle, field = math.degrees(series.flip_angle), series.field_strength
+    for name, number, unit, source in (
+        ("TR", 1000 * series.repetition_time, "ms", series.repetition_time_source),
+        ("flip angle", angle, "degrees", "FlipAngle"),
+        ("field strength", field, "T", "MagneticFieldStrength"),
+        ("relaxivity", *_relaxivity(series, config)),
+    ):
+        if not math.isnan(number):
+            yield UsedValue(name, f"{number:.4g} {unit}", source)
+
+
+def _describe_times(series: Dynamic) -> str:
+    """Return the number of frames and their interval, with its range if it varies."""
+    steps = 60 * np.diff(series.times)
+    usual, least, most = (f"{f(steps):.4g}" for f in (np.median, np.min, np.max))
+    varied = "" if least == most else f" ({least} to {most} s)"
+    return f"{len(series.times)} frames every {usual} s{varied}"
+
+
+def _relaxivity(series: Dynamic, config: Config) -> tuple[float, str, str]:
+    """Return the relaxivity, its unit and its source; NaN if it is not known."""
+    value, unit = config.relaxivity or series.relaxivity, "1/s/mM"
+    if value:
+        return value, unit, "--relaxivity" if config.relaxivity else _relaxivity_source(series)
+    try:
+        known = agent_relaxivity(series.agent, series.field_strength)
+    except UsageError:  # an issue of the plan
+        return math.nan, unit, ""
+    return known, unit, _relaxivity_source(series).removesuffix(",")
 
 
 def describe_origins(session: Session, config: Config) -> Iterator[Issue]:
