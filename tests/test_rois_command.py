@@ -203,6 +203,30 @@ def test_rois_that_exist_are_never_overwritten_unasked(tmp_path, capsys):
     assert "is the same kind of ROI of this visit under another name" in capsys.readouterr().err
 
 
+def test_numbers_survive_a_new_export(tmp_path, aligned):
+    """--overwrite numbers like the ROIs it replaces; `excluded` stays with its lesion."""
+    root = study(tmp_path / "bids")
+    words = (root, tmp_path / "src", "--use", "*", "--as", "whole")
+    balls(tmp_path / "src/01/a/RS.dcm", ("C", LATE), ("A", LEFT), ("B", RIGHT))
+    balls(tmp_path / "src/01/b/RS.dcm", ("B", RIGHT), ("A", LEFT))
+    for session in "ba":  # the later visit first: numbers are not those of the order of visits
+        assert rois(*words, "--session-label", session) == 0
+    before = names(root), names(root, session="b")
+    assert before == ({1: "B", 2: "A", 3: "C"}, {1: "B", 2: "A"})
+    table = roi(root, extension="tsv")
+    table.write_text(table.read_text().replace("B\t0", "B\t1"))
+    assert rois(*words, "--overwrite") == 0
+    assert (names(root), names(root, session="b")) == before
+    new = (4.0, -18, 5)
+    balls(tmp_path / "src/01/a/RS.dcm", ("new", new), ("A", LEFT), ("B", RIGHT))
+    assert rois(*words, "--session-label", "a", "--overwrite") == 0
+    assert {(r["index"], r["name"], r["excluded"]) for r in rows(table)} == {
+        ("1", "B", "1"),
+        ("2", "A", "0"),
+        ("4", "new", "0"),
+    }
+
+
 def test_everything_wrong_is_reported_at_once_and_nothing_is_written(tmp_path, aligned, capsys):
     """A study with one good visit and seven faults of different kinds."""
     root = study(tmp_path / "bids", ("a", "b"), ("01", "02"))

@@ -27,13 +27,13 @@ from bidsapp.run.rois.files import (
     artery_path,
     existing_parts,
     image_bytes,
-    lesion_centres,
+    lesion_places,
     part_files,
     roi_path,
     write_files,
 )
 from bidsapp.run.rois.jobs import Job
-from bidsapp.run.rois.numbers import Centres, number_lesions
+from bidsapp.run.rois.numbers import LesionPlaces, number_lesions
 from bidsapp.run.rois.visit import DrawnVisit, Options, draw_visit
 
 Report = Callable[[str], None]
@@ -127,18 +127,22 @@ def _convert_participant(
         text = f"is not in the data set; it has {', '.join(f'ses-{s}' for s in sorted(known))}"
         issues.append(Issue("failed", text, participant=participant.id, session=f"ses-{label}"))
     visits: list[DrawnVisit] = []
-    kept: dict[str, Centres] = {}
+    existing: dict[str, LesionPlaces] = {}
+    kept: dict[str, set[int]] = {}
     for session in participant.sessions:
         own = [job for job in jobs if job.session == session.label]
         try:
             visit = draw_visit(session, own, request.bids_dir, request.options) if own else None
-            kept |= _kept(session, visit, request)
+            places, remaining = _existing(session, visit, request)
         except BadInput as error:
             issues.append(_issue("failed", str(error), session))
             continue
+        if places:
+            existing[session.label] = places
+        kept[session.label] = remaining
         if visit:
             visits.append(visit)
-    numbers = number_lesions(visits, kept, participant.sessions)
+    numbers = number_lesions(visits, existing, participant.sessions)
     _find_absent(visits, numbers, kept, participant)
     files = []
     for visit in visits:
@@ -157,15 +161,17 @@ def _issue(level: Any, text: str, session: Session) -> Issue:
     return Issue(level, text, participant=f"sub-{session.participant}", session=session.id)
 
 
-def _kept(session: Session, visit: DrawnVisit | None, request: Request) -> dict[str, Centres]:
-    """Return the places of lesions in ROIs that are kept; ROIs that would be replaced are refused.
+def _existing(
+    session: Session, visit: DrawnVisit | None, request: Request
+) -> tuple[LesionPlaces, set[int]]:
+    """Return the places of lesions in ROIs that exist, and the numbers of those that are kept.
 
     Parameters
     ----------
     session
         The record of the visit.
     visit
-        Its contours, if it has any.
+        Its contours, if it has any; ROIs that they must not replace are added to its problems.
     request
         What is to be done.
     """
@@ -178,11 +184,13 @@ def _kept(session: Session, visit: DrawnVisit | None, request: Request) -> dict[
         if visit.artery:
             target = artery_path(session, request.rois_dir, _artery_space(visit))
             _check_target(visit, target, session.artery.sources if session.artery else (), request)
-    places: Centres = {}
-    for part in PARTS:
-        if part in existing and part not in new:
-            places |= lesion_centres(existing[part])
-    return {session.label: places} if places else {}
+    places: LesionPlaces = {}
+    kept: set[int] = set()
+    for part in [part for part in PARTS if part in existing]:
+        found = lesion_places(existing[part])
+        places |= found
+        kept |= set() if part in new else set(found)
+    return places, kept
 
 
 def _check_target(
@@ -218,7 +226,7 @@ def _artery_space(visit: DrawnVisit) -> str:
 def _find_absent(
     visits: Sequence[DrawnVisit],
     numbers: Mapping[str, Sequence[Numbered]],
-    kept: Mapping[str, Centres],
+    kept: Mapping[str, set[int]],
     participant: Participant,
 ) -> None:
     """Find the lesions of earlier visits that were not drawn at each visit."""
