@@ -227,6 +227,56 @@ def test_numbers_survive_a_new_export(tmp_path, aligned):
     }
 
 
+def test_contours_belong_to_one_visit(tmp_path, aligned, capsys):
+    """Copies are refused; frames of reference and patients that contradict labels are reported."""
+    root, source = study(tmp_path / "bids", labels=("01", "02")), tmp_path / "src"
+    words = (root, source, "--use", "*", "--as", "whole")
+    first = balls(source / "01/a/RS.dcm", ("A", LEFT))
+    for visit in ("01/b", "02/a"):
+        (source / visit).mkdir(parents=True)
+        shutil.copy(first, source / visit / "other name.dcm")
+    assert rois(*words) == 1
+    text = capsys.readouterr().err
+    assert "sub-01 ses-b: other name.dcm: is the same file as that of sub-01 ses-a" in text
+    assert "sub-02 ses-a: other name.dcm: is the same file as that of sub-01 ses-a" in text
+    for visit in ("01/b", "02/a"):
+        again = structure_set([Roi("A", ellipsoid(LEFT, [5] * 3), 3)])
+        again.PatientID = "MRN78"
+        write_dicom(source / visit / "other name.dcm", again)
+    assert rois(*words) == 0
+    text = capsys.readouterr().err
+    assert "sub-02 ses-a: warning: its contours have the frame of reference of those of sub-01" in (
+        text
+    )
+    assert "sub-01 ses-b: warning: its contours state another patient (PatientID)" in text
+    assert "MRN" not in text
+    shutil.rmtree(root / "derivatives")
+    mask = write_image(source / "01/a/m.nii", np.pad(np.ones((4, 4, 4), "u1"), 30), GRID)
+    shutil.copy(mask, source / "01/b/n.nii")
+    assert rois(root, source, "--use", "?", "--as", "whole") == 1
+    assert "ses-b: n.nii: is the same file as that of sub-01 ses-a" in capsys.readouterr().err
+
+
+def test_t1w_are_registered_unless_both_state_one_frame_of_reference(tmp_path, monkeypatch):
+    """That contours of two visits state one frame is no proof of it."""
+    root, asked = study(tmp_path / "bids"), []
+
+    def register(*_):
+        asked.append(1)
+        return Placement(np.eye(4), "aligned")
+
+    monkeypatch.setattr(numbers, "register_rigidly", register)
+    for session in "ab":
+        balls(tmp_path / f"src/01/{session}/RS.dcm", ("A", LEFT))
+    words = (root, tmp_path / "src", "--use", "*", "--as", "whole", "--dry-run")
+    for session, count in (("a", 1), ("b", 2), ("", 2)):
+        assert rois(*words) == 0
+        assert len(asked) == count
+        if session:
+            sidecar = t1w(root, session=session)
+            write_json(Path(str(sidecar).replace("nii.gz", "json")), {"FrameOfReferenceUID": "1.2.3"})
+
+
 def test_everything_wrong_is_reported_at_once_and_nothing_is_written(tmp_path, aligned, capsys):
     """A study with one good visit and seven faults of different kinds."""
     root = study(tmp_path / "bids", ("a", "b"), ("01", "02"))

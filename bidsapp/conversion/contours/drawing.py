@@ -1,6 +1,6 @@
 """What a file of contours or masks contains: named regions, and the image they were drawn on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,10 @@ class Drawing:
         The series of images that the file refers to.
     warnings : tuple of str
         What is doubtful about the file.
+    identity : tuple of str
+        What only copies of the file share: its UID, if it has one, and a digest of its bytes.
+    patient : str
+        Identifier of the patient, for comparison only: it is never shown or written.
     """
 
     format: str
@@ -136,3 +140,5 @@ class Drawing:
     frame: str = ""
     images: tuple[ImageSeries, ...] = ()
     warnings: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    patient: str = field(default="", repr=False)

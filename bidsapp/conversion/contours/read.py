@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,13 @@ def read_drawing(path: Path) -> Drawing:
     name = path.name.lower()
     try:
         if name.endswith(label_images.EXTENSIONS):
-            return label_images.read_label_image(path)
-        if name.endswith(_NRRD):
-            return slicer.read_nrrd(path)
-        return _read_dicom(path)
+            drawing = label_images.read_label_image(path)
+        elif name.endswith(_NRRD):
+            drawing = slicer.read_nrrd(path)
+        else:
+            drawing = _read_dicom(path)
+        digest = sha256(path.read_bytes()).hexdigest()
+        return replace(drawing, identity=(*drawing.identity, digest))
     except BadInput as error:
         text = str(error)
         raise BadInput(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -87,7 +91,13 @@ def _read_dicom(path: Path) -> Drawing:
             drawing = _READERS[kind](dataset)
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    return replace(drawing, warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)))
+    uid = str(dataset.get("SOPInstanceUID") or "")
+    return replace(
+        drawing,
+        warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
+        identity=(uid,) if uid else (),
+        patient=str(dataset.get("PatientID") or ""),
+    )
 
 
 def _not_a_drawing(dataset: Any) -> str:

@@ -34,6 +34,7 @@ from bidsapp.run.rois.files import (
 )
 from bidsapp.run.rois.jobs import Job
 from bidsapp.run.rois.numbers import LesionPlaces, number_lesions
+from bidsapp.run.rois.origins import check_origins
 from bidsapp.run.rois.visit import DrawnVisit, Options, draw_visit
 
 Report = Callable[[str], None]
@@ -91,6 +92,7 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
     query = Query(request.bids_dir, derivatives, participants=labels)
     issues: list[Issue] = []
     files: list[File] = []
+    visits: list[DrawnVisit] = []
     for label in labels:
         own = [job for job in jobs if job.participant == label]
         if label not in query.labels():
@@ -103,9 +105,12 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
         except (BadInput, NothingSelected) as error:
             issues.append(Issue("failed", str(error), participant=f"sub-{label}"))
             continue
-        found, more = _convert_participant(participant, own, request, report)
+        drawn, found, more = _convert_participant(participant, own, request, report)
+        visits += drawn
         files += found
         issues += more
+    check_origins(visits)
+    issues = sorted([*issues, *_visit_issues(visits)], key=lambda issue: issue.participant)
     failed = any(issue.level == "failed" for issue in issues)
     if failed:
         report("nothing is written, because of the failures listed below")
@@ -119,8 +124,8 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
 
 def _convert_participant(
     participant: Participant, jobs: Sequence[Job], request: Request, report: Report
-) -> tuple[list[File], list[Issue]]:
-    """Return the files and the issues of a participant."""
+) -> tuple[list[DrawnVisit], list[File], list[Issue]]:
+    """Return the visits of a participant, their files, and the issues of no visit with contours."""
     issues = []
     known = {session.label for session in participant.sessions}
     for label in dict.fromkeys(job.session for job in jobs if job.session not in known):
@@ -146,15 +151,22 @@ def _convert_participant(
     _find_absent(visits, numbers, kept, participant)
     files = []
     for visit in visits:
-        found = _visit_files(visit, numbers.get(visit.session.label, []), request, report)
-        files += found
+        files += _visit_files(visit, numbers.get(visit.session.label, []), request, report)
+    return visits, files, issues
+
+
+def _visit_issues(visits: Sequence[DrawnVisit]) -> list[Issue]:
+    """Return the issues of visits."""
+    return [
+        _issue(level, text, visit.session)
+        for visit in visits
         for level, texts in (
             ("failed", visit.problems),
             ("warning", visit.warnings),
             ("note", visit.notes),
-        ):
-            issues += [_issue(level, text, visit.session) for text in dict.fromkeys(texts)]
-    return files, issues
+        )
+        for text in dict.fromkeys(texts)
+    ]
 
 
 def _issue(level: Any, text: str, session: Session) -> Issue:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Session
 from bidsapp.conversion.contours.choice import KINDS, Kind, choose_regions, list_regions
 from bidsapp.conversion.contours.drawing import Drawing, Region
@@ -66,7 +67,9 @@ class DrawnVisit:
     artery : (Grid, Fractions) or None
         The artery, on the grid of the T1w or of the DCE series.
     frame : str
-        Frame of reference of the contours, if it is known and the same for all.
+        Frame of reference of the T1w, if its sidecar states it.
+    sources : list of (str, Drawing)
+        Names and contents of the files that are used.
     basis : list of str
         How each file was placed on the T1w, without its name, which may be that of the patient.
     absent : dict of int to str
@@ -79,6 +82,7 @@ class DrawnVisit:
     lesions: list[DrawnLesion] = field(default_factory=list)
     artery: tuple[Grid, Fractions] | None = None
     frame: str = ""
+    sources: list[tuple[str, Drawing]] = field(default_factory=list)
     basis: list[str] = field(default_factory=list)
     absent: dict[int, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -111,13 +115,12 @@ def draw_visit(
         why = "; ".join(session.problems)
         raise BadInput(f"has no T1w, on whose grid ROIs are written{f' ({why})' if why else ''}")
     visit = DrawnVisit(session, read_grid(session.t1w))
+    visit.frame = str(metadata(session.t1w, bids_dir).get("FrameOfReferenceUID") or "")
     drawn: list[Drawn] = []
-    frames = set()
     for job in jobs:
         for file, drawing, chosen in _read(job, visit):
-            frames.add("" if job.drawn_on else drawing.frame)
+            visit.sources.append((file.name, drawing))
             drawn += _draw(visit, file, drawing, chosen, job, bids_dir, options)
-    visit.frame = frames.pop() if len(frames) == 1 else ""
     if drawn and not visit.problems:
         try:
             visit.lesions = _lesions(visit, drawn, options)
