@@ -332,6 +332,47 @@ def test_frames_at_uneven_positions_are_refused():
         read_segmentation(dataset)
 
 
+@pytest.mark.parametrize(
+    ("positions", "stated", "step", "last"),
+    [
+        ([5, -9], {"SpacingBetweenSlices": 1, "SliceThickness": 1}, 1, 14),
+        ([5, -9], {"SliceThickness": 2}, 2, 7),
+        ([0, 4, 8, 12], {"SliceThickness": 2}, 4, 3),  # 2 mm thick, with gaps of 2 mm
+        ([0, 6, 18], {"SpacingBetweenSlices": 5, "SliceThickness": 5}, 6, 3),  # stated wrongly
+        ([0, 14], {"SpacingBetweenSlices": 5}, 14, 1),
+        ([0, 0.999, 2.002, 3.001, 1.001, 5], {"SpacingBetweenSlices": 1}, 1, 5),
+        (np.arange(200) * 1.005, {"SpacingBetweenSlices": 1}, 1.005, 199),
+    ],
+)
+def test_the_distance_of_slices_of_which_some_have_no_frame(positions, stated, step, last):
+    """It is the stated one where all gaps are multiples of it, not the smallest gap."""
+    pixels = np.ones((len(positions), 2, 2), np.uint8)
+    dataset = segmentation(pixels, [1] * len(positions), positions)
+    measures = Dataset()
+    measures.PixelSpacing = [2, 3]
+    for name, value in stated.items():
+        setattr(measures, name, value)
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [measures]
+    mask = read_segmentation(dataset).regions[0].require_shape()
+    assert mask.inside.shape[2] == last + 1
+    assert np.linalg.norm(mask.affine[:3, 2]) == pytest.approx(step, abs=1e-3)
+    assert mask.affine[2, 3] == pytest.approx(min(positions), abs=2e-3)
+
+
+def test_frames_between_the_slices_of_others_are_refused():
+    """However many slices there are, and however far from one another."""
+    positions = [*range(-32, 0), *(z + 0.5 for z in range(10, 20))]
+    dataset = segmentation(np.ones((42, 2, 2), np.uint8), [1] * 42, positions)
+    with pytest.raises(BadInput, match="not slices at one distance"):
+        read_segmentation(dataset)
+    dataset = segmentation(np.ones((3, 2, 2), np.uint8), [1] * 3, [0, 4, 8])
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[0] = 9
+    read_segmentation(dataset)
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[0] = 6
+    with pytest.raises(BadInput, match="shifted within their planes"):
+        read_segmentation(dataset)
+
+
 def test_segments_of_3d_slicer_keep_names_places_and_parts_of_the_grid(tmp_path):
     """A segmentation that covers a part of the image lies on its voxels."""
     labels = np.zeros((10, 12, 8), np.uint8)

@@ -89,14 +89,15 @@ def _read_dicom(path: Path) -> Drawing:
             if kind not in _READERS:
                 raise BadInput(_not_a_drawing(dataset))
             drawing = _READERS[kind](dataset)
+            uid = str(dataset.get("SOPInstanceUID") or "")
+            patient = str(dataset.get("PatientID") or "")
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    uid = str(dataset.get("SOPInstanceUID") or "")
     return replace(
         drawing,
         warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
         identity=(uid,) if uid else (),
-        patient=str(dataset.get("PatientID") or ""),
+        patient=patient,
     )
 
 
