@@ -120,6 +120,35 @@ def test_a_contour_that_is_stored_twice_does_not_cancel_itself():
     assert warnings == ("1 of its contours are stored twice: used once",)
 
 
+@pytest.mark.parametrize(
+    "again",
+    [SQUARE[::-1], np.roll(SQUARE, 1, axis=0), np.vstack([SQUARE, SQUARE[:1]]), SQUARE + 0.2],
+    ids=["other direction", "other first point", "closed by its first point", "drawn again"],
+)
+def test_a_contour_that_is_drawn_twice_is_one(again):
+    """Whatever its direction and first point, or if the second one is drawn nearly there."""
+    contours, (text,) = build_contours([*stack(SQUARE), *stack(again * [1, 1, 0], range(4))])
+    assert rasterise(contours, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(1000, rel=0.03)
+    assert "stored twice" in text or "united" in text
+
+
+def test_contours_that_overlap_partly_are_united():
+    """With a warning of the area; holes in them remain, and a thin shell stays a shell."""
+    moved = SQUARE * [0.5, 0.5, 1] + [7, 2, 0]
+    contours, (text,) = build_contours([*stack(SQUARE), *stack(moved)])
+    union = 10 * (100 + 25 - 15)
+    assert rasterise(contours, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(union, rel=0.01)
+    assert "overlap in 10 of its planes (by 148 mm2 in all)" in text
+    hole = SQUARE * 0.2 + [7.5, 3, 0]
+    assert volume([*stack(SQUARE), *stack(moved), *stack(hole)]) == pytest.approx(
+        union - 40, rel=0.01
+    )
+    shell = [*stack(SQUARE), *stack(SQUARE * 0.96 + [0.2, 0.2, 0])]
+    assert volume(shell) == pytest.approx(1000 * (1 - 0.96**2), rel=0.1)
+    exclusive, _ = build_contours([*stack(SQUARE), *stack(moved)], exclusive=True)
+    assert rasterise(exclusive, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(950, rel=0.01)
+
+
 def test_one_missing_plane_is_filled_and_a_wide_gap_is_left_open():
     """Both are reported with their size."""
     contours, warnings = build_contours(stack(SQUARE, (0, 1, 2, 4, 5)))

@@ -18,14 +18,20 @@ class Slab:
     ----------
     position, low, high : float, mm
         Of the plane and of both faces of the slab, along the normal of the planes.
-    polygons : tuple of (N, 2) array, mm
-        Closed contours in the plane. What lies inside an even number of them is outside.
+    areas : tuple of tuple of (N, 2) array, mm
+        Closed contours in the plane, in groups. An area is what any contour of a group encloses;
+        what lies inside an even number of areas is outside.
     """
 
     position: float
     low: float
     high: float
-    polygons: tuple[Points, ...]
+    areas: tuple[tuple[Points, ...], ...]
+
+    @property
+    def polygons(self) -> tuple[Points, ...]:
+        """All contours of the plane."""
+        return tuple(polygon for area in self.areas for polygon in area)
 
 
 @dataclass(frozen=True, eq=False)

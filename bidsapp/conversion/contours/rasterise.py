@@ -81,8 +81,8 @@ def rasterise(
 
     Notes
     -----
-    Contours: the fraction of samples, about 0.25 mm apart, whose plane's contours contain them an
-    odd number of times. A mask whose voxels are those of the grid is not resampled.
+    Contours: the fraction of samples, about 0.25 mm apart, that lie within an odd number of areas
+    of their plane. A mask whose voxels are those of the grid is not resampled.
 
     Examples
     --------
@@ -192,29 +192,32 @@ def _rasterise_contours(
     offsets = np.array(list(product(*[(np.arange(n) + 0.5) / n - 0.5 for n in counts])))
     values = np.zeros(tuple(high - low), np.float32)
     voxels = np.argwhere(np.ones(values.shape, bool)) + low
-    polygons = [[Polygon(p) for p in slab.polygons] for slab in region.slabs]
+    areas = [[[Polygon(p) for p in area] for area in slab.areas] for slab in region.slabs]
     step = max(1, _AT_ONCE // len(offsets))
     flat = values.reshape(-1)
     for i in range(0, len(voxels), step):
         some = voxels[i : i + step]
         points = apply(to_plane, (some[:, None] + offsets).reshape(-1, 3))
-        inside = _contains(region, polygons, points)
+        inside = _contains(region, areas, points)
         flat[i : i + step] = inside.reshape(len(some), -1).mean(axis=1)
     return Fractions(box, values)
 
 
 def _contains(
-    region: Contours, polygons: Sequence[Sequence[Polygon]], points: Points
+    region: Contours, areas: Sequence[Sequence[Sequence[Polygon]]], points: Points
 ) -> NDArray[np.bool_]:
     """Return which points (N, 3), along the axes of the planes, lie inside the contours."""
     inside = np.zeros(len(points), bool)
-    for slab, contours in zip(region.slabs, polygons, strict=True):
+    for slab, plane in zip(region.slabs, areas, strict=True):
         here = np.flatnonzero((points[:, 2] >= slab.low) & (points[:, 2] < slab.high))
-        for flat_contour, contour in zip(slab.polygons, contours, strict=True):
-            low, high = flat_contour.min(axis=0), flat_contour.max(axis=0)
-            flat = points[here, :2]
-            near = here[((flat >= low) & (flat <= high)).all(axis=1)]
-            inside[near] ^= contour.contains_points(points[near, :2])
+        flat = points[here, :2]
+        for area in plane:
+            within = np.zeros(len(here), bool)
+            for contour in area:
+                low, high = contour.vertices.min(axis=0), contour.vertices.max(axis=0)
+                near = np.flatnonzero(((flat >= low) & (flat <= high)).all(axis=1))
+                within[near] |= contour.contains_points(flat[near])
+            inside[here] ^= within
     return inside
 
 
