@@ -227,6 +227,20 @@ def test_numbers_survive_a_new_export(tmp_path, aligned):
     }
 
 
+def test_a_pair_that_does_not_overlap_is_a_warning(tmp_path, aligned, capsys):
+    """Two small lesions near one another may be different ones."""
+    root = study(tmp_path / "bids")
+    for session, x in (("a", 0), ("b", 8)):
+        balls(tmp_path / f"src/01/{session}/RS.dcm", ("M", np.add(LEFT, (x, 0, 0))), radius=2.5)
+    assert rois(root, tmp_path / "src", "--use", "*", "--as", "whole") == 0
+    assert "'M' became lesion 1, 8.0 mm from its earlier place; it does not overlap with it" in (
+        capsys.readouterr().err
+    )
+    balls(tmp_path / "src/01/b/RS.dcm", ("M", np.add(LEFT, (4, 0, 0))), radius=2.5)
+    assert rois(root, tmp_path / "src", "--use", "*", "--as", "whole", "--overwrite") == 0
+    assert "overlap" not in capsys.readouterr().err
+
+
 def test_contours_belong_to_one_visit(tmp_path, aligned, capsys):
     """Copies are refused; frames of reference and patients that contradict labels are reported."""
     root, source = study(tmp_path / "bids", labels=("01", "02")), tmp_path / "src"

@@ -105,7 +105,8 @@ def number_by_place(
     Returns
     -------
     list of Numbered
-        The assignment with the most pairs and, of those, the least sum of distances.
+        The assignment with the least sum of distances, in which a lesion without a partner counts
+        as one at the farthest distance.
 
     Examples
     --------
@@ -116,8 +117,7 @@ def number_by_place(
     numbers, places = list(known), np.array(list(known.values()), float).reshape(-1, 3)
     given = np.asarray(centres, float).reshape(-1, 3)
     apart = np.linalg.norm(given[:, None] - places[None], axis=2)
-    # A pair that is too far costs more than all that are not: as many near pairs as possible.
-    cost = np.where(apart <= farthest, apart, farthest * (1 + min(apart.shape, default=0)))
+    cost = np.minimum(apart, farthest)
     rows, columns = linear_sum_assignment(cost)
     pairs = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if apart[i, j] <= farthest}
     new = max([taken, *numbers])

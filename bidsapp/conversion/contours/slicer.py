@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
+from bidsapp.conversion.contours.label_checks import check_labels
 from bidsapp.conversion.contours.optional import load_package
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
@@ -70,6 +71,7 @@ def _segments(
             )
             for n in numbers
         ]
+    check_labels(layers)
     values = np.unique(layers[layers > 0]).tolist()
     return [(str(value), str(value), 0, value) for value in values]
 

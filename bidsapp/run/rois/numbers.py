@@ -114,11 +114,15 @@ def _number_visit(
     found = number_by_place(
         [place.centre for place in there], {n: p.centre for n, p in known.items()}, taken=taken
     )
-    for lesion, numbered in zip(visit.lesions, found, strict=True):
-        if numbered.ambiguous:
+    voxel = float(np.linalg.norm(affine[:3, :3], axis=0).max())
+    for lesion, numbered, place in zip(visit.lesions, found, there, strict=True):
+        doubts = ["another lesion is nearly as near"] if numbered.ambiguous else []
+        if numbered.number in known and not known[numbered.number].reaches(place, voxel):
+            doubts.append("it does not overlap with it")
+        if doubts:
             visit.warnings.append(
                 f"{lesion.name!r} became lesion {numbered.number}, {numbered.distance:.1f} mm from "
-                "its earlier place; another lesion is nearly as near: check the number"
+                f"its earlier place; {', and '.join(doubts)}: check the number"
             )
     known |= {n.number: place for n, place in zip(found, there, strict=True)}
     return found

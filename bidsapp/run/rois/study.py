@@ -18,7 +18,7 @@ from bidsapp.conversion.contours.lesions import (
 )
 from bidsapp.conversion.contours.numbering import Numbered
 from bidsapp.errors import BadInput, NothingSelected
-from bidsapp.issues import Issue
+from bidsapp.issues import Issue, join_alike
 from bidsapp.lesions import voxel_ml
 from bidsapp.run.rois.files import (
     COLUMNS,
@@ -165,7 +165,7 @@ def _visit_issues(visits: Sequence[DrawnVisit]) -> list[Issue]:
             ("warning", visit.warnings),
             ("note", visit.notes),
         )
-        for text in dict.fromkeys(texts)
+        for text in join_alike(texts)
     ]
 
 
