@@ -167,7 +167,7 @@ def test_contours_that_are_no_region_are_refused():
     with pytest.raises(BadInput, match="do not lie in parallel planes"):
         build_contours([*stack(SQUARE), SQUARE[:, [2, 0, 1]]])
     with pytest.raises(BadInput, match="drawn in one plane only"):
-        build_contours([SQUARE])
+        rasterise(build_contours([SQUARE])[0], SHAPE, GRID, np.eye(4))
     with pytest.raises(BadInput, match="enclose no area"):
         build_contours([SQUARE * [1, 0, 0]])
     assert rasterise(build_contours([SQUARE], 2.0)[0], SHAPE, GRID, np.eye(4)).voxels == (

@@ -288,7 +288,9 @@ def test_t1w_are_registered_unless_both_state_one_frame_of_reference(tmp_path, m
         assert len(asked) == count
         if session:
             sidecar = t1w(root, session=session)
-            write_json(Path(str(sidecar).replace("nii.gz", "json")), {"FrameOfReferenceUID": "1.2.3"})
+            write_json(
+                Path(str(sidecar).replace("nii.gz", "json")), {"FrameOfReferenceUID": "1.2.3"}
+            )
 
 
 def test_everything_wrong_is_reported_at_once_and_nothing_is_written(tmp_path, aligned, capsys):

@@ -230,6 +230,12 @@ def check_contents(path: Path) -> NDArray[np.float32]:
     return data
 
 
+def has_orientation(path: Path) -> bool:
+    """Return whether the header of an image accepted by `check_image` states its orientation."""
+    header = open_image(path).header
+    return bool(int(header["sform_code"]) or int(header["qform_code"]))
+
+
 def orientation_warning(path: Path) -> str | None:
     """Return a warning if the orientation of an image is uncertain, or None.
 
@@ -240,7 +246,7 @@ def orientation_warning(path: Path) -> str | None:
     """
     header = open_image(path).header
     codes = int(header["sform_code"]), int(header["qform_code"])
-    if codes == (0, 0):
+    if not has_orientation(path):
         return (
             f"{path.name}: has no orientation (sform and qform code 0): left and right are "
             "uncertain"

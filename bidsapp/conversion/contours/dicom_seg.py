@@ -69,7 +69,8 @@ def read_segmentation(dataset: Any) -> Drawing:
         mask = VoxelMask(inside.transpose(2, 1, 0), affine)
         name = " ".join(str(segment.get("SegmentLabel") or "").split()) or f"segment {number}"
         empty = "" if inside.any() else "has no voxels"
-        regions.append(Region(name, str(number), None if empty else mask, empty))
+        shape = None if empty else mask
+        regions.append(Region(name, str(number), shape, empty, empty=bool(empty)))
     images = tuple(
         image_series(series, "ReferencedInstanceSequence")
         for series in dataset.get("ReferencedSeriesSequence") or ()

@@ -43,11 +43,16 @@ class Contours:
     axes : (3, 3) array
         Two directions in the planes and their normal as rows, orthonormal, RAS.
     slabs : tuple of Slab
-        In ascending order.
+        In ascending order. A region in one plane of unknown distance has a slab without thickness.
     """
 
     axes: NDArray[np.float64]
     slabs: tuple[Slab, ...]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the distance of the planes is not known."""
+        return all(slab.high <= slab.low for slab in self.slabs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,8 @@ class Region:
         Why it cannot be used.
     warnings : tuple of str
         What is doubtful about it.
+    empty : bool
+        Whether nothing is drawn of it.
     """
 
     name: str
@@ -88,6 +95,7 @@ class Region:
     shape: Contours | VoxelMask | None
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    empty: bool = False
 
     def require_shape(self) -> Contours | VoxelMask:
         """Return the shape.

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp.bids.cells import parse_whole_number
-from bidsapp.bids.images import check_image
+from bidsapp.bids.images import check_image, orientation_warning
 from bidsapp.bids.roi_tables import read_labels
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.bids.text_files import read_text
@@ -50,6 +50,8 @@ def read_label_image(path: Path) -> Drawing:
         Region(names.get(v, str(v)), str(v), VoxelMask(labels == v, affine)) for v in values
     )
     doubts = () if regions else ("contains no voxel of any label",)
+    if text := orientation_warning(path):
+        doubts = (*doubts, text)
     return Drawing(FORMAT, regions, warnings=doubts)
 
 

@@ -95,14 +95,13 @@ def build_contours(
     contours : Contours
         Each plane stands for a slab that reaches half-way to the next plane, and half the usual
         distance beyond the first and the last one. One missing plane is filled by its neighbours;
-        a wider gap stays open.
+        a wider gap stays open. A single plane of unknown distance has no thickness.
     warnings : tuple of str
 
     Raises
     ------
     BadInput
-        If contours are not planar or their planes not parallel, or if the distance of the planes
-        is not known.
+        If contours are not planar, enclose no area, or their planes are not parallel.
 
     Examples
     --------
@@ -122,8 +121,8 @@ def build_contours(
     apart = own if np.isfinite(own) else distance
     if not np.isfinite(apart) and len(positions) > 1:
         apart = float(np.diff(positions).min())
-    if not (np.isfinite(apart) and apart > 0):
-        raise BadInput("it is drawn in one plane only, and the distance of the slices is not known")
+    if not np.isfinite(apart):
+        apart = 0.0  # one plane: the slices of the image may show the distance
     faces, gaps = _faces(positions, apart)
     members: list[list[Points]] = [[] for _ in positions]
     for polygon in kept:
@@ -135,6 +134,13 @@ def build_contours(
         for z, (low, high), inside in zip(positions, faces, areas, strict=True)
     )
     return Contours(axes, slabs), (*warnings, *united, *gaps)
+
+
+def thicken(contours: Contours, distance: float) -> Contours:
+    """Return contours in one plane with the thickness of a slice, mm."""
+    (slab,) = contours.slabs
+    low, high = slab.position - distance / 2, slab.position + distance / 2
+    return Contours(contours.axes, (Slab(slab.position, low, high, slab.areas),))
 
 
 def _check_flat(polygons: Sequence[Points], normal: NDArray[np.float64]) -> None:

@@ -77,7 +77,7 @@ def rasterise(
     Raises
     ------
     BadInput
-        If the region is empty or extends beyond the grid.
+        If the region is empty, flat, or extends beyond the grid.
 
     Notes
     -----
@@ -92,6 +92,11 @@ def rasterise(
     """
     grid = np.asarray(affine, float)
     if isinstance(region, Contours):
+        if region.is_flat:
+            raise BadInput(
+                "is drawn in one plane only, which is no slice of the image, so that the distance "
+                "of the slices is not known"
+            )
         found = _rasterise_contours(region, shape, grid, np.asarray(matrix, float))
     else:
         found = _rasterise_mask(region, shape, grid, np.asarray(matrix, float))
@@ -120,15 +125,21 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     if isinstance(region, VoxelMask):
         return _snapped(region, shape, grid) is not None
     # From plane to plane, one voxel coordinate changes, and is a whole number in each.
-    steps = invert(grid)[:3, :3] @ region.axes.T
-    axis = int(np.argmax(np.abs(steps[:, 2])))
+    axis, distance = slice_axis(region, grid)
     points = np.concatenate(
         [_in_space(region, slab.position, p) for slab in region.slabs for p in slab.polygons]
     )
     places = apply(invert(grid), points)[:, axis]
     inside = (places > -0.5).all() and (places < shape[axis] - 0.5).all()
-    apart = np.abs(places - np.rint(places)).max() / np.abs(steps[axis, 2])
+    apart = np.abs(places - np.rint(places)).max() * distance
     return bool(inside and apart <= _ON_SLICE)
+
+
+def slice_axis(region: Contours, affine: ArrayLike) -> tuple[int, float]:
+    """Return the axis of a grid along the normal of contours, and the distance of slices, mm."""
+    steps = np.abs(invert(np.asarray(affine, float))[:3, :3] @ region.axes[2])
+    axis = int(np.argmax(steps))
+    return axis, float(1 / steps[axis])
 
 
 def _snapped(region: VoxelMask, shape: Sequence[int], grid: Matrix) -> Matrix | None:

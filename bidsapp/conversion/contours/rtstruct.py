@@ -158,7 +158,8 @@ def _region(roi: _Roi, distance: float, *, alone: bool) -> Region:
             problem = str(error)
     if problem and roi.unused:
         problem += f" ({', '.join(roi.unused)})"
-    return Region(name, key, shape, problem, tuple(warnings))
+    empty = not (roi.polygons or roi.unused or roi.problem)
+    return Region(name, key, shape, problem, tuple(warnings), empty)
 
 
 def _series(dataset: Any) -> tuple[ImageSeries, ...]:

@@ -53,7 +53,7 @@ def read_nrrd(path: Path) -> Drawing:
 def _region(name: str, key: str, inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> Region:
     """Return a segment as a region."""
     empty = "" if inside.any() else "has no voxels"
-    return Region(name, key, None if empty else VoxelMask(inside, affine), empty)
+    return Region(name, key, None if empty else VoxelMask(inside, affine), empty, empty=bool(empty))
 
 
 def _segments(

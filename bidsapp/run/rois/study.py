@@ -189,6 +189,7 @@ def _existing(
     """
     existing = existing_parts(session)
     new = {part for lesion in visit.lesions for part in lesion.parts} if visit else set[Part]()
+    new |= visit.gone if visit and not visit.lesions else set()
     if visit:
         for part in [part for part in PARTS if part in new]:
             present = existing[part].sources if part in existing else ()
@@ -201,7 +202,10 @@ def _existing(
     for part in [part for part in PARTS if part in existing]:
         found = lesion_places(existing[part])
         places |= found
-        kept |= set() if part in new else set(found)
+        if part not in new:
+            kept |= set(found)
+            if visit:
+                visit.remaining[part] = set(found)
     return places, kept
 
 
@@ -250,8 +254,8 @@ def _find_absent(
             found |= {
                 one.index: one.name for one in rois.lesions if one.index in kept.get(label, ())
             }
-        if label in numbers:
-            pairs = zip(drawn[label].lesions, numbers[label], strict=True)
+        if label in numbers or (label in drawn and drawn[label].gone):
+            pairs = zip(drawn[label].lesions, numbers.get(label, ()), strict=True)
             found |= {one.number: _name(lesion, one) for lesion, one in pairs}
             drawn[label].absent |= {n: name for n, name in seen.items() if n not in found}
         seen = found | seen
@@ -272,8 +276,11 @@ def _visit_files(
                 else ": has it disappeared? --vanished lists such lesions as gone, without voxels"
             )
         )
+    elif visit.gone and not visit.lesions:
+        visit.problems.append("no lesion is drawn, and no earlier visit has one that disappeared")
+    _report_remaining(visit, numbers)
     place = f"sub-{session.participant} {session.id}"
-    if numbers and not visit.problems:
+    if (numbers or visit.gone) and not visit.problems:
         for part in PARTS:
             files += _part(visit, part, numbers, request, report)
     if visit.artery and not visit.problems:
@@ -286,12 +293,29 @@ def _visit_files(
     return files
 
 
+def _report_remaining(visit: DrawnVisit, numbers: Sequence[Numbered]) -> None:
+    """Report the ROIs of earlier contours that remain, and lesions that are in these only."""
+    drawn = {numbered.number for numbered in numbers}
+    for part, found in visit.remaining.items():
+        if not (numbers or visit.gone):
+            continue
+        text = f"the ROI of another part ({part}) remains as it was"
+        if others := sorted(found - drawn):
+            lesions = ", ".join(map(str, others))
+            visit.warnings.append(
+                f"{text}, with lesion {lesions}, which is not drawn now: draw that part again, or "
+                "remove its ROI"
+            )
+        else:
+            visit.notes.append(text)
+
+
 def _part(
     visit: DrawnVisit, part: Part, numbers: Sequence[Numbered], request: Request, report: Report
 ) -> list[File]:
     """Return the files of a part of the lesions of a visit."""
     pairs = [one for one in zip(visit.lesions, numbers, strict=True) if part in one[0].parts]
-    if not pairs:
+    if not pairs and (visit.lesions or part not in visit.gone):
         return []
     lesions = [lesion for lesion, _ in pairs]
     order, overlaps = label_voxels([lesion.parts[part] for lesion in lesions], visit.t1w.shape)
