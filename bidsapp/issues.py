@@ -152,7 +152,7 @@ def by_gravity(issues: Iterable[Issue]) -> list[Issue]:
 
 
 def join_alike(texts: Iterable[str], most: int = 5) -> list[str]:
-    """Return texts, each once; of many that differ in names and numbers only, the first and a count.
+    """Return texts, each once; of many alike but for names and numbers, the first and a count.
 
     Parameters
     ----------

@@ -72,7 +72,8 @@ def check_image(path: Path, dimensions: int) -> None:
             image = open_image(path)
             affine = np.asarray(image.affine, float)
     except UNREADABLE as error:
-        raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
+        why = str(error).replace(str(path), path.name)
+        raise BadInput(f"{path}: cannot be read as NIfTI ({why})") from error
     _check_shape(path, image.shape, dimensions)
     kind = image.get_data_dtype()
     if kind.kind not in "iuf":

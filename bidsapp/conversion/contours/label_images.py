@@ -51,7 +51,7 @@ def read_label_image(path: Path) -> Drawing:
     )
     doubts = () if regions else ("contains no voxel of any label",)
     if text := orientation_warning(path):
-        doubts = (*doubts, text)
+        doubts = (*doubts, text.removeprefix(f"{path.name}: "))
     return Drawing(FORMAT, regions, warnings=doubts)
 
 

@@ -39,7 +39,7 @@ def is_drawing(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
         return True
-    return is_dicom(path) and _may_be_drawing(path)
+    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_drawing(path)
 
 
 def is_dicom(path: Path) -> bool:
@@ -110,11 +110,17 @@ def _not_a_drawing(dataset: Any) -> str:
 
 
 def _may_be_drawing(path: Path) -> bool:
-    """Return whether a DICOM file has contours or segments; True if it is damaged."""
+    """Return whether a DICOM file has contours or segments; True if it is damaged.
+
+    A file without the mark of DICOM, as some programs write it, is tried.
+    """
     pydicom = load_package("pydicom", "DICOM files")
+    marked = is_dicom(path)
     with collect_warnings():
         try:
-            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            found = pydicom.dcmread(
+                path, stop_before_pixels=True, force=not marked, specific_tags=["SOPClassUID"]
+            )
             return str(found.get("SOPClassUID") or "") in _READERS
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
-            return True
+            return marked

@@ -143,9 +143,7 @@ def _to_reference(session: Session, visit: DrawnVisit | None, places: Places) ->
     assert reference.t1w is not None
     name = f"ses-{reference.label}"
     if visit and visit.frame and visit.frame == places.frame:
-        visit.notes.append(
-            f"numbered like {name}: the sidecars of both T1w state one frame of reference"
-        )
+        visit.notes.append(f"numbered like {name}: both T1w state one frame of reference")
         return np.eye(4)
     with tempfile.TemporaryDirectory() as folder:
         moved = register_rigidly(
