@@ -72,7 +72,7 @@ class LesionPlace:
         (False, True)
         """
         nearest, _ = KDTree(self.points).query(other.points)
-        return bool(nearest.min() <= distance)
+        return bool(np.min(nearest) <= distance)
 
 
 def lesion_place(fractions: Fractions, affine: ArrayLike) -> LesionPlace:

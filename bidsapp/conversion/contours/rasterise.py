@@ -225,7 +225,8 @@ def _contains(
         for area in plane:
             within = np.zeros(len(here), bool)
             for contour in area:
-                low, high = contour.vertices.min(axis=0), contour.vertices.max(axis=0)
+                corners = np.asarray(contour.vertices)
+                low, high = corners.min(axis=0), corners.max(axis=0)
                 near = np.flatnonzero(((flat >= low) & (flat <= high)).all(axis=1))
                 within[near] |= contour.contains_points(flat[near])
             inside[here] ^= within
