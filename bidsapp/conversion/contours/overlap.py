@@ -33,9 +33,9 @@ def unite_overlapping(
     Examples
     --------
     >>> square = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4]])
-    >>> groups, area = unite_overlapping([square, square / 2 + 1, square + [2, 0]])
+    >>> groups, area = unite_overlapping([square, square / 2 + 1, square + [3, 0]])
     >>> [len(group) for group in groups], round(area, 1)
-    ([2, 1], 8.0)
+    ([2, 1], 4.0)
     """
     group = list(range(len(polygons)))
     total = 0.0
