@@ -149,3 +149,28 @@ def exit_code(issues: Iterable[Issue]) -> int:
 def by_gravity(issues: Iterable[Issue]) -> list[Issue]:
     """Return each issue once, the most severe first, otherwise in their order."""
     return sorted(dict.fromkeys(issues), key=lambda issue: LEVELS.index(issue.level))
+
+
+def join_alike(texts: Iterable[str], most: int = 5) -> list[str]:
+    """Return texts, each once; of many alike but for names and numbers, the first and a count.
+
+    Parameters
+    ----------
+    texts
+        Descriptions, with names in single quotes.
+    most
+        Number of texts alike up to which all are returned.
+
+    Examples
+    --------
+    >>> join_alike([f"'met {n}': {2 * n} ml" for n in range(3)], most=2)
+    ["'met 0': 0 ml (3 messages of this kind)"]
+    """
+    groups: dict[str, list[str]] = {}
+    for text in dict.fromkeys(texts):
+        groups.setdefault(re.sub(r"'[^']*'|\d[\d.]*", "", text), []).append(text)
+    joined = []
+    for alike in groups.values():
+        many = f"{alike[0]} ({len(alike)} messages of this kind)"
+        joined += alike if len(alike) <= most else [many]
+    return joined

@@ -120,6 +120,35 @@ def test_a_contour_that_is_stored_twice_does_not_cancel_itself():
     assert warnings == ("1 of its contours are stored twice: used once",)
 
 
+@pytest.mark.parametrize(
+    "again",
+    [SQUARE[::-1], np.roll(SQUARE, 1, axis=0), np.vstack([SQUARE, SQUARE[:1]]), SQUARE + 0.2],
+    ids=["other direction", "other first point", "closed by its first point", "drawn again"],
+)
+def test_a_contour_that_is_drawn_twice_is_one(again):
+    """Whatever its direction and first point, or if the second one is drawn nearly there."""
+    contours, (text,) = build_contours([*stack(SQUARE), *stack(again * [1, 1, 0], range(4))])
+    assert rasterise(contours, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(1000, rel=0.03)
+    assert "stored twice" in text or "united" in text
+
+
+def test_contours_that_overlap_partly_are_united():
+    """With a warning of the area; holes in them remain, and a thin shell stays a shell."""
+    moved = SQUARE * [0.5, 0.5, 1] + [7, 2, 0]
+    contours, (text,) = build_contours([*stack(SQUARE), *stack(moved)])
+    union = 10 * (100 + 25 - 15)
+    assert rasterise(contours, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(union, rel=0.01)
+    assert "overlap in 10 of its planes (by 148 mm2 in all)" in text
+    hole = SQUARE * 0.2 + [7.5, 3, 0]
+    assert volume([*stack(SQUARE), *stack(moved), *stack(hole)]) == pytest.approx(
+        union - 40, rel=0.01
+    )
+    shell = [*stack(SQUARE), *stack(SQUARE * 0.9 + [0.5, 0.5, 0])]
+    assert volume(shell) == pytest.approx(190, rel=0.05)
+    exclusive, _ = build_contours([*stack(SQUARE), *stack(moved)], exclusive=True)
+    assert rasterise(exclusive, SHAPE, GRID, np.eye(4)).voxels == pytest.approx(950, rel=0.01)
+
+
 def test_one_missing_plane_is_filled_and_a_wide_gap_is_left_open():
     """Both are reported with their size."""
     contours, warnings = build_contours(stack(SQUARE, (0, 1, 2, 4, 5)))
@@ -138,7 +167,7 @@ def test_contours_that_are_no_region_are_refused():
     with pytest.raises(BadInput, match="do not lie in parallel planes"):
         build_contours([*stack(SQUARE), SQUARE[:, [2, 0, 1]]])
     with pytest.raises(BadInput, match="drawn in one plane only"):
-        build_contours([SQUARE])
+        rasterise(build_contours([SQUARE])[0], SHAPE, GRID, np.eye(4))
     with pytest.raises(BadInput, match="enclose no area"):
         build_contours([SQUARE * [1, 0, 0]])
     assert rasterise(build_contours([SQUARE], 2.0)[0], SHAPE, GRID, np.eye(4)).voxels == (
@@ -332,6 +361,47 @@ def test_frames_at_uneven_positions_are_refused():
         read_segmentation(dataset)
 
 
+@pytest.mark.parametrize(
+    ("positions", "stated", "step", "last"),
+    [
+        ([5, -9], {"SpacingBetweenSlices": 1, "SliceThickness": 1}, 1, 14),
+        ([5, -9], {"SliceThickness": 2}, 2, 7),
+        ([0, 4, 8, 12], {"SliceThickness": 2}, 4, 3),  # 2 mm thick, with gaps of 2 mm
+        ([0, 6, 18], {"SpacingBetweenSlices": 5, "SliceThickness": 5}, 6, 3),  # stated wrongly
+        ([0, 14], {"SpacingBetweenSlices": 5}, 14, 1),
+        ([0, 0.999, 2.002, 3.001, 1.001, 5], {"SpacingBetweenSlices": 1}, 1, 5),
+        (np.arange(200) * 1.005, {"SpacingBetweenSlices": 1}, 1.005, 199),
+    ],
+)
+def test_the_distance_of_slices_of_which_some_have_no_frame(positions, stated, step, last):
+    """It is the stated one where all gaps are multiples of it, not the smallest gap."""
+    pixels = np.ones((len(positions), 2, 2), np.uint8)
+    dataset = segmentation(pixels, [1] * len(positions), positions)
+    measures = Dataset()
+    measures.PixelSpacing = [2, 3]
+    for name, value in stated.items():
+        setattr(measures, name, value)
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = [measures]
+    mask = read_segmentation(dataset).regions[0].require_shape()
+    assert mask.inside.shape[2] == last + 1
+    assert np.linalg.norm(mask.affine[:3, 2]) == pytest.approx(step, abs=1e-3)
+    assert mask.affine[2, 3] == pytest.approx(min(positions), abs=2e-3)
+
+
+def test_frames_between_the_slices_of_others_are_refused():
+    """However many slices there are, and however far from one another."""
+    positions = [*range(-32, 0), *(z + 0.5 for z in range(10, 20))]
+    dataset = segmentation(np.ones((42, 2, 2), np.uint8), [1] * 42, positions)
+    with pytest.raises(BadInput, match="not slices at one distance"):
+        read_segmentation(dataset)
+    dataset = segmentation(np.ones((3, 2, 2), np.uint8), [1] * 3, [0, 4, 8])
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[0] = 9
+    read_segmentation(dataset)
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[0] = 6
+    with pytest.raises(BadInput, match="shifted within their planes"):
+        read_segmentation(dataset)
+
+
 def test_segments_of_3d_slicer_keep_names_places_and_parts_of_the_grid(tmp_path):
     """A segmentation that covers a part of the image lies on its voxels."""
     labels = np.zeros((10, 12, 8), np.uint8)
@@ -401,6 +471,29 @@ def test_label_images_have_the_names_of_itk_snap_of_a_table_or_of_the_file(tmp_p
     mask = write_image(tmp_path / "sub-01_ses-a_met7.nii", (labels == 3).astype(np.uint8))
     (tmp_path / "snap.txt").unlink()
     assert [(r.name, r.key) for r in read_drawing(mask).regions] == [("met7", "1")]
+
+
+def test_images_of_whole_numbers_are_no_labels(tmp_path):
+    """Neither an MR image nor a part of one; with names, any labels are accepted."""
+    rng = np.random.default_rng(3)
+    signal = rng.integers(100, 900, (12, 12, 12)).astype(np.int16)
+    brain = np.where(np.add.outer(np.arange(12), np.zeros((12, 12))) > 3, signal // 100, 0)
+    for name, values in (("t1w", signal), ("brain", brain.astype(np.int16))):
+        image = write_image(tmp_path / f"{name}.nii.gz", values)
+        with pytest.raises(BadInput, match="looks like an image rather than labels"):
+            read_drawing(image)
+        space = {"space": "RAS", "space directions": np.eye(3), "space origin": GRID[:3, 3]}
+        nrrd.write(str(tmp_path / f"{name}.nrrd"), values, space)
+        with pytest.raises(BadInput, match="looks like an image rather than labels"):
+            read_drawing(tmp_path / f"{name}.nrrd")
+    (tmp_path / "brain.tsv").write_text("index\tname\n3\tthird\n")
+    assert "third" in [r.name for r in read_drawing(tmp_path / "brain.nii.gz").regions]
+    lesions = np.zeros((40, 40, 40), np.uint8)
+    for number in range(1, 60):  # lesions of a few voxels, also next to one another
+        x, y, z = rng.integers(0, 36, 3)
+        lesions[x : x + 3, y : y + 3, z : z + 3] = number
+    kept = len(np.unique(lesions)) - 1
+    assert len(read_drawing(write_image(tmp_path / "m.nii", lesions)).regions) == kept
 
 
 def test_files_are_recognised_by_content(tmp_path):
@@ -561,9 +654,14 @@ def test_numbers_follow_places():
     assert not any(n.ambiguous for n in found)
 
 
-def test_as_many_lesions_as_possible_keep_their_numbers():
-    """The nearest pair is not taken if the other lesion were left without a partner."""
+def test_a_lesion_at_its_place_keeps_its_number():
+    """Also where more lesions had a partner otherwise: one disappeared, and a new one is near."""
+    known = {1: [-9, 0, 0], 2: [0, 0, 0]}
+    assert [n.number for n in number_by_place([[0, 0, 0], [9, 0, 0]], known)] == [2, 3]
     found = number_by_place([[6, 0, 0], [14, 0, 0]], {1: [0, 0, 0], 2: [7, 0, 0]})
+    assert [n.number for n in found] == [2, 3]
+    # Without a partner, a lesion counts as one 10 mm away: both moved by 4 mm in the same way.
+    found = number_by_place([[4, 0, 0], [10, 0, 0]], {1: [0, 0, 0], 2: [6, 0, 0]})
     assert [n.number for n in found] == [1, 2]
     assert all(n.ambiguous for n in found)
 

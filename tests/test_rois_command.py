@@ -14,10 +14,13 @@ from heads import head, pose
 
 from bidsapp.bids.query import Query
 from bidsapp.cli.main import main
+from bidsapp.conversion.contours.rasterise import Fractions
+from bidsapp.errors import BadInput
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import invert
 from bidsapp.run.rois import numbers, placement
-from bidsapp.run.rois.placement import Placement
+from bidsapp.run.rois.checks import check_size
+from bidsapp.run.rois.placement import Grid, Placement
 
 SHAPE = (64, 64, 64)
 GRID = np.eye(4)
@@ -201,6 +204,190 @@ def test_rois_that_exist_are_never_overwritten_unasked(tmp_path, capsys):
     shutil.move(table, other.with_name(other.name.replace("nii.gz", "tsv")))
     assert rois(*words, "--overwrite") == 1
     assert "is the same kind of ROI of this visit under another name" in capsys.readouterr().err
+
+
+def test_numbers_survive_a_new_export(tmp_path, aligned):
+    """--overwrite numbers like the ROIs it replaces; `excluded` stays with its lesion."""
+    root = study(tmp_path / "bids")
+    words = (root, tmp_path / "src", "--use", "*", "--as", "whole")
+    balls(tmp_path / "src/01/a/RS.dcm", ("C", LATE), ("A", LEFT), ("B", RIGHT))
+    balls(tmp_path / "src/01/b/RS.dcm", ("B", RIGHT), ("A", LEFT))
+    for session in "ba":  # the later visit first: numbers are not those of the order of visits
+        assert rois(*words, "--session-label", session) == 0
+    before = names(root), names(root, session="b")
+    assert before == ({1: "B", 2: "A", 3: "C"}, {1: "B", 2: "A"})
+    table = roi(root, extension="tsv")
+    table.write_text(table.read_text().replace("B\t0", "B\t1"))
+    assert rois(*words, "--overwrite") == 0
+    assert (names(root), names(root, session="b")) == before
+    new = (4.0, -18, 5)
+    balls(tmp_path / "src/01/a/RS.dcm", ("new", new), ("A", LEFT), ("B", RIGHT))
+    assert rois(*words, "--session-label", "a", "--overwrite") == 0
+    assert {(r["index"], r["name"], r["excluded"]) for r in rows(table)} == {
+        ("1", "B", "1"),
+        ("2", "A", "0"),
+        ("4", "new", "0"),
+    }
+
+
+def test_a_pair_that_does_not_overlap_is_a_warning(tmp_path, aligned, capsys):
+    """Two small lesions near one another may be different ones."""
+    root = study(tmp_path / "bids")
+    for session, x in (("a", 0), ("b", 8)):
+        balls(tmp_path / f"src/01/{session}/RS.dcm", ("M", np.add(LEFT, (x, 0, 0))), radius=2.5)
+    assert rois(root, tmp_path / "src", "--use", "*", "--as", "whole") == 0
+    assert "'M' became lesion 1, 8.0 mm from its earlier place; it does not overlap with it" in (
+        capsys.readouterr().err
+    )
+    balls(tmp_path / "src/01/b/RS.dcm", ("M", np.add(LEFT, (4, 0, 0))), radius=2.5)
+    assert rois(root, tmp_path / "src", "--use", "*", "--as", "whole", "--overwrite") == 0
+    assert "overlap" not in capsys.readouterr().err
+
+
+def test_contours_belong_to_one_visit(tmp_path, aligned, capsys):
+    """Copies are refused; frames of reference and patients that contradict labels are reported."""
+    root, source = study(tmp_path / "bids", labels=("01", "02")), tmp_path / "src"
+    words = (root, source, "--use", "*", "--as", "whole")
+    first = balls(source / "01/a/RS.dcm", ("A", LEFT))
+    for visit in ("01/b", "02/a"):
+        (source / visit).mkdir(parents=True)
+        shutil.copy(first, source / visit / "other name.dcm")
+    assert rois(*words) == 1
+    text = capsys.readouterr().err
+    assert "sub-01 ses-b: other name.dcm: is the same file as that of sub-01 ses-a" in text
+    assert "sub-02 ses-a: other name.dcm: is the same file as that of sub-01 ses-a" in text
+    for visit in ("01/b", "02/a"):
+        again = structure_set([Roi("A", ellipsoid(LEFT, [5] * 3), 3)])
+        again.PatientID = "MRN78"
+        write_dicom(source / visit / "other name.dcm", again)
+    assert rois(*words) == 0
+    text = capsys.readouterr().err
+    assert "sub-02 ses-a: warning: its contours have the frame of reference of those of sub-01" in (
+        text
+    )
+    assert "sub-01 ses-b: warning: its contours state another patient (PatientID)" in text
+    assert "MRN" not in text
+    shutil.rmtree(root / "derivatives")
+    mask = write_image(source / "01/a/m.nii", np.pad(np.ones((4, 4, 4), "u1"), 30), GRID)
+    shutil.copy(mask, source / "01/b/n.nii")
+    assert rois(root, source, "--use", "?", "--as", "whole") == 1
+    assert "ses-b: n.nii: is the same file as that of sub-01 ses-a" in capsys.readouterr().err
+
+
+def test_t1w_are_registered_unless_both_state_one_frame_of_reference(tmp_path, monkeypatch):
+    """That contours of two visits state one frame is no proof of it."""
+    root, asked = study(tmp_path / "bids"), []
+
+    def register(*_):
+        asked.append(1)
+        return Placement(np.eye(4), "aligned")
+
+    monkeypatch.setattr(numbers, "register_rigidly", register)
+    for session in "ab":
+        balls(tmp_path / f"src/01/{session}/RS.dcm", ("A", LEFT))
+    words = (root, tmp_path / "src", "--use", "*", "--as", "whole", "--dry-run")
+    for session, count in (("a", 1), ("b", 2), ("", 2)):
+        assert rois(*words) == 0
+        assert len(asked) == count
+        if session:
+            sidecar = t1w(root, session=session)
+            write_json(
+                Path(str(sidecar).replace("nii.gz", "json")), {"FrameOfReferenceUID": "1.2.3"}
+            )
+
+
+def test_a_visit_at_which_no_lesion_is_left(tmp_path, aligned, capsys):
+    """Empty masks and ROIs without contours are lesions that are gone, if this is stated."""
+    root, source = study(tmp_path / "bids", "abc"), tmp_path / "src"
+    empty = structure_set([Roi("M", [], 3)])
+    mask = np.pad(np.ones((4, 4, 4), np.uint8), 30)
+    for session, lesions in (("a", mask), ("c", mask * 0)):
+        write_image(source / f"01/{session}/m.nii", lesions, GRID)
+    write_dicom(source / "01/b/RS.dcm", empty)
+    words = (root, source, "--use", "m", "--as", "both")
+    assert rois(*words) == 1
+    assert "'M' has no closed contours; has it disappeared? --vanished" in capsys.readouterr().err
+    assert rois(*words, "--vanished") == 0
+    for session in "bc":
+        for part in ("whole", "enhancing"):
+            (row,) = rows(roi(root, part, session, extension="tsv"))
+            assert (row["index"], row["name"], row["volume_ml"]) == ("1", "m", "0")
+            assert not np.asarray(nib.load(roi(root, part, session)).dataobj).any()
+    session = Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions[1]
+    assert (session.problems, len(session.whole[0].lesions)) == ((), 1)
+    later = ("--session-label", "c", "--rois-dir", tmp_path / "none", "--vanished")
+    assert rois(*words, *later) == 1
+    assert "no earlier visit has one that disappeared" in capsys.readouterr().err
+
+
+def test_a_lesion_in_one_plane_has_the_thickness_of_the_slices(tmp_path, capsys):
+    """Those of the T1w, if it was drawn on one of them."""
+    root = study(tmp_path / "bids", ("a",))
+    drawn = balls(tmp_path / "RS.dcm", ("tiny", LEFT), radius=0.9)
+    words = ("--use", "*", "--as", "whole", "--overwrite")
+    assert rois(root, drawn, *VISIT, *words) == 0
+    assert float(rows(roi(root, extension="tsv"))[0]["contour_volume_ml"]) == pytest.approx(
+        np.pi * 0.9**2 / 1000, rel=0.1
+    )
+    assert "'tiny' is drawn in one plane only: taken for 1 mm thick" in capsys.readouterr().err
+    between = Roi("tiny", [np.add([[0, 0, 0.4]], [[0, 0, 0], [5, 0, 0], [0, 5, 0]])], 1)
+    write_dicom(drawn, structure_set([between]))
+    assert rois(root, drawn, *VISIT, *words, "--aligned") == 1
+    assert "'tiny' is drawn in one plane only, which is no slice" in capsys.readouterr().err
+
+
+def test_the_orientation_of_the_t1w(tmp_path, capsys):
+    """What is doubtful about it is reported; coordinates have no place without one."""
+    root = study(tmp_path / "bids", ("a",))
+    drawn = balls(tmp_path / "RS.dcm", ("M", LEFT))
+    image = nib.load(t1w(root))
+    made = nib.Nifti1Image(np.asarray(image.dataobj), GRID)
+    made.set_qform(np.diag([-1, 1, 1, 1]) @ GRID, 1)
+    nib.save(made, t1w(root))
+    words = (root, drawn, *VISIT, "--use", "*", "--as", "whole", "--dry-run")
+    assert rois(*words) == 0
+    assert "T1w.nii.gz: sform and qform disagree by up to 64.0 mm" in capsys.readouterr().err
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), None), t1w(root))
+    assert rois(*words) == 1
+    assert "has no orientation (sform and qform code 0), so that the coordinates of RTSTRUCT" in (
+        capsys.readouterr().err
+    )
+    mask = write_image(tmp_path / "m.nii", np.pad(np.ones((4, 4, 4), np.uint8), 30), GRID)
+    mirrored = nib.load(mask)
+    mirrored.set_qform(np.diag([-1, 1, 1, 1]) @ GRID, 1)
+    nib.save(mirrored, tmp_path / "n.nii")
+    rois(root, tmp_path / "n.nii", *VISIT, "--as", "whole", "--dry-run")
+    assert "warning: n.nii: sform and qform disagree" in capsys.readouterr().err
+
+
+def test_doubtful_lesions_are_reported(tmp_path, capsys):
+    """Parts far apart, enhancement outside the whole, ROIs that remain from other contours."""
+    root = study(tmp_path / "bids", ("a",))
+    both = [*ellipsoid(LEFT, [5] * 3), *ellipsoid(np.add(LEFT, (22, 0, 0)), [4] * 3)]
+    drawn = write_dicom(tmp_path / "1.dcm", structure_set([Roi("M", both, 1)]))
+    assert rois(root, drawn, *VISIT, "--use", "*", "--as", "both") == 0
+    text = "'M' consists of 2 parts more than 5 mm apart, and is one lesion: --split"
+    assert text in capsys.readouterr().err
+    assert rois(root, drawn, *VISIT, "--use", "*", "--as", "both", "--split", "--overwrite") == 0
+    assert "parts more than" not in capsys.readouterr().err
+    moved = balls(tmp_path / "2.dcm", ("A", RIGHT))
+    assert rois(root, moved, *VISIT, "--use", "*", "--as", "whole", "--overwrite") == 0
+    text = "warning: the ROI of another part (enhancing) remains as it was, with lesion "
+    assert text in capsys.readouterr().err
+    pair = [Roi("W", ellipsoid(LEFT, [3] * 3), 1), Roi("E", ellipsoid(LEFT, [5] * 3), 2)]
+    drawn = write_dicom(tmp_path / "3.dcm", structure_set(pair))
+    words = ("--use", "W", "--as", "whole", "--use", "E", "--as", "enhancing", "--overwrite")
+    assert rois(root, drawn, *VISIT, *words) == 0
+    assert "% of its enhancing part lies outside the whole lesion" in capsys.readouterr().err
+
+
+def test_the_outline_of_the_head_is_no_lesion():
+    """A pattern that selects everything selects BODY as well."""
+    grid = Grid(Path("t1w.nii"), (80, 80, 80), GRID)
+    head, lesion = (Fractions((slice(0, n),) * 3, np.ones((n, n, n), "f4")) for n in (70, 50))
+    check_size(lesion, grid)
+    with pytest.raises(BadInput, match="measures 343 ml, which is no lesion of a brain"):
+        check_size(head, grid)
 
 
 def test_everything_wrong_is_reported_at_once_and_nothing_is_written(tmp_path, aligned, capsys):
@@ -411,6 +598,45 @@ def test_faults_of_a_table_are_reported_at_once(tmp_path, capsys):
     assert "gone.dcm is not a file" in text
     assert "line 3: as is 'tumour'; use one of whole, enhancing, both, core, artery" in text
     assert "line 4: participant, session or file is empty" in text
+
+
+def test_regions_used_twice_in_a_table_are_refused(tmp_path, capsys):
+    """Columns may have the names of BIDS; other tables are told what is expected."""
+    root = study(tmp_path / "bids", ("a",))
+    balls(tmp_path / "RS.dcm", ("GTV", LEFT))
+    table = tmp_path / "contours.tsv"
+    lines = "participant_id\tsession_id\tfile\tuse\tas\nsub-01\tses-a\tRS.dcm\tGTV\twhole\n"
+    table.write_text(lines)
+    assert rois(root, table, "--dry-run") == 0
+    table.write_text(lines + "sub-01\tses-a\tRS.dcm\tG*\tcore\n")
+    assert rois(root, table, "--dry-run") == 1
+    assert "RS.dcm: 'GTV' is used twice, as whole and as core" in capsys.readouterr().err
+    assert rois(root, table, "--participant-label", "1") == 1
+    assert "of the selected visits; it has those of sub-01 ses-a" in capsys.readouterr().err
+    table.write_text("subject\tsession\tfile\n01\ta\tRS.dcm\n")
+    assert rois(root, table) == 1
+    assert "column 'participant' is missing; the columns are subject, session" in (
+        capsys.readouterr().err
+    )
+    assert rois(root, tmp_path / "contours.csv") == 2
+    assert "contours.csv: save the table with tabs" in capsys.readouterr().err
+
+
+def test_files_of_a_study_that_are_not_read_are_listed(tmp_path, aligned, capsys):
+    """A DICOM file without preamble is read; a visit of which nothing is read is a warning."""
+    root, source = study(tmp_path / "bids"), tmp_path / "src"
+    for session in "ab":
+        file = balls(source / f"01/{session}/RS.dcm", ("G", LEFT))
+    file.write_bytes(file.read_bytes()[132:])
+    (source / "01/a/._RS.nii.gz").write_bytes(b"x" * 100)
+    (source / "01/a/notes.txt").write_text("drawn by AB")
+    (source / "01/c").mkdir()
+    (source / "01/c/lost.dcm").write_text("nothing")
+    assert rois(root, source, "--use", "*", "--as", "whole") == 0
+    assert roi(root, session="b").exists()
+    text = capsys.readouterr().err
+    assert "not read: 2 files without contours (01/a/notes.txt, 01/c/lost.dcm)" in text
+    assert "warning: nothing is read from 01/c: 01/c/lost.dcm" in text
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,8 @@ def check_image(path: Path, dimensions: int) -> None:
             image = open_image(path)
             affine = np.asarray(image.affine, float)
     except UNREADABLE as error:
-        raise BadInput(f"{path}: cannot be read as NIfTI ({error})") from error
+        why = str(error).replace(str(path), path.name)
+        raise BadInput(f"{path}: cannot be read as NIfTI ({why})") from error
     _check_shape(path, image.shape, dimensions)
     kind = image.get_data_dtype()
     if kind.kind not in "iuf":
@@ -230,6 +231,12 @@ def check_contents(path: Path) -> NDArray[np.float32]:
     return data
 
 
+def has_orientation(path: Path) -> bool:
+    """Return whether the header of an image accepted by `check_image` states its orientation."""
+    header = open_image(path).header
+    return bool(int(header["sform_code"]) or int(header["qform_code"]))
+
+
 def orientation_warning(path: Path) -> str | None:
     """Return a warning if the orientation of an image is uncertain, or None.
 
@@ -240,7 +247,7 @@ def orientation_warning(path: Path) -> str | None:
     """
     header = open_image(path).header
     codes = int(header["sform_code"]), int(header["qform_code"])
-    if codes == (0, 0):
+    if not has_orientation(path):
         return (
             f"{path.name}: has no orientation (sform and qform code 0): left and right are "
             "uncertain"

@@ -142,6 +142,7 @@ def convert_contours(
     parser: ArgumentParser, options: Namespace, report: Callable[[str], None]
 ) -> list["Issue"]:
     """Write the ROIs that the options describe, and return the issues."""
+    from bidsapp.issues import Issue
     from bidsapp.run.rois.jobs import Selection, find_jobs
     from bidsapp.run.rois.study import Request, convert
     from bidsapp.run.rois.visit import Options
@@ -153,7 +154,7 @@ def convert_contours(
         parse_uses(parser, options),
         options.drawn_on,
     )
-    jobs, notes = find_jobs(options.sources, chosen)
+    jobs, notes, warnings = find_jobs(options.sources, chosen)
     for note in notes:
         report(note)
     request = Request(
@@ -168,4 +169,4 @@ def convert_contours(
         overwrite=options.overwrite,
         dry_run=options.dry_run,
     )
-    return convert(jobs, request, report)
+    return [*(Issue("warning", text) for text in warnings), *convert(jobs, request, report)]

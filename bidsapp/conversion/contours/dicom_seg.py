@@ -13,6 +13,12 @@ from bidsapp.errors import BadInput
 FORMAT = "DICOM SEG"
 _UNEVEN = 0.05
 """Largest distance of a frame from the even grid of slices, relative to their distance."""
+_SAME = 0.01
+"""Largest distance of frames of one slice, mm: positions are rounded."""
+_SHIFTED = 0.5
+"""Largest shift of frames within their planes, in pixels."""
+_REPEATED = 3
+"""Number of equal smallest gaps that show the distance of the slices."""
 
 
 def read_segmentation(dataset: Any) -> Drawing:
@@ -63,7 +69,8 @@ def read_segmentation(dataset: Any) -> Drawing:
         mask = VoxelMask(inside.transpose(2, 1, 0), affine)
         name = " ".join(str(segment.get("SegmentLabel") or "").split()) or f"segment {number}"
         empty = "" if inside.any() else "has no voxels"
-        regions.append(Region(name, str(number), None if empty else mask, empty))
+        shape = None if empty else mask
+        regions.append(Region(name, str(number), shape, empty, empty=bool(empty)))
     images = tuple(
         image_series(series, "ReferencedInstanceSequence")
         for series in dataset.get("ReferencedSeriesSequence") or ()
@@ -95,18 +102,44 @@ def _grid(
     along_row, along_column = np.asarray(directions[:3], float), np.asarray(directions[3:], float)
     normal = np.cross(along_row, along_column)
     heights = positions @ normal
-    distinct = np.unique(np.round(heights, 3))
-    gaps = np.diff(distinct)
-    stated = measures.get("SpacingBetweenSlices") or measures.get("SliceThickness")
-    step = float(gaps.min()) if len(gaps) else float(stated or 0)
-    if not step > 0:
-        raise BadInput("the distance of its slices is not stated")
-    places = (heights - heights.min()) / step
-    slices = np.rint(places).astype(int)
-    if np.abs(places - slices).max() > _UNEVEN * max(1, slices.max()):
-        raise BadInput("its frames are not slices at one distance")
+    slices, start, step = _fit_slices(heights, measures)
     row_spacing, column_spacing = (float(v) for v in measures.PixelSpacing)
+    first = positions[int(np.argmin(heights))]
+    shifts = (positions - first) @ np.stack([along_row, along_column]).T
+    if (np.abs(shifts) > _SHIFTED * np.array([column_spacing, row_spacing])).any():
+        raise BadInput("its frames are shifted within their planes against one another")
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = along_row * column_spacing, along_column * row_spacing
-    affine[:3, 2], affine[:3, 3] = normal * step, positions[int(np.argmin(heights))]
+    affine[:3, 2], affine[:3, 3] = normal * step, first + normal * (start - heights.min())
     return slices, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _fit_slices(
+    heights: NDArray[np.float64], measures: Any
+) -> tuple[NDArray[np.int_], float, float]:
+    """Return the slice of each frame, the position of the first slice, and their distance, mm.
+
+    Slices without voxels may have no frame, so that the distance is the stated one where all gaps
+    are multiples of it, or else the smallest gap. A stated thickness, which may be less than the
+    distance, is not used where the smallest gap is repeated as in a region of several slices.
+    """
+    order = np.argsort(heights)
+    gaps = np.diff(heights[order], prepend=heights.min())
+    apart = gaps[gaps > _SAME]
+    smallest = float(apart.min()) if len(apart) else 0.0
+    repeated = np.count_nonzero(apart < (1 + _UNEVEN) * smallest + _SAME) >= _REPEATED
+    thickness = float(measures.get("SliceThickness") or 0)
+    steps = [float(measures.get("SpacingBetweenSlices") or 0), 0 if repeated else thickness]
+    steps = [step for step in (*steps, smallest) if step > 0]
+    if not steps:
+        raise BadInput("the distance of its slices is not stated")
+    slices = np.zeros(len(heights), int)
+    for step in steps:
+        slices[order] = np.cumsum(np.rint(np.where(gaps > _SAME, gaps, 0) / step)).astype(int)
+        if not slices.any():
+            return slices, float(heights.mean()), step
+        fitted, start = np.polyfit(slices, heights, 1)
+        worst = np.abs(heights - start - fitted * slices).max()
+        if max(worst, abs(fitted - step)) <= _UNEVEN * step:
+            return slices, float(start), float(fitted)
+    raise BadInput("its frames are not slices at one distance")

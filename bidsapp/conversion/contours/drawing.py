@@ -1,6 +1,6 @@
 """What a file of contours or masks contains: named regions, and the image they were drawn on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,20 @@ class Slab:
     ----------
     position, low, high : float, mm
         Of the plane and of both faces of the slab, along the normal of the planes.
-    polygons : tuple of (N, 2) array, mm
-        Closed contours in the plane. What lies inside an even number of them is outside.
+    areas : tuple of tuple of (N, 2) array, mm
+        Closed contours in the plane, in groups. An area is what any contour of a group encloses;
+        what lies inside an even number of areas is outside.
     """
 
     position: float
     low: float
     high: float
-    polygons: tuple[Points, ...]
+    areas: tuple[tuple[Points, ...], ...]
+
+    @property
+    def polygons(self) -> tuple[Points, ...]:
+        """All contours of the plane."""
+        return tuple(polygon for area in self.areas for polygon in area)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +43,16 @@ class Contours:
     axes : (3, 3) array
         Two directions in the planes and their normal as rows, orthonormal, RAS.
     slabs : tuple of Slab
-        In ascending order.
+        In ascending order. A region in one plane of unknown distance has a slab without thickness.
     """
 
     axes: NDArray[np.float64]
     slabs: tuple[Slab, ...]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the distance of the planes is not known."""
+        return all(slab.high <= slab.low for slab in self.slabs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,8 @@ class Region:
         Why it cannot be used.
     warnings : tuple of str
         What is doubtful about it.
+    empty : bool
+        Whether nothing is drawn of it.
     """
 
     name: str
@@ -82,6 +95,7 @@ class Region:
     shape: Contours | VoxelMask | None
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    empty: bool = False
 
     def require_shape(self) -> Contours | VoxelMask:
         """Return the shape.
@@ -129,6 +143,10 @@ class Drawing:
         The series of images that the file refers to.
     warnings : tuple of str
         What is doubtful about the file.
+    identity : tuple of str
+        What only copies of the file share: its UID, if it has one, and a digest of its bytes.
+    patient : str
+        Identifier of the patient, for comparison only: it is never shown or written.
     """
 
     format: str
@@ -136,3 +154,5 @@ class Drawing:
     frame: str = ""
     images: tuple[ImageSeries, ...] = ()
     warnings: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    patient: str = field(default="", repr=False)

@@ -8,11 +8,12 @@ import nibabel as nib
 import numpy as np
 
 from bidsapp.bids.cells import parse_whole_number
-from bidsapp.bids.images import check_image
+from bidsapp.bids.images import check_image, orientation_warning
 from bidsapp.bids.roi_tables import read_labels
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.bids.text_files import read_text
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
+from bidsapp.conversion.contours.label_checks import check_labels
 from bidsapp.errors import BadInput
 
 FORMAT = "NIfTI"
@@ -34,12 +35,14 @@ def read_label_image(path: Path) -> Drawing:
     Raises
     ------
     BadInput
-        If the image or the names cannot be used.
+        If the image or the names cannot be used, or if its values are signals.
     """
     check_image(path, 3)
     labels = read_labels(path)
     values = np.unique(labels[labels > 0]).tolist()
     names = _names(path)
+    if not names:
+        check_labels(labels)
     if not names and len(values) == 1:
         names = {values[0]: file_stem(path)}
     affine = np.asarray(nib.load(path).affine, float)
@@ -47,6 +50,8 @@ def read_label_image(path: Path) -> Drawing:
         Region(names.get(v, str(v)), str(v), VoxelMask(labels == v, affine)) for v in values
     )
     doubts = () if regions else ("contains no voxel of any label",)
+    if text := orientation_warning(path):
+        doubts = (*doubts, text.removeprefix(f"{path.name}: "))
     return Drawing(FORMAT, regions, warnings=doubts)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import KDTree
 
 from bidsapp.conversion.contours.rasterise import Fractions
 from bidsapp.imaging.transforms import apply
@@ -49,8 +50,44 @@ def centre(fractions: Fractions, affine: ArrayLike) -> NDArray[np.float64]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class LesionPlace:
+    """Where a lesion is: its centre (3,), and the centres of its voxels (N, 3), mm."""
+
+    centre: NDArray[np.float64]
+    points: NDArray[np.float64]
+
+    def moved(self, matrix: ArrayLike) -> "LesionPlace":
+        """Return the place in another space, to which the matrix maps points."""
+        to_other = np.asarray(matrix, float)
+        return LesionPlace(apply(to_other, self.centre), apply(to_other, self.points))
+
+    def reaches(self, other: "LesionPlace", distance: float) -> bool:
+        """Return whether a voxel of another lesion is within a distance, mm, of one of this.
+
+        Examples
+        --------
+        >>> here, there = (LesionPlace(np.zeros(3), np.array([[x, 0.0, 0]])) for x in (0, 3))
+        >>> here.reaches(there, 2), here.reaches(there, 4)
+        (False, True)
+        """
+        nearest, _ = KDTree(self.points).query(other.points)
+        return bool(np.min(nearest) <= distance)
+
+
+def lesion_place(fractions: Fractions, affine: ArrayLike) -> LesionPlace:
+    """Return the place of a region: of its voxels that are filled by half, or most, RAS mm."""
+    least = min(0.5, float(fractions.values.max()))
+    voxels = np.argwhere(fractions.values >= least) + [s.start for s in fractions.box]
+    to_space = np.asarray(affine, float)
+    return LesionPlace(centre(fractions, to_space), apply(to_space, voxels))
+
+
 def number_by_place(
-    centres: Sequence[ArrayLike], known: Mapping[int, ArrayLike], farthest: float = FARTHEST
+    centres: Sequence[ArrayLike],
+    known: Mapping[int, ArrayLike],
+    farthest: float = FARTHEST,
+    taken: int = 0,
 ) -> list[Numbered]:
     """Return a number for each lesion: that of the known lesion at its place, or the next new one.
 
@@ -62,11 +99,14 @@ def number_by_place(
         Places of the lesions that have numbers.
     farthest : float, mm
         Lesions farther apart are different.
+    taken : int
+        Largest number that new lesions must not have, besides those of the known ones.
 
     Returns
     -------
     list of Numbered
-        The assignment with the most pairs and, of those, the least sum of distances.
+        The assignment with the least sum of distances, in which a lesion without a partner counts
+        as one at the farthest distance.
 
     Examples
     --------
@@ -77,11 +117,10 @@ def number_by_place(
     numbers, places = list(known), np.array(list(known.values()), float).reshape(-1, 3)
     given = np.asarray(centres, float).reshape(-1, 3)
     apart = np.linalg.norm(given[:, None] - places[None], axis=2)
-    # A pair that is too far costs more than all that are not: as many near pairs as possible.
-    cost = np.where(apart <= farthest, apart, farthest * (1 + min(apart.shape, default=0)))
+    cost = np.minimum(apart, farthest)
     rows, columns = linear_sum_assignment(cost)
     pairs = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if apart[i, j] <= farthest}
-    new = max(numbers, default=0)
+    new = max([taken, *numbers])
     found = []
     for i in range(len(given)):
         if i in pairs:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.conversion.contours.drawing import Contours, Points, Slab
+from bidsapp.conversion.contours.overlap import unite_overlapping
 from bidsapp.errors import BadInput
 
 _FLAT = 0.1
@@ -74,7 +75,7 @@ def usual_distance(positions: ArrayLike) -> float:
 
 
 def build_contours(
-    polygons: Sequence[Points], distance: float = float("nan")
+    polygons: Sequence[Points], distance: float = float("nan"), *, exclusive: bool = False
 ) -> tuple[Contours, tuple[str, ...]]:
     """Return the region that closed planar contours enclose.
 
@@ -85,20 +86,22 @@ def build_contours(
     distance : float, mm
         Distance of the planes where the region has too few to show it: that of other regions, or of
         the slices of the image.
+    exclusive : bool
+        Whether contours of a plane exclude each other also where they overlap partly; otherwise
+        such contours are united.
 
     Returns
     -------
     contours : Contours
         Each plane stands for a slab that reaches half-way to the next plane, and half the usual
         distance beyond the first and the last one. One missing plane is filled by its neighbours;
-        a wider gap stays open.
+        a wider gap stays open. A single plane of unknown distance has no thickness.
     warnings : tuple of str
 
     Raises
     ------
     BadInput
-        If contours are not planar or their planes not parallel, or if the distance of the planes
-        is not known.
+        If contours are not planar, enclose no area, or their planes are not parallel.
 
     Examples
     --------
@@ -118,18 +121,26 @@ def build_contours(
     apart = own if np.isfinite(own) else distance
     if not np.isfinite(apart) and len(positions) > 1:
         apart = float(np.diff(positions).min())
-    if not (np.isfinite(apart) and apart > 0):
-        raise BadInput("it is drawn in one plane only, and the distance of the slices is not known")
+    if not np.isfinite(apart):
+        apart = 0.0  # one plane: the slices of the image may show the distance
     faces, gaps = _faces(positions, apart)
     members: list[list[Points]] = [[] for _ in positions]
     for polygon in kept:
         index = int(np.argmin(np.abs(positions - float(np.mean(polygon @ normal)))))
         members[index].append(polygon @ axes[:2].T)
+    areas, united = _areas(members, exclusive=exclusive)
     slabs = tuple(
-        Slab(float(z), low, high, tuple(inside))
-        for z, (low, high), inside in zip(positions, faces, members, strict=True)
+        Slab(float(z), low, high, inside)
+        for z, (low, high), inside in zip(positions, faces, areas, strict=True)
     )
-    return Contours(axes, slabs), (*warnings, *gaps)
+    return Contours(axes, slabs), (*warnings, *united, *gaps)
+
+
+def thicken(contours: Contours, distance: float) -> Contours:
+    """Return contours in one plane with the thickness of a slice, mm."""
+    (slab,) = contours.slabs
+    low, high = slab.position - distance / 2, slab.position + distance / 2
+    return Contours(contours.axes, (Slab(slab.position, low, high, slab.areas),))
 
 
 def _check_flat(polygons: Sequence[Points], normal: NDArray[np.float64]) -> None:
@@ -152,10 +163,33 @@ def _axes(normal: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _without_repeats(polygons: Sequence[Points]) -> tuple[list[Points], list[str]]:
     """Return contours without those stored twice, which would cancel each other."""
-    different = {np.round(polygon, 3).tobytes(): polygon for polygon in polygons}
+    different = {_edges(polygon): polygon for polygon in reversed(polygons)}
     repeats = len(polygons) - len(different)
     text = f"{repeats} of its contours are stored twice: used once"
-    return list(different.values()), [text] if repeats else []
+    return list(different.values())[::-1], [text] if repeats else []
+
+
+def _edges(polygon: Points) -> bytes:
+    """Return what a closed contour is apart from its first point and its direction: its edges."""
+    points = np.round(polygon, 3) + 0.0  # no negative zero
+    edges = np.stack([points, np.roll(points, -1, axis=0)], axis=1)
+    edges = edges[(edges[:, 0] != edges[:, 1]).any(axis=1)]
+    return b"".join(sorted(b"".join(sorted(point.tobytes() for point in edge)) for edge in edges))
+
+
+def _areas(
+    members: Sequence[Sequence[Points]], *, exclusive: bool
+) -> tuple[list[tuple[tuple[Points, ...], ...]], list[str]]:
+    """Return the areas of each plane, and a warning if contours that overlap are united."""
+    if exclusive:
+        return [tuple((polygon,) for polygon in inside) for inside in members], []
+    found = [unite_overlapping(inside) for inside in members]
+    overlaps = [area for _, area in found if area > 0]
+    text = (
+        f"contours overlap in {len(overlaps)} of its planes (by {sum(overlaps):.3g} mm2 in all) "
+        "without one lying within the other: united"
+    )
+    return [areas for areas, _ in found], [text] if overlaps else []
 
 
 def _faces(

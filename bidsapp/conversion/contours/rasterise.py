@@ -77,12 +77,12 @@ def rasterise(
     Raises
     ------
     BadInput
-        If the region is empty or extends beyond the grid.
+        If the region is empty, flat, or extends beyond the grid.
 
     Notes
     -----
-    Contours: the fraction of samples, about 0.25 mm apart, whose plane's contours contain them an
-    odd number of times. A mask whose voxels are those of the grid is not resampled.
+    Contours: the fraction of samples, about 0.25 mm apart, that lie within an odd number of areas
+    of their plane. A mask whose voxels are those of the grid is not resampled.
 
     Examples
     --------
@@ -92,6 +92,11 @@ def rasterise(
     """
     grid = np.asarray(affine, float)
     if isinstance(region, Contours):
+        if region.is_flat:
+            raise BadInput(
+                "is drawn in one plane only, which is no slice of the image, so that the distance "
+                "of the slices is not known"
+            )
         found = _rasterise_contours(region, shape, grid, np.asarray(matrix, float))
     else:
         found = _rasterise_mask(region, shape, grid, np.asarray(matrix, float))
@@ -120,15 +125,21 @@ def lies_on_grid(region: Contours | VoxelMask, shape: Sequence[int], affine: Arr
     if isinstance(region, VoxelMask):
         return _snapped(region, shape, grid) is not None
     # From plane to plane, one voxel coordinate changes, and is a whole number in each.
-    steps = invert(grid)[:3, :3] @ region.axes.T
-    axis = int(np.argmax(np.abs(steps[:, 2])))
+    axis, distance = slice_axis(region, grid)
     points = np.concatenate(
         [_in_space(region, slab.position, p) for slab in region.slabs for p in slab.polygons]
     )
     places = apply(invert(grid), points)[:, axis]
     inside = (places > -0.5).all() and (places < shape[axis] - 0.5).all()
-    apart = np.abs(places - np.rint(places)).max() / np.abs(steps[axis, 2])
+    apart = np.abs(places - np.rint(places)).max() * distance
     return bool(inside and apart <= _ON_SLICE)
+
+
+def slice_axis(region: Contours, affine: ArrayLike) -> tuple[int, float]:
+    """Return the axis of a grid along the normal of contours, and the distance of slices, mm."""
+    steps = np.abs(invert(np.asarray(affine, float))[:3, :3] @ region.axes[2])
+    axis = int(np.argmax(steps))
+    return axis, float(1 / steps[axis])
 
 
 def _snapped(region: VoxelMask, shape: Sequence[int], grid: Matrix) -> Matrix | None:
@@ -192,29 +203,33 @@ def _rasterise_contours(
     offsets = np.array(list(product(*[(np.arange(n) + 0.5) / n - 0.5 for n in counts])))
     values = np.zeros(tuple(high - low), np.float32)
     voxels = np.argwhere(np.ones(values.shape, bool)) + low
-    polygons = [[Polygon(p) for p in slab.polygons] for slab in region.slabs]
+    areas = [[[Polygon(p) for p in area] for area in slab.areas] for slab in region.slabs]
     step = max(1, _AT_ONCE // len(offsets))
     flat = values.reshape(-1)
     for i in range(0, len(voxels), step):
         some = voxels[i : i + step]
         points = apply(to_plane, (some[:, None] + offsets).reshape(-1, 3))
-        inside = _contains(region, polygons, points)
+        inside = _contains(region, areas, points)
         flat[i : i + step] = inside.reshape(len(some), -1).mean(axis=1)
     return Fractions(box, values)
 
 
 def _contains(
-    region: Contours, polygons: Sequence[Sequence[Polygon]], points: Points
+    region: Contours, areas: Sequence[Sequence[Sequence[Polygon]]], points: Points
 ) -> NDArray[np.bool_]:
     """Return which points (N, 3), along the axes of the planes, lie inside the contours."""
     inside = np.zeros(len(points), bool)
-    for slab, contours in zip(region.slabs, polygons, strict=True):
+    for slab, plane in zip(region.slabs, areas, strict=True):
         here = np.flatnonzero((points[:, 2] >= slab.low) & (points[:, 2] < slab.high))
-        for flat_contour, contour in zip(slab.polygons, contours, strict=True):
-            low, high = flat_contour.min(axis=0), flat_contour.max(axis=0)
-            flat = points[here, :2]
-            near = here[((flat >= low) & (flat <= high)).all(axis=1)]
-            inside[near] ^= contour.contains_points(points[near, :2])
+        flat = points[here, :2]
+        for area in plane:
+            within = np.zeros(len(here), bool)
+            for contour in area:
+                corners = np.asarray(contour.vertices)
+                low, high = corners.min(axis=0), corners.max(axis=0)
+                near = np.flatnonzero(((flat >= low) & (flat <= high)).all(axis=1))
+                within[near] |= contour.contains_points(flat[near])
+            inside[here] ^= within
     return inside
 
 

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def is_drawing(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
         return True
-    return is_dicom(path) and _may_be_drawing(path)
+    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_drawing(path)
 
 
 def is_dicom(path: Path) -> bool:
@@ -66,10 +67,13 @@ def read_drawing(path: Path) -> Drawing:
     name = path.name.lower()
     try:
         if name.endswith(label_images.EXTENSIONS):
-            return label_images.read_label_image(path)
-        if name.endswith(_NRRD):
-            return slicer.read_nrrd(path)
-        return _read_dicom(path)
+            drawing = label_images.read_label_image(path)
+        elif name.endswith(_NRRD):
+            drawing = slicer.read_nrrd(path)
+        else:
+            drawing = _read_dicom(path)
+        digest = sha256(path.read_bytes()).hexdigest()
+        return replace(drawing, identity=(*drawing.identity, digest))
     except BadInput as error:
         text = str(error)
         raise BadInput(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -85,9 +89,16 @@ def _read_dicom(path: Path) -> Drawing:
             if kind not in _READERS:
                 raise BadInput(_not_a_drawing(dataset))
             drawing = _READERS[kind](dataset)
+            uid = str(dataset.get("SOPInstanceUID") or "")
+            patient = str(dataset.get("PatientID") or "")
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    return replace(drawing, warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)))
+    return replace(
+        drawing,
+        warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
+        identity=(uid,) if uid else (),
+        patient=patient,
+    )
 
 
 def _not_a_drawing(dataset: Any) -> str:
@@ -99,11 +110,17 @@ def _not_a_drawing(dataset: Any) -> str:
 
 
 def _may_be_drawing(path: Path) -> bool:
-    """Return whether a DICOM file has contours or segments; True if it is damaged."""
+    """Return whether a DICOM file has contours or segments; True if it is damaged.
+
+    A file without the mark of DICOM, as some programs write it, is tried.
+    """
     pydicom = load_package("pydicom", "DICOM files")
+    marked = is_dicom(path)
     with collect_warnings():
         try:
-            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            found = pydicom.dcmread(
+                path, stop_before_pixels=True, force=not marked, specific_tags=["SOPClassUID"]
+            )
             return str(found.get("SOPClassUID") or "") in _READERS
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
-            return True
+            return marked

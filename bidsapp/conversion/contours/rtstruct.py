@@ -20,12 +20,16 @@ from bidsapp.errors import BadInput
 FORMAT = "RTSTRUCT"
 LPS = np.array([-1.0, -1.0, 1.0])
 """Signs of the coordinates of DICOM, LPS, relative to RAS."""
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_EXCLUSIVE = "CLOSEDPLANAR_XOR"
+_CLOSED = ("CLOSED_PLANAR", _EXCLUSIVE)
 
 
 @dataclass(frozen=True)
 class _Roi:
-    """An ROI of a structure set: closed contours, and how many others it has by type."""
+    """An ROI of a structure set: closed contours, and how many others it has by type.
+
+    `exclusive`: what lies inside an even number of its contours is outside, by their type.
+    """
 
     number: int
     name: str
@@ -33,6 +37,7 @@ class _Roi:
     polygons: tuple[Points, ...] = ()
     unused: tuple[str, ...] = ()
     problem: str = ""
+    exclusive: bool = False
 
 
 def read_structure_set(dataset: Any) -> Drawing:
@@ -56,8 +61,9 @@ def read_structure_set(dataset: Any) -> Drawing:
     Notes
     -----
     Contours belong to the ROI whose number they refer to, whatever the order of both lists. Those
-    in one plane are combined by even-odd rule, as ``CLOSEDPLANAR_XOR`` demands, so that a contour
-    within another one is a hole; keyhole contours enclose their hole by the same rule.
+    in one plane are combined by even-odd rule, so that a contour within another one is a hole;
+    keyhole contours enclose their hole by the same rule. Contours that overlap, neither within the
+    other, are united, unless their type is ``CLOSEDPLANAR_XOR``, which demands the rule for them.
     """
     rois = [*_rois(dataset)]
     frames = {roi.frame for roi in rois if roi.frame and roi.polygons}
@@ -109,7 +115,7 @@ def _clean_name(name: str, *, declared: bool) -> str:
 
 def _read_contours(roi: _Roi, items: Sequence[Any]) -> _Roi:
     """Return an ROI with its closed contours in RAS."""
-    polygons, unused, problem = [], Counter[str](), ""
+    polygons, unused, problem, exclusive = [], Counter[str](), "", False
     for item in items:
         kind = str(item.get("ContourGeometricType") or "").strip().upper()
         values = np.asarray(item.get("ContourData") or (), float)
@@ -119,10 +125,11 @@ def _read_contours(roi: _Roi, items: Sequence[Any]) -> _Roi:
         points = values.reshape(-1, 3) * LPS
         if kind in _CLOSED and len(points) >= 3:
             polygons.append(points)
+            exclusive |= kind == _EXCLUSIVE
         else:
             unused["contour of fewer than 3 points" if kind in _CLOSED else kind or "no type"] += 1
     texts = tuple(f"{count} x {kind}" for kind, count in unused.items())
-    return _Roi(roi.number, roi.name, roi.frame, tuple(polygons), texts, problem)
+    return _Roi(roi.number, roi.name, roi.frame, tuple(polygons), texts, problem, exclusive)
 
 
 def _common_distance(rois: Sequence[_Roi]) -> float:
@@ -145,13 +152,14 @@ def _region(roi: _Roi, distance: float, *, alone: bool) -> Region:
         warnings.append(f"not used: {', '.join(roi.unused)}")
     if not problem:
         try:
-            shape, more = build_contours(roi.polygons, distance)
+            shape, more = build_contours(roi.polygons, distance, exclusive=roi.exclusive)
             warnings += more
         except BadInput as error:
             problem = str(error)
     if problem and roi.unused:
         problem += f" ({', '.join(roi.unused)})"
-    return Region(name, key, shape, problem, tuple(warnings))
+    empty = not (roi.polygons or roi.unused or roi.problem)
+    return Region(name, key, shape, problem, tuple(warnings), empty)
 
 
 def _series(dataset: Any) -> tuple[ImageSeries, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.conversion.contours.drawing import Drawing, Region, VoxelMask
+from bidsapp.conversion.contours.label_checks import check_labels
 from bidsapp.conversion.optional import load_package
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
@@ -52,7 +53,7 @@ def read_nrrd(path: Path) -> Drawing:
 def _region(name: str, key: str, inside: NDArray[np.bool_], affine: NDArray[np.float64]) -> Region:
     """Return a segment as a region."""
     empty = "" if inside.any() else "has no voxels"
-    return Region(name, key, None if empty else VoxelMask(inside, affine), empty)
+    return Region(name, key, None if empty else VoxelMask(inside, affine), empty, empty=bool(empty))
 
 
 def _segments(
@@ -70,6 +71,7 @@ def _segments(
             )
             for n in numbers
         ]
+    check_labels(layers)
     values = np.unique(layers[layers > 0]).tolist()
     return [(str(value), str(value), 0, value) for value in values]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids.timing import clock_seconds
+from bidsapp.bids.clocks import clock_seconds
 from bidsapp.conversion.dicom.personal import split_name
 from bidsapp.conversion.dicom.records import Header, Patient, Slice
 from bidsapp.conversion.optional import load_package

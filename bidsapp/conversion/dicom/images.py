@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bidsapp.bids.timing import since_first
+from bidsapp.bids.clocks import since_first
 from bidsapp.conversion.dicom.records import Series
 from bidsapp.conversion.dicom.sidecar import volume_times
 from bidsapp.conversion.dicom.timing import find_start

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bidsapp.bids.contrast_agents import find_agent
 from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
-from bidsapp.config import find_agent
 from bidsapp.conversion.dicom.records import Series
 from bidsapp.conversion.dicom.timing import find_times
 

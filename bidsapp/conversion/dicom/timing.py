@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bidsapp.bids.timing import since_first
+from bidsapp.bids.clocks import since_first
 from bidsapp.conversion.dicom.records import Series
 
 _SOURCES = (

@@ -16,7 +16,7 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.bids.rois import roi_labels
 from bidsapp.config import version
 from bidsapp.conversion.contours.lesions import PARTS, Part
-from bidsapp.conversion.contours.numbering import centre
+from bidsapp.conversion.contours.numbering import LesionPlace, lesion_place
 from bidsapp.conversion.contours.rasterise import Fractions
 from bidsapp.imaging.labels import bounding_box
 from bidsapp.run.rois.placement import Grid
@@ -67,8 +67,8 @@ def existing_parts(session: Session) -> dict[Part, Rois]:
     return {part: rois for part, rois in found.items() if rois}
 
 
-def lesion_centres(rois: Rois) -> dict[int, NDArray[np.float64]]:
-    """Return the centre of each lesion that has voxels, RAS mm."""
+def lesion_places(rois: Rois) -> dict[int, LesionPlace]:
+    """Return the place of each lesion that has voxels, RAS mm."""
     labels = roi_labels(rois)
     affine = np.asarray(nib.load(rois.grid or rois.image).affine, float)
     found = {}
@@ -76,7 +76,7 @@ def lesion_centres(rois: Rois) -> dict[int, NDArray[np.float64]]:
         inside = labels == lesion.index
         if inside.any():
             box = bounding_box(inside)
-            found[lesion.index] = centre(Fractions(box, inside[box].astype(np.float32)), affine)
+            found[lesion.index] = lesion_place(Fractions(box, inside[box].astype("f4")), affine)
     return found
 
 

@@ -9,8 +9,11 @@ from bidsapp.conversion.contours.choice import KINDS, Use
 from bidsapp.conversion.contours.read import is_drawing
 from bidsapp.errors import BadInput, UsageError
 
+_OTHER_TABLES = (".csv", ".xlsx", ".xls", ".ods")
 _COLUMNS = ("participant", "session", "file", "use", "as", "drawn_on")
 """Columns of a table of contours; the first three are required."""
+_OTHER_NAMES = {"participant_id": "participant", "session_id": "session"}
+"""Names of BIDS for columns -> names here."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Selection:
         )
 
 
-def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], list[str]]:
-    """Return the files of each visit, and notes on files that are not used.
+def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], list[str], list[str]]:
+    """Return the files of each visit, notes on files that are not used, and warnings.
 
     Parameters
     ----------
@@ -74,13 +77,16 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
         If a table cannot be used, or files cannot be assigned.
     """
     first, *more = sources
+    warnings: list[str] = []
     one_visit = len(chosen.participants) == len(chosen.sessions) == 1
+    if first.suffix.lower() in _OTHER_TABLES:
+        raise UsageError(f"{first.name}: save the table with tabs between its columns, as .tsv")
     if first.suffix.lower() == ".tsv":
         if more:
             raise UsageError(f"{first.name}: a table of contours is the only source")
         jobs, notes = list(_jobs_of_table(first, chosen)), list[str]()
     elif first.is_dir() and not more and (not one_visit or _has_visit(first, chosen)):
-        jobs, notes = _jobs_of_folder(first, chosen)
+        jobs, notes, warnings = _jobs_of_folder(first, chosen)
     elif one_visit:
         files, notes = _drawings(sources, chosen.drawn_on)
         label, session = chosen.participants[0], chosen.sessions[0]
@@ -91,19 +97,27 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
             "whole study are in one folder, as PARTICIPANT/SESSION/FILE, or in a table (.tsv) with "
             "the columns participant, session, file"
         )
-    jobs = [job for job in jobs if chosen.includes(job)]
-    if not any(job.files for job in jobs):
-        raise BadInput(f"{first}: no file with contours or masks of the selected visits")
-    return jobs, notes
+    selected = [job for job in jobs if chosen.includes(job)]
+    if not any(job.files for job in selected):
+        visits = ", ".join(dict.fromkeys(f"sub-{j.participant} ses-{j.session}" for j in jobs))
+        there = f"; it has those of {visits}" if visits and not selected else ""
+        raise BadInput(f"{first}: no file with contours or masks of the selected visits{there}")
+    return selected, notes, warnings
 
 
 def _jobs_of_table(table: Path, chosen: Selection) -> Iterator[Job]:
     """Yield a job for each row; cells that are missing are those of the command line."""
     problems = []
-    for line, row in read_numbered_table(table, _COLUMNS[:3], known=_COLUMNS):
+    known = (*_COLUMNS, *_OTHER_NAMES)
+    for line, row in read_numbered_table(table, _COLUMNS[2:3], known=known):
         cells = {
-            name: "" if value.strip() == "n/a" else value.strip() for name, value in row.items()
+            _OTHER_NAMES.get(name, name): "" if value.strip() == "n/a" else value.strip()
+            for name, value in row.items()
         }
+        if missing := [repr(name) for name in _COLUMNS[:3] if name not in cells]:
+            raise BadInput(
+                f"{table}: column {', '.join(missing)} is missing; the columns are {', '.join(row)}"
+            )
         kind, where = cells.get("as", ""), f"{table}: line {line}"
         uses = chosen.uses
         if kind and kind not in KINDS:
@@ -128,8 +142,8 @@ def _jobs_of_table(table: Path, chosen: Selection) -> Iterator[Job]:
         raise BadInput("\n".join(problems))
 
 
-def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[str]]:
-    """Return a job for each folder PARTICIPANT/SESSION, and notes."""
+def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[str], list[str]]:
+    """Return a job for each folder PARTICIPANT/SESSION, notes, and warnings."""
     visits: dict[tuple[str, str], list[Path]] = {}
     files, notes = _drawings([folder], chosen.drawn_on)
     lost = []
@@ -149,7 +163,23 @@ def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[st
         _with_image(Job(label, session, tuple(paths), chosen.uses), chosen.drawn_on)
         for (label, session), paths in visits.items()
     ]
-    return jobs, notes
+    return jobs, notes, _unread_visits(folder, files, chosen)
+
+
+def _unread_visits(folder: Path, read: Sequence[Path], chosen: Selection) -> list[str]:
+    """Return a warning for each folder of a selected visit from which nothing is read."""
+    texts = []
+    for place in sorted(path for path in folder.glob("*/*") if path.is_dir()):
+        parts = place.relative_to(folder).parts
+        label, session = parts[0].removeprefix("sub-"), parts[1].removeprefix("ses-")
+        inside = [path.relative_to(folder) for path in _files_in(place)]
+        if (
+            inside
+            and chosen.includes(Job(label, session, (), ()))
+            and not any(place in path.parents for path in read)
+        ):
+            texts.append(f"nothing is read from {'/'.join(parts)}: {_list_some(inside)}")
+    return texts
 
 
 def _has_visit(folder: Path, chosen: Selection) -> bool:
@@ -172,14 +202,24 @@ def _drawings(sources: Sequence[Path], drawn_on: Path | None) -> tuple[list[Path
     found, others = [], []
     for source in sources:
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.is_file())
+            inside = _files_in(source)
             inside = [path for path in inside if drawn_on is None or path.name != drawn_on.name]
             own = [path for path in inside if is_drawing(path)]
             found += own
-            others += [path for path in inside if path not in own]
+            others += [path.relative_to(source) for path in inside if path not in own]
         elif source.is_file():
             found.append(source)
         else:
             raise BadInput(f"{source}: does not exist")
-    names = ", ".join(path.name for path in others[:3]) + (" ..." if len(others) > 3 else "")
-    return found, [f"{len(others)} files without contours are not read: {names}"] if others else []
+    count = f"{len(others)} files" if len(others) > 1 else "1 file"
+    return found, [f"not read: {count} without contours ({_list_some(others)})"] if others else []
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder and its folders, without those that macOS adds (``._*``)."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("._"))
+
+
+def _list_some(paths: Sequence[Path]) -> str:
+    """Return the first three of several paths, for messages."""
+    return ", ".join(path.as_posix() for path in paths[:3]) + (" ..." if len(paths) > 3 else "")

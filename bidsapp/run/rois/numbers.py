@@ -6,18 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bidsapp.bids.records import Session
 from bidsapp.conversion.contours.lesions import label_voxels
-from bidsapp.conversion.contours.numbering import Numbered, centre, number_by_place
+from bidsapp.conversion.contours.numbering import (
+    LesionPlace,
+    Numbered,
+    lesion_place,
+    number_by_place,
+)
 from bidsapp.errors import RegistrationError
-from bidsapp.imaging.transforms import Matrix, apply, invert
+from bidsapp.imaging.transforms import Matrix, invert
 from bidsapp.run.rois.files import image_bytes
 from bidsapp.run.rois.placement import register_rigidly
 from bidsapp.run.rois.visit import DrawnVisit
 
-Centres = dict[int, NDArray[np.float64]]
+LesionPlaces = dict[int, LesionPlace]
 
 
 @dataclass
@@ -28,31 +32,22 @@ class Places:
     ----------
     reference : Session
         The visit whose T1w has that space.
-    known : dict of int to (3,) array, mm
+    known : dict of int to LesionPlace
         Place of each lesion that has a number.
     frame : str
-        Frame of reference of the contours of that visit, if known.
+        Frame of reference of that T1w, if its sidecar states it.
     lesions : bytes
         Image of the lesions of that visit, which registrations exclude; empty if there is none.
-    first_seen : dict of int to str
-        The visit at which each lesion was first drawn.
     """
 
     reference: Session
-    known: Centres = field(default_factory=dict)
+    known: LesionPlaces = field(default_factory=dict)
     frame: str = ""
     lesions: bytes = b""
-    first_seen: dict[int, str] = field(default_factory=dict)
-
-    def add(self, found: Mapping[int, NDArray[np.float64]], session: Session) -> None:
-        """Add the places of the lesions of a visit, the latest known place of each."""
-        self.known |= found
-        for number in found:
-            self.first_seen.setdefault(number, session.label)
 
 
 def number_lesions(
-    visits: Sequence[DrawnVisit], kept: Mapping[str, Centres], sessions: Sequence[Session]
+    visits: Sequence[DrawnVisit], existing: Mapping[str, LesionPlaces], sessions: Sequence[Session]
 ) -> dict[str, list[Numbered]]:
     """Return the numbers of the lesions of each visit, by its label; problems stay with the visits.
 
@@ -60,51 +55,76 @@ def number_lesions(
     ----------
     visits
         The visits with contours, in chronological order.
-    kept
-        Places of lesions in ROIs that exist and are kept, RAS mm of their own visit.
+    existing
+        Places of lesions in the ROIs that exist, RAS mm of their own visit. Their numbers are
+        fixed, also those of ROIs that are replaced.
     sessions
         All visits of the participant, in chronological order.
     """
     drawn = {visit.session.label: visit for visit in visits if visit.lesions}
-    involved = [s for s in sessions if s.t1w and (s.label in drawn or s.label in kept)]
+    involved = [s for s in sessions if s.t1w and (s.label in drawn or s.label in existing)]
     if not drawn:
         return {}
-    # ROIs that exist already come first: their numbers are fixed.
-    order = sorted(involved, key=lambda session: session.label not in kept)
+    order = sorted(involved, key=lambda session: session.label not in existing)
     places = Places(order[0])
-    numbers: dict[str, list[Numbered]] = {}
+    if first := drawn.get(order[0].label):
+        places.frame, places.lesions = first.frame, _label_image(first)
+    back = _to_references(order, drawn, places)
+    own = {
+        label: {number: place.moved(back[label]) for number, place in found.items()}
+        for label, found in existing.items()
+        if label in back
+    }
+    for session in order:
+        places.known |= own.get(session.label, {})
+    # Numbers of a visit whose T1w could not be registered are not given to other lesions.
+    taken = max((number for found in existing.values() for number in found), default=0)
+    numbers = {}
+    for session in order:
+        if (label := session.label) in drawn and label in back:
+            known = places.known | own.get(label, {})
+            numbers[label] = _number_visit(drawn[label], back[label], known, taken)
+            places.known |= known
+    return numbers
+
+
+def _to_references(
+    order: Sequence[Session], drawn: Mapping[str, DrawnVisit], places: Places
+) -> dict[str, Matrix]:
+    """Return the matrix of each visit to the reference; a failure is a problem of the visit."""
+    found = {}
     for session in order:
         visit = drawn.get(session.label)
         try:
-            back = _to_reference(session, visit, places)
+            found[session.label] = _to_reference(session, visit, places)
         except RegistrationError as error:
             if visit:
                 visit.problems.append(
                     f"lesions cannot be numbered like those of the other visits: {error}"
                 )
-            continue
-        if session.label in kept:
-            own = {n: apply(back, place) for n, place in kept[session.label].items()}
-            places.add(own, session)
-        if visit:
-            numbers[session.label] = _number_visit(visit, back, places)
-    return numbers
+    return found
 
 
-def _number_visit(visit: DrawnVisit, back: Matrix, places: Places) -> list[Numbered]:
-    """Return the numbers of the lesions of a visit, and add their places."""
+def _number_visit(
+    visit: DrawnVisit, back: Matrix, known: LesionPlaces, taken: int
+) -> list[Numbered]:
+    """Return the numbers of the lesions of a visit, and add their places to the known ones."""
     affine = visit.t1w.affine
-    centres = [apply(back, centre(lesion.extent, affine)) for lesion in visit.lesions]
-    found = number_by_place(centres, places.known)
-    for lesion, numbered in zip(visit.lesions, found, strict=True):
-        if numbered.ambiguous:
+    there = [lesion_place(lesion.extent, affine).moved(back) for lesion in visit.lesions]
+    found = number_by_place(
+        [place.centre for place in there], {n: p.centre for n, p in known.items()}, taken=taken
+    )
+    voxel = float(np.linalg.norm(affine[:3, :3], axis=0).max())
+    for lesion, numbered, place in zip(visit.lesions, found, there, strict=True):
+        doubts = ["another lesion is nearly as near"] if numbered.ambiguous else []
+        if numbered.number in known and not known[numbered.number].reaches(place, voxel):
+            doubts.append("it does not overlap with it")
+        if doubts:
             visit.warnings.append(
                 f"{lesion.name!r} became lesion {numbered.number}, {numbered.distance:.1f} mm from "
-                "its earlier place; another lesion is nearly as near: check the number"
+                f"its earlier place; {', and '.join(doubts)}: check the number"
             )
-    if not places.known and visit.session.label == places.reference.label:
-        places.frame, places.lesions = visit.frame, _label_image(visit)
-    places.add({n.number: c for n, c in zip(found, centres, strict=True)}, visit.session)
+    known |= {n.number: place for n, place in zip(found, there, strict=True)}
     return found
 
 
@@ -117,13 +137,13 @@ def _label_image(visit: DrawnVisit) -> bytes:
 def _to_reference(session: Session, visit: DrawnVisit | None, places: Places) -> Matrix:
     """Return the matrix from points of the T1w of a visit to those of the reference, RAS mm."""
     reference = places.reference
-    if session.label == reference.label or not places.known:
+    if session.label == reference.label:
         return np.eye(4)
     assert session.t1w is not None
     assert reference.t1w is not None
     name = f"ses-{reference.label}"
     if visit and visit.frame and visit.frame == places.frame:
-        visit.notes.append(f"numbered like {name}: contours of both have one frame of reference")
+        visit.notes.append(f"numbered like {name}: both T1w state one frame of reference")
         return np.eye(4)
     with tempfile.TemporaryDirectory() as folder:
         moved = register_rigidly(

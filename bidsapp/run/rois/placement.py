@@ -113,7 +113,9 @@ def place(
             "--drawn-on, or state with --aligned that both have the same coordinates"
         )
     what = "slices" if isinstance(shapes[0], Contours) else "voxels"
-    basis = f"on the {what} of the T1w, taken for drawn on it (no sidecar states the frame)"
+    basis = (
+        f"on the {what} of the T1w, assumed to have been drawn on it (no sidecar states the frame)"
+    )
     return Placement(np.eye(4), basis, assumed=True)
 
 

@@ -18,7 +18,7 @@ from bidsapp.conversion.contours.lesions import (
 )
 from bidsapp.conversion.contours.numbering import Numbered
 from bidsapp.errors import BadInput, NothingSelected
-from bidsapp.issues import Issue
+from bidsapp.issues import Issue, join_alike
 from bidsapp.lesions import voxel_ml
 from bidsapp.run.rois.files import (
     COLUMNS,
@@ -27,13 +27,14 @@ from bidsapp.run.rois.files import (
     artery_path,
     existing_parts,
     image_bytes,
-    lesion_centres,
+    lesion_places,
     part_files,
     roi_path,
     write_files,
 )
 from bidsapp.run.rois.jobs import Job
-from bidsapp.run.rois.numbers import Centres, number_lesions
+from bidsapp.run.rois.numbers import LesionPlaces, number_lesions
+from bidsapp.run.rois.origins import check_origins
 from bidsapp.run.rois.visit import DrawnVisit, Options, draw_visit
 
 Report = Callable[[str], None]
@@ -91,6 +92,7 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
     query = Query(request.bids_dir, derivatives, participants=labels)
     issues: list[Issue] = []
     files: list[File] = []
+    visits: list[DrawnVisit] = []
     for label in labels:
         own = [job for job in jobs if job.participant == label]
         if label not in query.labels():
@@ -103,9 +105,12 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
         except (BadInput, NothingSelected) as error:
             issues.append(Issue("failed", str(error), participant=f"sub-{label}"))
             continue
-        found, more = _convert_participant(participant, own, request, report)
+        drawn, found, more = _convert_participant(participant, own, request, report)
+        visits += drawn
         files += found
         issues += more
+    check_origins(visits)
+    issues = sorted([*issues, *_visit_issues(visits)], key=lambda issue: issue.participant)
     failed = any(issue.level == "failed" for issue in issues)
     if failed:
         report("nothing is written, because of the failures listed below")
@@ -119,58 +124,72 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
 
 def _convert_participant(
     participant: Participant, jobs: Sequence[Job], request: Request, report: Report
-) -> tuple[list[File], list[Issue]]:
-    """Return the files and the issues of a participant."""
+) -> tuple[list[DrawnVisit], list[File], list[Issue]]:
+    """Return the visits of a participant, their files, and the issues of no visit with contours."""
     issues = []
     known = {session.label for session in participant.sessions}
     for label in dict.fromkeys(job.session for job in jobs if job.session not in known):
         text = f"is not in the data set; it has {', '.join(f'ses-{s}' for s in sorted(known))}"
         issues.append(Issue("failed", text, participant=participant.id, session=f"ses-{label}"))
     visits: list[DrawnVisit] = []
-    kept: dict[str, Centres] = {}
+    existing: dict[str, LesionPlaces] = {}
+    kept: dict[str, set[int]] = {}
     for session in participant.sessions:
         own = [job for job in jobs if job.session == session.label]
         try:
             visit = draw_visit(session, own, request.bids_dir, request.options) if own else None
-            kept |= _kept(session, visit, request)
+            places, remaining = _existing(session, visit, request)
         except BadInput as error:
             issues.append(_issue("failed", str(error), session))
             continue
+        if places:
+            existing[session.label] = places
+        kept[session.label] = remaining
         if visit:
             visits.append(visit)
-    numbers = number_lesions(visits, kept, participant.sessions)
+    numbers = number_lesions(visits, existing, participant.sessions)
     _find_absent(visits, numbers, kept, participant)
     files = []
     for visit in visits:
-        found = _visit_files(visit, numbers.get(visit.session.label, []), request, report)
-        files += found
+        files += _visit_files(visit, numbers.get(visit.session.label, []), request, report)
+    return visits, files, issues
+
+
+def _visit_issues(visits: Sequence[DrawnVisit]) -> list[Issue]:
+    """Return the issues of visits."""
+    return [
+        _issue(level, text, visit.session)
+        for visit in visits
         for level, texts in (
             ("failed", visit.problems),
             ("warning", visit.warnings),
             ("note", visit.notes),
-        ):
-            issues += [_issue(level, text, visit.session) for text in dict.fromkeys(texts)]
-    return files, issues
+        )
+        for text in join_alike(texts)
+    ]
 
 
 def _issue(level: Any, text: str, session: Session) -> Issue:
     return Issue(level, text, participant=f"sub-{session.participant}", session=session.id)
 
 
-def _kept(session: Session, visit: DrawnVisit | None, request: Request) -> dict[str, Centres]:
-    """Return the places of lesions in ROIs that are kept; ROIs that would be replaced are refused.
+def _existing(
+    session: Session, visit: DrawnVisit | None, request: Request
+) -> tuple[LesionPlaces, set[int]]:
+    """Return the places of lesions in ROIs that exist, and the numbers of those that are kept.
 
     Parameters
     ----------
     session
         The record of the visit.
     visit
-        Its contours, if it has any.
+        Its contours, if it has any; ROIs that they must not replace are added to its problems.
     request
         What is to be done.
     """
     existing = existing_parts(session)
     new = {part for lesion in visit.lesions for part in lesion.parts} if visit else set[Part]()
+    new |= visit.gone if visit and not visit.lesions else set()
     if visit:
         for part in [part for part in PARTS if part in new]:
             present = existing[part].sources if part in existing else ()
@@ -178,11 +197,16 @@ def _kept(session: Session, visit: DrawnVisit | None, request: Request) -> dict[
         if visit.artery:
             target = artery_path(session, request.rois_dir, _artery_space(visit))
             _check_target(visit, target, session.artery.sources if session.artery else (), request)
-    places: Centres = {}
-    for part in PARTS:
-        if part in existing and part not in new:
-            places |= lesion_centres(existing[part])
-    return {session.label: places} if places else {}
+    places: LesionPlaces = {}
+    kept: set[int] = set()
+    for part in [part for part in PARTS if part in existing]:
+        found = lesion_places(existing[part])
+        places |= found
+        if part not in new:
+            kept |= set(found)
+            if visit:
+                visit.remaining[part] = set(found)
+    return places, kept
 
 
 def _check_target(
@@ -218,7 +242,7 @@ def _artery_space(visit: DrawnVisit) -> str:
 def _find_absent(
     visits: Sequence[DrawnVisit],
     numbers: Mapping[str, Sequence[Numbered]],
-    kept: Mapping[str, Centres],
+    kept: Mapping[str, set[int]],
     participant: Participant,
 ) -> None:
     """Find the lesions of earlier visits that were not drawn at each visit."""
@@ -230,8 +254,8 @@ def _find_absent(
             found |= {
                 one.index: one.name for one in rois.lesions if one.index in kept.get(label, ())
             }
-        if label in numbers:
-            pairs = zip(drawn[label].lesions, numbers[label], strict=True)
+        if label in numbers or (label in drawn and drawn[label].gone):
+            pairs = zip(drawn[label].lesions, numbers.get(label, ()), strict=True)
             found |= {one.number: _name(lesion, one) for lesion, one in pairs}
             drawn[label].absent |= {n: name for n, name in seen.items() if n not in found}
         seen = found | seen
@@ -252,8 +276,11 @@ def _visit_files(
                 else ": has it disappeared? --vanished lists such lesions as gone, without voxels"
             )
         )
+    elif visit.gone and not visit.lesions:
+        visit.problems.append("no lesion is drawn, and no earlier visit has one that disappeared")
+    _report_remaining(visit, numbers)
     place = f"sub-{session.participant} {session.id}"
-    if numbers and not visit.problems:
+    if (numbers or visit.gone) and not visit.problems:
         for part in PARTS:
             files += _part(visit, part, numbers, request, report)
     if visit.artery and not visit.problems:
@@ -266,12 +293,29 @@ def _visit_files(
     return files
 
 
+def _report_remaining(visit: DrawnVisit, numbers: Sequence[Numbered]) -> None:
+    """Report the ROIs of earlier contours that remain, and lesions that are in these only."""
+    drawn = {numbered.number for numbered in numbers}
+    for part, found in visit.remaining.items():
+        if not (numbers or visit.gone):
+            continue
+        text = f"the ROI of another part ({part}) remains as it was"
+        if others := sorted(found - drawn):
+            lesions = ", ".join(map(str, others))
+            visit.warnings.append(
+                f"{text}, with lesion {lesions}, which is not drawn now: draw that part again, or "
+                "remove its ROI"
+            )
+        else:
+            visit.notes.append(text)
+
+
 def _part(
     visit: DrawnVisit, part: Part, numbers: Sequence[Numbered], request: Request, report: Report
 ) -> list[File]:
     """Return the files of a part of the lesions of a visit."""
     pairs = [one for one in zip(visit.lesions, numbers, strict=True) if part in one[0].parts]
-    if not pairs:
+    if not pairs and (visit.lesions or part not in visit.gone):
         return []
     lesions = [lesion for lesion, _ in pairs]
     order, overlaps = label_voxels([lesion.parts[part] for lesion in lesions], visit.t1w.shape)

@@ -1,25 +1,36 @@
 """The contours of one visit: files read, regions chosen, placed on the T1w, and made lesions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids.images import check_image, orientation_warning
+from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.records import Session
 from bidsapp.conversion.contours.choice import KINDS, Kind, choose_regions, list_regions
-from bidsapp.conversion.contours.drawing import Drawing, Region
+from bidsapp.conversion.contours.drawing import Contours, Drawing, Region
 from bidsapp.conversion.contours.lesions import (
+    PARTS,
     Drawn,
     DrawnLesion,
+    Part,
     assemble_lesions,
     split_lesions,
 )
-from bidsapp.conversion.contours.rasterise import Fractions, rasterise
+from bidsapp.conversion.contours.planes import thicken
+from bidsapp.conversion.contours.rasterise import Fractions, rasterise, slice_axis
 from bidsapp.conversion.contours.read import read_drawing
 from bidsapp.conversion.contours.rtstruct import FORMAT as RTSTRUCT
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.lesions import voxel_ml
+from bidsapp.run.rois.checks import (
+    check_size,
+    enhancement_outside,
+    require_orientation,
+    scattered_parts,
+)
 from bidsapp.run.rois.jobs import Job
 from bidsapp.run.rois.placement import (
     Grid,
@@ -66,11 +77,17 @@ class DrawnVisit:
     artery : (Grid, Fractions) or None
         The artery, on the grid of the T1w or of the DCE series.
     frame : str
-        Frame of reference of the contours, if it is known and the same for all.
+        Frame of reference of the T1w, if its sidecar states it.
+    sources : list of (str, Drawing)
+        Names and contents of the files that are used.
     basis : list of str
         How each file was placed on the T1w, without its name, which may be that of the patient.
     absent : dict of int to str
         Numbers and names of lesions of earlier visits that were not drawn at this one.
+    gone : set of Part
+        Parts of lesions whose regions are empty, because the lesions have disappeared.
+    remaining : dict of Part to set of int
+        Numbers of the lesions in ROIs that exist and are not replaced.
     problems, warnings, notes : list of str
     """
 
@@ -79,8 +96,11 @@ class DrawnVisit:
     lesions: list[DrawnLesion] = field(default_factory=list)
     artery: tuple[Grid, Fractions] | None = None
     frame: str = ""
+    sources: list[tuple[str, Drawing]] = field(default_factory=list)
     basis: list[str] = field(default_factory=list)
     absent: dict[int, str] = field(default_factory=dict)
+    gone: set[Part] = field(default_factory=set)
+    remaining: dict[Part, set[int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -111,13 +131,16 @@ def draw_visit(
         why = "; ".join(session.problems)
         raise BadInput(f"has no T1w, on whose grid ROIs are written{f' ({why})' if why else ''}")
     visit = DrawnVisit(session, read_grid(session.t1w))
+    visit.frame = str(metadata(session.t1w, bids_dir).get("FrameOfReferenceUID") or "")
+    if text := orientation_warning(session.t1w):
+        visit.warnings.append(text)
     drawn: list[Drawn] = []
-    frames = set()
+    kinds: dict[tuple[Path, str, str], Kind] = {}
     for job in jobs:
-        for file, drawing, chosen in _read(job, visit):
-            frames.add("" if job.drawn_on else drawing.frame)
+        for file, drawing, chosen in _read(job, visit, options):
+            _check_repeated(visit, file, chosen, kinds)
+            visit.sources.append((file.name, drawing))
             drawn += _draw(visit, file, drawing, chosen, job, bids_dir, options)
-    visit.frame = frames.pop() if len(frames) == 1 else ""
     if drawn and not visit.problems:
         try:
             visit.lesions = _lesions(visit, drawn, options)
@@ -129,7 +152,21 @@ def draw_visit(
 _Chosen = list[tuple[Region, Kind]]
 
 
-def _read(job: Job, visit: DrawnVisit) -> list[tuple[Path, Drawing, _Chosen]]:
+def _check_repeated(
+    visit: DrawnVisit, file: Path, chosen: _Chosen, kinds: dict[tuple[Path, str, str], Kind]
+) -> None:
+    """Add a problem for each region of a file that is used by another line of a table, too."""
+    for region, kind in chosen:
+        one = (file.resolve(), region.key, region.name)
+        if one in kinds:
+            visit.problems.append(
+                f"{file.name}: {region.name!r} is used twice, as {kinds[one]} and as {kind}; use "
+                "it once (a lesion that enhances throughout is both)"
+            )
+        kinds[one] = kind
+
+
+def _read(job: Job, visit: DrawnVisit, options: Options) -> list[tuple[Path, Drawing, _Chosen]]:
     """Return each file of a job with the regions of it that are used."""
     drawings: list[tuple[Path, Drawing]] = []
     for file in job.files:
@@ -139,10 +176,17 @@ def _read(job: Job, visit: DrawnVisit) -> list[tuple[Path, Drawing, _Chosen]]:
             visit.problems.append(str(error))
     if len(drawings) < len(job.files):
         return []
+    regions = [region for _, drawing in drawings for region in drawing.regions]
+    if options.vanished and job.uses and all(region.empty for region in regions):
+        for use in job.uses:
+            _take_for_gone(visit, use.kind)
+        visit.notes += [
+            f"{file.name}: contains nothing: its lesions are gone" for file in job.files
+        ]
+        return []
     if text := _undecided(job, drawings):
         visit.problems.append(text)
         return []
-    regions = [region for _, drawing in drawings for region in drawing.regions]
     try:
         chosen = {id(r): (r, kind) for r, kind in choose_regions(regions, job.uses)}
     except BadInput as error:
@@ -159,6 +203,14 @@ def _read(job: Job, visit: DrawnVisit) -> list[tuple[Path, Drawing, _Chosen]]:
         if own:
             found.append((file, drawing, own))
     return found
+
+
+def _take_for_gone(visit: DrawnVisit, kind: Kind) -> None:
+    """Record that regions of a kind are empty because the lesions have disappeared."""
+    if kind in PARTS:
+        visit.gone.add(kind)
+    elif kind != "artery":
+        visit.gone |= set(PARTS)
 
 
 def _undecided(job: Job, drawings: Sequence[tuple[Path, Drawing]]) -> str:
@@ -187,8 +239,12 @@ def _draw(
     usable = []
     for region, kind in chosen:
         visit.warnings += [f"{file.name}: {region.name!r}: {text}" for text in region.warnings]
-        if region.shape is None:
-            visit.problems.append(f"{file.name}: {region.name!r} {region.problem}")
+        if region.empty and options.vanished and kind != "artery":
+            _take_for_gone(visit, kind)
+            visit.notes.append(f"{file.name}: {region.name!r} {region.problem}: it is gone")
+        elif region.shape is None:
+            remedy = "; has it disappeared? --vanished states this" if region.empty else ""
+            visit.problems.append(f"{file.name}: {region.name!r} {region.problem}{remedy}")
         else:
             usable.append((region, kind))
     shapes = [region.require_shape() for region, _ in usable]
@@ -197,6 +253,10 @@ def _draw(
     if _is_on_dynamic(visit, usable):
         return _draw_artery_on_dynamic(visit, file, usable)
     try:
+        if job.drawn_on:
+            check_image(job.drawn_on, 3)
+        grid = read_grid(job.drawn_on) if job.drawn_on else visit.t1w
+        require_orientation(drawing, grid)
         if job.drawn_on:
             placement = register_drawn_on(shapes, job.drawn_on, visit.t1w)
         else:
@@ -207,7 +267,21 @@ def _draw(
     visit.basis.append(f"{drawing.format}: {placement.basis}")
     visit.notes.append(f"{file.name}: {placement.basis}")
     visit.warnings += placement.warnings
+    usable = [(_with_thickness(visit, region, grid), kind) for region, kind in usable]
     return _rasterise_all(visit, file, usable, placement)
+
+
+def _with_thickness(visit: DrawnVisit, region: Region, grid: Grid) -> Region:
+    """Return a region in one plane on a slice of an image with the thickness of its slices."""
+    shape = region.shape
+    if not isinstance(shape, Contours) or not shape.is_flat or not is_drawn_on([shape], grid):
+        return region
+    _, distance = slice_axis(shape, grid.affine)
+    visit.warnings.append(
+        f"{region.name!r} is drawn in one plane only: taken for {distance:.3g} mm thick, as the "
+        f"slices of {grid.image.name}"
+    )
+    return replace(region, shape=thicken(shape, distance))
 
 
 def _rasterise_all(
@@ -219,6 +293,7 @@ def _rasterise_all(
         try:
             shape = region.require_shape()
             part = rasterise(shape, visit.t1w.shape, visit.t1w.affine, placement.matrix)
+            check_size(part, visit.t1w)
             drawn.append(Drawn(region.name, kind, part))
         except BadInput as error:
             visit.problems.append(f"{file.name}: {region.name!r} {error}")
@@ -248,7 +323,8 @@ def _draw_artery_on_dynamic(visit: DrawnVisit, file: Path, chosen: _Chosen) -> l
     grid = read_grid(dynamic.image)
     for region, kind in chosen:
         try:
-            part = rasterise(region.require_shape(), grid.shape, grid.affine, np.eye(4))
+            shape = _with_thickness(visit, region, grid).require_shape()
+            part = rasterise(shape, grid.shape, grid.affine, np.eye(4))
             _keep_artery(visit, grid, Drawn(region.name, kind, part))
         except BadInput as error:
             visit.problems.append(f"{file.name}: {region.name!r} {error}")
@@ -270,12 +346,15 @@ def _keep_artery(visit: DrawnVisit, grid: Grid, artery: Drawn) -> None:
 
 def _lesions(visit: DrawnVisit, drawn: Sequence[Drawn], options: Options) -> list[DrawnLesion]:
     """Return the lesions of a visit."""
-    if not options.split:
-        return assemble_lesions(drawn, visit.t1w.shape)
-    voxel = voxel_ml(visit.t1w.affine)
-    lesions, small = split_lesions(drawn, visit.t1w.shape, options.smallest / voxel)
-    if small:
-        visit.warnings.append(f"{small} parts below {options.smallest:g} ml are left out")
-    if not lesions:
-        raise BadInput("no connected part fills a voxel by half")
+    if options.split:
+        voxel = voxel_ml(visit.t1w.affine)
+        lesions, small = split_lesions(drawn, visit.t1w.shape, options.smallest / voxel)
+        if small:
+            visit.warnings.append(f"{small} parts below {options.smallest:g} ml are left out")
+        if not lesions:
+            raise BadInput("no connected part fills a voxel by half")
+    else:
+        lesions = assemble_lesions(drawn, visit.t1w.shape)
+        visit.warnings += scattered_parts(lesions, visit.t1w.affine)
+    visit.warnings += enhancement_outside(lesions)
     return lesions
