@@ -15,7 +15,7 @@ from bidsapp.models.contrast.artery import (
     measure_first_pass,
     resembling_blood,
 )
-from bidsapp.models.contrast.enhancement import Spgr, to_concentration
+from bidsapp.models.contrast.enhancement import Spgr, count_baseline_frames, to_concentration
 from bidsapp.models.solver.base import Array
 
 EARLIEST, LATEST = 2 / 60, 20 / 60
@@ -112,7 +112,7 @@ def find_vein(
     spgr
         The acquisition; its flip angle is one number, or one per voxel.
     baseline_frames
-        Frames before the bolus; 0 to find them.
+        Frames before the bolus in the artery; 0 to find them.
 
     Returns
     -------
@@ -144,8 +144,9 @@ def find_vein(
     (20, 6)
     """
     series, moments = np.asarray(signal), np.asarray(time, float)
+    frames = count_baseline_frames(np.asarray(artery, float), baseline_frames)
     rising, like, seen = resembling_blood(
-        series, moments, t1_blood=t1_blood, spgr=spgr, baseline_frames=baseline_frames
+        series, moments, t1_blood=t1_blood, spgr=spgr, baseline_frames=frames
     )
     half = measure_first_pass(np.vstack([artery, series[rising]]), moments, seen)[1]
     delay = half[1:] - half[0]
@@ -160,15 +161,16 @@ def find_vein(
             f"{LATEST * 60:g} s, and no {FEWEST} of these touch; use the artery as measured "
             "(--aif-scale none), and check that it is no vein"
         )
-    voxels = to_concentration(series[mask], seen.start, t1_blood, spgr.at(mask))
+    voxels = to_concentration(series[mask], frames, t1_blood, spgr.at(mask))
     areas = np.asarray(np.trapezoid(voxels, moments, axis=1))
-    pure = _is_pure(areas, float(np.median(_area_error(voxels, moments, seen.start))))
+    errors = _area_error(voxels, series[mask], moments, frames)
+    pure = _is_pure(areas, float(np.median(errors)))
     mask[mask] = pure
     error = float(areas[pure].std(ddof=1) / np.sqrt(pure.sum())) if pure.sum() > 1 else np.inf
     mean = series[mask].mean(axis=0)
     half = measure_first_pass(np.vstack([artery, mean]), moments, seen)[1]
     angle = float(np.mean(spgr.at(mask).flip_angle))
-    curve = to_concentration(mean, seen.start, t1_blood, replace(spgr, flip_angle=angle))
+    curve = to_concentration(mean, frames, t1_blood, replace(spgr, flip_angle=angle))
     return Vein(mask, curve, error, float(half[1] - half[0]))
 
 
@@ -179,15 +181,16 @@ def _is_pure(areas: Array, error: float) -> Mask:
     return result
 
 
-def _area_error(blood: Array, time: Array, frames: int) -> Array:
-    """Return the standard error by noise of the area under concentrations (..., N)."""
-    # Second differences of the late half are those of noise, with 6 times its variance. The error
-    # of the baseline shifts every later frame alike.
-    late = blood[..., blood.shape[-1] // 2 :]
-    noise = np.sqrt(np.nanmean(np.diff(late, n=2) ** 2, axis=-1) / 6)
+def _area_error(blood: Array, signal: Array, time: Array, frames: int) -> Array:
+    """Return the standard error by noise of the area under concentrations (..., N) of signals."""
+    # Second differences of the late half are those of noise, with 6 times its variance. An error
+    # of the baseline changes every later frame, in proportion to its signal.
+    late = slice(blood.shape[-1] // 2, None)
+    noise = np.sqrt(np.nanmean(np.diff(blood[..., late], n=2) ** 2, axis=-1) / 6)
+    rise = signal[..., frames:].mean(axis=-1) / signal[..., :frames].mean(axis=-1)
     n = blood.shape[-1] - frames
     step = (time[-1] - time[0]) / (len(time) - 1)
-    result: Array = noise * step * np.sqrt(n + n**2 / frames)
+    result: Array = noise * step * np.sqrt(n + (n * rise) ** 2 / frames)
     return result
 
 
@@ -258,7 +261,7 @@ def scale_to_vein(
 
     whole, measured = _area_until(vein.blood, moments, moments[-1]), area(1)
     share = 1.0 if whole <= measured else _solve_share(area, whole)
-    noise = float(_area_error(blood(1), moments, baseline_frames))
+    noise = float(_area_error(blood(1), signal, moments, baseline_frames))
     scale = whole / measured
     error = scale * float(np.hypot(vein.error / whole, noise / measured))
     return ScaledArtery(signal - (1 - share) * rest, share, scale, error)
