@@ -105,7 +105,7 @@ def test_a_diluted_artery_is_scaled_to_the_vein(with_sinus, tmp_path, outlier):
     quality = json.loads(Path(outputs.quality).read_text())
     assert quality["VenousScale"] == pytest.approx(truth.sum() / measured.sum(), rel=0.05)
     assert 0 < quality["VenousScaleStandardError"] < 0.1 * quality["VenousScale"]
-    assert quality["VenousDelay"] == pytest.approx(6, abs=1)
+    assert quality["VenousDelay"] == pytest.approx(6, abs=1.5)
     assert quality["BloodShare"] < 0.7
     assert quality["PeakBlood"] == pytest.approx(blood.max(), rel=1e-3)
     assert quality["MeasuredPeakBlood"] == pytest.approx(measured.max(), rel=1e-3)
