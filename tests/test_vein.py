@@ -22,6 +22,9 @@ SPGR = Spgr(0.004, np.deg2rad(15), 4.5)
 SETTING = {"t1_blood": T1, "spgr": SPGR}
 TIME = np.arange(60) * 5.2 / 60
 BLOOD = parker2006(TIME, 0.55)
+STEPS = np.arange(60 * 40) * 5.2 / 60 / 40
+MIDDLE = slice(20, None, 40)
+FINE = parker2006(STEPS, 0.55)
 ARTERY, SINUS = (slice(4, 7), slice(4, 7), slice(2, 5)), (slice(11, 21), slice(11, 13), slice(2, 4))
 
 
@@ -88,6 +91,35 @@ def to_tissue(truth):
     """Return the concentration of a lesion with the true arterial input."""
     plasma = plasma_from_blood(BLOOD, 0.42)
     return MODELS["extended-tofts"].predict(truth, time=TIME, plasma=plasma)
+
+
+@pytest.mark.parametrize(
+    ("share", "t1", "vp"), [(0.8, 1.3, 0.03), (0.6, 1.3, 0.03), (0.4, 1.3, 0.03), (0.6, 4.0, 0.0)]
+)
+def test_a_subtraction_restores_what_a_multiplication_does_not(share, t1, vp):
+    """In brain and CSF, with a vein delayed by 4 s and dispersed by 3 s: Ktrans to 4 %, and vp."""
+    plasma = plasma_from_blood(FINE, 0.42)
+    tissue = spgr_signal(contrast_r1(vp * plasma, t1, SPGR.relaxivity), 0.004, SPGR.flip_angle)
+    artery = (share * signal_of(FINE) + (1 - share) * 1000 * tissue)[MIDDLE]
+    spread = np.exp(-STEPS / 0.05)
+    venous = np.interp(STEPS - 0.07, STEPS, np.convolve(FINE, spread / spread.sum())[: len(FINE)])
+    late, measured = (
+        to_concentration(curve, 6, T1, SPGR) for curve in (signal_of(venous)[MIDDLE], artery)
+    )
+    vein = Vein(np.ones((1, 1, 1), bool), late, error=0.0, delay=0.1)
+    scaled = scale_to_vein(artery, TIME, vein, baseline_frames=6, **SETTING)
+    truth = {"Ktrans": np.array([0.07]), "ve": 0.2, "vp": 0.04}
+    lesion = MODELS["extended-tofts"].predict(truth, time=STEPS, plasma=plasma)[:, MIDDLE]
+
+    def errors(blood):
+        design = {"time": TIME, "plasma": plasma_from_blood(blood, 0.42)}
+        values = fit("extended-tofts", lesion, **design).values
+        return [float(values["Ktrans"][0]) / 0.07 - 1, float(values["vp"][0]) / 0.04 - 1]
+
+    restored = errors(to_concentration(scaled.signal, 6, T1, SPGR))
+    multiplied = errors(scaled.scale * measured)
+    assert abs(restored[0]) < 0.04 < abs(multiplied[0])
+    assert abs(restored[1]) < 0.3 < multiplied[1]
 
 
 @pytest.mark.parametrize("inflow", [0.5, 2.0])
