@@ -18,7 +18,10 @@ FIT_SPACES = ("native", "T1w")
 ROI_SPACES = ("T1w", "native")
 ENGINES = ("metperf", "niimath")
 DISTORTION = ("none", "auto", "t1w")
-AIF_SOURCES = ("roi", "auto", "table", "parker2006", "georgiou2019")
+AIF_MEASURED = ("roi", "auto")
+"""Sources of an arterial input that is measured in the series."""
+AIF_SOURCES = (*AIF_MEASURED, "table", "parker2006", "georgiou2019")
+AIF_SCALES = ("none", "vein")
 NOISE = ("gaussian", "rician")
 DENOISING = ("none", "mppca")
 
@@ -69,6 +72,8 @@ class Config:
     dce_model, fit_delay, aif
         The kinetic model, whether the delay of the bolus between artery and tissue is fitted, and
         the source of the arterial input function.
+    aif_scale
+        To what a measured artery is scaled.
     t1_model
         The fit of a T1 map to several flip angles.
     t1_tissue, t1_blood
@@ -131,6 +136,7 @@ class Config:
     dce_model: str = "extended-tofts"
     fit_delay: bool = False
     aif: str = "roi"
+    aif_scale: str = AIF_SCALES[0]
     t1_model: str = "vfa-t1"
     t1_tissue: float | None = None
     t1_blood: float | None = None

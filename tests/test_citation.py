@@ -11,6 +11,7 @@ from bidsapp.reports.methods import DATA, methods
 
 CHOICES = [
     *({"aif": aif} for aif in ("roi", "auto", "table", "parker2006", "georgiou2019")),
+    *({"aif": aif, "aif_scale": "vein"} for aif in ("roi", "auto")),
     *({"ivim_model": model, "noise": "rician"} for model in IVIM_MODELS),
     *({"dce_model": model, "fit_delay": model != "auto"} for model in DCE_MODELS),
     {"distortion": "auto"},

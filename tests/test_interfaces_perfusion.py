@@ -1,6 +1,7 @@
 """The node that brings the arterial input: its inputs, messages and errors."""
 
 import csv
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -63,6 +64,54 @@ def test_the_voxels_that_were_averaged_are_written(series, source, tmp_path):
     courses = [column(outputs.voxels, f"voxel-{n}") for n in range(1, 5)]
     np.testing.assert_allclose(np.mean(courses, axis=0), blood, atol=0.2)
     np.testing.assert_allclose(column(outputs.voxels, "time"), TIME * 60, atol=1e-3)
+
+
+@pytest.fixture
+def with_sinus(series, tmp_path):
+    """The series, with a sinus that follows the artery by 6 s."""
+    data = np.asarray(nib.load(series[0]).dataobj)
+    data = np.concatenate([data, data[:, ::-1, [0, 0, 0]]], axis=2)
+    sinus = signal_of(parker2006(TIME, 0.61))
+    data[1:3, 1:11, 4] = sinus + np.random.default_rng(1).normal(0, 0.1, (2, 10, 60))
+    mask = np.zeros(data.shape[:3], np.uint8)
+    mask[4:5, 4:8, 1] = 1  # half artery
+    whole = write(tmp_path / "sinus.nii", data.astype(np.float32))
+    return whole, write(tmp_path / "half.nii", mask)
+
+
+@pytest.mark.parametrize("outlier", [None, 7, 30])
+def test_a_diluted_artery_is_scaled_to_the_vein(with_sinus, tmp_path, outlier):
+    """Area and peak of blood and plasma are those of the sinus, and the numbers are written."""
+    path, half = with_sinus
+    inputs = {"artery": half}
+    if outlier is not None:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj).copy()
+        data[..., outlier] = 50.0
+        path = write(tmp_path / "moved.nii", data)
+        marks = "".join(f"{int(n == outlier)}\n" for n in range(60))
+        (tmp_path / "motion.tsv").write_text("outlier\n" + marks)
+        inputs["motion"] = str(tmp_path / "motion.tsv")
+    plain = found(path, "roi", **inputs)
+    measured = column(plain.out_file, "blood")
+    assert not isdefined(plain.vein)
+    assert "VenousScale" not in json.loads(Path(plain.quality).read_text())
+    outputs = found(path, "roi", scale="vein", **inputs)
+    blood, plasma = (column(outputs.out_file, name) for name in ("blood", "plasma"))
+    truth = parker2006(TIME, 0.51)
+    assert measured.sum() < 0.6 * truth.sum()
+    assert blood.sum() == pytest.approx(truth.sum(), rel=0.05)
+    np.testing.assert_allclose(plasma * (1 - 0.42), blood, atol=1e-4)
+    quality = json.loads(Path(outputs.quality).read_text())
+    assert quality["VenousScale"] == pytest.approx(truth.sum() / measured.sum(), rel=0.05)
+    assert 0 < quality["VenousScaleStandardError"] < 0.1 * quality["VenousScale"]
+    assert quality["VenousDelay"] == pytest.approx(6, abs=1.5)
+    assert quality["BloodShare"] < 0.7
+    assert quality["PeakBlood"] == pytest.approx(blood.max(), rel=1e-3)
+    assert quality["MeasuredPeakBlood"] == pytest.approx(measured.max(), rel=1e-3)
+    vein = np.asarray(nib.load(outputs.vein).dataobj) > 0
+    assert quality["VenousVoxels"] == vein.sum() > 15
+    assert vein[1:3, 1:11, 4].sum() == vein.sum()
 
 
 @pytest.mark.parametrize("name", POPULATION)

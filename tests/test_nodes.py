@@ -443,6 +443,7 @@ CASES = [
 INDIFFERENT = {
     "DstarSensitivity.arterial": "an artery is that of a dynamic series, which has no f",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
+    "FindArterialInput.scale": "to the vein: tests/test_interfaces_perfusion.py",
     "FindArterialInput.table_fields": "its units: tests/test_arterial_table.py",
     "FitT1.field_strength": "what T1 is plausible: tests/test_t1_checks.py",
     "ReadT1.field_strength": "what T1 is plausible: tests/test_t1_checks.py",

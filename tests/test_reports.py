@@ -579,6 +579,23 @@ def test_the_artery_is_shown_where_its_voxels_were_taken(derivatives):
     sidecar.write_text(json.dumps({"Source": "parker2006"}))
     (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
     assert "voxels" not in block.caption
+    quality = Path(f"{stem}label-AIF_quality.json")
+    numbers = {
+        "VenousScale": 1.25,
+        "VenousScaleStandardError": 0.02,
+        "VenousVoxels": 90,
+        "BloodShare": 0.8,
+        "PeakBlood": 6.0,
+        "MeasuredPeakBlood": 3.0,
+    }
+    quality.write_text(json.dumps(numbers))
+    (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
+    assert "scaled to the vein (90 voxels), with 1.25 ± 0.02 times the measured" in block.caption
+    assert "Ktrans and ve are about 20 % lower than unscaled, vp up to 50 %" in block.caption
+    quality.write_text(json.dumps(numbers | {"VenousScale": 0.9, "BloodShare": 1.0}))
+    (block,) = SECTIONS["arterial"](read_participant(derivatives, "01"))
+    assert "as measured, since the vein (90 voxels), with 0.90 ± 0.02 times" in block.caption
+    quality.unlink()
     origins = {"frame_times": "FrameTimesStart in a_dce.json", "t1_blood": "sessions.tsv"}
     sidecar.write_text(json.dumps({"ValuesFrom": origins}))
     _, listed = SECTIONS["arterial"](read_participant(derivatives, "01"))

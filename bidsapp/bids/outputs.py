@@ -223,6 +223,12 @@ ARTERIAL_CURVES = Output(
     {"space": "dce", "label": "AIF"},
     ("desc",),
 )
+VENOUS_VOXELS = Output(
+    ("perf",),
+    "mask",
+    "Venous voxels to whose area under the curve the arterial input is scaled",
+    fixed={"space": "dce", "label": "VOF"},
+)
 CONCENTRATION = Output(
     ("perf",), "dce", "Concentration of contrast agent, mmol/l", fixed={"desc": "concentration"}
 )
@@ -240,7 +246,8 @@ OUTPUTS: tuple[Output, ...] = (
     CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
     SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
     LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
-    ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, CONCENTRATION, UNEXPLAINED,
+    ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, VENOUS_VOXELS,
+    CONCENTRATION, UNEXPLAINED,
 )  # fmt: skip
 """All files of a session."""
 

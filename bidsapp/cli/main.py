@@ -26,7 +26,7 @@ from bidsapp.cli.participant_level import log_issues, run_participant_level, sel
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser
 from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_order
-from bidsapp.config import Config
+from bidsapp.config import AIF_MEASURED, Config
 from bidsapp.errors import (
     MetperfError,
     NothingToAnalyse,
@@ -153,6 +153,11 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         parser.error(f"output_dir {output_dir} is inside the raw data of {inside[0]}")
     check_models(parser, options)
     check_diffusion(parser, options)
+    if options.aif_scale != "none" and options.aif not in AIF_MEASURED:
+        parser.error(
+            f"--aif-scale {options.aif_scale} scales a measured artery, and needs --aif roi or "
+            f"--aif auto, not {options.aif}"
+        )
     spaces = _output_spaces(parser, options)
     if options.work_dir and work_dir.is_relative_to(bids_dir):
         parser.error(f"--work-dir {work_dir} is inside bids_dir")

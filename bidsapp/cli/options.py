@@ -22,6 +22,7 @@ from bidsapp.cli.types import (
     repetition_time,
 )
 from bidsapp.config import (
+    AIF_SCALES,
     AIF_SOURCES,
     DISTORTION,
     ENGINES,
@@ -167,6 +168,14 @@ def _add_dce(group: _ArgumentGroup) -> None:
         help="arterial input function: from the voxels of label-AIF_mask (roi), an artery found "
         "in the series (auto), label-AIF_timeseries.tsv (table), or a population average "
         "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--aif-scale",
+        choices=AIF_SCALES,
+        default=Config.aif_scale,
+        help="with --aif roi or auto: use the artery as measured (none), or correct it for tissue "
+        "in its voxels and for inflow such that the area under its curve is that of the venous "
+        "sinuses (vein) (default: %(default)s)",
     )
     _add_frames(group)
     _add_conversion(group)

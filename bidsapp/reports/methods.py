@@ -36,6 +36,9 @@ _ARTERIAL = {
     "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
     "georgiou2019": "Population function: Georgiou et al. 2019, doi:10.1002/mrm.27524",
 }
+_VEIN = (
+    "Errors of the artery by the superior sagittal sinus: Foottit et al. 2010, Proc ISMRM 18:1719"
+)
 
 
 DATA = frozenset(
@@ -224,7 +227,20 @@ def _kinetics(config: Config, data: Collection[str]) -> str:
     return (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
         f" neglecting T2* decay. {_t1(config, data)}{b1}The arterial input function was {source}; "
-        f"the haematocrit was {_haematocrit(config)}. {_kinetic_fit(config)}"
+        f"the haematocrit was {_haematocrit(config)}. {_arterial_scale(config)}"
+        f"{_kinetic_fit(config)}"
+    )
+
+
+def _arterial_scale(config: Config) -> str:
+    """Describe how a measured artery was scaled to a vein."""
+    if config.aif_scale == "none":
+        return ""
+    return (
+        "The arterial signal was corrected for tissue in its voxels and for inflow: a constant "
+        "part was subtracted such that the area under the concentration curve was that of the "
+        "venous sinuses, identified by their high, brief and delayed first pass, unless the area "
+        "of the artery was the larger one. "
     )
 
 
@@ -337,6 +353,7 @@ def _kinetic_references(config: Config) -> list[str]:
     return [
         *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
         *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
+        *([_VEIN] if config.aif_scale == "vein" else []),
         *([] if config.baseline_frames else [_ARRIVAL]),
         *([_SEARCH] if any(not row.linear for row in rows) else []),
         *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),

@@ -59,14 +59,13 @@ def _first_pass_frames(course: Array, time: Array, frames: int) -> slice:
     return slice(frames, max(last, frames + FEWEST))
 
 
-def _measure_first_pass(
-    signal: Array, time: Array, frames: int, seen: slice
-) -> tuple[Array, Array, float]:
+def measure_first_pass(signal: Array, time: Array, seen: slice) -> tuple[Array, Array, float]:
     """Return the rise of each voxel's signal in the first pass, its half-peak time, and its error.
 
     The rise is a mean over the same frames for all voxels, those in which the top tenth is above
     half its peak: the maximum of a voxel would reflect its noise as much as its blood.
     """
+    frames = seen.start  # before it
     rise = smooth(signal) - signal[:, :frames].mean(axis=1, keepdims=True)
     # Time of half the voxel's own peak, interpolated between the frames before and after it.
     half = rise[:, seen].max(axis=1) / 2
@@ -156,13 +155,13 @@ def select_arterial_voxels(
             f"({t1_blood:g} s)"
         )
     taken = usable.copy()
-    taken[usable] = _select_purest(voxels[usable], moments, frames, seen)
+    taken[usable] = _select_purest(voxels[usable], moments, seen)
     return taken
 
 
-def _select_purest(signal: Array, time: Array, frames: int, seen: slice) -> Mask:
+def _select_purest(signal: Array, time: Array, seen: slice) -> Mask:
     """Apply `ROI_RULE` to physical signals (V, N)."""
-    height, half, error = _measure_first_pass(signal, time, frames, seen)
+    height, half, error = measure_first_pass(signal, time, seen)
     few = max(FEWEST, int(np.ceil(0.05 * len(signal))))
     order = np.argsort(-height, kind="stable")
     high: Mask = height >= SHARE * height[order[:few]].mean() - 3 * error
@@ -224,26 +223,60 @@ def find_artery(
     array([3, 4, 5, 6])
     """
     series, moments = np.asarray(signal), np.asarray(time, float)
-    course = enhancing_curve(series)
-    frames = count_baseline_frames(course, baseline_frames)
-    seen = _first_pass_frames(course, moments, frames)
-    place = _select_rising(series, frames, seen)
-    blood = to_concentration(smooth(series[place]), frames, t1_blood, spgr.at(place))
-    like = _resembles_artery(blood, seen)
-    _, half, _ = _measure_first_pass(series[place], moments, frames, seen)
+    place, like, first_pass = resembling_blood(
+        series, moments, t1_blood=t1_blood, spgr=spgr, baseline_frames=baseline_frames
+    )
+    _, half, _ = measure_first_pass(series[place], moments, first_pass)
     if like.any():
         like &= _is_early(half, like)
     where = np.zeros(series.shape[:-1], bool)
     where[place] = like
-    where = _keep_clusters(where)
+    where = keep_clusters(where, FEWEST)
     if not where.any():
         raise FitError(
             f"no artery was found: of {place.sum()} voxels that rise most in the first pass, "
             f"{like.sum()} resemble an artery, and no {FEWEST} of these touch; draw an AIF mask "
             "(--aif roi) or choose a population function (--aif parker2006)"
         )
-    where[where] = _select_purest(series[where], moments, frames, seen)
+    where[where] = _select_purest(series[where], moments, first_pass)
     return where
+
+
+def resembling_blood(
+    series: Array, time: Array, *, t1_blood: float, spgr: Spgr, baseline_frames: int
+) -> tuple[Mask, Mask, slice]:
+    """Return the voxels that rise most, which of these resemble blood, and the first pass.
+
+    Parameters
+    ----------
+    series : (X, Y, Z, N) array
+    time : (N,) array, min
+    t1_blood : float, s
+    spgr
+        The acquisition.
+    baseline_frames
+        Frames before the bolus; 0 to find them.
+
+    Returns
+    -------
+    rising : (X, Y, Z) array of bool
+        V voxels that are neither dark nor bright at rest, and rise most in the first pass.
+    like : (V,) array of bool
+        Those with a concentration as high, brief and smooth as that of blood.
+    first_pass : slice
+        Its frames; it starts after the baseline.
+
+    Raises
+    ------
+    FitError
+        If no bolus is found, or no voxel has a signal above zero.
+    """
+    course = enhancing_curve(series)
+    frames = count_baseline_frames(course, baseline_frames)
+    seen = _first_pass_frames(course, time, frames)
+    rising = _select_rising(series, frames, seen)
+    blood = to_concentration(smooth(series[rising]), frames, t1_blood, spgr.at(rising))
+    return rising, _resembles_blood(blood, seen), seen
 
 
 def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
@@ -261,8 +294,8 @@ def _select_rising(series: Array, frames: int, seen: slice) -> Mask:
     return result
 
 
-def _resembles_artery(blood: Array, seen: slice) -> Mask:
-    """Return which smoothed concentrations (V, N) are as high, brief and smooth as in an artery."""
+def _resembles_blood(blood: Array, seen: slice) -> Mask:
+    """Return which smoothed concentrations (V, N) are as high, brief and smooth as in blood."""
     like = np.asarray(np.isfinite(blood).all(axis=1), bool)
     peak = np.nan_to_num(blood[:, seen]).max(axis=1)
     # The late phase is the second half of the frames after the first pass. Second differences are
@@ -273,10 +306,16 @@ def _resembles_artery(blood: Array, seen: slice) -> Mask:
     return like
 
 
-def _keep_clusters(mask: Mask) -> Mask:
-    """Return the voxels of large enough clusters, connected at faces, edges or corners."""
+def keep_clusters(mask: Mask, fewest: int) -> Mask:
+    """Return the voxels of clusters of at least some voxels that touch, also at edges or corners.
+
+    Examples
+    --------
+    >>> keep_clusters(np.array([True, True, False, True]), 2)
+    array([ True,  True, False, False])
+    """
     labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    result: Mask = sizes[labels] >= FEWEST
+    result: Mask = sizes[labels] >= fewest
     return result

@@ -59,6 +59,12 @@ def show_arterial_input(participant: ParticipantOutputs) -> list[Block]:
     pictured = any(curve.detail is not None for curve in inputs.values())
     if pictured:
         caption += " Outlined: the averaged voxels, in the slice that contains most of them."
+    scaled = [text for session in inputs if (text := _scaling(session))]
+    if scaled:
+        caption += (
+            f" {' '.join(scaled)} Tissue in arterial voxels and inflow lower the measured curve; "
+            "the courses of single voxels are as measured."
+        )
     if lost:
         caption += f" No bolus arrival was found in {', '.join(lost)}."
     stem = f"{participant.label}_desc-aif"
@@ -82,6 +88,29 @@ def _summary(curve: ArterialCurves) -> str:
     count = len(curve.voxels)
     voxels = f", {count} voxel{'s' * (count > 1)}" if count else ""
     return f"peak {np.nanmax(curve.blood):.1f} mM in blood{voxels}"
+
+
+def _scaling(session: SessionOutputs) -> str:
+    """Describe how the artery was scaled to the vein, and by how much this lowers parameters."""
+    path = session.find(outputs.ARTERIAL_QUALITY)
+    quality = read_json(path) if path else {}
+    if "VenousScale" not in quality:
+        return ""
+    scale, error = quality["VenousScale"], quality["VenousScaleStandardError"]
+    vein = f"the vein ({quality['VenousVoxels']} voxels), with {scale:.2f} ± {error:.2f} times"
+    if quality["BloodShare"] >= 1:
+        return f"{session.name}: as measured, since {vein} its area, is the more diluted."
+    peak = quality["PeakBlood"] / quality["MeasuredPeakBlood"]
+    return (
+        f"{session.name}: scaled to {vein} the measured area; the peak is {peak:.2f} times that "
+        f"measured. Ktrans and ve are about {_lowering(scale)} lower than unscaled, vp up to "
+        f"{_lowering(peak)}."
+    )
+
+
+def _lowering(factor: float) -> str:
+    """Return by how much a parameter falls that is inverse to a factor of the arterial input."""
+    return f"{100 * (1 - 1 / factor):.0f} %"
 
 
 def _read_arterial_input(session: SessionOutputs, path: Path) -> ArterialCurves:

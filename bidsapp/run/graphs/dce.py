@@ -10,6 +10,7 @@ from bidsapp.bids.arterial_table import table_metadata
 from bidsapp.bids.records import Dynamic
 from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
+from bidsapp.models.contrast.vein import SCALE_RULE, VEIN_RULE
 from bidsapp.models.table import AUTO
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
@@ -39,6 +40,7 @@ from bidsapp.run.nodes.perfusion import (
 
 _RULES = {"roi": ROI_RULE, "auto": AUTO_RULE}
 """Description of how arterial voxels are selected, by source."""
+_NUMBERS = "The factor of the area (VenousScale) is in label-AIF_quality.json."
 
 
 def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
@@ -91,6 +93,7 @@ def _connect_arterial_input(
     session, config = branch.session, branch.config
     node = pe.Node(FindArterialInput(**branch.plan.acquisition), name="aif", mem_gb=4)
     node.inputs.source = config.aif
+    node.inputs.scale = config.aif_scale
     node.inputs.times = list(branch.series.times)
     node.inputs.t1_blood = branch.plan.relaxation["t1_blood"]
     node.inputs.haematocrit = branch.plan.haematocrit
@@ -107,6 +110,8 @@ def _connect_arterial_input(
     _save_arterial_input(branch, node)
     if config.aif in _RULES:
         _save_artery(branch, node)
+    if config.aif_scale == "vein":
+        _save_vein(branch, node)
     return node
 
 
@@ -127,6 +132,8 @@ def _save_arterial_input(branch: Branch[Dynamic], node: pe.Node) -> None:
         sidecar["ValuesFrom"] = origins
     if config.aif in _RULES:
         sidecar |= b1_sidecar(branch.session, config)
+    if config.aif_scale == "vein":
+        sidecar["ScaledTo"] = f"{SCALE_RULE} {_NUMBERS}"
     files = branch.merge("aif_files", [(node, "out_file"), (node, "quality")])
     branch.save("save_aif", files, paths, [sidecar, {}])
 
@@ -148,6 +155,18 @@ def _save_artery(branch: Branch[Dynamic], node: pe.Node) -> None:
     sidecars: list[dict[str, Any]] = [common | mask, common | course]
     files = branch.merge("artery_files", [(node, "mask"), (node, "voxels")])
     branch.save("save_artery", files, paths, sidecars)
+
+
+def _save_vein(branch: Branch[Dynamic], node: pe.Node) -> None:
+    """Write the venous voxels to which the artery is scaled."""
+    source = source_uris(branch.series.sources, branch.config)
+    sidecar = {
+        "Description": VEIN_RULE,
+        "Sources": source,
+        "Type": "ROI",
+        "SpatialReference": source[0],
+    }
+    branch.save("save_vein", (node, "vein"), [branch.path(outputs.VENOUS_VOXELS)], [sidecar])
 
 
 def _connect_concentration(
@@ -237,6 +256,7 @@ def _connect_fit(
         **plan.relaxation,
         "haematocrit": plan.haematocrit,
         "arterial_input": config.aif,
+        **({"arterial_scale": config.aif_scale} if config.aif_scale != "none" else {}),
         **options,
     } | dropped_volumes(config)
     if described := describe_t1_map(branch.session, config):

@@ -35,6 +35,7 @@ from bidsapp.models.contrast.enhancement import (
 )
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 from bidsapp.models.contrast.t1_checks import check_t1_contrast
+from bidsapp.models.contrast.vein import ScaledArtery, Vein, check_scale, find_vein, scale_to_vein
 from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
 from bidsapp.run.nodes.motion import inlier_volumes
 
@@ -74,6 +75,7 @@ def _load_b1(inputs: Any) -> Any:
 
 class _FindArterialInputInput(_AcquisitionInput):
     source = traits.Str(mandatory=True, desc="roi, auto, table, or a population function")
+    scale = traits.Enum("none", "vein", usedefault=True, desc="to what roi and auto are scaled")
     raw_file = File(exists=True, desc="the series as acquired, in which clipping is looked for")
     artery = File(exists=True, desc="mask on the grid of the series, for roi")
     table = File(exists=True, desc="TSV with time and blood or plasma, for table")
@@ -93,6 +95,7 @@ class _FindArterialInputOutput(TraitedSpec):
     baseline_frames = traits.Int()
     mask = File(desc="averaged voxels, for roi and auto")
     voxels = File(desc="TSV: time (s) and concentration in blood (mM) of each averaged voxel")
+    vein = File(desc="averaged venous voxels, if the artery is scaled to the vein")
 
 
 class FindArterialInput(SimpleInterface):
@@ -102,6 +105,8 @@ class FindArterialInput(SimpleInterface):
     output_spec = _FindArterialInputOutput
 
     def _run_interface(self, runtime: Any) -> Any:
+        self._scaling: dict[str, Any] = {}
+        self._doubts: list[str] = []
         found = self._find(Path(runtime.cwd))
         rows = [
             {"time": t * 60, "blood": b, "plasma": p}
@@ -124,11 +129,12 @@ class FindArterialInput(SimpleInterface):
             doubts = check_arterial_input(found.blood, found.time, head_course(data))
             if self.inputs.source == "table":
                 doubts += self._compare_table(data, found)
-            doubts = self._clipping() + doubts
+            doubts = self._clipping() + doubts + self._doubts
         return {
             "Description": "Checks of the arterial input",
             "PeakBlood": float(np.max(found.blood)),
             "BaselineFrames": found.baseline_frames,
+            **self._scaling,
             "Warnings": doubts,
         }
 
@@ -174,18 +180,46 @@ class FindArterialInput(SimpleInterface):
             courses = to_concentration(data[taken], found.baseline_frames, t1_blood, spgr)
             self._results["mask"] = save_array(taken.astype(np.uint8), image, folder / "artery.nii")
             self._results["voxels"] = _write_courses(courses, time, folder / "voxels.tsv")
-            return found
+            if self.inputs.scale == "none":
+                return found
+            vein, scaled, signal = self._scale_to_vein(signal, data, found, spgr, b1)
+            self._results["vein"] = save_array(
+                vein.mask.astype(np.uint8), image, folder / "vein.nii"
+            )
+            self._scaling = _describe_scaling(vein, scaled, float(found.blood.max()))
+            self._doubts = check_scale(scaled)
+            common["baseline_frames"] = found.baseline_frames
+            return measured_input(signal, time, t1_blood=t1_blood, spgr=spgr, **common)
         if self.inputs.source == "table":
             return _from_table(Path(self.inputs.table), self.inputs.table_fields, time, **common)
         blood = {"t1_blood": t1_blood, "spgr": _spgr(self.inputs)}
         return population_input(self.inputs.source, enhancing_curve(data), time, **blood, **common)
 
+    def _kept(self, frames: int) -> Mask:
+        """Return which frames are no outliers of motion."""
+        if not self.inputs.motion:
+            return np.ones(frames, bool)
+        return inlier_volumes(self.inputs.motion, frames)
+
     def _bridge_outliers(self, signal: Any, time: Any) -> Any:
         """Return the arterial signal, with outliers interpolated between their neighbours."""
-        if not self.inputs.motion:
-            return signal
-        kept = inlier_volumes(self.inputs.motion, len(time))
+        kept = self._kept(len(time))
         return np.interp(time, time[kept], signal[kept])
+
+    def _scale_to_vein(
+        self, signal: Any, data: Float, found: ArterialInput, spgr: Spgr, b1: Any
+    ) -> tuple[Vein, ScaledArtery, Any]:
+        """Return the vein, and the signal of the artery scaled to it, outliers interpolated."""
+        kept = self._kept(len(signal))
+        setting = {
+            "t1_blood": self.inputs.t1_blood,
+            "baseline_frames": int(kept[: found.baseline_frames].sum()),
+        }
+        everywhere = _scale_flip_angles(_spgr(self.inputs), b1)
+        artery, time = signal[kept], found.time[kept]
+        vein = find_vein(data[..., kept], time, artery, spgr=everywhere, **setting)
+        scaled = scale_to_vein(artery, time, vein, spgr=spgr, **setting)
+        return vein, scaled, np.interp(found.time, time, scaled.signal)
 
     def _choose(self, data: Float, time: Any, b1: Any) -> Mask:
         """Return the arterial voxels, found in the whole series or in the AIF mask.
@@ -206,6 +240,18 @@ class FindArterialInput(SimpleInterface):
             raise BadInput(f"{self.inputs.b1_map}: the B1 map has no value in the AIF mask")
         inside[inside] = select_arterial_voxels(data[inside], time, spgr=spgr.at(inside), **setting)
         return inside
+
+
+def _describe_scaling(vein: Vein, scaled: ScaledArtery, peak: float) -> dict[str, Any]:
+    """Return the results of the scaling to a vein; `peak` is that of the artery as measured, mM."""
+    return {
+        "VenousScale": scaled.scale,
+        "VenousScaleStandardError": scaled.error,
+        "VenousVoxels": int(vein.mask.sum()),
+        "VenousDelay": 60 * vein.delay,
+        "BloodShare": scaled.share,
+        "MeasuredPeakBlood": peak,
+    }
 
 
 def _mean_b1(b1: Any, taken: Mask) -> float | None:

@@ -14,7 +14,7 @@ from bidsapp.bids import outputs
 from bidsapp.bids.images import as_series
 from bidsapp.bids.output import Output
 from bidsapp.bids.records import Diffusion, Dynamic, Space
-from bidsapp.config import Config, constants
+from bidsapp.config import AIF_MEASURED, Config, constants
 from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.resample import resample
@@ -34,8 +34,6 @@ from bidsapp.run.nodes.unmixing import read_position_error
 
 Array = NDArray[np.float64]
 _BAYESIAN = "ivim-bayesian"
-_MEASURED = ("roi", "auto")
-"""Sources of an arterial input that is measured in the series."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ def restore_signal(agent: Any, mean: Any, signal: KineticSignal) -> Any:
 def _artery(results: Results, mean: Any, signal: KineticSignal) -> Artery | None:
     """Return the measured arterial signal; None for an arterial input that was not measured."""
     source = results.config.aif
-    if source not in _MEASURED:
+    if source not in AIF_MEASURED:
         return None
     taken = load(str(results.find(outputs.ARTERIAL_VOXELS, "perf", desc=source)))[0] > 0
     t1 = results.plan.relaxation["t1_blood"]
@@ -255,8 +253,11 @@ def _artery(results: Results, mean: Any, signal: KineticSignal) -> Artery | None
     spgr = replace(signal.spgr, flip_angle=signal.spgr.flip_angle * (b1 or 1.0))
     blood = read_column(str(results.find(outputs.ARTERIAL_INPUT, "perf")), "blood")
     course = replace(signal, spgr=spgr, t1=t1, t1_map=None, b1_map=None).enhancement(blood)
+    # Without the part that was subtracted to scale the artery to a vein.
+    share = float(_arterial_quality(results).get("BloodShare", 1.0))
+    rest = float(mean[taken].mean()) / (1 + share * (course[signal.kept].mean() - 1))
     return Artery(
-        signal=float(mean[taken].mean()) / course[signal.kept].mean() * course,
+        signal=share * rest * course,
         voxels=int(taken.sum()),
         baseline_frames=signal.baseline_frames,
         t1=t1,
@@ -265,11 +266,18 @@ def _artery(results: Results, mean: Any, signal: KineticSignal) -> Artery | None
     )
 
 
+def _arterial_quality(results: Results) -> dict[str, Any]:
+    """Return what the run has noted of the arterial input."""
+    path = results.find(outputs.ARTERIAL_QUALITY, "perf")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
 def _baseline_frames(results: Results) -> int:
     """Return the number of frames before the contrast agent that the run has found."""
-    path = results.find(outputs.ARTERIAL_QUALITY, "perf")
-    frames = json.loads(path.read_text(encoding="utf-8")).get("BaselineFrames")
+    frames = _arterial_quality(results).get("BaselineFrames")
     if not isinstance(frames, int):
+        path = results.find(outputs.ARTERIAL_QUALITY, "perf")
         raise BadInput(f"{path}: has no BaselineFrames: run the participant level again")
     return frames
 
