@@ -28,7 +28,8 @@ def contour_parser() -> ArgumentParser:
         type=Path,
         metavar="source",
         help="files or folders of one visit; or of a study, a folder with "
-        "PARTICIPANT/SESSION/FILE, or a table (.tsv) with the columns participant, session, file, "
+        "PARTICIPANT/SESSION/FILE, or with DICOM files in any folders that state the frame of "
+        "reference of the T1w, or a table (.tsv) with the columns participant, session, file, "
         "and optionally use, as, drawn_on",
     )
     _add_regions(made)
@@ -154,7 +155,7 @@ def convert_contours(
         parse_uses(parser, options),
         options.drawn_on,
     )
-    jobs, notes, warnings = find_jobs(options.sources, chosen)
+    jobs, notes, warnings = find_jobs(options.sources, chosen, bids_dir)
     for note in notes:
         report(note)
     request = Request(

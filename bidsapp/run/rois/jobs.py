@@ -1,4 +1,4 @@
-"""Which files are the contours of which visit: named one by one, in folders, or in a table."""
+"""Which files are the contours of which visit: named, in folders, in a table, or by their frame."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from bidsapp.bids.tables import read_numbered_table
 from bidsapp.conversion.contours.choice import KINDS, Use
 from bidsapp.conversion.contours.read import is_drawing
 from bidsapp.errors import BadInput, UsageError
+from bidsapp.run.rois.frames import Visit, visits_by_frame
 
 _OTHER_TABLES = (".csv", ".xlsx", ".xls", ".ods")
 _COLUMNS = ("participant", "session", "file", "use", "as", "drawn_on")
@@ -58,16 +59,21 @@ class Selection:
         )
 
 
-def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], list[str], list[str]]:
+def find_jobs(
+    sources: Sequence[Path], chosen: Selection, bids_dir: Path
+) -> tuple[list[Job], list[str], list[str]]:
     """Return the files of each visit, notes on files that are not used, and warnings.
 
     Parameters
     ----------
     sources
-        A table; or a folder with folders of participants and in these of sessions; or files or
-        folders of one visit, if one participant and one session are selected.
+        A table; or a folder with folders of participants and in these of sessions, or with DICOM
+        files whose frames of reference are those of the T1w of visits; or files or folders of one
+        visit, if one participant and one session are selected.
     chosen
         What the command line states.
+    bids_dir
+        The data set.
 
     Raises
     ------
@@ -86,7 +92,7 @@ def find_jobs(sources: Sequence[Path], chosen: Selection) -> tuple[list[Job], li
             raise UsageError(f"{first.name}: a table of contours is the only source")
         jobs, notes = list(_jobs_of_table(first, chosen)), list[str]()
     elif first.is_dir() and not more and (not one_visit or _has_visit(first, chosen)):
-        jobs, notes, warnings = _jobs_of_folder(first, chosen)
+        jobs, notes, warnings = _jobs_of_folder(first, chosen, bids_dir)
     elif one_visit:
         files, notes = _drawings(sources, chosen.drawn_on)
         label, session = chosen.participants[0], chosen.sessions[0]
@@ -142,32 +148,42 @@ def _jobs_of_table(table: Path, chosen: Selection) -> Iterator[Job]:
         raise BadInput("\n".join(problems))
 
 
-def _jobs_of_folder(folder: Path, chosen: Selection) -> tuple[list[Job], list[str], list[str]]:
-    """Return a job for each folder PARTICIPANT/SESSION, notes, and warnings."""
-    visits: dict[tuple[str, str], list[Path]] = {}
+def _jobs_of_folder(
+    folder: Path, chosen: Selection, bids_dir: Path
+) -> tuple[list[Job], list[str], list[str]]:
+    """Return a job for each visit, by folder or frame of reference, notes, and warnings."""
     files, notes = _drawings([folder], chosen.drawn_on)
+    named = {file: _visit_of_folder(file.relative_to(folder)) for file in files}
+    elsewhere = [file for file, visit in named.items() if not _has_folder(visit, bids_dir)]
+    by_frame = visits_by_frame(elsewhere, bids_dir)
+    visits: dict[Visit, list[Path]] = {}
     lost = []
-    for path in files:
-        parts = path.relative_to(folder).parts
-        if len(parts) < 3:
-            lost.append("/".join(parts))
-            continue
-        label, session = parts[0].removeprefix("sub-"), parts[1].removeprefix("ses-")
-        visits.setdefault((label, session), []).append(path)
+    for file in files:
+        same_frame = by_frame.get(file, [])
+        visit = same_frame[0] if len(same_frame) == 1 else named[file]
+        if visit:
+            visits.setdefault(visit, []).append(file)
+        else:
+            shared = ", ".join(f"sub-{label}/ses-{session}" for label, session in same_frame)
+            name = file.relative_to(folder).as_posix()
+            lost.append(f"{name} (the frame of reference of {shared})" if shared else name)
     if lost:
         raise BadInput(
             f"{folder}: these files are in no folder PARTICIPANT/SESSION, such as "
-            f"sub-01/ses-baseline: {', '.join(lost[:10])}{' ...' if len(lost) > 10 else ''}"
+            "sub-01/ses-baseline, and their frame of reference is not that of one visit: "
+            f"{', '.join(lost[:10])}{' ...' if len(lost) > 10 else ''}"
         )
     jobs = [
         _with_image(Job(label, session, tuple(paths), chosen.uses), chosen.drawn_on)
         for (label, session), paths in visits.items()
     ]
-    return jobs, notes, _unread_visits(folder, files, chosen)
+    return jobs, notes, _unread_visits(folder, files, chosen, bids_dir)
 
 
-def _unread_visits(folder: Path, read: Sequence[Path], chosen: Selection) -> list[str]:
-    """Return a warning for each folder of a selected visit from which nothing is read."""
+def _unread_visits(
+    folder: Path, read: Sequence[Path], chosen: Selection, bids_dir: Path
+) -> list[str]:
+    """Return a warning for each folder of a selected visit of a participant that is not read."""
     texts = []
     for place in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         parts = place.relative_to(folder).parts
@@ -175,11 +191,24 @@ def _unread_visits(folder: Path, read: Sequence[Path], chosen: Selection) -> lis
         inside = [path.relative_to(folder) for path in _files_in(place)]
         if (
             inside
+            and (bids_dir / f"sub-{label}").is_dir()
             and chosen.includes(Job(label, session, (), ()))
             and not any(place in path.parents for path in read)
         ):
             texts.append(f"nothing is read from {'/'.join(parts)}: {_list_some(inside)}")
     return texts
+
+
+def _visit_of_folder(file: Path) -> Visit | None:
+    """Return the labels of the folders PARTICIPANT/SESSION that a file is in."""
+    if len(file.parts) < 3:
+        return None
+    return file.parts[0].removeprefix("sub-"), file.parts[1].removeprefix("ses-")
+
+
+def _has_folder(visit: Visit | None, bids_dir: Path) -> bool:
+    """Return whether a data set has a visit."""
+    return visit is not None and (bids_dir / f"sub-{visit[0]}" / f"ses-{visit[1]}").is_dir()
 
 
 def _has_visit(folder: Path, chosen: Selection) -> bool:
