@@ -89,12 +89,12 @@ def test_frames_before_the_bolus_are_free_of_it(step, arrival, seed, cnr):
 @settings(deadline=None, max_examples=60)
 @given(step=INTERVALS, arrival=ARRIVALS, seed=SEEDS, cnr=st.sampled_from([10, 20, 50]))
 def test_a_population_function_is_placed_between_the_frames(step, arrival, seed, cnr):
-    """Its arrival is found to 0.6 s at contrast to noise 50, 1.5 s at 20 and 3 s at 10."""
+    """Its arrival is found to 0.6 s at contrast to noise 50, 1.5 s at 20 and 3.5 s at 10."""
     time = np.arange(0, 300, step) / 60
     blood = parker2006(time, arrival / 60)
     noise = np.random.default_rng(seed).normal(0, blood.max() / cnr, len(time))
     found = 60 * fit_arrival(parker2006, blood + noise, time)
-    assert found == pytest.approx(arrival, abs={10: 3.0, 20: 1.5, 50: 0.6}[cnr])
+    assert found == pytest.approx(arrival, abs={10: 3.5, 20: 1.5, 50: 0.6}[cnr])
 
 
 @pytest.mark.parametrize("step", [1.0, 2.0, 5.2])

@@ -76,7 +76,7 @@ def test_every_map_has_a_name_and_a_sidecar(name):
     paths = {each.path(Session("01", "a")) for each in maps}
     assert len(paths) == len(names)
     for n in names:
-        sidecar = map_sidecar(model, n, Path("/b/sub-01/x.nii.gz"), config, {"b_min": 200}, "T1w")
+        sidecar = map_sidecar(model, n, [Path("/b/sub-01/x.nii.gz")], config, {"b_min": 200}, "T1w")
         assert sidecar["Units"]
         assert sidecar["Sources"] == ["bids:raw:sub-01/x.nii.gz"]
         assert sidecar["Model"]["Parameters"] == {"b_min": 200}

@@ -124,10 +124,10 @@ def test_images_on_different_grids_share_that_of_the_dce(images, tmp_path):
 
 def test_an_image_without_signal_is_placed_by_scanner_coordinates(images, tmp_path):
     """What cannot be registered is a warning of the T1 map with the name, and has no transform."""
-    first, second = images["still"]
-    blank = nib.Nifti1Image(np.ones(second.shape, np.float32), second.affine)
-    out, about = aligned(tmp_path, [first, blank], images["dce"])
-    assert out.out_files == saved(tmp_path, [first, blank])
+    _, sound = images["still"]
+    blank = nib.Nifti1Image(np.ones(sound.shape, np.float32), sound.affine)
+    out, about = aligned(tmp_path, [sound, blank], images["dce"])
+    assert out.out_files == saved(tmp_path, [sound, blank])
     (warning,) = (text for text in about["Warnings"] if "flip-2" in text)
     assert "is placed by scanner coordinates" in warning
     fit = FitT1(in_files=out.out_files, flip_angles=list(ANGLES), repetition_time=TR)
