@@ -218,7 +218,9 @@ def test_an_rtstruct_is_read_by_numbers_whatever_the_order():
     assert names["7"] == "Met A (7)"
     assert names["4"] == "Met A (4)"
     assert names["9"] == "ROI 9"
-    assert drawing.warnings == ("several ROIs are called 'Met A': told apart by their numbers",)
+    assert drawing.warnings == (
+        "several ROIs are called 'Met A': they are distinguished by their numbers",
+    )
     by_key = {region.key: region for region in drawing.regions}
     assert by_key["3"].problem == "has no closed contours (1 x POINT)"
     assert by_key["5"].problem == "has no closed contours"

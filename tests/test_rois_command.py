@@ -601,7 +601,7 @@ def test_faults_of_a_table_are_reported_at_once(tmp_path, capsys):
 
 
 def test_regions_used_twice_in_a_table_are_refused(tmp_path, capsys):
-    """Columns may have the names of BIDS; other tables are told what is expected."""
+    """Columns may have the names of BIDS; for other tables, the message states what is expected."""
     root = study(tmp_path / "bids", ("a",))
     balls(tmp_path / "RS.dcm", ("GTV", LEFT))
     table = tmp_path / "contours.tsv"

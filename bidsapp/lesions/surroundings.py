@@ -141,7 +141,8 @@ def find_surroundings(
     Notes
     -----
     Filters, interpolation and partial Fourier sampling are rarely known. The point spread is the
-    mean of `CANDIDATES`, weighted by their probabilities given the voxels around all lesions.
+    mean of `CANDIDATES`, weighted by their probabilities given the voxels around all lesions. A
+    lesion that one of them does not separate from its surroundings is left out.
     """
     common = (data, affine, enhancing, whole, drawn)
     scenes = {int(n): LesionSurroundings(*common, int(n)) for n in np.unique(enhancing) if n}

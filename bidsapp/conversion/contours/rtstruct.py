@@ -75,7 +75,11 @@ def read_structure_set(dataset: Any) -> Drawing:
     repeated = {name for name, count in Counter(roi.name for roi in rois).items() if count > 1}
     regions = tuple(_region(roi, distance, alone=roi.name not in repeated) for roi in rois)
     text = ", ".join(sorted(repr(name) for name in repeated))
-    doubts = (f"several ROIs are called {text}: told apart by their numbers",) if repeated else ()
+    doubts = (
+        (f"several ROIs are called {text}: they are distinguished by their numbers",)
+        if repeated
+        else ()
+    )
     return Drawing(FORMAT, regions, next(iter(frames), ""), _series(dataset), doubts)
 
 
