@@ -235,3 +235,13 @@ def test_the_position_of_an_roi_is_less_certain_on_real_heads(tmp_path):
     assert read_position_error(path) == pytest.approx(2.3 * 0.3 / np.sqrt(3))
     path.write_text("{}", encoding="utf-8")
     assert read_position_error(path) == 0
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
+def test_a_lesion_whose_voxels_all_fit_no_mixture_has_no_value(power):
+    """Fractions far from the true ones beside a constant background: NaN, not a course of zero."""
+    assumed = np.r_[np.zeros(200), np.linspace(0.05, 1, 20)]
+    true = assumed[:, None] ** power
+    found = unmix(true * [4.0, 8.0, 6.0] + (1 - true) * [2.0, 2.0, 2.0], assumed[:, None])
+    assert np.isnan(found.course).all()
+    assert found.log_likelihood == -np.inf
