@@ -44,7 +44,7 @@ def register_or_fall_back(
     --------
     >>> rng = np.random.default_rng(0)
     >>> from scipy.ndimage import gaussian_filter
-    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
+    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((24, 24, 24)), 2), np.diag([4, 4, 4, 1]))
     >>> negative = nib.Nifti1Image(1 - head.get_fdata(), head.affine)
     >>> found = register_or_fall_back(negative, head, metric="lpp", transform="rigid")
     >>> found.metric, found.quality.verdict.value
