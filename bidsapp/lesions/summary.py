@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from bidsapp.lesions.regions import Array
 
 PERCENTILES = (5, 25, 75, 95)
 COLUMNS: Mapping[str, str] = {

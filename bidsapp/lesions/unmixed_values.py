@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.lesions.unmixing import Array, UnmixedCourse, edge_weights
+from bidsapp.lesions.regions import Array
+from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights
 
 Measure = Callable[[Any], Mapping[str, Any]]
 """From courses (K, N) to parameters (K,) by name."""
@@ -24,6 +25,8 @@ Lesions are not uniform and contours not parallel to the edge. With this value, 
 simulated uneven lesions with contours drawn to 0.5 mm hold the truth in more than nine of ten
 (``scripts/bench lesions``), but in fewer where veins pass the lesion.
 """
+_LEAST_WEIGHT = 0.5
+"""Smallest total probability of the positions of the edge with a fit for a value to be given."""
 T1_UNCERTAINTY = 0.1
 """Standard deviation of the T1 of lesions relative to an assumed T1."""
 UNMIXED_COLUMNS: Mapping[str, str] = {
@@ -173,7 +176,7 @@ def _combine(
     # A position at which the fit fails is left out.
     known = np.isfinite(by_offset) & (weights > 0)
     share = np.where(known, weights, 0)
-    if share.sum() < 0.5 or not np.isfinite(best[0]):
+    if share.sum() < _LEAST_WEIGHT or not np.isfinite(best[0]):
         return UnmixedValue(*[np.nan] * 7)
     share /= share.sum()
     values = np.where(known, by_offset, 0)

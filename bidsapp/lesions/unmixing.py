@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 
-Array = NDArray[np.float64]
+from bidsapp.lesions.regions import Array
 
 _COMPONENTS = 2
 """Principal components of the background whose variance is estimated separately."""

@@ -94,6 +94,7 @@ def refine_solution(
         As by `register`.
     """
     found = register_or_fall_back(moving, fixed, fixed_mask=fixed_mask, initial=matrix, **options)
+    # Every 997th voxel, a prime number, so that the points do not lie on few planes.
     brain = np.argwhere(np.asanyarray(fixed_mask.dataobj) > 0)[::997]
     apart = mean_distance(matrix, found.matrix, apply(fixed.affine, brain))
     if found.quality.verdict is Verdict.FAILED or apart > DISAGREEMENT_MM[1]:
