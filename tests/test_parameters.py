@@ -101,7 +101,7 @@ def test_the_pair_of_the_study_is_a_setting(exchange):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["f", "Ktrans"], "Ktrans is in no table of lesions; there are vp, Fp, PS, ve, ADC, f."),
+        (["f", "Ktrans"], "Ktrans is not in the lesion tables; there are vp, Fp, PS, ve, ADC, f."),
         (["f", "f"], "name two different parameters"),
         (["f", "kep"], "invalid choice: 'kep'"),
     ],

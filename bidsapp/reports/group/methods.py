@@ -11,6 +11,7 @@ from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
+from bidsapp.study.statistics import SPAN
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
 from bidsapp.study.tables.limits import published_table
@@ -263,11 +264,11 @@ def _single_lesions(statistics: Statistics) -> Iterator[Part]:
         first = repeats.iloc[0]
         yield Part(
             f"Repeatability was estimated from {first['session_a']} and {first['session_b']}: the "
-            "SD within a lesion, the repeatability coefficient of 2.77 SD (Bland and Altman 1996) "
-            "with its interval from the chi-squared distribution (Raunig et al. 2015), and the "
-            "coefficient of variation from logarithms. The change of a lesion was compared with "
-            "the 95 % range of unchanged lesions, absolute or relative, whichever had the higher "
-            "likelihood.",
+            f"SD within a lesion, the repeatability coefficient of {SPAN:.2f} SD (Bland and Altman "
+            "1996) with its interval from the chi-squared distribution (Raunig et al. 2015), and "
+            "the coefficient of variation from logarithms. The change of a lesion was compared "
+            "with the 95 % range of unchanged lesions, absolute or relative, whichever had the "
+            "higher likelihood.",
             (_MEASUREMENT, _REPEATED),
         )
     origins = set(changes["limit_from"])

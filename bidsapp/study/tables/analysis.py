@@ -191,6 +191,6 @@ def _check_pair(cohort: Cohort, pair: ParameterPair) -> None:
     lacking = [name for name in pair if name not in cohort.parameters]
     if lacking and pair != PAIR:
         raise UsageError(
-            f"--regress {pair.y} {pair.x}: {' and '.join(lacking)} is in no table of lesions; "
+            f"--regress {pair.y} {pair.x}: {' and '.join(lacking)} is not in the lesion tables; "
             f"there are {', '.join(cohort.parameters)}."
         )
