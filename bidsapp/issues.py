@@ -64,7 +64,8 @@ class Issue:
     lesion
         Number of the only lesion that it concerns; empty if it concerns the session.
     remedy
-        What to type against it: the line to add to a sidecar, or an option; often empty.
+        What the user can type to resolve it: the line to add to a sidecar, or an option; often
+        empty.
 
     Examples
     --------
