@@ -229,12 +229,27 @@ def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
 
 
 def test_the_position_of_an_roi_is_less_certain_on_real_heads(tmp_path):
-    """2.3 times the expected error, along each axis; without a registration there is none."""
+    """2.3 times the expected error, along each axis; unknown, not 0, if none is stated."""
     path = tmp_path / "quality.json"
     path.write_text('{"expected_error_mm": 0.3}', encoding="utf-8")
     assert read_position_error(path) == pytest.approx(2.3 * 0.3 / np.sqrt(3))
-    path.write_text("{}", encoding="utf-8")
-    assert read_position_error(path) == 0
+    path.write_text('{"expected_error_mm": null}', encoding="utf-8")
+    assert np.isnan(read_position_error(path))
+
+
+def test_an_unknown_error_of_the_registration_is_missing_not_zero():
+    """The part is n/a and the standard error is that of the other parts; the value stays."""
+    same = UnmixedCourse(np.array([5.0]), np.full((1, 1), 0.3), 9.0, 0.0)
+    known, unknown = (
+        unmixed_values(LesionCourses([same] * 5, shifted, 0.8), lambda c: {"level": c[:, 0]})[
+            "level"
+        ]
+        for shifted in (np.zeros((0, 1)), np.full((3, 1), np.nan))
+    )
+    assert known.registration == 0
+    assert np.isnan(unknown.registration)
+    assert unknown.value == known.value
+    assert unknown.standard_error == known.standard_error == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("power", [0.5, 2.0, 3.0])

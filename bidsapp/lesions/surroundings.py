@@ -69,21 +69,22 @@ class LesionSurroundings:
     def courses(self, mapping: Any, position_error: float) -> tuple[LesionCourses, SampledLesion]:
         """Return the lesion's courses for each position of its edge, and shifted along each axis.
 
-        ``position_error`` is the standard deviation of the position along each axis, mm.
+        ``position_error`` is the standard deviation of the position along each axis, mm; NaN if
+        it is unknown.
         """
         edge = self.edge()
         sampled = self.sample(edge, mapping)
         found = self._unmix(sampled, mapping, self._mixtures(sampled, EDGE_OFFSETS))
-        steps = np.eye(3) * position_error if position_error else np.zeros((0, 3))
-        shifted = []
-        for step in steps:
+        samples = self.data.shape[-1]
+        shifted = [np.full(samples, np.nan)] * 3 if np.isnan(position_error) else []
+        for step in np.eye(3) * position_error if position_error > 0 else ():
             moved = chain(translation(step), mapping)
             there = self.sample(edge, moved)
             shifted += [u.course for u in self._unmix(there, moved, self._mixtures(there, [0.0]))]
         share = sampled.fractions([ENHANCING], self.spread)
         return LesionCourses(
             by_offset=found,
-            shifted=np.array(shifted).reshape(-1, self.data.shape[-1]),
+            shifted=np.array(shifted).reshape(-1, samples),
             recovery=float(np.square(share).sum() / share.sum()),
         ), sampled
 

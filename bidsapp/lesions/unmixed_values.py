@@ -27,6 +27,10 @@ simulated uneven lesions with contours drawn to 0.5 mm hold the truth in more th
 """
 _LEAST_WEIGHT = 0.5
 """Smallest total probability of the positions of the edge with a fit for a value to be given."""
+REAL_HEADS = 2.3
+"""Error of registrations of real heads relative to the expected error, which was calibrated on the
+phantom: median of pairs with published transforms; the largest is 4.7.
+"""
 T1_UNCERTAINTY = 0.1
 """Standard deviation of the T1 of lesions relative to an assumed T1."""
 UNMIXED_COLUMNS: Mapping[str, str] = {
@@ -44,7 +48,8 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "edge": "Part from the position of the edge of the lesion: the drawn edge is uncertain by "
     f"{EDGE_UNCERTAINTY:g} mm, and the series shows it to {LEAST_EDGE_UNCERTAINTY:g} mm at best",
     "registration": "Part from the error of the registration of the ROI: the expected error, times "
-    "2.3, the ratio found on real heads",
+    f"{REAL_HEADS:g}, the ratio found on real heads; n/a if the registration has no expected error "
+    "(niimath, or a transform of the user), which the standard error then does not contain",
     "arterial": "Part from noise in the arterial input; n/a for diffusion, and if there are too "
     "few frames before the contrast agent arrives to estimate it",
     "t1": f"Part from an assumed T1, taken as uncertain by {100 * T1_UNCERTAINTY:g} %; n/a with a "
@@ -76,7 +81,7 @@ class LesionCourses:
         One for each of `EDGE_OFFSETS`.
     shifted : (3, N) array
         Courses with the ROI shifted by the standard deviation of its position along x, y and z;
-        no rows if that is unknown.
+        no rows if the ROI needs no registration, NaN if the error of its position is unknown.
     recovery : float
         Fraction of its contrast that a uniform lesion keeps in the mean over the voxels.
     """
@@ -188,7 +193,9 @@ def _combine(
     smaller, larger = (float(by_offset[EDGE_OFFSETS.index(d)]) for d in (-0.5, 0.5))
     least = np.nan_to_num(LEAST_EDGE_UNCERTAINTY * (larger - smaller))
     edge = float(np.hypot(np.sqrt(share @ np.square(values - value)), least))
-    total = float(np.sqrt(noise**2 + edge**2 + registration**2))
+    # Without a known error of the registration, the total is that of the other parts.
+    known_registration = registration if np.isfinite(registration) else 0.0
+    total = float(np.sqrt(noise**2 + edge**2 + known_registration**2))
     return UnmixedValue(value, total, noise, edge, registration, smaller, larger)
 
 

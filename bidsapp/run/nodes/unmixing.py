@@ -22,6 +22,7 @@ from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions.surroundings import LesionSurroundings, find_surroundings, mean_over
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
+    REAL_HEADS,
     T1_UNCERTAINTY,
     UNMIXED_COLUMNS,
     Effects,
@@ -36,11 +37,6 @@ from bidsapp.recovery.signals import DiffusionSignal, ModelFit
 from bidsapp.run.nodes.files import TableOutput, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
-
-REAL_HEADS = 2.3
-"""Error of registrations of real heads relative to the expected error, which was calibrated on the
-phantom: median of pairs with published transforms; the largest is 4.7.
-"""
 
 
 class _UnmixLesionsInput(BaseInterfaceInputSpec):
@@ -129,7 +125,7 @@ class UnmixLesions(SimpleInterface):
         return bool(as_list(self.inputs.transform))
 
     def _position_error(self) -> float:
-        """Return the standard deviation of the place of the ROI along each axis, mm."""
+        """Return the standard deviation of the place of the ROI, mm; 0 without registration."""
         return read_position_error(self.inputs.quality) if self.inputs.quality else 0.0
 
     def _measure(
@@ -186,10 +182,15 @@ def read_position_error(path: Path | str) -> float:
     ----------
     path
         JSON file with the quality of a registration.
+
+    Returns
+    -------
+    float, mm
+        NaN if the registration has no expected error: that of niimath, or of the user.
     """
     quality = json.loads(Path(path).read_text(encoding="utf-8"))
     expected = quality.get("expected_error_mm")
-    return REAL_HEADS * float(expected) / np.sqrt(3) if expected is not None else 0.0
+    return float(REAL_HEADS * (np.nan if expected is None else expected) / np.sqrt(3))
 
 
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
