@@ -604,7 +604,7 @@ def test_parts_belong_to_the_lesion_that_they_overlap():
 def test_parts_without_a_lesion_are_refused_all_at_once():
     """A core alone is no lesion, and parts that touch none are named."""
     core = Drawn("n1", "core", box_part((3, 3, 3), (6, 6, 6)))
-    with pytest.raises(BadInput, match="no lesion is drawn: a core alone is none"):
+    with pytest.raises(BadInput, match="no lesion is drawn: a core alone is not a lesion"):
         assemble_lesions([core], (20, 20, 20))
     lesion = Drawn("A", "whole", box_part((10, 10, 10), (12, 12, 12)))
     other = Drawn("e2", "enhancing", box_part((15, 15, 15), (16, 16, 16)))

@@ -22,6 +22,8 @@ from bidsapp.study.tables.timepoints import assign_timepoints
 
 SEED = 0
 """Default seed of the permutation test and the bootstrap."""
+_DATA_AND_SETTINGS = ("timepoints", "lesions", "problems", "notes", "pair", "seed")
+"""Fields of `Statistics` that are not tables."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table that is written, by name."""
-        # The first six fields are the data and the settings.
-        names = [f.name for f in fields(self)][6:]
+        names = [f.name for f in fields(self) if f.name not in _DATA_AND_SETTINGS]
         return {name: getattr(self, name) for name in names}
 
 
