@@ -216,6 +216,26 @@ def test_a_fit_that_fails_at_the_likeliest_edge_has_no_value():
     assert np.isnan(unmixed_values(courses, mean_of)["mean"].value)
 
 
+def test_fits_that_fail_do_not_lower_the_standard_error():
+    """With one side of the edge the slope is that of the other; few failed errors are typical."""
+    courses = courses_at(
+        [1, 2, 3, np.nan, 5], [-1e9, -1e9, 0, -np.inf, -1e9], np.full((4, 2), 0.2), np.zeros((0, 2))
+    )
+    whole = unmixed_values(courses, mean_of)["mean"]
+    assert whole.edge == pytest.approx(LEAST_EDGE_UNCERTAINTY * 2)
+
+    def failing(count):
+        def measure(values):
+            found = mean_of(values)["mean"]
+            found[5 : 5 + count] = np.nan  # the courses that are perturbed by noise
+            return {"mean": found}
+
+        return unmixed_values(courses, measure)["mean"]
+
+    assert failing(1).noise == pytest.approx(whole.noise)
+    assert np.isnan([failing(3).noise, failing(3).standard_error]).all()
+
+
 def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
     """The shifts are compared with the ROI as drawn, not with the most probable edge."""
     near, far = (

@@ -156,8 +156,8 @@ def find_surroundings(
     return {n: LesionSurroundings(*common, n, spread) for n in scenes}
 
 
-def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over a lesion, weighted by its volume; None without a value.
+def mean_over(values: ArrayLike, sampled: SampledLesion) -> float:
+    """Return the mean of a map over a lesion, weighted by its volume; NaN without a value.
 
     Parameters
     ----------
@@ -170,8 +170,8 @@ def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
     return weighted_mean(np.asarray(values)[sampled.box], share)
 
 
-def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
-    """Return the mean of finite values with weights; None without any.
+def weighted_mean(values: ArrayLike, share: ArrayLike) -> float:
+    """Return the mean of finite values with weights; NaN without any.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
     given = np.asarray(values, float)
     weights = np.where(np.isfinite(given), np.asarray(share, float), 0)
     if not weights.any():
-        return None
+        return np.nan
     return float((weights * np.nan_to_num(given)).sum() / weights.sum())
 
 

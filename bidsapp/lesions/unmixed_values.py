@@ -191,7 +191,9 @@ def _combine(
     # The shifted ROI has the drawn edge, which need not be the most probable one.
     registration = _root_sum_of_squares(shifted - drawn)
     smaller, larger = (float(by_offset[EDGE_OFFSETS.index(d)]) for d in (-0.5, 0.5))
-    least = np.nan_to_num(LEAST_EDGE_UNCERTAINTY * (larger - smaller))
+    # Where the fit at one of the three positions fails, the slope is that between the others.
+    slopes = np.array([(larger - drawn) / 0.5, (drawn - smaller) / 0.5, larger - smaller])
+    least = LEAST_EDGE_UNCERTAINTY * _mean_of_known(slopes)
     edge = float(np.hypot(np.sqrt(share @ np.square(values - value)), least))
     # Without a known error of the registration, the total is that of the other parts.
     known_registration = registration if np.isfinite(registration) else 0.0
@@ -207,10 +209,19 @@ def _add_parts(found: UnmixedValue, parts: Mapping[str, float]) -> UnmixedValue:
 
 
 def _root_sum_of_squares(effects: Array) -> float:
-    """Return the standard deviation due to independent errors; failed fits do not count.
+    """Return the standard deviation due to independent errors; NaN if most of the fits failed.
 
-    NaN if all of several fits failed.
+    The effect of an error whose fit failed is taken as that of a typical other one.
     """
-    if effects.size and np.isnan(effects).all():
+    known = np.isfinite(effects)
+    if 2 * np.count_nonzero(known) < effects.size:
         return float("nan")
-    return float(np.sqrt(np.nansum(np.square(effects))))
+    return (
+        float(np.sqrt(effects.size * _mean_of_known(np.square(effects)))) if effects.size else 0.0
+    )
+
+
+def _mean_of_known(values: Array) -> float:
+    """Return the mean of the values that are known; NaN if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan

@@ -157,16 +157,16 @@ class UnmixLesions(SimpleInterface):
         """Return the series as it is in the lesion, and whether T1 was measured there."""
         inputs = self.inputs
         time = read_column(inputs.arterial, "time") / 60
-        angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
-        measured_t1 = _mean_of(inputs.t1_map, sampled)
+        b1, measured_t1 = (_mean_of(path, sampled) for path in (inputs.b1_map, inputs.t1_map))
+        angle = inputs.flip_angle * (1.0 if b1 is None else b1)
         return KineticSignal(
             time=time,
             plasma=read_column(inputs.arterial, "plasma"),
             baseline_frames=inputs.baseline_frames,
             spgr=Spgr(inputs.repetition_time, angle, inputs.relaxivity),
-            t1=measured_t1 or inputs.t1_tissue,
+            t1=inputs.t1_tissue if measured_t1 is None else measured_t1,
             kept=self._kept(len(time)),
-        ), bool(measured_t1)
+        ), measured_t1 is not None
 
     def _kept(self, count: int) -> Any:
         """Return which volumes are used."""
@@ -194,5 +194,5 @@ def read_position_error(path: Path | str) -> float:
 
 
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over the lesion; None without a map, or if it has no value there."""
+    """Return the mean of a map over the lesion: NaN if it has no value there; None without a map."""
     return mean_over(load(path)[0], sampled) if path else None
