@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.bids.clocks import clock_seconds
-from bidsapp.conversion.dicom.personal import split_name
+from bidsapp.conversion.dicom.personal import spell_date, split_name
 from bidsapp.conversion.dicom.records import Header, Patient, Slice
 from bidsapp.conversion.optional import load_package
 
@@ -23,12 +23,13 @@ _PERSONAL = (
     "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
     "NameOfPhysiciansReadingStudy", "RequestingPhysician", "PhysiciansOfRecord",
     "PatientID", "OtherPatientIDs", "AccessionNumber", "InstitutionName", "InstitutionAddress",
-    "PatientAddress", "StationName", "DeviceSerialNumber", "PatientBirthDate", "StudyDate",
+    "PatientAddress", "StationName", "DeviceSerialNumber", "InstitutionalDepartmentName", "StudyID",
+    "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate",
 )  # fmt: skip
 _TREATED = ("TreatmentDate", "RTPlanDate", "ContentDate", "InstanceCreationDate")
 """Dates of a treatment record, a plan and a dose, the most specific first."""
 _FIELDS = (
-    "Modality", "StudyInstanceUID", "SeriesInstanceUID",
+    "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
     "FrameOfReferenceUID", "SeriesNumber", "SeriesDescription",
     "ProtocolName", "Manufacturer", "ImageType", "ScanningSequence", "SequenceVariant",
     "SequenceName", "PulseSequenceName", "EchoPulseSequence", "EchoPlanarPulseSequence",
@@ -137,7 +138,8 @@ def _describe(path: Path, dataset: Any, known: Container[tuple[str, str]]) -> He
         path=path,
         study=study,
         series=series,
-        patient=_patient(dataset, study) if new else Patient(""),
+        instance=str(dataset.get("SOPInstanceUID") or ""),
+        patient=_patient(dataset, study) if new else Patient(_patient_key(dataset, study)),
         date=str(dataset.get("StudyDate") or ""),
         modality=modality,
         number=int(dataset.get("SeriesNumber") or 0),
@@ -171,13 +173,24 @@ def _patient(dataset: Any, study: str) -> Patient:
     texts = {name: str(dataset.get(name) or "").strip() for name in _PERSONAL}
     words: set[str] = set()
     for name, text in texts.items():
-        words |= split_name(text) if _is_name(name) else {text}
-    key = texts["PatientID"] or texts["PatientName"] or study
+        if name.endswith("Date"):
+            words |= spell_date(text)
+        else:
+            parts = split_name(text) if _is_name(name) else {text}
+            # Initials of staff and short names of places may be words of any description.
+            words |= {part for part in parts if name == "PatientName" or len(part) > 2}
+    key = _patient_key(dataset, study)
     return Patient(key, texts["PatientName"], frozenset(words - {""}))
 
 
+def _patient_key(dataset: Any, study: str) -> str:
+    """Return what identifies the patient: PatientID, else the name, else the study."""
+    texts = (str(dataset.get(name) or "").strip() for name in ("PatientID", "PatientName"))
+    return next(filter(None, texts), study)
+
+
 def _is_name(field: str) -> bool:
-    return ("Name" in field and field not in ("InstitutionName", "StationName")) or "Phys" in field
+    return "Phys" in field or ("Name" in field and not field.startswith(("Institution", "Station")))
 
 
 def _values(frame: Lookup, dataset: Any) -> Mapping[str, object]:

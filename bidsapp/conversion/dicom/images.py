@@ -84,7 +84,11 @@ def _convert_one(series: Series, use: str, folder: Path) -> Converted:
     image, notes = run_dcm2niix(series.files, folder)
     volumes = _check_image(image, series)
     sidecar = image.with_suffix(".json")
-    fields = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
+    try:
+        fields = json.loads(sidecar.read_bytes()) if sidecar.is_file() else {}
+    except ValueError as error:
+        raise BadInput(f"dcm2niix writes metadata that are no JSON ({error}): fields of the "
+                       "headers are missing or damaged") from error  # fmt: skip
     if use == "dwi" and not image.with_suffix(".bval").is_file():
         raise BadInput("dcm2niix found no b-values in it")
     _check_philips(fields, use)
