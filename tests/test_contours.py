@@ -437,12 +437,17 @@ def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
             f"Segment{number}_Layer": str(number),
         }
     nrrd.write(str(tmp_path / "m.seg.nrrd"), layers, header)
-    found = [region.require_shape() for region in read_drawing(tmp_path / "m.seg.nrrd").regions]
+    regions = read_drawing(tmp_path / "m.seg.nrrd").regions
+    assert [region.key for region in regions] == ["0:1", "1:1"]
+    found = [region.require_shape() for region in regions]
     assert [np.flatnonzero(r.inside.any(axis=(1, 2))).tolist() for r in found] == [
         [1, 2, 3],
         [3, 4, 5],
     ]
     assert all(np.array_equal(region.affine, GRID) for region in found)
+    nrrd.write(str(tmp_path / "same.seg.nrrd"), layers, header | {"Segment1_Layer": "0"})
+    with pytest.raises(BadInput, match="two of its segments have the same layer and label"):
+        read_drawing(tmp_path / "same.seg.nrrd")
 
 
 def test_nrrd_files_without_a_place_are_refused(tmp_path):

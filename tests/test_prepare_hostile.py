@@ -271,3 +271,12 @@ def test_check_takes_no_level(tmp_path, capsys):
         main(["check", str(tmp_path), "participant"])
     said = capsys.readouterr().err
     assert "leave out participant: metperf check takes only bids_dir" in said
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    """The series is refused with the path of its file, not that of a temporary link."""
+    made.write_series(tmp_path / "d", "siemens", made.images(7), made.Patient(), 7, "DCE")
+    file = tmp_path / "d" / "007" / "0010.dcm"
+    file.write_bytes(file.read_bytes()[:-100])
+    (text,) = [text for text in run(tmp_path / "d", tmp_path / "bids") if "cannot convert" in text]
+    assert f"not large enough to store image data: {file}" in text

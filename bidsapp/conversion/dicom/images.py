@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -145,9 +146,12 @@ def run_dcm2niix(files: Sequence[Path], folder: Path) -> tuple[Path, list[str]]:
     found = sorted(target.glob("*.nii"))
     aside = [image for image in found if image.stem.endswith(_ASIDE)]
     images = [image for image in found if image not in aside]
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
     if done.returncode or not images:
-        why = "; ".join(said[-3:]) or f"exit code {done.returncode}"
+        lines = (done.stdout + done.stderr).splitlines()
+        said = [[line for line in lines if word in line][-3:] for word in ("rror", "arning")]
+        why = "; ".join(said[0] or said[1]) or f"exit code {done.returncode}"
+        linked = re.compile(re.escape(f"{source}/") + r"(\d{6})")
+        why = linked.sub(lambda found: str(files[int(found[1])]), why)
         raise BadInput(f"dcm2niix cannot convert it ({why})")
     if len(images) > 1:
         shapes = (nib.load(image).shape for image in images)

@@ -69,6 +69,9 @@ def scan_folder(folder: Path, report: Callable[[str], None]) -> Scanned:
                 header = read_header(path, known)
         except MetperfError:
             raise
+        except OSError as error:
+            problems.append(f"{path}: cannot be read ({error.strerror or error})")
+            continue
         except Exception as error:  # pydicom raises errors of many kinds on damaged files
             problems.append(f"{path}: is damaged ({error}); copy or export it again")
             continue
