@@ -450,6 +450,16 @@ def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
         read_drawing(tmp_path / "same.seg.nrrd")
 
 
+def test_names_of_regions_do_not_name_the_patient(tmp_path):
+    """Dates and names are removed; names that differ by them only are told apart by number."""
+    ball = ellipsoid((0, 0, 0), (3, 3, 3))
+    names = ("Met frontal", "Met 1 Doe", "Met_2021-09-02", "Met_2021-10-02")
+    rois = [Roi(name, ball, number) for number, name in enumerate(names, 1)]
+    path = write_dicom(tmp_path / "RS.dcm", structure_set(rois))
+    found = [region.name for region in read_drawing(path).regions]
+    assert found == ["Met frontal", "Met 1 ***", "Met_*** 3", "Met_*** 4"]
+
+
 def test_nrrd_files_without_a_place_are_refused(tmp_path):
     """Whose axes point where is not stated."""
     nrrd.write(str(tmp_path / "a.nrrd"), np.ones((3, 3, 3), np.uint8), {})

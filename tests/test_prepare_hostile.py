@@ -11,9 +11,9 @@ from bidsapp.bids.tables import read_table
 from bidsapp.cli.main import main
 from bidsapp.conversion.dicom import scan
 from bidsapp.conversion.dicom.kinds import has_contrast
-from bidsapp.conversion.dicom.personal import remove_personal
 from bidsapp.conversion.dicom.prepare import Request, prepare
 from bidsapp.conversion.dicom.scan import scan_folder
+from bidsapp.conversion.personal import remove_personal
 from bidsapp.errors import BadInput, NothingToAnalyse, TablesToCheck, UsageError
 from tests import dicom_series as made
 

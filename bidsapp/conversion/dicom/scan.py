@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp.conversion.dicom.headers import read_header
-from bidsapp.conversion.dicom.personal import remove_personal
 from bidsapp.conversion.dicom.records import Header, Series, Study
 from bidsapp.conversion.optional import collect_warnings
+from bidsapp.conversion.personal import remove_personal
 from bidsapp.errors import MetperfError, NothingToAnalyse
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")

@@ -6,9 +6,9 @@ from typing import Any
 from bidsapp.bids.contrast_agents import find_agent
 from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
-from bidsapp.conversion.dicom.personal import remove_personal
 from bidsapp.conversion.dicom.records import Series
 from bidsapp.conversion.dicom.timing import find_times
+from bidsapp.conversion.personal import remove_personal
 
 ACQUISITION = frozenset((
     "Modality", "MagneticFieldStrength", "ImagingFrequency", "Manufacturer",

@@ -2,8 +2,18 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+PERSONAL = (
+    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
+    "NameOfPhysiciansReadingStudy", "RequestingPhysician", "PhysiciansOfRecord",
+    "PatientID", "OtherPatientIDs", "AccessionNumber", "InstitutionName", "InstitutionAddress",
+    "PatientAddress", "StationName", "DeviceSerialNumber", "InstitutionalDepartmentName", "StudyID",
+    "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate",
+)  # fmt: skip
+"""Fields of DICOM that identify the patient, the staff, the hospital, the device or the day."""
 MASK = "***"
 """Stands for what was removed."""
 _SHORTEST, _LONG = 3, 6
@@ -53,6 +63,38 @@ def spell_date(text: str) -> set[str]:
         for y in (year, year[2:])
         for parts in ((y, month, day), (day, month, y), (month, day, y))
     }
+
+
+def personal_words(dataset: Any) -> frozenset[str]:
+    """Return the texts of a data set of DICOM that identify the patient, the place or the day.
+
+    Examples
+    --------
+    >>> sorted(personal_words({"PatientName": "Lovelace^Ada", "OtherPatientIDs": ["A17", "B4"]}))
+    ['A17', 'Ada', 'Ada Lovelace', 'B4', 'Lovelace', 'Lovelace^Ada']
+    """
+    words: set[str] = set()
+    for field in PERSONAL:
+        value = dataset.get(field) or ""
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        for text in (str(v).strip() for v in (value if several else [value])):
+            if field.endswith("Date"):
+                words |= spell_date(text)
+            else:
+                words |= {part for part in split_name(text) if len(part) >= _least(field)}
+                words.add(text)
+    return frozenset(words - {""})
+
+
+def _least(field: str) -> int:
+    """Return the least length of a part of a field that is sought on its own.
+
+    Initials of staff, and short words in names of places, may be words of any description.
+    """
+    if field.startswith(("Institution", "PatientAddress")):
+        return _LONG
+    split = "Name" in field or "Phys" in field
+    return (2 if field == "PatientName" else _SHORTEST) if split and field != "StationName" else 99
 
 
 def remove_personal(text: str, words: Iterable[str]) -> str:
