@@ -99,6 +99,17 @@ def test_fields_into_which_people_type_are_searched(tmp_path):
     assert "Gadovist" in sidecar
 
 
+def test_a_name_like_a_term_of_dicom_changes_no_proposal(tmp_path):
+    """A patient called Gr, and a study without a date, which is reported."""
+    made.write_series(
+        tmp_path / "d", "siemens", made.images(7), made.Patient("SP1", "GR^Se", ""), 7, "DCE"
+    )
+    texts = " ".join(run(tmp_path / "d", tmp_path / "bids"))
+    assert "1 studies have no date" in texts
+    (row,) = read_table(tmp_path / "bids/code/prepare/series.tsv")
+    assert (row["use"], row["sequence"]) == ("dce", "GR SP OSP *fl3d1")
+
+
 def test_one_patient_with_several_identifiers_is_reported(tmp_path):
     """PatientIDs that differ in case and blanks, and the same name with another PatientID."""
     people = [("PAT1", "A^B"), ("pat 1", "C^D"), ("X2", "Иванов^И"), ("X3", "ИВАНОВ^И")]
@@ -178,10 +189,11 @@ def test_dates_of_treatment_that_cannot_be_right(two, tmp_path):
     dates.write_text("\n".join(("patient\tdate", *rows)) + "\n")
     with pytest.raises(BadInput, match=r"(?s)in the future.*is no date.*P2 has another date"):
         run(dicom, tmp_path / "a", treatment_date=str(dates))
-    dates.write_text("patient\tdate\nP77\t2021-08-01\nP177\t2021-08-02\n")
+    dates.write_text("patient\tdate\nP77\t2021-08-01\nP177\t2012-08-02\n")
     texts = " ".join(run(dicom, tmp_path / "b", treatment_date=str(dates)))
     assert "1 patients are not in the folder, such as 'P77'" in texts
     assert "no date of treatment is known of sub-01" in texts
+    assert "sub-02 ses-01: is 3318 days from the treatment: is the year of its date right?" in texts
 
 
 def test_files_that_are_not_read_are_counted(tmp_path, monkeypatch):

@@ -16,6 +16,10 @@ from bidsapp.errors import MetperfError, NothingToAnalyse
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ARCHIVES = "archives: unpack them"
 NO_DICOM = "files without the mark of DICOM"
+_CODES = frozenset(
+    ["SE", "IR", "GR", "EP", "RM", "SK", "MTC", "SS", "TRSS", "SP", "MP", "OSP", "NONE"]
+)
+"""Terms of ScanningSequence and SequenceVariant: never a name, whatever the patient's is."""
 _PAUSE = 5.0
 """Time between two lines on the progress, s."""
 _DOSE = ("ContrastBolusVolume", "ContrastBolusTotalDose")
@@ -182,7 +186,7 @@ def make_series(headers: Sequence[Header]) -> Series:
         description=" ".join(remove_personal(name, words).split()),
         manufacturer=str(fields.get("Manufacturer") or ""),
         image_type=tuple(remove_personal(word, words) for word in image_type),
-        sequence=remove_personal(_sequence(fields), words),
+        sequence=_sequence(fields, words),
         acquisition=str(fields.get("MRAcquisitionType") or ""),
         repetition_time=_number(fields.get("RepetitionTime")),
         inversion_time=_number(fields.get("InversionTimes") or fields.get("InversionTime")),
@@ -214,7 +218,7 @@ def _image_type(headers: Sequence[Header], component: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (*words, component))))
 
 
-def _sequence(fields: dict[str, Any]) -> str:
+def _sequence(fields: dict[str, Any], words: frozenset[str]) -> str:
     """Return the codes and the name of a sequence; ``EP`` and ``GR`` for enhanced DICOM, too."""
     codes = list(fields["ScanningSequence"])
     if not codes:
@@ -225,7 +229,8 @@ def _sequence(fields: dict[str, Any]) -> str:
     name = str(fields.get("SequenceName") or fields.get("PulseSequenceName") or fields["GE"] or "")
     # Siemens adds b-value and direction to the name of each image: *ep_b50#3
     plain = name.partition("#")[0].rstrip("0123456789tr") if "_b" in name else name
-    return " ".join(filter(None, [*codes, *fields["SequenceVariant"], plain]))
+    texts = [*codes, *fields["SequenceVariant"], plain]
+    return " ".join(t if t in _CODES else remove_personal(t, words) for t in texts if t)
 
 
 def _agent(fields: dict[str, Any], words: frozenset[str]) -> dict[str, str | float]:

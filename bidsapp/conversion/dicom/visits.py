@@ -15,6 +15,8 @@ from bidsapp.errors import BadInput, UsageError
 
 KEY_COLUMNS = ("study", "participant_id", "session_id", "patient_id", "patient_name", "study_date")
 """Columns of the key file, which is kept outside the data set."""
+_FAR = 1827
+"""Days from the treatment above which its date is doubted: five years."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,15 @@ def treatment_doubts(
     names: Mapping[str, str],
     visits: Mapping[str, Visit],
 ) -> list[str]:
-    """Return warnings on dates of treatment without a patient, and patients without a date."""
+    """Return warnings on dates without a patient, patients without a date, and implausible days."""
+    found = [
+        f"sub-{v.participant} ses-{v.session}: is {v.days:g} days from the treatment: is the year "
+        "of its date right?"
+        for v in (visits[names[study.uid]] for study in studies)
+        if abs(v.days or 0) > _FAR
+    ]
     if not treatment.by_patient:
-        return []
+        return found
     keys = {study.patient.key for study in studies}
     others = [patient for patient in treatment.by_patient if patient not in keys]
     undated = {
@@ -125,7 +133,7 @@ def treatment_doubts(
         for s in studies
         if visits[names[s.uid]].days is None
     }
-    found = [
+    found += [
         f"--treatment-date: {len(others)} patients are not in the folder, such as {others[0]!r}: "
         "the column patient must have their PatientID"
     ] if others else []  # fmt: skip
@@ -253,6 +261,12 @@ def identity_doubts(
         for (label, session), dates in days.items()
         if len(dates) > 1
     ]
+    undated = sum(not study.date for study in studies)
+    if undated:
+        found.append(
+            f"{undated} studies have no date: the order of their sessions is not known; state "
+            "session_id and days_since_treatment in visits.tsv"
+        )
     unknown = sum(study.patient.key == study.uid for study in studies)
     if unknown:
         found.append(
