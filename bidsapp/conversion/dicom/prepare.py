@@ -164,8 +164,9 @@ def _update_tables(
     if new_kinds or new_studies:
         _report_proposals(kinds, proposals, new_kinds, report)
         if not request.accept:
-            for issue in issues:
-                report(f"{issue.level}: {issue}")
+            refused = [i for i in plan_targets(studies, names, changed)[1] if i.level == "failed"]
+            for issue in [*issues, *refused]:
+                report(f"{issue.level}: {': '.join(filter(None, (issue.place, str(issue))))}")
             raise TablesToCheck(
                 f"{len(new_kinds)} new kinds of series and {len(new_studies)} new studies: check "
                 f"the columns use of {request.bids_dir / FOLDER / 'series.tsv'} and "
