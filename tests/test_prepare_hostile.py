@@ -1,11 +1,15 @@
 """``metperf prepare`` with folders and tables as people have them: mistakes are found and named."""
 
+import re
 import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bidsapp.bids.tables import read_table
 from bidsapp.cli.main import main
@@ -80,6 +84,23 @@ def test_personal_words_are_removed_however_they_are_written(text):
     start, end = text.find("{"), text.find("}")
     wanted = text[:start] + "***" + text[end + 1 :] if start >= 0 else text
     assert remove_personal(kept, WORDS) == wanted
+
+
+@given(
+    name=st.text("abcxyzäöüéñ", min_size=6, max_size=12),
+    number=st.integers(100_000, 99_999_999),
+    around=st.tuples(*[st.sampled_from(["", "T1 ", "_3D_", "-post", "DCE", " b0 "])] * 3),
+    mark=st.sampled_from(["", " ", "_", "-", ". "]),
+    upper=st.booleans(),
+    form=st.sampled_from(["NFC", "NFD"]),
+)
+def test_no_text_keeps_a_long_name_or_number(name, number, around, mark, upper, form):
+    """Of six characters or more, in any letter case, form of accents and place in the text."""
+    before, between, after = around
+    text = f"{before}{name.upper() if upper else name}{mark}{between}{mark}{number}{after}"
+    kept = remove_personal(unicodedata.normalize(form, text), [name, str(number)])
+    assert name not in unicodedata.normalize("NFC", kept).lower()
+    assert not re.search(rf"(?<!\d){number}(?!\d)", kept)
 
 
 def test_fields_into_which_people_type_are_searched(tmp_path):
@@ -217,7 +238,7 @@ def test_files_that_are_not_read_are_counted(tmp_path, monkeypatch):
 
 
 def test_a_series_without_instance_numbers_is_whole(tmp_path):
-    """Only copies of a file count once, of which the longest is used."""
+    """Nor one whose files share a UID: only copies count once, of which the longest is used."""
     made.write_series(tmp_path, "siemens", made.images(7), made.Patient(), 7, "DCE")
     change(tmp_path, InstanceNumber=None, TemporalPositionIdentifier=None)
     first = sorted((tmp_path / "007").iterdir())[0]
@@ -225,6 +246,10 @@ def test_a_series_without_instance_numbers_is_whole(tmp_path):
     (tmp_path / "z.dcm").write_bytes(first.read_bytes()[:-40])
     ((series,),) = (study.series for study in scan_folder(tmp_path, print).studies)
     assert (series.volumes, first in series.files) == (7, True)
+    made.write_series(tmp_path / "b", "siemens", made.images(7), made.Patient(), 7, "DCE")
+    change(tmp_path / "b", SOPInstanceUID="1.2.3")
+    ((series,),) = (study.series for study in scan_folder(tmp_path / "b", print).studies)
+    assert series.volumes == 7
 
 
 def test_a_killed_run_leaves_nothing_in_the_data_set(two, monkeypatch):

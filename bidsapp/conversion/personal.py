@@ -115,6 +115,7 @@ def remove_personal(text: str, words: Iterable[str]) -> str:
     >>> remove_personal("Mueller_PAT-4711 t1", ["Müller", "PAT4711"])
     '***_*** t1'
     """
+    text = unicodedata.normalize("NFC", text)
     spelled = {other for word in words for other in _spellings(word)}
     for word in sorted(spelled, key=len, reverse=True):
         if pattern := _pattern(word):

@@ -205,7 +205,7 @@ def _only_once(headers: Sequence[Header]) -> list[Header]:
     """Return the headers without copies of the same slices, in the order of their instances."""
     found: dict[object, Header] = {}
     for one in headers:
-        own = one.instance or tuple((s.normal, s.position, s.order) for s in one.slices)
+        own = (one.instance, *((s.normal, s.position, s.order) for s in one.slices))
         other = found.setdefault(own, one)
         if other is not one and one.path.stat().st_size > other.path.stat().st_size:
             found[own] = one  # the other copy is truncated
