@@ -437,12 +437,27 @@ def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
             f"Segment{number}_Layer": str(number),
         }
     nrrd.write(str(tmp_path / "m.seg.nrrd"), layers, header)
-    found = [region.require_shape() for region in read_drawing(tmp_path / "m.seg.nrrd").regions]
+    regions = read_drawing(tmp_path / "m.seg.nrrd").regions
+    assert [region.key for region in regions] == ["0:1", "1:1"]
+    found = [region.require_shape() for region in regions]
     assert [np.flatnonzero(r.inside.any(axis=(1, 2))).tolist() for r in found] == [
         [1, 2, 3],
         [3, 4, 5],
     ]
     assert all(np.array_equal(region.affine, GRID) for region in found)
+    nrrd.write(str(tmp_path / "same.seg.nrrd"), layers, header | {"Segment1_Layer": "0"})
+    with pytest.raises(BadInput, match="two of its segments have the same layer and label"):
+        read_drawing(tmp_path / "same.seg.nrrd")
+
+
+def test_names_of_regions_do_not_name_the_patient(tmp_path):
+    """Dates and names are removed; names that differ by them only are told apart by number."""
+    ball = ellipsoid((0, 0, 0), (3, 3, 3))
+    names = ("Met frontal", "Met 1 Doe", "Met_2021-09-02", "Met_2021-10-02")
+    rois = [Roi(name, ball, number) for number, name in enumerate(names, 1)]
+    path = write_dicom(tmp_path / "RS.dcm", structure_set(rois))
+    found = [region.name for region in read_drawing(path).regions]
+    assert found == ["Met frontal", "Met 1 ***", "Met_*** 3", "Met_*** 4"]
 
 
 def test_nrrd_files_without_a_place_are_refused(tmp_path):

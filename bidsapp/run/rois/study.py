@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,8 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
         issues += more
     check_origins(visits)
     issues = sorted([*issues, *_visit_issues(visits)], key=lambda issue: issue.participant)
+    for folder in (request.rois_dir, request.bids_dir):  # paths as short as they are clear
+        issues = [replace(i, text=i.text.replace(f"{folder}/", "")) for i in issues]
     failed = any(issue.level == "failed" for issue in issues)
     if failed:
         report("nothing is written, because of the failures listed below")
