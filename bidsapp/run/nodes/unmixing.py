@@ -194,5 +194,5 @@ def read_position_error(path: Path | str) -> float:
 
 
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over the lesion: NaN if it has no value there; None without a map."""
+    """Return the mean of a map over the lesion: NaN without a value there, None without a map."""
     return mean_over(load(path)[0], sampled) if path else None
