@@ -9,7 +9,7 @@ from bidsapp.lesions.response import Response
 
 RanoResponse = Response | Literal["NE"]
 """A category of response, or not evaluable."""
-ClinicalStatus = Literal["better", "stable", "worse"]
+ClinicalStatus = Literal["improved", "stable", "worse"]
 CLINICAL_STATUS: tuple[ClinicalStatus, ...] = get_args(ClinicalStatus)
 Role = Literal["target", "non-target", "new", "unknown", "absent"]
 
@@ -80,7 +80,7 @@ class Visit:
         By the number of the lesion.
     steroid_dose : float
         In the same unit at all visits; NaN if unknown.
-    clinical_status : {"better", "stable", "worse"} or None
+    clinical_status : {"improved", "stable", "worse"} or None
         Compared with the baseline; None if unknown.
     """
 

@@ -28,6 +28,7 @@ from bidsapp.study.read import (
 from bidsapp.study.tables import (
     PAIR,
     SEED,
+    SIZES,
     WARNINGS,
     Cohort,
     GroupResult,
@@ -309,13 +310,17 @@ def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
         "days_from_srs": "Days from treatment to the session, negative before it",
         "volume_ml": "Volume of the whole-lesion ROI; 0 if the lesion is no longer visible",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
+        "diameter_mm": "Longest diameter of the whole-lesion ROI in a slice; 0 if it is gone",
+        "perpendicular_mm": "Longest diameter perpendicular to it, in the same slice",
+        "n_slices": "Slices that contain the whole-lesion ROI",
     }
     errors = {
         name: f"Standard error of {of} from the fits"
         for name, of in error_columns(parameters).items()
     }
     warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
-    return {name: described[name] for name in lesion_columns(parameters)} | errors | warnings
+    columns = [*lesion_columns(parameters), *SIZES.values()]
+    return {name: described[name] for name in columns} | errors | warnings
 
 
 def _write_table(
