@@ -3,11 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgb
 
 from bidsapp.errors import BadInput
 from bidsapp.lesions.response import course_categories
+from bidsapp.reports.figures.response import Changes, spider, waterfall
+from bidsapp.reports.figures.swimmer import swimmer
+from bidsapp.reports.group.methods import group_methods
+from bidsapp.reports.group.plots import plots
+from bidsapp.reports.group.view import GroupView
+from bidsapp.reports.group.visits import show_visits
+from bidsapp.reports.page.style import RESPONSE_COLORS
+from bidsapp.reports.participant.records import read_participant
+from bidsapp.reports.participant.response import show_response
 from bidsapp.study.read import load_study_table, read_output
-from bidsapp.study.tables import CLINICAL, Cohort, analyse
+from bidsapp.study.tables import CLINICAL, Cohort, GroupResult, analyse
 from bidsapp.study.tables.rano import rano_tables
 from bidsapp.study.tables.visits import visits_since_baseline
 
@@ -229,3 +240,129 @@ def test_a_negative_diameter_is_a_problem_of_its_table(tmp_path):
     found = read_output(tmp_path)
     assert any("longest_diameter is -12, below zero" in text for text in found.problems)
     assert isinstance(found.cohort, Cohort)
+
+
+def changes_of(table):
+    """A panel from a mapping of names to days, changes and responses."""
+    rows = [[name, *visit] for name, visits in table.items() for visit in visits]
+    frame = pd.DataFrame(rows, columns=["name", "days", "change", "response"])
+    return Changes("Lesions", "change (%)", frame, (-58.5, 71.5))
+
+
+PANEL = changes_of(
+    {
+        "a": [(-5, 0, "n/a"), (30, -60, "PR"), (200, -20, "PD")],
+        "b": [(-5, 0, "n/a"), (30, 50, "SD"), (150, 2680, "PD")],
+        "c": [(-5, 0, "n/a"), (30, -80, "PR"), (400, -100, "CR")],
+        "d": [(-5, 0, "n/a"), (30, np.nan, "n/a")],
+    }
+)
+
+
+def test_the_waterfall_descends_and_marks_what_is_hidden():
+    """Last change of each lesion; a cut bar states its number, a smaller value has a line."""
+    axes = waterfall([PANEL]).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["b", "a", "c"]
+    tops = {
+        path.vertices[2, 0].round(1): path.vertices[:, 1][np.abs(path.vertices[:, 1]).argmax()]
+        for bars in axes.collections
+        if isinstance(bars, PolyCollection)
+        for path in bars.get_paths()
+    }
+    assert list(dict(sorted(tops.items())).values()) == [200, -20, -100]
+    assert [text.get_text() for text in axes.texts] == ["+2680"]
+    lines = [c for c in axes.collections if type(c) is LineCollection]
+    assert [segment[0, 1] for c in lines for segment in c.get_segments()] == [-60]
+
+
+def test_the_spider_has_a_true_time_axis():
+    """Each lesion at its days, in the colour of its last response."""
+    axes = spider([PANEL]).axes[0]
+    found = {
+        tuple(c.get_colors()[0][:3]): [segment.tolist() for segment in c.get_segments()]
+        for c in axes.collections
+        if len(c.get_segments())
+    }
+    assert found[to_rgb(RESPONSE_COLORS["CR"])] == [[[-5, 0], [30, -80], [400, -100]]]
+    assert found[to_rgb(RESPONSE_COLORS["PD"])] == [
+        [[-5, 0], [30, -60], [200, -20]],
+        [[-5, 0], [30, 50], [150, 200]],
+    ]
+
+
+def test_panels_without_any_change_say_so():
+    empty = changes_of({"a": [(30, np.nan, "n/a")]})
+    for plot in (waterfall, spider):
+        assert [text.get_text() for text in plot([empty]).axes[0].texts] == ["not available"]
+
+
+def test_the_swimmer_has_the_longest_follow_up_at_the_top():
+    """An arrow marks a follow-up that was assessed and has no progression."""
+    rows = [
+        *[("sub-1", -5, "n/a"), ("sub-1", 30, "PR"), ("sub-1", 100, "PD")],
+        *[("sub-2", -5, "n/a"), ("sub-2", 30, "SD"), ("sub-2", 400, "PR")],
+        *[("sub-3", -5, "n/a"), ("sub-3", 30, "NE")],
+    ]
+    axes = swimmer(pd.DataFrame(rows, columns=["participant_id", "days", "response"])).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["sub-3", "sub-1", "sub-2"]
+    arrows = next(line for line in axes.lines if line.get_marker() == ">")
+    assert arrows.get_ydata().tolist() == [2]
+    progressions = next(line for line in axes.lines if line.get_marker() == "v")
+    assert (progressions.get_xdata().tolist(), progressions.get_ydata().tolist()) == ([100], [1])
+
+
+def test_many_patients_are_drawn_in_few_elements():
+    """Two thousand patients: collections, not single patches; no names on the axes."""
+    rows = [(f"sub-{n}", d, r) for n in range(2000) for d, r in ((-5, "n/a"), (30, "SD"))]
+    frame = pd.DataFrame(rows, columns=["participant_id", "days", "response"])
+    axes = swimmer(frame).axes[0]
+    assert axes.get_ylabel() == "2000 patients"
+    assert len(axes.get_children()) < 40
+    panel = Changes("a", "b", frame.set_axis(["name", "days", "response"], axis=1), (-58.5, 71.5))
+    panel.table["change"] = np.linspace(-100, 300, len(rows))
+    for plot in (waterfall, spider):
+        assert len(plot([panel]).axes[0].get_children()) < 40
+
+
+def test_the_page_of_a_participant_shows_sums_and_categories(tmp_path):
+    """A row per session; excluded lesions are no targets."""
+    write_session(tmp_path, "ses-baseline", {1: (4, 20, 15, 8), 2: (1, 12, 4, 6)})
+    write_session(tmp_path, "ses-1month", {1: (1, 12, 9, 5), 2: (1, 12, 4, 6)})
+    header = ["session_id", "days_since_treatment"]
+    rows = [["ses-baseline", -3], ["ses-1month", 30]]
+    write(tmp_path / "sub-01" / "sub-01_sessions.tsv", header, rows)
+    words, table = show_response(read_participant(tmp_path, "01"))
+    assert words.sentences == ["1 target lesion: 1."]
+    assert words.caveat.startswith("Radiographic only")
+    assert [row[1:6] for row in table.rows] == [
+        ["20.0", "–", "–", "–", "–"],
+        ["12.0", "−40", "−40", "PR", "not yet"],
+    ]
+
+
+def test_the_page_of_a_participant_without_diameters_has_no_such_section(tmp_path):
+    for session in ("ses-baseline", "ses-1month"):
+        path = write_session(tmp_path, session, {1: (4, 20, 15, 8)})
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if "diameter" not in line) + "\n")
+    assert show_response(read_participant(tmp_path, "01")) == []
+
+
+def test_the_group_page_has_the_figures_and_the_words(tmp_path):
+    """Counts of progressions, best responses, and all three figures with their data."""
+    lesions, sessions = cohort_of({"01": [[25, 25, 24, 15, 14, 20]], "02": [[20] * 6]})
+    days = sessions.set_index(["participant_id", "session_id"])["days"]
+    keys = pd.MultiIndex.from_frame(lesions[["participant_id", "session_id"]])
+    lesions["days_from_srs"] = days.reindex(keys).to_numpy()
+    lesions["vp"] = 0.05
+    cohort = Cohort(lesions, sessions, {"vp": "1", "volume_ml": "ml"})
+    result = GroupResult(cohort, analyse(cohort))
+    drawn = plots(result)
+    assert {"waterfall", "spider", "swimmer"} <= {plot.name for plot in drawn}
+    assert all(set(plot.data) == set(plot.columns) for plot in drawn)
+    words, *blocks = show_visits(GroupView(result, drawn))
+    assert words.sentences[0].startswith("RANO-BM: 1 of 2 patients progressed, first on day 200")
+    best = next(b for b in blocks if getattr(b, "caption", "").startswith("Best response"))
+    assert [row[1] for row in best.rows] == ["0", "1", "1", "0", "0"]
+    assert "RANO-BM (Lin et al. 2015)" in group_methods(result)
