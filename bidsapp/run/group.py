@@ -272,7 +272,7 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         If the folder cannot be written.
     """
     units = result.cohort.units
-    described = _lesion_columns(result.cohort.parameters)
+    described = _lesion_columns(result.cohort.parameters, result.cohort.lesions)
     lesions = result.cohort.lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
@@ -301,7 +301,7 @@ def _write_plot(output_dir: Path, plot: Plot) -> None:
     write_bytes(drawing.with_suffix(".json"), to_json(dictionary))
 
 
-def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
+def _lesion_columns(parameters: Sequence[str], lesions: pd.DataFrame) -> dict[str, str]:
     """Describe the columns of ``group_lesions.tsv``."""
     described = {
         **TABLES["excluded"],
@@ -319,7 +319,7 @@ def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
         for name, of in error_columns(parameters).items()
     }
     warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
-    columns = [*lesion_columns(parameters), *SIZES.values()]
+    columns = [*lesion_columns(parameters), *(name for name in SIZES.values() if name in lesions)]
     return {name: described[name] for name in columns} | errors | warnings
 
 

@@ -244,7 +244,8 @@ def _lesions(
         problems.append(f"{what} has two values in the tables: neither is used.")
     _fill_vanished(table)
     parameters = [name for name in FOLLOWED if name in chosen]
-    columns = [*lesion_columns(parameters), *SIZES.values(), *error_columns(parameters)]
+    sizes = [name for name in SIZES.values() if name in chosen]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters)]
     keys = [*LESION, "session_id"]
     frame = pd.DataFrame(
         [dict(zip(keys, key, strict=True)) | cells for key, cells in table.items()]
@@ -349,5 +350,6 @@ def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
     parameters = [name for name in FOLLOWED if name in placed]
-    columns = [*lesion_columns(parameters), *SIZES.values(), *error_columns(parameters), WARNINGS]
+    sizes = [name for name in SIZES.values() if name in placed]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS]
     return placed.reset_index(drop=True)[columns]
