@@ -113,6 +113,7 @@ ARROWS: dict[str, set[str]] = {
         "recovery",
         "models.diffusion",
         "models.kinetics",
+        "models.parameters",
     },
     "run.graphs": {
         "bids",

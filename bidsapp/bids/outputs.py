@@ -33,7 +33,9 @@ ROIS = Output(
     {"desc": "manual"},
     ("ce", "seg"),
 )
-VOLUMES = Output(("anat",), "roistats", "Volume of each whole lesion", _TABLE, {"seg": "whole"})
+VOLUMES = Output(
+    ("anat",), "roistats", "Volume and diameters of each whole lesion", _TABLE, {"seg": "whole"}
+)
 TO_BASELINE = Output(
     ("anat",),
     "xfm",

@@ -28,6 +28,7 @@ from bidsapp.study.read import (
 from bidsapp.study.tables import (
     PAIR,
     SEED,
+    SIZES,
     WARNINGS,
     Cohort,
     GroupResult,
@@ -271,7 +272,7 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         If the folder cannot be written.
     """
     units = result.cohort.units
-    described = _lesion_columns(result.cohort.parameters)
+    described = _lesion_columns(result.cohort.parameters, result.cohort.lesions)
     lesions = result.cohort.lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
@@ -300,7 +301,7 @@ def _write_plot(output_dir: Path, plot: Plot) -> None:
     write_bytes(drawing.with_suffix(".json"), to_json(dictionary))
 
 
-def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
+def _lesion_columns(parameters: Sequence[str], lesions: pd.DataFrame) -> dict[str, str]:
     """Describe the columns of ``group_lesions.tsv``."""
     described = {
         **TABLES["excluded"],
@@ -309,13 +310,17 @@ def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
         "days_from_srs": "Days from treatment to the session, negative before it",
         "volume_ml": "Volume of the whole-lesion ROI; 0 if the lesion is no longer visible",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
+        "diameter_mm": "Longest diameter of the whole-lesion ROI in a slice; 0 if it is gone",
+        "perpendicular_mm": "Longest diameter perpendicular to it, in the same slice",
+        "n_slices": "Slices that contain the whole-lesion ROI",
     }
     errors = {
         name: f"Standard error of {of} from the fits"
         for name, of in error_columns(parameters).items()
     }
     warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
-    return {name: described[name] for name in lesion_columns(parameters)} | errors | warnings
+    columns = [*lesion_columns(parameters), *(name for name in SIZES.values() if name in lesions)]
+    return {name: described[name] for name in columns} | errors | warnings
 
 
 def _write_table(

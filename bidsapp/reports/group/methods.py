@@ -6,7 +6,8 @@ from importlib.metadata import version as installed
 
 import pandas as pd
 
-from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION
+from bidsapp.lesions import rano_records as rano
+from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
 from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
@@ -23,6 +24,7 @@ _LEHMANN = "Exact interval of the area: Lehmann 1953, doi:10.1214/aoms/117772908
 _NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.2324"
 _MEASUREMENT = "Measurement error: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
 _REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
+_RANO = "Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4"
 _SOFTWARE = {
     "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
     "scipy": ("SciPy", "Virtanen et al. 2020, doi:10.1038/s41592-019-0686-2"),
@@ -193,6 +195,24 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
         yield Part("Every paired t test was repeated without each participant in turn.")
 
 
+def _rano_words() -> str:
+    """Describe the response by RANO-BM."""
+    return (
+        "Patients were also assessed by RANO-BM (Lin et al. 2015) at every session: targets are "
+        f"the up to {rano.MOST_TARGETS} largest lesions at baseline with a longest diameter of "
+        f"{rano.MEASURABLE_DIAMETER:g} mm or more, a perpendicular one of "
+        f"{rano.MEASURABLE_PERPENDICULAR:g} mm or more, on {rano.MEASURABLE_SLICES} slices or "
+        f"more. Partial response is a decrease of the sum of their longest diameters by "
+        f"{-rano.PARTIAL_RESPONSE:g} % or more from baseline; progression is an increase by "
+        f"{rano.PROGRESSION:g} % or more from its smallest value with "
+        f"{rano.PROGRESSION_INCREASE:g} mm or more in a lesion, such growth of a non-target "
+        "lesion, a new lesion, or clinical worsening. Diameters were computed from the "
+        "whole-lesion ROIs in the plane of acquisition. A response was confirmed if sustained for "
+        f"{rano.CONFIRMATION_DAYS:g} days; where corticosteroids or clinical status are unknown, "
+        "it is radiographic only."
+    )
+
+
 def _response(statistics: Statistics) -> Iterator[Part]:
     """Describe the categories of response, and their association with early changes."""
     if (statistics.response["response"] == "n/a").all():
@@ -203,8 +223,15 @@ def _response(statistics: Statistics) -> Iterator[Part]:
         "after the time points: complete if the lesion was no longer visible, partial for a "
         f"decrease of {-PARTIAL_RESPONSE:g} % or more, progression for an increase of "
         f"{PROGRESSION:g} % or more, and otherwise stable disease (categories of Lin et al. 2015).",
-        ("Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4",),
+        (_RANO,),
     )
+    if (statistics.rano["response"].isin(RESPONSES)).any():
+        yield Part(_rano_words(), (_RANO,))
+    if (statistics.lesion_response["volume_response"] != "n/a").any():
+        yield Part(
+            "Over all sessions, a lesion had progressed if its volume exceeded the smallest one "
+            f"before, baseline included, by {PROGRESSION:g} % or more."
+        )
     if _count(statistics.responders, "p"):
         yield Part(
             f"Percent changes from {first} to {last} were compared between lesions with complete "

@@ -39,6 +39,7 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.recovery import show_recovery
+from bidsapp.reports.participant.response import show_response
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
 
@@ -316,6 +317,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "lesions": show_lesions,
     "changes": show_changes,
+    "response": show_response,
     "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,

@@ -18,6 +18,7 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
+from bidsapp.study.read.clinical import parse_clinical
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -27,7 +28,9 @@ from bidsapp.study.read.status import (
     warnings_beside,
 )
 from bidsapp.study.tables import (
+    CLINICAL,
     LESION,
+    SIZES,
     WARNINGS,
     Cohort,
     LesionValues,
@@ -59,6 +62,9 @@ _REQUIRED = (
     "excluded",
 )
 """Columns that are used; tables of other versions may lack other columns, or have more."""
+
+_WHOLE = {"volume": "volume_ml", **SIZES}
+"""Parameter of a whole lesion -> its column."""
 
 _NUMBERS = [
     name for name in {**ROISTATS, **UNMIXED_COLUMNS} if name not in (*_TEXT, "lesion", "excluded")
@@ -201,14 +207,14 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
     for name in _NUMBERS:
         parse_number(row.get(name, "n/a"), f"{where}, {name}")
     parse_flag(row["excluded"], where)
-    if row["parameter"] == "volume" and parse_number(row["mean"], where) < 0:
-        raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
+    if row["parameter"] in ("volume", *SIZES) and parse_number(row["mean"], where) < 0:
+        raise BadInput(f"{where}: {row['parameter']} is {row['mean']}, below zero.")
 
 
 def _column(row: Row) -> str | None:
     """Return the column of the wide table for a row of a lesion table; None if it is not used."""
-    if (row["roi"], row["parameter"]) == ("whole", "volume"):
-        return "volume_ml"
+    if row["roi"] == "whole":
+        return _WHOLE.get(row["parameter"])
     return row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in FOLLOWED else None
 
 
@@ -238,7 +244,8 @@ def _lesions(
         problems.append(f"{what} has two values in the tables: neither is used.")
     _fill_vanished(table)
     parameters = [name for name in FOLLOWED if name in chosen]
-    columns = [*lesion_columns(parameters), *error_columns(parameters)]
+    sizes = [name for name in SIZES.values() if name in chosen]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters)]
     keys = [*LESION, "session_id"]
     frame = pd.DataFrame(
         [dict(zip(keys, key, strict=True)) | cells for key, cells in table.items()]
@@ -295,39 +302,47 @@ def _sessions(
     for path in documents.SESSIONS.find(output_dir):
         if path.parent.name not in with_tables:
             notes.append(f"{path.parent.name}: has no lesion table that can be used.")
-    table: list[tuple[str, str, float, float]] = []
+    table: list[tuple[str, str, float, float, float, str]] = []
     for participant, found in sorted(with_tables.items()):
         path = documents.SESSIONS.path(output_dir, participant=participant)
-        listed = _session_days(path, problems, notes)
+        listed = _session_rows(path, problems, notes)
         unlisted = sorted(found - listed.keys())
         if listed and unlisted:
             notes.append(f"{path}: lacks {', '.join(unlisted)}, so its time is unknown.")
-        table += [(participant, s, d, float(i)) for i, (s, d) in enumerate(listed.items())]
-        table += [(participant, s, math.nan, math.nan) for s in unlisted]
-    return pd.DataFrame(table, columns=["participant_id", "session_id", "days", "position"])
+        table += [
+            (participant, session, day, float(i), dose, status)
+            for i, (session, (day, dose, status)) in enumerate(listed.items())
+        ]
+        table += [(participant, s, math.nan, math.nan, math.nan, "") for s in unlisted]
+    columns = ["participant_id", "session_id", "days", "position", *CLINICAL]
+    return pd.DataFrame(table, columns=columns)
 
 
-def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str, float]:
-    """Return the days since treatment by session, in the order of a sessions table."""
+def _session_rows(
+    path: Path, problems: list[str], notes: list[str]
+) -> dict[str, tuple[float, float, str]]:
+    """Return days since treatment, steroid dose and clinical status by session, in order."""
     if not path.exists():
         notes.append(f"{path}: does not exist, so the order of the sessions is unknown.")
         return {}
     try:
-        days: dict[str, float] = {}
+        found: dict[str, tuple[float, float, str]] = {}
         for line, row in read_numbered_table(path, ["session_id"], complete=True):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
-            if session in days:
-                raise BadInput(f"{path}: line {line} repeats {session}.")
-            days[session] = parse_number(
-                row.get("days_since_treatment", "n/a"), f"{path}: line {line}"
-            )
+            where = f"{path}: line {line}"
+            if session in found:
+                raise BadInput(f"{where} repeats {session}.")
+            day = parse_number(row.get("days_since_treatment", "n/a"), where)
+            clinical = parse_clinical(row, where)
+            found[session] = day, float(clinical[CLINICAL[0]]), str(clinical[CLINICAL[1]])
     except BadInput as error:
         problems.append(str(error))
         return {}
-    for day, count in Counter(d for d in days.values() if not math.isnan(d)).items():
+    days = [day for day, *_ in found.values()]
+    for day, count in Counter(d for d in days if not math.isnan(d)).items():
         if count > 1:
             notes.append(f"{path}: {count} sessions are of day {day:g}: is one of them misnamed?")
-    return days
+    return found
 
 
 def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
@@ -335,5 +350,6 @@ def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
     parameters = [name for name in FOLLOWED if name in placed]
-    columns = [*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    sizes = [name for name in SIZES.values() if name in placed]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS]
     return placed.reset_index(drop=True)[columns]

@@ -6,8 +6,10 @@ The same code analyses the output of the participant level and a table of lesion
 from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
+    CLINICAL,
     LESION,
     PAIR,
+    SIZES,
     WARNINGS,
     Cohort,
     LesionValues,
@@ -22,9 +24,11 @@ from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [
     "ALPHA",
+    "CLINICAL",
     "LESION",
     "PAIR",
     "SEED",
+    "SIZES",
     "TIMEPOINTS",
     "WARNINGS",
     "Cohort",

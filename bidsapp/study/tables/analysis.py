@@ -14,6 +14,7 @@ from bidsapp.study.tables.missing import excluded_table, missing_table
 from bidsapp.study.tables.mixed_model import mixed_table
 from bidsapp.study.tables.paired_tests import influence_table, paired_table
 from bidsapp.study.tables.planning import planning_table
+from bidsapp.study.tables.rano import rano_tables
 from bidsapp.study.tables.repeatability import repeatability_table
 from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
@@ -56,6 +57,9 @@ class Statistics:
     mixed: pd.DataFrame
     influence: pd.DataFrame
     response: pd.DataFrame
+    rano: pd.DataFrame
+    lesion_response: pd.DataFrame
+    progression: pd.DataFrame
     responders: pd.DataFrame
     prediction: pd.DataFrame
     roc: pd.DataFrame
@@ -157,6 +161,9 @@ def analyse(
     response = response_table(kept, sessions, labels)
     prediction, roc = prediction_tables(kept, labels, response)
     repeatability = repeatability_table(cohort, kept, repeats)
+    first = sessions[sessions["timepoint"] == next(iter(labels))]
+    keys = zip(first["participant_id"], first["session_id"], strict=True)
+    rano = rano_tables(kept, sessions, dict(keys))
     sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
         timepoints=labels,
@@ -171,6 +178,9 @@ def analyse(
         mixed=mixed_table(kept, labels),
         influence=influence_table(kept, labels),
         response=response,
+        rano=rano.patients,
+        lesion_response=rano.lesions,
+        progression=rano.progression,
         responders=responders_table(kept, labels, response, pair),
         prediction=prediction,
         roc=roc,

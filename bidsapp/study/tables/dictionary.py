@@ -100,6 +100,57 @@ _RESPONSE = {
     "followup_session": "Last session with a whole-lesion ROI after the time points",
     "note": "Reason if there is no response category",
 }
+_RANO = {
+    "participant_id": "Participant",
+    "session_id": "Session: the baseline, then every later one",
+    "days": "Days from treatment to the session",
+    "n_targets": "Number of target lesions: the largest measurable ones at baseline, at most five",
+    "diameter_sum_mm": "Sum of the longest diameters of the targets; missing if one is unknown",
+    "nadir_mm": "Smallest sum before this session, baseline included",
+    "from_baseline_percent": "Change of the sum from baseline, percent",
+    "from_nadir_percent": "Change of the sum from its nadir, percent",
+    "n_new": "Number of lesions so far that were not there at baseline",
+    "response": "Category by RANO-BM (Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4): CR, PR, "
+    "SD, PD, or NE (not evaluable)",
+    "confirmed": "1 if the response was sustained for four weeks, 0 if not; n/a if there is none, "
+    "or days are unknown",
+    "radiographic_only": "1 if corticosteroids or clinical status are unknown, 0 if both are known",
+    "note": "What decided besides the sum, and what is not known",
+}
+_VOLUME_CATEGORY = "CR, PR, SD, PD, with progression from the smallest volume before: "
+_LESION_RESPONSE = {
+    **_LESION,
+    "session_id": "Session: the baseline, then every later one",
+    "days": "Days from treatment to the session",
+    "role": "By RANO-BM: target, non-target, new, absent at all sessions, or unknown (not measured "
+    "at baseline)",
+    "diameter_mm": "Longest diameter in a slice; 0 if the lesion is gone",
+    "diameter_nadir_mm": "Smallest one before this session, baseline included",
+    "diameter_from_baseline_percent": "Change of the diameter from baseline, percent",
+    "diameter_from_nadir_percent": "Change of the diameter from its nadir, percent",
+    "rano_bm": "Category of the lesion by the thresholds of RANO-BM; of a non-target lesion CR, "
+    "PD, or SD for neither; NE: not measured, or not known to be new",
+    "volume_ml": "Volume of the whole-lesion ROI",
+    "volume_nadir_ml": "Smallest one before this session, baseline included",
+    "volume_from_baseline_percent": "Change of the volume from baseline, percent",
+    "volume_from_nadir_percent": "Change of the volume from its nadir, percent",
+    "volume_response": f"{_VOLUME_CATEGORY}decrease of 58.5 %, increase of 71.5 %",
+    "volume_rano_bm": f"{_VOLUME_CATEGORY}decrease of 65 %, increase of 72.8 % (volumetric "
+    "extension of RANO-BM)",
+}
+_PROGRESSION = {
+    "participant_id": "Participant",
+    "lesion": "Lesion; n/a for the participant as a whole",
+    "criterion": "RANO-BM (of the participant), or volume (of the lesion: volume_response of "
+    "group_lesion_response.tsv)",
+    "best_response": "Best category up to the first progression",
+    "best_confirmed": "The same by RANO-BM, with a response that was not sustained for four weeks "
+    "as SD",
+    "progressed": "1 if there was a progression, 0 if not; n/a if nothing could be assessed",
+    "days": "Days from treatment to the first progression, or else to the last assessment, at "
+    "which the time to progression is censored",
+    "session_id": "Session of that day",
+}
 _RESPONDERS = {
     "parameter": "Parameter",
     "n_responders": "Number of lesions with CR or PR and a value at both time points",
@@ -268,6 +319,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "mixed": _MIXED,
     "influence": _INFLUENCE,
     "response": _RESPONSE,
+    "rano": _RANO,
+    "lesion_response": _LESION_RESPONSE,
+    "progression": _PROGRESSION,
     "responders": _RESPONDERS,
     "prediction": _PREDICTION,
     "roc": _ROC,
