@@ -41,6 +41,7 @@ class Blob:
         return inside if self.extra is None else np.minimum(inside, self.extra.value(points))
 
     def box(self):
+        """Return the lower and the upper corner."""
         found = [self.centre - 1.3 * self.radius, self.centre + 1.3 * self.radius]
         if self.extra is not None:
             other = self.extra.box()

@@ -26,6 +26,7 @@ from bidsapp.study.read import (
     read_traits,
 )
 from bidsapp.study.tables import (
+    EVENT,
     PAIR,
     SEED,
     WARNINGS,
@@ -257,6 +258,9 @@ def _there(cohort: Cohort) -> str:
     return f"there are {', '.join(names[:20])}{more} ({known})"
 
 
+_EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a if nothing"
+
+
 def write_result(output_dir: Path, result: GroupResult) -> None:
     """Write all tables with their dictionaries, all figures, the methods text and the page.
 
@@ -272,7 +276,9 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     """
     units = result.cohort.units
     described = _lesion_columns(result.cohort.parameters)
-    lesions = result.cohort.lesions.reindex(columns=list(described))
+    lesions = result.cohort.lesions
+    described |= {EVENT: _EVENT} if EVENT in lesions else {}
+    lesions = lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
         described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}

@@ -28,6 +28,7 @@ from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.run.engine.run_graph import configure, read_plugin, run, step_names
 from bidsapp.run.engine.signals import check_stopped
 from bidsapp.run.engine.workers import end_workers_with_run
+from bidsapp.run.followed_lesions import follow_participant
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
@@ -104,7 +105,10 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     failures = crashed or ([stopped_by] if stopped_by else [])
     if crashed or not stopped_by:
         _prune(participant, config)
-    doubts = () if stopped_by else result_warnings(plan.participant, config)
+    doubts: tuple[Issue, ...] = ()
+    if not stopped_by:
+        followed = follow_participant(plan.participant, config, {})
+        doubts = (*followed, *result_warnings(plan.participant, config))
     issues = (*plan.issues, *acquisition_issues(plan), *doubts, *failures)
     write_status(plan, issues, config)
     outcome = _with_page(participant, issues, config)

@@ -18,6 +18,7 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
+from bidsapp.study.read.lesion_events import apply_lesion_events, read_lesion_events
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -27,6 +28,7 @@ from bidsapp.study.read.status import (
     warnings_beside,
 )
 from bidsapp.study.tables import (
+    EVENT,
     LESION,
     WARNINGS,
     Cohort,
@@ -127,6 +129,8 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions[WARNINGS] = warnings_beside(lesions, reported)
+    events = read_lesion_events(output_dir, problems)
+    lesions = apply_lesion_events(lesions, events, problems, notes)
     cohort = Cohort(
         _sort_by_time(lesions, sessions),
         sessions,
@@ -336,4 +340,5 @@ def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
     parameters = [name for name in FOLLOWED if name in placed]
     columns = [*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    columns += [EVENT] if EVENT in placed else []
     return placed.reset_index(drop=True)[columns]

@@ -13,7 +13,7 @@ from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.read.repetition import repetition_warnings
-from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
+from bidsapp.study.tables import EVENT, LESION, WARNINGS, Cohort, error_columns, lesion_columns
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
     "volume_ml": DISPLAY["volume"].table_unit
@@ -46,7 +46,7 @@ def load_study_table(path: Path) -> Cohort:
     """
     keys = [*LESION, "session_id"]
     named = ["days_from_srs", *FOLLOWED, "volume_ml", *error_columns(FOLLOWED)]
-    known = [*keys, *named, "excluded", WARNINGS]
+    known = [*keys, *named, "excluded", WARNINGS, EVENT]
     numbered = read_numbered_table(path, keys, known=known)
     if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
@@ -54,6 +54,7 @@ def load_study_table(path: Path) -> Cohort:
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
+    events = [EVENT] if EVENT in columns else []
     # Not a set, whose order differs from run to run.
     seen: dict[tuple[str, int, str], None] = {}
     table = []
@@ -66,9 +67,10 @@ def load_study_table(path: Path) -> Cohort:
         excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")
         words = {"excluded": excluded, WARNINGS: "" if warnings == "n/a" else warnings}
+        words |= {EVENT: row[EVENT].replace("n/a", "")} if EVENT in columns else {}
         table.append(dict(zip(keys, key, strict=True)) | values | words)
     lesions = pd.DataFrame(table).reindex(
-        columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+        columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS, *events]
     )
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     units |= _sidecar_units(path.with_suffix(".json"))

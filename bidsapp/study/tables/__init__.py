@@ -6,6 +6,7 @@ The same code analyses the output of the participant level and a table of lesion
 from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
+    EVENT,
     LESION,
     PAIR,
     WARNINGS,
@@ -22,6 +23,7 @@ from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
 
 __all__ = [
     "ALPHA",
+    "EVENT",
     "LESION",
     "PAIR",
     "SEED",

@@ -19,6 +19,10 @@ WARNINGS = "warnings"
 """Column of the warnings about a session."""
 
 
+EVENT = "event"
+"""Column of what happened to a lesion by a session: new, gone, merged, misnumbered."""
+
+
 class ParameterPair(NamedTuple):
     """Two parameters that are compared with each other: y is regressed on x."""
 
@@ -38,7 +42,7 @@ class Cohort:
     ----------
     lesions : pandas.DataFrame
         A row per lesion and session with the columns `lesion_columns`, and optionally
-        `error_columns` and `WARNINGS`; NaN where missing.
+        `error_columns`, `WARNINGS` and `EVENT`; NaN where missing.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the rank in time
         among the participant's sessions; NaN where unknown.
