@@ -12,7 +12,16 @@ from bidsapp.lesions.matching import TOLERANCE, Match, match_lesions
 from bidsapp.lesions.places import LesionPlace
 
 Event = Literal[
-    "first", "same", "new", "gone", "merged", "split", "misnumbered", "moved", "uncertain"
+    "first",
+    "same",
+    "new",
+    "gone",
+    "merged",
+    "split",
+    "misnumbered",
+    "moved",
+    "uncertain",
+    "propagated",
 ]
 EVENTS: Mapping[Event, str] = {
     "first": "seen at the first visit with ROIs",
@@ -24,6 +33,7 @@ EVENTS: Mapping[Event, str] = {
     "misnumbered": "where a lesion of another number was",
     "moved": "far from the place of this number, where no lesion was",
     "uncertain": "which lesion it is cannot be decided by its place",
+    "propagated": "not drawn at this visit: its ROI was carried from another one",
 }
 """What can be found about a lesion at a visit."""
 

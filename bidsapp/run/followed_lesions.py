@@ -99,7 +99,7 @@ def follow_participant(
     issues: list[Issue] = []
     for session in participant.sessions:
         images = _roi_images(session, config.output_dir)
-        if not images:
+        if not images or _source_of_rois(session):
             continue
         matrix = _to_baseline(session, baseline, config.output_dir)
         if matrix is None:
@@ -108,9 +108,29 @@ def follow_participant(
         else:
             visits.append(_read_visit(session, images, matrix, config.output_dir))
     found = list(_rows(visits, renumbered))
-    _write(participant, config, [row for _, _, row in found])
+    carried = [row for session in participant.sessions for row in _carried_rows(session)]
+    _write(participant, config, [*(row for _, _, row in found), *carried])
     issues += [i for one, row, _ in found for i in _issues(one, row)]
     return tuple(replace(issue, participant=participant.id) for issue in issues)
+
+
+def _source_of_rois(session: Session) -> str:
+    """Return the session from which ROIs were carried to one, or an empty text."""
+    return next((rois.propagated_from for rois in session.enhancing if rois.propagated_from), "")
+
+
+def _carried_rows(session: Session) -> Iterator[dict[str, Any]]:
+    """Yield the rows of lesions that were not drawn at a session."""
+    if source := _source_of_rois(session):
+        for lesion in session.enhancing[0].lesions:
+            yield {
+                "session_id": session.id,
+                "lesion": lesion.index,
+                "event": "propagated",
+                "comparable": True,
+                "reference": source,
+                "note": f"not drawn: carried from {source}",
+            }
 
 
 def _roi_images(session: Session, output_dir: Path) -> dict[str, Path]:

@@ -114,13 +114,10 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
-    _write_table(
-        output_dir,
-        "roistats",
-        pd.DataFrame(found.rows).reindex(columns=list(ROISTATS)),
-        ROISTATS,
-        {},
-    )
+    rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
+    carried = (rows["roi_from"].fillna("n/a") != "n/a").any()
+    columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
+    _write_table(output_dir, "roistats", rows[list(columns)], columns, {})
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
         _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})

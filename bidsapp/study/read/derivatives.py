@@ -48,6 +48,7 @@ _TEXT = (
     "unit",
     "space",
     "point_spread",
+    "roi_from",
 )
 _REQUIRED = (
     "participant_id",
