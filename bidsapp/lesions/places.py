@@ -18,6 +18,8 @@ APART = 5.0
 """Distance of the parts of a region from which they may be several lesions, mm."""
 _CELL = 1.25
 """Largest side of the cells into which voxels are divided, mm: thick slices have several."""
+_DIRECT = 10_000
+"""Largest label up to which boxes are listed by label; a list of larger ones would be long."""
 _SAMPLES = 2000
 """Number of points of a lesion that are compared with another one, at most."""
 
@@ -163,7 +165,10 @@ def label_parts(labels: NDArray[np.int32], affine: ArrayLike) -> dict[int, int]:
 
 
 def _boxes(labels: NDArray[np.int32]) -> dict[int, tuple[slice, ...]]:
-    """Return the box of each label; labels may be large numbers."""
+    """Return the box of each label."""
+    if labels.max(initial=0) <= _DIRECT:
+        found = enumerate(ndimage.find_objects(labels), 1)
+        return {number: box for number, box in found if box is not None}
     numbers, index = np.unique(labels, return_inverse=True)
     boxes = ndimage.find_objects(index.reshape(labels.shape) + 1)
     return {int(n): box for n, box in zip(numbers, boxes, strict=True) if n > 0}
