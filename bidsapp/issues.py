@@ -33,6 +33,9 @@ UNFITTED_VOXELS = "UnfittedVoxels"
 NOT_ENHANCING = "NotEnhancing"
 """Code of the warning that an enhancing lesion does not take up contrast agent."""
 
+MISNUMBERED = "MisnumberedLesion"
+"""Code of the failure that a lesion lies where one of another number was."""
+
 DOUBTFUL_REGISTRATION = "doubtful registration"
 """In the text of a warning, before the reason for which a registration is doubtful."""
 

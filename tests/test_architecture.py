@@ -138,6 +138,7 @@ ARROWS: dict[str, set[str]] = {
         "reports.participant",
         "run.engine",
         "run.graphs",
+        "run.nodes",
         "study.read",
         "study.tables",
     },

@@ -26,7 +26,6 @@ from bidsapp.conversion.contours.lesions import (
     label_voxels,
     split_lesions,
 )
-from bidsapp.conversion.contours.numbering import number_by_place
 from bidsapp.conversion.contours.planes import build_contours
 from bidsapp.conversion.contours.rasterise import Fractions, lies_on_grid, rasterise
 from bidsapp.conversion.contours.read import is_drawing, read_drawing
@@ -659,42 +658,6 @@ def test_lesions_that_overlap():
         check_overlap(lesions, "whole", overlaps)
     (text,) = check_overlap(lesions, "whole", [(1, 2, 3)])
     assert "given to the lesion that fills more of each" in text
-
-
-def test_numbers_follow_places():
-    """The order in the file does not matter; lesions at new places have new numbers."""
-    known = {1: [0, 0, 0], 2: [30, 0, 0], 5: [0, 40, 0]}
-    found = number_by_place([[0, 41, 1], [29, 1, 0], [60, 0, 0], [1, 0, 0]], known)
-    assert [n.number for n in found] == [5, 2, 6, 1]
-    assert [round(n.distance, 2) for n in found[:2]] == [1.41, 1.41]
-    assert np.isnan(found[2].distance)
-    assert not any(n.ambiguous for n in found)
-
-
-def test_a_lesion_at_its_place_keeps_its_number():
-    """Also where more lesions had a partner otherwise: one disappeared, and a new one is near."""
-    known = {1: [-9, 0, 0], 2: [0, 0, 0]}
-    assert [n.number for n in number_by_place([[0, 0, 0], [9, 0, 0]], known)] == [2, 3]
-    found = number_by_place([[6, 0, 0], [14, 0, 0]], {1: [0, 0, 0], 2: [7, 0, 0]})
-    assert [n.number for n in found] == [2, 3]
-    # Without a partner, a lesion counts as one 10 mm away: both moved by 4 mm in the same way.
-    found = number_by_place([[4, 0, 0], [10, 0, 0]], {1: [0, 0, 0], 2: [6, 0, 0]})
-    assert [n.number for n in found] == [1, 2]
-    assert all(n.ambiguous for n in found)
-
-
-@settings(max_examples=30)
-@given(
-    places=st.lists(st.tuples(*[st.integers(-6, 6)] * 3), min_size=1, max_size=8, unique=True),
-    seed=st.integers(0, 100),
-)
-def test_numbers_survive_any_order_and_small_movements(places, seed):
-    """Lesions 12 mm apart or more that move by less than 3 mm keep their numbers."""
-    rng = np.random.default_rng(seed)
-    known = {n: 12.0 * np.array(place) for n, place in enumerate(places, 1)}
-    order = rng.permutation(len(places))
-    moved = [known[n + 1] + rng.uniform(-1.7, 1.7, 3) for n in order]
-    assert [n.number for n in number_by_place(moved, known)] == [int(n) + 1 for n in order]
 
 
 def test_a_mask_on_the_voxels_of_the_image_is_not_resampled():

@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from bidsapp.errors import BadInput
-from bidsapp.lesions.summary import Array
+from bidsapp.lesions.regions import Array
 
 _ANISOTROPIC = 1.5
 """Slice thickness in units of the next larger voxel size from which slices are those acquired."""

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from bidsapp.lesions.regions import Array
 
 PERCENTILES = (5, 25, 75, 95)
+ROI_FROM = "Session from which the ROI was carried, if it was not drawn (--propagate-rois)"
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
@@ -35,6 +36,7 @@ COLUMNS: Mapping[str, str] = {
     "p75": "75th percentile",
     "p95": "95th percentile",
     "excluded": "1 if the ROI table marks the lesion as excluded",
+    "roi_from": ROI_FROM,
 }
 """The columns of ``*_roistats.tsv`` and what they mean."""
 

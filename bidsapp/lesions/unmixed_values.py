@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.lesions.regions import Array
+from bidsapp.lesions.summary import ROI_FROM
 from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights
 
 Measure = Callable[[Any], Mapping[str, Any]]
@@ -67,6 +68,7 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "frequencies up to that of the voxels), filtered (the upper half attenuated), hann (all "
     "attenuated, by a Hann filter), or a mean of these, weighted by their probabilities",
     "excluded": "1 if the ROI table marks the lesion as excluded",
+    "roi_from": ROI_FROM,
 }
 """The columns of the table of unmixed values and what they mean."""
 

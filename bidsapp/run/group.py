@@ -26,6 +26,7 @@ from bidsapp.study.read import (
     read_traits,
 )
 from bidsapp.study.tables import (
+    EVENT,
     PAIR,
     SEED,
     SIZES,
@@ -114,13 +115,10 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
-    _write_table(
-        output_dir,
-        "roistats",
-        pd.DataFrame(found.rows).reindex(columns=list(ROISTATS)),
-        ROISTATS,
-        {},
-    )
+    rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
+    carried = (rows["roi_from"].fillna("n/a") != "n/a").any()
+    columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
+    _write_table(output_dir, "roistats", rows[list(columns)], columns, {})
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
         _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
@@ -258,6 +256,9 @@ def _there(cohort: Cohort) -> str:
     return f"there are {', '.join(names[:20])}{more} ({known})"
 
 
+_EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a if nothing"
+
+
 def write_result(output_dir: Path, result: GroupResult) -> None:
     """Write all tables with their dictionaries, all figures, the methods text and the page.
 
@@ -273,7 +274,9 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     """
     units = result.cohort.units
     described = _lesion_columns(result.cohort.parameters, result.cohort.lesions)
-    lesions = result.cohort.lesions.reindex(columns=list(described))
+    lesions = result.cohort.lesions
+    described |= {EVENT: _EVENT} if EVENT in lesions else {}
+    lesions = lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
         described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}

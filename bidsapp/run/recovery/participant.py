@@ -31,7 +31,7 @@ from bidsapp.run.nodes.files import load_labels
 from bidsapp.run.recovery.checks import compare_with_run
 from bidsapp.run.recovery.series import READERS, AnalysedSeries, Results
 from bidsapp.run.recovery.settings import recorded_config
-from bidsapp.run.roi_images import write_roi_images
+from bidsapp.run.roi_images import prepare_rois
 from bidsapp.run.survey import open_query
 
 Report = Callable[[str], None]
@@ -171,7 +171,8 @@ def _recover_session(
 def _plan(label: str, config: Config, folder: Path) -> Plan:
     """Return the plan of a participant under the recorded settings, with the label images."""
     found = open_query(config, [label]).participant(label)
-    return plan_participant(write_roi_images(join_frames(found, folder), folder), config)
+    rois = prepare_rois(join_frames(found, folder), config, folder)
+    return plan_participant(rois.participant, config)
 
 
 def _changes(series: AnalysedSeries, changes: Sequence[Change]) -> tuple[Change, ...]:

@@ -16,7 +16,6 @@ from bidsapp.conversion.contours.lesions import (
     check_overlap,
     label_voxels,
 )
-from bidsapp.conversion.contours.numbering import Numbered
 from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.issues import Issue, join_alike
 from bidsapp.lesions import voxel_ml
@@ -33,7 +32,7 @@ from bidsapp.run.rois.files import (
     write_files,
 )
 from bidsapp.run.rois.jobs import Job
-from bidsapp.run.rois.numbers import LesionPlaces, number_lesions
+from bidsapp.run.rois.numbers import LesionPlaces, Numbered, number_lesions
 from bidsapp.run.rois.origins import check_origins
 from bidsapp.run.rois.visit import DrawnVisit, Options, draw_visit
 

@@ -19,6 +19,7 @@ from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.read.clinical import parse_clinical
+from bidsapp.study.read.lesion_events import apply_lesion_events, read_lesion_events
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -29,6 +30,7 @@ from bidsapp.study.read.status import (
 )
 from bidsapp.study.tables import (
     CLINICAL,
+    EVENT,
     LESION,
     SIZES,
     WARNINGS,
@@ -49,6 +51,7 @@ _TEXT = (
     "unit",
     "space",
     "point_spread",
+    "roi_from",
 )
 _REQUIRED = (
     "participant_id",
@@ -133,6 +136,8 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions[WARNINGS] = warnings_beside(lesions, reported)
+    events = read_lesion_events(output_dir, problems)
+    lesions = apply_lesion_events(lesions, events, problems, notes)
     cohort = Cohort(
         _sort_by_time(lesions, sessions),
         sessions,
@@ -352,4 +357,5 @@ def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame
     parameters = [name for name in FOLLOWED if name in placed]
     sizes = [name for name in SIZES.values() if name in placed]
     columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS]
+    columns += [EVENT] if EVENT in placed else []
     return placed.reset_index(drop=True)[columns]

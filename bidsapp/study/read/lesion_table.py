@@ -16,6 +16,7 @@ from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.read.repetition import repetition_warnings
 from bidsapp.study.tables import (
     CLINICAL,
+    EVENT,
     LESION,
     SIZES,
     WARNINGS,
@@ -56,7 +57,7 @@ def load_study_table(path: Path) -> Cohort:
     """
     keys = [*LESION, "session_id"]
     named = ["days_from_srs", *FOLLOWED, "volume_ml", *SIZES.values(), *error_columns(FOLLOWED)]
-    known = [*keys, *named, *CLINICAL, "excluded", WARNINGS]
+    known = [*keys, *named, *CLINICAL, "excluded", WARNINGS, EVENT]
     numbered = read_numbered_table(path, keys, known=known)
     if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
@@ -64,6 +65,7 @@ def load_study_table(path: Path) -> Cohort:
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
+    events = [EVENT] if EVENT in columns else []
     # Not a set, whose order differs from run to run.
     seen: dict[tuple[str, int, str], None] = {}
     table = []
@@ -76,12 +78,19 @@ def load_study_table(path: Path) -> Cohort:
         excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")
         words = {"excluded": excluded, WARNINGS: "" if warnings == "n/a" else warnings}
+        words |= {EVENT: row[EVENT].replace("n/a", "")} if EVENT in columns else {}
         words |= parse_clinical(row, f"{path}: line {line}")
         table.append(dict(zip(keys, key, strict=True)) | values | words)
     frame = pd.DataFrame(table)
     sizes = [name for name in SIZES.values() if name in columns]
     lesions = frame.reindex(
-        columns=[*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS]
+        columns=[
+            *lesion_columns(parameters),
+            *sizes,
+            *error_columns(parameters),
+            WARNINGS,
+            *events,
+        ]
     )
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     units |= _sidecar_units(path.with_suffix(".json"))

@@ -7,6 +7,7 @@ from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
     CLINICAL,
+    EVENT,
     LESION,
     PAIR,
     SIZES,
@@ -25,6 +26,7 @@ from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
 __all__ = [
     "ALPHA",
     "CLINICAL",
+    "EVENT",
     "LESION",
     "PAIR",
     "SEED",

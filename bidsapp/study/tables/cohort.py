@@ -29,6 +29,10 @@ CLINICAL = ("steroid_dose", "clinical_status")
 """Columns of what is known of a participant at a session besides the images."""
 
 
+EVENT = "event"
+"""Column of what happened to a lesion by a session: new, gone, merged, misnumbered."""
+
+
 class ParameterPair(NamedTuple):
     """Two parameters that are compared with each other: y is regressed on x."""
 
@@ -48,7 +52,7 @@ class Cohort:
     ----------
     lesions : pandas.DataFrame
         A row per lesion and session with the columns `lesion_columns`, and optionally
-        `error_columns`, those of `SIZES` and `WARNINGS`; NaN where missing.
+        `error_columns`, those of `SIZES`, `WARNINGS` and `EVENT`; NaN where missing.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the rank in time
         among the participant's sessions; NaN where unknown. Optionally `CLINICAL`: the dose of

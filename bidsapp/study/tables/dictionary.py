@@ -99,6 +99,8 @@ _RESPONSE = {
     f"PD: volume increase of {PROGRESSION:g} % or more; SD: otherwise",
     "followup_session": "Last session with a whole-lesion ROI after the time points",
     "note": "Reason if there is no response category",
+    "events": "What happened to the lesion over all sessions, by its place: new, gone, merged, "
+    "split, misnumbered, moved or uncertain",
 }
 _RANO = {
     "participant_id": "Participant",
