@@ -11,7 +11,6 @@ from bidsapp.study.statistics.reml import (
     Contrast,
     Fit,
     Structure,
-    contrast,
     estimate,
     number_lesions,
     sum_by_lesion,
@@ -86,7 +85,7 @@ class MixedModel:
             raise BadInput(f"{along.size} weights for {self.means.size} occasions: give one each.")
         if self._fit is None:
             return Contrast()
-        return contrast(self._fit, along, float(along @ self.means), self._scale)
+        return self._fit.contrast(along, float(along @ self.means), self._scale)
 
 
 def mixed_model(
@@ -196,7 +195,7 @@ def _no_model_reason(
 def _in_unit_of_values(fit: Fit, scale: float, shift: float) -> MixedModel:
     """Return the model in the unit of the values."""
     problem = fit.problem
-    means, covariance = fit.solve()
+    means, covariance = fit.means
     lesion, patient = (np.sqrt(part[0, 0]) * scale for part in fit.covariances)
     return MixedModel(
         means=means * scale + shift,

@@ -1,6 +1,7 @@
 """The restricted likelihood of lesions within patients, in closed form per lesion and patient."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import nan
 from typing import Any
@@ -233,8 +234,9 @@ class Fit:
         lesion, patient = self.structure.factors(self.ratios, width)
         return self.residual * lesion @ lesion.T, self.residual * patient @ patient.T
 
-    def solve(self) -> tuple[FloatArray, FloatArray]:
-        """Return the fixed effects, (X^T V^-1 X)^-1 X^T V^-1 y, and their covariance."""
+    @cached_property
+    def means(self) -> tuple[FloatArray, FloatArray]:
+        """The fixed effects, (X^T V^-1 X)^-1 X^T V^-1 y, and their covariance."""
         product, _ = self._whiten(self.ratios)
         factor, _, _ = solve_means(product)
         inverse = linalg.cho_solve((factor, True), np.eye(len(factor)))
@@ -254,11 +256,67 @@ class Fit:
         scale = self.problem.df * (at[-1] + np.log(2 * np.pi))
         return float(logdet + logdet_means + rest / np.exp(at[-1]) + scale)
 
-    def variance_at(self, at: FloatArray, along: FloatArray) -> float:
-        """Return the variance of a contrast, c^T (X^T V^-1 X)^-1 c."""
+    def covariance_at(self, at: FloatArray) -> FloatArray:
+        """Return the covariance of the fixed effects, (X^T V^-1 X)^-1."""
         factor, _, _ = solve_means(self._whiten(at[:-1])[0])
-        half = linalg.solve_triangular(factor, along, lower=True)
-        return float(half @ half) * float(np.exp(at[-1]))
+        return linalg.cho_solve((factor, True), np.eye(len(factor))) * float(np.exp(at[-1]))
+
+    @cached_property
+    def _variation(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Derivatives (M, K, K) of the covariance, and spectrum of the variances' information.
+
+        The information is half the Hessian of the criterion. Parameters on the boundary, zero on a
+        diagonal, are left out.
+        """
+        centre = np.append(self.ratios, np.log(self.residual))
+        active = np.append(~self.structure.diagonal | (self.ratios != 0), True)
+        steps = np.eye(centre.size)[active] * _STEP
+        slopes = [self.covariance_at(centre + s) - self.covariance_at(centre - s) for s in steps]
+        known, directions = np.linalg.eigh(_curvature(self, centre, steps) / 2)
+        return np.array(slopes) / (2 * _STEP), known, directions
+
+    def satterthwaite_df(self, along: FloatArray) -> float:
+        """Return Satterthwaite's degrees of freedom of a contrast c.
+
+        df = 2 v^2 / (g^T A g), with v = c^T (X^T V^-1 X)^-1 c, its gradient g, and the covariance A
+        of the variance estimates, the inverse of their information (Kuznetsova et al. 2017).
+        """
+        slopes, known, directions = self._variation
+        gradient = slopes @ along @ along
+        # Directions that the data do not determine have information near zero and would make A
+        # infinite.
+        sure = known > 1e-6 * known.max()
+        spread = float(np.sum((directions.T @ gradient)[sure] ** 2 / known[sure]))
+        # No contrast has more degrees of freedom than the residual, N - K.
+        if spread <= 0:
+            return float(self.problem.df)
+        variance = float(along @ self.means[1] @ along)
+        return min(float(self.problem.df), 2 * variance**2 / spread)
+
+    def contrast(self, along: FloatArray, value: float, scale: float) -> Contrast:
+        """Test a weighted sum of fixed effects against zero.
+
+        Parameters
+        ----------
+        along : (K,) float64 ndarray
+            Weights of the columns X of the problem.
+        value : float
+            The weighted sum, in the unit of the user.
+        scale : float
+            That unit in the unit of the problem.
+        """
+        error = float(np.sqrt(along @ self.means[1] @ along)) * scale
+        df = self.satterthwaite_df(along)
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * error
+        return Contrast(
+            estimate=value,
+            standard_error=error,
+            low=value - half,
+            high=value + half,
+            statistic=value / error,
+            df=df,
+            pvalue=float(2 * stats.t.sf(abs(value / error), df)),
+        )
 
 
 def profile(ratios: FloatArray, problem: Problem, structure: Structure) -> float:
@@ -308,32 +366,14 @@ def estimate(problem: Problem, structure: Structure, smaller: Fit | None = None)
         options={"ftol": 1e-15, "gtol": 1e-7, "maxiter": 500},
     )
     ratios = np.where(structure.diagonal & (np.abs(found.x) < _GONE), 0.0, found.x)
+    return with_ratios(problem, structure, ratios)
+
+
+def with_ratios(problem: Problem, structure: Structure, ratios: FloatArray) -> Fit:
+    """Return the fit of given ratios, with the residual variance r^T V^-1 r / (N - K)."""
     factors = structure.factors(ratios, problem.gram.shape[0])
     _, _, rest = solve_means(whiten(problem, *factors)[0])
     return Fit(problem, structure, ratios, rest / problem.df)
-
-
-def satterthwaite_df(fit: Fit, along: FloatArray) -> float:
-    """Return Satterthwaite's degrees of freedom of a contrast c.
-
-    df = 2 v^2 / (g^T A g), with v = c^T (X^T V^-1 X)^-1 c, its gradient g, and the covariance A of
-    the variance estimates: the inverse of half the Hessian of the criterion (Kuznetsova et
-    al. 2017). Parameters on the boundary, zero on a diagonal, are left out.
-    """
-    centre = np.append(fit.ratios, np.log(fit.residual))
-    active = np.append(~fit.structure.diagonal | (fit.ratios != 0), True)
-    steps = np.eye(centre.size)[active] * _STEP
-    slope = np.array(
-        [fit.variance_at(centre + s, along) - fit.variance_at(centre - s, along) for s in steps]
-    ) / (2 * _STEP)
-    # Directions that the data do not determine have curvature near zero and would make A infinite.
-    known, directions = np.linalg.eigh(_curvature(fit, centre, steps) / 2)
-    sure = known > 1e-6 * known.max()
-    spread = np.sum((directions.T @ slope)[sure] ** 2 / known[sure])
-    # No contrast has more degrees of freedom than the residual, N - K.
-    if spread <= 0:
-        return float(fit.problem.df)
-    return min(float(fit.problem.df), float(2 * fit.variance_at(centre, along) ** 2 / spread))
 
 
 def _curvature(fit: Fit, centre: FloatArray, steps: FloatArray) -> FloatArray:
@@ -348,31 +388,3 @@ def _curvature(fit: Fit, centre: FloatArray, steps: FloatArray) -> FloatArray:
         total = sum(sign * fit.criterion_at(centre + to) for to, sign in corners)
         found[i, j] = found[j, i] = total / (4 * _STEP**2)
     return found
-
-
-def contrast(fit: Fit, along: FloatArray, value: float, scale: float) -> Contrast:
-    """Test a weighted sum of fixed effects against zero.
-
-    Parameters
-    ----------
-    fit : Fit
-    along : (K,) float64 ndarray
-        Weights of the columns X of the problem.
-    value : float
-        The weighted sum, in the unit of the user.
-    scale : float
-        That unit in the unit of the problem.
-    """
-    at = np.append(fit.ratios, np.log(fit.residual))
-    error = float(np.sqrt(fit.variance_at(at, along))) * scale
-    df = satterthwaite_df(fit, along)
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * error
-    return Contrast(
-        estimate=value,
-        standard_error=error,
-        low=value - half,
-        high=value + half,
-        statistic=value / error,
-        df=df,
-        pvalue=float(2 * stats.t.sf(abs(value / error), df)),
-    )

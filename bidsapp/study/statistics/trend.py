@@ -14,10 +14,10 @@ from bidsapp.study.statistics.reml import (
     Fit,
     Problem,
     Structure,
-    contrast,
     estimate,
     number_lesions,
     sum_by_lesion,
+    with_ratios,
 )
 from bidsapp.study.statistics.values import MIN_N, FloatArray, as_vector, is_constant
 
@@ -109,7 +109,7 @@ class TrendModel:
             return Contrast()
         # The columns of the problem are Q of X = Q R: c^T b = (R^-T c)^T R b.
         inner = linalg.solve_triangular(self._given.root, along, trans="T")
-        return contrast(self._fit, inner, float(along @ self.coefficients), self._given.scale)
+        return self._fit.contrast(inner, float(along @ self.coefficients), self._given.scale)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Standardised:
 
     def restore(self, fit: Fit) -> TrendModel:
         """Return the model in the units of values, design and times."""
-        inner, covariance = fit.solve()
+        inner, covariance = fit.means
         back = linalg.solve_triangular(self.root, np.eye(len(self.root))) * self.scale
         lesion, patient = fit.covariances
         # Each of the N - K contrasts scales by the same factor; X^T V^-1 X by det(R)^2.
@@ -172,6 +172,7 @@ def trend_model(
     lesions: ArrayLike,
     *,
     structure: Structure | None = None,
+    like: TrendModel | None = None,
 ) -> TrendModel:
     r"""Fit fixed effects, with random levels and slopes of lesions within patients.
 
@@ -187,6 +188,9 @@ def trend_model(
         Patient and lesion of each value; labels of lesions need be unique only within a patient.
     structure : Structure or None
         Random coefficients of lesions and of patients; None to choose them.
+    like : TrendModel or None
+        A model of the same values with a part of the design, whose random coefficients are taken,
+        in proportion to the residual, instead of being estimated.
 
     Returns
     -------
@@ -249,7 +253,9 @@ def trend_model(
         empty = np.full(size, nan)
         return TrendModel(empty, np.full((size, size), nan), n_missing=lost, note=note)
     given = _standardise(y, x, t, who, which)
-    if structure is None:
+    if like is not None and like._fit is not None:
+        fit = with_ratios(given.problem, like._fit.structure, like._fit.ratios)
+    elif structure is None:
         fit = _choose(given.problem, _allowed(given.problem, t, who, which))
     else:
         fit = estimate(given.problem, structure)
