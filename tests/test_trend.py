@@ -185,10 +185,10 @@ def test_units_and_origins_do_not_matter(seed, unit, shift, pace, origin):
     assert there.sd_residual == pytest.approx(unit * here.sd_residual, rel=1e-3)
 
 
-def test_slopes_are_random_where_the_data_carry_them():
-    """Clear slopes are found at their level; with two visits, or few lesions, never."""
+def test_slopes_are_random_where_the_visits_carry_them():
+    """Of lesions with three visits, of patients with such lesions; whatever the values are."""
     assert fitted(1, lesion_slope=0.4).random == "intercepts, slopes of lesions"
-    assert fitted(2).random == "intercepts"
+    assert fitted(2).random == "intercepts, slopes of lesions", "four patients have two lesions"
     y, times, patients, lesions = drawn(1, 0.4)
     _, first = np.unique(lesions, return_index=True)
     two = np.sort(np.concatenate([first, first + 1]))

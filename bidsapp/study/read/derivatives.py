@@ -122,7 +122,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
                 "--lesion-values unmixed needs: run the participant level with this version, with "
                 "ROIs, and with --fit-space native."
             )
-    sessions = _sessions(output_dir, used, problems, notes)
+    sessions, visits = _sessions(output_dir, used, problems, notes)
     lesions, units = _lesions(used, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
@@ -131,6 +131,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
         _sort_by_time(lesions, sessions),
         sessions,
         units,
+        visits=visits,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
         warnings=_doubtful_rows(lesions),
@@ -286,8 +287,8 @@ def _fill_vanished(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
 
 def _sessions(
     output_dir: Path, rows: Sequence[Row], problems: list[str], notes: list[str]
-) -> pd.DataFrame:
-    """Return the sessions of every participant with their day and their rank in time."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the sessions of every participant: day and rank in time, and what else is known."""
     with_tables = defaultdict(set)
     for row in rows:
         participant, _, session = lesion_key(row, "")
@@ -296,38 +297,47 @@ def _sessions(
         if path.parent.name not in with_tables:
             notes.append(f"{path.parent.name}: has no lesion table that can be used.")
     table: list[tuple[str, str, float, float]] = []
+    further: list[Row] = []
     for participant, found in sorted(with_tables.items()):
         path = documents.SESSIONS.path(output_dir, participant=participant)
-        listed = _session_days(path, problems, notes)
+        listed, others = _session_days(path, problems, notes)
+        further += [{"participant_id": participant} | row for row in others]
         unlisted = sorted(found - listed.keys())
         if listed and unlisted:
             notes.append(f"{path}: lacks {', '.join(unlisted)}, so its time is unknown.")
         table += [(participant, s, d, float(i)) for i, (s, d) in enumerate(listed.items())]
         table += [(participant, s, math.nan, math.nan) for s in unlisted]
-    return pd.DataFrame(table, columns=["participant_id", "session_id", "days", "position"])
+    sessions = pd.DataFrame(table, columns=["participant_id", "session_id", "days", "position"])
+    known = pd.DataFrame(further)
+    # Without a further column there is nothing to know.
+    return sessions, known if known.shape[1] > 2 else pd.DataFrame()
 
 
-def _session_days(path: Path, problems: list[str], notes: list[str]) -> dict[str, float]:
-    """Return the days since treatment by session, in the order of a sessions table."""
+def _session_days(
+    path: Path, problems: list[str], notes: list[str]
+) -> tuple[dict[str, float], list[Row]]:
+    """Return days since treatment by session, in the order of its table, and further columns."""
     if not path.exists():
         notes.append(f"{path}: does not exist, so the order of the sessions is unknown.")
-        return {}
+        return {}, []
     try:
         days: dict[str, float] = {}
+        further: list[Row] = []
         for line, row in read_numbered_table(path, ["session_id"], complete=True):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             if session in days:
                 raise BadInput(f"{path}: line {line} repeats {session}.")
-            days[session] = parse_number(
-                row.get("days_since_treatment", "n/a"), f"{path}: line {line}"
-            )
+            stated = row.pop("days_since_treatment", "n/a")
+            days[session] = parse_number(stated, f"{path}: line {line}")
+            cells = {name: "" if cell == "n/a" else cell for name, cell in row.items()}
+            further.append(cells | {"session_id": session})
     except BadInput as error:
         problems.append(str(error))
-        return {}
+        return {}, []
     for day, count in Counter(d for d in days.values() if not math.isnan(d)).items():
         if count > 1:
             notes.append(f"{path}: {count} sessions are of day {day:g}: is one of them misnamed?")
-    return days
+    return days, further
 
 
 def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:

@@ -223,11 +223,6 @@ class Fit:
         return self.criterion_at(np.append(self.ratios, np.log(self.residual)))
 
     @property
-    def aic(self) -> float:
-        """Akaike's criterion, for comparisons between structures with the same fixed effects."""
-        return self.criterion + 2 * (len(self.ratios) + 1)
-
-    @property
     def covariances(self) -> tuple[FloatArray, FloatArray]:
         """Covariance (Q, Q) of the random coefficients of lesions, and of patients."""
         width = self.problem.gram.shape[0]

@@ -19,6 +19,7 @@ from bidsapp.study.tables.cohort import (
 )
 from bidsapp.study.tables.mixed_model import ALPHA
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
+from bidsapp.study.tables.trends import TrendOptions
 
 __all__ = [
     "ALPHA",
@@ -32,6 +33,7 @@ __all__ = [
     "LesionValues",
     "ParameterPair",
     "Statistics",
+    "TrendOptions",
     "analyse",
     "error_columns",
     "followed_parameters",

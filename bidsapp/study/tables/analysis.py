@@ -19,9 +19,13 @@ from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
 from bidsapp.study.tables.summary import summary_table
 from bidsapp.study.tables.timepoints import assign_timepoints
+from bidsapp.study.tables.trends import TrendOptions, trend_tables
 
 SEED = 0
 """Default seed of the permutation test and the bootstrap."""
+
+NO_OPTIONS = TrendOptions()
+"""Default of the trend model: a level before treatment and a slope after it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Statistics:
         The two parameters that are compared with each other.
     seed : int
         Of the permutation test and the bootstrap.
+    trend_options : TrendOptions
+        What the trend model holds.
     """
 
     timepoints: Mapping[str, str]
@@ -48,10 +54,13 @@ class Statistics:
     notes: tuple[str, ...]
     pair: ParameterPair
     seed: int
+    trend_options: TrendOptions
     characteristics: pd.DataFrame
     summary: pd.DataFrame
     paired: pd.DataFrame
     mixed: pd.DataFrame
+    trends: pd.DataFrame
+    trend_curves: pd.DataFrame
     influence: pd.DataFrame
     response: pd.DataFrame
     responders: pd.DataFrame
@@ -68,8 +77,8 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table that is written, by name."""
-        # The first six fields are the data and the settings.
-        names = [f.name for f in fields(self)][6:]
+        # The first seven fields are the data and the settings.
+        names = [f.name for f in fields(self)][7:]
         return {name: getattr(self, name) for name in names}
 
 
@@ -106,6 +115,7 @@ def analyse(
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
     pair: ParameterPair = PAIR,
+    trend: TrendOptions = NO_OPTIONS,
 ) -> Statistics:
     """Compute every table.
 
@@ -120,6 +130,8 @@ def analyse(
         Of the permutation test and the bootstrap.
     pair : ParameterPair
         The two parameters that are compared with each other.
+    trend : TrendOptions
+        What the trend model holds.
 
     Returns
     -------
@@ -129,7 +141,8 @@ def analyse(
     Raises
     ------
     UsageError
-        If the time points cannot be compared, or a parameter of the pair is missing.
+        If the time points cannot be compared, a parameter of the pair is missing, or the covariate
+        cannot be used.
     BadInput
         If every lesion is excluded.
 
@@ -155,6 +168,8 @@ def analyse(
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
     prediction, roc = prediction_tables(kept, labels, response)
+    known = characteristics(cohort, response, sessions, next(iter(labels)))
+    trends, curves = trend_tables(cohort, kept, known, trend)
     repeatability = repeatability_table(cohort, kept, repeats)
     sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
@@ -164,10 +179,13 @@ def analyse(
         notes=assigned.notes,
         pair=pair,
         seed=seed,
-        characteristics=characteristics(cohort, response),
+        trend_options=trend,
+        characteristics=known,
         summary=summary_table(kept, labels, cohort.units),
         paired=paired_table(kept, labels, seed),
         mixed=mixed_table(kept, labels),
+        trends=trends,
+        trend_curves=curves,
         influence=influence_table(kept, labels),
         response=response,
         responders=responders_table(kept, labels, response, pair),
