@@ -19,10 +19,11 @@ from bidsapp.study.tables.cohort import (
 )
 from bidsapp.study.tables.mixed_model import ALPHA
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
-from bidsapp.study.tables.trends import TrendOptions
+from bidsapp.study.tables.trends import GROUP, TrendOptions
 
 __all__ = [
     "ALPHA",
+    "GROUP",
     "LESION",
     "PAIR",
     "SEED",

@@ -19,7 +19,7 @@ from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
 from bidsapp.study.tables.summary import summary_table
 from bidsapp.study.tables.timepoints import assign_timepoints
-from bidsapp.study.tables.trends import TrendOptions, trend_tables
+from bidsapp.study.tables.trends import GROUP, TrendOptions, trend_tables
 
 SEED = 0
 """Default seed of the permutation test and the bootstrap."""
@@ -37,7 +37,7 @@ class Statistics:
     timepoints : mapping of str to str
         Time point -> session label, or days.
     lesions : pandas.DataFrame
-        Those that were analysed, with their ``timepoint``.
+        Those that were analysed, with their ``timepoint``, and their `GROUP` by the covariate.
     problems, notes : tuple of str
         Conflicts between sessions; how time points were assigned.
     pair : ParameterPair
@@ -169,12 +169,12 @@ def analyse(
     response = response_table(kept, sessions, labels)
     prediction, roc = prediction_tables(kept, labels, response)
     known = characteristics(cohort, response, sessions, next(iter(labels)))
-    trends, curves = trend_tables(cohort, kept, known, trend)
+    trends, curves, groups = trend_tables(cohort, kept, known, trend)
     repeatability = repeatability_table(cohort, kept, repeats)
     sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
         timepoints=labels,
-        lesions=kept,
+        lesions=kept.assign(**{GROUP: groups}),
         problems=assigned.problems,
         notes=assigned.notes,
         pair=pair,

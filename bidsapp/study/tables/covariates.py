@@ -28,7 +28,7 @@ class Covariate:
     reference : str
         The group with which the others are compared; empty for a number.
     varies : bool
-        Whether it is of the session, and not of the lesion.
+        Whether it differs between sessions of a lesion.
     note : str
         How many lesions or sessions lack it; empty if none.
     """
@@ -83,7 +83,7 @@ def find_covariate(
     keys = [key for key in _KEYS if key in having[0]]
     cells = lesions[_KEYS].merge(having[0], how="left", on=keys)[name]
     texts = cells.map(_text).to_numpy(dtype=object)
-    varies = "session_id" in keys
+    varies = bool((cells.groupby([lesions[key].to_numpy() for key in LESION]).nunique() > 1).any())
     missing = texts == ""
     if not missing.all() and len(set(texts[~missing])) == 1:
         raise UsageError(f"{option}: is {texts[~missing][0]} in all lesions: nothing to compare.")

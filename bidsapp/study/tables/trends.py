@@ -14,6 +14,9 @@ from bidsapp.study.tables.cohort import LESION, Cohort, followed_parameters
 from bidsapp.study.tables.covariates import Covariate, find_covariate
 from bidsapp.study.tables.paired_tests import insert_adjusted_p
 
+GROUP = "trend_group"
+"""Column of the group of a lesion by the covariate."""
+
 PER_DAYS = 30
 """Slopes are changes in this number of days."""
 
@@ -52,7 +55,7 @@ def trend_tables(
     lesions: pd.DataFrame,
     characteristics: pd.DataFrame,
     options: TrendOptions,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Fit the trend of each parameter over all visits with a known day.
 
     Parameters
@@ -70,6 +73,8 @@ def trend_tables(
         A row per parameter and coefficient of the model.
     curves : pandas.DataFrame
         The fitted mean of each parameter, and of each group, over days.
+    groups : (N,) ndarray of str
+        Group of each row of ``lesions``; empty without groups, or where unknown.
 
     Raises
     ------
@@ -94,7 +99,8 @@ def trend_tables(
         rows += fitted.rows(parameter, options.covariate)
         curves += fitted.curves(parameter, covariate)
     columns = ["parameter", "group", "days", "mean", "ci_low", "ci_high"]
-    return insert_adjusted_p(pd.DataFrame(rows)), pd.DataFrame(curves, columns=columns)
+    groups = covariate.groups if covariate else np.full(len(lesions), "")
+    return insert_adjusted_p(pd.DataFrame(rows)), pd.DataFrame(curves, columns=columns), groups
 
 
 @dataclass(frozen=True)
