@@ -37,13 +37,15 @@ class Trend:
 
 
 @apply_style
-def trends(courses: Sequence[Trend]) -> Figure:
+def trends(courses: Sequence[Trend], covariate: str = "") -> Figure:
     """Plot lesions as thin lines and the fitted mean with its interval, over days.
 
     Parameters
     ----------
     courses : sequence of Trend
         One panel each.
+    covariate : str
+        Name of the groups, for the legend.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def trends(courses: Sequence[Trend]) -> Figure:
         axes.set_axis_off()
     if names:
         lines, texts = panels[0].get_legend_handles_labels()
-        figure.legend(lines, texts, loc="outside upper right", ncols=len(names))
+        figure.legend(lines, texts, loc="outside upper right", ncols=len(names), title=covariate)
     return figure
 
 
@@ -84,7 +86,8 @@ def _draw(axes: Axes, course: Trend, colours: Mapping[str, str]) -> None:
         colour = colours.get(group, CYCLE[0])
         part = course.values[course.values["group"] == group]
         x, y = _polyline(part)
-        thin: Any = {"lw": 0.6, "alpha": 0.35, "marker": ".", "markersize": 2.5, "mew": 0}
+        alpha = float(np.clip(20 / (len(part) or 1), 0.05, 0.4))
+        thin: Any = {"lw": 0.6, "alpha": alpha, "marker": ".", "markersize": 2.5, "mew": 0}
         axes.plot(
             x,
             y,
@@ -102,8 +105,9 @@ def _draw(axes: Axes, course: Trend, colours: Mapping[str, str]) -> None:
     axes.axvline(0, color=INK, lw=0.7, ls=(0, (4, 3)))
     axes.set_ylabel(course.label)
     axes.margins(x=0.02)
-    values = course.values["value"].dropna()
-    if len(values) and values.min() >= 0:
+    values = course.values["value"]
+    # From zero, where the values come near to it.
+    if 0 <= values.min() < values.max() / 3:
         axes.set_ylim(bottom=0)
 
 

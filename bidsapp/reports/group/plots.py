@@ -169,7 +169,7 @@ def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[P
     return [
         Plot(
             "trends",
-            trends(courses),
+            trends(courses, statistics.trend_options.covariate),
             pd.concat(frames, ignore_index=True)[list(what)],
             what,
             "Single lesions (thin) over days since treatment, and the mean of the mixed model with "

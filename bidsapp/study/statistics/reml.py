@@ -357,7 +357,7 @@ def estimate(problem: Problem, structure: Structure, smaller: Fit | None = None)
         best,
         args=(problem, structure),
         method="L-BFGS-B",
-        jac="3-point",
+        jac="2-point",
         options={"ftol": 1e-15, "gtol": 1e-7, "maxiter": 500},
     )
     ratios = np.where(structure.diagonal & (np.abs(found.x) < _GONE), 0.0, found.x)
