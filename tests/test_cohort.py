@@ -13,7 +13,7 @@ from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.read import load_study_table, match_rows, read_participants, read_traits
 from bidsapp.study.read.plausibility import scale_warnings
-from bidsapp.study.tables import Cohort, analyse, session_labels
+from bidsapp.study.tables import Cohort, TrendOptions, analyse, session_labels
 from bidsapp.study.tables.dictionary import TABLES
 from bidsapp.study.tables.timepoints import assign_timepoints
 
@@ -128,6 +128,8 @@ def test_one_row_per_question(statistics):
         "summary": 18,
         "paired": 15,
         "mixed": 15,
+        "trends": 10,
+        "trend_curves": 215,
         "influence": 225,
         "response": 20,
         "responders": 2,
@@ -343,8 +345,18 @@ def with_traits(cohort):
     return analyse(replace(cohort, traits=read_traits(REFERENCE / "lesion_traits.tsv")))
 
 
+def with_a_covariate(cohort):
+    people = read_participants(REFERENCE / "participants.tsv")
+    return analyse(replace(cohort, participants=people), trend=TrendOptions(covariate="age"))
+
+
+def with_a_step(cohort):
+    return analyse(cohort, trend=TrendOptions(step=True))
+
+
 EVERY = set(TABLES) - {"missing"}
-UNTOUCHED = {"characteristics", "excluded", "repeatability", "response", "responders"}
+TRENDS = {"trends", "trend_curves"}
+UNTOUCHED = {"characteristics", "excluded", "repeatability", "response", "responders"} | TRENDS
 """What does not depend on the time points between the first and the last."""
 
 
@@ -357,6 +369,8 @@ UNTOUCHED = {"characteristics", "excluded", "repeatability", "response", "respon
         (with_an_excluded_lesion, EVERY - {"repeatability"}),
         (with_participants, {"characteristics"}),
         (with_traits, {"characteristics"}),
+        (with_a_covariate, {"characteristics"} | TRENDS),
+        (with_a_step, TRENDS),
     ],
 )
 def test_an_option_of_the_group_changes_its_tables_and_no_others(

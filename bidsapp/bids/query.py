@@ -55,6 +55,7 @@ from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
 from bidsapp.bids.timing import GivenTiming, read_repetition_time
 from bidsapp.bids.unused import unused_rois
+from bidsapp.bids.visit_columns import read_visit_columns, session_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
 QUERIES: Mapping[str, Mapping[str, Any]] = {
@@ -160,7 +161,12 @@ class Query:
         records[0] = replace(
             first,
             warnings=(*doubts, *(unused if missing else ())),
-            notes=(*chronology.notes, *first.notes, *(() if missing else unused)),
+            notes=(
+                *chronology.notes,
+                *read_visit_columns(session_table(self.raw.root, label)).notes,
+                *first.notes,
+                *(() if missing else unused),
+            ),
         )
         return Participant(label, tuple(records), chronology.order)
 
@@ -194,7 +200,7 @@ class Query:
             arterial_table=attempt(self._arterial_table, key),
             transforms=attempt(self._transforms, key) or (),
         )
-        table = Path(self.raw.root) / f"sub-{label}" / f"sub-{label}_sessions.tsv"
+        table = session_table(self.raw.root, label)
         record = attempt(add_table_values, record, table) or record
         people = Path(self.raw.root) / "participants.tsv"
         if states_blood(people):

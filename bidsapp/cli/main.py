@@ -24,7 +24,7 @@ from bidsapp.cli.model_options import check_models
 from bidsapp.cli.options import study_parser
 from bidsapp.cli.participant_level import log_issues, run_participant_level, select_labels
 from bidsapp.cli.phantom_options import phantom_parser
-from bidsapp.cli.statistics_options import stats_parser
+from bidsapp.cli.statistics_options import stats_parser, trend_options
 from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_order
 from bidsapp.config import AIF_MEASURED, Config
 from bidsapp.errors import (
@@ -202,6 +202,7 @@ def _group_level(config: Config, options: Namespace) -> int:
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
         pair=_parameter_pair(options),
+        trend=trend_options(options),
         lesion_values=options.lesion_values,
     )
     return _report_group(result, config.output_dir)
@@ -236,6 +237,7 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
         repeats=tuple(options.repeats) if options.repeats else None,
         seed=options.seed,
         pair=_parameter_pair(options),
+        trend=trend_options(options),
     )
     return _report_group(result, options.output_dir)
 

@@ -1,7 +1,8 @@
 """Options of the group statistics, and the parser of ``metperf stats``."""
 
-from argparse import ArgumentParser, _ArgumentGroup
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bidsapp.cli.types import (
     NamedLabels,
@@ -10,6 +11,9 @@ from bidsapp.cli.types import (
     existing_file,
     nonnegative_integer,
 )
+
+if TYPE_CHECKING:
+    from bidsapp.study.tables import TrendOptions
 
 
 def stats_parser() -> ArgumentParser:
@@ -74,6 +78,21 @@ def add_statistics(made: ArgumentParser) -> _ArgumentGroup:
         "limits of agreement, early change by response (default: f vp)",
     )
     group.add_argument(
+        "--covariate",
+        default="",
+        metavar="NAME[=GROUP]",
+        help="a column of the tables of participants, traits or sessions (of metperf stats also of "
+        "the table of lesions) by which trends over all visits may differ; a column of words is a "
+        "grouping, whose other groups are compared with GROUP (default: the most frequent one)",
+    )
+    group.add_argument(
+        "--trend",
+        default="line",
+        choices=("line", "step"),
+        help="trends over all visits: a line from the day of treatment on, or a step at the "
+        "treatment and a line (default: %(default)s)",
+    )
+    group.add_argument(
         "--random-seed",
         "--random_seed",
         dest="seed",
@@ -83,6 +102,14 @@ def add_statistics(made: ArgumentParser) -> _ArgumentGroup:
         help="seed of permutations and bootstrap (default: %(default)s)",
     )
     return group
+
+
+def trend_options(options: Namespace) -> "TrendOptions":
+    """Return the options of the trend model."""
+    from bidsapp.study.tables import TrendOptions
+
+    name, _, reference = options.covariate.partition("=")
+    return TrendOptions(options.trend == "step", name, reference)
 
 
 def add_verbosity(made: ArgumentParser | _ArgumentGroup) -> None:

@@ -131,6 +131,25 @@ def record_page(output_dir: Path, label: str) -> None:
         write_bytes(path, to_json(record | {"pages": _page_digests(output_dir, label)}))
 
 
+def record_output(output_dir: Path, label: str, path: Path) -> None:
+    """Record that a result of a participant was written again, if its completion is recorded.
+
+    Parameters
+    ----------
+    output_dir
+        The derivatives.
+    label
+        Participant, such as ``sub-01``.
+    path
+        The result.
+    """
+    target = documents.COMPLETION.path(output_dir, participant=label)
+    record = _read(target)
+    if record:
+        written = {**record.get("outputs", {}), **_digests(output_dir, [path])}
+        write_bytes(target, to_json(record | {"outputs": written}))
+
+
 def _page_digests(output_dir: Path, label: str) -> dict[str, str]:
     """Return the digests of a page and its figures."""
     page = documents.PARTICIPANT_PAGE.path(output_dir, participant=label)

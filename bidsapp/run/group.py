@@ -36,6 +36,7 @@ from bidsapp.study.tables import (
     LesionValues,
     ParameterPair,
     Statistics,
+    TrendOptions,
     analyse,
     error_columns,
     lesion_columns,
@@ -65,6 +66,7 @@ def run_group(
     seed: int = SEED,
     pair: ParameterPair = PAIR,
     lesion_values: LesionValues = "mean",
+    trend: TrendOptions = TrendOptions(),  # noqa: B008 - frozen
 ) -> GroupResult:
     """Write the group tables, figures and page from the tables of the participant level.
 
@@ -88,6 +90,8 @@ def run_group(
     lesion_values : "mean" or "unmixed"
         Whether lesions are compared by the mean over their voxels, or by the values of their own
         courses, without the tissue around them.
+    trend : TrendOptions
+        What the model over all visits holds.
 
     Returns
     -------
@@ -104,8 +108,8 @@ def run_group(
     NothingSelected
         If no participant has a session that ``timepoints`` or ``repeats`` names.
     UsageError
-        If there are fewer than two different time points, or the pair is not two parameters of
-        the tables.
+        If there are fewer than two different time points, the pair is not two parameters of the
+        tables, or the covariate cannot be used.
     NotWritable
         If the folder cannot be written.
     """
@@ -113,7 +117,7 @@ def run_group(
     cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
     problems = (*found.problems, *unread)
-    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
+    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
     rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
     carried = (rows["roi_from"].fillna("n/a") != "n/a").any()
@@ -138,6 +142,7 @@ def run_stats(
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
     pair: ParameterPair = PAIR,
+    trend: TrendOptions = TrendOptions(),  # noqa: B008 - frozen
 ) -> GroupResult:
     """Write the group tables, figures and page from a single table of lesions.
 
@@ -147,7 +152,7 @@ def run_stats(
         See `load_study_table`.
     output_dir : pathlib.Path
         Folder for all output.
-    timepoints, participants, traits, repeats, seed, pair
+    timepoints, participants, traits, repeats, seed, pair, trend
         See `run_group`.
 
     Returns
@@ -162,13 +167,13 @@ def run_stats(
         If no participant has a session that ``timepoints`` or ``repeats`` names, or no session is
         at a time point.
     UsageError
-        If there are fewer than two different time points, or the pair is not two parameters of
-        the tables.
+        If there are fewer than two different time points, the pair is not two parameters of the
+        tables, or the covariate cannot be used.
     NotWritable
         If the folder cannot be written.
     """
-    cohort = _add_traits(load_study_table(table), participants, traits)
-    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair)
+    cohort = _add_traits(load_study_table(table, trend.covariate), participants, traits)
+    result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend)
     statistics = result.statistics
     if statistics.lesions["timepoint"].isna().all() and not statistics.problems:
         wanted = ", ".join(statistics.timepoints.values())
@@ -215,6 +220,7 @@ def _analyse_cohort(
     repeats: tuple[str, str] | None,
     seed: int,
     pair: ParameterPair,
+    trend: TrendOptions,
     problems: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> GroupResult:
@@ -230,7 +236,7 @@ def _analyse_cohort(
     lacking = [label for label in requested if not _has_session(cohort, label)]
     if lacking:
         raise NothingSelected(f"No participant has {', '.join(lacking)}; {_there(cohort)}.")
-    statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed, pair=pair)
+    statistics = analyse(cohort, timepoints, repeats=repeats, seed=seed, pair=pair, trend=trend)
     return GroupResult(
         cohort,
         statistics,

@@ -11,6 +11,7 @@ from bidsapp.bids.derivatives import PART, to_json, to_tsv, write_bytes
 from bidsapp.bids.documents import Document
 from bidsapp.bids.records import Participant
 from bidsapp.bids.tables import read_table
+from bidsapp.bids.visit_columns import read_visit_columns, session_table
 from bidsapp.config import Config, version
 from bidsapp.errors import NothingSelected
 from bidsapp.issues import Issue, from_error
@@ -21,6 +22,7 @@ from bidsapp.run.completion import (
     page_is_intact,
     provenance_key,
     record_completion,
+    record_output,
 )
 from bidsapp.run.crashes import read_crashes
 from bidsapp.run.engine import Progress
@@ -120,6 +122,10 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
 def _keep(participant: Participant, config: Config) -> Outcome:
     """Return the outcome of an earlier run of a participant that is still up to date."""
     issues = tuple(read_stored_issues(config.output_dir, participant))
+    # What else is known of a session may have changed: no result depends on it.
+    _write_sessions(participant, config)
+    table = documents.SESSIONS.path(config.output_dir, participant=participant.id)
+    record_output(config.output_dir, participant.id, table)
     page = documents.PARTICIPANT_PAGE.path(config.output_dir, participant=participant.id)
     if page_is_intact(config.output_dir, participant):
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
@@ -226,6 +232,7 @@ def _write_sessions(participant: Participant, config: Config) -> None:
     raw = config.bids_dir / participant.id
     rows = {name: day for name, day in rows.items() if (raw / name).is_dir()}
     rows |= {s.id: "n/a" if s.days is None else f"{s.days:g}" for s in participant.sessions}
+    further = read_visit_columns(session_table(config.bids_dir, participant.label))
     known = [f"ses-{label}" for label in participant.order]
     ordered = sorted(
         rows.items(),
@@ -234,7 +241,10 @@ def _write_sessions(participant: Participant, config: Config) -> None:
             math.inf if row[1] == "n/a" else float(row[1]),
         ),
     )
-    content = to_tsv(columns, [dict(zip(columns, row, strict=True)) for row in ordered])
+    content = to_tsv(
+        (*columns, *further.columns),
+        [dict(zip(columns, row, strict=True)) | further.of(row[0]) for row in ordered],
+    )
     write_bytes(path, content)
 
 

@@ -25,6 +25,9 @@ _NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.23
 _MEASUREMENT = "Measurement error: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
 _REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
 _RANO = "Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4"
+_MIXED = "Mixed model: Laird and Ware 1982, doi:10.2307/2529876"
+_SATTERTHWAITE = "Degrees of freedom: Kuznetsova et al. 2017, doi:10.18637/jss.v082.i13"
+_SLOPES = "Random slopes: Schielzeth and Forstmeier 2009, doi:10.1093/beheco/arn145"
 _SOFTWARE = {
     "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
     "scipy": ("SciPy", "Virtanen et al. 2020, doi:10.1038/s41592-019-0686-2"),
@@ -55,6 +58,7 @@ def group_methods(result: GroupResult) -> str:
     statistics = result.statistics
     topics = [
         [_lesions(result), *_changes(statistics)],
+        list(_trends(statistics)),
         list(_robustness(statistics)),
         list(_response(statistics)),
         list(_pair(statistics)),
@@ -151,9 +155,34 @@ def _changes(statistics: Statistics) -> Iterator[Part]:
             "restricted maximum likelihood, with Satterthwaite's degrees of freedom (Kuznetsova "
             "et al. 2017).",
             (
-                "Mixed model: Laird and Ware 1982, doi:10.2307/2529876",
-                "Degrees of freedom: Kuznetsova et al. 2017, doi:10.18637/jss.v082.i13",
+                _MIXED,
+                _SATTERTHWAITE,
             ),
+        )
+
+
+def _trends(statistics: Statistics) -> Iterator[Part]:
+    """Describe the mixed model on days since treatment."""
+    table, options = statistics.trends, statistics.trend_options
+    if not _count(table, "p"):
+        return
+    used = sorted(set(table["random"]) - {""}, key=len)
+    step = "a step at the treatment and " if options.step else ""
+    yield Part(
+        "Trends over all visits were estimated with a linear mixed model of the days since "
+        f"treatment: a constant level before the treatment, {step}a straight line after it, and "
+        f"random {join_words(used)} (of lesions within participants; slopes wherever the number of "
+        "visits allows them, Schielzeth and Forstmeier 2009), by restricted maximum likelihood "
+        "with Satterthwaite's degrees of freedom (Laird and Ware 1982, Kuznetsova et al. 2017). "
+        "Departure from the line was tested by the square of the time.",
+        (_MIXED, _SATTERTHWAITE, _SLOPES),
+    )
+    if options.covariate:
+        compared = table.loc[table["compared"] != "", ["term", "compared"]].drop_duplicates()
+        terms = join_words(list(compared["term"].unique()))
+        yield Part(
+            f"{options.covariate} was a covariate of {terms} "
+            f"({'; '.join(compared['compared'].unique())})."
         )
 
 

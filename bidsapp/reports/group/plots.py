@@ -18,9 +18,17 @@ from bidsapp.reports.figures.response import Changes, spider, waterfall
 from bidsapp.reports.figures.roc import roc_curves
 from bidsapp.reports.figures.swimmer import swimmer
 from bidsapp.reports.figures.time_courses import Course, time_courses
+from bidsapp.reports.figures.trends import Trend, trends
 from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
 from bidsapp.reports.page.render import svg_bytes
-from bidsapp.study.tables import LESION, GroupResult, Statistics, standardise, values_by_timepoint
+from bidsapp.study.tables import (
+    GROUP,
+    LESION,
+    GroupResult,
+    Statistics,
+    standardise,
+    values_by_timepoint,
+)
 
 _LESIONS = {
     "participant_id": "Participant",
@@ -115,6 +123,7 @@ def plots(result: GroupResult) -> list[Plot]:
         _courses("timecourse", list(pair), statistics, forms),
         _regression(statistics, forms),
         *([_courses("timecourse_others", others, statistics, forms)] if others else []),
+        *_trends(statistics, forms),
         _effects(statistics),
         _changes(statistics, forms),
         _limits(statistics),
@@ -148,6 +157,53 @@ def _courses(
         "(paired t test, not adjusted for multiple testing).",
         f"{' and '.join(parameters)} over time: mean, SD and individual lesions",
     )
+
+
+def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[Plot]:
+    """Plot lesions and fitted means over days, if any trend was fitted."""
+    names = statistics.trend_curves["parameter"].unique()
+    if not len(names):
+        return []
+    courses = [_trend(statistics, name, forms[name]) for name in names]
+    frames = [
+        course.values.assign(parameter=name, unit=forms[name].unit)
+        for name, course in zip(names, courses, strict=True)
+    ]
+    what = {
+        "participant_id": "Participant",
+        "lesion": "Number of the lesion",
+        "days": "Days since treatment",
+        "value": "Mean in the ROI",
+        "group": "Group of the covariate",
+        "parameter": "Parameter",
+        "unit": "Unit of the value",
+    }
+    after = "a step and a line" if statistics.trend_options.step else "a line"
+    return [
+        Plot(
+            "trends",
+            trends(courses, statistics.trend_options.covariate),
+            pd.concat(frames, ignore_index=True)[list(what)],
+            what,
+            "Single lesions (thin) over days since treatment, and the mean of the mixed model with "
+            f"its 95 % interval: constant until the treatment (dashed), then {after}.",
+            f"{', '.join(names)} over days since treatment: single lesions and fitted mean",
+        )
+    ]
+
+
+def _trend(statistics: Statistics, parameter: str, form: NumberFormat) -> Trend:
+    """Return what the figure shows of a parameter, in the unit of the page."""
+    lesions = statistics.lesions
+    values = lesions[LESION].assign(
+        days=lesions["days_from_srs"],
+        value=lesions[parameter] * form.scale,
+        group=lesions[GROUP],
+    )
+    curves = statistics.trend_curves
+    shown = curves[curves["parameter"] == parameter].copy()
+    shown[["mean", "ci_low", "ci_high"]] *= form.scale
+    return Trend(form.title, values.dropna(subset=["days", "value"]), shown)
 
 
 def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:

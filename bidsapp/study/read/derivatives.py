@@ -131,7 +131,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
                 "--lesion-values unmixed needs: run the participant level with this version, with "
                 "ROIs, and with --fit-space native."
             )
-    sessions = _sessions(output_dir, used, problems, notes)
+    sessions, visits = _sessions(output_dir, used, problems, notes)
     lesions, units = _lesions(used, problems, notes)
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
@@ -142,6 +142,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
         _sort_by_time(lesions, sessions),
         sessions,
         units,
+        visits=visits,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
         warnings=_doubtful_rows(lesions),
@@ -298,8 +299,8 @@ def _fill_vanished(table: dict[tuple[str, int, str], dict[str, Any]]) -> None:
 
 def _sessions(
     output_dir: Path, rows: Sequence[Row], problems: list[str], notes: list[str]
-) -> pd.DataFrame:
-    """Return the sessions of every participant with their day and their rank in time."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the sessions of every participant: day and rank in time, and what else is known."""
     with_tables = defaultdict(set)
     for row in rows:
         participant, _, session = lesion_key(row, "")
@@ -307,47 +308,55 @@ def _sessions(
     for path in documents.SESSIONS.find(output_dir):
         if path.parent.name not in with_tables:
             notes.append(f"{path.parent.name}: has no lesion table that can be used.")
-    table: list[tuple[str, str, float, float, float, str]] = []
+    table: list[dict[str, Any]] = []
+    further: list[Row] = []
     for participant, found in sorted(with_tables.items()):
         path = documents.SESSIONS.path(output_dir, participant=participant)
-        listed = _session_rows(path, problems, notes)
+        listed, others = _session_rows(path, problems, notes)
+        own = {"participant_id": participant}
+        further += [own | row for row in others]
         unlisted = sorted(found - listed.keys())
         if listed and unlisted:
             notes.append(f"{path}: lacks {', '.join(unlisted)}, so its time is unknown.")
         table += [
-            (participant, session, day, float(i), dose, status)
-            for i, (session, (day, dose, status)) in enumerate(listed.items())
+            own | {"session_id": session, "position": float(i)} | row
+            for i, (session, row) in enumerate(listed.items())
         ]
-        table += [(participant, s, math.nan, math.nan, math.nan, "") for s in unlisted]
+        table += [own | {"session_id": session} for session in unlisted]
     columns = ["participant_id", "session_id", "days", "position", *CLINICAL]
-    return pd.DataFrame(table, columns=columns)
+    sessions = pd.DataFrame(table).reindex(columns=columns).fillna({CLINICAL[1]: ""})
+    known = pd.DataFrame(further)
+    # Without a further column there is nothing to know.
+    return sessions, known if known.shape[1] > 2 else pd.DataFrame()
 
 
 def _session_rows(
     path: Path, problems: list[str], notes: list[str]
-) -> dict[str, tuple[float, float, str]]:
-    """Return days since treatment, steroid dose and clinical status by session, in order."""
+) -> tuple[dict[str, dict[str, Any]], list[Row]]:
+    """Return day and clinical columns by session, in the order of its table, and all columns."""
     if not path.exists():
         notes.append(f"{path}: does not exist, so the order of the sessions is unknown.")
-        return {}
+        return {}, []
     try:
-        found: dict[str, tuple[float, float, str]] = {}
+        found: dict[str, dict[str, Any]] = {}
+        further: list[Row] = []
         for line, row in read_numbered_table(path, ["session_id"], complete=True):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
             where = f"{path}: line {line}"
             if session in found:
                 raise BadInput(f"{where} repeats {session}.")
-            day = parse_number(row.get("days_since_treatment", "n/a"), where)
-            clinical = parse_clinical(row, where)
-            found[session] = day, float(clinical[CLINICAL[0]]), str(clinical[CLINICAL[1]])
+            day = parse_number(row.pop("days_since_treatment", "n/a"), where)
+            found[session] = {"days": day, **parse_clinical(row, where)}
+            cells = {name: "" if cell == "n/a" else cell for name, cell in row.items()}
+            further.append(cells | {"session_id": session})
     except BadInput as error:
         problems.append(str(error))
-        return {}
-    days = [day for day, *_ in found.values()]
+        return {}, []
+    days = [row["days"] for row in found.values()]
     for day, count in Counter(d for d in days if not math.isnan(d)).items():
         if count > 1:
             notes.append(f"{path}: {count} sessions are of day {day:g}: is one of them misnamed?")
-    return found
+    return found, further
 
 
 def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:

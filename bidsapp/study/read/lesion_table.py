@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bidsapp.bids.cells import check_excluded_column, parse_flag, parse_number
-from bidsapp.bids.tables import read_numbered_table
+from bidsapp.bids.tables import Row, read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
@@ -31,7 +31,7 @@ STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOL
 """Units of a study table that has no JSON file beside it."""
 
 
-def load_study_table(path: Path) -> Cohort:
+def load_study_table(path: Path, covariate: str = "") -> Cohort:
     """Read a user-supplied table of lesions.
 
     Parameters
@@ -43,6 +43,8 @@ def load_study_table(path: Path) -> Cohort:
         missing; names in any letter case. A participant's sessions are in time order.
         Units are `STUDY_UNITS`, or those of a JSON file beside it (``{"vp": {"Units": "1"}}``);
         values are never converted.
+    covariate : str
+        A further column that is read as text into the cohort's visits, if the table has it.
 
     Returns
     -------
@@ -105,7 +107,8 @@ def load_study_table(path: Path) -> Cohort:
         lesions,
         visits,
         units,
-        notes=(*notes, *_unused_columns(path, columns, known)),
+        visits=_further(lesions, numbered, covariate, known),
+        notes=(*notes, *_unused_columns(path, columns, [*known, covariate])),
         warnings=(
             *alike,
             *scale_warnings(lesions, units, path.name),
@@ -122,6 +125,19 @@ def _visits(lesions: pd.DataFrame) -> pd.DataFrame:
     visits = visits.rename(columns={"days_from_srs": "days"}).astype({"days": float})
     visits["position"] = visits.groupby("participant_id").cumcount().astype(float)
     return visits
+
+
+def _further(
+    lesions: pd.DataFrame,
+    numbered: Sequence[tuple[int, Row]],
+    column: str,
+    known: Sequence[str],
+) -> pd.DataFrame:
+    """Return a further column of the table beside the lesion and session of each row, if any."""
+    if column in known or column not in numbered[0][1]:
+        return pd.DataFrame()
+    cells = ["" if row[column] == "n/a" else row[column] for _, row in numbered]
+    return lesions[[*LESION, "session_id"]].assign(**{column: cells})
 
 
 def _unused_columns(path: Path, columns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

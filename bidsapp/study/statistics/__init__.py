@@ -39,9 +39,11 @@ from bidsapp.study.statistics.effects import (
     normality,
     signed_rank_test,
 )
-from bidsapp.study.statistics.mixed import Contrast, MixedModel, mixed_model
+from bidsapp.study.statistics.mixed import MixedModel, mixed_model
 from bidsapp.study.statistics.planning import pairs_needed
+from bidsapp.study.statistics.reml import Contrast, Structure
 from bidsapp.study.statistics.repeatability import SPAN, Repeatability, repeatability
+from bidsapp.study.statistics.trend import RandomEffect, TrendModel, trend_model
 from bidsapp.study.statistics.values import CONFIDENCE, MIN_N
 
 __all__ = [
@@ -59,10 +61,13 @@ __all__ = [
     "EffectSize",
     "Influence",
     "MixedModel",
+    "RandomEffect",
     "RankTest",
     "Regression",
     "Repeatability",
+    "Structure",
     "Summary",
+    "TrendModel",
     "cluster_test",
     "discrimination",
     "effect_size",
@@ -81,5 +86,6 @@ __all__ = [
     "repeated_correlation",
     "signed_rank_test",
     "summary",
+    "trend_model",
     "unpaired_test",
 ]

@@ -2,44 +2,20 @@
 
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, optimize, stats
 
 from bidsapp.errors import BadInput
 from bidsapp.study.statistics.reml import (
-    Problem,
-    criterion,
+    Contrast,
+    Fit,
+    Structure,
+    estimate,
     number_lesions,
-    profile,
-    rescale,
-    satterthwaite_df,
-    solve_means,
     sum_by_lesion,
-    whiten,
 )
-from bidsapp.study.statistics.values import CONFIDENCE, MIN_N, FloatArray, as_vector, is_constant
-
-_GRID = (0.0, 0.3, 1.0, 3.0)
-"""Starting ratios of the standard deviations of the random effects to that of the residual."""
-
-_GONE = 1e-6
-"""Ratio to the residual variance below which a variance is set to zero."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A weighted sum of the means of occasions: 95 % interval, t, degrees of freedom, p value."""
-
-    estimate: float = nan
-    standard_error: float = nan
-    low: float = nan
-    high: float = nan
-    statistic: float = nan
-    df: float = nan
-    pvalue: float = nan
+from bidsapp.study.statistics.values import MIN_N, FloatArray, as_vector, is_constant
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,8 @@ class MixedModel:
     n_patients: int = 0
     n_missing: int = 0
     note: str = ""
-    _problem: "Problem | None" = field(default=None, repr=False, compare=False)
+    _fit: Fit | None = field(default=None, repr=False, compare=False)
+    _scale: float = field(default=nan, repr=False, compare=False)
 
     @property
     def icc_patient(self) -> float:
@@ -106,23 +83,9 @@ class MixedModel:
         along = as_vector(weights, "weights")
         if along.size != self.means.size:
             raise BadInput(f"{along.size} weights for {self.means.size} occasions: give one each.")
-        if self._problem is None:
+        if self._fit is None:
             return Contrast()
-        # In the order of `whiten`: residual, lesion, patient.
-        variances = np.square(np.nan_to_num([self.sd_residual, self.sd_lesion, self.sd_patient]))
-        estimate = float(along @ self.means)
-        error = float(np.sqrt(along @ self.covariance @ along))
-        df = satterthwaite_df(self._problem, variances, along)
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, df)) * error
-        return Contrast(
-            estimate=estimate,
-            standard_error=error,
-            low=estimate - half,
-            high=estimate + half,
-            statistic=estimate / error,
-            df=df,
-            pvalue=float(2 * stats.t.sf(abs(estimate / error), df)),
-        )
+        return self._fit.contrast(along, float(along @ self.means), self._scale)
 
 
 def mixed_model(
@@ -196,8 +159,12 @@ def mixed_model(
         return MixedModel(empty, np.full((size, size), nan), n_missing=lost, note=note)
     # Standardised values make starts and tolerances independent of the unit.
     scale, shift = float(y.std()), float(y.mean())
-    problem = sum_by_lesion((y - shift) / scale, when, who, which, size)
-    return replace(_fit(problem, scale, shift), n_missing=lost)
+    columns = np.column_stack([np.eye(size)[when], (y - shift) / scale])
+    problem = sum_by_lesion(columns, np.ones((y.size, 1)), who, which)
+    # With one lesion per patient the two variances cannot be separated: only their sum is
+    # estimated.
+    fit = estimate(problem, Structure(1, int(problem.is_nested)))
+    return replace(_in_unit_of_values(fit, scale, shift), n_missing=lost)
 
 
 def _no_model_reason(
@@ -225,46 +192,22 @@ def _no_model_reason(
     return ""
 
 
-def _fit(problem: Problem, scale: float, shift: float) -> MixedModel:
-    """Estimate the variances, then the means, in the unit of the values."""
-    # The grid avoids the flat region around zero, where a descent would stop.
-    second = _GRID if problem.is_nested else (0.0,)
-    starts = [np.array([a, b]) for a in _GRID for b in second]
-    best = min(starts, key=lambda start: profile(start, problem))
-    # With one lesion per patient the two variances cannot be separated: only their sum is
-    # estimated.
-    count = 2 if problem.is_nested else 1
-
-    def cost(x: FloatArray) -> float:
-        return profile(np.append(x, np.zeros(2 - count)), problem)
-
-    options: Any = {"xatol": 1e-7, "fatol": 1e-10, "maxiter": 2000}
-    found = optimize.minimize(
-        cost, best[:count], method="Nelder-Mead", bounds=[(0, None)] * count, options=options
-    )
-    ratios = np.square(np.append(found.x, np.zeros(2 - count)))
-    # On the boundary: zero, so that Satterthwaite's method leaves this variance out.
-    ratios[ratios < _GONE] = 0.0
-    # The residual variance at the optimum has a closed form: the weighted residual sum of squares
-    # over N - T.
-    factor, _, rest = solve_means(whiten(problem, 1.0, *ratios)[0])
-    df = problem.counts.sum() - len(factor)
-    residual = rest / df
-    product, _ = whiten(problem, residual, *(ratios * residual))
-    factor, _, _ = solve_means(product)
-    lesion, patient = np.sqrt(ratios * residual) * scale
-    variances = np.array([residual, *(ratios * residual)])
+def _in_unit_of_values(fit: Fit, scale: float, shift: float) -> MixedModel:
+    """Return the model in the unit of the values."""
+    problem = fit.problem
+    means, covariance = fit.means
+    lesion, patient = (np.sqrt(part[0, 0]) * scale for part in fit.covariances)
     return MixedModel(
-        # Generalised least squares: (X^T V^-1 X) means = X^T V^-1 y, by the Cholesky factor.
-        means=linalg.cho_solve((factor, True), product[:-1, -1]) * scale + shift,
-        covariance=linalg.cho_solve((factor, True), np.eye(len(factor))) * scale**2,
+        means=means * scale + shift,
+        covariance=covariance * scale**2,
         sd_patient=float(patient) if problem.is_nested else nan,
         sd_lesion=float(lesion),
-        sd_residual=float(np.sqrt(residual)) * scale,
-        # Back to the unit of the values: each of the N - T contrasts scales by the same factor.
-        criterion=float(criterion(problem, variances) + float(df) * 2 * np.log(scale)),
-        n_values=int(problem.counts.sum()),
-        n_lesions=len(problem.counts),
-        n_patients=int(problem.patients.max()) + 1,
-        _problem=rescale(problem, scale),
+        sd_residual=float(np.sqrt(fit.residual)) * scale,
+        # Each of the N - T contrasts scales by the same factor.
+        criterion=float(fit.criterion + problem.df * 2 * np.log(scale)),
+        n_values=problem.n_values,
+        n_lesions=len(problem.patients),
+        n_patients=len(problem.firsts),
+        _fit=fit,
+        _scale=scale,
     )

@@ -22,11 +22,13 @@ from bidsapp.study.tables.cohort import (
 )
 from bidsapp.study.tables.mixed_model import ALPHA
 from bidsapp.study.tables.timepoints import TIMEPOINTS, session_labels, window
+from bidsapp.study.tables.trends import GROUP, TrendOptions
 
 __all__ = [
     "ALPHA",
     "CLINICAL",
     "EVENT",
+    "GROUP",
     "LESION",
     "PAIR",
     "SEED",
@@ -38,6 +40,7 @@ __all__ = [
     "LesionValues",
     "ParameterPair",
     "Statistics",
+    "TrendOptions",
     "analyse",
     "error_columns",
     "followed_parameters",

@@ -20,11 +20,17 @@ from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
 from bidsapp.study.tables.summary import summary_table
 from bidsapp.study.tables.timepoints import assign_timepoints
+from bidsapp.study.tables.trends import GROUP, TrendOptions, trend_tables
 
 SEED = 0
 """Default seed of the permutation test and the bootstrap."""
-_DATA_AND_SETTINGS = ("timepoints", "lesions", "problems", "notes", "pair", "seed")
+_DATA_AND_SETTINGS = (
+    "timepoints", "lesions", "problems", "notes", "pair", "seed", "trend_options"
+)  # fmt: skip
 """Fields of `Statistics` that are not tables."""
+
+NO_OPTIONS = TrendOptions()
+"""Default of the trend model: a level before treatment and a slope after it."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,15 @@ class Statistics:
     timepoints : mapping of str to str
         Time point -> session label, or days.
     lesions : pandas.DataFrame
-        Those that were analysed, with their ``timepoint``.
+        Those that were analysed, with their ``timepoint``, and their `GROUP` by the covariate.
     problems, notes : tuple of str
         Conflicts between sessions; how time points were assigned.
     pair : ParameterPair
         The two parameters that are compared with each other.
     seed : int
         Of the permutation test and the bootstrap.
+    trend_options : TrendOptions
+        What the trend model holds.
     """
 
     timepoints: Mapping[str, str]
@@ -51,10 +59,13 @@ class Statistics:
     notes: tuple[str, ...]
     pair: ParameterPair
     seed: int
+    trend_options: TrendOptions
     characteristics: pd.DataFrame
     summary: pd.DataFrame
     paired: pd.DataFrame
     mixed: pd.DataFrame
+    trends: pd.DataFrame
+    trend_curves: pd.DataFrame
     influence: pd.DataFrame
     response: pd.DataFrame
     rano: pd.DataFrame
@@ -111,6 +122,7 @@ def analyse(
     repeats: tuple[str, str] | None = None,
     seed: int = SEED,
     pair: ParameterPair = PAIR,
+    trend: TrendOptions = NO_OPTIONS,
 ) -> Statistics:
     """Compute every table.
 
@@ -125,6 +137,8 @@ def analyse(
         Of the permutation test and the bootstrap.
     pair : ParameterPair
         The two parameters that are compared with each other.
+    trend : TrendOptions
+        What the trend model holds.
 
     Returns
     -------
@@ -134,7 +148,8 @@ def analyse(
     Raises
     ------
     UsageError
-        If the time points cannot be compared, or a parameter of the pair is missing.
+        If the time points cannot be compared, a parameter of the pair is missing, or the covariate
+        cannot be used.
     BadInput
         If every lesion is excluded.
 
@@ -160,6 +175,8 @@ def analyse(
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
     prediction, roc = prediction_tables(kept, labels, response)
+    known = characteristics(cohort, response, sessions, next(iter(labels)))
+    trends, curves, groups = trend_tables(cohort, kept, known, trend)
     repeatability = repeatability_table(cohort, kept, repeats)
     first = sessions[sessions["timepoint"] == next(iter(labels))]
     keys = zip(first["participant_id"], first["session_id"], strict=True)
@@ -167,15 +184,18 @@ def analyse(
     sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
         timepoints=labels,
-        lesions=kept,
+        lesions=kept.assign(**{GROUP: groups}),
         problems=assigned.problems,
         notes=assigned.notes,
         pair=pair,
         seed=seed,
-        characteristics=characteristics(cohort, response),
+        trend_options=trend,
+        characteristics=known,
         summary=summary_table(kept, labels, cohort.units),
         paired=paired_table(kept, labels, seed),
         mixed=mixed_table(kept, labels),
+        trends=trends,
+        trend_curves=curves,
         influence=influence_table(kept, labels),
         response=response,
         rano=rano.patients,

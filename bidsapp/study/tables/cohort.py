@@ -15,6 +15,8 @@ LesionValues = Literal["mean", "unmixed"]
 """Mean over the voxels of a lesion, or value of its own course, without its surroundings."""
 
 LESION = ["participant_id", "lesion"]
+AT_BASELINE = "_baseline"
+"""Ending of a column with the value of a session at the first time point."""
 WARNINGS = "warnings"
 """Column of the warnings about a session."""
 
@@ -62,6 +64,9 @@ class Cohort:
     participants, traits : pandas.DataFrame
         Characteristics of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
+    visits : pandas.DataFrame
+        What else is known of each session (``participant_id session_id``, of a table of lesions
+        also ``lesion``, and any columns), as text; may be empty.
     notes, warnings, problems : tuple of str
         Remarks on the tables that were read; doubts about their values; values that are impossible
         and were left out.
@@ -76,6 +81,7 @@ class Cohort:
     units: Mapping[str, str]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    visits: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

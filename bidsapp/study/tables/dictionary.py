@@ -84,6 +84,48 @@ _MIXED = {
     "sd_residual": "Standard deviation within a lesion over time",
     "note": "Reason if no model was fitted",
 }
+_TESTS = "for all tests of this table"
+_TRENDS = {
+    "parameter": "Parameter; group_summary.tsv lists its unit",
+    "term": "level: value before the treatment; step: change at the treatment (--trend step); "
+    "slope: change in 30 days after the treatment",
+    "covariate": "Column by which the term differs (--covariate); n/a for the term itself",
+    "compared": "What is compared: two groups, or a difference of 1 in a number. The term itself "
+    "is that of the reference group, or at the mean of the number",
+    "n_participants": "Number of participants in the model",
+    "n_lesions": "Number of lesions in the model",
+    "n_values": "Number of values in the model, at all sessions with a known day",
+    "estimate": "Estimate, in the unit of the parameter",
+    "standard_error": "Its standard error",
+    "ci_low": "Lower limit of its 95 % confidence interval",
+    "ci_high": "Upper limit of its 95 % confidence interval",
+    "t": "Estimate divided by its standard error; n/a for a level, of which zero is no hypothesis",
+    "df": "Degrees of freedom by Satterthwaite's approximation",
+    "p": "Two-sided p value, not adjusted for multiple testing",
+    "p_holm": f"p value adjusted by Holm's method {_TESTS}",
+    "p_fdr": f"p value adjusted by the method of Benjamini and Hochberg {_TESTS}",
+    "p_curvature": "p value of the square of the time as a further term: if small, the course is "
+    "not the fitted line",
+    "random": "What varies between lesions and participants in the model: intercepts (levels), and "
+    "slopes where the data carry them",
+    "sd_participant": "Standard deviation of the level between participants; n/a if no participant "
+    "has two lesions",
+    "sd_lesion": "Standard deviation of the level between lesions of a participant",
+    "sd_slope_participant": "Standard deviation of the slope in 30 days between participants; n/a "
+    "if it does not vary in the model",
+    "sd_slope_lesion": "Standard deviation of the slope in 30 days between lesions of a "
+    "participant; likewise",
+    "sd_residual": "Standard deviation of the values about the lines of the lesions",
+    "note": "Reason if no model was fitted; values that are left out",
+}
+_TREND_CURVES = {
+    "parameter": "Parameter",
+    "group": "Group of the covariate; n/a without groups",
+    "days": "Days since treatment; 0 is given before and after the treatment",
+    "mean": "Fitted mean",
+    "ci_low": "Lower limit of its 95 % confidence interval",
+    "ci_high": "Upper limit of its 95 % confidence interval",
+}
 _INFLUENCE = {
     **_PAIR,
     "without": "Participant that was left out",
@@ -319,6 +361,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "summary": _SUMMARY,
     "paired": _PAIRED,
     "mixed": _MIXED,
+    "trends": _TRENDS,
+    "trend_curves": _TREND_CURVES,
     "influence": _INFLUENCE,
     "response": _RESPONSE,
     "rano": _RANO,
@@ -341,5 +385,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 """Name of a table -> its columns, in order, with their descriptions."""
 
-INPUT_COLUMN = "As given in the table of participants or of lesion traits"
+INPUT_COLUMN = (
+    "As given in the table of participants, of lesion traits or of sessions; with the ending "
+    "_baseline: of the session at the first time point"
+)
 """Description of a column that was taken over from an input table."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.lesions.response import relative_change, response_category
-from bidsapp.study.tables.cohort import EVENT, LESION, Cohort, values_by_timepoint
+from bidsapp.study.tables.cohort import AT_BASELINE, EVENT, LESION, Cohort, values_by_timepoint
 from bidsapp.study.tables.timepoints import window
 
 
@@ -103,7 +103,9 @@ def _followups(
     return table.set_axis(["participant_id", "followup_session", "followup_days"], axis="columns")
 
 
-def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
+def characteristics(
+    cohort: Cohort, response: pd.DataFrame, sessions: pd.DataFrame, baseline: str
+) -> pd.DataFrame:
     """Join the characteristics of every lesion (Table 1 of the study).
 
     Parameters
@@ -111,11 +113,16 @@ def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
     cohort : Cohort
     response : pandas.DataFrame
         See `response_table`.
+    sessions : pandas.DataFrame
+        As in `Cohort`, with a column ``timepoint``.
+    baseline : str
+        The first time point.
 
     Returns
     -------
     table : pandas.DataFrame
-        A row per lesion: columns of its participant, of the lesion, follow-up and response.
+        A row per lesion: columns of its participant, of the lesion, of its session at the first
+        time point (with the ending `AT_BASELINE`), follow-up and response.
     """
     table = response[LESION]
     if "participant_id" in cohort.participants:
@@ -124,6 +131,18 @@ def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
     if set(LESION) <= set(cohort.traits):
         new = [c for c in cohort.traits if c in LESION or c not in table]
         table = table.merge(cohort.traits[new], how="left", on=LESION)
+    if "participant_id" in cohort.visits:
+        visits = _at_baseline(cohort.visits, sessions, baseline)
+        new = [c for c in visits if c in LESION or c not in table]
+        keys = [key for key in LESION if key in visits]
+        table = table.merge(visits[new], how="left", on=keys)
     outcome = ["followup_days", "volume_change_percent", "response"]
     kept = [column for column in table if column not in outcome]
     return table[kept].merge(response[[*LESION, *outcome]], how="left", on=LESION)
+
+
+def _at_baseline(visits: pd.DataFrame, sessions: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Return what is known of the sessions at the first time point."""
+    first = sessions.loc[sessions["timepoint"] == baseline, ["participant_id", "session_id"]]
+    table = visits.merge(first).drop(columns="session_id")
+    return table.rename(columns=lambda c: c if c in LESION else f"{c}{AT_BASELINE}")
