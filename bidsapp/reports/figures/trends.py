@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
-from bidsapp.study.tables import LESION
 
 _COLUMNS = 3
 """Panels in a row."""
@@ -115,7 +114,9 @@ def _polyline(values: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return one line through all lesions, with NaN between them: much faster than many lines."""
     x: list[float] = []
     y: list[float] = []
-    for _, lesion in values.dropna(subset="value").sort_values("days").groupby(LESION):
+    for _, lesion in (
+        values.dropna(subset="value").sort_values("days").groupby(["participant_id", "lesion"])
+    ):
         x += [*lesion["days"], np.nan]
         y += [*lesion["value"], np.nan]
     return np.array(x), np.array(y)
