@@ -19,6 +19,7 @@ from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.bolus import FindBolus
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
@@ -155,6 +156,11 @@ _KINETICS = {
     "times": TIMES.tolist(),
     "arterial": "@aif",
 }
+_DESCRIBE = {
+    "in_file": "@concentration",
+    "model": "semi-quantitative",
+    "times": TIMES.tolist(),
+}
 _ROIS = {
     "maps": ["@map"],
     "errors": ["@map2"],
@@ -167,7 +173,13 @@ _ROIS = {
 _COURSES = {"lesions": [(1, False)], "rois": "@labels"}
 _COURSE = {**_COURSES, "series": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
 _SENSITIVITY = {**_COURSE, "dstars": [0.01, 0.02], "identity": {"participant_id": "sub-01"}}
-_CURVE = {**_COURSES, "series": "@concentration", "model": "patlak", "arterial": "@aif"}
+_CURVE = {
+    **_COURSES,
+    "series": "@concentration",
+    "model": "patlak",
+    "times": TIMES.tolist(),
+    "arterial": "@aif",
+}
 _UNMIX = {"enhancing": "@labels", "lesions": [(1, False)], "identity": {"roi": "enhancing"}}
 _UNMIX_DWI = {
     **_UNMIX,
@@ -180,6 +192,7 @@ _UNMIX_DCE = {
     **ACQUISITION,
     "series": "@dce",
     "models": [("patlak", ["Ktrans", "vp"], {})],
+    "times": TIMES.tolist(),
     "arterial": "@aif",
     "baseline_frames": 5,
     "t1_tissue": T1,
@@ -240,6 +253,16 @@ CASES = [
         {"table": "@aif2_blood"},
     ),
     (FindReferenceFrame, {"in_file": "@dce"}, {"baseline_frames": 8}),
+    (
+        FindBolus,
+        {"in_file": "@dce", "times": TIMES.tolist()},
+        {"times": (2 * TIMES).tolist(), "baseline_frames": 4},
+    ),
+    (
+        FitKinetics,
+        {**_DESCRIBE, "arrival": 0.5},
+        {"arrival": 0.4},
+    ),
     (
         FitDiffusion,
         _DIFFUSION,
@@ -323,7 +346,12 @@ CASES = [
     (
         LesionCurves,
         _CURVE,
-        {"arterial": "@aif2", "motion": "@dce_motion", "options": {"delay": 0.05}},
+        {
+            "times": (2 * TIMES).tolist(),
+            "arterial": "@aif2",
+            "motion": "@dce_motion",
+            "options": {"delay": 0.05},
+        },
     ),
     (
         LesionCurves,
@@ -389,6 +417,7 @@ CASES = [
             "repetition_time": 0.006,
             "flip_angle": 0.3,
             "relaxivity": 3.0,
+            "times": (2 * TIMES).tolist(),
             "arterial": "@aif2",
             "baseline_frames": 8,
             "t1_tissue": 1.1,
@@ -441,6 +470,8 @@ CASES = [
 """Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
 
 INDIFFERENT = {
+    "FindBolus.in_file": "the bolus is found in it: tests/test_without_artery.py",
+    "DstarSensitivity.times": "a dynamic series has no f",
     "DstarSensitivity.arterial": "an artery is that of a dynamic series, which has no f",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
     "FindArterialInput.scale": "to the vein: tests/test_interfaces_perfusion.py",

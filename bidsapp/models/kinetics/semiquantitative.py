@@ -10,7 +10,7 @@ from bidsapp.models.kinetics.tofts import used_frames
 from bidsapp.models.parameters import IAUC60, IAUC60BN, IAUC90, TTP, WASHIN, WASHOUT
 from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
 
-_INTERVALS = {"iAUC60": 1.0, "iAUC90": 1.5}
+INTERVALS = {"iAUC60": 1.0, "iAUC90": 1.5}
 """Time after the arrival of the bolus over which the concentration is integrated, min."""
 _FEWEST_FRAMES = 5
 """Frames after the arrival that the fit of the lines needs."""
@@ -233,7 +233,7 @@ def _describe(curves: Array, frames: _Frames) -> Estimate:
         values = {"TTP": peak, "washin": rise, "washout": decline}
         stderr = {"TTP": errors[2] / np.abs(rise - decline), "washin": errors[0]}
         stderr["washout"] = errors[1]
-    for name, minutes in _INTERVALS.items():
+    for name, minutes in INTERVALS.items():
         values[name], stderr[name] = frames.area(curves, minutes, variance)
     fitted = {name: values[name] for name in _WITHHELD}
     predicted = _predict(values, time=frames.time, arrival=frames.arrival)
@@ -265,7 +265,7 @@ def _prepare_relative(
 ) -> Prepared:
     """Prepare the same description with the area relative to that of the arterial plasma."""
     used, frames = used_frames(time, weights), _select_frames(time, arrival, weights)
-    share = interval_weights(frames.time, arrival, arrival + _INTERVALS["iAUC60"])
+    share = interval_weights(frames.time, arrival, arrival + INTERVALS["iAUC60"])
     area = float(plasma[used] @ share)
     area = area if area > 0 else np.nan
 
