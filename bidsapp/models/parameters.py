@@ -295,6 +295,8 @@ DSTAR = Parameter(
     expected=False,
     mapped=False,
 )
+DESCRIPTIVE = (IAUC60, IAUC90, IAUC60BN, TTP, WASHIN, WASHOUT)
+"""Parameters that describe the shape of a curve, from which no signal can be calculated."""
 VOLUME = Parameter(
     "volume",
     "ml",
@@ -308,8 +310,7 @@ T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 
 _ROWS = (
-    VP, KTRANS, FP, PS, VE, KEP, DELAY, IAUC60, IAUC90, IAUC60BN, TTP, WASHIN, WASHOUT,
-    ADC, F, FT2, D, DSTAR, VOLUME, S0, T1, M0,
+    VP, KTRANS, FP, PS, VE, KEP, DELAY, *DESCRIPTIVE, ADC, F, FT2, D, DSTAR, VOLUME, S0, T1, M0,
 )  # fmt: skip
 PARAMETERS: Mapping[str, Parameter] = {row.name: row for row in _ROWS}
 """Every parameter by its name, in the order of all tables and figures.
