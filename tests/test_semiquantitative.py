@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from bidsapp.errors import FitError
 from bidsapp.models import MODELS, Status, fit, parker2006
+from bidsapp.models.arterial_error import arterial_effects
 from bidsapp.models.contrast.arrival import find_arrival
 from bidsapp.models.kinetics.semiquantitative import interval_weights
 
@@ -75,6 +76,17 @@ def test_the_artery_relative_to_itself_is_one():
     assert found.values["iAUC60BN"] == pytest.approx(0.2, rel=1e-9)
     for name, value in describe(0.2 * plasma).values.items():
         np.testing.assert_array_equal(found.values[name], value)
+
+
+def test_an_error_of_the_artery_changes_the_relative_area_alone():
+    """By the weight of its frame in the area under the plasma curve, for small errors."""
+    plasma, name = parker2006(TIME, ARRIVAL), f"{NAME}-relative"
+    found = arterial_effects(name, 0.2 * plasma, plasma, noise=1e-3, time=TIME, arrival=ARRIVAL)
+    share = interval_weights(TIME, ARRIVAL, ARRIVAL + 1)
+    expected = -0.2 * 1e-3 * share / (share @ plasma)
+    np.testing.assert_allclose(found.pop("iAUC60BN"), expected, rtol=1e-3, atol=1e-12)
+    for value in found.values():
+        np.testing.assert_array_equal(value, 0)
 
 
 @pytest.mark.parametrize(("minutes", "lost"), [(1.2, {"iAUC60", "iAUC90"}), (1.8, {"iAUC90"})])
