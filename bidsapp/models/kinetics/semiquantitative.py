@@ -175,6 +175,10 @@ class _Lines:
         right = np.einsum("ivm,vm,m->vi", columns[:2], y, self.weights)
         slopes = np.linalg.solve(products[:, :2, :2], right[..., None])[..., 0].T
         inverse = np.linalg.inv(products)
+        # A peak at the bound is not free either, and its error is not one of the slopes.
+        fixed = peak <= self.earliest
+        inverse[fixed] = 0
+        inverse[fixed, :2, :2] = np.linalg.inv(products[fixed, :2, :2])
         offset = np.einsum("vij,jvm,m->iv", inverse, columns, self.weights)
         return slopes, np.moveaxis(inverse, 0, -1), offset
 
@@ -229,10 +233,13 @@ def _describe(curves: Array, frames: _Frames) -> Estimate:
     errors = np.sqrt(
         variance * (np.einsum("iiv->iv", covariance) + np.square(offset) * frames.offset_variance)
     )
+    is_earliest = peak <= lines.earliest
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {"TTP": peak, "washin": rise, "washout": decline}
-        stderr = {"TTP": errors[2] / np.abs(rise - decline), "washin": errors[0]}
-        stderr["washout"] = errors[1]
+        shift = errors[2] / np.abs(rise - decline)
+    # Of a peak at the bound it is known that it lies within a frame: a uniform distribution.
+    shift = np.where(is_earliest, lines.earliest / np.sqrt(12), shift)
+    values = {"TTP": peak, "washin": rise, "washout": decline}
+    stderr = {"TTP": shift, "washin": errors[0], "washout": errors[1]}
     for name, minutes in INTERVALS.items():
         values[name], stderr[name] = frames.area(curves, minutes, variance)
     fitted = {name: values[name] for name in _WITHHELD}
@@ -244,7 +251,7 @@ def _describe(curves: Array, frames: _Frames) -> Estimate:
     no_peak |= rise - decline <= np.maximum(_CLEAR * bend, _EQUAL * np.abs(rise))
     for name in _WITHHELD:
         values[name], stderr[name] = (np.where(no_peak, np.nan, x[name]) for x in (values, stderr))
-    return Estimate(values, stderr, _status(values, peak <= lines.earliest), cost, fitted)
+    return Estimate(values, stderr, _status(values, is_earliest), cost, fitted)
 
 
 def _status(values: Values, is_earliest: NDArray[np.bool_]) -> NDArray[np.int8]:
