@@ -17,6 +17,7 @@ from bidsapp.imaging.transforms import translation, write_itk
 from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
+from bidsapp.models.table import AUTO, DCE_MODELS
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.bolus import FindBolus
@@ -597,6 +598,32 @@ def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_
         assert blood.max() > 1
         np.testing.assert_allclose(plasma * (1 - haematocrit), blood, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in DCE_MODELS if name != AUTO])
+def test_every_kinetic_model_passes_through_the_nodes_of_a_lesion(name, files, tmp_path):
+    """Its maps, the fit to the mean curve and the unmixed values hold all of its parameters."""
+    row, plain = MODELS[name], {"times": TIMES.tolist(), "model": name}
+    plain |= {"arterial": "@aif"} if row.needs_artery else {}
+    arrival = {"arrival": 0.5} if row.is_descriptive else {}
+
+    def run(node, **inputs):
+        folder = tmp_path / node.__name__
+        folder.mkdir()
+        known = {k: resolved(v, files) for k, v in inputs.items()}
+        return node(**known).run(cwd=str(folder)).outputs
+
+    maps = run(FitKinetics, in_file="@concentration", **plain, **arrival)
+    assert len(maps.out_files) == len(map_names(row))
+    curve = run(LesionCurves, **_COURSES, series="@concentration", learnt=maps.learnt, **plain)
+    assert np.isfinite(read_column(curve.out_file, "lesion-1_fit")).all()
+    names = [p.name for p in row.parameters]
+    inputs = {k: v for k, v in _UNMIX_DCE.items() if k != "arterial"}
+    inputs |= {k: v for k, v in plain.items() if k == "arterial"}
+    inputs |= {"models": [(name, names, {})], "learnt": [maps.learnt]}
+    table = read_table(Path(run(UnmixLesions, **inputs).out_file), ["parameter", "arterial"])
+    assert [line["parameter"] for line in table] == names
+    assert any(line["arterial"] != "n/a" for line in table) == row.needs_artery
 
 
 def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):
