@@ -623,7 +623,7 @@ def test_every_kinetic_model_passes_through_the_nodes_of_a_lesion(name, files, t
     inputs |= {"models": [(name, names, {})], "learnt": [maps.learnt]}
     table = read_table(Path(run(UnmixLesions, **inputs).out_file), ["parameter", "arterial"])
     assert [line["parameter"] for line in table] == names
-    assert any(line["arterial"] != "n/a" for line in table) == row.needs_artery
+    assert row.needs_artery or {line["arterial"] for line in table} == {"n/a"}
 
 
 def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):
