@@ -10,8 +10,8 @@ from bidsapp.bids.derivatives import to_json, write_bytes
 from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 from bidsapp.issues import LEVELS, Issue, read_issues
-from bidsapp.models.table import kinetic_rows
 from bidsapp.run.graphs.acquisition import describe_acquisition
+from bidsapp.run.graphs.kinetics_plan import is_replaced
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.study.tables.analysis_options import is_same_acquisition
 
@@ -91,7 +91,6 @@ def acquisition_issues(plan: Plan) -> list[Issue]:
 def analysed_data(participants: Iterable[Participant], config: Config) -> frozenset[str]:
     """Return what a run analyses, in the terms of `bidsapp.reports.methods.DATA`."""
     found: set[str] = set()
-    requested = kinetic_rows(config.dce_model, delay=config.fit_delay)
     for participant in participants:
         plan = plan_participant(participant, config)
         with_t1w = [one for one in plan.sessions if "anat" in one.branches]
@@ -105,7 +104,7 @@ def analysed_data(participants: Iterable[Participant], config: Config) -> frozen
                 "ivim": any(model.name != "adc" for model in one.diffusion_models),
                 "dce": dynamic,
                 "with-aif": any(model.needs_artery for model in one.kinetic_models),
-                "without-aif": dynamic and one.kinetic_models != requested,
+                "without-aif": dynamic and is_replaced(one.kinetic_models, config),
                 "vfa": dynamic and one.session.flip_angle_series is not None,
                 "t1map": dynamic and one.session.t1_map is not None,
                 "b1": dynamic and one.session.transmit_field is not None,

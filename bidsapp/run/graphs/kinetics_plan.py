@@ -88,6 +88,11 @@ def plan_kinetics(session: Session, config: Config) -> KineticsPlan:
     return KineticsPlan(acquisition, relaxation, models, (*lacking, *notes))
 
 
+def is_replaced(models: tuple[Model, ...], config: Config) -> bool:
+    """Return whether models of a series are not those requested, for want of an arterial input."""
+    return models != kinetic_rows(config.dce_model, delay=config.fit_delay)
+
+
 def _artery_issues(session: Session, config: Config) -> list[Issue]:
     """Return why there is no arterial input; none if there is one, as far as is known."""
     if text := _missing_artery(session, config):
