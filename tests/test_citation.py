@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from bidsapp.config import Config
-from bidsapp.models.table import DCE_MODELS, IVIM_MODELS
+from bidsapp.models.table import DCE_MODELS, IVIM_MODELS, MODELS
 from bidsapp.reports.methods import DATA, methods
 
 CHOICES = [
     *({"aif": aif} for aif in ("roi", "auto", "table", "parker2006", "georgiou2019")),
     *({"aif": aif, "aif_scale": "vein"} for aif in ("roi", "auto")),
     *({"ivim_model": model, "noise": "rician"} for model in IVIM_MODELS),
-    *({"dce_model": model, "fit_delay": model != "auto"} for model in DCE_MODELS),
+    *({"dce_model": model, "fit_delay": f"{model}-delay" in MODELS} for model in DCE_MODELS),
     {"distortion": "auto"},
     {"denoise": "mppca", "correct_t2": True, "t2_blood": 0.15},
     {"ivim_model": "fixed-dstar", "model_options": (("dstar", 0.012),), "correct_t2": True},
@@ -28,6 +28,7 @@ PARTS = [
     {"dwi", "ivim"},
     {"t1w", "dce", "follow-up"},
     {"dce", "vfa"},
+    {"dce", "without-aif"},
     {"t1w", "follow-up", "rois"},
     set(),
 ]
@@ -70,5 +71,20 @@ def test_only_what_was_done_is_described(absent):
 def test_only_a_model_with_rates_is_searched(model):
     """A linear model needs no search for a global minimum, nor the reference for it."""
     text = methods(Config(Path(), Path(), Path(), "run", dce_model=model), {"dce"})
+    closed = model == "patlak" or MODELS.get(model, MODELS["tofts"]).is_descriptive
     assert ("linear least squares" in text) == (model == "patlak")
-    assert text.lower().count("variable projection") == (0 if model == "patlak" else 2)
+    assert text.lower().count("variable projection") == (0 if closed else 2)
+
+
+def test_what_was_done_without_an_arterial_input_is_described():
+    """The description replaces the models where no session has one, and follows them otherwise."""
+    config = Config(Path(), Path(), Path(), "run")
+    both = methods(config, {"dce", "with-aif", "without-aif"})
+    alone = methods(config, {"dce", "without-aif"})
+    assert "Series without an arterial input were described semi-quantitatively" in both
+    assert "extended Tofts" in both
+    assert "Curves were described semi-quantitatively" in alone
+    for word in ("extended Tofts", "haematocrit", "Variable projection"):
+        assert word not in alone
+    assert all("Hudson 1966, doi:" in text for text in (both, alone))
+    assert "semi-quantitatively" not in methods(config, {"dce", "with-aif"})

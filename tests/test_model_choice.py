@@ -102,7 +102,7 @@ def test_methods_name_the_diffusion_model_and_its_noise(model, noise, tmp_path):
 @pytest.mark.parametrize("model", DCE_MODELS)
 def test_methods_name_the_kinetic_models(model, tmp_path):
     """Each model that is fitted is named with its reference; a delay where it is fitted."""
-    settings = config(tmp_path, dce_model=model, fit_delay=model != AUTO)
+    settings = config(tmp_path, dce_model=model, fit_delay=f"{model}-delay" in MODELS)
     text = methods(settings)
     assert all(row.doi in text for row in kinetic_rows(model))
     assert ("series of delays" in text) == settings.fit_delay

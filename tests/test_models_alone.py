@@ -26,6 +26,7 @@ designs = {
     "repetition_time": 0.005,
     "dstar": 0.015,
     "blood_signal": 1.6,
+    "arrival": 0.5,
 }
 for name, model in models.MODELS.items():
     design = {k: designs[k] for k in model.design}

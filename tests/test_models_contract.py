@@ -20,7 +20,24 @@ DESIGNS = {
     "repetition_time": 0.005,
     "dstar": 0.015,
     "blood_signal": 1.6,
+    "arrival": TIME[6],
 }
+# Peak at a frame, so that the trapezoidal rule is exact.
+LINES = {"TTP": TIME[12] - TIME[6], "washin": 0.7, "washout": -0.02}
+
+
+def area_of_lines(minutes):
+    """Return the area under a rise of LINES and the decline after it."""
+    peak, late = LINES["TTP"], minutes - LINES["TTP"]
+    return LINES["washin"] * peak * (peak / 2 + late) + LINES["washout"] * late**2 / 2
+
+
+def area_of_plasma(minutes):
+    """Return the area under the plasma curve after the arrival, sampled finely."""
+    fine = DESIGNS["arrival"] + np.linspace(0, minutes, 120001)
+    return np.trapezoid(np.interp(fine, TIME, DESIGNS["plasma"]), fine)
+
+
 TRUTH = {
     "ADC": 0.9e-3,
     "S0": 250.0,
@@ -37,6 +54,10 @@ TRUTH = {
     "delay": 0.05,
     "T1": 1.3,
     "M0": 4000.0,
+    **LINES,
+    "iAUC60": area_of_lines(1),
+    "iAUC90": area_of_lines(1.5),
+    "iAUC60BN": area_of_lines(1) / area_of_plasma(1),
 }
 # Perfusion must be gone where the line of a segmented fit begins.
 SPECIAL = {name: {"Dstar": 0.1} for name in ("ivim-segmented", "ivim-segmented-t2")}

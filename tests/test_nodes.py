@@ -17,8 +17,10 @@ from bidsapp.imaging.transforms import translation, write_itk
 from bidsapp.models import MODELS, fit_masked
 from bidsapp.models.contrast.aif import parker2006, plasma_from_blood
 from bidsapp.models.contrast.spgr import spgr_signal
+from bidsapp.models.table import AUTO, DCE_MODELS
 from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
+from bidsapp.run.nodes.bolus import FindBolus
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
@@ -155,6 +157,11 @@ _KINETICS = {
     "times": TIMES.tolist(),
     "arterial": "@aif",
 }
+_DESCRIBE = {
+    "in_file": "@concentration",
+    "model": "semi-quantitative",
+    "times": TIMES.tolist(),
+}
 _ROIS = {
     "maps": ["@map"],
     "errors": ["@map2"],
@@ -167,7 +174,13 @@ _ROIS = {
 _COURSES = {"lesions": [(1, False)], "rois": "@labels"}
 _COURSE = {**_COURSES, "series": "@dwi", "model": "ivim-asymptotic", "bvalues": BVALUES}
 _SENSITIVITY = {**_COURSE, "dstars": [0.01, 0.02], "identity": {"participant_id": "sub-01"}}
-_CURVE = {**_COURSES, "series": "@concentration", "model": "patlak", "arterial": "@aif"}
+_CURVE = {
+    **_COURSES,
+    "series": "@concentration",
+    "model": "patlak",
+    "times": TIMES.tolist(),
+    "arterial": "@aif",
+}
 _UNMIX = {"enhancing": "@labels", "lesions": [(1, False)], "identity": {"roi": "enhancing"}}
 _UNMIX_DWI = {
     **_UNMIX,
@@ -180,6 +193,7 @@ _UNMIX_DCE = {
     **ACQUISITION,
     "series": "@dce",
     "models": [("patlak", ["Ktrans", "vp"], {})],
+    "times": TIMES.tolist(),
     "arterial": "@aif",
     "baseline_frames": 5,
     "t1_tissue": T1,
@@ -240,6 +254,16 @@ CASES = [
         {"table": "@aif2_blood"},
     ),
     (FindReferenceFrame, {"in_file": "@dce"}, {"baseline_frames": 8}),
+    (
+        FindBolus,
+        {"in_file": "@dce", "times": TIMES.tolist()},
+        {"times": (2 * TIMES).tolist(), "baseline_frames": 4},
+    ),
+    (
+        FitKinetics,
+        {**_DESCRIBE, "arrival": 0.5},
+        {"arrival": 0.4},
+    ),
     (
         FitDiffusion,
         _DIFFUSION,
@@ -323,7 +347,12 @@ CASES = [
     (
         LesionCurves,
         _CURVE,
-        {"arterial": "@aif2", "motion": "@dce_motion", "options": {"delay": 0.05}},
+        {
+            "times": (2 * TIMES).tolist(),
+            "arterial": "@aif2",
+            "motion": "@dce_motion",
+            "options": {"delay": 0.05},
+        },
     ),
     (
         LesionCurves,
@@ -389,6 +418,7 @@ CASES = [
             "repetition_time": 0.006,
             "flip_angle": 0.3,
             "relaxivity": 3.0,
+            "times": (2 * TIMES).tolist(),
             "arterial": "@aif2",
             "baseline_frames": 8,
             "t1_tissue": 1.1,
@@ -441,6 +471,8 @@ CASES = [
 """Node, inputs that it runs with (``@name`` is a file), and another value for each input."""
 
 INDIFFERENT = {
+    "FindBolus.in_file": "the bolus is found in it: tests/test_without_artery.py",
+    "DstarSensitivity.times": "a dynamic series has no f",
     "DstarSensitivity.arterial": "an artery is that of a dynamic series, which has no f",
     "FitDiffusion.regions": "only the Bayesian fit has regions: tests/test_bayes.py",
     "FindArterialInput.scale": "to the vein: tests/test_interfaces_perfusion.py",
@@ -566,6 +598,32 @@ def test_plasma_is_blood_over_one_minus_the_haematocrit(haematocrit, files, tmp_
         assert blood.max() > 1
         np.testing.assert_allclose(plasma * (1 - haematocrit), blood, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(read_column(path, "time"), 60 * TIMES, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in DCE_MODELS if name != AUTO])
+def test_every_kinetic_model_passes_through_the_nodes_of_a_lesion(name, files, tmp_path):
+    """Its maps, the fit to the mean curve and the unmixed values hold all of its parameters."""
+    row, plain = MODELS[name], {"times": TIMES.tolist(), "model": name}
+    plain |= {"arterial": "@aif"} if row.needs_artery else {}
+    arrival = {"arrival": 0.5} if row.is_descriptive else {}
+
+    def run(node, **inputs):
+        folder = tmp_path / node.__name__
+        folder.mkdir()
+        known = {k: resolved(v, files) for k, v in inputs.items()}
+        return node(**known).run(cwd=str(folder)).outputs
+
+    maps = run(FitKinetics, in_file="@concentration", **plain, **arrival)
+    assert len(maps.out_files) == len(map_names(row))
+    curve = run(LesionCurves, **_COURSES, series="@concentration", learnt=maps.learnt, **plain)
+    assert np.isfinite(read_column(curve.out_file, "lesion-1_fit")).all()
+    names = [p.name for p in row.parameters]
+    inputs = {k: v for k, v in _UNMIX_DCE.items() if k != "arterial"}
+    inputs |= {k: v for k, v in plain.items() if k == "arterial"}
+    inputs |= {"models": [(name, names, {})], "learnt": [maps.learnt]}
+    table = read_table(Path(run(UnmixLesions, **inputs).out_file), ["parameter", "arterial"])
+    assert [line["parameter"] for line in table] == names
+    assert row.needs_artery or {line["arterial"] for line in table} == {"n/a"}
 
 
 def test_each_map_of_a_fit_is_saved_under_its_name(files, tmp_path):

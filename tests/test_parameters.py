@@ -90,6 +90,22 @@ def test_the_group_level_reads_the_parameters_of_another_kinetic_model(tmp_path)
     assert means["PS", "1month"] == pytest.approx(0.16)
 
 
+def test_a_table_of_semi_quantitative_parameters_is_analysed(exchange, tmp_path):
+    """`metperf stats` accepts their columns, and each is in every table by parameter."""
+    text = exchange.read_text()
+    head, _, rows = text.partition("\n")
+    names = {"vp": "iAUC60", "Fp": "washin", "ve": "TTP", "PS": "washout"}
+    columns = [names.get(name, name) for name in head.split("\t")]
+    path = tmp_path / "curves.tsv"
+    path.write_text("\t".join(columns) + "\n" + rows)
+    cohort = load_study_table(path)
+    expected = ["iAUC60", "TTP", "washin", "washout", "ADC", "f"]
+    assert list(cohort.parameters) == expected
+    tables = analyse(cohort).tables()
+    for name in BY_PARAMETER:
+        assert [p for p in tables[name]["parameter"].unique() if p != "volume"] == expected, name
+
+
 def test_the_pair_of_the_study_is_a_setting(exchange):
     """Regression, agreement, limits and early responses are of the pair that is named."""
     tables = analyse(load_study_table(exchange), pair=ParameterPair("Fp", "ADC")).tables()

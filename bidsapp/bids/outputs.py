@@ -218,6 +218,13 @@ ARTERIAL_INPUT = Output(
 ARTERIAL_QUALITY = Output(
     ("perf",), "quality", "Checks of the arterial input", (".json",), {"label": "AIF"}
 )
+BOLUS_QUALITY = Output(
+    ("perf",),
+    "quality",
+    "Arrival of the bolus, from which semi-quantitative parameters are counted",
+    (".json",),
+    {"desc": "bolus"},
+)
 ARTERIAL_VOXELS = Output(
     ("perf",),
     "mask",
@@ -257,7 +264,7 @@ OUTPUTS: tuple[Output, ...] = (
     CONSISTENCY, SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
     LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
     ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, VENOUS_VOXELS,
-    CONCENTRATION, UNEXPLAINED,
+    BOLUS_QUALITY, CONCENTRATION, UNEXPLAINED,
 )  # fmt: skip
 """All files of a session."""
 

@@ -262,6 +262,11 @@ class Session:
         """
         return _slug(self.id)
 
+    def lack_of(self, image: str) -> str:
+        """Return that there is no such image, or none that can be used if it was refused."""
+        refused = any(f"_{image.lower()}." in text.lower() for text in self.problems)
+        return f"no {image} that can be used" if refused else f"no {image}"
+
     def user_transforms(self, moving: Space) -> tuple[Path, ...]:
         """Return the user's transforms of an image: to the T1w, or of the T1w to the baseline."""
         return tuple(t.file for t in self.transforms if t.moving == moving)

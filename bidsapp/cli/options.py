@@ -154,7 +154,7 @@ def _add_dce(group: _ArgumentGroup) -> None:
         group,
         "dce",
         "kinetic model; auto fits all and reports which one the data support, while lesion values "
-        "stay those of extended-tofts",
+        "stay those of extended-tofts; semi-quantitative needs no arterial input",
     )
     group.add_argument(
         "--fit-delay",
@@ -166,7 +166,8 @@ def _add_dce(group: _ArgumentGroup) -> None:
         choices=AIF_SOURCES,
         default=Config.aif,
         help="arterial input function: from the voxels of label-AIF_mask (roi), an artery found "
-        "in the series (auto), label-AIF_timeseries.tsv (table), or a population average "
+        "in the series (auto), label-AIF_timeseries.tsv (table), or a population average; without "
+        "any, a session is described semi-quantitatively "
         "(default: %(default)s)",
     )
     group.add_argument(

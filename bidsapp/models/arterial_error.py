@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from bidsapp.models.fitting import fit
 from bidsapp.models.solver.base import Array
+from bidsapp.models.table import MODELS
 
 _FEWEST = 3
 """Smallest number of frames whose standard deviation is an estimate of the noise."""
@@ -62,7 +63,8 @@ def arterial_effects(
     -----
     The prediction :math:`P(\theta; a)` is linear in the input :math:`a`. A fit of a curve :math:`C`
     with the input :math:`a + \delta` is, to first order, that of :math:`C - P(\theta; \delta)` with
-    the input :math:`a`, so that all frames require a single design.
+    the input :math:`a`, so that all frames require a single design. A description of the shape of a
+    curve is related to the input after its fit, and is related to each changed input instead.
 
     Examples
     --------
@@ -72,6 +74,11 @@ def arterial_effects(
     [0.0, -0.0031]
     """
     data, unit = np.asarray(curve, float), np.eye(np.size(plasma))
+    if MODELS[model].is_descriptive:
+        curves, inputs = np.broadcast_to(data, unit.shape), np.asarray(plasma, float) + noise * unit
+        one = fit(model, data, plasma=plasma, **settings).values
+        many = fit(model, curves, plasma=inputs, **settings).values
+        return {name: many[name] - value for name, value in one.items()}
     settings["plasma"] = np.asarray(plasma, float)
     found = fit(model, data, **settings)
     errors = [found.predict(plasma=noise * row) for row in unit]

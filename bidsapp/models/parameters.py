@@ -172,6 +172,76 @@ DELAY = Parameter(
     "perf",
     expected=False,
 )
+_AREA, _SLOPE = "mM min", "mM/min"
+IAUC60 = Parameter(
+    "iAUC60",
+    _AREA,
+    0.0,
+    np.inf,
+    "initial area under the concentration curve, 60 s from the arrival of the bolus",
+    Display("iAUC60", _AREA, 1, 3, (0, 0.5), "inferno"),
+    "perf",
+    followed=True,
+    lesion_range=(0.0, 5.0),
+)
+IAUC90 = Parameter(
+    "iAUC90",
+    _AREA,
+    0.0,
+    np.inf,
+    "initial area under the concentration curve, 90 s from the arrival of the bolus",
+    Display("iAUC90", _AREA, 1, 3, (0, 0.8), "inferno"),
+    "perf",
+    expected=False,
+    mapped=False,
+    followed=True,
+    lesion_range=(0.0, 8.0),
+)
+TTP = Parameter(
+    "TTP",
+    "min",
+    0.0,
+    np.inf,
+    "time to peak: from the arrival of the bolus to the end of the wash-in",
+    Display("TTP", "s", 60, 0, (0, 60), "viridis"),
+    "perf",
+    expected=False,
+    followed=True,
+)
+WASHIN = Parameter(
+    "washin",
+    _SLOPE,
+    0.0,
+    np.inf,
+    "wash-in slope: concentration at the peak divided by the time to peak",
+    Display("Wash-in", _SLOPE, 1, 2, (0, 3), "inferno"),
+    "perf",
+    followed=True,
+    lesion_range=(0.0, 50.0),
+)
+WASHOUT = Parameter(
+    "washout",
+    _SLOPE,
+    -np.inf,
+    np.inf,
+    "wash-out slope: slope of the line after the peak, negative if the agent leaves",
+    Display("Wash-out", _SLOPE, 1, 3, (-0.05, 0.05), "coolwarm"),
+    "perf",
+    expected=False,
+    followed=True,
+)
+IAUC60BN = Parameter(
+    "iAUC60BN",
+    "1",
+    0.0,
+    np.inf,
+    "iAUC60 of tissue relative to that of arterial plasma (blood-normalised)",
+    Display("iAUC60BN", "%", 100, 1, (0, 30), "viridis"),
+    "perf",
+    expected=False,
+    followed=True,
+    lesion_range=(0.0, 2.0),
+)
 ADC = Parameter(
     "ADC",
     "mm2/s",
@@ -225,6 +295,8 @@ DSTAR = Parameter(
     expected=False,
     mapped=False,
 )
+DESCRIPTIVE = (IAUC60, IAUC90, IAUC60BN, TTP, WASHIN, WASHOUT)
+"""Parameters that describe the shape of a curve, from which no signal can be calculated."""
 VOLUME = Parameter(
     "volume",
     "ml",
@@ -253,14 +325,11 @@ S0 = Parameter("S0", "arbitrary", 0.0, np.inf, "signal without diffusion weighti
 T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 
-PARAMETERS: Mapping[str, Parameter] = {
-    row.name: row
-    for row in (
-        *(VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, FT2, D, DSTAR),
-        *(VOLUME, LONGEST_DIAMETER, PERPENDICULAR_DIAMETER, SLICES),
-        *(S0, T1, M0),
-    )
-}
+_ROWS = (
+    VP, KTRANS, FP, PS, VE, KEP, DELAY, *DESCRIPTIVE, ADC, F, FT2, D, DSTAR,
+    VOLUME, LONGEST_DIAMETER, PERPENDICULAR_DIAMETER, SLICES, S0, T1, M0,
+)  # fmt: skip
+PARAMETERS: Mapping[str, Parameter] = {row.name: row for row in _ROWS}
 """Every parameter by its name, in the order of all tables and figures.
 
 The group level follows those that describe perfusion and permeability, and the ADC. It does not

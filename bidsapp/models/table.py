@@ -64,6 +64,9 @@ AUTO = "auto"
 REPORTED = "extended-tofts"
 """The kinetic model whose values are tabulated if all are fitted."""
 
+DESCRIPTIVE = "semi-quantitative"
+"""The model of a dynamic series without arterial input."""
+
 _ADC = "adc"
 _IVIM = "ivim-"
 IVIM_MODELS = tuple(row.name.removeprefix(_IVIM) for row in _DIFFUSION if row.name != _ADC)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bidsapp.errors import UsageError
-from bidsapp.models.parameters import PARAMETERS
+from bidsapp.models.parameters import DESCRIPTIVE, PARAMETERS
 
 VOLUME = "volume"
 
@@ -47,7 +47,10 @@ DEFAULT_CHANGES = (
 _CHANGEABLE = tuple(
     name
     for name, row in PARAMETERS.items()
-    if row.display and (name == VOLUME or row.datatype != "anat") and name not in ("fT2", "delay")
+    if row.display
+    and (name == VOLUME or row.datatype != "anat")
+    and name not in ("fT2", "delay")
+    and row not in DESCRIPTIVE
 )
 _LARGEST_GROWTH = 100.0
 """Largest growth of a lesion, percent: the surroundings of the ROI that are sampled limit it."""

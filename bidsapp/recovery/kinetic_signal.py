@@ -70,7 +70,7 @@ class KineticSignal:
     ----------
     time : (N,) array, min
     plasma : (N,) array, mM
-        Concentration in arterial plasma.
+        Concentration in arterial plasma; None for models without arterial input.
     baseline_frames : int
         Frames before the contrast agent arrives.
     spgr : Spgr
@@ -88,7 +88,7 @@ class KineticSignal:
     """
 
     time: Array
-    plasma: Array
+    plasma: Array | None
     baseline_frames: int
     spgr: Spgr
     t1: float
@@ -109,7 +109,12 @@ class KineticSignal:
     def design(self) -> dict[str, Any]:
         """Return the arguments of a fit that do not depend on the model."""
         weights = self.kept.astype(float)
-        return {"time": self.time, "plasma": self.plasma, "weights": weights}
+        return {**self._input, "weights": weights}
+
+    @property
+    def _input(self) -> dict[str, Array]:
+        """The times of the frames, and the arterial input if there is one."""
+        return {"time": self.time} | ({} if self.plasma is None else {"plasma": self.plasma})
 
     @property
     def _t1(self) -> Array:
@@ -135,7 +140,7 @@ class KineticSignal:
 
         A frame whose signal then exceeds that of any concentration keeps its concentration.
         """
-        if self.artery is None:
+        if self.artery is None or self.plasma is None:
             return self
         plasma = self.artery.plasma_with_noise(level, rng)
         return replace(self, plasma=np.where(np.isfinite(plasma), plasma, self.plasma))
@@ -192,8 +197,7 @@ class KineticSignal:
         """Return the signal of a model, relative to that before contrast agent, (N,)."""
         arrays = {name: np.asarray(value, float) for name, value in values.items()}
         options = {k: v for k, v in model.options.items() if k == "delay"}
-        design = {"time": self.time, "plasma": self.plasma}
-        agent = MODELS[model.name].predict(arrays, **design, **options)
+        agent = MODELS[model.name].predict(arrays, **self._input, **options)
         return self.enhancement(agent)
 
     def enhancement(self, agent: ArrayLike) -> Array:

@@ -2,12 +2,16 @@
 
 from collections.abc import Collection, Sequence
 
-from bidsapp.config import HAEMATOCRIT, Config, constants, version
+from bidsapp.config import Config, version
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
-from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
-from bidsapp.models import MODELS, Model
-from bidsapp.models.table import AUTO, ivim_row, kinetic_rows
+from bidsapp.models import MODELS
+from bidsapp.models.table import ivim_row
 from bidsapp.reports.diffusion_methods import diffusion_methods, diffusion_references
+from bidsapp.reports.kinetics_methods import (
+    kinetics_methods,
+    kinetics_references,
+    kinetics_rows,
+)
 
 _LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
 _DISTORTION = {
@@ -25,28 +29,17 @@ _STRIPPED = (
     "absolute correlation replaced the signed one where the latter failed. "
 )
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
-_ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
-_AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
-_WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
 _UNMIXING = "Unmixing of regions: Rousset, Ma and Evans 1998, J Nucl Med 39:904-911"
-_SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
-_CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
-_ARTERIAL = {
-    "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
-    "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
-    "georgiou2019": "Population function: Georgiou et al. 2019, doi:10.1002/mrm.27524",
-}
-_VEIN = (
-    "Errors of the artery by the superior sagittal sinus: Foottit et al. 2010, Proc ISMRM 18:1719"
-)
 
 
 DATA = frozenset(
-    {"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "vfa", "t1map", "b1", "rois"}
+    {"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "with-aif", "without-aif", "vfa"}
+    | {"t1map", "b1", "rois"}
 )
 """Data on which the methods of a run depend: a T1w, T1w of several sessions, transforms provided
-by the user, diffusion series, such that IVIM can be fitted to, dynamic series, images at several
-flip angles, T1 maps, B1 maps, and ROIs of lesions."""
+by the user, diffusion series, such that IVIM can be fitted to, dynamic series, such with and
+without the arterial input that the models need, images at several flip angles, T1 maps, B1 maps,
+and ROIs of lesions."""
 
 
 def methods(config: Config, data: Collection[str] = DATA) -> str:
@@ -73,7 +66,7 @@ def methods(config: Config, data: Collection[str] = DATA) -> str:
     paragraphs = [
         _registration(config, data) if series or "follow-up" in data else "",
         diffusion_methods(config, data) if "dwi" in data else "",
-        _kinetics(config, data) if "dce" in data else "",
+        kinetics_methods(config, data) if "dce" in data else "",
         _lesions(config, data) if "rois" in data else "",
     ]
     return compose_methods("Perfusion was analysed", paragraphs, _references(config, data))
@@ -213,96 +206,6 @@ def _interpolation(config: Config, data: Collection[str]) -> str:
     )
 
 
-def _kinetics(config: Config, data: Collection[str]) -> str:
-    placed = ", with its arrival time fitted to the mean curve of the enhancing voxels"
-    source = {
-        "roi": "the mean signal of those voxels of an arterial ROI that enhance earliest and most",
-        "auto": "the mean signal of arterial voxels, identified by their early, high and brief "
-        "first pass, with limits on the criteria of Mouridsen et al. 2006",
-        "table": "a table of concentrations",
-        "parker2006": "the population average of Parker et al. 2006" + placed,
-        "georgiou2019": "the population average of Georgiou et al. 2019" + placed,
-    }[config.aif]
-    b1 = "If a B1 map was acquired, the flip angles were multiplied by it. " if "b1" in data else ""
-    return (
-        "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
-        f" neglecting T2* decay. {_t1(config, data)}{b1}The arterial input function was {source}; "
-        f"the haematocrit was {_haematocrit(config)}. {_arterial_scale(config)}"
-        f"{_kinetic_fit(config)}"
-    )
-
-
-def _arterial_scale(config: Config) -> str:
-    """Describe how a measured artery was scaled to a vein."""
-    if config.aif_scale == "none":
-        return ""
-    return (
-        "The arterial signal was corrected for tissue in its voxels and for inflow: a constant "
-        "part was subtracted such that the area under the concentration curve was that of the "
-        "venous sinuses, identified by their high, brief and delayed first pass, unless the area "
-        "of the artery was the larger one. "
-    )
-
-
-def _kinetic_fit(config: Config) -> str:
-    *others, row = kinetic_rows(config.dce_model, delay=config.fit_delay)
-    fitted = f"The kinetic model was {row.title}, fitted by {_minimisation(row)}: {row.formula}."
-    if config.fit_delay:
-        fitted += (
-            " The delay between bolus arrival in artery and tissue was estimated in each voxel: "
-            "the fit was repeated for a series of delays, and the one with the smallest residual "
-            "was selected."
-        )
-    if config.dce_model == AUTO:
-        fitted += (
-            f" The models {', '.join(f'{o.title} ({o.formula})' for o in others)} were fitted in "
-            "the same way. Models were compared by Akaike's information criterion for small "
-            "samples, summed over those voxels of a lesion that every model could fit, and by the "
-            "Akaike weights of its mean. Regardless of this comparison, lesion values are those of "
-            f"the {row.title} model."
-        )
-    return fitted
-
-
-def _minimisation(row: Model) -> str:
-    """Describe how a kinetic model was fitted."""
-    if row.linear:
-        return "linear least squares"
-    return "variable projection with a grid search over the rates to find the global minimum"
-
-
-def _haematocrit(config: Config) -> str:
-    if config.haematocrit is not None:
-        return f"{config.haematocrit:g}"
-    return f"that stated for the visit, or else {HAEMATOCRIT:g}"
-
-
-def _t1(config: Config, data: Collection[str]) -> str:
-    """Describe which T1 was assumed or measured."""
-    times = {"tissue": config.t1_tissue, "blood": config.t1_blood}
-    given = [f"{value:g} s in {name}" for name, value in times.items() if value]
-    others = [name for name, value in times.items() if not value]
-    text = f"T1 before contrast was assumed to be {' and '.join(given)}. " if given else ""
-    if others:
-        text += (
-            f"T1 of {' and '.join(others)} was taken from the literature, by field strength, "
-            "unless it was stated for the visit. "
-        )
-    if "t1map" in data and not config.t1_tissue:
-        text += "T1 maps provided with the data were used for tissue. "
-    if config.t1_tissue or "vfa" not in data:
-        return text
-    row = MODELS[config.t1_model]
-    return (
-        f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
-        f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
-        "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
-        "starting from a pose estimated by robust least squares in blocks, and resampled in one "
-        "cubic interpolation, unless it had moved by less than the expected error or "
-        f"{STILL_VOXELS:g} voxels. "
-    )
-
-
 def _lesions(config: Config, data: Collection[str]) -> str:
     where = "the voxels of its enhancing part"
     where += " on the T1-weighted image" if "t1w" in data else ""
@@ -352,7 +255,7 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
     flips = dynamic and "vfa" in data and not config.t1_tissue
     rows = [MODELS["adc"]] if diffusion else []
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
-    rows += kinetic_rows(config.dce_model, delay=config.fit_delay) if dynamic else []
+    rows += kinetics_rows(config, data) if dynamic else []
     rows += [MODELS[config.t1_model]] if flips else []
     registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
     return [
@@ -361,18 +264,6 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
         *([_UNMIXING] if "rois" in data and config.fit_space == "native" else []),
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
-        *(_kinetic_references(config) if dynamic else []),
+        *(kinetics_references(config, data) if dynamic else []),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
-    ]
-
-
-def _kinetic_references(config: Config) -> list[str]:
-    rows = kinetic_rows(config.dce_model, delay=config.fit_delay)
-    return [
-        *([_AICC, _WEIGHTS] if config.dce_model == AUTO else []),
-        *([_ARTERIAL[config.aif]] if config.aif in _ARTERIAL else []),
-        *([_VEIN] if config.aif_scale == "vein" else []),
-        *([] if config.baseline_frames else [_ARRIVAL]),
-        *([_SEARCH] if any(not row.linear for row in rows) else []),
-        *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),
     ]

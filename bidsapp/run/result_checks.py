@@ -66,6 +66,8 @@ def _doubts(session: Session, config: Config) -> Iterator[str]:
             yield from (f"{series.image.name}: {text}" for text in _read(path))
     if not session.dynamic:
         return
+    path = config.output_dir / outputs.BOLUS_QUALITY.path(session)
+    yield from (f"{session.dynamic.image.name}: {text}" for text in _read(path))
     path = config.output_dir / outputs.ARTERIAL_QUALITY.path(session)
     table = session.arterial_table if config.aif == "table" else None
     name = (table or session.dynamic.image).name

@@ -11,6 +11,7 @@ from bidsapp.bids.records import Participant
 from bidsapp.config import Config, version
 from bidsapp.issues import LEVELS, Issue, read_issues
 from bidsapp.run.graphs.acquisition import describe_acquisition
+from bidsapp.run.graphs.kinetics_plan import is_replaced
 from bidsapp.run.graphs.plan import Plan, plan_participant
 from bidsapp.study.tables.analysis_options import is_same_acquisition
 
@@ -102,6 +103,8 @@ def analysed_data(participants: Iterable[Participant], config: Config) -> frozen
                 "dwi": "dwi" in one.branches,
                 "ivim": any(model.name != "adc" for model in one.diffusion_models),
                 "dce": dynamic,
+                "with-aif": any(model.needs_artery for model in one.kinetic_models),
+                "without-aif": dynamic and is_replaced(one.kinetic_models, config),
                 "vfa": dynamic and one.session.flip_angle_series is not None,
                 "t1map": dynamic and one.session.t1_map is not None,
                 "b1": dynamic and one.session.transmit_field is not None,

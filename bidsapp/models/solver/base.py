@@ -150,6 +150,16 @@ class Model:
         """Return the model's requirements on a design (its keyword arguments), met or not."""
         return list(self.requires(**design)) if self.requires else []
 
+    @property
+    def needs_artery(self) -> bool:
+        """Whether it needs an arterial input."""
+        return "plasma" in self.design
+
+    @property
+    def is_descriptive(self) -> bool:
+        """Whether it describes the shape of curves of a contrast agent from the bolus arrival."""
+        return "arrival" in self.design
+
     def parameter(self, name: str) -> Parameter:
         """Return the parameter of that name."""
         return next(p for p in self.parameters if p.name == name)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.solver.base import Model
 
-_ONE_NUMBER = ("repetition_time", "b_min", "b_max", "sigma", "delay", "blood_signal")
+_ONE_NUMBER = ("repetition_time", "b_min", "b_max", "sigma", "delay", "blood_signal", "arrival")
 """Arguments that are a single number in every model; `Model.numbers` lists further ones."""
 _OF_SAMPLES = ("weights", "averages")
 _NEVER_NEGATIVE = ("bvalues", "weights")

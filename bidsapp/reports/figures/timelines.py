@@ -70,7 +70,7 @@ def lesion_timeline(
                 _draw_series(axes, positions, values, DISPLAY[name].scale)
     for axes, column, name in zip(grid[0], grid.T, parameters, strict=True):
         axes.set_title(DISPLAY[name].title, fontsize=7.5)
-        axes.set_ylim(0, _top(column))
+        axes.set_ylim(*_limits(column))
         axes.set_xlim(-0.35, len(ticks) - 0.65)
         axes.set_xticks(positions, ticks)
     for axes in grid[-1]:
@@ -79,10 +79,12 @@ def lesion_timeline(
     return figure
 
 
-def _top(column: NDArray[np.object_]) -> float:
-    """Return the upper axis limit that includes all data of a column."""
+def _limits(column: NDArray[np.object_]) -> tuple[float, float]:
+    """Return axis limits that include zero and all data of a column."""
+    lowest = [float(axes.dataLim.y0) for axes in column if np.isfinite(axes.dataLim.y0)]
     highest = [float(axes.dataLim.y1) for axes in column if np.isfinite(axes.dataLim.y1)]
-    return 1.08 * max(highest, default=0.0) or 1.0
+    low, high = min([0.0, *lowest]), max([0.0, *highest])
+    return 1.08 * low, 1.08 * high or (0.0 if low else 1.0)
 
 
 def _draw_series(

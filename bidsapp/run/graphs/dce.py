@@ -1,6 +1,6 @@
 """The dynamic branch of a session: motion, arterial input, concentration, kinetics, lesions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nipype.pipeline import engine as pe
@@ -11,7 +11,6 @@ from bidsapp.bids.records import Dynamic
 from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.contrast.vein import SCALE_RULE, VEIN_RULE
-from bidsapp.models.table import AUTO
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.model_choice import connect_model_comparison
@@ -29,6 +28,7 @@ from bidsapp.run.graphs.sidecars import source_uri, source_uris
 from bidsapp.run.graphs.t1w_grid import connect_fit_grid, embed_in_grid
 from bidsapp.run.graphs.unmixing import connect_unmixing
 from bidsapp.run.graphs.visit_values import value_origins
+from bidsapp.run.nodes.bolus import FindBolus
 from bidsapp.run.nodes.derivatives import AverageVolumes
 from bidsapp.run.nodes.fitting import FitKinetics
 from bidsapp.run.nodes.perfusion import (
@@ -57,19 +57,23 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
         path = branch.path(outputs.MEAN_IMAGE["perf"])
         branch.save("save_mean", (mean, "out_file"), [path], [{"SkullStripped": False}])
     b1 = connect_b1(branch, (mean, "out_file"), "b1_to_dce")
-    arterial = _connect_arterial_input(branch, motion.series, aligned, b1)
+    models = branch.plan.kinetic_models
+    found: dict[str, pe.Node] = {}
+    if any(model.is_descriptive for model in models):
+        found["bolus"] = _connect_bolus(branch, motion.series)
+    if any(model.needs_artery for model in models):
+        found["artery"] = _connect_arterial_input(branch, motion.series, aligned, b1)
+    baseline = (found.get("artery", found.get("bolus")), "baseline_frames")
     data, grid = connect_fit_grid(branch, motion, aligned)
     if grid.to_scanner:
         b1 = connect_b1(branch, grid.image, "b1_to_T1w", grid.to_scanner)
-    concentration = _connect_concentration(branch, data, grid, b1, arterial, aligned)
-    fits = [
-        _connect_fit(branch, concentration, grid, arterial, model)
-        for model in branch.plan.kinetic_models
-    ]
+    concentration = _connect_concentration(branch, data, grid, b1, baseline, aligned)
+    fits = [_connect_fit(branch, concentration, grid, found, model) for model in models]
     curves = connect_maps(branch, grid, fits, concentration)
-    curves += _connect_unmixing(branch, motion, grid, aligned, fits)
-    connect_dropped(branch, motion, [arterial, *(fitted.node for fitted in fits), *curves])
-    if branch.config.dce_model == AUTO:
+    curves += _connect_unmixing(branch, motion, grid, aligned, fits, baseline)
+    measured = [node for name, node in found.items() if name == "artery"]
+    connect_dropped(branch, motion, [*measured, *(fitted.node for fitted in fits), *curves])
+    if len(fits) > 1:
         connect_model_comparison(branch, grid, fits)
     return branch.workflow
 
@@ -84,6 +88,16 @@ def _connect_motion(branch: Branch[Dynamic]) -> MotionCorrected:
         branch.connect((reference, "frame"), motion, "inputnode.reference")
         save_motion(branch, moved, motion_sidecar(branch.config))
     return moved
+
+
+def _connect_bolus(branch: Branch[Dynamic], moved: Port) -> pe.Node:
+    """Add the node that finds the arrival of the bolus, and write what it finds."""
+    node = pe.Node(FindBolus(), name="bolus", mem_gb=2)
+    node.inputs.times = list(branch.series.times)
+    node.inputs.baseline_frames = branch.config.baseline_frames
+    branch.connect(moved, node, "in_file")
+    branch.save("save_bolus", (node, "quality"), [branch.path(outputs.BOLUS_QUALITY)])
+    return node
 
 
 def _connect_arterial_input(
@@ -174,7 +188,7 @@ def _connect_concentration(
     data: Port,
     grid: FitGrid,
     b1: Port | None,
-    arterial: pe.Node,
+    baseline: Port,
     aligned: Alignment,
 ) -> Port:
     """Convert the signal to concentration, with a T1 map if there is one."""
@@ -182,7 +196,7 @@ def _connect_concentration(
     node = pe.Node(SignalToConcentration(**plan.acquisition), name="concentration", mem_gb=4)
     node.inputs.t1_tissue = plan.relaxation["t1_tissue"]
     branch.connect(data, node, "in_file")
-    branch.connect((arterial, "baseline_frames"), node, "baseline_frames")
+    branch.connect(baseline, node, "baseline_frames")
     if grid.mask:
         branch.connect(grid.mask, node, "mask")
     if t1_map := connect_t1(branch, grid, aligned):
@@ -201,17 +215,20 @@ def _connect_unmixing(
     grid: FitGrid,
     aligned: Alignment,
     fits: Sequence[Fitted],
+    baseline: Port,
 ) -> list[pe.Node]:
     """Measure lesions without their surroundings, with the maps used for the conversion."""
     workflow = branch.workflow
-    arterial = workflow.get_node("aif")
-    inputs = {"arterial": (arterial, "out_file"), "baseline_frames": (arterial, "baseline_frames")}
+    inputs = {"baseline_frames": baseline}
+    if arterial := workflow.get_node("aif"):
+        inputs["arterial"] = (arterial, "out_file")
     for field, name in (("t1_map", "t1_to_dce"), ("b1_map", "b1_to_dce")):
         if onto := workflow.get_node(name):
             inputs[field] = (onto, "out_files")
     nodes = connect_unmixing(branch, grid, aligned, motion.series, fits, inputs)
     for node in nodes:
         node.inputs.trait_set(**branch.plan.acquisition)
+        node.inputs.times = list(branch.series.times)
         node.inputs.t1_tissue = branch.plan.relaxation["t1_tissue"]
     return nodes
 
@@ -240,23 +257,33 @@ def _save_concentration(branch: Branch[Dynamic], node: pe.Node, grid: FitGrid) -
 
 
 def _connect_fit(
-    branch: Branch[Dynamic], concentration: Port, grid: FitGrid, arterial: pe.Node, model: Model
+    branch: Branch[Dynamic],
+    concentration: Port,
+    grid: FitGrid,
+    found: Mapping[str, pe.Node],
+    model: Model,
 ) -> Fitted:
-    """Add the node that fits one kinetic model; the last of several is tabulated."""
+    """Add the node that fits one kinetic model; the last of several is tabulated.
+
+    ``found`` holds the nodes that find the artery and the bolus, as far as models need them.
+    """
     plan, config = branch.plan, branch.config
     node = pe.Node(FitKinetics(), name=f"fit_{model.label}", mem_gb=4, n_procs=config.omp_nthreads)
-    node.inputs.aicc = config.dce_model == AUTO
+    node.inputs.aicc = len(plan.kinetic_models) > 1
     node.inputs.times = list(branch.series.times)
     options = config.fit_options(model.options)
     node.inputs.options = options
-    branch.connect((arterial, "out_file"), node, "arterial")
+    design: dict[str, Any] = {"times": node.inputs.times, "options": options}
+    if model.needs_artery:
+        design["arterial"] = (found["artery"], "out_file")
+        branch.connect(design["arterial"], node, "arterial")
+    if model.is_descriptive:
+        branch.connect((found["bolus"], "arrival"), node, "arrival")
     maps = connect_fit(branch, node, model, concentration, grid)
     settings: dict[str, Any] = {
         **plan.acquisition,
         **plan.relaxation,
-        "haematocrit": plan.haematocrit,
-        "arterial_input": config.aif,
-        **({"arterial_scale": config.aif_scale} if config.aif_scale != "none" else {}),
+        **(_arterial_settings(branch) if model.needs_artery else {}),
         **options,
     } | dropped_volumes(config)
     if described := describe_t1_map(branch.session, config):
@@ -265,6 +292,12 @@ def _connect_fit(
         settings["values_from"] = origins
     if branch.session.transmit_field:
         settings["flip_angle_correction"] = "B1 map"
-    design = {"arterial": (arterial, "out_file"), "options": options}
     tabulated = model is plan.kinetic_models[-1]
     return Fitted(node, maps, model, settings, design, tabulated=tabulated)
+
+
+def _arterial_settings(branch: Branch[Dynamic]) -> dict[str, Any]:
+    """Return the settings of the arterial input, for the sidecars of the maps."""
+    config = branch.config
+    scale = {"arterial_scale": config.aif_scale} if config.aif_scale != "none" else {}
+    return {"haematocrit": branch.plan.haematocrit, "arterial_input": config.aif, **scale}

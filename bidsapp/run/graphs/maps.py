@@ -271,12 +271,13 @@ def _connect_courses(
     """Connect to a node what the mean curves of the lesions and their fits depend on."""
     curves.inputs.model = fitted.model.name
     curves.inputs.options = fitted.design["options"]
-    arterial = fitted.design.get("arterial")
-    if arterial:
+    if arterial := fitted.design.get("arterial"):
         branch.connect(arterial, curves, "arterial")
-    else:
+    if not arterial or fitted.model.is_descriptive:
         branch.connect((fitted.node, "learnt"), curves, "learnt")
-        curves.inputs.bvalues = fitted.design["bvalues"]
+    for name in ("times", "bvalues"):
+        if name in fitted.design:
+            setattr(curves.inputs, name, fitted.design[name])
     branch.connect(data, curves, "series")
     if grid.to_t1w and branch.analysis_space == "T1w":
         branch.connect(grid.to_t1w, curves, "to_series")

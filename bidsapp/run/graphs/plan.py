@@ -9,27 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.bids.arterial_table import check_coverage, read_arterial_table, table_metadata
-from bidsapp.bids.contrast_agents import agent_relaxivity
 from bidsapp.bids.problems import remedy_of
 from bidsapp.bids.records import (
     Diffusion,
-    Dynamic,
     FieldSource,
     Participant,
     Session,
     Space,
 )
-from bidsapp.bids.sidecar import sidecar_name
-from bidsapp.config import HAEMATOCRIT, Config, constants, field_constant
-from bidsapp.errors import BadInput, UsageError
-from bidsapp.issues import Issue, from_error
+from bidsapp.config import HAEMATOCRIT, Config, constants
+from bidsapp.errors import BadInput
+from bidsapp.issues import Issue
 from bidsapp.models import MODELS, Model, combine_directions
-from bidsapp.models.table import ivim_row, kinetic_rows
+from bidsapp.models.table import ivim_row
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
+from bidsapp.run.graphs.kinetics_plan import plan_kinetics
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
-from bidsapp.run.graphs.visit_values import describe_origins, haematocrit
+from bidsapp.run.graphs.visit_values import haematocrit
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ class SessionPlan:
         The branches to run, of ``anat``, ``dwi``, ``dce`` and ``rois``.
     diffusion_models, kinetic_models
         Models to fit in ``dwi`` and ``dce``. The last of several kinetic models is tabulated.
+        Without an arterial input, `DESCRIPTIVE` replaces the models that need one.
     field_source
         Source for the EPI distortion, if it is to be corrected.
     acquisition, relaxation, haematocrit
@@ -143,11 +141,11 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
     """
     diffusion = _diffusion_issues(session, config)
     dwi = session.diffusion is not None and not any(i.level == "failed" for i in diffusion)
-    acquisition, relaxation, dynamic = _plan_kinetics(session, config)
+    kinetics = plan_kinetics(session, config)
     present = {
         "anat": session.t1w is not None,
         "dwi": dwi,
-        "dce": bool(acquisition),
+        "dce": bool(kinetics.models),
         "rois": bool(session.enhancing or session.whole),
     }
     issues = [
@@ -157,18 +155,18 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
     issues += [Issue("warning", text, "DoubtfulInput") for text in session.warnings]
     issues += [Issue("note", text, "InferredInput") for text in session.notes]
     if not session.t1w:
-        text = _lack(session, "T1w", "analysed in the native space of each series")
+        text = f"{session.lack_of('T1w')}: analysed in the native space of each series"
         issues.append(Issue("missing", text, "NoT1w"))
-    issues += [*diffusion, *dynamic, *_missing_rois(session, config)]
+    issues += [*diffusion, *kinetics.issues, *_missing_rois(session, config)]
     participant = f"sub-{session.participant}"
     return SessionPlan(
         session,
         tuple(branch for branch, there in present.items() if there),
         _diffusion_models(session.diffusion, config) if session.diffusion and dwi else (),
-        kinetic_rows(config.dce_model, delay=config.fit_delay) if acquisition else (),
+        kinetics.models,
         _field_source(session, config) if dwi else None,
-        acquisition,
-        relaxation,
+        kinetics.acquisition,
+        kinetics.relaxation,
         haematocrit(session, config),
         blood_signal(session.diffusion, config) if session.diffusion and dwi else None,
         tuple(replace(i, participant=participant, session=session.id) for i in issues),
@@ -207,17 +205,11 @@ def _diffusion_models(series: Diffusion, config: Config) -> tuple[Model, ...]:
     return tuple(model for model in models if not _unmet_needs(model, series, config))
 
 
-def _lack(session: Session, name: str, rest: str) -> str:
-    """Return the image that a session lacks; one that is refused is there, but of no use."""
-    refused = any(f"_{name.lower()}." in text.lower() for text in session.problems)
-    return f"no {name}{' that can be used' if refused else ''}: {rest}"
-
-
 def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
     """Return the issues of the diffusion series."""
     series = session.diffusion
     if not series:
-        return [Issue("missing", _lack(session, "DWI", "no ADC and no IVIM"), "NoDwi")]
+        return [Issue("missing", f"{session.lack_of('DWI')}: no ADC and no IVIM", "NoDwi")]
     issues = []
     if problem := _unusable_distortion(session, config):
         assert session.distortion is not None
@@ -293,86 +285,6 @@ def _field_source(session: Session, config: Config) -> FieldSource | None:
     if config.distortion == "t1w":
         return FieldSource("T1w", session.t1w)
     return session.distortion.source
-
-
-def _plan_kinetics(
-    session: Session, config: Config
-) -> tuple[dict[str, float], dict[str, float], list[Issue]]:
-    """Return acquisition and relaxation of a dynamic series, empty if it cannot be analysed.
-
-    All that an analysis lacks is reported, also of a series whose sidecar is not complete.
-    """
-    series = session.dynamic or session.incomplete
-    issues = []
-    if not session.dynamic:
-        issues.append(Issue("missing", _lack(session, "DCE", "no Ktrans, ve and vp"), "NoDce"))
-    if series is None:
-        return {}, {}, issues
-    found: list[dict[str, float]] = []
-    if text := _missing_artery(session, config):
-        remedy = "--aif auto" if config.aif == "roi" else ""
-        issues.append(Issue("failed", text, "NoArterialInput", remedy=remedy))
-    for step in (_acquisition, _relaxation):
-        try:
-            found.append(step(series, config))
-        except UsageError as error:
-            text = f"{sidecar_name(series.image)}: {error}"
-            issues.append(Issue("failed", text, UsageError.__name__, remedy=error.remedy))
-    try:
-        _check_arterial_table(session, config)
-    except BadInput as error:
-        issues.append(from_error(error))
-    if session.dynamic is None or any(issue.level == "failed" for issue in issues):
-        return {}, {}, issues
-    acquisition, relaxation = found
-    return acquisition, relaxation, list(describe_origins(session, config))
-
-
-def _check_arterial_table(session: Session, config: Config) -> None:
-    """Raise an error if the arterial table cannot be read, or does not cover the series."""
-    table = session.arterial_table
-    if config.aif == "table" and table and session.dynamic:
-        found = read_arterial_table(table, table_metadata(table, config.derivatives))
-        check_coverage(table, found, session.dynamic.times)
-
-
-def _missing_artery(session: Session, config: Config) -> str:
-    """Return what the arterial input lacks, or an empty text."""
-    if config.aif == "table" and session.arterial_table is None:
-        return "no label-AIF_timeseries.tsv for --aif table"
-    if config.aif != "roi":
-        return ""
-    if session.artery is None:
-        return (
-            "no AIF mask (label-AIF_mask) for the DCE series; draw one, "
-            "or use --aif auto or --aif parker2006"
-        )
-    if not session.t1w and session.artery.space != "dce":
-        return "the AIF mask is on the grid of the T1w, but there is no T1w"
-    return ""
-
-
-def _acquisition(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return the arguments of the SPGR equation; relaxivity from option, sidecar or agent."""
-    relaxivity = config.relaxivity or series.relaxivity
-    return {
-        "repetition_time": series.repetition_time,
-        "flip_angle": series.flip_angle,
-        "relaxivity": relaxivity or agent_relaxivity(series.agent, series.field_strength),
-    }
-
-
-def _relaxation(series: Dynamic, config: Config) -> dict[str, float]:
-    """Return T1 of tissue and blood from the options or for the field strength, s."""
-    field_strength = series.field_strength
-    if np.isnan(field_strength):  # reported as missing
-        return {}
-    return {
-        "t1_tissue": config.t1_tissue or field_constant("t1_tissue", field_strength, "--t1-tissue"),
-        "t1_blood": config.t1_blood
-        or (series.t1_blood and series.t1_blood.value)
-        or field_constant("t1_blood", field_strength, "--t1-blood"),
-    }
 
 
 def _missing_rois(session: Session, config: Config) -> Iterator[Issue]:

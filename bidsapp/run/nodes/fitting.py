@@ -14,6 +14,7 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -77,8 +78,9 @@ def save_fit(
 
 
 def _learnt(found: Fit) -> dict[str, Any]:
-    """Return the noise level and the priors of a fit, if it has any."""
-    learnt = {k: float(found.design[k]) for k in ("sigma",) if found.design.get(k) is not None}
+    """Return the noise level, the arrival of the bolus and the priors of a fit, if it has any."""
+    names = ("sigma", "arrival")
+    learnt = {k: float(found.design[k]) for k in names if found.design.get(k) is not None}
     priors: dict[int, Prior] = found.design.get("prior") or {}
     if not priors:
         return learnt
@@ -137,7 +139,8 @@ def gradient_table(bvalues: Sequence[float]) -> GradientTable:
 
 class _FitKineticsInput(_FitInput):
     times = traits.List(traits.Float, mandatory=True, desc="of each frame, min")
-    arterial = File(exists=True, mandatory=True, desc="TSV with the column plasma, mM")
+    arterial = File(exists=True, desc="TSV with the column plasma, mM")
+    arrival = traits.Float(desc="of the bolus, min, for models that are counted from it")
 
 
 class FitKinetics(SimpleInterface):
@@ -152,14 +155,22 @@ class FitKinetics(SimpleInterface):
             self.inputs.model,
             data,
             load_mask(self.inputs.mask or None),
-            time=np.array(self.inputs.times),
-            plasma=read_column(self.inputs.arterial, "plasma"),
             weights=self._weights(data.shape[3]),
             n_jobs=self.inputs.n_jobs,
+            **self._design(),
             **(self.inputs.options or {}),
         )
         self._results.update(save_fit(found, image, Path(runtime.cwd), aicc=self.inputs.aicc))
         return runtime
+
+    def _design(self) -> dict[str, Any]:
+        """Return the times, and of arterial input and arrival those that are connected."""
+        design: dict[str, Any] = {"time": np.array(self.inputs.times)}
+        if self.inputs.arterial:
+            design["plasma"] = read_column(self.inputs.arterial, "plasma")
+        if isdefined(self.inputs.arrival):
+            design["arrival"] = self.inputs.arrival
+        return design
 
     def _weights(self, count: int) -> Any:
         """Return weights of 0 for outliers and 1 for other volumes, or None without a table."""

@@ -160,7 +160,8 @@ class _LesionCurvesInput(_LesionInput):
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
     options = traits.Dict(desc="options of the model")
     learnt = File(exists=True, desc="JSON with the quantities learnt by the voxelwise fit")
-    arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
+    times = traits.List(traits.Float, desc="of each frame, min, for kinetics")
+    arterial = File(exists=True, desc="TSV with the column plasma, mM, for kinetics")
     motion = File(exists=True, desc="motion table; its outliers are excluded from the fits")
 
 
@@ -224,11 +225,12 @@ class LesionCurves(SimpleInterface):
         """Return name and values of the abscissa, the series, and the design of the fit."""
         motion, options = self.inputs.motion, self.inputs.options or {}
         kept = inlier_volumes(motion, data.shape[3]) if motion else np.ones(data.shape[3], bool)
-        if self.inputs.arterial:
-            seconds = read_column(self.inputs.arterial, "time")
-            plasma = read_column(self.inputs.arterial, "plasma")
-            design = {"time": seconds / 60, "plasma": plasma} | options
-            return "time", seconds, data, design | ({"weights": kept * 1.0} if motion else {})
+        if self.inputs.times:
+            time = np.array(self.inputs.times)
+            design = {"time": time} | ({"weights": kept * 1.0} if motion else {})
+            if self.inputs.arterial:
+                design["plasma"] = read_column(self.inputs.arterial, "plasma")
+            return "time", 60 * time, data, design | options
         bvalues = np.array(self.inputs.bvalues)[kept]
         combined, design = combine_for_model(self.inputs.model, data[..., kept], bvalues)
         return "bvalue", design["bvalues"], combined, design | options

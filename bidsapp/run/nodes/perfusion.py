@@ -40,6 +40,10 @@ from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
+_WITHOUT = (
+    "; if there is no usable arterial input, --dce-model semi-quantitative describes the curves "
+    "without one"
+)
 _HEAD = 0.2
 """Signal of a voxel of the head before the bolus, relative to the bright ones, at least."""
 _LEVELS = {
@@ -107,7 +111,10 @@ class FindArterialInput(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         self._scaling: dict[str, Any] = {}
         self._doubts: list[str] = []
-        found = self._find(Path(runtime.cwd))
+        try:
+            found = self._find(Path(runtime.cwd))
+        except (BadInput, FitError) as error:
+            raise type(error)(f"{error}{_WITHOUT}", error.remedy) from error
         rows = [
             {"time": t * 60, "blood": b, "plasma": p}
             for t, b, p in zip(found.time, found.blood, found.plasma, strict=True)

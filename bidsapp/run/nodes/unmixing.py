@@ -58,7 +58,8 @@ class _UnmixLesionsInput(BaseInterfaceInputSpec):
     )
     motion = File(exists=True, desc="motion table; its outliers are excluded")
     bvalues = traits.List(traits.Float, desc="s/mm2, for diffusion")
-    arterial = File(exists=True, desc="TSV with time (s) and plasma (mM), for kinetics")
+    times = traits.List(traits.Float, desc="of each frame, min, for kinetics")
+    arterial = File(exists=True, desc="TSV with the column plasma, mM, for kinetics")
     baseline_frames = traits.Int(desc="frames before the contrast agent arrives")
     repetition_time = traits.Float(desc="s")
     flip_angle = traits.Float(desc="rad")
@@ -132,13 +133,14 @@ class UnmixLesions(SimpleInterface):
         self, model: ModelFit, sampled: SampledLesion
     ) -> tuple[Measure, dict[str, Effects]]:
         """Return the function from courses to parameters, and those to the effects of inputs."""
-        if not self.inputs.arterial:
+        if not self.inputs.times:
             bvalues = np.array(self.inputs.bvalues)
             series = DiffusionSignal(bvalues, self._kept(len(bvalues)))
             return partial(series.fit, model), {}
         signal, measured_t1 = self._kinetic_signal(sampled)
 
         def arterial(course: Any) -> Mapping[str, Any]:
+            assert signal.plasma is not None
             noise = arterial_noise(signal.plasma, signal.baseline_frames)
             curve = signal.curves(course[None])[0]
             settings = signal.design() | dict(model.options)
@@ -148,7 +150,7 @@ class UnmixLesions(SimpleInterface):
             longer = replace(signal, t1=signal.t1 * (1 + T1_UNCERTAINTY)).fit(model, course[None])
             return {n: longer[n] - v for n, v in signal.fit(model, course[None]).items()}
 
-        effects: dict[str, Effects] = {"arterial": arterial}
+        effects: dict[str, Effects] = {} if signal.plasma is None else {"arterial": arterial}
         if not measured_t1:
             effects["t1"] = assumed_t1
         return partial(signal.fit, model), effects
@@ -156,12 +158,12 @@ class UnmixLesions(SimpleInterface):
     def _kinetic_signal(self, sampled: SampledLesion) -> tuple[KineticSignal, bool]:
         """Return the series as it is in the lesion, and whether T1 was measured there."""
         inputs = self.inputs
-        time = read_column(inputs.arterial, "time") / 60
+        time = np.array(inputs.times)
         b1, measured_t1 = (_mean_of(path, sampled) for path in (inputs.b1_map, inputs.t1_map))
         angle = inputs.flip_angle * (1.0 if b1 is None else b1)
         return KineticSignal(
             time=time,
-            plasma=read_column(inputs.arterial, "plasma"),
+            plasma=read_column(inputs.arterial, "plasma") if inputs.arterial else None,
             baseline_frames=inputs.baseline_frames,
             spgr=Spgr(inputs.repetition_time, angle, inputs.relaxivity),
             t1=inputs.t1_tissue if measured_t1 is None else measured_t1,

@@ -39,6 +39,11 @@ _SETTINGS = (
     "Changes put into the series of this session in simulated visits; see the table for the columns"
 )
 
+_DESCRIBED = (
+    "DCE: no changes are simulated in a series that was described semi-quantitatively, since no "
+    "signal follows from the parameters"
+)
+
 
 _NO_EXPECTED_ERROR = (
     "the registration has no expected error (niimath, or a transform of the user), so that "
@@ -149,6 +154,9 @@ def _recover_session(
         with_volume = True
         for space, read in READERS.items():
             if space not in one.branches or not lesion_rois(one.session, space, config):
+                continue
+            if space == "dce" and any(model.is_descriptive for model in one.kinetic_models):
+                issues.append(Issue("missing", _DESCRIBED, "NotSimulated", f"sub-{label}", session))
                 continue
             try:
                 series = read(Results(one, config))
