@@ -140,7 +140,21 @@ def test_a_participant_without_baseline_is_named():
     table = rano_tables(lesions, sessions, {"sub-01": "ses-baseline"}).patients
     last = table.iloc[-1]
     assert (last["participant_id"], last["response"]) == ("sub-02", "NE")
-    assert last["note"] == "no session at baseline"
+    assert last["note"].startswith("no session at baseline")
+
+
+def test_days_that_contradict_the_order_are_not_used():
+    """Where a day is missing, the order of the sessions decides, and nothing can be confirmed."""
+    lesions, sessions = cohort_of({"01": [[20, 20, 12, 12, 12, 12]], "02": [[20.0] * 6]})
+    sessions.loc[4, "days"] = np.nan
+    sessions.loc[3, "days"] = 3.0
+    found = visits_since_baseline(sessions, {"sub-01": "ses-baseline", "sub-02": "ses-baseline"})
+    assert found["days"].isna().tolist() == [True] * 5 + [False] * 5
+    assert found["session_id"].tolist() == list(DAYS)[1:] * 2
+    baseline = {"sub-01": "ses-baseline"}
+    table = rano_tables(lesions, sessions, baseline).patients
+    assert table["response"].tolist()[:5] == ["n/a", "PR", "PR", "PR", "PR"]
+    assert table["confirmed"].isna().all()
 
 
 def test_an_early_baseline_is_noted():

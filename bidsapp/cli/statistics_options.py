@@ -22,7 +22,7 @@ def stats_parser() -> ArgumentParser:
         prog="metperf stats",
         description="Compute the group statistics from a table of lesions: one row per "
         "participant_id, lesion and session_id, with any of days_from_srs vp Ktrans ve ADC f "
-        "volume_ml excluded.",
+        "volume_ml diameter_mm perpendicular_mm n_slices steroid_dose clinical_status excluded.",
         allow_abbrev=False,
     )
     made.add_argument("table", type=existing_file, help="the table of lesions")

@@ -330,7 +330,8 @@ def _response_plots(statistics: Statistics) -> list[Plot]:
             _CHANGES,
             f"Change {what} at the last session, in the colour of its response; a short line marks "
             "a smaller value before. Dashed: thresholds of a response and of a progression. A "
-            "progression counts from the smallest value, so that its bar may be lower.",
+            "progression counts from the smallest value, so that its bar may be lower. New "
+            "lesions, which have no baseline, are not shown.",
             f"Waterfall plot: change {what} at the last session, in descending order",
         ),
         Plot(

@@ -206,7 +206,8 @@ def _cells(row: Assessment) -> dict[str, object]:
 
 def _unassessed(participant: str) -> dict[str, object]:
     """Return the row of a participant without a baseline."""
-    return {"participant_id": participant, "response": "NE", "note": "no session at baseline"}
+    note = "no session at baseline, or its place in time is unknown"
+    return {"participant_id": participant, "response": "NE", "note": note}
 
 
 def _patient_end(patient: _Followed) -> dict[str, object]:

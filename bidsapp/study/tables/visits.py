@@ -32,7 +32,8 @@ def visits_since_baseline(sessions: pd.DataFrame, baseline: Mapping[str, str]) -
     -------
     visits : pandas.DataFrame
         ``participant_id session_id days visit`` and `CLINICAL`; ``visit`` counts from 0. Sessions
-        whose place in time is unknown are left out.
+        whose place in time is unknown are left out. Days that contradict the order of the sessions,
+        where a day is missing, are not used.
     """
     table = sessions.reindex(columns=[*_SESSION, "days", "position", *CLINICAL])
     # Days and ranks are never mixed within one participant.
@@ -46,9 +47,18 @@ def visits_since_baseline(sessions: pd.DataFrame, baseline: Mapping[str, str]) -
     first = table["session_id"] == table["participant_id"].map(baseline)
     table = table.assign(later=~first).sort_values(["participant_id", "rank", "later"])
     table["visit"] = table.groupby("participant_id").cumcount()
+    table["days"] = table["days"].where(_days_agree(table))
     status = table["clinical_status"].astype(object)
     table["clinical_status"] = status.where(status.notna(), "")
     return table.drop(columns=["position", "rank", "later"]).reset_index(drop=True)
+
+
+def _days_agree(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return whether the known days of a participant are in the order of the rows."""
+    participant = table["participant_id"]
+    latest = table["days"].groupby(participant).cummax().groupby(participant).ffill()
+    agree = ~(table["days"] < latest.groupby(participant).shift())
+    return agree.groupby(participant).transform("all")
 
 
 def lesion_visits(lesions: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
