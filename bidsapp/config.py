@@ -102,6 +102,9 @@ class Config:
         weighted by their fraction inside the ROI.
     output_spaces
         Spaces in which maps are written.
+    match_lesions, propagate_rois
+        Whether lesions are numbered by their place, and whether visits without ROIs get those of
+        the nearest visit.
     keep_dates
         Whether sidecars of maps contain the date and time of acquisition.
     nprocs, omp_nthreads, memory_gb
@@ -153,6 +156,8 @@ class Config:
     fit_space: str = "native"
     roi_space: str = "T1w"
     output_spaces: tuple[str, ...] = ("native", "T1w")
+    match_lesions: bool = False
+    propagate_rois: bool = False
     keep_dates: bool = False
     nprocs: int = 1
     omp_nthreads: int = 1

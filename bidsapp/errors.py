@@ -22,7 +22,8 @@ from typing import ClassVar
 class MetperfError(Exception):
     """Base of all errors that metperf raises deliberately; the message is for the user.
 
-    `remedy` is what to type against it: the line to add to a sidecar, or an option; often empty.
+    `remedy` is what the user can type to resolve it: the line to add to a sidecar, or an option;
+    often empty.
 
     Examples
     --------

@@ -33,6 +33,9 @@ UNFITTED_VOXELS = "UnfittedVoxels"
 NOT_ENHANCING = "NotEnhancing"
 """Code of the warning that an enhancing lesion does not take up contrast agent."""
 
+MISNUMBERED = "MisnumberedLesion"
+"""Code of the failure that a lesion lies where one of another number was."""
+
 DOUBTFUL_REGISTRATION = "doubtful registration"
 """In the text of a warning, before the reason for which a registration is doubtful."""
 
@@ -64,7 +67,8 @@ class Issue:
     lesion
         Number of the only lesion that it concerns; empty if it concerns the session.
     remedy
-        What to type against it: the line to add to a sidecar, or an option; often empty.
+        What the user can type to resolve it: the line to add to a sidecar, or an option; often
+        empty.
 
     Examples
     --------

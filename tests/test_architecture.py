@@ -113,6 +113,7 @@ ARROWS: dict[str, set[str]] = {
         "recovery",
         "models.diffusion",
         "models.kinetics",
+        "models.parameters",
     },
     "run.graphs": {
         "bids",
@@ -137,6 +138,7 @@ ARROWS: dict[str, set[str]] = {
         "reports.participant",
         "run.engine",
         "run.graphs",
+        "run.nodes",
         "study.read",
         "study.tables",
     },

@@ -19,7 +19,8 @@ from bidsapp.reports.participant.changes import show_changes
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.group import run_group
 from bidsapp.study.read import read_detectable_changes
-from bidsapp.study.tables.changes import assess_change
+from bidsapp.study.tables.changes import assess_change, lesion_changes
+from bidsapp.study.tables.cohort import Cohort
 from bidsapp.study.tables.limits import (
     Limit,
     LimitSources,
@@ -51,6 +52,23 @@ KTRANS = NumberFormat("Ktrans", "1/min", 1, 3)
 def test_repeats_come_before_a_simulation_and_both_before_the_literature(sources, origin):
     """Only of the same parameter, estimate and, for a simulation, lesion and earlier session."""
     assert sources.applicable(BASELINE).origin == origin
+
+
+def test_changes_are_those_since_the_first_time_point():
+    """Each later time point is compared with the first one, not with those between."""
+    table = pd.DataFrame(
+        {
+            "participant_id": "sub-01",
+            "lesion": 1,
+            "session_id": ["ses-a", "ses-b", "ses-c"],
+            "timepoint": ["a", "b", "c"],
+            "vp": [0.04, 0.03, 0.02],
+        }
+    )
+    labels = {name: f"ses-{name}" for name in "abc"}
+    found = lesion_changes(Cohort(table, pd.DataFrame(), {}), table, labels, LimitSources())
+    assert found[["timepoint_a", "timepoint_b"]].to_numpy().tolist() == [["a", "b"], ["a", "c"]]
+    np.testing.assert_allclose(found["change"], [-0.01, -0.02])
 
 
 def test_there_may_be_no_limit():

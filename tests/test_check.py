@@ -102,6 +102,10 @@ def test_a_series_that_is_refused_is_not_missing(tmp_path, capsys, refused):
     code, rows = check(study, capsys)
     assert code == 1
     assert not [row for row in rows if row["text"].startswith("no DCE")]
+    words = [str(study), str(tmp_path / "out"), "participant", "--dry-run", *CHECK]
+    main(words)
+    captured = capsys.readouterr()
+    assert "no DCE that can be used: no Ktrans, ve and vp" in captured.out + captured.err
     for path in raw(study, "dce.nii.gz").parent.glob("*_dce.*"):
         path.unlink()
     assert [row for row in check(study, capsys)[1] if row["text"].startswith("no DCE")]

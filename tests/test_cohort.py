@@ -12,6 +12,7 @@ from scipy import stats
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.study.read import load_study_table, match_rows, read_participants, read_traits
+from bidsapp.study.read.plausibility import scale_warnings
 from bidsapp.study.tables import Cohort, TrendOptions, analyse, session_labels
 from bidsapp.study.tables.dictionary import TABLES
 from bidsapp.study.tables.timepoints import assign_timepoints
@@ -746,3 +747,15 @@ def test_days_against_the_order_of_the_rows_are_warned_of(tmp_path):
     path = with_cells(tmp_path, lambda rows: rows[2].update(days_from_srs="720"))
     (text,) = load_study_table(path).warnings
     assert "ses-1month is day 720, ses-followup is day 408: the days are not in the order" in text
+
+
+def test_a_session_that_changes_lesions_by_different_factors_is_no_other_scale():
+    """A treatment may raise values sevenfold in the median; another unit raises all alike."""
+    rows = [
+        {"participant_id": f"sub-{n}", "lesion": 1, "session_id": session, "Ktrans": value}
+        for n, factor in enumerate((1.5, 3.0, 7.0, 15.0, 25.0))
+        for session, value in (("ses-a", 0.02), ("ses-b", 0.02 * factor))
+    ]
+    assert not any("nearly alike" in text for text in scale_warnings(pd.DataFrame(rows), {}, "t"))
+    alike = [row | {"Ktrans": 0.02 if row["session_id"] == "ses-a" else 0.14} for row in rows]
+    assert any("nearly alike" in text for text in scale_warnings(pd.DataFrame(alike), {}, "t"))

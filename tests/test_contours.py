@@ -26,7 +26,6 @@ from bidsapp.conversion.contours.lesions import (
     label_voxels,
     split_lesions,
 )
-from bidsapp.conversion.contours.numbering import number_by_place
 from bidsapp.conversion.contours.planes import build_contours
 from bidsapp.conversion.contours.rasterise import Fractions, lies_on_grid, rasterise
 from bidsapp.conversion.contours.read import is_drawing, read_drawing
@@ -437,12 +436,27 @@ def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
             f"Segment{number}_Layer": str(number),
         }
     nrrd.write(str(tmp_path / "m.seg.nrrd"), layers, header)
-    found = [region.require_shape() for region in read_drawing(tmp_path / "m.seg.nrrd").regions]
+    regions = read_drawing(tmp_path / "m.seg.nrrd").regions
+    assert [region.key for region in regions] == ["0:1", "1:1"]
+    found = [region.require_shape() for region in regions]
     assert [np.flatnonzero(r.inside.any(axis=(1, 2))).tolist() for r in found] == [
         [1, 2, 3],
         [3, 4, 5],
     ]
     assert all(np.array_equal(region.affine, GRID) for region in found)
+    nrrd.write(str(tmp_path / "same.seg.nrrd"), layers, header | {"Segment1_Layer": "0"})
+    with pytest.raises(BadInput, match="two of its segments have the same layer and label"):
+        read_drawing(tmp_path / "same.seg.nrrd")
+
+
+def test_names_of_regions_do_not_name_the_patient(tmp_path):
+    """Dates and names are removed; names that differ by them only are told apart by number."""
+    ball = ellipsoid((0, 0, 0), (3, 3, 3))
+    names = ("Met frontal", "Met 1 Doe", "Met_2021-09-02", "Met_2021-10-02")
+    rois = [Roi(name, ball, number) for number, name in enumerate(names, 1)]
+    path = write_dicom(tmp_path / "RS.dcm", structure_set(rois))
+    found = [region.name for region in read_drawing(path).regions]
+    assert found == ["Met frontal", "Met 1 ***", "Met_*** 3", "Met_*** 4"]
 
 
 def test_nrrd_files_without_a_place_are_refused(tmp_path):
@@ -604,7 +618,7 @@ def test_parts_belong_to_the_lesion_that_they_overlap():
 def test_parts_without_a_lesion_are_refused_all_at_once():
     """A core alone is no lesion, and parts that touch none are named."""
     core = Drawn("n1", "core", box_part((3, 3, 3), (6, 6, 6)))
-    with pytest.raises(BadInput, match="no lesion is drawn: a core alone is none"):
+    with pytest.raises(BadInput, match="no lesion is drawn: a core alone is not a lesion"):
         assemble_lesions([core], (20, 20, 20))
     lesion = Drawn("A", "whole", box_part((10, 10, 10), (12, 12, 12)))
     other = Drawn("e2", "enhancing", box_part((15, 15, 15), (16, 16, 16)))
@@ -644,42 +658,6 @@ def test_lesions_that_overlap():
         check_overlap(lesions, "whole", overlaps)
     (text,) = check_overlap(lesions, "whole", [(1, 2, 3)])
     assert "given to the lesion that fills more of each" in text
-
-
-def test_numbers_follow_places():
-    """The order in the file does not matter; lesions at new places have new numbers."""
-    known = {1: [0, 0, 0], 2: [30, 0, 0], 5: [0, 40, 0]}
-    found = number_by_place([[0, 41, 1], [29, 1, 0], [60, 0, 0], [1, 0, 0]], known)
-    assert [n.number for n in found] == [5, 2, 6, 1]
-    assert [round(n.distance, 2) for n in found[:2]] == [1.41, 1.41]
-    assert np.isnan(found[2].distance)
-    assert not any(n.ambiguous for n in found)
-
-
-def test_a_lesion_at_its_place_keeps_its_number():
-    """Also where more lesions had a partner otherwise: one disappeared, and a new one is near."""
-    known = {1: [-9, 0, 0], 2: [0, 0, 0]}
-    assert [n.number for n in number_by_place([[0, 0, 0], [9, 0, 0]], known)] == [2, 3]
-    found = number_by_place([[6, 0, 0], [14, 0, 0]], {1: [0, 0, 0], 2: [7, 0, 0]})
-    assert [n.number for n in found] == [2, 3]
-    # Without a partner, a lesion counts as one 10 mm away: both moved by 4 mm in the same way.
-    found = number_by_place([[4, 0, 0], [10, 0, 0]], {1: [0, 0, 0], 2: [6, 0, 0]})
-    assert [n.number for n in found] == [1, 2]
-    assert all(n.ambiguous for n in found)
-
-
-@settings(max_examples=30)
-@given(
-    places=st.lists(st.tuples(*[st.integers(-6, 6)] * 3), min_size=1, max_size=8, unique=True),
-    seed=st.integers(0, 100),
-)
-def test_numbers_survive_any_order_and_small_movements(places, seed):
-    """Lesions 12 mm apart or more that move by less than 3 mm keep their numbers."""
-    rng = np.random.default_rng(seed)
-    known = {n: 12.0 * np.array(place) for n, place in enumerate(places, 1)}
-    order = rng.permutation(len(places))
-    moved = [known[n + 1] + rng.uniform(-1.7, 1.7, 3) for n in order]
-    assert [n.number for n in number_by_place(moved, known)] == [int(n) + 1 for n in order]
 
 
 def test_a_mask_on_the_voxels_of_the_image_is_not_resampled():

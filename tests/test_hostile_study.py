@@ -54,7 +54,7 @@ TABLES = {
     ),
     "a cell too few": (b"session_id\tdays_since_treatment\nses-a\n", "line 2 has 1 cells"),
     "no session_id": (b"session\tdays\nses-a\t0\n", "column 'session_id' is missing"),
-    "binary": (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
+    "binary": (b"\xff\x00\x01", "is not UTF-8 text"),
 }
 
 

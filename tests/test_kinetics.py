@@ -87,6 +87,18 @@ def test_a_delay_ignored_biases_vp_and_the_fit_repairs_it():
     assert np.nanstd(z) == pytest.approx(1, abs=0.25)
 
 
+def test_the_error_of_a_delay_counts_its_free_parameters():
+    """Of 14 frames four are spent on the parameters: errors from 14 would be a fifth too small."""
+    time = np.r_[np.arange(10) * 0.1, 1.2 + 0.3 * np.arange(4)]
+    design = {"time": time, "plasma": plasma_from_blood(parker2006(time, 0.25), 0.42)}
+    values = {k: np.full(300, v) for k, v in {"Ktrans": 0.1, "ve": 0.25, "vp": 0.05}.items()}
+    signal = MODELS["extended-tofts"].predict(values, **design, delay=0.05)
+    noisy = signal + np.random.default_rng(0).normal(0, 0.03, signal.shape)
+    found = fit("extended-tofts-delay", noisy, **design)
+    z = (found.values["delay"] - 0.05) / found.stderr["delay"]
+    assert np.nanstd(z) == pytest.approx(1, abs=0.15)
+
+
 def test_a_delay_beyond_the_range_is_marked():
     """A bolus later than the range gives its bound with that status; an empty range is refused."""
     values = {"Ktrans": np.array(0.1), "ve": np.array(0.3), "vp": np.array(0.04)}

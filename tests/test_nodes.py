@@ -618,6 +618,23 @@ def test_the_error_of_a_lesions_mean_is_that_of_the_voxels_of_the_series(files, 
         assert float(table[1]["mean"]) == pytest.approx(16)
 
 
+def test_without_maps_lesions_are_measured_in_volume_and_diameter(files, tmp_path):
+    """Four rows of each lesion, in their units; a lesion without voxels has the size 0."""
+    node = RoiStatistics(
+        rois=files["labels"], lesions=[(1, False), (3, False)], identity={"roi": "whole"}
+    )
+    table = read_table(Path(node.run(cwd=str(tmp_path)).outputs.out_file), ["lesion"])
+    found = {(row["lesion"], row["parameter"]): float(row["mean"]) for row in table}
+    names = ["volume", "longest_diameter", "perpendicular_diameter", "slices"]
+    assert list(found) == [(lesion, name) for lesion in ("1", "3") for name in names]
+    assert [row["unit"] for row in table[:4]] == ["ml", "mm", "mm", "1"]
+    # 2 x 3 x 3 voxels of 1 mm: half a voxel longer than the distances between their centres.
+    assert found["1", "volume"] == pytest.approx(0.018)
+    assert 2 < found["1", "longest_diameter"] < np.hypot(2, 3)
+    assert found["1", "slices"] == 3
+    assert [found["3", name] for name in names] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("node", [LesionFractions, ApplyTransform])
 def test_steps_of_a_transform_are_taken_in_their_order(node, files, tmp_path):
     """From the grid's points: a shift by one along x, then x and y exchanged."""

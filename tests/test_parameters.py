@@ -39,10 +39,10 @@ def test_a_model_estimates_what_the_table_lists(model):
 
 
 def test_what_is_shown_is_what_models_estimate():
-    """A display belongs to a parameter of a model, or to the volume; its colour map exists."""
+    """A display belongs to a parameter of a model, or to the size of a lesion."""
     names = {row.name for model in MODELS.values() for row in model.parameters}
     shown = {name.removesuffix("_stderr") for name in DISPLAY}
-    assert shown == (names | {"volume"}) - {"S0", "M0", "T1"}
+    assert shown == (names | {"volume", "longest_diameter"}) - {"S0", "M0", "T1"}
     assert set(FOLLOWED) <= shown
     assert {row.colormap for row in DISPLAY.values()} <= set(mpl.colormaps)
 
@@ -101,7 +101,7 @@ def test_the_pair_of_the_study_is_a_setting(exchange):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["f", "Ktrans"], "Ktrans is in no table of lesions; there are vp, Fp, PS, ve, ADC, f."),
+        (["f", "Ktrans"], "Ktrans is not in the lesion tables; there are vp, Fp, PS, ve, ADC, f."),
         (["f", "f"], "name two different parameters"),
         (["f", "kep"], "invalid choice: 'kep'"),
     ],

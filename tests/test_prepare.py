@@ -336,6 +336,10 @@ def test_two_series_of_one_use_are_refused_until_one_is_left_out(tmp_path):
     for number in (7, 8):
         made.write_series(tmp_path / "d", "siemens", made.images(7, number), patient, number, "DCE")
     bids = tmp_path / "bids"
+    said: list[str] = []
+    with pytest.raises(TablesToCheck):
+        prepare(Request(tmp_path / "d", bids), said.append)
+    assert said[-1].startswith("failed: sub-01 ses-01: several series are used as dce: 7")
     (failure,) = failures(run(tmp_path / "d", bids))
     assert "several series are used as dce: 7 (DCE, 7 volumes), 8 (DCE, 7 volumes)" in failure
     edit(bids, "visits", "7 dce; 8 dce\tn/a", "7 dce; 8 dce\t7")

@@ -203,6 +203,14 @@ def test_the_detectable_change_is_that_of_two_visits():
     assert summarise_change(before, before + 2.8, 2.8)["detected"]
 
 
+def test_a_change_whose_limit_is_unknown_is_neither_detected_nor_undetected():
+    """With a single valid visit there is no standard deviation: `detected` is missing, not 0."""
+    found = summarise_change(np.array([1.0, np.nan]), np.array([2.0, np.nan]), 1.0)
+    assert np.isnan(found["detectable_change"])
+    assert found["detected"] is None
+    assert summarise_change(np.ones(3), np.full(3, np.nan), 1.0)["detected"] is None
+
+
 def test_the_roi_on_the_grid_of_a_drawing_gives_the_mean_of_its_voxels():
     """Maps are resampled to the drawn voxels, as in a run; a wider ROI has a lower mean."""
     chain = make_chain(resampled=True)

@@ -196,6 +196,11 @@ def test_the_error_of_a_mean_leaves_out_what_has_none():
     assert np.isnan(standard_error_of_mean([np.nan, 1.0], [1, 0], 1, 1))
 
 
+def test_large_voxels_of_a_map_count_no_more_than_there_are():
+    """Four voxels of a map, each as large as eight of the series, are four values, not 32."""
+    assert standard_error_of_mean([2.0] * 4, [1] * 4, 0.008, 0.001) == pytest.approx(1.0)
+
+
 def test_one_voxel_that_knows_nothing_does_not_hide_the_noise_of_the_others():
     """A voxel at which a parameter is not determined has any error: the typical one counts."""
     errors = np.full(50, 0.4)

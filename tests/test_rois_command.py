@@ -195,7 +195,9 @@ def test_rois_that_exist_are_never_overwritten_unasked(tmp_path, capsys):
     table.write_text(table.read_text().replace("Met 1\t0", "Met 1\t1"))
     before = {p: p.read_bytes() for p in (root / "derivatives").rglob("*") if p.is_file()}
     assert rois(*words) == 1
-    assert "exists; --overwrite replaces it" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "exists; --overwrite replaces it" in said
+    assert f"{tmp_path}" not in said.partition("exists;")[0].splitlines()[-1]
     assert before == {p: p.read_bytes() for p in (root / "derivatives").rglob("*") if p.is_file()}
     assert rois(*words, "--overwrite") == 0
     assert rows(table)[0]["excluded"] == "1"

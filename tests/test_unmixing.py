@@ -216,6 +216,26 @@ def test_a_fit_that_fails_at_the_likeliest_edge_has_no_value():
     assert np.isnan(unmixed_values(courses, mean_of)["mean"].value)
 
 
+def test_fits_that_fail_do_not_lower_the_standard_error():
+    """With one side of the edge the slope is that of the other; few failed errors are typical."""
+    courses = courses_at(
+        [1, 2, 3, np.nan, 5], [-1e9, -1e9, 0, -np.inf, -1e9], np.full((4, 2), 0.2), np.zeros((0, 2))
+    )
+    whole = unmixed_values(courses, mean_of)["mean"]
+    assert whole.edge == pytest.approx(LEAST_EDGE_UNCERTAINTY * 2)
+
+    def failing(count):
+        def measure(values):
+            found = mean_of(values)["mean"]
+            found[5 : 5 + count] = np.nan  # the courses that are perturbed by noise
+            return {"mean": found}
+
+        return unmixed_values(courses, measure)["mean"]
+
+    assert failing(1).noise == pytest.approx(whole.noise)
+    assert np.isnan([failing(3).noise, failing(3).standard_error]).all()
+
+
 def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
     """The shifts are compared with the ROI as drawn, not with the most probable edge."""
     near, far = (
@@ -229,9 +249,34 @@ def test_a_displaced_edge_does_not_count_as_an_error_of_the_registration():
 
 
 def test_the_position_of_an_roi_is_less_certain_on_real_heads(tmp_path):
-    """2.3 times the expected error, along each axis; without a registration there is none."""
+    """2.3 times the expected error, along each axis; unknown, not 0, if none is stated."""
     path = tmp_path / "quality.json"
     path.write_text('{"expected_error_mm": 0.3}', encoding="utf-8")
     assert read_position_error(path) == pytest.approx(2.3 * 0.3 / np.sqrt(3))
-    path.write_text("{}", encoding="utf-8")
-    assert read_position_error(path) == 0
+    path.write_text('{"expected_error_mm": null}', encoding="utf-8")
+    assert np.isnan(read_position_error(path))
+
+
+def test_an_unknown_error_of_the_registration_is_missing_not_zero():
+    """The part is n/a and the standard error is that of the other parts; the value stays."""
+    same = UnmixedCourse(np.array([5.0]), np.full((1, 1), 0.3), 9.0, 0.0)
+    known, unknown = (
+        unmixed_values(LesionCourses([same] * 5, shifted, 0.8), lambda c: {"level": c[:, 0]})[
+            "level"
+        ]
+        for shifted in (np.zeros((0, 1)), np.full((3, 1), np.nan))
+    )
+    assert known.registration == 0
+    assert np.isnan(unknown.registration)
+    assert unknown.value == known.value
+    assert unknown.standard_error == known.standard_error == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
+def test_a_lesion_whose_voxels_all_fit_no_mixture_has_no_value(power):
+    """Fractions far from the true ones beside a constant background: NaN, not a course of zero."""
+    assumed = np.r_[np.zeros(200), np.linspace(0.05, 1, 20)]
+    true = assumed[:, None] ** power
+    found = unmix(true * [4.0, 8.0, 6.0] + (1 - true) * [2.0, 2.0, 2.0], assumed[:, None])
+    assert np.isnan(found.course).all()
+    assert found.log_likelihood == -np.inf

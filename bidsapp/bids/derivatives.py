@@ -35,6 +35,7 @@ log
 *_roistats.*
 *_timeseries.*
 *_quality.*
+sub-*_lesions.*
 *_desc-preproc_dwi.bval
 *_desc-preproc_dwi.bvec
 **/perf/*_mask.*

@@ -57,6 +57,10 @@ QUALITY = Document(
     "{participant}/{participant}_quality.tsv",
     "Registration, motion, noise and failed voxels of every series",
 )
+LESIONS = Document(
+    "{participant}/{participant}_lesions.tsv",
+    "Lesions followed over the sessions by their place: new, gone, merged, misnumbered",
+)
 STATUS = Document(
     "{participant}/log/status.json",
     "Completed branches, options and issues of each session",
@@ -76,7 +80,7 @@ GROUP_TABLE = Document("group_{table}.tsv", "Tables of the group level")
 GROUP_FIGURE = Document("figures/group_{figure}.svg", "Figures of the group level; also as PDF")
 
 DOCUMENTS = (
-    PARTICIPANT_PAGE, GROUP_PAGE, VIEWER, SESSIONS, QUALITY, STATUS, COMPLETION, SETTINGS, INPUTS,
-    CRASH, METHODS, GROUP_METHODS, GROUP_TABLE, GROUP_FIGURE,
+    PARTICIPANT_PAGE, GROUP_PAGE, VIEWER, SESSIONS, QUALITY, LESIONS, STATUS, COMPLETION, SETTINGS,
+    INPUTS, CRASH, METHODS, GROUP_METHODS, GROUP_TABLE, GROUP_FIGURE,
 )  # fmt: skip
 """All files besides those of the sessions."""

@@ -33,7 +33,17 @@ ROIS = Output(
     {"desc": "manual"},
     ("ce", "seg"),
 )
-VOLUMES = Output(("anat",), "roistats", "Volume of each whole lesion", _TABLE, {"seg": "whole"})
+PROPAGATED_ROIS = Output(
+    ("anat",),
+    "dseg",
+    "Lesion ROIs of another session, carried to one without ROIs, with `--propagate-rois`",
+    (*IMAGE, ".tsv"),
+    {"desc": "propagated"},
+    ("ce", "seg"),
+)
+VOLUMES = Output(
+    ("anat",), "roistats", "Volume and diameters of each whole lesion", _TABLE, {"seg": "whole"}
+)
 TO_BASELINE = Output(
     ("anat",),
     "xfm",
@@ -242,9 +252,9 @@ UNEXPLAINED = Output(
 )
 
 OUTPUTS: tuple[Output, ...] = (
-    T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, VOLUMES, TO_BASELINE, TO_BASELINE_QUALITY,
-    CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY, CONSISTENCY,
-    SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
+    T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, PROPAGATED_ROIS, VOLUMES, TO_BASELINE,
+    TO_BASELINE_QUALITY, CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY,
+    CONSISTENCY, SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
     LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
     ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, VENOUS_VOXELS,
     CONCENTRATION, UNEXPLAINED,

@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 class Problem(str):
-    """The text of a problem, with what to type against it.
+    """The text of a problem, with what the user can type to resolve it.
 
     Parameters
     ----------
@@ -55,5 +55,5 @@ class Problems(list[Problem]):
 
 
 def remedy_of(text: str) -> str:
-    """Return what to type against a problem, or an empty text."""
+    """Return what the user can type to resolve a problem, or an empty text."""
     return text.remedy if isinstance(text, Problem) else ""

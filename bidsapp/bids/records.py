@@ -184,7 +184,8 @@ class Rois:
 
     `masks` are the number and the mask of each lesion, if the labels are not in one image; `grid`
     is the image on whose grid the labels are used, if they are drawn with other axes. `drawn_in`
-    are the user's files behind an image that combines or reorients them.
+    are the user's files behind an image that combines or reorients them. `propagated_from` is the
+    session for which they were drawn, if they were carried from it.
     """
 
     image: Path
@@ -194,6 +195,7 @@ class Rois:
     masks: tuple[tuple[int, Path], ...] = ()
     grid: Path | None = None
     drawn_in: tuple[Path, ...] = ()
+    propagated_from: str = ""
 
     @property
     def sources(self) -> tuple[Path, ...]:

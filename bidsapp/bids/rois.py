@@ -192,14 +192,17 @@ def fit_to_grid(rois: Rois, image: Path) -> tuple[Rois, str]:
 
 def write_labels(rois: Rois, path: Path) -> Rois:
     """Write combined or reoriented labels as one image, and return the ROIs with this image."""
-    like = nib.load(rois.grid or rois.image)
-    labels = roi_labels(rois)
-    if not _holds(path, labels, like.affine):  # an unchanged file keeps its steps up to date
+    save_labels(roi_labels(rois), nib.load(rois.grid or rois.image).affine, path)
+    return replace(rois, image=path, masks=(), grid=None, drawn_in=rois.sources)
+
+
+def save_labels(labels: NDArray[np.int32], affine: NDArray[np.float64], path: Path) -> None:
+    """Write labels as an image; an unchanged file is left, and keeps its steps up to date."""
+    if not _holds(path, labels, affine):
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = nib.Nifti1Image(labels, like.affine)
+        image = nib.Nifti1Image(labels, affine)
         image.header.set_xyzt_units("mm")
         nib.save(image, path)
-    return replace(rois, image=path, masks=(), grid=None, drawn_in=rois.sources)
 
 
 def _holds(path: Path, labels: NDArray[np.int32], affine: NDArray[np.float64]) -> bool:

@@ -1,5 +1,6 @@
 """Reading of text files, with error messages that suggest a remedy."""
 
+import codecs
 from pathlib import Path
 
 from bidsapp.errors import BadInput
@@ -40,20 +41,22 @@ def _is_pointer(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a sidecar or table.
+    """Return the text of a sidecar or table: UTF-8, or the UTF-16 of Excel with its mark.
 
     Raises
     ------
     BadInput
-        If it is missing, not UTF-8, or too large.
+        If it is missing, neither of them, or too large.
     """
     check_available(path)
     size = path.stat().st_size
     if size > _LARGEST:
         raise BadInput(f"{path}: has {size} bytes; a sidecar or table may have at most {_LARGEST}")
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        with path.open("rb") as stream:
+            marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        return path.read_text(encoding="utf-16" if marked else "utf-8-sig")
+    except UnicodeError as error:
         raise BadInput(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error

@@ -116,11 +116,15 @@ def unsmooth_decay(bvalues: Array, course: Array) -> Iterator[Finding]:
     if worst == 0:
         fraction = -np.expm1(-len(_RATES) * _FRACTION - deviation)
         text += f"as if the perfusion fraction were {100 * fraction:.0f} % in most of it: "
-        text += "was this image scaled otherwise (gain, scale factor), or acquired in another scan?"
+        text += (
+            "was this image scaled differently (gain, scale factor), or acquired in another scan?"
+        )
     else:
         slope = (course[0] - course[-1]) / (bvalues[-1] - bvalues[0])
         apparent = max(bvalues[worst] - deviation / slope, 0.0)
-        text += f"as if b were about {apparent:.0f} or these images were scaled otherwise: compare "
+        text += (
+            f"as if b were about {apparent:.0f} or these images were scaled differently: compare "
+        )
         text += "the b-value with the protocol, and the scale factors of the images"
     yield Finding(text)
 

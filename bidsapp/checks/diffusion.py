@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidsapp.checks.decay import steady_background, unsmooth_decay
-from bidsapp.checks.diffusion_slices import check_diffusion_slices
+from bidsapp.checks.diffusion_slices import MOST_LEFT_OUT, check_diffusion_slices
 from bidsapp.checks.finding import Finding, list_volumes
 from bidsapp.checks.head import FEWEST, Array, log_signals
 from bidsapp.models.diffusion.adc import find_shells
@@ -26,8 +26,6 @@ _SCALE_TOLERANCE = (0.06, 0.12)
 """Accepted difference of the logarithm of the signal: at b = 0, and more per 1000 s/mm2."""
 _SPREAD, _FEWEST_MEMBERS = 4.5, 5
 """Accepted scale relative to the median difference of the others (3 SD), if they are five."""
-_MOST_LEFT_OUT = 0.25
-"""Share of the volumes that may be left out; with more, the b-values are wrong as a whole."""
 _RELEVANT = 0.05
 """Logarithm of a ratio of signals that a wrong b-value causes at least, if it matters."""
 _MAP = 300.0
@@ -88,7 +86,7 @@ def check_diffusion_signal(data: NDArray[np.float32], bvalues: Sequence[float]) 
 def _check_volumes(data: NDArray[np.float32], values: Array, series: "_Series") -> list[Finding]:
     """Find whole volumes whose signal is not that of their b-value."""
     wrong = series.inconsistent_volumes()
-    if len(wrong) > _MOST_LEFT_OUT * len(values):
+    if len(wrong) > MOST_LEFT_OUT * len(values):
         text = (
             f"the signal of {list_volumes(list(wrong))} is not that of their b-values; compare the "
             "b-values with the protocol"

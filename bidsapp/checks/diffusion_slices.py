@@ -14,6 +14,7 @@ from bidsapp.checks.slices import (
     list_slices,
     sample_slices,
     shuffled_series,
+    shuffled_slices,
     shuffled_volumes,
     small_images,
     verb,
@@ -32,8 +33,8 @@ _BRIGHT = 3
 """Volumes of the lowest b-values by which the head is found."""
 _LINEAR = 1500.0
 """b-value up to which the logarithm of the signal is nearly a line, s/mm2."""
-_MOST_LEFT_OUT = 0.25
-"""Share of the volumes that may be left out."""
+MOST_LEFT_OUT = 0.25
+"""Share of the volumes that may be left out; with more, the b-values are wrong as a whole."""
 
 
 def check_diffusion_slices(
@@ -64,13 +65,7 @@ def check_diffusion_slices(
         return []
     images = small_images(data)
     if order := shuffled_series(images):
-        return [
-            Finding(
-                f"the slices of the series are stored {order}, not in that of their positions: "
-                "convert it anew, with slices sorted by position",
-                fatal=True,
-            )
-        ]
+        return [shuffled_slices(order)]
     bad: dict[int, tuple[list[int], str]] = {}
     for v, order in shuffled_volumes(images).items():
         bad[v] = list(range(data.shape[2])), f"are stored {order}"
@@ -98,7 +93,7 @@ def _describe(volume: int, slices: list[int], what: str, *, left_out: bool) -> F
 
 def _removable(volumes: list[int], bvalues: Array) -> list[int]:
     """Return the volumes that can be left out: some of every b-value must remain."""
-    if len(volumes) > _MOST_LEFT_OUT * len(bvalues):
+    if len(volumes) > MOST_LEFT_OUT * len(bvalues):
         return []
     removable = []
     for members in find_shells(bvalues):

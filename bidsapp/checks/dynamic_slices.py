@@ -14,6 +14,7 @@ from bidsapp.checks.slices import (
     list_slices,
     sample_slices,
     shuffled_series,
+    shuffled_slices,
     small_images,
     verb,
 )
@@ -54,13 +55,7 @@ def check_dynamic_slices(
     if len(signals.numbers) < 3 or len(frames) < 2 * _LASTS + 2:
         return []
     if order := shuffled_series(small_images(present[..., reference])):
-        return [
-            Finding(
-                f"the slices of the series are stored {order}, not in that of their positions: "
-                "convert it anew, with slices sorted by position",
-                fatal=True,
-            )
-        ]
+        return [shuffled_slices(order)]
     empty = empty_slices(present, signals.numbers)
     rise = _bolus(signals)
     found = list(_empty_frames(empty, frames, rise))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bidsapp.checks.finding import Finding
 from bidsapp.checks.head import FEWEST, Array, log_signals_of, mask_head
 
 _LEAST = 0.15
@@ -180,6 +181,15 @@ def shuffled_series(images: Array) -> str:
         if np.abs(np.diff(mean[np.argsort(order)], axis=0)).sum() < (1 - 2 * _BETTER) * stored:
             return name
     return ""
+
+
+def shuffled_slices(order: str) -> Finding:
+    """Return the finding that all volumes have their slices in a wrong order."""
+    return Finding(
+        f"the slices of the series are stored {order}, not in that of their positions: convert it "
+        "again, with slices sorted by position",
+        fatal=True,
+    )
 
 
 def shuffled_volumes(images: Array) -> dict[int, str]:

@@ -285,7 +285,10 @@ def _prepare(parser: ArgumentParser, options: Namespace) -> int:
 
     if not options.dicom_dir.is_dir():
         raise NothingToAnalyse(f"{options.dicom_dir}: dicom_dir is not a folder; is it mounted?")
+    if options.dicom_dir.resolve() == options.bids_dir.resolve():
+        parser.error(f"{options.bids_dir} is the folder of DICOM; choose another for the data set")
     check_writable(options.bids_dir)
+    check_temporary_folder(None)
     issues = convert_dicom(options, _LOG.info)
     log_issues(issues)
     return conclude(issues, [])

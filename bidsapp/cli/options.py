@@ -276,6 +276,18 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         "(native), each voxel weighted by its fraction inside the ROI (default: %(default)s)",
     )
     group.add_argument(
+        "--match-lesions",
+        action="store_true",
+        help="number the lesions of all visits by their place, as at the first visit with ROIs; "
+        "what cannot be decided is a failure of that lesion",
+    )
+    group.add_argument(
+        "--propagate-rois",
+        action="store_true",
+        help="carry the enhancing ROIs of the nearest visit to visits with series but without "
+        "ROIs; marked everywhere, and without volumes",
+    )
+    group.add_argument(
         "--output-spaces",
         nargs="+",
         choices=SPACES,

@@ -52,6 +52,8 @@ def prepare_parser() -> ArgumentParser:
 def convert_dicom(options: Namespace, report: Callable[[str], None]) -> list["Issue"]:
     """Write the data set that the options describe, and return the issues."""
     from bidsapp.conversion.dicom.prepare import Request, prepare
+    from bidsapp.conversion.dicom.tables import FOLDER
+    from bidsapp.run.engine.locks import exclusive_lock
 
     request = Request(
         options.dicom_dir.resolve(),
@@ -61,4 +63,5 @@ def convert_dicom(options: Namespace, report: Callable[[str], None]) -> list["Is
         accept=options.yes,
         overwrite=options.overwrite,
     )
-    return prepare(request, report)
+    with exclusive_lock(request.bids_dir / FOLDER / ".lock", report):
+        return prepare(request, report)

@@ -22,12 +22,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def suggest_option(parser: ArgumentParser, message: str) -> str:
-    """Return what was meant by an unknown option or choice in the message of a parser."""
+    """Return what was meant by an unknown option, choice or word in the message of a parser."""
     if choice := _CHOICE.search(message):
         return did_you_mean(choice[1], re.findall(r"[\w.-]+", choice[2]))
     if not message.startswith("unrecognized arguments:"):
         return ""
-    unknown = [word for word in message.split() if word.startswith("-")]
+    words = message.partition(":")[2].split()
+    unknown = [word for word in words if word.startswith("-")]
+    if not unknown:
+        known = [str(a.metavar or a.dest) for a in parser._actions if not a.option_strings]
+        return f"; leave out {' '.join(words)}: {parser.prog} takes only {' and '.join(known)}"
     return "".join(
         did_you_mean(u.partition("=")[0], parser._option_string_actions) for u in unknown
     )

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, optimize
 
@@ -112,7 +113,7 @@ class LesionEdge:
 
     def volume(self, offset: float = 0.0) -> float:
         """Return the volume of the lesion, mm3, with its edge moved outwards by an offset, mm."""
-        cell = float(np.prod(_spacing(self.affine) / self._factor))
+        cell = float(np.prod(voxel_sizes(self.affine) / self._factor))
         return float(self._inside(offset).sum()) * cell
 
     @property
@@ -121,7 +122,7 @@ class LesionEdge:
 
     def _inside(self, offset: float) -> NDArray[np.float64]:
         """Return how much of each cell of the fine grid is inside an edge moved outwards."""
-        step = float((_spacing(self.affine) / self._factor).mean())
+        step = float((voxel_sizes(self.affine) / self._factor).mean())
         return np.clip(0.5 + (offset - self.distance) / step, 0, 1)
 
     def offset_of_volume(self, ratio: float, start: float = 0.0) -> float:
@@ -162,7 +163,7 @@ class LesionEdge:
         margin: float,
     ) -> SampledLesion:
         """Sample the lesion on the voxels of a series; see `sample_lesion`."""
-        spacing, own_spacing = _spacing(target_affine), _spacing(self.affine)
+        spacing, own_spacing = voxel_sizes(as_affine(target_affine)), voxel_sizes(self.affine)
         to_voxel = voxel_mapping(self.affine, mapping, target_affine)
         size = self.nearest.shape
         box, points = _sample_points(
@@ -210,7 +211,7 @@ def find_edge(parts: NDArray[Any], affine: ArrayLike) -> LesionEdge:
     >>> round(float(edge.volume() / ball.sum()), 2), round(edge.offset_of_volume(0.5), 1)
     (1.0, -1.1)
     """
-    spacing = _spacing(affine)
+    spacing = voxel_sizes(as_affine(affine))
     factor = np.ceil(spacing / _FINE).astype(int)
     region, start = _crop(np.asarray(parts), spacing)
     distance, nearest = _edge_distance(region, spacing, factor)
@@ -265,10 +266,6 @@ def sample_lesion(
     [0.74, 1.0, 1.32]
     """
     return find_edge(parts, affine).sample(mapping, shape, target_affine, margin)
-
-
-def _spacing(affine: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(np.linalg.norm(as_affine(affine)[:3, :3], axis=0))
 
 
 def _crop(

@@ -1,6 +1,7 @@
 """From maps and lesion labels to a tidy table of lesion values."""
 
 from bidsapp.lesions.regions import (
+    Array,
     as_labels,
     lesion_series,
     volume_ml,
@@ -10,7 +11,6 @@ from bidsapp.lesions.regions import (
 from bidsapp.lesions.summary import (
     COLUMNS,
     PERCENTILES,
-    Array,
     MapSummary,
     standard_error_of_mean,
     summarise,

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
+from bidsapp.imaging.transforms import apply
 
 Array = NDArray[np.float64]
 
@@ -136,17 +137,11 @@ def lesion_series(
     def to_voxels(voxels: NDArray[np.intp]) -> Array:
         # From voxels of the labels to their space, to the space of the series, to voxels of the
         # series.
-        points = _apply(there, voxels)
-        reached = to_series(points) if callable(to_series) else _apply(to_series, points)
-        return _apply(back, reached).T
+        points = apply(there, voxels)
+        reached = to_series(points) if callable(to_series) else apply(np.asarray(to_series), points)
+        return apply(back, reached).T
 
     return {n: _mean_course(data, to_voxels(np.argwhere(labels == n))) for n in lesions}
-
-
-def _apply(matrix: ArrayLike, points: ArrayLike) -> Array:
-    given = np.asarray(matrix, float)
-    moved: Array = np.asarray(points, float) @ given[:3, :3].T + given[:3, 3]
-    return moved
 
 
 def weighted_course(series: ArrayLike, weights: ArrayLike) -> Array:

@@ -1,6 +1,6 @@
 """How a lesion has responded to treatment, from its volumes."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,22 @@ PARTIAL_RESPONSE = -58.5
 
 PROGRESSION = 71.5
 """Volume change in percent at or above which a lesion has progressed."""
+
+
+class VolumeRule(NamedTuple):
+    """Thresholds of the change of a volume, percent: from baseline, and from its smallest value."""
+
+    partial_response: float
+    progression: float
+
+
+STUDY_RULE = VolumeRule(PARTIAL_RESPONSE, PROGRESSION)
+"""Of the study."""
+
+RANO_VOLUME_RULE = VolumeRule(-65.0, round(100 * (1.2**3 - 1), 1))
+"""Volumetric extension of RANO-BM: a response of 65 %, as in Oft et al. 2021,
+doi:10.3389/fonc.2020.590980; a progression of 72.8 %, by which the volume of a sphere grows whose
+diameter grows by 20 %."""
 
 
 def relative_change(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
@@ -97,3 +113,47 @@ def response_category(baseline_volume: float, followup_volume: float) -> Respons
     if rounded <= PARTIAL_RESPONSE:
         return "PR"
     return "PD" if rounded >= PROGRESSION else "SD"
+
+
+def course_categories(
+    volume: ArrayLike, baseline: ArrayLike, nadir: ArrayLike, rule: VolumeRule = STUDY_RULE
+) -> NDArray[np.object_]:
+    r"""Name the response of lesions at visits after the baseline, with progression from the nadir.
+
+    Parameters
+    ----------
+    volume, baseline, nadir : (N,) array_like
+        Volume at the visit, at baseline, and the smallest before the visit, baseline included, in
+        one unit; 0 for a lesion that is not there, NaN for unknown.
+    rule : VolumeRule
+
+    Returns
+    -------
+    categories : (N,) ndarray of str
+        CR, PD, PR or SD; ``n/a`` where the volume or the baseline is unknown. A lesion that was
+        not there at baseline, or had disappeared, is PD as soon as it is there.
+
+    Raises
+    ------
+    BadInput
+        If the arrays differ in length.
+
+    Examples
+    --------
+    >>> course_categories([4.0, 8.0, 0.0, 1.0], [10.0] * 4, [10.0, 4.0, 4.0, 0.0]).tolist()
+    ['PR', 'PD', 'CR', 'PD']
+    """
+    now, first = np.asarray(volume, np.float64), np.asarray(baseline, np.float64)
+    lowest = np.asarray(nadir, np.float64)
+    from_baseline = np.round(relative_change(first, now), 9)
+    from_nadir = np.round(relative_change(lowest, now), 9)
+    conditions = [
+        ~(np.isfinite(now) & np.isfinite(first)),
+        (now == 0) & (first > 0),
+        (from_nadir >= rule.progression) | ((lowest == 0) & (now > 0)),
+        from_baseline <= rule.partial_response,
+        first > 0,
+    ]
+    names: list[Any] = ["n/a", "CR", "PD", "PR", "SD"]
+    found: NDArray[np.object_] = np.select(conditions, names, "n/a").astype(object)
+    return found

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from bidsapp.lesions.regions import Array
 
 PERCENTILES = (5, 25, 75, 95)
+ROI_FROM = "Session from which the ROI was carried, if it was not drawn (--propagate-rois)"
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
     "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
     "roi": "Which ROI: enhancing (the part that enhances) or whole (the whole lesion)",
-    "model": "BIDS model- label of the fit; n/a for a volume",
+    "model": "BIDS model- label of the fit; n/a for a volume or diameter",
     "parameter": "The parameter",
     "unit": "Its unit",
     "space": "Grid whose voxels were counted: T1w, dwi or dce. If the ROI was drawn on another "
@@ -23,7 +24,7 @@ COLUMNS: Mapping[str, str] = {
     "n_valid": "Voxels with a value",
     "n_failed": "Voxels without a value: the fit failed, or they are outside the map",
     "measured_ml": "Volume of the part of the ROI with a value, ml: the valid voxels, weighted",
-    "mean": "Mean over the valid voxels; for a volume, the volume",
+    "mean": "Mean over the valid voxels; for a volume, a diameter or a number of slices, that",
     "standard_error": "Standard error of the mean from the fits: that of a typical voxel divided "
     "by the square root of the number of voxels of the series, assumed to be independent. It "
     "reflects noise alone, not the other differences between two scans",
@@ -35,6 +36,7 @@ COLUMNS: Mapping[str, str] = {
     "p75": "75th percentile",
     "p95": "95th percentile",
     "excluded": "1 if the ROI table marks the lesion as excluded",
+    "roi_from": ROI_FROM,
 }
 """The columns of ``*_roistats.tsv`` and what they mean."""
 

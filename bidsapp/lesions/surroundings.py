@@ -69,21 +69,22 @@ class LesionSurroundings:
     def courses(self, mapping: Any, position_error: float) -> tuple[LesionCourses, SampledLesion]:
         """Return the lesion's courses for each position of its edge, and shifted along each axis.
 
-        ``position_error`` is the standard deviation of the position along each axis, mm.
+        ``position_error`` is the standard deviation of the position along each axis, mm; NaN if
+        it is unknown.
         """
         edge = self.edge()
         sampled = self.sample(edge, mapping)
         found = self._unmix(sampled, mapping, self._mixtures(sampled, EDGE_OFFSETS))
-        steps = np.eye(3) * position_error if position_error else np.zeros((0, 3))
-        shifted = []
-        for step in steps:
+        samples = self.data.shape[-1]
+        shifted = [np.full(samples, np.nan)] * 3 if np.isnan(position_error) else []
+        for step in np.eye(3) * position_error if position_error > 0 else ():
             moved = chain(translation(step), mapping)
             there = self.sample(edge, moved)
             shifted += [u.course for u in self._unmix(there, moved, self._mixtures(there, [0.0]))]
         share = sampled.fractions([ENHANCING], self.spread)
         return LesionCourses(
             by_offset=found,
-            shifted=np.array(shifted).reshape(-1, self.data.shape[-1]),
+            shifted=np.array(shifted).reshape(-1, samples),
             recovery=float(np.square(share).sum() / share.sum()),
         ), sampled
 
@@ -155,8 +156,8 @@ def find_surroundings(
     return {n: LesionSurroundings(*common, n, spread) for n in scenes}
 
 
-def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over a lesion, weighted by its volume; None without a value.
+def mean_over(values: ArrayLike, sampled: SampledLesion) -> float:
+    """Return the mean of a map over a lesion, weighted by its volume; NaN without a value.
 
     Parameters
     ----------
@@ -169,8 +170,8 @@ def mean_over(values: ArrayLike, sampled: SampledLesion) -> float | None:
     return weighted_mean(np.asarray(values)[sampled.box], share)
 
 
-def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
-    """Return the mean of finite values with weights; None without any.
+def weighted_mean(values: ArrayLike, share: ArrayLike) -> float:
+    """Return the mean of finite values with weights; NaN without any.
 
     Examples
     --------
@@ -180,7 +181,7 @@ def weighted_mean(values: ArrayLike, share: ArrayLike) -> float | None:
     given = np.asarray(values, float)
     weights = np.where(np.isfinite(given), np.asarray(share, float), 0)
     if not weights.any():
-        return None
+        return np.nan
     return float((weights * np.nan_to_num(given)).sum() / weights.sum())
 
 

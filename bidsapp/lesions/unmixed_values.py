@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.lesions.unmixing import Array, UnmixedCourse, edge_weights
+from bidsapp.lesions.regions import Array
+from bidsapp.lesions.summary import ROI_FROM
+from bidsapp.lesions.unmixing import UnmixedCourse, edge_weights
 
 Measure = Callable[[Any], Mapping[str, Any]]
 """From courses (K, N) to parameters (K,) by name."""
@@ -23,6 +25,12 @@ LEAST_EDGE_UNCERTAINTY = 0.4
 Lesions are not uniform and contours not parallel to the edge. With this value, intervals of
 simulated uneven lesions with contours drawn to 0.5 mm hold the truth in more than nine of ten
 (``scripts/bench lesions``), but in fewer where veins pass the lesion.
+"""
+_LEAST_WEIGHT = 0.5
+"""Smallest total probability of the positions of the edge with a fit for a value to be given."""
+REAL_HEADS = 2.3
+"""Error of registrations of real heads relative to the expected error, which was calibrated on the
+phantom: median of pairs with published transforms; the largest is 4.7.
 """
 T1_UNCERTAINTY = 0.1
 """Standard deviation of the T1 of lesions relative to an assumed T1."""
@@ -41,7 +49,8 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "edge": "Part from the position of the edge of the lesion: the drawn edge is uncertain by "
     f"{EDGE_UNCERTAINTY:g} mm, and the series shows it to {LEAST_EDGE_UNCERTAINTY:g} mm at best",
     "registration": "Part from the error of the registration of the ROI: the expected error, times "
-    "2.3, the ratio found on real heads",
+    f"{REAL_HEADS:g}, the ratio found on real heads; n/a if the registration has no expected error "
+    "(niimath, or a transform of the user), which the standard error then does not contain",
     "arterial": "Part from noise in the arterial input; n/a for diffusion, and if there are too "
     "few frames before the contrast agent arrives to estimate it",
     "t1": f"Part from an assumed T1, taken as uncertain by {100 * T1_UNCERTAINTY:g} %; n/a with a "
@@ -59,6 +68,7 @@ UNMIXED_COLUMNS: Mapping[str, str] = {
     "frequencies up to that of the voxels), filtered (the upper half attenuated), hann (all "
     "attenuated, by a Hann filter), or a mean of these, weighted by their probabilities",
     "excluded": "1 if the ROI table marks the lesion as excluded",
+    "roi_from": ROI_FROM,
 }
 """The columns of the table of unmixed values and what they mean."""
 
@@ -73,7 +83,7 @@ class LesionCourses:
         One for each of `EDGE_OFFSETS`.
     shifted : (3, N) array
         Courses with the ROI shifted by the standard deviation of its position along x, y and z;
-        no rows if that is unknown.
+        no rows if the ROI needs no registration, NaN if the error of its position is unknown.
     recovery : float
         Fraction of its contrast that a uniform lesion keeps in the mean over the voxels.
     """
@@ -173,7 +183,7 @@ def _combine(
     # A position at which the fit fails is left out.
     known = np.isfinite(by_offset) & (weights > 0)
     share = np.where(known, weights, 0)
-    if share.sum() < 0.5 or not np.isfinite(best[0]):
+    if share.sum() < _LEAST_WEIGHT or not np.isfinite(best[0]):
         return UnmixedValue(*[np.nan] * 7)
     share /= share.sum()
     values = np.where(known, by_offset, 0)
@@ -183,9 +193,13 @@ def _combine(
     # The shifted ROI has the drawn edge, which need not be the most probable one.
     registration = _root_sum_of_squares(shifted - drawn)
     smaller, larger = (float(by_offset[EDGE_OFFSETS.index(d)]) for d in (-0.5, 0.5))
-    least = np.nan_to_num(LEAST_EDGE_UNCERTAINTY * (larger - smaller))
+    # Where the fit at one of the three positions fails, the slope is that between the others.
+    slopes = np.array([(larger - drawn) / 0.5, (drawn - smaller) / 0.5, larger - smaller])
+    least = LEAST_EDGE_UNCERTAINTY * _mean_of_known(slopes)
     edge = float(np.hypot(np.sqrt(share @ np.square(values - value)), least))
-    total = float(np.sqrt(noise**2 + edge**2 + registration**2))
+    # Without a known error of the registration, the total is that of the other parts.
+    known_registration = registration if np.isfinite(registration) else 0.0
+    total = float(np.sqrt(noise**2 + edge**2 + known_registration**2))
     return UnmixedValue(value, total, noise, edge, registration, smaller, larger)
 
 
@@ -197,10 +211,19 @@ def _add_parts(found: UnmixedValue, parts: Mapping[str, float]) -> UnmixedValue:
 
 
 def _root_sum_of_squares(effects: Array) -> float:
-    """Return the standard deviation due to independent errors; failed fits do not count.
+    """Return the standard deviation due to independent errors; NaN if most of the fits failed.
 
-    NaN if all of several fits failed.
+    The effect of an error whose fit failed is taken as that of a typical other one.
     """
-    if effects.size and np.isnan(effects).all():
+    known = np.isfinite(effects)
+    if 2 * np.count_nonzero(known) < effects.size:
         return float("nan")
-    return float(np.sqrt(np.nansum(np.square(effects))))
+    return (
+        float(np.sqrt(effects.size * _mean_of_known(np.square(effects)))) if effects.size else 0.0
+    )
+
+
+def _mean_of_known(values: Array) -> float:
+    """Return the mean of the values that are known; NaN if none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan

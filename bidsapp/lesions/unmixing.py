@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 
-Array = NDArray[np.float64]
+from bidsapp.lesions.regions import Array
 
 _COMPONENTS = 2
 """Principal components of the background whose variance is estimated separately."""
@@ -39,6 +39,8 @@ lesion values hold the truth about as often as they should (``scripts/bench lesi
 """
 _LEAST_VARIANCE = 0.02
 """Smallest variance of a voxel relative to the typical one: no voxel decides alone."""
+_SINGULAR = 1e-13
+"""Eigenvalue of the normal matrix relative to the largest at or below which it is rounding."""
 _ROUNDING = 1e-12
 """Smallest variance relative to the mean square of the signal, where there is no noise."""
 
@@ -111,11 +113,12 @@ def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedC
     mixture, data = np.hstack([own, rest]), np.asarray(signals, float)
     resolved = resolved_voxels(mixture, region)
     if resolved == 0:
-        size = data.shape[1]
-        return UnmixedCourse(np.full(size, np.nan), np.full((size, size), np.nan), 0.0, -np.inf)
+        return _unresolved(data.shape[1])
     basis = _background_components(data, mixture[:, -1])
     scores = data @ basis.T
     courses, variances = _weighted_courses(scores, mixture)
+    if not np.isfinite(variances[region]).all():
+        return _unresolved(data.shape[1])
     deviations = np.sqrt(variances[region])
     return UnmixedCourse(
         course=courses[region] @ basis,
@@ -123,6 +126,12 @@ def unmix(signals: ArrayLike, fractions: ArrayLike, region: int = 0) -> UnmixedC
         resolved_voxels=resolved,
         log_likelihood=_log_likelihood(scores, mixture, courses),
     )
+
+
+def _unresolved(samples: int) -> UnmixedCourse:
+    """Return the course of a region that the voxels do not determine."""
+    lacking = np.full(samples, np.nan)
+    return UnmixedCourse(lacking, np.full((samples, samples), np.nan), 0.0, -np.inf)
 
 
 def edge_weights(log_likelihoods: ArrayLike, offsets: ArrayLike, uncertainty: float) -> Array:
@@ -234,7 +243,10 @@ def _groups(samples: int) -> Iterator[slice]:
 
 
 def _weighted_courses(scores: Array, mixture: Array) -> tuple[Array, Array]:
-    """Return the courses (R, N) and their variances, by iteratively reweighted least squares."""
+    """Return the courses (R, N) and their variances, by iteratively reweighted least squares.
+
+    NaN for a region that the voxels with weight do not determine.
+    """
     courses = np.linalg.lstsq(mixture, scores, rcond=None)[0]
     variances = np.zeros_like(courses)
     trust = np.ones(len(scores))
@@ -246,9 +258,13 @@ def _weighted_courses(scores: Array, mixture: Array) -> tuple[Array, Array]:
             squares = np.square(residuals[:, group]).mean(axis=1)
             variance = _voxel_variances(squares, mixture, trust, least)
             weights = (trust / variance)[:, None]
-            covariance = np.linalg.pinv(mixture.T @ (mixture * weights))
+            normal = mixture.T @ (mixture * weights)
+            covariance = np.linalg.pinv(normal, rcond=_SINGULAR, hermitian=True)
             courses[:, group] = covariance @ (mixture.T @ (scores[:, group] * weights))
-            variances[:, group] = np.diag(covariance)[:, None]
+            # The matrix that relates the estimates to the courses is the identity where the voxels
+            # with weight determine them all.
+            determined = np.diag(covariance @ normal) > 1 - 1e-6
+            variances[:, group] = np.where(determined, np.diag(covariance), np.nan)[:, None]
             left = scores[:, group] - mixture @ courses[:, group]
             distance += np.square(left).sum(axis=1) / variance
         trust = _biweight(np.sqrt(distance / scores.shape[1]))

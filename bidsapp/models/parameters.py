@@ -233,13 +233,33 @@ VOLUME = Parameter(
     "volume of the whole lesion",
     Display("Volume", "ml", 1, 2, (0, 30), "viridis"),
 )
+LONGEST_DIAMETER = Parameter(
+    "longest_diameter",
+    "mm",
+    0.0,
+    np.inf,
+    "longest diameter of the whole lesion in a slice",
+    Display("Diameter", "mm", 1, 1, (0, 50), "viridis"),
+)
+PERPENDICULAR_DIAMETER = Parameter(
+    "perpendicular_diameter",
+    "mm",
+    0.0,
+    np.inf,
+    "longest diameter perpendicular to the longest one, in the same slice",
+)
+SLICES = Parameter("slices", "1", 0.0, np.inf, "slices that contain the whole lesion")
 S0 = Parameter("S0", "arbitrary", 0.0, np.inf, "signal without diffusion weighting")
 T1 = Parameter("T1", "s", 0.05, 10.0, "longitudinal relaxation time")
 M0 = Parameter("M0", "arbitrary", 0.0, np.inf, "signal of full magnetisation at 90 degrees")
 
 PARAMETERS: Mapping[str, Parameter] = {
     row.name: row
-    for row in (VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, FT2, D, DSTAR, VOLUME, S0, T1, M0)
+    for row in (
+        *(VP, KTRANS, FP, PS, VE, KEP, DELAY, ADC, F, FT2, D, DSTAR),
+        *(VOLUME, LONGEST_DIAMETER, PERPENDICULAR_DIAMETER, SLICES),
+        *(S0, T1, M0),
+    )
 }
 """Every parameter by its name, in the order of all tables and figures.
 

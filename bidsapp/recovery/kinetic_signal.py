@@ -146,11 +146,10 @@ class KineticSignal:
 
     def averaged(self, share: Array) -> "KineticSignal":
         """Return the description of a lesion from its fraction of each voxel."""
-        t1, b1 = (
-            None if m is None else weighted_mean(m, share) for m in (self.t1_map, self.b1_map)
-        )
-        spgr = replace(self.spgr, flip_angle=self.spgr.flip_angle * (b1 or 1.0))
-        return replace(self, spgr=spgr, t1=t1 or self.t1, t1_map=None, b1_map=None)
+        t1 = self.t1 if self.t1_map is None else weighted_mean(self.t1_map, share)
+        b1 = 1.0 if self.b1_map is None else weighted_mean(self.b1_map, share)
+        spgr = replace(self.spgr, flip_angle=self.spgr.flip_angle * b1)
+        return replace(self, spgr=spgr, t1=t1, t1_map=None, b1_map=None)
 
     def changed(
         self, model: ModelFit, course: Array, values: Mapping[str, float], name: str, change: float

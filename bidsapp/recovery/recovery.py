@@ -66,8 +66,8 @@ RECOVERY_COLUMNS: Mapping[str, str] = {
     "detectable_change": "Smallest change between two visits that exceeds these differences with "
     "95 % confidence: 1.96 sqrt(2) sd. Not included: differences of the arterial input other than "
     "its noise, of T1, and of the patient between two visits",
-    "detected": "1 if the recovered change is at least the detectable change; if the true change "
-    "is 0, this is a false change",
+    "detected": "1 if the recovered change is at least the detectable change, n/a if one of them "
+    "is not known; if the true change is 0, this is a false change",
     "n_repeats": "Number of simulated visits, from which sd is estimated",
     "n_valid": "Number of visits that were simulated with and without the change, and gave a value "
     f"for both; at most {_WITH_CHANGE}",
@@ -382,7 +382,7 @@ def summarise_change(before: Array, after: Array, true_change: float) -> dict[st
         "recovered_sd": float(steps.std(ddof=1)) if len(steps) > 1 else np.nan,
         "sd": sd,
         "detectable_change": detectable,
-        "detected": bool(abs(recovered) >= detectable),
+        "detected": abs(recovered) >= detectable if np.isfinite(recovered - detectable) else None,
         "n_repeats": len(before),
         "n_valid": len(steps),
     }

@@ -314,7 +314,25 @@ def _lesions(config: Config, data: Collection[str]) -> str:
     return (
         f"The value of a lesion is the mean over {where}; volumes are those of the whole lesion. "
         f"Voxels with a failed fit were excluded and counted.{_unmixed(config)}"
+        + (_identity(config) if "follow-up" in data else "")
     )
+
+
+def _identity(config: Config) -> str:
+    """Describe how lesions were followed over the sessions."""
+    numbered = "were checked against" if not config.match_lesions else "were assigned by"
+    text = (
+        f" The numbers of lesions {numbered} their place: after registration to the baseline, the "
+        "lesions of each session were paired with those of the first session and of the session "
+        "before by the largest sum of overlaps (share of the smaller lesion inside the larger "
+        "one); pairs for which another assignment was nearly as good were not used."
+    )
+    if config.propagate_rois:
+        text += (
+            " Sessions without ROIs were measured in those of the nearest session, carried by the "
+            "registration; their volumes are unknown."
+        )
+    return text
 
 
 def _unmixed(config: Config) -> str:

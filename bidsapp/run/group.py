@@ -26,8 +26,10 @@ from bidsapp.study.read import (
     read_traits,
 )
 from bidsapp.study.tables import (
+    EVENT,
     PAIR,
     SEED,
+    SIZES,
     WARNINGS,
     Cohort,
     GroupResult,
@@ -117,13 +119,10 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
-    _write_table(
-        output_dir,
-        "roistats",
-        pd.DataFrame(found.rows).reindex(columns=list(ROISTATS)),
-        ROISTATS,
-        {},
-    )
+    rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
+    carried = (rows["roi_from"].fillna("n/a") != "n/a").any()
+    columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
+    _write_table(output_dir, "roistats", rows[list(columns)], columns, {})
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
         _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
@@ -263,6 +262,9 @@ def _there(cohort: Cohort) -> str:
     return f"there are {', '.join(names[:20])}{more} ({known})"
 
 
+_EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a if nothing"
+
+
 def write_result(output_dir: Path, result: GroupResult) -> None:
     """Write all tables with their dictionaries, all figures, the methods text and the page.
 
@@ -277,8 +279,10 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         If the folder cannot be written.
     """
     units = result.cohort.units
-    described = _lesion_columns(result.cohort.parameters)
-    lesions = result.cohort.lesions.reindex(columns=list(described))
+    described = _lesion_columns(result.cohort.parameters, result.cohort.lesions)
+    lesions = result.cohort.lesions
+    described |= {EVENT: _EVENT} if EVENT in lesions else {}
+    lesions = lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
         described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
@@ -306,7 +310,7 @@ def _write_plot(output_dir: Path, plot: Plot) -> None:
     write_bytes(drawing.with_suffix(".json"), to_json(dictionary))
 
 
-def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
+def _lesion_columns(parameters: Sequence[str], lesions: pd.DataFrame) -> dict[str, str]:
     """Describe the columns of ``group_lesions.tsv``."""
     described = {
         **TABLES["excluded"],
@@ -315,13 +319,17 @@ def _lesion_columns(parameters: Sequence[str]) -> dict[str, str]:
         "days_from_srs": "Days from treatment to the session, negative before it",
         "volume_ml": "Volume of the whole-lesion ROI; 0 if the lesion is no longer visible",
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
+        "diameter_mm": "Longest diameter of the whole-lesion ROI in a slice; 0 if it is gone",
+        "perpendicular_mm": "Longest diameter perpendicular to it, in the same slice",
+        "n_slices": "Slices that contain the whole-lesion ROI",
     }
     errors = {
         name: f"Standard error of {of} from the fits"
         for name, of in error_columns(parameters).items()
     }
     warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
-    return {name: described[name] for name in lesion_columns(parameters)} | errors | warnings
+    columns = [*lesion_columns(parameters), *(name for name in SIZES.values() if name in lesions)]
+    return {name: described[name] for name in columns} | errors | warnings
 
 
 def _write_table(

@@ -30,6 +30,7 @@ from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.run.engine.run_graph import configure, read_plugin, run, step_names
 from bidsapp.run.engine.signals import check_stopped
 from bidsapp.run.engine.workers import end_workers_with_run
+from bidsapp.run.followed_lesions import follow_participant
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import Plan, plan_participant
@@ -37,7 +38,7 @@ from bidsapp.run.image_checks import check_images
 from bidsapp.run.joined_frames import join_frames
 from bidsapp.run.quality_table import build_page
 from bidsapp.run.result_checks import result_warnings
-from bidsapp.run.roi_images import write_roi_images
+from bidsapp.run.roi_images import prepare_rois
 from bidsapp.run.status import acquisition_issues, read_stored_issues, write_status
 
 
@@ -88,26 +89,29 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     work = config.work_dir / version()
     participant = join_frames(participant, work / "frames")
     participant = replace(participant, sessions=tuple(map(check_images, participant.sessions)))
-    drawn = work / "rois"
-    plan = plan_participant(write_roi_images(participant, drawn), config)
     _withdraw(participant, config, progress.report)
     key = provenance_key(participant, config)
     if earlier := find_completed_run(config.output_dir, participant, key):
         progress.report(f"{participant.id}: complete since {earlier}, nothing has changed")
         return _keep(participant, config)
+    rois = prepare_rois(participant, config, work)
+    plan = plan_participant(rois.participant, config)
     _begin(plan, config)
     write_bytes(_record_of_run(documents.INPUTS, participant, config), to_json(key))
     try:
         stopped_by = _run_graph(plan, config, log, progress)
     except KeyboardInterrupt:
-        _with_page(participant, plan.issues, config)
+        _with_page(participant, (*plan.issues, *rois.issues), config)
         raise
     crashed = list(read_crashes(log, participant.sessions))
     failures = crashed or ([stopped_by] if stopped_by else [])
     if crashed or not stopped_by:
         _prune(participant, config)
-    doubts = () if stopped_by else result_warnings(plan.participant, config)
-    issues = (*plan.issues, *acquisition_issues(plan), *doubts, *failures)
+    doubts: tuple[Issue, ...] = ()
+    if not stopped_by:
+        followed = follow_participant(plan.participant, config, rois.renumbered)
+        doubts = (*followed, *result_warnings(plan.participant, config))
+    issues = (*plan.issues, *rois.issues, *acquisition_issues(plan), *doubts, *failures)
     write_status(plan, issues, config)
     outcome = _with_page(participant, issues, config)
     if not outcome.failed:

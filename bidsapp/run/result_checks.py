@@ -44,7 +44,7 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
     """Yield a warning for each series of which outliers of motion were fitted.
 
     By its definition an outlier changes the signal of a lesion by about a tenth. The perfusion
-    fraction is itself about a tenth of the signal, and the arterial input hangs on few frames.
+    fraction is itself about a tenth of the signal, and the arterial input depends on few frames.
     """
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         path = config.output_dir / outputs.MOTION.path(session, datatype)

@@ -1,10 +1,50 @@
-"""Label images of ROIs that are drawn in several masks or with other axes."""
+"""Label images of ROIs as a run uses them: combined, numbered by place, or carried to a visit."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bidsapp.bids.records import Participant, Rois, Session
 from bidsapp.bids.rois import write_labels
+from bidsapp.config import Config
+from bidsapp.issues import Issue
+from bidsapp.run.followed_lesions import Renumbered
+from bidsapp.run.longitudinal import Alignment
+from bidsapp.run.matched_lesions import match_lesions_of
+from bidsapp.run.propagated_rois import propagate_rois
+
+
+@dataclass(frozen=True)
+class PreparedRois:
+    """A participant with the ROIs that a run uses, what became of their numbers, and issues."""
+
+    participant: Participant
+    renumbered: Mapping[str, Renumbered] = field(default_factory=dict)
+    issues: tuple[Issue, ...] = ()
+
+
+def prepare_rois(participant: Participant, config: Config, work: Path) -> PreparedRois:
+    """Write the label images that a run uses, and return the record with them.
+
+    Parameters
+    ----------
+    participant
+        Record of the participant.
+    config
+        Whose options decide whether lesions are numbered by place, and ROIs carried to visits.
+    work
+        Folder for images and transforms.
+    """
+    prepared = PreparedRois(write_roi_images(participant, work / "rois"))
+    baseline = prepared.participant.baseline(config.baseline_session)
+    alignment = Alignment(baseline, work / "longitudinal") if baseline else None
+    if config.match_lesions:
+        found = match_lesions_of(prepared.participant, alignment, work / "rois_by_place")
+        prepared = PreparedRois(found.participant, found.renumbered, found.issues)
+    if config.propagate_rois:
+        carried, issues = propagate_rois(prepared.participant, alignment, work / "rois_carried")
+        prepared = replace(prepared, participant=carried, issues=(*prepared.issues, *issues))
+    return prepared
 
 
 def write_roi_images(participant: Participant, folder: Path) -> Participant:

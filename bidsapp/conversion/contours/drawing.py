@@ -77,7 +77,7 @@ class Region:
     Attributes
     ----------
     name : str
-        As it is in the file.
+        As it is in the file, but for what identifies the patient.
     key : str
         Its number in the file, by which it can also be selected.
     shape : Contours or VoxelMask or None
@@ -147,6 +147,8 @@ class Drawing:
         What only copies of the file share: its UID, if it has one, and a digest of its bytes.
     patient : str
         Identifier of the patient, for comparison only: it is never shown or written.
+    words : frozenset of str
+        Texts that identify the patient, the place or the day, likewise.
     """
 
     format: str
@@ -156,3 +158,4 @@ class Drawing:
     warnings: tuple[str, ...] = ()
     identity: tuple[str, ...] = ()
     patient: str = field(default="", repr=False)
+    words: frozenset[str] = field(default=frozenset(), repr=False)

@@ -70,7 +70,9 @@ def assemble_lesions(drawn: Sequence[Drawn], shape: Sequence[int]) -> list[Drawn
     bodies = [d for d in drawn if d.kind in ("whole", "both")]
     bodies = bodies or [d for d in drawn if d.kind == "enhancing"]
     if not bodies:
-        raise BadInput("no lesion is drawn: a core alone is none; name the enhancing part or whole")
+        raise BadInput(
+            "no lesion is drawn: a core alone is not a lesion; name the enhancing part or the whole"
+        )
     others = [d for d in drawn if d not in bodies]
     labels, _ = label_voxels([body.fractions for body in bodies], shape)
     owners: dict[int, list[Drawn]] = {i: [] for i in range(len(bodies))}

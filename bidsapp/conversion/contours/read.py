@@ -9,9 +9,10 @@ from typing import Any
 from bidsapp.bids.text_files import check_available
 from bidsapp.conversion.contours import label_images, slicer
 from bidsapp.conversion.contours.dicom_seg import read_segmentation
-from bidsapp.conversion.contours.drawing import Drawing
+from bidsapp.conversion.contours.drawing import Drawing, Region
 from bidsapp.conversion.contours.rtstruct import read_structure_set
 from bidsapp.conversion.optional import collect_warnings, load_package
+from bidsapp.conversion.personal import personal_words, remove_personal
 from bidsapp.errors import BadInput
 
 _READERS = {
@@ -51,6 +52,8 @@ def is_dicom(path: Path) -> bool:
 def read_drawing(path: Path) -> Drawing:
     """Return the regions of a file: RTSTRUCT, DICOM SEG, NRRD or NIfTI.
 
+    Dates, and what identifies the patient, are removed from their names.
+
     Parameters
     ----------
     path
@@ -73,10 +76,22 @@ def read_drawing(path: Path) -> Drawing:
         else:
             drawing = _read_dicom(path)
         digest = sha256(path.read_bytes()).hexdigest()
-        return replace(drawing, identity=(*drawing.identity, digest))
+        identity = (*drawing.identity, digest)
+        return replace(drawing, identity=identity, regions=_without_personal(drawing))
     except BadInput as error:
         text = str(error)
         raise BadInput(text if text.startswith(str(path)) else f"{path}: {text}") from error
+
+
+def _without_personal(drawing: Drawing) -> tuple[Region, ...]:
+    """Return the regions of a file with names that identify nobody, and differ as before."""
+    names = [remove_personal(region.name, drawing.words) for region in drawing.regions]
+    return tuple(
+        replace(
+            one, name=f"{name} {one.key}" if name != one.name and names.count(name) > 1 else name
+        )
+        for one, name in zip(drawing.regions, names, strict=True)
+    )
 
 
 def _read_dicom(path: Path) -> Drawing:
@@ -91,6 +106,7 @@ def _read_dicom(path: Path) -> Drawing:
             drawing = _READERS[kind](dataset)
             uid = str(dataset.get("SOPInstanceUID") or "")
             patient = str(dataset.get("PatientID") or "")
+            words = personal_words(dataset)
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
     return replace(
@@ -98,6 +114,7 @@ def _read_dicom(path: Path) -> Drawing:
         warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
         identity=(uid,) if uid else (),
         patient=patient,
+        words=words,
     )
 
 

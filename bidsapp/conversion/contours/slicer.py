@@ -59,17 +59,23 @@ def _region(name: str, key: str, inside: NDArray[np.bool_], affine: NDArray[np.f
 def _segments(
     header: Mapping[str, Any], layers: NDArray[np.int32]
 ) -> list[tuple[str, str, int, int]]:
-    """Return name, key, layer and label of each segment."""
+    """Return name, key, layer and label of each segment.
+
+    The key is the label; where segments in several layers share labels, ``layer:label``.
+    """
     numbers = sorted(int(m[1]) for m in (re.fullmatch(r"Segment(\d+)_ID", k) for k in header) if m)
     if numbers:
-        return [
-            (
-                " ".join(str(header.get(f"Segment{n}_Name", "")).split()) or f"segment {n}",
-                str(header.get(f"Segment{n}_LabelValue", 1)),
-                int(header.get(f"Segment{n}_Layer", 0)),
-                int(header.get(f"Segment{n}_LabelValue", 1)),
-            )
+        names = [" ".join(str(header.get(f"Segment{n}_Name", "")).split()) for n in numbers]
+        places = [
+            (int(header.get(f"Segment{n}_Layer", 0)), int(header.get(f"Segment{n}_LabelValue", 1)))
             for n in numbers
+        ]
+        if len(set(places)) < len(places):
+            raise BadInput("two of its segments have the same layer and label; save it again")
+        shared = len({label for _, label in places}) < len(places)
+        return [
+            (name or f"segment {n}", f"{layer}:{label}" if shared else str(label), layer, label)
+            for n, name, (layer, label) in zip(numbers, names, places, strict=True)
         ]
     check_labels(layers)
     values = np.unique(layers[layers > 0]).tolist()

@@ -9,26 +9,19 @@ from typing import Any
 import numpy as np
 
 from bidsapp.bids.clocks import clock_seconds
-from bidsapp.conversion.dicom.personal import split_name
 from bidsapp.conversion.dicom.records import Header, Patient, Slice
 from bidsapp.conversion.optional import load_package
+from bidsapp.conversion.personal import PERSONAL, personal_words
 
 SCALE_SLOPE, FRAME_BEGIN = 0x2005100E, 0x200510A0
 """Private fields of Philips: scale slope, and start of a dynamic scan in s."""
 _B_GE = 0x00431039
 """b-value of GE, plus a multiple of 100,000."""
 _B_PHILIPS, _B_SIEMENS, _MOSAIC, _SEQUENCE_GE = 0x20011003, 0x0019100C, 0x0019100A, 0x0019109C
-_PERSONAL = (
-    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
-    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
-    "NameOfPhysiciansReadingStudy", "RequestingPhysician", "PhysiciansOfRecord",
-    "PatientID", "OtherPatientIDs", "AccessionNumber", "InstitutionName", "InstitutionAddress",
-    "PatientAddress", "StationName", "DeviceSerialNumber", "PatientBirthDate", "StudyDate",
-)  # fmt: skip
 _TREATED = ("TreatmentDate", "RTPlanDate", "ContentDate", "InstanceCreationDate")
 """Dates of a treatment record, a plan and a dose, the most specific first."""
 _FIELDS = (
-    "Modality", "StudyInstanceUID", "SeriesInstanceUID",
+    "Modality", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
     "FrameOfReferenceUID", "SeriesNumber", "SeriesDescription",
     "ProtocolName", "Manufacturer", "ImageType", "ScanningSequence", "SequenceVariant",
     "SequenceName", "PulseSequenceName", "EchoPulseSequence", "EchoPlanarPulseSequence",
@@ -41,7 +34,7 @@ _FIELDS = (
     "ContrastBolusAgentSequence", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "ComplexImageComponent",
 )  # fmt: skip
-_TAGS = [*_FIELDS, *_PERSONAL, *_TREATED, SCALE_SLOPE, FRAME_BEGIN, _B_PHILIPS, _B_SIEMENS,
+_TAGS = [*_FIELDS, *PERSONAL, *_TREATED, SCALE_SLOPE, FRAME_BEGIN, _B_PHILIPS, _B_SIEMENS,
          _MOSAIC, _SEQUENCE_GE, _B_GE]  # fmt: skip
 _KEPT = (
     "SeriesDescription", "ProtocolName", "Manufacturer", "SequenceName", "PulseSequenceName",
@@ -137,7 +130,8 @@ def _describe(path: Path, dataset: Any, known: Container[tuple[str, str]]) -> He
         path=path,
         study=study,
         series=series,
-        patient=_patient(dataset, study) if new else Patient(""),
+        instance=str(dataset.get("SOPInstanceUID") or ""),
+        patient=_patient(dataset, study) if new else Patient(_patient_key(dataset, study)),
         date=str(dataset.get("StudyDate") or ""),
         modality=modality,
         number=int(dataset.get("SeriesNumber") or 0),
@@ -168,16 +162,14 @@ def _items(groups: Any) -> list[Any]:
 
 def _patient(dataset: Any, study: str) -> Patient:
     """Return who was examined."""
-    texts = {name: str(dataset.get(name) or "").strip() for name in _PERSONAL}
-    words: set[str] = set()
-    for name, text in texts.items():
-        words |= split_name(text) if _is_name(name) else {text}
-    key = texts["PatientID"] or texts["PatientName"] or study
-    return Patient(key, texts["PatientName"], frozenset(words - {""}))
+    name = str(dataset.get("PatientName") or "").strip()
+    return Patient(_patient_key(dataset, study), name, personal_words(dataset))
 
 
-def _is_name(field: str) -> bool:
-    return ("Name" in field and field not in ("InstitutionName", "StationName")) or "Phys" in field
+def _patient_key(dataset: Any, study: str) -> str:
+    """Return what identifies the patient: PatientID, else the name, else the study."""
+    texts = (str(dataset.get(name) or "").strip() for name in ("PatientID", "PatientName"))
+    return next(filter(None, texts), study)
 
 
 def _values(frame: Lookup, dataset: Any) -> Mapping[str, object]:

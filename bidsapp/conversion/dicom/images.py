@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -84,7 +85,11 @@ def _convert_one(series: Series, use: str, folder: Path) -> Converted:
     image, notes = run_dcm2niix(series.files, folder)
     volumes = _check_image(image, series)
     sidecar = image.with_suffix(".json")
-    fields = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
+    try:
+        fields = json.loads(sidecar.read_bytes()) if sidecar.is_file() else {}
+    except ValueError as error:
+        raise BadInput(f"dcm2niix writes metadata that are no JSON ({error}): fields of the "
+                       "headers are missing or damaged") from error  # fmt: skip
     if use == "dwi" and not image.with_suffix(".bval").is_file():
         raise BadInput("dcm2niix found no b-values in it")
     _check_philips(fields, use)
@@ -141,9 +146,12 @@ def run_dcm2niix(files: Sequence[Path], folder: Path) -> tuple[Path, list[str]]:
     found = sorted(target.glob("*.nii"))
     aside = [image for image in found if image.stem.endswith(_ASIDE)]
     images = [image for image in found if image not in aside]
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
     if done.returncode or not images:
-        why = "; ".join(said[-3:]) or f"exit code {done.returncode}"
+        lines = (done.stdout + done.stderr).splitlines()
+        said = [[line for line in lines if word in line][-3:] for word in ("rror", "arning")]
+        why = "; ".join(said[0] or said[1]) or f"exit code {done.returncode}"
+        linked = re.compile(re.escape(f"{source}/") + r"(\d{6})")
+        why = linked.sub(lambda found: str(files[int(found[1])]), why)
         raise BadInput(f"dcm2niix cannot convert it ({why})")
     if len(images) > 1:
         shapes = (nib.load(image).shape for image in images)

@@ -31,9 +31,15 @@ _NOT_T1 = re.compile(
     r"t2|flair|swi|swan|\btof|angio|\bpd\b|dixon|fiesta|ciss|t1.?map", re.IGNORECASE
 )
 _AFTER = re.compile(
-    r"\+ ?c\b|\bce\b|\bgd\b|gado|post|contrast|\bkm\b|\bmdc\b|\bc\+|_gd|gd_", re.IGNORECASE
+    r"\+ ?c\b|\bce\b|\bgd\b|gado|post|contrast|\bkm\b|\bmdc\b|\bc\+|_gd|gd_|"
+    r"\bapr[eè]s\b|\bnach\b|\bdopo\b|\bdespu[eé]s\b",
+    re.IGNORECASE,
 )
-_BEFORE = re.compile(r"\bpre\b|native?\b|without|\bw/?o\b|non.?contrast", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"(?<![a-z])(pre|nativ[eo]?|without|w/?o|non?.?contrast|sans|avant|ohne|vor|sin|antes|senza|prima|"
+    r"zonder|utan|uden|bez)(?![a-z])",
+    re.IGNORECASE,
+)
 _T1_MAP = re.compile(r"t1.?map|t1_?images|relaxation map", re.IGNORECASE)
 _REVERSED = re.compile(r"rev|blip|top.?up|fmap|field ?map|distortion|\b(pa|ap)\b|_(pa|ap)\b",
                        re.IGNORECASE)  # fmt: skip
@@ -132,6 +138,8 @@ def _propose_alone(series: Sequence[Series]) -> Proposal:
     most = max(sum(s.study == other.study for s in series) for other in series)
     if volumes == 1 and most >= _FRAMES and spoiled:
         return Proposal("dce", f"{most} series of one volume each, TR {repetition:g} ms: joined")
+    if volumes > 1 and spoiled:
+        return Proposal("ignore", f"{volumes} volumes: a part of a dynamic series? Not joined")
     if volumes > 1:
         return Proposal("ignore", f"{volumes} volumes, but no diffusion and no dynamic series")
     if one.acquisition == "3D" and _T1.search(name) and not _NOT_T1.search(name):
@@ -169,7 +177,7 @@ def _propose_echo_planar(one: Series) -> Proposal:
     if one.volumes >= _FRAMES and not weighted:
         return Proposal("ignore", f"{one.volumes} echo-planar volumes without b-values (DSC, fMRI)")
     if weighted:
-        return Proposal("ignore", f"one b-value only ({b_values[0]:g} s/mm2)")
+        return Proposal("ignore", f"one b-value only ({b_values[0]:g} s/mm2): not joined")
     return Proposal("ignore", "echo-planar without b-values")
 
 

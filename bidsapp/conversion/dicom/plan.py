@@ -64,13 +64,17 @@ def plan_targets(
     tables
         With the uses and labels that the user has checked.
     """
+    issues: list[Issue] = []
     sessions: dict[tuple[str, str], list[Series]] = {}
     for study in studies:
         visit: Visit = tables.visits[names[study.uid]]
         own = sessions.setdefault((visit.participant, visit.session), [])
         own += [one for one in study.series if one.number not in visit.leave_out]
+        absent = set(visit.leave_out) - {one.number for one in study.series}
+        if absent:
+            text = f"leave_out of visits.tsv names series that are not there: {sorted(absent)}"
+            issues.append(_issue("warning", text, visit.participant, visit.session))
     targets: list[Target] = []
-    issues: list[Issue] = []
     for (participant, session), series in sorted(sessions.items()):
         by_use: dict[str, list[Series]] = {}
         for one in series:
@@ -120,7 +124,11 @@ def _targets(
 def _several(use: str, series: Sequence[Series]) -> str:
     """Return the problem of several series with the same use."""
     texts = [f"{s.number} ({s.description}, {s.volumes} volumes)" for s in series]
+    parts = {
+        "dce": "; parts of one acquisition, such as before and after the injection, are not joined",
+        "dwi": "; series of one b-value each are not joined: join them with another converter",
+    }
     return (
         f"several series are used as {use}: {', '.join(texts)}; state in visits.tsv which numbers "
-        "to leave_out, or change the use of a kind in series.tsv"
+        f"to leave_out, or change the use of a kind in series.tsv{parts.get(use, '')}"
     )

@@ -1,19 +1,23 @@
 """A BIDS data set from a folder of DICOM: tables for the user to check, then images."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nibabel.filebasedimages import ImageFileError
+
 from bidsapp.bids.derivatives import PART, compress_image, copy_file, to_json, write_bytes
 from bidsapp.bids.pseudonyms import FRAME_PSEUDONYM, pseudonym, salted_pseudonym
 from bidsapp.conversion.dicom.dataset import describe_dataset, list_participants
 from bidsapp.conversion.dicom.images import Converted, convert
 from bidsapp.conversion.dicom.kinds import Kind, Proposal, group_kinds, propose
+from bidsapp.conversion.dicom.origins import SOURCE, find_strays, name_source, read_source
 from bidsapp.conversion.dicom.plan import ENDINGS, Target, plan_targets
 from bidsapp.conversion.dicom.records import Series
-from bidsapp.conversion.dicom.scan import Scanned, scan_folder
+from bidsapp.conversion.dicom.scan import ARCHIVES, Scanned, scan_folder
 from bidsapp.conversion.dicom.sidecar import complete
 from bidsapp.conversion.dicom.tables import (
     FOLDER,
@@ -27,6 +31,7 @@ from bidsapp.conversion.dicom.visits import (
     list_series,
     read_key,
     read_treatment,
+    treatment_doubts,
     write_key,
 )
 from bidsapp.errors import BadInput, NotWritable, TablesToCheck, UsageError
@@ -95,13 +100,15 @@ def prepare(request: Request, report: Report) -> list[Issue]:
             f"--key {key} is in the data set; it tells who the participants are: keep it elsewhere"
         )
     tables = read_tables(bids_dir)
+    _remove_remains(bids_dir)
     scanned = scan_folder(request.dicom_dir, report)
     names = {study.uid: pseudonym(study.uid, tables.salt) for study in scanned.studies}
     tables, issues = _update_tables(request, scanned, names, tables, report)
     targets, more = plan_targets(scanned.studies, names, tables)
     issues += more
     describe_dataset(bids_dir)
-    issues += _convert_all(targets, request, tables.salt, report)
+    issues += _convert_all(targets, request, names, tables.salt, report)
+    issues += [Issue("failed", text) for text in find_strays(bids_dir, targets, names, tables)]
     present = [
         visit
         for visit in tables.visits.values()
@@ -109,6 +116,13 @@ def prepare(request: Request, report: Report) -> list[Issue]:
     ]
     issues += [Issue("warning", text) for text in list_participants(bids_dir, present)]
     return issues
+
+
+def _remove_remains(bids_dir: Path) -> None:
+    """Remove the temporary files of a run that was killed."""
+    for path in [*bids_dir.glob(f"{PART}*"), *(bids_dir / FOLDER).glob(f"{PART}*")]:
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
 
 
 def _update_tables(
@@ -140,23 +154,25 @@ def _update_tables(
     if request.key:
         write_key(request.key, rows, studies, names, visits)
     issues = [Issue("failed", text) for text in scanned.problems]
-    doubts = (*warnings, *identity_doubts(studies, names, visits))
+    doubts = [*warnings, *identity_doubts(studies, names, visits)]
+    doubts += treatment_doubts(treatment, studies, names, visits)
     issues += [Issue("warning", text) for text in doubts]
+    issues += [
+        Issue("warning" if what == ARCHIVES else "note", f"not read: {count} {what}")
+        for what, count in sorted(scanned.others.items())
+    ]
     if new_kinds or new_studies:
         _report_proposals(kinds, proposals, new_kinds, report)
         if not request.accept:
-            for issue in issues:
-                report(f"{issue.level}: {issue}")
+            refused = [i for i in plan_targets(studies, names, changed)[1] if i.level == "failed"]
+            for issue in [*issues, *refused]:
+                report(f"{issue.level}: {': '.join(filter(None, (issue.place, str(issue))))}")
             raise TablesToCheck(
                 f"{len(new_kinds)} new kinds of series and {len(new_studies)} new studies: check "
                 f"the columns use of {request.bids_dir / FOLDER / 'series.tsv'} and "
                 "participant_id, session_id and days_since_treatment of visits.tsv beside it, "
                 "then run again (--yes accepts the proposals)"
             )
-    issues += [
-        Issue("note", f"{count} files of {modality or 'unknown'} are no MR images")
-        for modality, count in sorted(scanned.others.items())
-    ]
     return changed, issues
 
 
@@ -173,28 +189,42 @@ def _report_proposals(
 
 
 def _convert_all(
-    targets: Sequence[Target], request: Request, salt: str, report: Report
+    targets: Sequence[Target],
+    request: Request,
+    names: Mapping[str, str],
+    salt: str,
+    report: Report,
 ) -> list[Issue]:
     """Convert the images that do not exist yet; one that fails does not stop the others."""
     issues: list[Issue] = []
     kept = 0
     for number, target in enumerate(targets, 1):
-        if target.path(request.bids_dir).exists() and not request.overwrite:
-            kept += 1
-            continue
         place = {"participant": f"sub-{target.participant}", "session": f"ses-{target.session}"}
+        image, source = target.path(request.bids_dir), name_source(target, names)
+        if image.exists() and not request.overwrite:
+            kept += 1
+            if (before := read_source(image)) not in ("", source):
+                text = f"{image.name}: was made from series {before}, but the tables now state "
+                text += f"{source}; --overwrite replaces it"
+                issues.append(Issue("failed", text, **place))
+            continue
         report(f"{number} of {len(targets)}: {target.stem.name} from series {target.numbers}")
         try:
-            with tempfile.TemporaryDirectory(prefix=PART, dir=request.bids_dir) as folder:
+            # dcm2niix writes names: a killed run must not leave them in the data set.
+            with (
+                tempfile.TemporaryDirectory(prefix="metperf-") as folder,
+                tempfile.TemporaryDirectory(prefix=PART, dir=request.bids_dir) as staging,
+            ):
                 done = convert(target.series, target.use, Path(folder))
-                fields = _fields(target, done, salt)
-                _place(target, done, fields, Path(folder, "done"), request.bids_dir)
-        except BadInput as error:
+                fields = _fields(target, done, salt) | {SOURCE: source}
+                _place(target, done, fields, Path(staging), request.bids_dir)
+        except (BadInput, ValueError, LookupError, EOFError, ImageFileError) as error:
             text = f"{target.use}, series {target.numbers}: {error}"
             issues.append(Issue("failed", text, "BadInput", **place))
             continue
         except OSError as error:
-            raise NotWritable(f"{request.bids_dir}: cannot be written ({error})") from error
+            places = f"{request.bids_dir} or {tempfile.gettempdir()} (TMPDIR)"
+            raise NotWritable(f"{places}: cannot be written ({error})") from error
         issues += [
             Issue("warning", f"{target.use}, series {target.numbers}: {text}", **place)
             for text in done.warnings

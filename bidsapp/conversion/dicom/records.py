@@ -70,8 +70,8 @@ class Header:
     ----------
     path
         The file.
-    study, series
-        UIDs.
+    study, series, instance
+        UIDs of the study, the series and the file; the last may be empty.
     patient
         Who was examined.
     date
@@ -101,6 +101,7 @@ class Header:
     modality: str
     number: int
     treated: str = ""
+    instance: str = ""
     frame_of_reference: str = ""
     image_type: tuple[str, ...] = ()
     values: Mapping[str, object] = field(default_factory=dict)
@@ -137,6 +138,8 @@ class Series:
         All slices.
     frame_of_reference
         Its UID; empty if unknown.
+    words
+        Texts that identify the patient, the examination or the hospital.
     """
 
     study: str
@@ -156,6 +159,7 @@ class Series:
     agent: Mapping[str, str | float]
     slices: tuple[Slice, ...]
     frame_of_reference: str = ""
+    words: frozenset[str] = frozenset()
 
     @cached_property
     def places(self) -> dict[tuple[tuple[float, ...], float], list[Slice]]:

@@ -8,6 +8,7 @@ from bidsapp.bids.records import TR_RANGE
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
 from bidsapp.conversion.dicom.records import Series
 from bidsapp.conversion.dicom.timing import find_times
+from bidsapp.conversion.personal import remove_personal
 
 ACQUISITION = frozenset((
     "Modality", "MagneticFieldStrength", "ImagingFrequency", "Manufacturer",
@@ -31,6 +32,12 @@ ACQUISITION = frozenset((
     "ConversionSoftware", "ConversionSoftwareVersion",
 ))  # fmt: skip
 """Fields that are kept: none of them describes the patient, the day, the hospital or the device."""
+_FREE_TEXT = frozenset((
+    "ManufacturersModelName", "SoftwareVersions", "InternalPulseSequenceName", "BodyPart",
+    "SequenceName", "PulseSequenceName", "PulseSequenceType", "ImageType", "ScanOptions",
+    "DiffusionScheme", "ReceiveCoilName", "CoilString", "MatrixCoilMode",
+))  # fmt: skip
+"""Those into which people can type anything."""
 
 
 def keep_acquisition(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +70,11 @@ def complete(
         The field that states them.
     """
     found = keep_acquisition(fields)
+    for name in _FREE_TEXT & found.keys():
+        value = found[name]
+        texts = value if isinstance(value, list) else [value]
+        plain = [remove_personal(t, series.words) if isinstance(t, str) else t for t in texts]
+        found[name] = plain if isinstance(value, list) else plain[0]
     found["SeriesDescription"] = series.description
     excitation = series.repetition_time
     if use in ("dce", "vfa", "t1w") and excitation and excitation / 1000 <= TR_RANGE[1]:

@@ -1,5 +1,6 @@
 """The tables that the user checks: kinds of series and their use, and studies and their labels."""
 
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from bidsapp.bids.inheritance import read_sidecar
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.conversion.dicom.kinds import USES, Kind, Proposal
 from bidsapp.conversion.dicom.records import Series
-from bidsapp.errors import BadInput
+from bidsapp.errors import BadInput, UsageError
 
 FOLDER = Path("code", "prepare")
 """Folder of the tables in the data set; BIDS leaves the content of ``code`` to the user."""
@@ -81,9 +82,12 @@ def read_tables(bids_dir: Path) -> Tables:
     ------
     BadInput
         If a table is damaged, or a use or a label is not valid: all such cells at once.
+    UsageError
+        If the data set has participants, but no tables.
     """
     folder = bids_dir / FOLDER
     if not (folder / "visits.json").is_file():
+        _check_new(bids_dir)
         return Tables()
     salt = read_sidecar(folder / "visits.json").get("Salt")
     if not isinstance(salt, str) or not salt:
@@ -98,16 +102,34 @@ def read_tables(bids_dir: Path) -> Tables:
             known = ", ".join(USES)
             problems.append(f"{table}: line {line}: use is {row['use']!r}; it must be {known}")
         kind = Kind(*(row[name] for name in _KEY))
+        if kind in uses:
+            problems.append(f"{table}: line {line}: repeats another line; keep one of them")
         uses[kind], rows[kind] = use, row
-    visits = {}
+    visits: dict[str, Visit] = {}
     table = folder / "visits.tsv"
     columns = ("study", "participant_id", "session_id", "days_since_treatment")
     for line, row in read_numbered_table(table, columns, known=VISIT_COLUMNS):
         visit = _read_visit(row, f"{table}: line {line}", problems)
+        if visit.study in visits:
+            problems.append(f"{table}: line {line}: repeats study {visit.study}; keep one line")
         visits[visit.study] = visit
     if problems:
         raise BadInput("\n".join(problems))
     return Tables(uses, rows, visits, salt)
+
+
+def _check_new(bids_dir: Path) -> None:
+    """Refuse a data set of another origin, whose participants new ones could be mistaken for."""
+    lost = bids_dir / FOLDER / "visits.tsv"
+    if lost.exists():
+        raise BadInput(f"{lost.with_suffix('.json')}: is missing, and with it the salt of the "
+                       "pseudonyms; restore the file, or start with a new bids_dir")  # fmt: skip
+    if present := sorted(path.name for path in bids_dir.glob("sub-*")):
+        raise UsageError(
+            f"{bids_dir} has participants that metperf prepare has not made ({present[0]}"
+            f"{', ...' if len(present) > 1 else ''}): new ones could have the same labels; choose "
+            "another bids_dir, or restore its code/prepare"
+        )
 
 
 def _read_visit(row: Mapping[str, str], place: str, problems: list[str]) -> Visit:
@@ -126,6 +148,8 @@ def _read_visit(row: Mapping[str, str], place: str, problems: list[str]) -> Visi
         try:
             days = float(text)
         except ValueError:
+            days = math.nan
+        if not math.isfinite(days):
             problems.append(
                 f"{place}: days_since_treatment is {text!r}; it must be a number or n/a"
             )

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from bidsapp.bids.derivatives import to_tsv, write_bytes
-from bidsapp.bids.tables import read_table
+from bidsapp.bids.tables import read_numbered_table, read_table
 from bidsapp.conversion.dicom.kinds import kind_of
 from bidsapp.conversion.dicom.records import Study
 from bidsapp.conversion.dicom.tables import Tables, Visit
@@ -15,6 +15,8 @@ from bidsapp.errors import BadInput, UsageError
 
 KEY_COLUMNS = ("study", "participant_id", "session_id", "patient_id", "patient_name", "study_date")
 """Columns of the key file, which is kept outside the data set."""
+_FAR = 1827
+"""Days from the treatment above which its date is doubted: five years."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def read_treatment(text: str, planned: Mapping[str, set[str]], patients: int) ->
     if not text:
         return Treatment(None, {}, planned)
     if day := parse_date(text):
+        if day > date.today():
+            raise UsageError(f"--treatment-date {text} is in the future")
         if patients > 1:
             raise UsageError(
                 f"--treatment-date {text} is one date, but there are {patients} patients; give a "
@@ -92,13 +96,50 @@ def read_treatment(text: str, planned: Mapping[str, set[str]], patients: int) ->
     table = Path(text)
     if not table.is_file():
         raise UsageError(f"--treatment-date {text} is neither a date such as 2024-03-01 nor a file")
-    stated = {}
-    for row in read_table(table, ("patient", "date"), known=("patient", "date")):
-        day = parse_date(row["date"])
+    stated: dict[str, date] = {}
+    problems = []
+    for line, row in read_numbered_table(table, ("patient", "date"), known=("patient", "date")):
+        day, patient = parse_date(row["date"]), row["patient"].strip()
         if day is None:
-            raise BadInput(f"{table}: {row['date']!r} is no date; write it as 2024-03-01")
-        stated[row["patient"].strip()] = day
+            problems.append(f"line {line}: {row['date']!r} is no date; write it as 2024-03-01")
+        elif day > date.today():
+            problems.append(f"line {line}: {row['date']} is in the future")
+        elif stated.setdefault(patient, day) != day:
+            problems.append(f"line {line}: {patient} has another date before; keep one")
+    if problems:
+        raise BadInput("\n".join(f"{table}: {text}" for text in problems))
     return Treatment(None, stated, planned)
+
+
+def treatment_doubts(
+    treatment: Treatment,
+    studies: Sequence[Study],
+    names: Mapping[str, str],
+    visits: Mapping[str, Visit],
+) -> list[str]:
+    """Return warnings on dates without a patient, patients without a date, and implausible days."""
+    found = [
+        f"sub-{v.participant} ses-{v.session}: is {v.days:g} days from the treatment: is the year "
+        "of its date right?"
+        for v in (visits[names[study.uid]] for study in studies)
+        if abs(v.days or 0) > _FAR
+    ]
+    if not treatment.by_patient:
+        return found
+    keys = {study.patient.key for study in studies}
+    others = [patient for patient in treatment.by_patient if patient not in keys]
+    undated = {
+        f"sub-{visits[names[s.uid]].participant}"
+        for s in studies
+        if visits[names[s.uid]].days is None
+    }
+    found += [
+        f"--treatment-date: {len(others)} patients are not in the folder, such as {others[0]!r}: "
+        "the column patient must have their PatientID"
+    ] if others else []  # fmt: skip
+    if undated:
+        found.append(f"no date of treatment is known of {', '.join(sorted(undated))}")
+    return found
 
 
 def label_studies(
@@ -193,14 +234,39 @@ def identity_doubts(
 ) -> list[str]:
     """Return warnings on patients that may be several, or studies that may be of one patient."""
     people: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    days: dict[tuple[str, str], set[str]] = {}
     for study in studies:
-        plain = re.sub(r"[^a-z]+", " ", study.patient.name.lower()).strip()
-        people.setdefault(visits[names[study.uid]].participant, set()).add(plain)
+        visit = visits[names[study.uid]]
+        plain, key = (re.sub(r"[\W_]+", " ", t.casefold()).strip() for t in
+                      (study.patient.name, study.patient.key))  # fmt: skip
+        people.setdefault(visit.participant, set()).add(plain)
+        days.setdefault((visit.participant, visit.session), set()).add(study.date)
+        for what in filter(None, (f"name {plain}" if plain else "", key.replace(" ", ""))):
+            labels.setdefault(what, set()).add(f"sub-{visit.participant}")
     found = [
         f"sub-{label}: its studies have different names of the patient: is it one patient?"
         for label, plain in people.items()
         if len(plain) > 1
     ]
+    alike = {tuple(sorted(own)) for own in labels.values() if len(own) > 1}
+    alike = {own for own in alike if not any(set(own) < set(other) for other in alike)}
+    found += [
+        f"{', '.join(own)}: the same name, or PatientIDs that differ in case or blanks only: is it "
+        "one patient? Then give its studies one participant_id in visits.tsv, and a session_id each"
+        for own in sorted(alike)
+    ]
+    found += [
+        f"sub-{label} ses-{session}: has studies of {len(dates)} days: give each its session_id"
+        for (label, session), dates in days.items()
+        if len(dates) > 1
+    ]
+    undated = sum(not study.date for study in studies)
+    if undated:
+        found.append(
+            f"{undated} studies have no date: the order of their sessions is not known; state "
+            "session_id and days_since_treatment in visits.tsv"
+        )
     unknown = sum(study.patient.key == study.uid for study in studies)
     if unknown:
         found.append(

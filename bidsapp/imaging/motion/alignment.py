@@ -37,6 +37,12 @@ class Search:
     plain: int = 0
 
 
+REFINE = Search(steps=10, tolerance=0.004)
+"""From a pose close to the solution: robust weights are safe from the first step."""
+SWEEPS = 2
+"""Number of times that all frames are aligned with the mean of the others in their poses."""
+
+
 @dataclass(frozen=True)
 class FramePose:
     """The pose of a frame.

@@ -12,7 +12,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.alignment import FramePose, Search, align
+from bidsapp.imaging.motion.alignment import REFINE, SWEEPS, FramePose, Search, align
 from bidsapp.imaging.motion.blocks import (
     Blocks,
     CannotAlign,
@@ -39,13 +39,10 @@ MIN_EXTENT = 40.0
 slices of 4.2 mm of a still head gave 1.4 mm, ten gave 0.2 mm."""
 CERTAIN = 2.0
 """Standard errors by which a displacement has to exceed `DISPLACEMENT` in a diffusion series."""
-# Tracking starts from the pose of another frame, which may be far away; refinement starts close to
-# the solution, so that robust weights are safe from the first step.
+# Tracking starts from the pose of another frame, which may be far away.
 _CHAIN = Search(steps=20, tolerance=0.02, plain=12)
 _BY_B = Search(steps=20, tolerance=0.02, plain=2)
-_REFINE = Search(steps=10, tolerance=0.004)
 _TRACKING_BLOCKS = 700
-_SWEEPS = 2
 
 
 def estimate_motion(
@@ -117,7 +114,7 @@ def estimate_motion(
     places = _track_frames(blocks, reference, chains, _CHAIN)
     # Gradients come from the reference, which is sharp; values from the mean, which has less noise.
     slopes = _reference_target(blocks, reference).slopes
-    for _ in range(_SWEEPS):
+    for _ in range(SWEEPS):
         seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
         # One sum for all frames: each subtracts itself from it to leave itself out.
         total = np.sum(seen, axis=0)
@@ -293,7 +290,7 @@ def _leave_one_out_target(seen: list[Values], total: Values, slopes: Values, n: 
 def _refine_frame(
     blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: FramePose
 ) -> FramePose:
-    return align(blocks, frame, target(n), place.matrix, _REFINE)
+    return align(blocks, frame, target(n), place.matrix, REFINE)
 
 
 def _map_frames(

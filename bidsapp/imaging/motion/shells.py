@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bidsapp.imaging.motion.alignment import (
+    REFINE,
+    SWEEPS,
     TUKEY,
     FramePose,
-    Search,
     align,
     local_residual,
     robust_scale,
@@ -34,8 +35,6 @@ BALANCED = 6
 """Number of directions whose eddy currents cancel in the mean, so that its pose is rigid."""
 GAIN = 1.0
 """Standard errors by which a pose has to improve the likeness to be used."""
-_REFINE = Search(steps=10, tolerance=0.004)
-_SWEEPS = 2
 
 
 def group_shells(bvalues: ArrayLike) -> list[NDArray[np.int64]]:
@@ -111,9 +110,9 @@ def _align_within(
     if len(starts) == 1:
         return [FramePose(np.eye(4), 0.0)], FramePose(starts[0], 0.0)
     poses, places = list(starts), []
-    for _ in range(_SWEEPS):
+    for _ in range(SWEEPS):
         targets = _other_volumes(blocks, poses)
-        places = list(run(partial(align, blocks, search=_REFINE), blocks.frames, targets, poses))
+        places = list(run(partial(align, blocks, search=REFINE), blocks.frames, targets, poses))
         poses = [place.matrix for place in places]
     middle = poses[0] if first else np.median(poses, axis=0)
     if blocks.phase is None:
@@ -141,7 +140,7 @@ def _align_mean(
         blocks, here = replace(blocks, phase=None), nearest_rigid(here, blocks.centre)
     mean, still = _mean_frame(blocks, poses), np.eye(4)
     target = make_target(blocks, blocks.sample(reference, still)[0], reference, still)
-    place = align(blocks, mean, target, here, _REFINE)
+    place = align(blocks, mean, target, here, REFINE)
     offset = _offset(blocks)
     judge = offset.sample(reference, still)[0]
     better, error = _judge(blocks, offset, mean, target, judge, place.matrix, still)
@@ -193,7 +192,7 @@ def _judge(
     for k in (0, 1):  # the blocks are in random order
         half = replace(blocks, points=blocks.points[k::2])
         here = Target(target.values[k::2], target.slopes[k::2])
-        pose = align(half, frame, here, start, _REFINE).matrix
+        pose = align(half, frame, here, start, REFINE).matrix
         poses.append(pose)
         other = replace(offset, points=offset.points[1 - k :: 2])
         before, after = _block_residuals(other, frame, judge[1 - k :: 2], (rest, pose))

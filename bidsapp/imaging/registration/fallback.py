@@ -44,7 +44,7 @@ def register_or_fall_back(
     --------
     >>> rng = np.random.default_rng(0)
     >>> from scipy.ndimage import gaussian_filter
-    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
+    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((24, 24, 24)), 2), np.diag([4, 4, 4, 1]))
     >>> negative = nib.Nifti1Image(1 - head.get_fdata(), head.affine)
     >>> found = register_or_fall_back(negative, head, metric="lpp", transform="rigid")
     >>> found.metric, found.quality.verdict.value
@@ -94,6 +94,7 @@ def refine_solution(
         As by `register`.
     """
     found = register_or_fall_back(moving, fixed, fixed_mask=fixed_mask, initial=matrix, **options)
+    # Every 997th voxel, a prime number, so that the points do not lie on few planes.
     brain = np.argwhere(np.asanyarray(fixed_mask.dataobj) > 0)[::997]
     apart = mean_distance(matrix, found.matrix, apply(fixed.affine, brain))
     if found.quality.verdict is Verdict.FAILED or apart > DISAGREEMENT_MM[1]:

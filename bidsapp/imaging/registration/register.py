@@ -143,7 +143,7 @@ def register(
     --------
     >>> rng = np.random.default_rng(0)
     >>> from scipy.ndimage import gaussian_filter
-    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((40, 40, 40)), 2), np.diag([4, 4, 4, 1]))
+    >>> head = nib.Nifti1Image(gaussian_filter(rng.random((24, 24, 24)), 2), np.diag([4, 4, 4, 1]))
     >>> moved = nib.Nifti1Image(head.get_fdata(), head.affine + np.eye(4, k=3) * 5)
     >>> found = register(moved, head, transform="rigid", metric="lpp")
     >>> round(float(found.matrix[0, 3])), found.quality.verdict.value

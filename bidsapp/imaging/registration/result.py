@@ -104,12 +104,12 @@ class Registration:
         >>> from bidsapp.imaging import register
         >>> rng = np.random.default_rng(0)
         >>> from scipy.ndimage import gaussian_filter
-        >>> data = gaussian_filter(rng.random((40, 40, 40)), 2)
+        >>> data = gaussian_filter(rng.random((24, 24, 24)), 2)
         >>> head = nib.Nifti1Image(data, np.diag([4, 4, 4, 1]))
         >>> moved = nib.Nifti1Image(head.get_fdata(), head.affine + np.eye(4, k=3) * 5)
         >>> found = register(moved, head, transform="rigid", metric="lpp")
         >>> found.resample(moved).shape
-        (40, 40, 40)
+        (24, 24, 24)
         """
         data = np.asanyarray(image.dataobj)
         found = resample(data, image.affine, self.matrix, self.shape, self.affine, order=order)
@@ -144,7 +144,7 @@ class Registration:
         >>> from bidsapp.imaging import register
         >>> rng = np.random.default_rng(0)
         >>> from scipy.ndimage import gaussian_filter
-        >>> data = gaussian_filter(rng.random((40, 40, 40)), 2)
+        >>> data = gaussian_filter(rng.random((24, 24, 24)), 2)
         >>> head = nib.Nifti1Image(data, np.diag([4, 4, 4, 1]))
         >>> found = register(head, head, transform="rigid", metric="lpp", initial=np.eye(4))
         >>> path = found.save(Path(mkdtemp(), "moving_to_fixed.txt"))

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from bidsapp.errors import FitError
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.models.parameters import M0, T1
-from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values, at_limits
 from bidsapp.models.solver.reduced_space import Axis, Family
 from bidsapp.models.solver.varpro import Solver
 
@@ -264,8 +264,7 @@ def _make_estimate(
     """Return T1 and M0 with their errors and the status of every voxel."""
     found = (m0 > 0) & np.isfinite(r1)
     t1 = np.where(found, 1 / np.where(found, r1, 1.0), np.nan)
-    bound = (t1 <= T1.lower * (1 + 1e-6)) | (t1 >= T1.upper * (1 - 1e-6))
-    status = np.where(bound, Status.AT_BOUND, Status.OK)
+    status = np.where(at_limits(t1, T1), Status.AT_BOUND, Status.OK)
     status = np.where(found, status, Status.NOT_IDENTIFIABLE)
     if angles is not None:
         status = np.where(np.isfinite(angles).all(axis=-1), status, Status.BAD_INPUT)

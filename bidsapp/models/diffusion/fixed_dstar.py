@@ -1,6 +1,6 @@
 """Intravoxel incoherent motion (IVIM) with the pseudo-diffusion coefficient D* held at a value."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from bidsapp.models.diffusion.decay import B_ZERO, decay_curves, in_range, noise
 from bidsapp.models.parameters import DSTAR, S0, D, F, Parameter
 from bidsapp.models.solver.base import (
     Array,
+    Bounds,
     Estimate,
     Model,
     Need,
@@ -17,13 +18,12 @@ from bidsapp.models.solver.base import (
     Status,
     Values,
     apply_bounds,
+    at_limits,
 )
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
 _GRID = 48
-
-Bounds = Mapping[str, tuple[float, float]]
 
 
 def _prepare(
@@ -80,8 +80,7 @@ def _to_fractions(found: Solution, rate: Parameter) -> Estimate:
     for name in values:
         values[name][~usable] = np.nan
         stderr[name][~np.isfinite(values[name])] = np.nan
-    slow = found.rates[1]
-    edge = (slow <= rate.lower * (1 + 1e-6)) | (slow >= rate.upper * (1 - 1e-6))
+    edge = at_limits(found.rates[1], rate)
     status = np.where(tissue > 0, Status.OK, Status.NOT_IDENTIFIABLE)
     status[(edge | (values["f"] <= F.lower)) & (status == Status.OK)] = Status.AT_BOUND
     status[~usable] = Status.BAD_INPUT

@@ -1,6 +1,6 @@
 """Intravoxel incoherent motion (IVIM) by separable least squares: bi-exponential, segmented."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from bidsapp.models.diffusion.decay import (
 from bidsapp.models.parameters import DSTAR, S0, D, F, Parameter
 from bidsapp.models.solver.base import (
     Array,
+    Bounds,
     Estimate,
     Model,
     Need,
@@ -27,6 +28,7 @@ from bidsapp.models.solver.base import (
     Status,
     Values,
     apply_bounds,
+    at_limits,
 )
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
@@ -36,8 +38,6 @@ _GRID = [24, 14]
 # deviation of 1, so that S0 is the signal-to-noise ratio.
 _REFERENCE: Values = {k: np.array(v) for k, v in {"S0": 40.0, "f": 0.1, "D": 1e-3}.items()}
 _REFERENCE_DSTAR = 0.02
-
-Bounds = Mapping[str, tuple[float, float]]
 
 
 def _prepare_biexponential(
@@ -198,7 +198,7 @@ def _to_mixture(found: Solution, rates: tuple[Parameter, ...], seen: bool) -> Es
     status = np.where(dstar & (slow > 0), Status.OK, Status.NOT_IDENTIFIABLE)
     edge = (values["f"] <= F.lower) | (values["f"] >= F.upper)
     for rate, row in zip(found.rates, rates, strict=True):
-        edge |= (rate <= row.lower * (1 + 1e-6)) | (rate >= row.upper * (1 - 1e-6))
+        edge |= at_limits(rate, row)
     status[edge & (status == Status.OK)] = Status.AT_BOUND
     status[~usable] = Status.BAD_INPUT
     return Estimate(values, stderr, status.astype(np.int8), found.cost, fitted)

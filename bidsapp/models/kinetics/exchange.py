@@ -1,13 +1,11 @@
 """Two-compartment exchange and uptake models: plasma flow, permeability and volumes."""
 
-from functools import reduce
-
 import numpy as np
 
 from bidsapp.models.kinetics.convolution import delayed_curves
 from bidsapp.models.kinetics.tofts import uptake_curves, used_frames
 from bidsapp.models.parameters import FP, PS, VE, VP, Parameter
-from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values
+from bidsapp.models.solver.base import Array, Estimate, Model, Prepared, Status, Values, at_limits
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.varpro import Solution, Solver
 
@@ -47,14 +45,8 @@ def _to_physiology(found: Solution) -> Estimate:
     covariance = found.covariance
     known = both & (values[2] <= VE.upper) & (values[3] <= VP.upper)
     error = [propagate_error(gradient[i], covariance) for i in range(4)]
-    edge = reduce(
-        np.logical_or,
-        [
-            found.rates[0] >= _SLOW.upper * (1 - 1e-6),
-            found.rates[1] >= _FAST.upper * (1 - 1e-6),
-            found.rates[1] <= _FAST.lower * (1 + 1e-6),
-        ],
-    )
+    # A slower rate of zero, which is also a limit, is not identifiable in any case.
+    edge = at_limits(found.rates[1], _FAST) | at_limits(found.rates[0], _SLOW)
     status = np.where(edge, Status.AT_BOUND, Status.OK)
     status = np.where(known, status, Status.NOT_IDENTIFIABLE)
     return Estimate(
@@ -166,7 +158,7 @@ def _uptake_to_physiology(found: Solution) -> Estimate:
     covariance = found.covariance[np.ix_([0, 1, 3], [0, 1, 3])]
     known = passing & (vp <= VP.upper)
     values = {"Fp": flow, "PS": exchange, "vp": vp}
-    edge = (rate >= _FAST.upper * (1 - 1e-6)) | (rate <= _FAST.lower * (1 + 1e-6)) | (kept <= 0)
+    edge = at_limits(rate, _FAST) | (kept <= 0)
     status = np.where(known, np.where(edge, Status.AT_BOUND, Status.OK), Status.NOT_IDENTIFIABLE)
     error = {k: propagate_error(np.stack(g), covariance) for k, g in toward.items()}
     return Estimate(

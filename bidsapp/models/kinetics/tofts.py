@@ -1,6 +1,6 @@
 """Pharmacokinetics of a contrast agent: Tofts, extended Tofts, Patlak."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +9,14 @@ from bidsapp.models.kinetics.convolution import delayed_curves
 from bidsapp.models.parameters import KEP, KTRANS, VE, VP, Parameter
 from bidsapp.models.solver.base import (
     Array,
+    Bounds,
     Estimate,
     Model,
     Prepared,
     Status,
     Values,
     apply_bounds,
+    at_limits,
 )
 from bidsapp.models.solver.matrices2x2 import propagate_error
 from bidsapp.models.solver.reduced_space import Axis, Column, Family
@@ -23,8 +25,6 @@ from bidsapp.models.solver.varpro import Solution, Solver
 # 1/min; the axis on which a rate is searched is linear below and logarithmic above (`Axis`).
 _SCALE = 0.05
 _GRID = 48
-
-Bounds = Mapping[str, tuple[float, float]]
 
 
 def uptake_curves(time: Array, plasma: Array, delay: float, rate: Parameter) -> Family:
@@ -92,8 +92,7 @@ def _to_physiology(found: Solution, limit: Parameter, *, with_plasma: bool) -> E
         "ve": np.where(within, ve_error, np.nan),
         "kep": np.where(ktrans > 0, np.sqrt(covariance[3, 3]), np.nan),
     }
-    bound = (rate <= limit.lower * (1 + 1e-9)) | (rate >= limit.upper * (1 - 1e-9))
-    bound |= ktrans <= 0
+    bound = at_limits(rate, limit) | (ktrans <= 0)
     if with_plasma:
         values["vp"], stderr["vp"] = found.amplitudes[0], np.sqrt(covariance[0, 0])
         bound |= _vp_out_of_range(values["vp"])

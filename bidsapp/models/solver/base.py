@@ -13,6 +13,10 @@ from bidsapp.models.parameters import Parameter
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]
+Bounds = Mapping[str, tuple[float, float]]
+"""Name of a searched parameter -> its lowest and highest value."""
+
+_ROUNDING = 1e-6  # of a rate that is clipped at a limit on the axis of the search, relative
 
 
 class Status(IntEnum):
@@ -177,8 +181,20 @@ def check_interval(name: str, given: Any, unit: str, least: float = -np.inf) -> 
     return low, high
 
 
+def at_limits(values: Array, parameter: Parameter) -> NDArray[np.bool_]:
+    """Return where a searched parameter has reached a limit of its range, up to rounding.
+
+    Examples
+    --------
+    >>> at_limits(np.array([0.0, 5.0, 10.0]), Parameter("kep", "1/min", 0.0, 10.0, "rate"))
+    array([ True, False,  True])
+    """
+    low, high = parameter.lower * (1 + _ROUNDING), parameter.upper * (1 - _ROUNDING)
+    return np.asarray((values <= low) | (values >= high))
+
+
 def apply_bounds(
-    model: str, searched: tuple[Parameter, ...], bounds: Mapping[str, tuple[float, float]] | None
+    model: str, searched: tuple[Parameter, ...], bounds: Bounds | None
 ) -> tuple[Parameter, ...]:
     """Return the searched parameters with the user's bounds in place of the table's.
 

@@ -5,16 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from bidsapp.lesions.response import RESPONSES
+from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
 from bidsapp.reports.group.view import GroupView, count_of, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_number
 
 _MEANING = {
     "CR": "complete response: no longer visible",
-    "PR": "partial response: volume decrease of 58.5 % or more",
+    "PR": f"partial response: volume decrease of {-PARTIAL_RESPONSE:g} % or more",
     "SD": "stable disease: otherwise",
-    "PD": "progressive disease: volume increase of 71.5 % or more",
+    "PD": f"progressive disease: volume increase of {PROGRESSION:g} % or more",
     "n/a": "unknown: no volume at baseline or at a follow-up",
 }
 _HEADINGS = {

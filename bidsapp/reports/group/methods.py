@@ -6,11 +6,13 @@ from importlib.metadata import version as installed
 
 import pandas as pd
 
-from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION
+from bidsapp.lesions import rano_records as rano
+from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
 from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
+from bidsapp.study.statistics import SPAN
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
 from bidsapp.study.tables.limits import published_table
@@ -25,6 +27,7 @@ _REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
 _MIXED = "Mixed model: Laird and Ware 1982, doi:10.2307/2529876"
 _SATTERTHWAITE = "Degrees of freedom: Kuznetsova et al. 2017, doi:10.18637/jss.v082.i13"
 _SLOPES = "Random slopes: Schielzeth and Forstmeier 2009, doi:10.1093/beheco/arn145"
+_RANO = "Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4"
 _SOFTWARE = {
     "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
     "scipy": ("SciPy", "Virtanen et al. 2020, doi:10.1038/s41592-019-0686-2"),
@@ -221,6 +224,24 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
         yield Part("Every paired t test was repeated without each participant in turn.")
 
 
+def _rano_words() -> str:
+    """Describe the response by RANO-BM."""
+    return (
+        "Patients were also assessed by RANO-BM (Lin et al. 2015) at every session: targets are "
+        f"the up to {rano.MOST_TARGETS} largest lesions at baseline with a longest diameter of "
+        f"{rano.MEASURABLE_DIAMETER:g} mm or more, a perpendicular one of "
+        f"{rano.MEASURABLE_PERPENDICULAR:g} mm or more, on {rano.MEASURABLE_SLICES} slices or "
+        f"more. Partial response is a decrease of the sum of their longest diameters by "
+        f"{-rano.PARTIAL_RESPONSE:g} % or more from baseline; progression is an increase by "
+        f"{rano.PROGRESSION:g} % or more from its smallest value with "
+        f"{rano.PROGRESSION_INCREASE:g} mm or more in a lesion, such growth of a non-target "
+        "lesion, a new lesion, or clinical worsening. Diameters were computed from the "
+        "whole-lesion ROIs in the plane of acquisition. A response was confirmed if sustained for "
+        f"{rano.CONFIRMATION_DAYS:g} days; where corticosteroids or clinical status are unknown, "
+        "it is radiographic only."
+    )
+
+
 def _response(statistics: Statistics) -> Iterator[Part]:
     """Describe the categories of response, and their association with early changes."""
     if (statistics.response["response"] == "n/a").all():
@@ -231,8 +252,15 @@ def _response(statistics: Statistics) -> Iterator[Part]:
         "after the time points: complete if the lesion was no longer visible, partial for a "
         f"decrease of {-PARTIAL_RESPONSE:g} % or more, progression for an increase of "
         f"{PROGRESSION:g} % or more, and otherwise stable disease (categories of Lin et al. 2015).",
-        ("Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4",),
+        (_RANO,),
     )
+    if (statistics.rano["response"].isin(RESPONSES)).any():
+        yield Part(_rano_words(), (_RANO,))
+    if (statistics.lesion_response["volume_response"] != "n/a").any():
+        yield Part(
+            "Over all sessions, a lesion had progressed if its volume exceeded the smallest one "
+            f"before, baseline included, by {PROGRESSION:g} % or more."
+        )
     if _count(statistics.responders, "p"):
         yield Part(
             f"Percent changes from {first} to {last} were compared between lesions with complete "
@@ -292,11 +320,11 @@ def _single_lesions(statistics: Statistics) -> Iterator[Part]:
         first = repeats.iloc[0]
         yield Part(
             f"Repeatability was estimated from {first['session_a']} and {first['session_b']}: the "
-            "SD within a lesion, the repeatability coefficient of 2.77 SD (Bland and Altman 1996) "
-            "with its interval from the chi-squared distribution (Raunig et al. 2015), and the "
-            "coefficient of variation from logarithms. The change of a lesion was compared with "
-            "the 95 % range of unchanged lesions, absolute or relative, whichever had the higher "
-            "likelihood.",
+            f"SD within a lesion, the repeatability coefficient of {SPAN:.2f} SD (Bland and Altman "
+            "1996) with its interval from the chi-squared distribution (Raunig et al. 2015), and "
+            "the coefficient of variation from logarithms. The change of a lesion was compared "
+            "with the 95 % range of unchanged lesions, absolute or relative, whichever had the "
+            "higher likelihood.",
             (_MEASUREMENT, _REPEATED),
         )
     origins = set(changes["limit_from"])

@@ -12,6 +12,7 @@ from bidsapp.reports.page.limits import (
     published_limits_table,
 )
 from bidsapp.reports.page.numbers import format_interval, format_number
+from bidsapp.study.statistics import SPAN
 
 
 def show_single_lesions(view: GroupView) -> list[Block]:
@@ -57,7 +58,7 @@ def _repeatability(view: GroupView) -> Table:
             ]
         )
     first = view.statistics.repeatability.iloc[0]
-    columns: list[Cell] = ["Parameter", "n", "Bias", "Within-lesion SD", ("RC", "2.77 SD"),
+    columns: list[Cell] = ["Parameter", "n", "Bias", "Within-lesion SD", ("RC", f"{SPAN:.2f} SD"),
                            "95 % interval", ("wCV", "%"), "95 % interval", "Limit of a change",
                            "Note"]  # fmt: skip
     return Table(

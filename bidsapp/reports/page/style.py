@@ -10,6 +10,14 @@ from matplotlib.figure import Figure
 
 INK, SOFT, GRID = "#1b2430", "#55606e", "#e3e7ec"
 DATA, FIT, ACCENT, EDGE = "#0b57a4", "#c8501e", "#f2a900", "#ff4f2e"
+RESPONSE_COLORS = {
+    "CR": "#0b3c6f",
+    "PR": "#5aa5d8",
+    "SD": "#a3abb5",
+    "NE": "#b9a36b",
+    "PD": "#c8501e",
+}
+"""Colours of response categories: blue to orange by lightness, for any kind of colour vision."""
 CYCLE = ["#0072b2", "#c8501e", "#009e73", "#8f5aa8", "#b58900", "#4d4d4d"]
 
 STYLE: Any = {

@@ -116,7 +116,7 @@ def _gaps(session: SessionOutputs) -> Iterator[tuple[str, str, str]]:
     """Yield what a session lacks, the consequence, and the section to link to."""
     if session.t1w is None:
         yield "no T1w", ": maps in native space", "maps"
-    if not session.files(outputs.ROIS):
+    if not any(session.files(kind) for kind in (outputs.ROIS, outputs.PROPAGATED_ROIS)):
         yield "no ROI", ": no lesion values", "lesions"
     for datatype, name in DATATYPES.items():
         if not session.ran(datatype):

@@ -190,11 +190,16 @@ class SessionOutputs:
         maps = outputs.DWI_MAP if datatype == "dwi" else outputs.DCE_MAP
         return bool(self.files(maps, **({} if space is None else {"space": space})))
 
+    def roi_files(self, folder: str, kind: str) -> list[Path]:
+        """Return the label images of a kind in a folder, drawn or carried there."""
+        carried = self.files(outputs.PROPAGATED_ROIS, folder, seg=kind) if folder == "anat" else []
+        return [*self.files(outputs.ROIS, folder, seg=kind), *carried]
+
     def lesions(self, grid: Volume, datatype: str) -> NDArray[np.int64] | None:
         """Return the lesion labels on a grid, preferably of the enhancing parts, or None."""
         for kind in ("enhancing", "whole"):
             for folder in dict.fromkeys(("anat", datatype)):
-                for path in self.files(outputs.ROIS, folder, seg=kind):
+                for path in self.roi_files(folder, kind):
                     labels = load_volume(path)
                     if labels.same_grid(grid):
                         return np.nan_to_num(labels.data).astype(np.int64)
@@ -255,7 +260,8 @@ class ParticipantOutputs:
     def lesion_names(self) -> dict[int, str]:
         """The name of each lesion in the ROI tables, by its number."""
         names: dict[int, str] = {}
-        paths = [p for s in self.sessions for p in s.files(outputs.ROIS, extension=".tsv")]
+        kinds = (outputs.ROIS, outputs.PROPAGATED_ROIS)
+        paths = [p for s in self.sessions for k in kinds for p in s.files(k, extension=".tsv")]
         for path in paths:
             for row in read_frame(path).to_dict("records"):
                 names.setdefault(int(row["index"]), str(row.get("name", row["index"])))

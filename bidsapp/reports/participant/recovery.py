@@ -68,7 +68,7 @@ def _cell(row: "pd.Series | None") -> Cell:
     if row["value"]:
         limit += f" ({100 * row['detectable_change'] / abs(row['value']):.0f} % of the value)"
     recovered = f"{100 * row['recovered_fraction']:.0f} % recovered"
-    return (recovered, limit) if row["detected"] else (recovered, limit, "not detectable here")
+    return (recovered, limit, "not detectable here") if row["detected"] == 0 else (recovered, limit)
 
 
 def _injected_text(name: str) -> str:

@@ -23,6 +23,7 @@ from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.changes import show_changes
 from bidsapp.reports.participant.dstar import dstar_tables
+from bidsapp.reports.participant.followed import show_followed
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
     show_maps,
@@ -39,6 +40,7 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.recovery import show_recovery
+from bidsapp.reports.participant.response import show_response
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
 
@@ -314,8 +316,10 @@ def _readable(path: Path) -> str:
 
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
+    "followed": show_followed,
     "lesions": show_lesions,
     "changes": show_changes,
+    "response": show_response,
     "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,

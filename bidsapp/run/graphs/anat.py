@@ -1,6 +1,7 @@
 """The anatomical branch of a session: brain, registration to the baseline, ROIs and volumes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
@@ -148,11 +149,15 @@ def _save_rois(
     ce = outputs.CONTRAST if rois.space == "T1w" else ""
     sources = [rois.image, rois.table] if rois.table else [rois.image]
     endings = [".nii.gz", ".tsv"][: len(sources)]
-    sidecar = {"Sources": [path.name for path in rois.sources]}
+    sidecar: dict[str, Any] = {"Sources": [path.name for path in rois.sources]}
+    output = outputs.ROIS
+    if rois.propagated_from:
+        output = outputs.PROPAGATED_ROIS
+        sidecar["Description"] = f"Not drawn at this session: carried from {rois.propagated_from}"
     writer = save_node(
         f"save_{kind}_{rois.space}",
         config,
-        [outputs.ROIS.path(session, datatype, e, ce=ce, seg=kind) for e in endings],
+        [output.path(session, datatype, e, ce=ce, seg=kind) for e in endings],
         [sidecar, {}][: len(sources)],
     )
     writer.inputs.in_files = [str(s) for s in sources]

@@ -157,7 +157,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
     issues += [Issue("warning", text, "DoubtfulInput") for text in session.warnings]
     issues += [Issue("note", text, "InferredInput") for text in session.notes]
     if not session.t1w:
-        text = "no T1w: analysed in the native space of each series"
+        text = _lack(session, "T1w", "analysed in the native space of each series")
         issues.append(Issue("missing", text, "NoT1w"))
     issues += [*diffusion, *dynamic, *_missing_rois(session, config)]
     participant = f"sub-{session.participant}"
@@ -207,11 +207,17 @@ def _diffusion_models(series: Diffusion, config: Config) -> tuple[Model, ...]:
     return tuple(model for model in models if not _unmet_needs(model, series, config))
 
 
+def _lack(session: Session, name: str, rest: str) -> str:
+    """Return the image that a session lacks; one that is refused is there, but of no use."""
+    refused = any(f"_{name.lower()}." in text.lower() for text in session.problems)
+    return f"no {name}{' that can be used' if refused else ''}: {rest}"
+
+
 def _diffusion_issues(session: Session, config: Config) -> list[Issue]:
     """Return the issues of the diffusion series."""
     series = session.diffusion
     if not series:
-        return [Issue("missing", "no DWI: no ADC and no IVIM", "NoDwi")]
+        return [Issue("missing", _lack(session, "DWI", "no ADC and no IVIM"), "NoDwi")]
     issues = []
     if problem := _unusable_distortion(session, config):
         assert session.distortion is not None
@@ -299,7 +305,7 @@ def _plan_kinetics(
     series = session.dynamic or session.incomplete
     issues = []
     if not session.dynamic:
-        issues.append(Issue("missing", "no DCE: no Ktrans, ve and vp", "NoDce"))
+        issues.append(Issue("missing", _lack(session, "DCE", "no Ktrans, ve and vp"), "NoDce"))
     if series is None:
         return {}, {}, issues
     found: list[dict[str, float]] = []

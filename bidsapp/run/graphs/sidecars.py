@@ -120,9 +120,11 @@ def lesion_list(rois: Rois, excluded: frozenset[int]) -> list[tuple[int, bool]]:
 
 def identity(session: Session, roi: str, space: Space) -> dict[str, str]:
     """Return the columns that identify a lesion table: participant, session, ROI and space."""
+    carried = {rois.propagated_from for rois in session.enhancing if rois.propagated_from}
     return {
         "participant_id": f"sub-{session.participant}",
         "session_id": session.id,
         "roi": roi,
         "space": space,
+        **({"roi_from": ", ".join(carried)} if carried and roi == "enhancing" else {}),
     }

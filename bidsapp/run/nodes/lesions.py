@@ -30,7 +30,15 @@ from bidsapp.lesions import (
     voxel_ml,
     weighted_course,
 )
+from bidsapp.lesions.diameters import lesion_diameters
 from bidsapp.models import combine_for_model, fit
+from bidsapp.models.parameters import (
+    LONGEST_DIAMETER,
+    PERPENDICULAR_DIAMETER,
+    SLICES,
+    VOLUME,
+    Parameter,
+)
 from bidsapp.run.nodes.files import (
     Float,
     TableOutput,
@@ -71,13 +79,13 @@ class _RoiStatisticsInput(_LesionInput):
 
 
 class RoiStatistics(SimpleInterface):
-    """Summarise maps in each lesion; without maps, measure lesion volumes."""
+    """Summarise maps in each lesion; without maps, measure its volume and its diameters."""
 
     input_spec = _RoiStatisticsInput
     output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:
-        rows = self._values() if self.inputs.maps else self._volumes()
+        rows = self._values() if self.inputs.maps else self._sizes()
         self._results |= save_table(COLUMNS, rows, Path(runtime.cwd) / "roistats.tsv")
         return runtime
 
@@ -116,20 +124,30 @@ class RoiStatistics(SimpleInterface):
             for lesion in self.inputs.lesions:
                 yield *lesion, labels == lesion[0], summarise
 
-    def _volumes(self) -> list[Mapping[str, Any]]:
+    def _sizes(self) -> list[Mapping[str, Any]]:
         labels, image = load_labels(self.inputs.rois)
         return [
             {
                 **self.inputs.identity,
                 "lesion": lesion,
                 "excluded": excluded,
-                "parameter": "volume",
-                "unit": "ml",
+                "parameter": parameter.name,
+                "unit": parameter.unit,
                 "n_voxels": int((labels == lesion).sum()),
-                "mean": volume_ml(labels, lesion, image.affine),
+                "mean": value,
             }
             for lesion, excluded in self.inputs.lesions
+            for parameter, value in _sizes_of(labels, lesion, image.affine)
         ]
+
+
+def _sizes_of(labels: Any, lesion: int, affine: Array) -> Iterator[tuple[Parameter, float]]:
+    """Yield the volume and the diameters of a whole lesion."""
+    yield VOLUME, volume_ml(labels, lesion, affine)
+    found = lesion_diameters(labels, lesion, affine)
+    yield LONGEST_DIAMETER, found.longest
+    yield PERPENDICULAR_DIAMETER, found.perpendicular
+    yield SLICES, found.n_slices
 
 
 class _LesionCurvesInput(_LesionInput):

@@ -22,6 +22,7 @@ from bidsapp.imaging.warps import read_mapping
 from bidsapp.lesions.surroundings import LesionSurroundings, find_surroundings, mean_over
 from bidsapp.lesions.unmixed_values import (
     EDGE_OFFSETS,
+    REAL_HEADS,
     T1_UNCERTAINTY,
     UNMIXED_COLUMNS,
     Effects,
@@ -36,11 +37,6 @@ from bidsapp.recovery.signals import DiffusionSignal, ModelFit
 from bidsapp.run.nodes.files import TableOutput, as_list, load, load_labels, save_table
 from bidsapp.run.nodes.fitting import read_column, read_learnt
 from bidsapp.run.nodes.motion import inlier_volumes
-
-REAL_HEADS = 2.3
-"""Error of registrations of real heads relative to the expected error, which was calibrated on the
-phantom: median of pairs with published transforms; the largest is 4.7.
-"""
 
 
 class _UnmixLesionsInput(BaseInterfaceInputSpec):
@@ -129,7 +125,7 @@ class UnmixLesions(SimpleInterface):
         return bool(as_list(self.inputs.transform))
 
     def _position_error(self) -> float:
-        """Return the standard deviation of the place of the ROI along each axis, mm."""
+        """Return the standard deviation of the place of the ROI, mm; 0 without registration."""
         return read_position_error(self.inputs.quality) if self.inputs.quality else 0.0
 
     def _measure(
@@ -161,16 +157,16 @@ class UnmixLesions(SimpleInterface):
         """Return the series as it is in the lesion, and whether T1 was measured there."""
         inputs = self.inputs
         time = read_column(inputs.arterial, "time") / 60
-        angle = inputs.flip_angle * (_mean_of(inputs.b1_map, sampled) or 1.0)
-        measured_t1 = _mean_of(inputs.t1_map, sampled)
+        b1, measured_t1 = (_mean_of(path, sampled) for path in (inputs.b1_map, inputs.t1_map))
+        angle = inputs.flip_angle * (1.0 if b1 is None else b1)
         return KineticSignal(
             time=time,
             plasma=read_column(inputs.arterial, "plasma"),
             baseline_frames=inputs.baseline_frames,
             spgr=Spgr(inputs.repetition_time, angle, inputs.relaxivity),
-            t1=measured_t1 or inputs.t1_tissue,
+            t1=inputs.t1_tissue if measured_t1 is None else measured_t1,
             kept=self._kept(len(time)),
-        ), bool(measured_t1)
+        ), measured_t1 is not None
 
     def _kept(self, count: int) -> Any:
         """Return which volumes are used."""
@@ -186,12 +182,17 @@ def read_position_error(path: Path | str) -> float:
     ----------
     path
         JSON file with the quality of a registration.
+
+    Returns
+    -------
+    float, mm
+        NaN if the registration has no expected error: that of niimath, or of the user.
     """
     quality = json.loads(Path(path).read_text(encoding="utf-8"))
     expected = quality.get("expected_error_mm")
-    return REAL_HEADS * float(expected) / np.sqrt(3) if expected is not None else 0.0
+    return float(REAL_HEADS * (np.nan if expected is None else expected) / np.sqrt(3))
 
 
 def _mean_of(path: str, sampled: SampledLesion) -> float | None:
-    """Return the mean of a map over the lesion; None without a map, or if it has no value there."""
+    """Return the mean of a map over the lesion: NaN without a value there, None without a map."""
     return mean_over(load(path)[0], sampled) if path else None

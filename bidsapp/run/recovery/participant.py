@@ -1,5 +1,6 @@
 """Known changes in the series of one participant: the tables of what is recovered."""
 
+import math
 import tempfile
 import time
 import zlib
@@ -30,12 +31,18 @@ from bidsapp.run.nodes.files import load_labels
 from bidsapp.run.recovery.checks import compare_with_run
 from bidsapp.run.recovery.series import READERS, AnalysedSeries, Results
 from bidsapp.run.recovery.settings import recorded_config
-from bidsapp.run.roi_images import write_roi_images
+from bidsapp.run.roi_images import prepare_rois
 from bidsapp.run.survey import open_query
 
 Report = Callable[[str], None]
 _SETTINGS = (
     "Changes put into the series of this session in simulated visits; see the table for the columns"
+)
+
+
+_NO_EXPECTED_ERROR = (
+    "the registration has no expected error (niimath, or a transform of the user), so that "
+    "simulated visits do not contain its error: detectable changes are too small"
 )
 
 
@@ -164,7 +171,8 @@ def _recover_session(
 def _plan(label: str, config: Config, folder: Path) -> Plan:
     """Return the plan of a participant under the recorded settings, with the label images."""
     found = open_query(config, [label]).participant(label)
-    return plan_participant(write_roi_images(join_frames(found, folder), folder), config)
+    rois = prepare_rois(join_frames(found, folder), config, folder)
+    return plan_participant(rois.participant, config)
 
 
 def _changes(series: AnalysedSeries, changes: Sequence[Change]) -> tuple[Change, ...]:
@@ -186,6 +194,10 @@ def _recover_series(
     assert rois is not None
     rows: list[dict[str, Any]] = []
     issues = [Issue("missing", text, "NotSimulated") for text in series.left_out]
+    position_error = series.position_error if rois.space == "T1w" else 0.0
+    if math.isnan(position_error):
+        issues.append(Issue("warning", f"{space.upper()}: {_NO_EXPECTED_ERROR}", "NoExpectedError"))
+        position_error = 0.0
     known = {k: v for k, v in identity(session, "enhancing", space).items() if k != "space"}
     lesions = lesion_list(rois, plan.excluded_lesions)
     scenes = _surroundings(session, series, rois)
@@ -203,7 +215,7 @@ def _recover_series(
         visits = replace(
             request.visits,
             seed=(*request.visits.seed, *_stream(session, space), lesion),
-            position_error=series.position_error if rois.space == "T1w" else 0.0,
+            position_error=position_error,
         )
         found, problems = recover_changes(chain, _changes(series, request.changes), visits)
         issues += [

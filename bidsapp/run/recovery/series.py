@@ -56,7 +56,7 @@ class AnalysedSeries:
     to_t1w, to_rois : (4, 4) array or Warp
         From points of the T1w to points of the series, and back; None without a T1w.
     position_error : float, mm
-        Standard deviation of the position of an ROI on the T1w along each axis.
+        Standard deviation of the position of an ROI on the T1w along each axis; NaN if unknown.
     left_out : tuple of str
         Models that are not simulated, and why.
     """

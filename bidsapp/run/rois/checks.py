@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 from bidsapp.bids.images import has_orientation
 from bidsapp.conversion.contours.drawing import Drawing
@@ -13,10 +12,9 @@ from bidsapp.conversion.contours.lesions import DrawnLesion
 from bidsapp.conversion.contours.rasterise import Fractions
 from bidsapp.errors import BadInput
 from bidsapp.lesions import voxel_ml
+from bidsapp.lesions.places import APART, count_parts
 from bidsapp.run.rois.placement import Grid
 
-_APART = 5.0
-"""Distance of the parts of a region from which they may be several lesions, mm."""
 _LARGEST = 300.0
 """Largest volume of a lesion, ml."""
 _OUTSIDE = 0.05
@@ -63,17 +61,14 @@ def scattered_parts(lesions: Sequence[DrawnLesion], affine: ArrayLike) -> list[s
     affine : (4, 4) array
         Of their grid.
     """
-    zooms = np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0)
     texts = []
     for lesion in lesions:
         inside = lesion.extent.values >= 0.5
         if not inside.any():
             continue
-        near = ndimage.distance_transform_edt(~inside, sampling=zooms) <= _APART / 2
-        _, count = ndimage.label(near, structure=np.ones((3, 3, 3)))
-        if count > 1:
+        if (count := count_parts(inside, affine)) > 1:
             texts.append(
-                f"{lesion.name!r} consists of {count} parts more than {_APART:g} mm apart, and is "
+                f"{lesion.name!r} consists of {count} parts more than {APART:g} mm apart, and is "
                 "one lesion: --split makes each part a lesion"
             )
     return texts

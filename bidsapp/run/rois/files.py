@@ -16,9 +16,7 @@ from bidsapp.bids.records import Rois, Session
 from bidsapp.bids.rois import roi_labels
 from bidsapp.config import version
 from bidsapp.conversion.contours.lesions import PARTS, Part
-from bidsapp.conversion.contours.numbering import LesionPlace, lesion_place
-from bidsapp.conversion.contours.rasterise import Fractions
-from bidsapp.imaging.labels import bounding_box
+from bidsapp.lesions.places import LesionPlace, label_places
 from bidsapp.run.rois.placement import Grid
 
 COLUMNS = {
@@ -69,15 +67,9 @@ def existing_parts(session: Session) -> dict[Part, Rois]:
 
 def lesion_places(rois: Rois) -> dict[int, LesionPlace]:
     """Return the place of each lesion that has voxels, RAS mm."""
-    labels = roi_labels(rois)
-    affine = np.asarray(nib.load(rois.grid or rois.image).affine, float)
-    found = {}
-    for lesion in rois.lesions:
-        inside = labels == lesion.index
-        if inside.any():
-            box = bounding_box(inside)
-            found[lesion.index] = lesion_place(Fractions(box, inside[box].astype("f4")), affine)
-    return found
+    affine = nib.load(rois.grid or rois.image).affine
+    places = label_places(roi_labels(rois), affine)
+    return {x.index: places[x.index] for x in rois.lesions if x.index in places}
 
 
 def image_bytes(labels: NDArray[Any], grid: Grid) -> bytes:

@@ -9,19 +9,24 @@ import numpy as np
 
 from bidsapp.bids.records import Session
 from bidsapp.conversion.contours.lesions import label_voxels
-from bidsapp.conversion.contours.numbering import (
-    LesionPlace,
-    Numbered,
-    lesion_place,
-    number_by_place,
-)
 from bidsapp.errors import RegistrationError
 from bidsapp.imaging.transforms import Matrix, invert
+from bidsapp.lesions.identity import join_numbers
+from bidsapp.lesions.matching import Match, match_lesions
+from bidsapp.lesions.places import LesionPlace, lesion_place
+from bidsapp.run.nodes.rigid import register_rigidly
 from bidsapp.run.rois.files import image_bytes
-from bidsapp.run.rois.placement import register_rigidly
 from bidsapp.run.rois.visit import DrawnVisit
 
 LesionPlaces = dict[int, LesionPlace]
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The number of a lesion, and its distance from the lesion that has it already, mm."""
+
+    number: int
+    distance: float = float("nan")
 
 
 @dataclass
@@ -32,8 +37,8 @@ class Places:
     ----------
     reference : Session
         The visit whose T1w has that space.
-    known : dict of int to LesionPlace
-        Place of each lesion that has a number.
+    known : dict of int to list of LesionPlace
+        Places of each lesion that has a number, at the visits at which it was seen.
     frame : str
         Frame of reference of that T1w, if its sidecar states it.
     lesions : bytes
@@ -41,9 +46,14 @@ class Places:
     """
 
     reference: Session
-    known: LesionPlaces = field(default_factory=dict)
+    known: dict[int, list[LesionPlace]] = field(default_factory=dict)
     frame: str = ""
     lesions: bytes = b""
+
+    def add(self, places: LesionPlaces) -> None:
+        """Add the places of lesions at a further visit."""
+        for number, place in places.items():
+            self.known.setdefault(number, []).append(place)
 
 
 def number_lesions(
@@ -76,15 +86,15 @@ def number_lesions(
         if label in back
     }
     for session in order:
-        places.known |= own.get(session.label, {})
+        places.add(own.get(session.label, {}))
     # Numbers of a visit whose T1w could not be registered are not given to other lesions.
     taken = max((number for found in existing.values() for number in found), default=0)
     numbers = {}
     for session in order:
         if (label := session.label) in drawn and label in back:
-            known = places.known | own.get(label, {})
-            numbers[label] = _number_visit(drawn[label], back[label], known, taken)
-            places.known |= known
+            # Those of the ROIs that are replaced come first: they are at the same visit.
+            known = places.known | {n: [place] for n, place in own.get(label, {}).items()}
+            numbers[label] = _number_visit(drawn[label], back[label], known, taken, places)
     return numbers
 
 
@@ -106,26 +116,51 @@ def _to_references(
 
 
 def _number_visit(
-    visit: DrawnVisit, back: Matrix, known: LesionPlaces, taken: int
+    visit: DrawnVisit,
+    back: Matrix,
+    known: Mapping[int, list[LesionPlace]],
+    taken: int,
+    places: Places,
 ) -> list[Numbered]:
     """Return the numbers of the lesions of a visit, and add their places to the known ones."""
     affine = visit.t1w.affine
-    there = [lesion_place(lesion.extent, affine).moved(back) for lesion in visit.lesions]
-    found = number_by_place(
-        [place.centre for place in there], {n: p.centre for n, p in known.items()}, taken=taken
-    )
-    voxel = float(np.linalg.norm(affine[:3, :3], axis=0).max())
-    for lesion, numbered, place in zip(visit.lesions, found, there, strict=True):
-        doubts = ["another lesion is nearly as near"] if numbered.ambiguous else []
-        if numbered.number in known and not known[numbered.number].reaches(place, voxel):
-            doubts.append("it does not overlap with it")
-        if doubts:
+    there = [
+        lesion_place(part.values, affine, [s.start for s in part.box]).moved(back)
+        for part in (lesion.extent for lesion in visit.lesions)
+    ]
+    # The first and the last place of each lesion; those between lie between.
+    ends = {n: list(dict.fromkeys([seen[0], seen[-1]])) for n, seen in known.items()}
+    matches = match_lesions(dict(enumerate(there)), ends, numbered=False)
+    new = max([taken, *known])
+    found = []
+    for i, lesion in enumerate(visit.lesions):
+        match = matches[i]
+        if match.number is None:
+            new += 1
+        found.append(Numbered(new if match.number is None else match.number, match.distance))
+        if doubts := _doubts(match):
             visit.warnings.append(
-                f"{lesion.name!r} became lesion {numbered.number}, {numbered.distance:.1f} mm from "
-                f"its earlier place; {', and '.join(doubts)}: check the number"
+                f"{lesion.name!r} became lesion {found[-1].number}{_whence(match)}; "
+                f"{', and '.join(doubts)}: check the number"
             )
-    known |= {n.number: place for n, place in zip(found, there, strict=True)}
+    places.add({n.number: place for n, place in zip(found, there, strict=True)})
     return found
+
+
+def _doubts(match: Match) -> list[str]:
+    """Return what is doubtful about the number of a lesion."""
+    doubts = ["another lesion is nearly as near"] if match.rivals else []
+    doubts += ["it does not overlap with it"] if match.near else []
+    if match.absorbed:
+        doubts.append(f"it covers the place of lesion {join_numbers(match.absorbed)}, too")
+    if match.part_of is not None:
+        doubts.append(f"it lies where lesion {match.part_of} was, which has another part")
+    return doubts
+
+
+def _whence(match: Match) -> str:
+    """Return how far a lesion is from its earlier place, if it had one."""
+    return "" if match.number is None else f", {match.distance:.1f} mm from its earlier place"
 
 
 def _label_image(visit: DrawnVisit) -> bytes:

@@ -1,10 +1,7 @@
 """Where contours lie on the T1w: by frame of reference, by its slices, or by a registration."""
 
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +14,8 @@ from bidsapp.bids.pseudonyms import FRAME_PSEUDONYM, is_pseudonym_of
 from bidsapp.conversion.contours.drawing import Contours, Drawing, VoxelMask
 from bidsapp.conversion.contours.rasterise import lies_on_grid
 from bidsapp.errors import BadInput
-from bidsapp.imaging.transforms import Matrix, read_itk
-from bidsapp.run.nodes.registration import BrainMask, Register
+from bidsapp.imaging.transforms import Matrix
+from bidsapp.run.nodes.rigid import register_rigidly
 
 _HOUNSFIELD_AIR = -500.0
 """Values below this are those of air in CT."""
@@ -183,57 +180,3 @@ def register_drawn_on(shapes: Shapes, image: Path, t1w: Grid) -> Placement:
     return Placement(
         moved.matrix, f"image that was drawn on registered: {moved.basis}", moved.warnings
     )
-
-
-def register_rigidly(
-    moving: Path,
-    fixed: Path,
-    metric: str,
-    lesions: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
-) -> Placement:
-    """Return a rigid registration of one image of a head to another, with its quality.
-
-    Parameters
-    ----------
-    moving, fixed
-        The images.
-    metric
-        See `bidsapp.imaging.register`.
-    lesions
-        Label images of lesions to exclude: of the moving image, and of the fixed one.
-
-    Raises
-    ------
-    RegistrationError
-        If it failed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        mask = Path(folder, "brain.nii")
-        mask.write_bytes(_brain(fixed))
-        node = Register(moving=str(moving), fixed=str(fixed), fixed_mask=str(mask), metric=metric)
-        node.inputs.transform, node.inputs.symmetric = "rigid", True
-        for name, files in zip(("moving_lesions", "fixed_lesions"), lesions, strict=True):
-            if files:
-                setattr(node.inputs, name, [str(path) for path in files])
-        found = node.run(cwd=folder).outputs
-        matrix = read_itk(found.to_fixed)
-        quality = json.loads(Path(found.quality).read_text(encoding="utf-8"))
-    error = quality["expected_error_mm"]
-    basis = (
-        f"{quality['translation_mm']:.1f} mm, {quality['rotation_degrees']:.1f} degrees, expected "
-        f"error {'unknown' if error is None else f'{error:.2f} mm'}, {quality['verdict']}"
-    )
-    doubts = (
-        ()
-        if quality["verdict"] == "good"
-        else (f"{moving.name} on {fixed.name}: doubtful registration: {quality['reason']}",)
-    )
-    return Placement(matrix, basis, doubts)
-
-
-@lru_cache(maxsize=1)
-def _brain(image: Path) -> bytes:
-    """Return the brain mask of a T1w, to which several images are registered in turn."""
-    with tempfile.TemporaryDirectory() as folder:
-        mask = BrainMask(in_file=str(image)).run(cwd=folder).outputs.mask
-        return Path(mask).read_bytes()

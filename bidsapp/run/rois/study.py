@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from bidsapp.conversion.contours.lesions import (
     check_overlap,
     label_voxels,
 )
-from bidsapp.conversion.contours.numbering import Numbered
 from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.issues import Issue, join_alike
 from bidsapp.lesions import voxel_ml
@@ -33,7 +32,7 @@ from bidsapp.run.rois.files import (
     write_files,
 )
 from bidsapp.run.rois.jobs import Job
-from bidsapp.run.rois.numbers import LesionPlaces, number_lesions
+from bidsapp.run.rois.numbers import LesionPlaces, Numbered, number_lesions
 from bidsapp.run.rois.origins import check_origins
 from bidsapp.run.rois.visit import DrawnVisit, Options, draw_visit
 
@@ -111,6 +110,8 @@ def convert(jobs: Sequence[Job], request: Request, report: Report) -> list[Issue
         issues += more
     check_origins(visits)
     issues = sorted([*issues, *_visit_issues(visits)], key=lambda issue: issue.participant)
+    for folder in (request.rois_dir, request.bids_dir):  # paths as short as they are clear
+        issues = [replace(i, text=i.text.replace(f"{folder}/", "")) for i in issues]
     failed = any(issue.level == "failed" for issue in issues)
     if failed:
         report("nothing is written, because of the failures listed below")

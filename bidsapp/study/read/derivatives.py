@@ -18,6 +18,8 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
+from bidsapp.study.read.clinical import parse_clinical
+from bidsapp.study.read.lesion_events import apply_lesion_events, read_lesion_events
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -27,7 +29,10 @@ from bidsapp.study.read.status import (
     warnings_beside,
 )
 from bidsapp.study.tables import (
+    CLINICAL,
+    EVENT,
     LESION,
+    SIZES,
     WARNINGS,
     Cohort,
     LesionValues,
@@ -46,6 +51,7 @@ _TEXT = (
     "unit",
     "space",
     "point_spread",
+    "roi_from",
 )
 _REQUIRED = (
     "participant_id",
@@ -59,6 +65,9 @@ _REQUIRED = (
     "excluded",
 )
 """Columns that are used; tables of other versions may lack other columns, or have more."""
+
+_WHOLE = {"volume": "volume_ml", **SIZES}
+"""Parameter of a whole lesion -> its column."""
 
 _NUMBERS = [
     name for name in {**ROISTATS, **UNMIXED_COLUMNS} if name not in (*_TEXT, "lesion", "excluded")
@@ -127,6 +136,8 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     days = sessions[["participant_id", "session_id", "days"]]
     lesions = lesions.merge(days, how="left").rename(columns={"days": "days_from_srs"})
     lesions[WARNINGS] = warnings_beside(lesions, reported)
+    events = read_lesion_events(output_dir, problems)
+    lesions = apply_lesion_events(lesions, events, problems, notes)
     cohort = Cohort(
         _sort_by_time(lesions, sessions),
         sessions,
@@ -202,14 +213,14 @@ def _check_row(row: Row, participant: str, session: str, where: str) -> None:
     for name in _NUMBERS:
         parse_number(row.get(name, "n/a"), f"{where}, {name}")
     parse_flag(row["excluded"], where)
-    if row["parameter"] == "volume" and parse_number(row["mean"], where) < 0:
-        raise BadInput(f"{where}: the volume is {row['mean']}, below zero.")
+    if row["parameter"] in ("volume", *SIZES) and parse_number(row["mean"], where) < 0:
+        raise BadInput(f"{where}: {row['parameter']} is {row['mean']}, below zero.")
 
 
 def _column(row: Row) -> str | None:
     """Return the column of the wide table for a row of a lesion table; None if it is not used."""
-    if (row["roi"], row["parameter"]) == ("whole", "volume"):
-        return "volume_ml"
+    if row["roi"] == "whole":
+        return _WHOLE.get(row["parameter"])
     return row["parameter"] if row["roi"] == "enhancing" and row["parameter"] in FOLLOWED else None
 
 
@@ -239,7 +250,8 @@ def _lesions(
         problems.append(f"{what} has two values in the tables: neither is used.")
     _fill_vanished(table)
     parameters = [name for name in FOLLOWED if name in chosen]
-    columns = [*lesion_columns(parameters), *error_columns(parameters)]
+    sizes = [name for name in SIZES.values() if name in chosen]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters)]
     keys = [*LESION, "session_id"]
     frame = pd.DataFrame(
         [dict(zip(keys, key, strict=True)) | cells for key, cells in table.items()]
@@ -296,48 +308,56 @@ def _sessions(
     for path in documents.SESSIONS.find(output_dir):
         if path.parent.name not in with_tables:
             notes.append(f"{path.parent.name}: has no lesion table that can be used.")
-    table: list[tuple[str, str, float, float]] = []
+    table: list[tuple[str, str, float, float, float, str]] = []
     further: list[Row] = []
     for participant, found in sorted(with_tables.items()):
         path = documents.SESSIONS.path(output_dir, participant=participant)
-        listed, others = _session_days(path, problems, notes)
+        listed, others = _session_rows(path, problems, notes)
         further += [{"participant_id": participant} | row for row in others]
         unlisted = sorted(found - listed.keys())
         if listed and unlisted:
             notes.append(f"{path}: lacks {', '.join(unlisted)}, so its time is unknown.")
-        table += [(participant, s, d, float(i)) for i, (s, d) in enumerate(listed.items())]
-        table += [(participant, s, math.nan, math.nan) for s in unlisted]
-    sessions = pd.DataFrame(table, columns=["participant_id", "session_id", "days", "position"])
+        table += [
+            (participant, session, day, float(i), dose, status)
+            for i, (session, (day, dose, status)) in enumerate(listed.items())
+        ]
+        table += [(participant, s, math.nan, math.nan, math.nan, "") for s in unlisted]
+    columns = ["participant_id", "session_id", "days", "position", *CLINICAL]
     known = pd.DataFrame(further)
     # Without a further column there is nothing to know.
-    return sessions, known if known.shape[1] > 2 else pd.DataFrame()
+    return pd.DataFrame(table, columns=columns), known if known.shape[1] > 2 else pd.DataFrame()
 
 
-def _session_days(
+def _session_rows(
     path: Path, problems: list[str], notes: list[str]
-) -> tuple[dict[str, float], list[Row]]:
-    """Return days since treatment by session, in the order of its table, and further columns."""
+) -> tuple[dict[str, tuple[float, float, str]], list[Row]]:
+    """Return day, steroid dose and clinical status by session, in order, and further columns."""
     if not path.exists():
         notes.append(f"{path}: does not exist, so the order of the sessions is unknown.")
         return {}, []
     try:
-        days: dict[str, float] = {}
+        found: dict[str, tuple[float, float, str]] = {}
         further: list[Row] = []
         for line, row in read_numbered_table(path, ["session_id"], complete=True):
             session = f"ses-{row['session_id'].removeprefix('ses-')}"
-            if session in days:
-                raise BadInput(f"{path}: line {line} repeats {session}.")
-            stated = row.pop("days_since_treatment", "n/a")
-            days[session] = parse_number(stated, f"{path}: line {line}")
+            where = f"{path}: line {line}"
+            if session in found:
+                raise BadInput(f"{where} repeats {session}.")
+            day = parse_number(row.get("days_since_treatment", "n/a"), where)
+            clinical = parse_clinical(row, where)
             cells = {name: "" if cell == "n/a" else cell for name, cell in row.items()}
-            further.append(cells | {"session_id": session})
+            del cells["session_id"]
+            cells.pop("days_since_treatment", None)
+            further.append({"session_id": session} | cells)
+            found[session] = day, float(clinical[CLINICAL[0]]), str(clinical[CLINICAL[1]])
     except BadInput as error:
         problems.append(str(error))
         return {}, []
-    for day, count in Counter(d for d in days.values() if not math.isnan(d)).items():
+    days = [day for day, *_ in found.values()]
+    for day, count in Counter(d for d in days if not math.isnan(d)).items():
         if count > 1:
             notes.append(f"{path}: {count} sessions are of day {day:g}: is one of them misnamed?")
-    return days, further
+    return found, further
 
 
 def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
@@ -345,5 +365,7 @@ def _sort_by_time(lesions: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame
     placed = lesions.merge(sessions[["participant_id", "session_id", "position"]], how="left")
     placed = placed.sort_values(["participant_id", "lesion", "position", "session_id"])
     parameters = [name for name in FOLLOWED if name in placed]
-    columns = [*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    sizes = [name for name in SIZES.values() if name in placed]
+    columns = [*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS]
+    columns += [EVENT] if EVENT in placed else []
     return placed.reset_index(drop=True)[columns]

@@ -11,9 +11,19 @@ from bidsapp.bids.tables import Row, read_numbered_table
 from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
+from bidsapp.study.read.clinical import parse_clinical, session_clinical
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.read.repetition import repetition_warnings
-from bidsapp.study.tables import LESION, WARNINGS, Cohort, error_columns, lesion_columns
+from bidsapp.study.tables import (
+    CLINICAL,
+    EVENT,
+    LESION,
+    SIZES,
+    WARNINGS,
+    Cohort,
+    error_columns,
+    lesion_columns,
+)
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
     "volume_ml": DISPLAY["volume"].table_unit
@@ -27,9 +37,10 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
     Parameters
     ----------
     path : pathlib.Path
-        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs volume_ml excluded
-        warnings``, the parameters of `FOLLOWED`, and their standard errors as ``vp_se`` and so on;
-        ``n/a`` for missing; names in any letter case. A participant's sessions are in time order.
+        TSV with ``participant_id lesion session_id`` and any of ``days_from_srs volume_ml
+        diameter_mm perpendicular_mm n_slices steroid_dose clinical_status excluded warnings``, the
+        parameters of `FOLLOWED`, and their standard errors as ``vp_se`` and so on; ``n/a`` for
+        missing; names in any letter case. A participant's sessions are in time order.
         Units are `STUDY_UNITS`, or those of a JSON file beside it (``{"vp": {"Units": "1"}}``);
         values are never converted.
     covariate : str
@@ -47,8 +58,8 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         If the table cannot be read, a cell is not a number, or a lesion has two rows in a session.
     """
     keys = [*LESION, "session_id"]
-    named = ["days_from_srs", *FOLLOWED, "volume_ml", *error_columns(FOLLOWED)]
-    known = [*keys, *named, "excluded", WARNINGS]
+    named = ["days_from_srs", *FOLLOWED, "volume_ml", *SIZES.values(), *error_columns(FOLLOWED)]
+    known = [*keys, *named, *CLINICAL, "excluded", WARNINGS, EVENT]
     numbered = read_numbered_table(path, keys, known=known)
     if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
@@ -56,6 +67,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
+    events = [EVENT] if EVENT in columns else []
     # Not a set, whose order differs from run to run.
     seen: dict[tuple[str, int, str], None] = {}
     table = []
@@ -68,19 +80,32 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         excluded = parse_flag(row.get("excluded", "0"), f"{path}: line {line}")
         warnings = row.get(WARNINGS, "n/a")
         words = {"excluded": excluded, WARNINGS: "" if warnings == "n/a" else warnings}
+        words |= {EVENT: row[EVENT].replace("n/a", "")} if EVENT in columns else {}
+        words |= parse_clinical(row, f"{path}: line {line}")
         table.append(dict(zip(keys, key, strict=True)) | values | words)
-    lesions = pd.DataFrame(table).reindex(
-        columns=[*lesion_columns(parameters), *error_columns(parameters), WARNINGS]
+    frame = pd.DataFrame(table)
+    sizes = [name for name in SIZES.values() if name in columns]
+    lesions = frame.reindex(
+        columns=[
+            *lesion_columns(parameters),
+            *sizes,
+            *error_columns(parameters),
+            WARNINGS,
+            *events,
+        ]
     )
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     units |= _sidecar_units(path.with_suffix(".json"))
     lines = [line for line, _ in numbered]
     lesions, problems = drop_impossible(lesions, lines, units, path.name)
     unified, notes, alike = unify_participants(list(seen), path.name)
-    lesions = lesions.replace({"participant_id": dict(unified)})
+    frame, lesions = (t.replace({"participant_id": dict(unified)}) for t in (frame, lesions))
+    visits = _visits(lesions)
+    if set(CLINICAL) & set(columns):
+        visits = visits.merge(session_clinical(frame, path.name), how="left")
     return Cohort(
         lesions,
-        _visits(lesions),
+        visits,
         units,
         visits=_further(lesions, numbered, covariate, known),
         notes=(*notes, *_unused_columns(path, columns, [*known, covariate])),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.models.parameters import PARAMETERS, Parameter
-from bidsapp.study.tables import error_columns
+from bidsapp.study.tables import SIZES, error_columns
 
 _SENTINELS = (-99.0, -999.0, -9999.0)
 """Numbers that other programs write for a missing value."""
@@ -96,7 +96,7 @@ def _range(column: str, unit: str) -> tuple[float, float] | None:
     """Return the least and the largest possible value of a column in its unit."""
     if column == "days_from_srs":
         return -np.inf, np.inf
-    if column == "volume_ml" or column in error_columns(PARAMETERS):
+    if column in ("volume_ml", *SIZES.values()) or column in error_columns(PARAMETERS):
         return 0.0, np.inf
     if column not in PARAMETERS:
         return None

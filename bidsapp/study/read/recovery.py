@@ -9,7 +9,7 @@ from bidsapp.models.parameters import PARAMETERS
 from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.tables.limits import Measure
 
-RECOVERY_COLUMNS = (
+_REQUIRED = (
     "participant_id",
     "session_id",
     "lesion",
@@ -19,7 +19,7 @@ RECOVERY_COLUMNS = (
     "detectable_change",
     "unit",
 )
-"""Columns of the table; ``detectable_change`` is absolute, in ``unit``, that of lesion tables."""
+"""Columns that are used; ``detectable_change`` is absolute, in ``unit``, that of lesion tables."""
 
 
 def read_detectable_changes(folder: Path) -> dict[Measure, float]:
@@ -43,7 +43,7 @@ def read_detectable_changes(folder: Path) -> dict[Measure, float]:
     """
     found: dict[Measure, float] = {}
     for path in sorted(folder.rglob("*_desc-recovery_roistats.tsv")):
-        for line, row in read_numbered_table(path, RECOVERY_COLUMNS, complete=True):
+        for line, row in read_numbered_table(path, _REQUIRED, complete=True):
             where = f"{path}: line {line}"
             if row["roi"] != "enhancing":
                 continue

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.bids import documents
-from bidsapp.issues import Issue, read_issues
+from bidsapp.issues import MISNUMBERED, Issue, read_issues
 from bidsapp.study.tables.analysis_options import Statuses
 
 
@@ -51,10 +51,10 @@ def collect_issues(statuses: Statuses) -> list[Issue]:
 
 
 def describe_failures(found: Iterable[Issue]) -> list[str]:
-    """Describe what was not done in each session."""
+    """Describe what was not done in each session; wrong numbers of lesions are problems."""
     texts: dict[str, list[str]] = defaultdict(list)
     for issue in found:
-        if issue.level == "failed":
+        if issue.level == "failed" and issue.code != MISNUMBERED:
             texts[issue.place].append(str(issue))
     return [f"{place}: not done: {'; '.join(failed)}" for place, failed in texts.items()]
 
@@ -95,4 +95,5 @@ def _most_usable_first(found: Iterable[Issue]) -> list[Issue]:
 
 
 def _as_text(issue: Issue) -> str:
-    return f"not done: {issue}" if issue.level == "failed" else str(issue)
+    done = issue.level != "failed" or issue.code == MISNUMBERED
+    return str(issue) if done else f"not done: {issue}"

@@ -28,8 +28,9 @@ from bidsapp.study.statistics.clusters import (
     cluster_test,
     leave_one_out,
 )
-from bidsapp.study.statistics.discrimination import Discrimination, discrimination
+from bidsapp.study.statistics.discrimination import EXACT_PAIRS, Discrimination, discrimination
 from bidsapp.study.statistics.effects import (
+    EXACT_CHANGES,
     EffectSize,
     RankTest,
     effect_size,
@@ -47,6 +48,8 @@ from bidsapp.study.statistics.values import CONFIDENCE, MIN_N
 
 __all__ = [
     "CONFIDENCE",
+    "EXACT_CHANGES",
+    "EXACT_PAIRS",
     "MIN_N",
     "SPAN",
     "Agreement",

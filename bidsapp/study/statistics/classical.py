@@ -1,9 +1,4 @@
-"""The statistics of the published study: summaries, t tests and a regression line.
-
-Missing (NaN) and infinite values are excluded and counted, together with their pairs. With fewer
-than `MIN_N` values, or values that do not vary, there is no test: the numbers of the result are NaN
-and its ``note`` gives the reason.
-"""
+"""The statistics of the published study: summaries, t tests and a regression line."""
 
 from dataclasses import dataclass
 from math import nan

@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from bidsapp.study.statistics.values import CONFIDENCE, FloatArray, as_vector, too_few_note
 
-_EXACT_PAIRS = 900
+EXACT_PAIRS = 900
 """Largest number of pairs (responder, other) for the exact distribution of the area."""
 
 
@@ -69,14 +69,15 @@ def discrimination(responders: ArrayLike, others: ArrayLike) -> Discrimination:
     0.875 (0.41 to 0.99), p = 0.11
     """
     first, second = (
-        v[np.isfinite(v)] for v in (as_vector(responders, "a"), as_vector(others, "b"))
+        v[np.isfinite(v)]
+        for v in (as_vector(responders, "responders"), as_vector(others, "others"))
     )
     n, m = first.size, second.size
     note = too_few_note(min(n, m), "value", " in one group")
     if note:
         return Discrimination(n, m, note=note)
     wins = float(np.sum(first[:, None] < second) + np.sum(first[:, None] == second) / 2)
-    exact = n * m <= _EXACT_PAIRS
+    exact = n * m <= EXACT_PAIRS
     low, high = _exact_interval(wins, n, m) if exact else _score_interval(wins / (n * m), n, m)
     return Discrimination(
         n_responders=n,

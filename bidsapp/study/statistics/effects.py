@@ -19,7 +19,7 @@ from bidsapp.study.statistics.values import (
     too_few_note,
 )
 
-_EXACT = 50
+EXACT_CHANGES = 50
 """Largest number of differences for the exact distribution of the signed-rank test."""
 
 
@@ -155,7 +155,7 @@ def signed_rank_test(a: ArrayLike, b: ArrayLike) -> RankTest:
         return RankTest(n=difference.size, note=note)
     ranks = stats.rankdata(np.abs(difference))
     # scipy's exact distribution is that of untied ranks.
-    exact = difference.size <= _EXACT and np.unique(ranks).size == ranks.size
+    exact = difference.size <= EXACT_CHANGES and np.unique(ranks).size == ranks.size
     test = stats.wilcoxon(difference, method="exact" if exact else "approx", correction=True)
     return RankTest(
         n=difference.size,

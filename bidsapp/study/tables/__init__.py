@@ -6,8 +6,11 @@ The same code analyses the output of the participant level and a table of lesion
 from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
+    CLINICAL,
+    EVENT,
     LESION,
     PAIR,
+    SIZES,
     WARNINGS,
     Cohort,
     LesionValues,
@@ -23,10 +26,13 @@ from bidsapp.study.tables.trends import GROUP, TrendOptions
 
 __all__ = [
     "ALPHA",
+    "CLINICAL",
+    "EVENT",
     "GROUP",
     "LESION",
     "PAIR",
     "SEED",
+    "SIZES",
     "TIMEPOINTS",
     "WARNINGS",
     "Cohort",

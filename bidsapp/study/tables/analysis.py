@@ -14,6 +14,7 @@ from bidsapp.study.tables.missing import excluded_table, missing_table
 from bidsapp.study.tables.mixed_model import mixed_table
 from bidsapp.study.tables.paired_tests import influence_table, paired_table
 from bidsapp.study.tables.planning import planning_table
+from bidsapp.study.tables.rano import rano_tables
 from bidsapp.study.tables.repeatability import repeatability_table
 from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
@@ -23,6 +24,8 @@ from bidsapp.study.tables.trends import GROUP, TrendOptions, trend_tables
 
 SEED = 0
 """Default seed of the permutation test and the bootstrap."""
+_DATA_AND_SETTINGS = ("timepoints", "lesions", "problems", "notes", "pair", "seed", "trend_options")
+"""Fields of `Statistics` that are not tables."""
 
 NO_OPTIONS = TrendOptions()
 """Default of the trend model: a level before treatment and a slope after it."""
@@ -63,6 +66,9 @@ class Statistics:
     trend_curves: pd.DataFrame
     influence: pd.DataFrame
     response: pd.DataFrame
+    rano: pd.DataFrame
+    lesion_response: pd.DataFrame
+    progression: pd.DataFrame
     responders: pd.DataFrame
     prediction: pd.DataFrame
     roc: pd.DataFrame
@@ -77,8 +83,7 @@ class Statistics:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table that is written, by name."""
-        # The first seven fields are the data and the settings.
-        names = [f.name for f in fields(self)][7:]
+        names = [f.name for f in fields(self) if f.name not in _DATA_AND_SETTINGS]
         return {name: getattr(self, name) for name in names}
 
 
@@ -171,6 +176,9 @@ def analyse(
     known = characteristics(cohort, response, sessions, next(iter(labels)))
     trends, curves, groups = trend_tables(cohort, kept, known, trend)
     repeatability = repeatability_table(cohort, kept, repeats)
+    first = sessions[sessions["timepoint"] == next(iter(labels))]
+    keys = zip(first["participant_id"], first["session_id"], strict=True)
+    rano = rano_tables(kept, sessions, dict(keys))
     sources = LimitSources(repeat_limits(repeatability), cohort.detectable)
     return Statistics(
         timepoints=labels,
@@ -188,6 +196,9 @@ def analyse(
         trend_curves=curves,
         influence=influence_table(kept, labels),
         response=response,
+        rano=rano.patients,
+        lesion_response=rano.lesions,
+        progression=rano.progression,
         responders=responders_table(kept, labels, response, pair),
         prediction=prediction,
         roc=roc,
@@ -209,6 +220,6 @@ def _check_pair(cohort: Cohort, pair: ParameterPair) -> None:
     lacking = [name for name in pair if name not in cohort.parameters]
     if lacking and pair != PAIR:
         raise UsageError(
-            f"--regress {pair.y} {pair.x}: {' and '.join(lacking)} is in no table of lesions; "
+            f"--regress {pair.y} {pair.x}: {' and '.join(lacking)} is not in the lesion tables; "
             f"there are {', '.join(cohort.parameters)}."
         )

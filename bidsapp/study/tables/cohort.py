@@ -20,6 +20,20 @@ AT_BASELINE = "_baseline"
 WARNINGS = "warnings"
 """Column of the warnings about a session."""
 
+SIZES: Mapping[str, str] = {
+    "longest_diameter": "diameter_mm",
+    "perpendicular_diameter": "perpendicular_mm",
+    "slices": "n_slices",
+}
+"""Parameter of the size of a whole lesion besides its volume -> its column."""
+
+CLINICAL = ("steroid_dose", "clinical_status")
+"""Columns of what is known of a participant at a session besides the images."""
+
+
+EVENT = "event"
+"""Column of what happened to a lesion by a session: new, gone, merged, misnumbered."""
+
 
 class ParameterPair(NamedTuple):
     """Two parameters that are compared with each other: y is regressed on x."""
@@ -40,10 +54,11 @@ class Cohort:
     ----------
     lesions : pandas.DataFrame
         A row per lesion and session with the columns `lesion_columns`, and optionally
-        `error_columns` and `WARNINGS`; NaN where missing.
+        `error_columns`, those of `SIZES`, `WARNINGS` and `EVENT`; NaN where missing.
     sessions : pandas.DataFrame
         ``participant_id session_id days position``: days since treatment, and the rank in time
-        among the participant's sessions; NaN where unknown.
+        among the participant's sessions; NaN where unknown. Optionally `CLINICAL`: the dose of
+        corticosteroids in any one unit, and one of `CLINICAL_STATUS` or an empty text.
     units : mapping of str to str
         Unit of each parameter and of ``volume_ml``.
     participants, traits : pandas.DataFrame

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION
+from bidsapp.study.statistics import EXACT_CHANGES, EXACT_PAIRS, SPAN
+from bidsapp.study.tables.mixed_model import ALPHA
+
 _LESION = {
     "participant_id": "Participant",
     "lesion": "Lesion number, the same in all sessions",
@@ -41,7 +45,7 @@ _PAIRED = {
     "dz_high": "Upper limit of its 95 % confidence interval",
     "hedges_gz": "Hedges' gz: the same, corrected for the bias of small samples",
     "wilcoxon_w": "Sum of the ranks of the increases (Wilcoxon's signed rank test)",
-    "p_wilcoxon": "Its two-sided p value, exact up to 50 lesions without ties",
+    "p_wilcoxon": f"Its two-sided p value, exact up to {EXACT_CHANGES} lesions without ties",
     "p_normality": "p value of the Shapiro-Wilk test that the changes are normally distributed",
     "n_participants": "Number of participants with these lesions",
     "p_signflip": "p value of the permutation test that flips the signs of all lesions of a "
@@ -68,8 +72,8 @@ _MIXED = {
     "p": "Two-sided p value of the mixed model, not adjusted for multiple testing",
     **_ADJUSTED,
     "p_paired": "p value of the paired t test, for comparison",
-    "agrees": "1 if both p values are below 0.05 with changes of the same sign, or neither is; "
-    "else 0",
+    "agrees": f"1 if both p values are below {ALPHA:g} with changes of the same sign, or neither "
+    "is; else 0",
     "icc_participant": "Intraclass correlation of two lesions of a participant: their shared part "
     "of the variance",
     "icc_lesion": "Intraclass correlation of two time points of a lesion: their shared part of "
@@ -133,10 +137,63 @@ _RESPONSE = {
     **_LESION,
     "followup_days": "Days from treatment to the follow-up",
     "volume_change_percent": "Change of the whole-lesion volume from baseline, percent",
-    "response": "CR: no longer visible; PR: volume decrease of 58.5 % or more; PD: volume "
-    "increase of 71.5 % or more; SD: otherwise",
+    "response": f"CR: no longer visible; PR: volume decrease of {-PARTIAL_RESPONSE:g} % or more; "
+    f"PD: volume increase of {PROGRESSION:g} % or more; SD: otherwise",
     "followup_session": "Last session with a whole-lesion ROI after the time points",
     "note": "Reason if there is no response category",
+    "events": "What happened to the lesion over all sessions, by its place: new, gone, merged, "
+    "split, misnumbered, moved or uncertain",
+}
+_RANO = {
+    "participant_id": "Participant",
+    "session_id": "Session: the baseline, then every later one",
+    "days": "Days from treatment to the session",
+    "n_targets": "Number of target lesions: the largest measurable ones at baseline, at most five",
+    "diameter_sum_mm": "Sum of the longest diameters of the targets; missing if one is unknown",
+    "nadir_mm": "Smallest sum before this session, baseline included",
+    "from_baseline_percent": "Change of the sum from baseline, percent",
+    "from_nadir_percent": "Change of the sum from its nadir, percent",
+    "n_new": "Number of lesions so far that were not there at baseline",
+    "response": "Category by RANO-BM (Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4): CR, PR, "
+    "SD, PD, or NE (not evaluable)",
+    "confirmed": "1 if the response was sustained for four weeks, 0 if not; n/a if there is none, "
+    "or days are unknown",
+    "radiographic_only": "1 if corticosteroids or clinical status are unknown, 0 if both are known",
+    "note": "What decided besides the sum, and what is not known",
+}
+_VOLUME_CATEGORY = "CR, PR, SD, PD, with progression from the smallest volume before: "
+_LESION_RESPONSE = {
+    **_LESION,
+    "session_id": "Session: the baseline, then every later one",
+    "days": "Days from treatment to the session",
+    "role": "By RANO-BM: target, non-target, new, absent at all sessions, or unknown (not measured "
+    "at baseline)",
+    "diameter_mm": "Longest diameter in a slice; 0 if the lesion is gone",
+    "diameter_nadir_mm": "Smallest one before this session, baseline included",
+    "diameter_from_baseline_percent": "Change of the diameter from baseline, percent",
+    "diameter_from_nadir_percent": "Change of the diameter from its nadir, percent",
+    "rano_bm": "Category of the lesion by the thresholds of RANO-BM; of a non-target lesion CR, "
+    "PD, or SD for neither; NE: not measured, or not known to be new",
+    "volume_ml": "Volume of the whole-lesion ROI",
+    "volume_nadir_ml": "Smallest one before this session, baseline included",
+    "volume_from_baseline_percent": "Change of the volume from baseline, percent",
+    "volume_from_nadir_percent": "Change of the volume from its nadir, percent",
+    "volume_response": f"{_VOLUME_CATEGORY}decrease of 58.5 %, increase of 71.5 %",
+    "volume_rano_bm": f"{_VOLUME_CATEGORY}decrease of 65 %, increase of 72.8 % (volumetric "
+    "extension of RANO-BM)",
+}
+_PROGRESSION = {
+    "participant_id": "Participant",
+    "lesion": "Lesion; n/a for the participant as a whole",
+    "criterion": "RANO-BM (of the participant), or volume (of the lesion: volume_response of "
+    "group_lesion_response.tsv)",
+    "best_response": "Best category up to the first progression",
+    "best_confirmed": "The same by RANO-BM, with a response that was not sustained for four weeks "
+    "as SD",
+    "progressed": "1 if there was a progression, 0 if not; n/a if nothing could be assessed",
+    "days": "Days from treatment to the first progression, or else to the last assessment, at "
+    "which the time to progression is censored",
+    "session_id": "Session of that day",
 }
 _RESPONDERS = {
     "parameter": "Parameter",
@@ -165,8 +222,8 @@ _PREDICTION = {
     "ci_high": "Upper limit of its 95 % confidence interval",
     "p": "Two-sided p value (Mann-Whitney U test)",
     **_ADJUSTED,
-    "exact": "1 if the p value and the interval are exact (up to 900 pairs of a responder and "
-    "another lesion), 0 if they are approximate",
+    "exact": f"1 if the p value and the interval are exact (up to {EXACT_PAIRS} pairs of a "
+    "responder and another lesion), 0 if they are approximate",
     "note": _WHY,
 }
 _ROC = {
@@ -231,8 +288,8 @@ _REPEATABILITY = {
     "n": "Number of lesions with a value in both",
     "bias": "Mean difference, second session minus first",
     "within_sd": "Standard deviation of one value of an unchanged lesion",
-    "repeatability_coefficient": "2.77 within_sd: the difference of two values of an unchanged "
-    "lesion exceeds it in 5 % of cases",
+    "repeatability_coefficient": f"{SPAN:.2f} within_sd: the difference of two values of an "
+    "unchanged lesion exceeds it in 5 % of cases",
     "ci_low": "Lower limit of its 95 % confidence interval",
     "ci_high": "Upper limit of its 95 % confidence interval",
     "within_cv": "Coefficient of variation of one value of an unchanged lesion, percent; missing "
@@ -257,12 +314,12 @@ _CHANGES = {
     "value_b": "Value at timepoint_b",
     "change": "value_b minus value_a",
     "percent": "Change in percent of value_a; missing if that is not positive",
-    "limit_from": "Where the limit is from: repeats (repeat scans of this study), simulation (of "
+    "limit_from": "Origin of the limit: repeats (repeat scans of this study), simulation (of "
     "the session at timepoint_a), or published (other scanners and patients)",
     "limit_low": "Limit of a decrease of an unchanged lesion, in limit_unit",
     "limit_high": "Limit of an increase of an unchanged lesion, in limit_unit",
     "limit_unit": "Unit of the limits: that of the values, or % of value_a",
-    "verdict": "Whether the change exceeds its limit; n/a for published limits, which are none of "
+    "verdict": "Whether the change exceeds its limit; n/a for published limits, which are not from "
     "these data",
     "source": "Sessions or reference of the limit",
 }
@@ -308,6 +365,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "trend_curves": _TREND_CURVES,
     "influence": _INFLUENCE,
     "response": _RESPONSE,
+    "rano": _RANO,
+    "lesion_response": _LESION_RESPONSE,
+    "progression": _PROGRESSION,
     "responders": _RESPONDERS,
     "prediction": _PREDICTION,
     "roc": _ROC,

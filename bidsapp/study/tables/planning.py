@@ -21,14 +21,18 @@ def planning_table(lesions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataF
         effect = effect_size(pair.b, pair.a)
         # The end of the interval nearest to zero; a study that is planned for it allows for the
         # chance that the observed effect is too large.
-        cautious = 0.0 if effect.low <= 0 <= effect.high else min(effect.low, effect.high, key=abs)
+        endless = effect.low <= 0 <= effect.high
+        cautious = 0.0 if endless else min(effect.low, effect.high, key=abs)
         needed = {
             "n_power80": pairs_needed(effect.cohens_dz, 0.8),
             "n_power90": pairs_needed(effect.cohens_dz, 0.9),
             "n_power80_cautious": pairs_needed(np.nan if effect.note else cautious, 0.8),
         }
-        endless = effect.low <= 0 <= effect.high
-        note = "the interval of dz holds 0: cautiously, no number is enough" if endless else ""
+        note = (
+            "the interval of dz includes 0: with dz_cautious, no number is sufficient"
+            if endless
+            else ""
+        )
         finite = {name: np.nan if np.isinf(n) else n for name, n in needed.items()}
         rows.append(
             {

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 
 from bidsapp.lesions.response import relative_change, response_category
-from bidsapp.study.tables.cohort import AT_BASELINE, LESION, Cohort, values_by_timepoint
+from bidsapp.study.tables.cohort import (
+    AT_BASELINE,
+    EVENT,
+    LESION,
+    Cohort,
+    values_by_timepoint,
+)
 from bidsapp.study.tables.timepoints import window
 
 
@@ -42,7 +48,17 @@ def response_table(
         for session, pair in zip(table["followup_session"], both, strict=True)
     ]
     columns = ["followup_days", "volume_change_percent", "response", "followup_session", "note"]
+    if EVENT in lesions:
+        table["events"] = _events(lesions).reindex(before.index).fillna("n/a").to_numpy()
+        columns.append("events")
     return table[[*LESION, *columns]]
+
+
+def _events(lesions: pd.DataFrame) -> "pd.Series[str]":
+    """Return what happened to each lesion, with the session of each event, by lesion."""
+    rows = lesions[lesions[EVENT].fillna("") != ""]
+    texts = rows[EVENT] + " in " + rows["session_id"]
+    return texts.groupby([rows[name] for name in LESION]).agg("; ".join)
 
 
 def _unknown_response(session: object, before: float, after: float) -> str:
