@@ -77,6 +77,21 @@ def add_statistics(made: ArgumentParser) -> _ArgumentGroup:
         help="two parameters that the group level compares: regression of Y on X, "
         "limits of agreement, early change by response (default: f vp)",
     )
+    _add_trends(group)
+    group.add_argument(
+        "--random-seed",
+        "--random_seed",
+        dest="seed",
+        type=nonnegative_integer,
+        default=0,
+        metavar="N",
+        help="seed of permutations and bootstrap (default: %(default)s)",
+    )
+    return group
+
+
+def _add_trends(group: _ArgumentGroup) -> None:
+    """Add the options of trends over all visits."""
     group.add_argument(
         "--covariate",
         default="",
@@ -92,16 +107,6 @@ def add_statistics(made: ArgumentParser) -> _ArgumentGroup:
         help="trends over all visits: a line from the day of treatment on, or a step at the "
         "treatment and a line (default: %(default)s)",
     )
-    group.add_argument(
-        "--random-seed",
-        "--random_seed",
-        dest="seed",
-        type=nonnegative_integer,
-        default=0,
-        metavar="N",
-        help="seed of permutations and bootstrap (default: %(default)s)",
-    )
-    return group
 
 
 def trend_options(options: Namespace) -> "TrendOptions":

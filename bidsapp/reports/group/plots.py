@@ -18,11 +18,11 @@ from bidsapp.reports.figures.response import Changes, spider, waterfall
 from bidsapp.reports.figures.roc import roc_curves
 from bidsapp.reports.figures.swimmer import swimmer
 from bidsapp.reports.figures.time_courses import Course, time_courses
-from bidsapp.reports.figures.trends import Trend, trends
+from bidsapp.reports.figures.trends import trends
+from bidsapp.reports.group.trend_courses import trend_course
 from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
 from bidsapp.reports.page.render import svg_bytes
 from bidsapp.study.tables import (
-    GROUP,
     LESION,
     GroupResult,
     Statistics,
@@ -164,7 +164,7 @@ def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[P
     names = statistics.trend_curves["parameter"].unique()
     if not len(names):
         return []
-    courses = [_trend(statistics, name, forms[name]) for name in names]
+    courses = [trend_course(statistics, name, forms[name]) for name in names]
     frames = [
         course.values.assign(parameter=name, unit=forms[name].unit)
         for name, course in zip(names, courses, strict=True)
@@ -190,20 +190,6 @@ def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[P
             f"{', '.join(names)} over days since treatment: single lesions and fitted mean",
         )
     ]
-
-
-def _trend(statistics: Statistics, parameter: str, form: NumberFormat) -> Trend:
-    """Return what the figure shows of a parameter, in the unit of the page."""
-    lesions = statistics.lesions
-    values = lesions[LESION].assign(
-        days=lesions["days_from_srs"],
-        value=lesions[parameter] * form.scale,
-        group=lesions[GROUP],
-    )
-    curves = statistics.trend_curves
-    shown = curves[curves["parameter"] == parameter].copy()
-    shown[["mean", "ci_low", "ci_high"]] *= form.scale
-    return Trend(form.title, values.dropna(subset=["days", "value"]), shown)
 
 
 def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:

@@ -1,7 +1,7 @@
 """Reading of a user-supplied table of lesions into a cohort."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -96,8 +96,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
     )
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     units |= _sidecar_units(path.with_suffix(".json"))
-    lines = [line for line, _ in numbered]
-    lesions, problems = drop_impossible(lesions, lines, units, path.name)
+    lesions, problems = drop_impossible(lesions, [n for n, _ in numbered], units, path.name)
     unified, notes, alike = unify_participants(list(seen), path.name)
     frame, lesions = (t.replace({"participant_id": dict(unified)}) for t in (frame, lesions))
     visits = _visits(lesions)
@@ -107,7 +106,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         lesions,
         visits,
         units,
-        visits=_further(lesions, numbered, covariate, known),
+        visits=_further(lesions, numbered, covariate, set(known) - set(CLINICAL)),
         notes=(*notes, *_unused_columns(path, columns, [*known, covariate])),
         warnings=(
             *alike,
@@ -131,7 +130,7 @@ def _further(
     lesions: pd.DataFrame,
     numbered: Sequence[tuple[int, Row]],
     column: str,
-    known: Sequence[str],
+    known: Collection[str],
 ) -> pd.DataFrame:
     """Return a further column of the table beside the lesion and session of each row, if any."""
     if column in known or column not in numbered[0][1]:
