@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "without and with an allowance for the error of the registration",
     "reference": "Session it is compared with",
     "parts": f"Number of its parts that are more than {APART:g} mm apart",
-    "original": "Number in the user's ROI image, if --match-lesions has given another one",
+    "original": "Number in the ROI image of the user, with --match-lesions",
     "note": "What was found",
 }
 """The columns of ``sub-*_lesions.tsv``."""
