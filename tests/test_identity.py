@@ -152,17 +152,18 @@ def test_overlap_is_that_of_the_smaller_lesion():
     assert 0.4 < shares[0] < 0.8
 
 
-def test_labels_of_an_image():
+@pytest.mark.parametrize("number", [40, 40_000])
+def test_labels_of_an_image(number):
     """Places are in mm, thick slices in parts; parts of a label far apart are counted."""
     labels = np.zeros((20, 20, 12), np.int32)
-    labels[2:4, 2:4, 2] = 40
-    labels[2:4, 2:4, 9] = 40
+    labels[2:4, 2:4, 2] = number
+    labels[2:4, 2:4, 9] = number
     labels[10:15, 10:15, 5] = 7
     affine = np.diag([1, 1, 5, 1.0])
     places = label_places(labels, affine)
-    assert set(places) == {7, 40}
+    assert set(places) == {7, number}
     assert places[7].volume_ml == pytest.approx(0.125)
     assert places[7].centre == pytest.approx([12, 12, 25])
     assert len(places[7].points) == 25 * 4
-    assert label_parts(labels, affine) == {7: 1, 40: 2}
-    assert count_parts(labels == 40, np.eye(4), apart=9) == 1
+    assert label_parts(labels, affine) == {7: 1, number: 2}
+    assert count_parts(labels == number, np.eye(4), apart=9) == 1

@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "without and with an allowance for the error of the registration",
     "reference": "Session it is compared with",
     "parts": f"Number of its parts that are more than {APART:g} mm apart",
-    "original": "Number in the user's ROI image, if --match-lesions has given another one",
+    "original": "Number in the ROI image of the user, with --match-lesions",
     "note": "What was found",
 }
 """The columns of ``sub-*_lesions.tsv``."""
@@ -210,7 +210,8 @@ def _rows(
             text = f"its enhancing part lies where the whole lesion {other} of the same visit is"
             found = replace(found, event="misnumbered", place_of=other, comparable=False, note=text)
         if found.lesion in anew.undecided:
-            found = replace(found, event="uncertain", place_of=None, comparable=False)
+            text = found.note or "could not be identified by --match-lesions"
+            found = replace(found, event="uncertain", place_of=None, comparable=False, note=text)
         row = {
             "session_id": found.visit,
             "lesion": found.lesion,
@@ -240,17 +241,15 @@ def _issues(one: _Visit, found: Followed) -> Iterator[Issue]:
     # A lesion that is absent because another number was given to it is reported there.
     if level is None or (found.lesion not in one.visit.places and found.event != "gone"):
         return
-    said = found.note or EVENTS[found.event]
     reference = f" (compared with {found.reference})" if found.reference else ""
     if level == "failed":
-        yield Issue(level, f"lesion {lesion} {said}{reference}: {_REMEDY}", MISNUMBERED, **where)
+        text = f"lesion {lesion} {found.note}{reference}: {_REMEDY}"
+        yield Issue(level, text, MISNUMBERED, **where)
         return
+    said = f"lesion {lesion} {found.note}" if found.note else f"lesion {lesion} is {found.event}"
     left_out = "" if found.comparable else "; the group level leaves its values out"
     advice = ": check its number" if level == "warning" else ""
-    yield Issue(
-        level, f"lesion {lesion} is {found.event}: {said}{reference}{advice}{left_out}",
-        "LesionEvent", **where,
-    )  # fmt: skip
+    yield Issue(level, f"{said}{reference}{advice}{left_out}", "LesionEvent", **where)
 
 
 def _write(participant: Participant, config: Config, rows: Iterable[Mapping[str, Any]]) -> None:

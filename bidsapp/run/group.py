@@ -120,7 +120,7 @@ def run_group(
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
     rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
-    carried = (rows["roi_from"].fillna("n/a") != "n/a").any()
+    carried = any(row.get("roi_from", "n/a") != "n/a" for row in found.rows)
     columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
     _write_table(output_dir, "roistats", rows[list(columns)], columns, {})
     if found.unmixed:
