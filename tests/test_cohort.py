@@ -113,7 +113,7 @@ def test_a_cohort_is_not_changed_by_the_assignment(cohort):
 
 
 def test_every_table_is_described_in_its_order(statistics):
-    """Each table has exactly the columns of its data dictionary; no lesion was followed by place."""
+    """Each table has exactly the columns of its data dictionary, where no lesion was followed."""
     tables = statistics.tables()
     assert list(tables) == list(TABLES)
     for name, frame in tables.items():
