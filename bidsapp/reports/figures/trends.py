@@ -57,7 +57,7 @@ def trends(courses: Sequence[Trend], covariate: str = "") -> Figure:
     >>> curves = pd.DataFrame({"group": "", "days": [-3.0, 0.0, 30.0], "mean": [4.0, 4.0, 2.0],
     ...                        "ci_low": [3.0, 3.0, 1.0], "ci_high": [5.0, 5.0, 3.0]})
     >>> trends([Trend("vp (%)", values, curves)]).axes[0].get_xlabel()
-    'Days since treatment'
+    'days since treatment'
     """
     rows = -(-len(courses) // _COLUMNS)
     columns = min(len(courses), _COLUMNS)
@@ -69,7 +69,7 @@ def trends(courses: Sequence[Trend], covariate: str = "") -> Figure:
         _draw(axes, course, colours)
         axes.set_title("ABCDEFGHIJKL"[index % 12])
         if index + columns >= len(courses):
-            axes.set_xlabel("Days since treatment")
+            axes.set_xlabel("days since treatment")
     for axes in panels[len(courses) :]:
         axes.set_axis_off()
     if names:
@@ -85,7 +85,7 @@ def _draw(axes: Axes, course: Trend, colours: Mapping[str, str]) -> None:
         colour = colours.get(group, CYCLE[0])
         part = course.values[course.values["group"] == group]
         x, y = _polyline(part)
-        alpha = float(np.clip(20 / (len(part) or 1), 0.05, 0.4))
+        alpha = float(np.clip(30 / (len(part) or 1), 0.05, 0.6))
         thin: Any = {"lw": 0.6, "alpha": alpha, "marker": ".", "markersize": 2.5, "mew": 0}
         axes.plot(
             x,
