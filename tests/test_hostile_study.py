@@ -115,6 +115,21 @@ def test_sessions_run_one_by_one_stay_in_the_order_of_acquisition(root, capsys):
     assert written == "session_id\tdays_since_treatment\nses-b\tn/a\nses-a\tn/a\n"
 
 
+def test_what_else_is_known_of_a_session_reaches_the_group(root, capsys, tables_only):
+    """Steroid dose and class go from the table of sessions to the characteristics; notes do not."""
+    table = root / "sub-01/sub-01_sessions.tsv"
+    header = "session_id\tdays_since_treatment\tsteroid_dose\trpa\tcomment\n"
+    table.write_text(f"{header}ses-a\t-3\t8\tII\tMrs Doe\nses-b\t7\t4\tII\tn/a\n")
+    assert run(root, capsys).code == 0
+    table.write_text(table.read_text().replace("\t8\t", "\t6\t"))  # corrected, nothing else
+    assert run(root, capsys).code == 0
+    out = root.parent / "out"
+    assert main([str(root), str(out), "group", "--timepoints", "before=a", "after=b"]) == 0
+    row = read_table(out / "group_characteristics.tsv")[0]
+    assert (row["steroid_dose_baseline"], row["rpa_baseline"]) == ("6", "II")
+    assert not [p for p in out.rglob("*.tsv") if "Doe" in p.read_text(encoding="utf-8")]
+
+
 @pytest.mark.parametrize("label", ["01", "sub-01"])
 @pytest.mark.parametrize("session", ["b", "ses-b"])
 def test_labels_go_with_and_without_prefix(root, capsys, label, session):
