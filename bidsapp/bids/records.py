@@ -222,8 +222,9 @@ class Session:
     """The data of one session; missing data are None.
 
     `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
-    inferred without doubt. `incomplete` is a dynamic series that is not analysed because its
-    sidecar lacks what `problems` name; numbers that are not known are NaN.
+    inferred without doubt. `dose` is a map of the dose in Gy on the T1w. `incomplete` is a dynamic
+    series that is not analysed because its sidecar lacks what `problems` name; numbers that are not
+    known are NaN.
     """
 
     participant: str
@@ -241,6 +242,7 @@ class Session:
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None
     arterial_table: Path | None = None
+    dose: Path | None = None
     transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Files with contours or masks, recognised by their content."""
 
 import struct
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,8 @@ from bidsapp.bids.text_files import check_available
 from bidsapp.conversion.contours import label_images, slicer
 from bidsapp.conversion.contours.dicom_seg import read_segmentation
 from bidsapp.conversion.contours.drawing import Drawing
+from bidsapp.conversion.contours.rtdose import SOP_CLASS as DOSE
+from bidsapp.conversion.contours.rtdose import DoseGrid, read_dose_grid
 from bidsapp.conversion.contours.rtstruct import read_structure_set
 from bidsapp.conversion.optional import collect_warnings, load_package
 from bidsapp.errors import BadInput
@@ -39,7 +42,18 @@ def is_drawing(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
         return True
-    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_drawing(path)
+    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_of(path, _READERS)
+
+
+def is_dose(path: Path) -> bool:
+    """Return whether a file is a DICOM RT dose.
+
+    Raises
+    ------
+    UsageError
+        If it is a DICOM file and pydicom is not installed.
+    """
+    return path.is_file() and is_dicom(path) and _may_be_of(path, (DOSE,), damaged=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -79,26 +93,64 @@ def read_drawing(path: Path) -> Drawing:
         raise BadInput(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
+def read_dose(path: Path) -> DoseGrid:
+    """Return the dose of a DICOM RT dose file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be used, with its path.
+    UsageError
+        If pydicom is not installed.
+    """
+    check_available(path)
+    dose: DoseGrid
+    try:
+        dose, _, identity, patient = _read_dicom_file(path, {DOSE: read_dose_grid})
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    digest = sha256(path.read_bytes()).hexdigest()
+    return replace(dose, identity=(*identity, digest), patient=patient)
+
+
+def dose_frame(path: Path) -> str:
+    """Return the frame of reference of a file accepted by `is_dose`, without reading its dose."""
+    pydicom = load_package("pydicom", "DICOM files")
+    with collect_warnings():
+        found = pydicom.dcmread(path, specific_tags=["FrameOfReferenceUID"])
+        return str(found.get("FrameOfReferenceUID") or "")
+
+
 def _read_dicom(path: Path) -> Drawing:
     """Return the regions of a DICOM file; what pydicom finds odd is a warning."""
+    drawing: Drawing
+    drawing, odd, identity, patient = _read_dicom_file(path, _READERS)
+    warnings = (*drawing.warnings, *(f"pydicom: {text}" for text in odd))
+    return replace(drawing, warnings=warnings, identity=identity, patient=patient)
+
+
+def _read_dicom_file(
+    path: Path, readers: Mapping[str, Callable[[Any], Any]]
+) -> tuple[Any, list[str], tuple[str, ...], str]:
+    """Return what a reader finds, what pydicom finds odd, and the UID and patient of a file."""
     pydicom = load_package("pydicom", "DICOM files")
     with collect_warnings() as odd:
         try:
             dataset = pydicom.dcmread(path, force=not is_dicom(path))
             kind = str(dataset.get("SOPClassUID") or "")
-            if kind not in _READERS:
+            if kind not in readers:
                 raise BadInput(_not_a_drawing(dataset))
-            drawing = _READERS[kind](dataset)
+            found = readers[kind](dataset)
             uid = str(dataset.get("SOPInstanceUID") or "")
             patient = str(dataset.get("PatientID") or "")
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    return replace(
-        drawing,
-        warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
-        identity=(uid,) if uid else (),
-        patient=patient,
-    )
+    return found, odd, (uid,) if uid else (), patient
 
 
 def _not_a_drawing(dataset: Any) -> str:
@@ -109,8 +161,8 @@ def _not_a_drawing(dataset: Any) -> str:
     return f"is a DICOM file of modality {kind}, not an RTSTRUCT or SEG"
 
 
-def _may_be_drawing(path: Path) -> bool:
-    """Return whether a DICOM file has contours or segments; True if it is damaged.
+def _may_be_of(path: Path, classes: Container[str], *, damaged: bool = True) -> bool:
+    """Return whether a DICOM file is of one of several SOP classes; `damaged` if it is damaged.
 
     A file without the mark of DICOM, as some programs write it, is tried.
     """
@@ -121,6 +173,6 @@ def _may_be_drawing(path: Path) -> bool:
             found = pydicom.dcmread(
                 path, stop_before_pixels=True, force=not marked, specific_tags=["SOPClassUID"]
             )
-            return str(found.get("SOPClassUID") or "") in _READERS
+            return str(found.get("SOPClassUID") or "") in classes
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
-            return marked
+            return marked and damaged
