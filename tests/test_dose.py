@@ -4,6 +4,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from contour_files import dose_set, write_dicom
 from datasets import write_json
@@ -23,6 +24,7 @@ from bidsapp.lesions.dose import (
     region_names,
     summarise_dose,
 )
+from bidsapp.study.tables.dose import add_effective_dose, dose_changes
 
 DOSES = st.lists(st.floats(0.1, 90), min_size=1, max_size=60)
 
@@ -338,3 +340,47 @@ def test_an_unusable_dose_can_be_left_out(tmp_path, capsys):
     assert rois(root, tmp_path / "src", *WHOLE, "--dose", "none") == 0
     assert roi(root).exists()
     assert not dose_image(root).exists()
+
+
+# Group level
+
+
+def test_the_effective_dose_follows_the_prescribed_one():
+    """Of one fraction unless the table states more; in cGy or Gy; missing if it is no number."""
+    table = pd.DataFrame(
+        {"dose_gy": ["20", "24", "boost", ""], "fractions": ["1", "3", "1", "1"], "age": range(4)}
+    )
+    found = add_effective_dose(table)
+    assert list(found) == ["dose_gy", "bed_lq_gy", "bed_mlq_gy", "fractions", "age"]
+    assert found["bed_lq_gy"].tolist() == pytest.approx([60, 43.2, np.nan, np.nan], nan_ok=True)
+    single = add_effective_dose(pd.DataFrame({"dose_cgy": [2000]}))
+    assert single["bed_lq_gy"].item() == pytest.approx(60)
+    assert list(add_effective_dose(table[["age"]])) == ["age"]
+
+
+def test_changes_by_dose_are_those_of_lesions_with_both_time_points():
+    """Mean and SD of the changes of a region; lesions without a pair do not count."""
+    regions = ["dose20", "dose20", "dose20", "dose20", "dose20", "ring12"]
+    values = pd.DataFrame(
+        {
+            "participant_id": ["sub-1"] * 5 + ["sub-2"],
+            "lesion": [1, 1, 2, 2, 3, 1],
+            "session_id": ["ses-a", "ses-b", "ses-a", "ses-b", "ses-a", "ses-a"],
+            "region": regions,
+            "parameter": "Ktrans",
+            "unit": "1/min",
+            "value": [0.2, 0.1, 0.4, 0.1, 0.9, 0.3],
+        }
+    )
+    timepoints = pd.DataFrame(
+        {
+            "participant_id": ["sub-1", "sub-1", "sub-2"],
+            "session_id": ["ses-a", "ses-b", "ses-a"],
+            "timepoint": ["before", "after", "before"],
+        }
+    )
+    (row,) = dose_changes(values, timepoints).to_dict("records")
+    assert (row["region"], row["n"], row["n_participants"]) == ("dose20", 2, 1)
+    assert row["mean_difference"] == pytest.approx(-0.2)
+    assert row["sd_difference"] == pytest.approx(np.sqrt(2) * 0.1)
+    assert row["mean_percent"] == pytest.approx(-200 / 3)

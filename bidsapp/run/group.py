@@ -40,7 +40,7 @@ from bidsapp.study.tables import (
     session_labels,
     window,
 )
-from bidsapp.study.tables.dictionary import INPUT_COLUMN, TABLES
+from bidsapp.study.tables.dictionary import FURTHER_COLUMNS, INPUT_COLUMN, TABLES
 
 __all__ = [
     "Cohort",
@@ -275,7 +275,8 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     lesions = result.cohort.lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
-        described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
+        known = {**FURTHER_COLUMNS, **TABLES[name]}
+        described = {str(column): known.get(str(column), INPUT_COLUMN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
     figures = plots(result)
     for plot in figures:

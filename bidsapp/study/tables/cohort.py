@@ -47,6 +47,9 @@ class Cohort:
     participants, traits : pandas.DataFrame
         Characteristics of each participant (``participant_id`` and any columns) and of each
         lesion (``participant_id lesion`` and any columns), as text; may be empty.
+    doses : pandas.DataFrame
+        Dose of each lesion from maps of the dose (``participant_id lesion`` and the columns
+        `bidsapp.study.tables.dose.LESION_DOSES`); may be empty.
     notes, warnings, problems : tuple of str
         Remarks on the tables that were read; doubts about their values; values that are impossible
         and were left out.
@@ -61,6 +64,7 @@ class Cohort:
     units: Mapping[str, str]
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    doses: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bidsapp.lesions.response import relative_change, response_category
 from bidsapp.study.tables.cohort import LESION, Cohort, values_by_timepoint
+from bidsapp.study.tables.dose import add_effective_dose
 from bidsapp.study.tables.timepoints import window
 
 
@@ -105,7 +106,7 @@ def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        A row per lesion: columns of its participant, of the lesion, follow-up and response.
+        A row per lesion: columns of its participant and of the lesion, dose, follow-up, response.
     """
     table = response[LESION]
     if "participant_id" in cohort.participants:
@@ -114,6 +115,10 @@ def characteristics(cohort: Cohort, response: pd.DataFrame) -> pd.DataFrame:
     if set(LESION) <= set(cohort.traits):
         new = [c for c in cohort.traits if c in LESION or c not in table]
         table = table.merge(cohort.traits[new], how="left", on=LESION)
+    table = add_effective_dose(table)
+    if len(cohort.doses):
+        new = [c for c in cohort.doses if c in LESION or c not in table]
+        table = table.merge(cohort.doses[new], how="left", on=LESION)
     outcome = ["followup_days", "volume_change_percent", "response"]
     kept = [column for column in table if column not in outcome]
     return table[kept].merge(response[[*LESION, *outcome]], how="left", on=LESION)
