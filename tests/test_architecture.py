@@ -118,6 +118,7 @@ ARROWS: dict[str, set[str]] = {
         "bids",
         "config",
         "issues",
+        "lesions",
         "models",
         "models.contrast",
         "models.diffusion",

@@ -14,6 +14,8 @@ from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 from test_rois_command import GRID, LEFT, RIGHT, SHAPE, VISIT, balls, roi, rois, study, t1w
 
+from bidsapp.bids.records import Diffusion, Lesion, Participant, Rois, Session
+from bidsapp.config import Config
 from bidsapp.conversion.contours.read import read_dose
 from bidsapp.errors import BadInput
 from bidsapp.lesions.dose import (
@@ -24,6 +26,8 @@ from bidsapp.lesions.dose import (
     region_names,
     summarise_dose,
 )
+from bidsapp.run.graphs.participant import init_participant_wf
+from bidsapp.run.graphs.plan import plan_participant
 from bidsapp.study.tables.dose import add_effective_dose, dose_changes
 
 DOSES = st.lists(st.floats(0.1, 90), min_size=1, max_size=60)
@@ -384,3 +388,80 @@ def test_changes_by_dose_are_those_of_lesions_with_both_time_points():
     assert row["mean_difference"] == pytest.approx(-0.2)
     assert row["sd_difference"] == pytest.approx(np.sqrt(2) * 0.1)
     assert row["mean_percent"] == pytest.approx(-200 / 3)
+
+
+# The graph of a participant
+
+
+def visit(folder, label, *, dose=False):
+    """Return a session with a T1w, a diffusion series and lesions; the files are empty."""
+
+    def path(name):
+        target = folder / f"sub-01_ses-{label}_{name}"
+        target.touch()
+        return target
+
+    lesions = (Lesion(1, "left"),)
+    return Session(
+        "01",
+        label,
+        t1w=path("T1w.nii.gz"),
+        diffusion=Diffusion(path("dwi.nii.gz"), (0.0, 200, 400, 600, 800), None),
+        enhancing=(Rois(path("enhancing.nii.gz"), "T1w", lesions),),
+        whole=(Rois(path("whole.nii.gz"), "T1w", lesions),),
+        dose=path("dose.nii.gz") if dose else None,
+    )
+
+
+def graph(folder, sessions, **options):
+    """Return the plan and the flat graph of a participant: edges by target and input."""
+    config = Config(folder, folder / "out", folder, "run", **options)
+    plan = plan_participant(Participant("01", tuple(sessions)), config)
+    flat = init_participant_wf(plan, config)._create_flat_graph()
+    edges = {
+        f"{target.fullname}.{field}": f"{source.fullname}.{output}"
+        for source, target, data in flat.edges(data=True)
+        for output, field in data["connect"]
+    }
+    return plan, {node.fullname: node for node in flat.nodes}, edges
+
+
+def test_a_dose_is_carried_through_the_baseline_in_one_interpolation(tmp_path):
+    """Unmoved at its own visit; from there to the baseline space and back to each T1w."""
+    sessions = [
+        visit(tmp_path, "a", dose=True),
+        visit(tmp_path, "b"),
+        visit(tmp_path, "c", dose=True),
+        visit(tmp_path, "d"),
+    ]
+    plan, nodes, edges = graph(tmp_path, sessions)
+    assert dict(plan.doses) == {"a": "a", "b": "a", "c": "c", "d": "c"}
+    for label, source in plan.doses.items():
+        node = nodes[f"sub_01.ses_{label}.dose.dose_to_T1w"]
+        assert node.inputs.in_files == [str(sessions["abcd".index(source)].dose)]
+        assert node.inputs.reference == str(sessions["abcd".index(label)].t1w)
+    mapped = {k.removeprefix("sub_01."): v for k, v in edges.items() if "dose_to_T1w" in k}
+    inner = "sub_01.ses_d.dose.inputnode"
+    assert mapped == {
+        "ses_b.dose.dose_to_T1w.transform": "sub_01.ses_b.dose.inputnode.from_individual",
+        "ses_d.dose.dose_to_T1w.transform": f"{inner}.source_to_individual",
+        "ses_d.dose.dose_to_T1w.then": f"{inner}.from_individual",
+    }
+    assert edges[f"{inner}.source_to_individual"] == "sub_01.ses_d.inputnode.source_to_individual"
+    regions = [k for k in nodes if k.startswith("sub_01.ses_d.dwi.values_")]
+    assert len(regions) == len(region_names())
+
+
+def test_the_baseline_does_not_use_the_dose_of_another_visit(tmp_path):
+    """It is reported with what to do; the others use it; without a dose there is nothing."""
+    sessions = [visit(tmp_path, "a"), visit(tmp_path, "b", dose=True), visit(tmp_path, "c")]
+    plan, nodes, _ = graph(tmp_path, sessions)
+    (issue,) = [one for one in plan.issues if one.code == "NoDose"]
+    assert (issue.level, issue.session) == ("missing", "ses-a")
+    assert "or name b with --baseline-session" in issue.text
+    assert not any(name.startswith("sub_01.ses_a.dose") for name in nodes)
+    assert dict(graph(tmp_path, sessions, baseline_session="b")[0].doses) == dict.fromkeys(
+        "abc", "b"
+    )
+    plan, nodes, _ = graph(tmp_path, [visit(tmp_path, "a")])
+    assert not any("dose" in name or "NoDose" in name for name in nodes)

@@ -21,6 +21,7 @@ from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
+from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
@@ -81,6 +82,8 @@ def files(tmp_path_factory):
         "ramp": np.fromfunction(lambda i, j, k: 1 + i + 2 * j, SHAPE),
         "labels": labels,
         "labels2": np.roll(labels, 1, axis=1),
+        "dose": np.fromfunction(lambda i, j, k: 8.0 + 3 * i + j, SHAPE),
+        "dose2": np.fromfunction(lambda i, j, k: 24.0 - 3 * i - j, SHAPE),
         "artery": artery,
         "artery2": artery[:, ::-1].copy(),
         "brain": brain,
@@ -198,6 +201,9 @@ _COMPARE = {
     "reported": "a",
 }
 _ONTO = {"in_files": ["@ramp"], "reference": "@map", "transform": ["@shift"]}
+
+_DOSE = {"dose": "@dose", "enhancing": "@labels", "whole": "@labels", "brain": "@brain"}
+_OTHER_DOSE = {"dose": "@dose2", "enhancing": "@labels2", "whole": "@labels2", "brain": "@artery"}
 
 CASES = [
     (
@@ -425,6 +431,12 @@ CASES = [
         LesionFractions,
         {"rois": "@labels", "lesions": [1], "reference": "@map", "transform": ["@shift"]},
         {"rois": "@labels2", "lesions": [2], "reference": "@thick", "transform": ["@shift2"]},
+    ),
+    (DoseRegions, _DOSE, _OTHER_DOSE),
+    (
+        DoseStatistics,
+        {**_DOSE, "lesions": [(1, False)], "identity": {"session_id": "ses-a"}},
+        {**_OTHER_DOSE, "lesions": [(1, True)], "identity": {"session_id": "ses-b"}},
     ),
     (
         AverageVolumes,

@@ -293,6 +293,10 @@ class Participant:
         """The name of the participant in a workflow: letters, digits and underscores."""
         return _slug(self.id)
 
+    def session(self, label: str) -> Session:
+        """Return the session with a label, without ``ses-``."""
+        return next(session for session in self.sessions if session.label == label)
+
     def baseline(self, label: str | None) -> Session | None:
         """Return the session with the reference T1w: the labelled one, or the first with a T1w."""
         with_anatomy = [s for s in self.sessions if s.t1w]

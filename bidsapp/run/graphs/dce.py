@@ -13,6 +13,7 @@ from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.contrast.vein import SCALE_RULE, VEIN_RULE
 from bidsapp.models.table import AUTO
 from bidsapp.run.graphs.branch import Branch, Port
+from bidsapp.run.graphs.dose import connect_dose_values
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.model_choice import connect_model_comparison
 from bidsapp.run.graphs.motion import (
@@ -67,6 +68,7 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
         for model in branch.plan.kinetic_models
     ]
     curves = connect_maps(branch, grid, fits, concentration)
+    connect_dose_values(branch, grid.image, grid.to_series)
     curves += _connect_unmixing(branch, motion, grid, aligned, fits)
     connect_dropped(branch, motion, [arterial, *(fitted.node for fitted in fits), *curves])
     if branch.config.dce_model == AUTO:
