@@ -77,6 +77,7 @@ ARROWS: dict[str, set[str]] = {
         "config",
         "imaging",
         "issues",
+        "lesions",
         "models",
         "models.contrast",
         "models.diffusion",

@@ -383,7 +383,7 @@ def test_changes_by_dose_are_those_of_lesions_with_both_time_points():
             "timepoint": ["before", "after", "before"],
         }
     )
-    (row,) = dose_changes(values, timepoints).to_dict("records")
+    (row,) = dose_changes(values, timepoints, ["before", "after"]).to_dict("records")
     assert (row["region"], row["n"], row["n_participants"]) == ("dose20", 2, 1)
     assert row["mean_difference"] == pytest.approx(-0.2)
     assert row["sd_difference"] == pytest.approx(np.sqrt(2) * 0.1)
@@ -448,8 +448,9 @@ def test_a_dose_is_carried_through_the_baseline_in_one_interpolation(tmp_path):
         "ses_d.dose.dose_to_T1w.then": f"{inner}.from_individual",
     }
     assert edges[f"{inner}.source_to_individual"] == "sub_01.ses_d.inputnode.source_to_individual"
-    regions = [k for k in nodes if k.startswith("sub_01.ses_d.dwi.values_")]
-    assert len(regions) == len(region_names())
+    values = nodes["sub_01.ses_d.dwi.dose_values"].inputs
+    assert values.regions[-1] == (len(region_names()), 1, "ring12")
+    assert edges["sub_01.ses_d.dwi.dose_values.rois"].endswith("ses_d.dwi.inputnode.dose_regions")
 
 
 def test_the_baseline_does_not_use_the_dose_of_another_visit(tmp_path):

@@ -21,7 +21,7 @@ from bidsapp.run import nodes
 from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
-from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics
+from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics, RegionStatistics
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
@@ -308,6 +308,26 @@ CASES = [
         {"fractions": "@fractions2"},
     ),
     (
+        RegionStatistics,
+        _ROIS | {"regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
+        {
+            "maps": ["@map2"],
+            "errors": ["@map"],
+            "series": "@thick",
+            "rois": "@labels2",
+            "lesions": [(1, True), (2, True)],
+            "parameters": [("f", "1", "ivim")],
+            "identity": {"participant_id": "sub-02", "space": "T1w"},
+            "regions": [(1, 4, "dose20"), (2, 5, "dose20")],
+        },
+    ),
+    (
+        RegionStatistics,
+        {k: v for k, v in _ROIS.items() if k != "rois"}
+        | {"fractions": "@fractions", "regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
+        {"fractions": "@fractions2"},
+    ),
+    (
         LesionCurves,
         _COURSE,
         {
@@ -432,7 +452,7 @@ CASES = [
         {"rois": "@labels", "lesions": [1], "reference": "@map", "transform": ["@shift"]},
         {"rois": "@labels2", "lesions": [2], "reference": "@thick", "transform": ["@shift2"]},
     ),
-    (DoseRegions, _DOSE, _OTHER_DOSE),
+    (DoseRegions, {**_DOSE, "lesions": [1, 2]}, {**_OTHER_DOSE, "lesions": [2]}),
     (
         DoseStatistics,
         {**_DOSE, "lesions": [(1, False)], "identity": {"session_id": "ses-a"}},

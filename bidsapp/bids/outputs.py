@@ -182,7 +182,6 @@ DOSE_VALUES = Output(
     "it with at least 12 Gy",
     _TABLE,
     {"desc": "dosebin"},
-    ("seg",),
 )
 RECOVERY = Output(
     _SERIES,

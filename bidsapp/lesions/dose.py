@@ -1,6 +1,6 @@
 """Radiation dose of lesions: statistics of a dose distribution, and biologically effective dose."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -140,6 +140,56 @@ def region_names() -> tuple[str, ...]:
     edges = [f"{edge:g}" for edge in BIN_EDGES]
     between = [f"dose{a}to{b}" for a, b in zip(["0", *edges], edges, strict=False)]
     return (*between, f"dose{edges[-1]}", f"ring{RING_DOSE:g}")
+
+
+def describe_region(name: str) -> str:
+    """Return a name of `region_names` in words.
+
+    Examples
+    --------
+    >>> [describe_region(name) for name in ("dose0to12", "dose12to16", "dose20", "ring12")]
+    ['lesion, below 12 Gy', 'lesion, 12 to 16 Gy', 'lesion, from 20 Gy', 'brain, from 12 Gy']
+    """
+    if name.startswith("ring"):
+        return f"brain, from {name.removeprefix('ring')} Gy"
+    low, _, high = name.removeprefix("dose").partition("to")
+    if not high:
+        return f"lesion, from {low} Gy"
+    return f"lesion, below {high} Gy" if low == "0" else f"lesion, {low} to {high} Gy"
+
+
+def region_labels(lesions: Sequence[int]) -> list[tuple[int, int, str]]:
+    """Return label, lesion and name of each region of each lesion; labels begin with 1.
+
+    Examples
+    --------
+    >>> region_labels([4, 7])[:3]
+    [(1, 4, 'dose0to12'), (2, 7, 'dose0to12'), (3, 4, 'dose12to16')]
+    """
+    found = [(lesion, name) for name in region_names() for lesion in lesions]
+    return [(label, *one) for label, one in enumerate(found, 1)]
+
+
+def label_regions(regions: NDArray[np.int_], lesions: Sequence[int]) -> NDArray[np.int32]:
+    """Return one label image of all regions, which do not overlap.
+
+    Parameters
+    ----------
+    regions : (X, Y, Z, R) array of int
+        See `dose_regions`.
+    lesions : sequence of int
+        Numbers of the lesions.
+
+    Returns
+    -------
+    (X, Y, Z) array of int
+        The labels of `region_labels`, 0 elsewhere.
+    """
+    labels = np.zeros(regions.shape[:3], np.int32)
+    names = region_names()
+    for label, lesion, name in region_labels(lesions):
+        labels[regions[..., names.index(name)] == lesion] = label
+    return labels
 
 
 def dose_regions(

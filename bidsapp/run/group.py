@@ -20,6 +20,8 @@ from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
     match_rows,
+    read_dose_values,
+    read_lesion_doses,
     read_output,
     read_participants,
     read_quality,
@@ -41,6 +43,7 @@ from bidsapp.study.tables import (
     window,
 )
 from bidsapp.study.tables.dictionary import FURTHER_COLUMNS, INPUT_COLUMN, TABLES
+from bidsapp.study.tables.dose import DOSE_TABLE, DOSE_VALUES, dose_changes
 
 __all__ = [
     "Cohort",
@@ -110,9 +113,14 @@ def run_group(
     found = read_output(output_dir, lesion_values)
     cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
-    problems = (*found.problems, *unread)
+    doses, unread_doses = read_lesion_doses(output_dir)
+    by_dose, unread_values = read_dose_values(output_dir)
+    cohort = replace(cohort, doses=doses)
+    problems = (*found.problems, *unread, *unread_doses, *unread_values)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
-    result = replace(result, quality=quality, lesion_values=lesion_values)
+    statistics = result.statistics
+    changes = dose_changes(by_dose, statistics.lesions, list(statistics.timepoints))
+    result = replace(result, quality=quality, lesion_values=lesion_values, dose=changes)
     _write_table(
         output_dir,
         "roistats",
@@ -123,6 +131,9 @@ def run_group(
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
         _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
+    if len(by_dose):
+        _write_table(output_dir, "dose", changes, DOSE_TABLE, {})
+        _write_table(output_dir, "dosevalues", by_dose, DOSE_VALUES, {})
     if len(quality):
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)

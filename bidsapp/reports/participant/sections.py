@@ -22,6 +22,7 @@ from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.changes import show_changes
+from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.image_sections import (
     lesion_values,
@@ -316,6 +317,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "lesions": show_lesions,
     "changes": show_changes,
+    "dose": show_dose,
     "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,

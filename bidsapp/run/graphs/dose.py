@@ -9,13 +9,12 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Session
 from bidsapp.config import Config
-from bidsapp.lesions.dose import region_names
+from bidsapp.lesions.dose import region_labels
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.sidecars import identity, save_node, source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
-from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics
+from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics, RegionStatistics
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
-from bidsapp.run.nodes.lesions import RoiStatistics
 
 
 def init_dose_wf(
@@ -45,7 +44,7 @@ def init_dose_wf(
     pe.Workflow
         ``inputnode``: brain, source_to_individual (ITK transform of the T1w of the source; unused
         if that is the baseline), from_individual (ITK transform to the T1w of the session; unused
-        at baseline). ``outputnode``: regions (label images by dose, on the T1w).
+        at baseline). ``outputnode``: regions (label image of the regions by dose, on the T1w).
     """
     workflow = pe.Workflow(name="dose")
     inputs = ["brain", "source_to_individual", "from_individual"]
@@ -65,9 +64,16 @@ def init_dose_wf(
                 setattr(node.inputs, kind, str(rois.image))
         workflow.connect(*carried, node, "dose")
         workflow.connect(inputnode, "brain", node, "brain")
-    workflow.connect(regions, "out_files", outputnode, "regions")
+    regions.inputs.lesions = _numbers(session)
+    workflow.connect(regions, "out_file", outputnode, "regions")
     _save(workflow, carried, statistics, session, source, config)
     return workflow
+
+
+def _numbers(session: Session) -> list[int]:
+    """Return the lesions of the enhancing ROIs on the T1w, in the order of their table."""
+    rois = session.rois("enhancing", "T1w")
+    return [lesion.index for lesion in rois.lesions] if rois else []
 
 
 def _carry(
@@ -132,32 +138,28 @@ def connect_dose_values(branch: Branch[Any], series: Port, to_series: Port | Non
         Transforms from the T1w to the series; required if lesions are measured on its grid.
     """
     lesions = branch.workflow.get_node("lesions")
-    if not branch.has_dose or lesions is None:
+    regions = region_labels(_numbers(branch.session))
+    if not branch.has_dose or lesions is None or not regions:
         return
-    numbers = [lesion for lesion, _ in lesions.inputs.lesions]
-    for index, region in enumerate(region_names()):
-        one = pe.Node(niu.Select(index=[index]), name=f"region_{region}")
-        branch.connect((branch.inputnode, "dose_regions"), one, "inlist")
-        statistics = pe.Node(RoiStatistics(), name=f"values_{region}")
-        statistics.inputs.lesions = lesions.inputs.lesions
-        statistics.inputs.parameters = lesions.inputs.parameters
-        statistics.inputs.identity = identity(branch.session, region, branch.analysis_space)
-        for name in ("maps", "errors"):
-            tabulated = branch.workflow.get_node(f"{name}_tabulated")
-            branch.connect((tabulated, "out"), statistics, name)
-        branch.connect(series, statistics, "series")
-        if branch.analysis_space == "T1w":
-            branch.connect((one, "out"), statistics, "rois")
-        else:
-            assert to_series is not None
-            fractions = pe.Node(LesionFractions(lesions=numbers), name=f"fractions_{region}")
-            branch.connect((one, "out"), fractions, "rois")
-            branch.connect(series, fractions, "reference")
-            branch.connect(to_series, fractions, "transform")
-            branch.connect((fractions, "out_file"), statistics, "fractions")
-        files = branch.merge(
-            f"files_{region}", [(statistics, "out_file"), (statistics, "dictionary")]
-        )
-        kind = outputs.DOSE_VALUES
-        paths = [branch.path(kind, extension, seg=region) for extension in kind.extensions]
-        branch.save(f"save_{region}", files, paths)
+    node = pe.Node(RegionStatistics(), name="dose_values")
+    node.inputs.regions = regions
+    node.inputs.lesions = [(label, lesion in branch.excluded) for label, lesion, _ in regions]
+    node.inputs.parameters = lesions.inputs.parameters
+    node.inputs.identity = identity(branch.session, "", branch.analysis_space)
+    for name in ("maps", "errors"):
+        branch.connect((branch.workflow.get_node(f"{name}_tabulated"), "out"), node, name)
+    branch.connect(series, node, "series")
+    labels = (branch.inputnode, "dose_regions")
+    if branch.analysis_space == "T1w":
+        branch.connect(labels, node, "rois")
+    else:
+        assert to_series is not None
+        fractions = pe.Node(LesionFractions(), name="dose_fractions", mem_gb=1)
+        fractions.inputs.lesions = [label for label, *_ in regions]
+        branch.connect(labels, fractions, "rois")
+        branch.connect(series, fractions, "reference")
+        branch.connect(to_series, fractions, "transform")
+        branch.connect((fractions, "out_file"), node, "fractions")
+    files = branch.merge("dose_value_files", [(node, "out_file"), (node, "dictionary")])
+    kind = outputs.DOSE_VALUES
+    branch.save("save_dose_values", files, [branch.path(kind, e) for e in kind.extensions])

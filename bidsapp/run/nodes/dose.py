@@ -9,7 +9,6 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
-    OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
     isdefined,
@@ -17,8 +16,9 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.lesions import voxel_ml
-from bidsapp.lesions.dose import DOSE_COLUMNS, dose_regions, region_names, summarise_dose
+from bidsapp.lesions.dose import DOSE_COLUMNS, dose_regions, label_regions, summarise_dose
 from bidsapp.run.nodes.files import TableOutput, load, load_labels, save_array, save_table
+from bidsapp.run.nodes.lesions import RoiStatistics, RoiStatisticsInput
 
 
 class _DoseInput(BaseInterfaceInputSpec):
@@ -28,12 +28,16 @@ class _DoseInput(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="brain mask, on the same grid")
 
 
+class _DoseRegionsInput(_DoseInput):
+    lesions = traits.List(traits.Int, desc="numbers of the lesions")
+
+
 class _DoseRegionsOutput(TraitedSpec):
-    out_files = OutputMultiObject(File(exists=True), desc="label image of each region, in order")
+    out_file = File(exists=True, desc="label image, see `bidsapp.lesions.dose.region_labels`")
 
 
 def _regions(inputs: Any) -> tuple[Any, Any, dict[str, Any], Any]:
-    """Return dose, affine, labels by ROI, and the label image of each region (X, Y, Z, R)."""
+    """Return dose, its image, labels by ROI, and the lesion of each region (X, Y, Z, R)."""
     dose, image = load(inputs.dose)
     parts = {name: getattr(inputs, name) for name in ("enhancing", "whole")}
     labels = {
@@ -48,15 +52,13 @@ def _regions(inputs: Any) -> tuple[Any, Any, dict[str, Any], Any]:
 class DoseRegions(SimpleInterface):
     """Divide the enhancing parts and the brain around the lesions by dose."""
 
-    input_spec = _DoseInput
+    input_spec = _DoseRegionsInput
     output_spec = _DoseRegionsOutput
 
     def _run_interface(self, runtime: Any) -> Any:
         _, image, _, regions = _regions(self.inputs)
-        self._results["out_files"] = [
-            save_array(regions[..., i].astype(np.int16), image, Path(runtime.cwd) / f"{name}.nii")
-            for i, name in enumerate(region_names())
-        ]
+        labels = label_regions(regions, self.inputs.lesions)
+        self._results["out_file"] = save_array(labels, image, Path(runtime.cwd) / "regions.nii")
         return runtime
 
 
@@ -91,3 +93,19 @@ class DoseStatistics(SimpleInterface):
         ]
         self._results |= save_table(DOSE_COLUMNS, rows, Path(runtime.cwd) / "dose.tsv")
         return runtime
+
+
+class _RegionStatisticsInput(RoiStatisticsInput):
+    regions = traits.List(
+        traits.Tuple(traits.Int, traits.Int, traits.Str), desc="(label, lesion, region)"
+    )
+
+
+class RegionStatistics(RoiStatistics):
+    """Summarise maps in regions of lesions, which have labels of their own."""
+
+    input_spec = _RegionStatisticsInput
+
+    def _values(self) -> list[Mapping[str, Any]]:
+        named = {label: {"lesion": n, "roi": name} for label, n, name in self.inputs.regions}
+        return [{**row, **named[row["lesion"]]} for row in super()._values()]

@@ -1,6 +1,7 @@
 """Dose of lesions: biologically effective dose, and changes of parameters by dose."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,16 @@ LESION_DOSES: Mapping[str, str] = {
     "dose_d95_gy": "Dose that at least 95 % of the lesion receives, Gy",
 }
 """The columns of the table of characteristics from maps of the dose."""
+DOSE_VALUES: Mapping[str, str] = {
+    "participant_id": "Participant",
+    "lesion": "Lesion number, the same in all sessions",
+    "session_id": "Session",
+    "region": "As in group_dose.tsv",
+    "parameter": "Parameter",
+    "unit": "Its unit",
+    "value": "Mean over the region",
+}
+"""The columns of ``group_dosevalues.tsv`` and what they mean."""
 DOSE_TABLE: Mapping[str, str] = {
     "region": "Part of the enhancing lesions by dose in Gy (dose12to16: from 12 to below 16), or "
     "the brain around the lesions with at least 12 Gy (ring12)",
@@ -74,48 +85,54 @@ def add_effective_dose(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def dose_changes(values: pd.DataFrame, timepoints: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the change of each parameter between time points by region of dose.
+def dose_changes(
+    values: pd.DataFrame, sessions: pd.DataFrame, timepoints: Sequence[str]
+) -> pd.DataFrame:
+    """Summarise the change of each parameter since the first time point, by region of dose.
 
     Parameters
     ----------
     values : pandas.DataFrame
-        ``participant_id lesion session_id region parameter unit value``.
-    timepoints : pandas.DataFrame
-        ``participant_id session_id timepoint``, a categorical or text in order of time.
+        With the columns `DOSE_VALUES`.
+    sessions : pandas.DataFrame
+        ``participant_id session_id timepoint``; may have several rows per session.
+    timepoints : sequence of str
+        Names of the time points in chronological order.
 
     Returns
     -------
     table : pandas.DataFrame
-        With the columns `DOSE_TABLE`: the first time point with each of the others.
+        With the columns `DOSE_TABLE`.
     """
-    order = list(dict.fromkeys(timepoints["timepoint"].dropna()))
-    placed = values.merge(timepoints, on=["participant_id", "session_id"])
-    wide = placed.pivot_table(
-        "value", ["region", "parameter", "unit", *LESION], "timepoint", observed=True
-    )
+    keys = ["participant_id", "session_id"]
+    placed = values.merge(sessions[[*keys, "timepoint"]].dropna().drop_duplicates(), on=keys)
+    first, *others = timepoints
     rows = []
-    for region in region_names():
-        for parameter in dict.fromkeys(placed["parameter"]):
-            chosen = wide[
-                (wide.index.get_level_values("region") == region)
-                & (wide.index.get_level_values("parameter") == parameter)
-            ]
-            for later in order[1:]:
-                if {order[0], later} <= set(chosen) and len(chosen):
-                    rows += _change(chosen[[order[0], later]].dropna(), order[0], later)
+    for region, parameter in product(region_names(), dict.fromkeys(placed["parameter"])):
+        chosen = placed[(placed["region"] == region) & (placed["parameter"] == parameter)]
+        wide = chosen.pivot_table("value", [*LESION, "unit"], "timepoint")
+        for later in others:
+            if {first, later} <= set(wide):
+                pairs = wide[[first, later]].dropna()
+                head = {"region": region, "parameter": parameter}
+                rows += [head | _change(pairs, first, later)] if len(pairs) else []
     return pd.DataFrame(rows, columns=list(DOSE_TABLE))
 
 
-def _change(pairs: pd.DataFrame, first: str, later: str) -> list[dict[str, object]]:
-    """Return the row of a region and parameter, or none without a lesion."""
-    if pairs.empty:
-        return []
-    (region, parameter, unit), before = pairs.index[0][:3], float(pairs[first].mean())
+def _change(pairs: pd.DataFrame, first: str, later: str) -> dict[str, object]:
+    """Return the mean change of the lesions that have a value at both time points."""
+    before = float(pairs[first].mean())
     change = pairs[later] - pairs[first]
     mean = float(change.mean())
-    participants = pairs.index.get_level_values("participant_id").nunique()
-    numbers = (before, float(pairs[later].mean()), mean, float(change.std()))
-    percent = 100 * mean / before if before > 0 else np.nan
-    cells = (region, parameter, unit, first, later, len(pairs), participants, *numbers, percent)
-    return [dict(zip(DOSE_TABLE, cells, strict=True))]
+    return {
+        "unit": pairs.index[0][-1],
+        "timepoint_a": first,
+        "timepoint_b": later,
+        "n": len(pairs),
+        "n_participants": pairs.index.get_level_values("participant_id").nunique(),
+        "mean_a": before,
+        "mean_b": float(pairs[later].mean()),
+        "mean_difference": mean,
+        "sd_difference": float(change.std()),
+        "mean_percent": 100 * mean / before if before > 0 else np.nan,
+    }
