@@ -17,7 +17,9 @@ _ACROSS = 4
 
 
 @apply_style
-def isodose_lines(panels: Sequence[Panel], names: Sequence[str], levels: Sequence[float]) -> Figure:
+def isodose_lines(
+    panels: Sequence[Panel], doses: Sequence[Array], names: Sequence[str], levels: Sequence[float]
+) -> Figure:
     """Draw isodose lines on slices, with the outlines of the lesions.
 
     Parameters
