@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from bidsapp.reports.figures.images import Panel, draw_panel, image_axes
-from bidsapp.reports.figures.layout import WIDTH
+from bidsapp.reports.figures.layout import WIDTH, Array
 from bidsapp.reports.page.style import ACCENT, apply_style
 
 _ACROSS = 4
