@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from contour_files import dose_set, write_dicom
-from datasets import write_json
+from datasets import write_description, write_image, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 from test_rois_command import GRID, LEFT, RIGHT, SHAPE, VISIT, balls, roi, rois, study, t1w
 
+from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.query import Query
 from bidsapp.bids.records import Diffusion, Lesion, Participant, Rois, Session
 from bidsapp.config import Config
 from bidsapp.conversion.contours.read import read_dose
@@ -21,14 +23,20 @@ from bidsapp.errors import BadInput
 from bidsapp.lesions.dose import (
     ALPHA_BETA,
     DELTA,
+    DOSE_COLUMNS,
     dose_regions,
     effective_dose,
     region_names,
     summarise_dose,
 )
+from bidsapp.reports.participant.dose import show_dose
+from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import plan_participant
+from bidsapp.study.read import read_dose_values, read_lesion_doses
+from bidsapp.study.tables import Cohort
 from bidsapp.study.tables.dose import add_effective_dose, dose_changes
+from bidsapp.study.tables.response import characteristics
 
 DOSES = st.lists(st.floats(0.1, 90), min_size=1, max_size=60)
 
@@ -466,3 +474,141 @@ def test_the_baseline_does_not_use_the_dose_of_another_visit(tmp_path):
     )
     plan, nodes, _ = graph(tmp_path, [visit(tmp_path, "a")])
     assert not any("dose" in name or "NoDose" in name for name in nodes)
+
+
+# Maps of the dose in a data set
+
+
+def given_dose(tmp_path, values=None, affine=GRID, unit="Gy", name="label-dose_dosemap"):
+    """Return the record of a session with a dose map."""
+    root = study(tmp_path / "bids", ("a",))
+    path = dose_image(root).with_name(dose_image(root).name.replace("label-dose_dosemap", name))
+    write_image(path, np.asarray(radial()[0] if values is None else values, np.float32), affine)
+    write_json(path.with_name(path.name.replace(".nii.gz", ".json")), {"Units": unit})
+    write_description(root / "derivatives/manual_masks")
+    return Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions[0]
+
+
+def test_a_given_dose_is_read(tmp_path):
+    """By its name, on the grid of the T1w, also with NaN where it is not known."""
+    values = radial()[0]
+    values[:4] = np.nan
+    session = given_dose(tmp_path, values)
+    assert session.dose.name == "sub-01_ses-a_ce-gadolinium_label-dose_dosemap.nii.gz"
+    assert session.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"values": radial()[0] * 100}, "its values are 0 to 3000, outside 0 to 200 Gy"),
+        ({"values": radial()[0] - 1}, "its values are -1 to 29, outside 0 to 200 Gy"),
+        ({"unit": "cGy"}, "its sidecar states Units 'cGy'; write the dose in 'Gy'"),
+        ({"affine": GRID + np.eye(4, k=3) * 5}, "its grid is not that of"),
+    ],
+)
+def test_a_dose_that_cannot_be_used_is_a_problem_of_its_session(tmp_path, changed, text):
+    """It is not used, and the reason is stated."""
+    session = given_dose(tmp_path, **changed)
+    assert session.dose is None
+    assert text in " ".join(session.problems)
+
+
+# Tables and pages
+
+
+def write_table(path, columns, rows):
+    """Write a table of an output folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_tsv(list(columns), rows))
+
+
+def dose_row(session, roi="whole", source="ses-a", lesion=1, **numbers):
+    """Return a row of the table of doses."""
+    values = dict.fromkeys(DOSE_COLUMNS, 1.0) | {"mean": 22.0, "d95": 18.0, "excluded": False}
+    where = {"participant_id": "sub-01", "session_id": session, "lesion": lesion, "roi": roi}
+    return {**values, **where, "dose_session": source, **numbers}
+
+
+def value_row(session, region, mean, lesion=1, parameter="Ktrans", *, excluded=False):
+    """Return a row of the table of values by dose."""
+    where = {"participant_id": "sub-01", "session_id": session, "lesion": lesion, "roi": region}
+    return {**where, "parameter": parameter, "unit": "1/min", "mean": mean, "excluded": excluded}
+
+
+def test_the_dose_of_a_lesion_is_that_of_its_own_visit(tmp_path):
+    """Of the whole lesion where the dose was given, not of a visit to which it was carried."""
+    for session, row in (
+        ("ses-0", dose_row("ses-0", mean=11.0)),
+        ("ses-a", dose_row("ses-a", "enhancing", mean=12.0)),
+    ):
+        rows = (
+            [row, dose_row("ses-a")] if session == "ses-a" else [row, dose_row("ses-0", lesion=2)]
+        )
+        name = f"sub-01/{session}/anat/sub-01_{session}_desc-dose_roistats.tsv"
+        write_table(tmp_path / name, DOSE_COLUMNS, rows)
+    doses, problems = read_lesion_doses(tmp_path)
+    assert problems == ()
+    assert doses["dose_mean_gy"].tolist() == [22.0, 22.0]
+    assert doses["dose_d95_gy"].tolist() == [18.0, 18.0]
+    assert doses["lesion"].tolist() == [1, 2]
+    table = characteristics(
+        Cohort(pd.DataFrame(), pd.DataFrame(), {}, doses=doses),
+        pd.DataFrame(
+            {
+                "participant_id": "sub-01",
+                "lesion": [1, 3],
+                "followup_days": 1.0,
+                "volume_change_percent": 0.0,
+                "response": "SD",
+            }
+        ),
+    )
+    assert table["dose_d95_gy"].tolist() == pytest.approx([18, np.nan], nan_ok=True)
+
+
+def test_values_by_dose_are_those_of_lesions_that_are_not_excluded(tmp_path):
+    """In any session; a table that cannot be read is a problem, and the others are used."""
+    for session in ("ses-a", "ses-b"):
+        rows = [
+            value_row(session, "dose20", 0.2),
+            value_row(session, "dose20", None),
+            value_row(session, "dose20", 0.3, lesion=2, excluded=session == "ses-b"),
+            value_row(session, "dose20", 9.0, parameter="kep"),
+        ]
+        name = f"sub-01/{session}/perf/sub-01_{session}_desc-dosebin_roistats.tsv"
+        write_table(tmp_path / name, rows[0], rows)
+    bad = tmp_path / "sub-02/ses-a/dwi/sub-02_ses-a_desc-dosebin_roistats.tsv"
+    write_table(bad, ["lesion"], [{"lesion": 1}])
+    values, problems = read_dose_values(tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith("sub-02/ses-a/dwi/")
+    assert values[["lesion", "region", "value"]].values.tolist() == [[1, "dose20", 0.2]] * 2
+
+
+def test_the_page_shows_the_dose_and_isodose_lines(tmp_path):
+    """A row per lesion, ROI and session, which session the dose is of, and one figure."""
+    anat = tmp_path / "sub-01/ses-a/anat"
+    image, lesion = radial()[0], (radial()[1] < 6).astype(np.uint8)
+    stem = "sub-01_ses-a"
+    for name, data in (
+        ("ce-gadolinium_desc-preproc_T1w", image + 1),
+        ("label-dose_dosemap", image),
+        ("ce-gadolinium_seg-whole_desc-manual_dseg", lesion),
+    ):
+        write_image(anat / f"{stem}_{name}.nii.gz", np.asarray(data, np.float32), GRID)
+    write_table(anat / f"{stem}_desc-dose_roistats.tsv", DOSE_COLUMNS, [dose_row("ses-a")])
+    later = tmp_path / "sub-01/ses-b/anat/sub-01_ses-b_desc-dose_roistats.tsv"
+    write_table(later, DOSE_COLUMNS, [dose_row("ses-b", covered=0.5, ring_ml=None)])
+    participant = read_participant(tmp_path, "sub-01")
+    participant.__dict__["lesion_names"] = {1: "lesion 1"}
+    table, picture = show_dose(participant)
+    assert [row[:3] for row in table.rows] == [
+        ["Lesion 1", "a", "this session"],
+        ["Lesion 1", "b", "carried from a"],
+    ]
+    assert table.rows[1][3] == ("whole", "50 % covered")
+    assert table.rows[1][-1] == "–"
+    axes = picture.figure.axes[0]
+    assert len(axes.collections) == 1 + 3  # the lesion, and the lines of 12, 16 and 20 Gy
+    assert show_dose(read_participant(tmp_path / "empty", "sub-01")) == []

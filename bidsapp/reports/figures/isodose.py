@@ -49,7 +49,7 @@ def isodose_lines(
         figsize=(size * across, size * down + 0.5),
         layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01),
     )
-    colours = colormaps["plasma"](np.linspace(0.25, 0.95, len(levels)))
+    colours = colormaps["cool"](np.linspace(0, 1, len(levels)))
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, panel, values, name in zip(grid, panels, doses, names, strict=False):
         image_axes(axes)
