@@ -1,6 +1,8 @@
 """Dose: its statistics and its biological effect, RTDOSE files, and the dose of a visit."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -33,6 +35,7 @@ from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import plan_participant
+from bidsapp.run.group import run_stats, write_result
 from bidsapp.study.read import read_dose_values, read_lesion_doses
 from bidsapp.study.tables import Cohort
 from bidsapp.study.tables.dose import add_effective_dose, dose_changes
@@ -612,3 +615,29 @@ def test_the_page_shows_the_dose_and_isodose_lines(tmp_path):
     axes = picture.figure.axes[0]
     assert len(axes.collections) == 1 + 3  # the lesion, and the lines of 12, 16 and 20 Gy
     assert show_dose(read_participant(tmp_path / "empty", "sub-01")) == []
+
+
+def test_the_group_page_and_methods_show_changes_by_dose(tmp_path, empty_figures):
+    """Tables, section and text of a study whose sessions have values by dose, and traits a dose."""
+    reference = Path(__file__).parent / "data" / "reference_cohort"
+    result = run_stats(reference / "lesions.tsv", tmp_path, traits=reference / "lesion_traits.tsv")
+    values = pd.DataFrame(
+        {
+            "participant_id": "sub-01",
+            "lesion": 1,
+            "session_id": ["ses-baseline", "ses-1month"],
+            "region": "ring12",
+            "parameter": "Ktrans",
+            "unit": "1/min",
+            "value": [0.05, 0.04],
+        }
+    )
+    statistics = result.statistics
+    changes = dose_changes(values, statistics.lesions, list(statistics.timepoints))
+    write_result(tmp_path, replace(result, dose=changes))
+    page = (tmp_path / "group.html").read_text()
+    assert "brain, from 12 Gy" in page
+    assert "−20 %" in page
+    text = (tmp_path / "logs/CITATION_group.md").read_text()
+    assert "Guerrero and Li 2004, doi:10.1088/0031-9155/49/20/012" in text
+    assert "divided at 12, 16 and 20 Gy" in text

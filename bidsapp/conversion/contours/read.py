@@ -53,7 +53,9 @@ def is_dose(path: Path) -> bool:
     UsageError
         If it is a DICOM file and pydicom is not installed.
     """
-    return path.is_file() and is_dicom(path) and _may_be_of(path, (DOSE,), damaged=False)
+    if not path.is_file() or not (is_dicom(path) or path.name.lower().endswith(".dcm")):
+        return False
+    return _may_be_of(path, (DOSE,), damaged=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -122,7 +124,7 @@ def dose_frame(path: Path) -> str:
     """Return the frame of reference of a file accepted by `is_dose`, without reading its dose."""
     pydicom = load_package("pydicom", "DICOM files")
     with collect_warnings():
-        found = pydicom.dcmread(path, specific_tags=["FrameOfReferenceUID"])
+        found = pydicom.dcmread(path, force=True, specific_tags=["FrameOfReferenceUID"])
         return str(found.get("FrameOfReferenceUID") or "")
 
 
