@@ -23,6 +23,7 @@ from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.bolus import FindBolus
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
+from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics, RegionStatistics
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
@@ -83,6 +84,8 @@ def files(tmp_path_factory):
         "ramp": np.fromfunction(lambda i, j, k: 1 + i + 2 * j, SHAPE),
         "labels": labels,
         "labels2": np.roll(labels, 1, axis=1),
+        "dose": np.fromfunction(lambda i, j, k: 8.0 + 3 * i + j, SHAPE),
+        "dose2": np.fromfunction(lambda i, j, k: 24.0 - 3 * i - j, SHAPE),
         "artery": artery,
         "artery2": artery[:, ::-1].copy(),
         "brain": brain,
@@ -213,6 +216,9 @@ _COMPARE = {
 }
 _ONTO = {"in_files": ["@ramp"], "reference": "@map", "transform": ["@shift"]}
 
+_DOSE = {"dose": "@dose", "enhancing": "@labels", "whole": "@labels", "brain": "@brain"}
+_OTHER_DOSE = {"dose": "@dose2", "enhancing": "@labels2", "whole": "@labels2", "brain": "@artery"}
+
 CASES = [
     (
         SignalToConcentration,
@@ -323,6 +329,26 @@ CASES = [
     (
         RoiStatistics,
         {k: v for k, v in _ROIS.items() if k != "rois"} | {"fractions": "@fractions"},
+        {"fractions": "@fractions2"},
+    ),
+    (
+        RegionStatistics,
+        _ROIS | {"regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
+        {
+            "maps": ["@map2"],
+            "errors": ["@map"],
+            "series": "@thick",
+            "rois": "@labels2",
+            "lesions": [(1, True), (2, True)],
+            "parameters": [("f", "1", "ivim")],
+            "identity": {"participant_id": "sub-02", "space": "T1w"},
+            "regions": [(1, 4, "dose20"), (2, 5, "dose20")],
+        },
+    ),
+    (
+        RegionStatistics,
+        {k: v for k, v in _ROIS.items() if k != "rois"}
+        | {"fractions": "@fractions", "regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
         {"fractions": "@fractions2"},
     ),
     (
@@ -455,6 +481,12 @@ CASES = [
         LesionFractions,
         {"rois": "@labels", "lesions": [1], "reference": "@map", "transform": ["@shift"]},
         {"rois": "@labels2", "lesions": [2], "reference": "@thick", "transform": ["@shift2"]},
+    ),
+    (DoseRegions, {**_DOSE, "lesions": [1, 2]}, {**_OTHER_DOSE, "lesions": [2]}),
+    (
+        DoseStatistics,
+        {**_DOSE, "lesions": [(1, False)], "identity": {"session_id": "ses-a"}},
+        {**_OTHER_DOSE, "lesions": [(1, True)], "identity": {"session_id": "ses-b"}},
     ),
     (
         AverageVolumes,

@@ -11,6 +11,7 @@ import bids.layout
 from bids.utils import natural_sort
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
+from bidsapp.bids.dose_maps import read_dose_map
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
 from bidsapp.bids.frames import how_to_time, is_stored_by_frame
@@ -68,6 +69,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1map": {"suffix": "T1map"},
     "roi": {"suffix": ["dseg", "mask"]},
     "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
+    "dose": {"suffix": "dosemap", "label": "dose"},
     "xfm": {"suffix": "xfm"},
 }
 _IMAGE = [".nii", ".nii.gz"]
@@ -198,6 +200,7 @@ class Query:
             whole=attempt(self._rois, key, "whole") or (),
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
+            dose=attempt(self._dose, key),
             transforms=attempt(self._transforms, key) or (),
         )
         table = session_table(self.raw.root, label)
@@ -356,6 +359,9 @@ class Query:
             for file, end in zip(found, ends, strict=True)
             if end == (wanted, goal)
         )
+
+    def _dose(self, key: Mapping[str, Any]) -> Path | None:
+        return read_dose_map(self._user_files("dose", key, extension=_IMAGE))
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")

@@ -20,6 +20,8 @@ from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
     match_rows,
+    read_dose_values,
+    read_lesion_doses,
     read_output,
     read_participants,
     read_quality,
@@ -43,7 +45,8 @@ from bidsapp.study.tables import (
     session_labels,
     window,
 )
-from bidsapp.study.tables.dictionary import INPUT_COLUMN, TABLES
+from bidsapp.study.tables.dictionary import FURTHER_COLUMNS, INPUT_COLUMN, TABLES
+from bidsapp.study.tables.dose import DOSE_TABLE, DOSE_VALUES, dose_changes
 
 __all__ = [
     "Cohort",
@@ -116,9 +119,14 @@ def run_group(
     found = read_output(output_dir, lesion_values)
     cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
-    problems = (*found.problems, *unread)
+    doses, unread_doses = read_lesion_doses(output_dir)
+    by_dose, unread_values = read_dose_values(output_dir)
+    cohort = replace(cohort, doses=doses)
+    problems = (*found.problems, *unread, *unread_doses, *unread_values)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
-    result = replace(result, quality=quality, lesion_values=lesion_values)
+    statistics = result.statistics
+    changes = dose_changes(by_dose, statistics.lesions, list(statistics.timepoints))
+    result = replace(result, quality=quality, lesion_values=lesion_values, dose=changes)
     rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
     carried = any(row.get("roi_from", "n/a") != "n/a" for row in found.rows)
     columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
@@ -126,6 +134,9 @@ def run_group(
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
         _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
+    if len(by_dose):
+        _write_table(output_dir, "dose", changes, DOSE_TABLE, {})
+        _write_table(output_dir, "dosevalues", by_dose, DOSE_VALUES, {})
     if len(quality):
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)
@@ -285,7 +296,8 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     lesions = lesions.reindex(columns=list(described))
     _write_table(output_dir, "lesions", lesions, described, units)
     for name, frame in result.statistics.tables().items():
-        described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
+        known = {**FURTHER_COLUMNS, **TABLES[name]}
+        described = {str(column): known.get(str(column), INPUT_COLUMN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
     figures = plots(result)
     for plot in figures:

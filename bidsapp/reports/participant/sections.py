@@ -22,6 +22,7 @@ from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.changes import show_changes
+from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.followed import show_followed
 from bidsapp.reports.participant.image_sections import (
@@ -320,6 +321,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "lesions": show_lesions,
     "changes": show_changes,
     "response": show_response,
+    "dose": show_dose,
     "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,

@@ -38,18 +38,20 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
     Returns
     -------
     pe.Workflow
-        ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
-        (ITK transform to the reference; undefined at baseline).
+        ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual and
+        from_individual (ITK transforms to the reference and back; undefined at baseline).
     """
     workflow = pe.Workflow(name="anat")
     inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
+    results = ["mask", "to_individual", "from_individual"]
+    outputnode = pe.Node(niu.IdentityInterface(results), name="outputnode")
     brain = pe.Node(BrainMask(in_file=str(session.t1w)), name="brain", mem_gb=1.5)
     workflow.connect(brain, "mask", outputnode, "mask")
     _save_anatomy(workflow, brain, session, config)
     if reference:
         to_individual = _connect_reference(workflow, inputnode, session, reference, config)
         workflow.connect(*to_individual, outputnode, "to_individual")
+        workflow.connect(to_individual[0], "to_moving", outputnode, "from_individual")
     return workflow
 
 

@@ -45,7 +45,10 @@ class Branch(Generic[SeriesRecord]):
     source
         Gives the series that is analysed, ``out_file``, and its gradients, ``gradients``.
     inputnode
-        Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
+        Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w; and
+        ``dose_regions``.
+    has_dose
+        Whether the session has a dose.
     """
 
     space: Space
@@ -57,6 +60,7 @@ class Branch(Generic[SeriesRecord]):
     workflow: pe.Workflow
     source: pe.Node
     inputnode: pe.Node
+    has_dose: bool = False
 
     @property
     def session(self) -> Session:
@@ -114,14 +118,17 @@ def begin_branch(
     config: Config,
     excluded: frozenset[int],
     reference: Path | None,
+    has_dose: bool = False,
 ) -> Branch[SeriesRecord]:
     """Return a branch without steps; see `Branch` for the arguments."""
-    inputs = ["t1w_mask", "to_individual", "reference_mask"]
+    inputs = ["t1w_mask", "to_individual", "reference_mask", "dose_regions"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     workflow = pe.Workflow(name=space)
     source = _source_node(series)
     workflow.add_nodes([source])
-    return Branch(space, series, plan, config, excluded, reference, workflow, source, inputnode)
+    return Branch(
+        space, series, plan, config, excluded, reference, workflow, source, inputnode, has_dose
+    )
 
 
 def _source_node(series: Diffusion | Dynamic) -> pe.Node:

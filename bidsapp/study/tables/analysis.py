@@ -105,6 +105,8 @@ class GroupResult:
         Quality measures of every series of every participant; may be empty.
     lesion_values : "mean" or "unmixed"
         Which values of the lesions are analysed.
+    dose : pandas.DataFrame
+        See `bidsapp.study.tables.dose.dose_changes`; empty without any dose.
     """
 
     cohort: Cohort
@@ -113,6 +115,7 @@ class GroupResult:
     notes: tuple[str, ...] = ()
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     lesion_values: LesionValues = "mean"
+    dose: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def analyse(
