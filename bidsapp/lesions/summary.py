@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from bidsapp.lesions.regions import Array
 
-PERCENTILES = (5, 25, 75, 95)
+PERCENTILES = (5, 10, 25, 75, 90, 95)
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
@@ -31,8 +31,10 @@ COLUMNS: Mapping[str, str] = {
     "sum(w) - sum(w^2)/sum(w))",
     "median": "Median over the valid voxels",
     "p05": "5th percentile",
+    "p10": "10th percentile",
     "p25": "25th percentile",
     "p75": "75th percentile",
+    "p90": "90th percentile",
     "p95": "95th percentile",
     "excluded": "1 if the ROI table marks the lesion as excluded",
 }
