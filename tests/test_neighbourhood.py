@@ -63,7 +63,7 @@ def test_a_mirror_image_is_across_the_midline_of_a_tilted_head(rotation):
     """It has the lesion's volume, at the opposite place of the head, wherever the head is."""
     affine, shape = grid(ZOOMS)
     head = pose(rotation, (6, -4, 8))
-    lesions = ball(affine, shape, apply(head, [[30, -20, 30]])[0], 8) * 4
+    lesions = ball(affine, shape, apply(head, [[30, -20, 30]])[0], 12) * 4
     found = mirror_lesions(lesions, affine, np.ones(shape), head)
     assert set(np.unique(found)) == {0, 4}
     assert (found > 0).sum() == pytest.approx((lesions > 0).sum(), rel=0.06)

@@ -20,6 +20,7 @@ from bidsapp.cli.types import (
     relaxation_time,
     relaxivity,
     repetition_time,
+    roi_name,
 )
 from bidsapp.config import (
     AIF_SCALES,
@@ -274,6 +275,17 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         default=Config.roi_space,
         help="grid on which lesions are measured: that of the T1w, or that of the series "
         "(native), each voxel weighted by its fraction inside the ROI (default: %(default)s)",
+    )
+    group.add_argument(
+        "--rois",
+        nargs="+",
+        type=roi_name,
+        default=[],
+        metavar="NAME",
+        help="further regions with tables: ring (5 mm around each lesion), mirror (each lesion "
+        "reflected into the other hemisphere), reference (normal-appearing white matter, found or "
+        "given as label-reference_mask), and any label image of yours, by its seg- "
+        "(default: enhancing whole, which are always measured)",
     )
     group.add_argument(
         "--output-spaces",

@@ -62,6 +62,14 @@ class ReferenceRegion:
     contralateral: bool
     followed: bool
 
+    def record(self) -> dict[str, Any]:
+        """Return where the region is, for a JSON file; a region beside lesions is a warning."""
+        known = {"Side": self.side, "VolumeMl": round(self.ml, 3), "OfBaseline": self.followed}
+        if self.contralateral:
+            return known
+        text = f"the reference region is on the {self.side}, where most of the lesion volume is"
+        return known | {"Warnings": [text]}
+
 
 @dataclass(frozen=True)
 class _Candidates:

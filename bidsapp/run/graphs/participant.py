@@ -4,7 +4,7 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Session
-from bidsapp.config import Config, version
+from bidsapp.config import FOUND_ROIS, Config, version
 from bidsapp.run.graphs.anat import init_anat_wf, init_rois_wf
 from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
@@ -34,12 +34,9 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
     if plan.baseline:
         for session in plan.participant.sessions:
             if session is not plan.baseline and session.t1w:
-                workflow.connect(
-                    graphs[plan.baseline.id],
-                    "outputnode.mask",
-                    graphs[session.id],
-                    "inputnode.reference_mask",
-                )
+                carried = [("outputnode.mask", "inputnode.reference_mask")]
+                carried += [("outputnode.reference", "inputnode.earlier")]
+                workflow.connect([(graphs[plan.baseline.id], graphs[session.id], carried)])
     return workflow
 
 
@@ -70,16 +67,20 @@ def _connect_anatomy(
     baseline: Session | None,
 ) -> None:
     """Add the branch of the T1w, and connect its results to the other branches."""
-    inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["mask"]), name="outputnode")
+    inputnode = pe.Node(niu.IdentityInterface(["reference_mask", "earlier"]), name="inputnode")
+    outputnode = pe.Node(niu.IdentityInterface(["mask", "reference"]), name="outputnode")
     is_reference = session is baseline
     anat = init_anat_wf(session, config, None if is_reference else baseline)
     workflow.connect(anat, "outputnode.mask", outputnode, "mask")
+    workflow.connect(anat, "outputnode.reference", outputnode, "reference")
     for branch in branches:
+        for name in FOUND_ROIS:
+            workflow.connect(anat, f"outputnode.{name}", branch, f"inputnode.{name}")
         workflow.connect(anat, "outputnode.mask", branch, "inputnode.t1w_mask")
     if is_reference:
         return
     workflow.connect(inputnode, "reference_mask", anat, "inputnode.reference_mask")
+    workflow.connect(inputnode, "earlier", anat, "inputnode.earlier")
     for branch in branches:
         workflow.connect(anat, "outputnode.to_individual", branch, "inputnode.to_individual")
         workflow.connect(inputnode, "reference_mask", branch, "inputnode.reference_mask")

@@ -28,6 +28,7 @@ from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.table import ivim_row, kinetic_rows
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
+from bidsapp.run.graphs.regions import missing_regions
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 from bidsapp.run.graphs.visit_values import describe_origins, haematocrit
 
@@ -160,6 +161,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         text = "no T1w: analysed in the native space of each series"
         issues.append(Issue("missing", text, "NoT1w"))
     issues += [*diffusion, *dynamic, *_missing_rois(session, config)]
+    issues += missing_regions(session, config)
     participant = f"sub-{session.participant}"
     return SessionPlan(
         session,
