@@ -24,6 +24,7 @@ from bidsapp.study.read import (
     read_participants,
     read_quality,
     read_traits,
+    region_values,
 )
 from bidsapp.study.tables import (
     PAIR,
@@ -41,6 +42,11 @@ from bidsapp.study.tables import (
     window,
 )
 from bidsapp.study.tables.dictionary import INPUT_COLUMN, TABLES
+from bidsapp.study.tables.reference import (
+    REFERENCE_TABLES,
+    implausible_values,
+    reference_tables,
+)
 
 __all__ = [
     "Cohort",
@@ -113,6 +119,7 @@ def run_group(
     problems = (*found.problems, *unread)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, problems, found.notes)
     result = replace(result, quality=quality, lesion_values=lesion_values)
+    result = _add_reference(result, reference_tables(region_values(found.rows), cohort.sessions))
     _write_table(
         output_dir,
         "roistats",
@@ -127,6 +134,12 @@ def run_group(
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)
     return result
+
+
+def _add_reference(result: GroupResult, tables: Mapping[str, pd.DataFrame]) -> GroupResult:
+    """Add the tables of the reference region, and a note of values that are not plausible."""
+    notes = implausible_values(tables["reference"]) if tables else []
+    return replace(result, reference=tables, notes=(*result.notes, *notes))
 
 
 def run_stats(
@@ -277,6 +290,8 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     for name, frame in result.statistics.tables().items():
         described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
+    for name, frame in result.reference.items():
+        _write_table(output_dir, name, frame, REFERENCE_TABLES[name], {})
     figures = plots(result)
     for plot in figures:
         _write_plot(output_dir, plot)

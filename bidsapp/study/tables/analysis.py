@@ -90,6 +90,8 @@ class GroupResult:
         Quality measures of every series of every participant; may be empty.
     lesion_values : "mean" or "unmixed"
         Which values of the lesions are analysed.
+    reference : mapping of str to pandas.DataFrame
+        The tables of the reference region, by the names of `REFERENCE_TABLES`; empty without one.
     """
 
     cohort: Cohort
@@ -98,6 +100,7 @@ class GroupResult:
     notes: tuple[str, ...] = ()
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     lesion_values: LesionValues = "mean"
+    reference: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def analyse(
