@@ -39,6 +39,7 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.recovery import show_recovery
+from bidsapp.reports.participant.regions import show_regions
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
 
@@ -315,6 +316,7 @@ def _readable(path: Path) -> str:
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "lesions": show_lesions,
+    "regions": show_regions,
     "changes": show_changes,
     "recovery": show_recovery,
     "timeline": show_timeline,

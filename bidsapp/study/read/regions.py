@@ -31,4 +31,6 @@ def region_values(rows: Sequence[Row]) -> pd.DataFrame:
     cells = pd.DataFrame(rows).reindex(columns=[*_TEXT, *_NUMBERS])
     numbers = cells[list(_NUMBERS)].apply(pd.to_numeric, errors="coerce")
     excluded = pd.Series([parse_flag(row["excluded"], "") for row in rows], dtype=bool)
-    return pd.concat([keys, cells[list(_TEXT)], numbers, excluded.rename("excluded")], axis=1)
+    parts = [keys, cells[list(_TEXT)], numbers, excluded.rename("excluded")]
+    values: pd.DataFrame = pd.concat(parts, axis=1)
+    return values

@@ -1,4 +1,4 @@
-"""The reference region in white matter: its values, their variation, and ratios of lesions to it."""
+"""The reference region: its values, their variation, and the ratios of lesions to it."""
 
 from collections.abc import Mapping
 
@@ -91,11 +91,11 @@ def reference_tables(values: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, 
 def implausible_values(reference: pd.DataFrame) -> list[str]:
     """Return a text for each parameter with values that normal white matter does not have."""
     texts = []
-    for parameter, rows in reference[reference["plausible"] == 0].groupby("parameter", sort=False):
+    doubtful = reference[reference["plausible"] == 0]
+    for parameter, rows in doubtful.groupby("parameter", sort=False):
         first = rows.iloc[0]
-        where = [
-            f"{p} {s} ({m:.3g})" for p, s, m in rows[[*_VISIT, "mean"]].itertuples(index=False)
-        ]
+        cells = rows[[*_VISIT, "mean"]].itertuples(index=False)
+        where = [f"{participant} {session} ({mean:.3g})" for participant, session, mean in cells]
         more = f" and {len(where) - 5} more" if len(where) > 5 else ""
         texts.append(
             f"{parameter} of the reference region is outside {first['low']:g} to "
