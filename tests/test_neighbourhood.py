@@ -132,6 +132,12 @@ def test_the_reference_region_is_contralateral(scan, x, side):
     assert (found.side, found.contralateral) == (side, True)
 
 
+def test_a_distant_lesion_does_not_decide_the_side(scan):
+    """A larger lesion in the cerebellum leaves the region opposite a small one next to it."""
+    found = reference(scan, lesion(scan, [22, -65, -45], 12) | lesion(scan, [-35, -45, 30], 6))
+    assert (found.side, found.contralateral) == ("right", True)
+
+
 def test_the_reference_region_keeps_its_distance_from_lesions(scan):
     """With a lesion in either centrum semiovale, it is 15 mm away from both, or there is none."""
     drawn = lesion(scan, [-24, 20, 36], 9) | lesion(scan, [24, -40, 36], 5)
@@ -144,7 +150,7 @@ def test_the_reference_region_keeps_its_distance_from_lesions(scan):
 def test_a_small_contralateral_region_gives_way_to_the_other_side_and_says_so(scan):
     """If the side with less lesion volume has no room, the region is on the other side."""
     here = lesion(scan, [-24, -10, 36], 24)
-    there = lesion(scan, [35, -60, -25], 28)
+    there = lesion(scan, [45, -60, 0], 27)
     found = reference(scan, here | there)
     assert (found.side, found.contralateral) == ("right", False)
 

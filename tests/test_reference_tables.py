@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidsapp.bids.derivatives import to_tsv
+from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.bids.outputs import REFERENCE, REGION_VALUES
+from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
+from bidsapp.config import Config
 from bidsapp.lesions import COLUMNS
+from bidsapp.run.lesion_checks import reference_warnings
+from bidsapp.run.result_checks import result_warnings
 from bidsapp.study.read import read_output, region_values
 from bidsapp.study.tables.reference import (
     REFERENCE_TABLES,
@@ -108,9 +113,11 @@ def test_implausible_white_matter_is_named_with_its_limits():
         row("reference", "f", 0.9),
     ]  # fmt: skip
     table = tables(rows)["reference"]
-    assert table["plausible"].tolist()[:2] == [0, 1]
-    assert table["days"].tolist() == [-3, 30, -3]
-    assert np.isnan(table["plausible"].iloc[2])
+    assert table["session_id"].tolist() == ["ses-a", "ses-a", "ses-b"]
+    assert table["days"].tolist() == [-3, -3, 30]
+    found = table.set_index(["parameter", "session_id"])["plausible"]
+    assert (found["ADC", "ses-a"], found["ADC", "ses-b"]) == (0, 1)
+    assert np.isnan(found["f", "ses-a"])
     (text,) = implausible_values(table)
     assert "ADC of the reference region is outside 0.0006 to 0.00105 mm2/s" in text
     assert "sub-01 ses-a (0.0014)" in text
@@ -147,3 +154,28 @@ def test_regions_beside_lesions_do_not_change_the_cohort(tmp_path):
     pd.testing.assert_frame_equal(before.cohort.sessions, after.cohort.sessions)
     assert {r["roi"] for r in after.rows} == {"enhancing", "ring", "mirror", "reference", "atlas"}
     assert after.problems == before.problems
+
+
+def test_a_run_warns_of_implausible_white_matter(tmp_path):
+    """The warning of a session names parameter, value, range and what to look at."""
+    session = Session("01", "a")
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    path = tmp_path / REGION_VALUES.path(session, "dwi", seg="reference", model="ivim")
+    path.parent.mkdir(parents=True)
+    rows = [row("reference", "ADC", 1.4e-3), row("reference", "f", 0.9)]
+    path.write_bytes(to_tsv(list(COLUMNS), rows))
+    (text,) = reference_warnings(session, config)
+    assert "reference region: mean ADC of 0.0014 mm2/s is outside the range" in text
+    assert "compare its b-values with the protocol" in text
+
+
+def test_the_record_of_a_region_is_a_warning_if_there_is_none(tmp_path):
+    """The sidecar of an empty reference mask states the reason, which the session reports."""
+    session = Session("01", "a")
+    path = tmp_path / REFERENCE.path(session, extension=".json")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_json({"Warnings": ["no reference region: too many lesions"]}))
+    config = Config(tmp_path, tmp_path, tmp_path, "run")
+    (issue,) = result_warnings(Participant("01", (session,)), config)
+    assert (issue.level, issue.session) == ("warning", "ses-a")
+    assert issue.text == "no reference region: too many lesions"

@@ -29,6 +29,8 @@ LEAST_ML = 1.0
 """Smallest volume of a region."""
 SEARCHED = np.array([(8.0, 36.0), (-50.0, 30.0), (24.0, 46.0)])
 """Centrum semiovale in the template: |x|, y and z, mm."""
+CLOSE = 40.0
+"""Distance from the centrum semiovale within which lesions decide the side, mm."""
 SEMI_AXES = np.array([7.0, 14.0, 6.0])
 """Semi-axes of the region along x, y and z of the template, mm: 2.5 ml if it is complete."""
 _STEP = 2.0
@@ -51,7 +53,7 @@ class ReferenceRegion:
     ml : float
         Its volume.
     contralateral : bool
-        Whether its side has no more lesion volume than the other.
+        Whether its side has no more lesion volume close to it than the other.
     followed : bool
         Whether it is the region of an earlier visit.
     """
@@ -137,7 +139,8 @@ def find_reference(
     estimated from the median absolute deviation. Vessels and enhancing tissue are brighter; grey
     matter, cerebrospinal fluid, oedema and old lesions are darker. Voxels next to other intensities
     and within 15 mm of a lesion are left out. The region consists of the candidates in an ellipsoid
-    that is nearly full of them, on the side with less lesion volume if that holds enough.
+    that is nearly full of them, on the side with less lesion volume within 40 mm of the centrum
+    semiovale (or anywhere, if there is none) if that holds enough.
 
     The maps are not used: a region that is chosen by its ADC could not serve to check the ADC.
 
@@ -180,9 +183,13 @@ def find_reference(
 
 
 def _sides(lesions: Array) -> tuple[Side, Side]:
-    """Return the sides, that with less lesion volume first, from points of the template."""
-    right = int((lesions[:, 0] > 0).sum())
-    return ("left", "right") if 2 * right >= len(lesions) else ("right", "left")
+    """Return the sides, that with less lesion volume close to it first, from template points."""
+    low, high = SEARCHED.T
+    folded = _fold(lesions)
+    apart = np.linalg.norm(np.maximum(np.maximum(low - folded, folded - high), 0), axis=1)
+    close = lesions[apart < CLOSE] if (apart < CLOSE).any() else lesions
+    right = int((close[:, 0] > 0).sum())
+    return ("left", "right") if 2 * right >= len(close) else ("right", "left")
 
 
 def _searched_voxels(

@@ -12,8 +12,11 @@ PERCENTILES = (5, 10, 25, 75, 90, 95)
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
-    "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
-    "roi": "Which ROI: enhancing (the part that enhances) or whole (the whole lesion)",
+    "lesion": "Number of the lesion, the same in every session: its index in the ROI table; of "
+    "other regions the label, and 1 for the reference",
+    "roi": "Which ROI: enhancing (the part that enhances) or whole (the whole lesion); with --rois "
+    "also ring (brain within 5 mm of the lesion), mirror (the lesion reflected into the other "
+    "hemisphere), reference (normal-appearing white matter), or a label image of the user",
     "model": "BIDS model- label of the fit; n/a for a volume",
     "parameter": "The parameter",
     "unit": "Its unit",

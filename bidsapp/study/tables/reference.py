@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bidsapp.models.parameters import FOLLOWED, PARAMETERS
+from bidsapp.models.parameters import PARAMETERS
 from bidsapp.study.tables.cohort import LESION
 
 SURE = 2.0
 """Standard errors by which the mean of the reference must exceed zero for a ratio to it."""
+RATIOS = ("Ktrans", "vp", "f", "ADC")
+"""Parameters with ratios; ve of white matter is not determined, because hardly anything leaks."""
 LESION_ROIS = ("enhancing", "ring", "mirror")
 """Regions of lesions that are compared with the reference."""
 
@@ -50,7 +52,7 @@ REFERENCE_TABLES: Mapping[str, Mapping[str, str]] = {
         "excluded": "1 if the ROI table of the session marks the lesion as excluded",
         **{
             f"r{name}": f"Mean {name} of the region divided by that of the reference region"
-            for name in FOLLOWED
+            for name in RATIOS
         },
         "note": "Parameters without a ratio because the mean of the reference region is not "
         f"{SURE:g} standard errors above zero",
@@ -84,8 +86,18 @@ def reference_tables(values: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, 
         "ratios": _ratio_table(values, reference),
     }
     return {
-        name: table.reindex(columns=list(REFERENCE_TABLES[name])) for name, table in found.items()
+        name: _sort_by_time(table, sessions).reindex(columns=list(REFERENCE_TABLES[name]))
+        for name, table in found.items()
     }
+
+
+def _sort_by_time(table: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
+    """Sort the rows of participants and lesions by session, as in the table of sessions."""
+    if "session_id" not in table:
+        return table
+    order = {key: i for i, key in enumerate(sessions[_VISIT].itertuples(index=False, name=None))}
+    rank = [order.get(key, len(order)) for key in table[_VISIT].itertuples(index=False, name=None)]
+    return table.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)
 
 
 def implausible_values(reference: pd.DataFrame) -> list[str]:
@@ -152,7 +164,7 @@ def _variation(rows: pd.DataFrame) -> dict[str, float]:
 
 def _ratio_table(values: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Return the ratios of each region of a lesion to the reference, a row per region."""
-    lesions = values[values["roi"].isin(LESION_ROIS) & values["parameter"].isin(FOLLOWED)]
+    lesions = values[values["roi"].isin(LESION_ROIS) & values["parameter"].isin(RATIOS)]
     keys = [*_VISIT, "parameter", "model", "unit"]
     beside = reference[[*keys, "mean", "standard_error"]]
     pairs = lesions.merge(beside, on=keys, suffixes=("", "_reference"))
