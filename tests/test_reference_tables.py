@@ -1,5 +1,7 @@
 """Tables of the reference region: its values over sessions, their variation, and ratios to it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
 from bidsapp.lesions import COLUMNS
+from bidsapp.reports.group.reference import show_reference
 from bidsapp.run.lesion_checks import reference_warnings
 from bidsapp.run.result_checks import result_warnings
 from bidsapp.study.read import read_output, region_values
@@ -179,3 +182,18 @@ def test_the_record_of_a_region_is_a_warning_if_there_is_none(tmp_path):
     (issue,) = result_warnings(Participant("01", (session,)), config)
     assert (issue.level, issue.session) == ("warning", "ses-a")
     assert issue.text == "no reference region: too many lesions"
+
+
+def test_the_group_page_shows_the_variation_and_what_is_not_plausible():
+    """The section counts values outside the range, and is empty without a reference."""
+    rows = [
+        row("reference", "ADC", 1.4e-3), row("reference", "ADC", 1.0e-3, session="b"),
+        row("enhancing", "ADC", 1.2e-3),
+    ]  # fmt: skip
+    view = SimpleNamespace(result=SimpleNamespace(reference=tables(rows)), pages={"sub-01"})
+    words, variation, values = show_reference(view)
+    assert words.sentences == ["1 of 2 values are outside the range of normal white matter."]
+    assert variation.rows == [["ADC", "1.20 10⁻³ mm²/s", "2", "1 of 1", "23.6", "–"]]
+    assert [line[4] for line in values.rows] == ["1.40 10⁻³ mm²/s", "1.00 10⁻³ mm²/s"]
+    assert values.bold == {(0, 4)}
+    assert show_reference(SimpleNamespace(result=SimpleNamespace(reference={}), pages=())) == []

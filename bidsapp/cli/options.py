@@ -284,7 +284,7 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         metavar="NAME",
         help="further regions with tables: ring (5 mm around each lesion), mirror (each lesion "
         "reflected into the other hemisphere), reference (normal-appearing white matter, found or "
-        "given as label-reference_mask), and any label image of yours, by its seg- "
+        "given as label-reference_mask), and label images in --derivatives by their seg- "
         "(default: enhancing whole, which are always measured)",
     )
     group.add_argument(

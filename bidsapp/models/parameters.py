@@ -105,8 +105,8 @@ _LEAKAGE = (0.0, 5.0)
 # Med 2009, doi:10.1002/mrm.22136, 0.8 (0.3) ml/100 g/min; other authors find a tenth of it, and
 # values vary widely with the method (Heye et al., NeuroImage Clin 2014,
 # doi:10.1016/j.nicl.2014.09.002). vp: blood volume of Larsson et al., 4 (1) ml/100 g, times the
-# fraction of plasma, extended downwards for other methods and because the T1 that is assumed without
-# a T1 map is that of grey matter, which halves the concentration of white matter.
+# fraction of plasma, extended downwards for other methods and because the T1 assumed without a T1
+# map is that of grey matter, which halves the concentration of white matter.
 
 VP = Parameter(
     "vp",

@@ -319,8 +319,8 @@ def _lesions(config: Config, data: Collection[str]) -> str:
 
 def _regions(config: Config) -> str:
     """Describe the regions beside lesions that were measured."""
-    told = [text for name, text in _REGIONS.items() if name in config.rois]
-    return f" Also measured were {'; '.join(told)}." if told else ""
+    measured = [text for name, text in _REGIONS.items() if name in config.rois]
+    return f" Also measured were {'; '.join(measured)}." if measured else ""
 
 
 _REGIONS = {

@@ -94,7 +94,7 @@ def missing_regions(session: Session, config: Config) -> Iterator[Issue]:
             if name not in {region.name for region in measured_regions(session, space, config)}
         ]
         if lacking:
-            reason = f"no {_WANTED.get(name, f'seg-{name}_dseg of yours')}"
+            reason = f"no {_WANTED.get(name, f'label image seg-{name}_dseg')}"
             text = f"--rois {name}: {reason}: no values of the {' and '.join(lacking)}"
             yield Issue("missing", text, "NoRegion")
 
