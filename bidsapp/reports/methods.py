@@ -323,6 +323,7 @@ def _regions(config: Config) -> str:
     return f" Also measured were {'; '.join(measured)}." if measured else ""
 
 
+_TEMPLATE = "ICBM152 template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033"
 _REGIONS = {
     "ring": "the brain within 5 mm of each lesion",
     "mirror": "the mirror image of each lesion at the mid-sagittal plane of the ICBM152 template "
@@ -364,6 +365,7 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
         *(_kinetic_references(config) if dynamic else []),
+        *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
     ]
 
