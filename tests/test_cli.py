@@ -122,6 +122,7 @@ WORDS = {
     "--t1-tissue 1600": "must be a T1 of tissue or blood (0.1 to 10 s), got 1600 s",
     "--t1-blood 0.001": "(0.1 to 10 s), got 0.001 s",
     "--relaxivity 4500": "must be a relaxivity of 0.5 to 50 1/s/mM, got 4500",
+    "--rois seg-ring": "must be a name of letters and digits (the seg-), got 'seg-ring'",
 }
 
 

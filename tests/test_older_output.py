@@ -15,6 +15,9 @@ OLDER = Path(__file__).parent / "data" / "output_0.1.0"
 REPLACED = {"group_repeatability.tsv"}
 """Tables that are no longer written so: 0.1.0 judged changes by the errors of the fits."""
 
+ADDED = {"group_roistats.tsv": ["p10", "p90"]}
+"""Columns that 0.1.0 did not have."""
+
 pytestmark = pytest.mark.usefixtures("tables_only")
 
 
@@ -35,7 +38,9 @@ def same_tables(out: Path) -> None:
     kept = [p for p in sorted((OLDER / "group").glob("*.tsv")) if p.name not in REPLACED]
     assert len(kept) == 18
     for path in kept:
-        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+        found = pd.read_table(out / path.name, dtype=str, keep_default_na=False)
+        content = found.drop(columns=ADDED.get(path.name, [])).to_csv(sep="\t", index=False)
+        assert content.encode() == path.read_bytes(), path.name
 
 
 def test_the_group_level_gives_the_tables_of_that_version(older):

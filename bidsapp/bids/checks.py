@@ -108,6 +108,7 @@ def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:
         enhancing=tuple(fitted for rois in session.enhancing for fitted in fitting(rois)),
         whole=tuple(fitted for rois in session.whole for fitted in fitting(rois)),
         artery=artery,
+        regions=tuple((n, fitted) for n, rois in session.regions for fitted in fitting(rois)),
     )
     return replace(found, notes=(*session.notes, *dict.fromkeys(notes))), sorted(set(problems))
 

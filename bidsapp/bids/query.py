@@ -43,7 +43,7 @@ from bidsapp.bids.records import (
     UserTransform,
 )
 from bidsapp.bids.roi_tables import read_labels
-from bidsapp.bids.rois import find_rois, number_masks, space_of
+from bidsapp.bids.rois import find_rois, number_masks, read_region, space_of
 from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     b_values,
@@ -94,6 +94,8 @@ class Query:
         Labels to index, without ``sub-``; all if empty.
     given
         Timing of the dynamic series that the user states.
+    regions
+        Names of the user's regions beside those of lesions.
     """
 
     def __init__(
@@ -103,9 +105,11 @@ class Query:
         filters: Mapping[str, Mapping[str, Any]] | None = None,
         participants: Sequence[str] = (),
         given: GivenTiming = GivenTiming(),  # noqa: B008 - frozen
+        regions: Sequence[str] = (),
     ) -> None:
         self.filters = filters or {}
         self.given = given
+        self.regions = regions
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
         self._known: dict[int, dict[str, list[IndexedFile]]] = {}
@@ -201,12 +205,12 @@ class Query:
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
             dose=attempt(self._dose, key),
+            regions=attempt(self._regions, key) or (),
             transforms=attempt(self._transforms, key) or (),
         )
         table = session_table(self.raw.root, label)
         record = attempt(add_table_values, record, table) or record
-        people = Path(self.raw.root) / "participants.tsv"
-        if states_blood(people):
+        if states_blood(people := Path(self.raw.root) / "participants.tsv"):
             record = attempt(add_table_values, record, people, label) or record
         record, apart = drop_rois_off_grid(record)
         return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
@@ -317,17 +321,11 @@ class Query:
         return [file for file in own if has_entities(file, wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
-        segmentations = self._user_files(
-            "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
-        )
+        kinds = {"segmentation": kind, "suffix": "dseg", "extension": _IMAGE}
+        segmentations = self._user_files("roi", key, **kinds)
         masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        everywhere = self._user_files(
-            "roi",
-            {"subject": key["subject"]},
-            desc=["enhancing", "whole"],
-            suffix="mask",
-            extension=_IMAGE,
-        )
+        own, parts = {"subject": key["subject"]}, ["enhancing", "whole"]
+        everywhere = self._user_files("roi", own, desc=parts, suffix="mask", extension=_IMAGE)
         labels = [f.entities["label"] for f in everywhere if "label" in f.entities]
         return find_rois(kind, segmentations, masks, number_masks(labels))
 
@@ -342,6 +340,15 @@ class Query:
         if not read_labels(image).any():
             raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
         return Rois(image, space_of(found[0]), (Lesion(1, "AIF"),))
+
+    def _regions(self, key: Mapping[str, Any]) -> tuple[tuple[str, Rois], ...]:
+        """Return the user's regions by name: a mask of the reference, otherwise label images."""
+        found = []
+        for name in self.regions:
+            entity = "label" if name == "reference" else "segmentation"
+            files = self._user_files("roi", key, extension=_IMAGE, **{entity: name})
+            found += [(name, rois) for rois in read_region(name, files)]
+        return tuple(found)
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""

@@ -224,9 +224,9 @@ class Session:
     """The data of one session; missing data are None.
 
     `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
-    inferred without doubt. `dose` is a map of the dose in Gy on the T1w. `incomplete` is a dynamic
-    series that is not analysed because its sidecar lacks what `problems` name; numbers that are not
-    known are NaN.
+    inferred without doubt. `dose` is a map of the dose in Gy on the T1w. `regions` are the user's
+    other regions by name, such as ``reference``. `incomplete` is a dynamic series that is not
+    analysed because its sidecar lacks what `problems` name; numbers that are not known are NaN.
     """
 
     participant: str
@@ -245,6 +245,7 @@ class Session:
     artery: Rois | None = None
     arterial_table: Path | None = None
     dose: Path | None = None
+    regions: tuple[tuple[str, Rois], ...] = ()
     transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -277,6 +278,10 @@ class Session:
         """Return the ROIs of a kind in a space, or None."""
         found = self.enhancing if kind == "enhancing" else self.whole
         return next((r for r in found if r.space == space), None)
+
+    def region(self, name: str) -> Rois | None:
+        """Return a region of the user by its name, or None."""
+        return dict(self.regions).get(name)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from bidsapp.cli.types import (
     relaxation_time,
     relaxivity,
     repetition_time,
+    roi_name,
 )
 from bidsapp.config import (
     AIF_SCALES,
@@ -287,6 +288,17 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         action="store_true",
         help="carry the enhancing ROIs of the nearest visit to visits with series but without "
         "ROIs; marked everywhere, and without volumes",
+    )
+    group.add_argument(
+        "--rois",
+        nargs="+",
+        type=roi_name,
+        default=[],
+        metavar="NAME",
+        help="further regions with tables: ring (5 mm around each lesion), mirror (each lesion "
+        "reflected into the other hemisphere), reference (normal-appearing white matter, found or "
+        "given as label-reference_mask), and label images in --derivatives by their seg- "
+        "(default: enhancing whole, which are always measured)",
     )
     group.add_argument(
         "--output-spaces",

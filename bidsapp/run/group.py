@@ -26,6 +26,7 @@ from bidsapp.study.read import (
     read_participants,
     read_quality,
     read_traits,
+    region_values,
 )
 from bidsapp.study.tables import (
     EVENT,
@@ -47,6 +48,11 @@ from bidsapp.study.tables import (
 )
 from bidsapp.study.tables.dictionary import FURTHER_COLUMNS, INPUT_COLUMN, TABLES
 from bidsapp.study.tables.dose import DOSE_TABLE, DOSE_VALUES, dose_changes
+from bidsapp.study.tables.reference import (
+    REFERENCE_TABLES,
+    implausible_values,
+    reference_tables,
+)
 
 __all__ = [
     "Cohort",
@@ -127,6 +133,7 @@ def run_group(
     statistics = result.statistics
     changes = dose_changes(by_dose, statistics.lesions, list(statistics.timepoints))
     result = replace(result, quality=quality, lesion_values=lesion_values, dose=changes)
+    result = _add_reference(result, reference_tables(region_values(found.rows), cohort.sessions))
     rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
     carried = any(row.get("roi_from", "n/a") != "n/a" for row in found.rows)
     columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
@@ -141,6 +148,12 @@ def run_group(
         _write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)
     return result
+
+
+def _add_reference(result: GroupResult, tables: Mapping[str, pd.DataFrame]) -> GroupResult:
+    """Add the tables of the reference region, and a note of values that are not plausible."""
+    notes = implausible_values(tables["reference"]) if tables else []
+    return replace(result, reference=tables, notes=(*result.notes, *notes))
 
 
 def run_stats(
@@ -299,6 +312,8 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         known = {**FURTHER_COLUMNS, **TABLES[name]}
         described = {str(column): known.get(str(column), INPUT_COLUMN) for column in frame}
         _write_table(output_dir, name, frame, described, {})
+    for name, frame in result.reference.items():
+        _write_table(output_dir, name, frame, REFERENCE_TABLES[name], {})
     figures = plots(result)
     for plot in figures:
         _write_plot(output_dir, plot)

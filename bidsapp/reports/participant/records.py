@@ -247,6 +247,11 @@ class ParticipantOutputs:
         return self._tables(outputs.VOLUMES, outputs.LESION_VALUES)
 
     @cached_property
+    def regions(self) -> pd.DataFrame:
+        """All tables of the other regions, concatenated."""
+        return self._tables(outputs.REGION_VALUES)
+
+    @cached_property
     def choices(self) -> pd.DataFrame:
         """All tables that compare models in lesions, concatenated."""
         return self._tables(outputs.BEST_MODEL_TABLE)

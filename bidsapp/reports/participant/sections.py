@@ -41,6 +41,7 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.recovery import show_recovery
+from bidsapp.reports.participant.regions import show_regions
 from bidsapp.reports.participant.response import show_response
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
@@ -319,6 +320,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "followed": show_followed,
     "lesions": show_lesions,
+    "regions": show_regions,
     "changes": show_changes,
     "response": show_response,
     "dose": show_dose,

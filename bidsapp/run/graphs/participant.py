@@ -4,7 +4,7 @@ from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
 from bidsapp.bids.records import Session
-from bidsapp.config import Config, version
+from bidsapp.config import FOUND_ROIS, Config, version
 from bidsapp.run.graphs.anat import init_anat_wf, init_rois_wf
 from bidsapp.run.graphs.branch import begin_branch
 from bidsapp.run.graphs.dce import init_dce_wf
@@ -43,12 +43,9 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
     if plan.baseline:
         for session in plan.participant.sessions:
             if session is not plan.baseline and session.t1w:
-                workflow.connect(
-                    graphs[plan.baseline.id],
-                    "outputnode.mask",
-                    graphs[session.id],
-                    "inputnode.reference_mask",
-                )
+                carried = [("outputnode.mask", "inputnode.reference_mask")]
+                carried += [("outputnode.reference", "inputnode.earlier")]
+                workflow.connect([(graphs[plan.baseline.id], graphs[session.id], carried)])
     return workflow
 
 
@@ -103,18 +100,23 @@ def _connect_anatomy(
     baseline: Session | None,
 ) -> pe.Workflow:
     """Add the branch of the T1w, connect its results to the other branches, and return it."""
-    inputs = ["reference_mask", "source_to_individual"]
+    inputs = ["reference_mask", "source_to_individual", "earlier"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
+    results = ["mask", "to_individual", "reference"]
+    outputnode = pe.Node(niu.IdentityInterface(results), name="outputnode")
     is_reference = session is baseline
     anat = init_anat_wf(session, config, None if is_reference else baseline)
     workflow.connect(anat, "outputnode.mask", outputnode, "mask")
+    workflow.connect(anat, "outputnode.reference", outputnode, "reference")
     for branch in branches:
+        for name in FOUND_ROIS:
+            workflow.connect(anat, f"outputnode.{name}", branch, f"inputnode.{name}")
         workflow.connect(anat, "outputnode.mask", branch, "inputnode.t1w_mask")
     if is_reference:
         return anat
     workflow.connect(anat, "outputnode.to_individual", outputnode, "to_individual")
     workflow.connect(inputnode, "reference_mask", anat, "inputnode.reference_mask")
+    workflow.connect(inputnode, "earlier", anat, "inputnode.earlier")
     for branch in branches:
         workflow.connect(anat, "outputnode.to_individual", branch, "inputnode.to_individual")
         workflow.connect(inputnode, "reference_mask", branch, "inputnode.reference_mask")

@@ -26,6 +26,7 @@ from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
 from bidsapp.run.graphs.dose_sources import find_dose_sources
 from bidsapp.run.graphs.kinetics_plan import plan_kinetics
+from bidsapp.run.graphs.regions import missing_regions
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 from bidsapp.run.graphs.visit_values import haematocrit
 
@@ -164,6 +165,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         text = f"{session.lack_of('T1w')}: analysed in the native space of each series"
         issues.append(Issue("missing", text, "NoT1w"))
     issues += [*diffusion, *kinetics.issues, *_missing_rois(session, config)]
+    issues += missing_regions(session, config)
     participant = f"sub-{session.participant}"
     return SessionPlan(
         session,

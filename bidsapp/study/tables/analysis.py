@@ -107,6 +107,8 @@ class GroupResult:
         Which values of the lesions are analysed.
     dose : pandas.DataFrame
         See `bidsapp.study.tables.dose.dose_changes`; empty without any dose.
+    reference : mapping of str to pandas.DataFrame
+        The tables of the reference region, by the names of `REFERENCE_TABLES`; empty without one.
     """
 
     cohort: Cohort
@@ -116,6 +118,7 @@ class GroupResult:
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     lesion_values: LesionValues = "mean"
     dose: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reference: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def analyse(
