@@ -35,7 +35,8 @@ from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.graphs.participant import init_participant_wf
 from bidsapp.run.graphs.plan import plan_participant
-from bidsapp.run.group import run_stats, write_result
+from bidsapp.run.group import run_stats
+from bidsapp.run.group_files import write_result
 from bidsapp.study.read import read_dose_values, read_lesion_doses
 from bidsapp.study.tables import Cohort
 from bidsapp.study.tables.dose import add_effective_dose, dose_changes

@@ -1,7 +1,6 @@
 """Query of a BIDS data set: from files to frozen records. Only this module queries pybids."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_
 from bidsapp.bids.dose_maps import read_dose_map
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.flip_angles import read_flip_angles
 from bidsapp.bids.frames import how_to_time, is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
@@ -28,7 +28,6 @@ from bidsapp.bids.index import (
 )
 from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.problems import Problems
-from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -49,12 +48,11 @@ from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
     phase_axis,
-    read_field,
     transmit_scale,
 )
 from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
-from bidsapp.bids.timing import GivenTiming, read_repetition_time
+from bidsapp.bids.timing import GivenTiming
 from bidsapp.bids.unused import unused_rois
 from bidsapp.bids.visit_columns import read_visit_columns, session_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
@@ -280,26 +278,7 @@ class Query:
     def _flip_angle_series(
         self, key: Mapping[str, Any], problems: Problems
     ) -> FlipAngleSeries | None:
-        found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
-        if not found:
-            return None
-        images = [image_path(f, 3) for f in found]
-        sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
-        for metadata, image in sidecars:
-            check_spoiled_gradient_echo(metadata, image)
-        attempt, limits = problems.attempt, ("degrees", 0.5, 90)
-        angles = [attempt(read_field, m, "FlipAngle", i, *limits) for m, i in sidecars]
-        stated = [attempt(read_repetition_time, m, i) for m, i in sidecars]
-        times = {time.value for time in stated if time}
-        if None in (*angles, *stated):
-            return None
-        if len(times) > 1:
-            raise BadInput(
-                f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
-                f"{', '.join(f'{t:g}' for t in sorted(times))} s"
-            )
-        radians = tuple(math.radians(a) for a in angles if a is not None)
-        return FlipAngleSeries(tuple(images), radians, times.pop())
+        return read_flip_angles(self._files("vfa", key), problems)
 
     def _transmit_field(self, key: Mapping[str, Any]) -> TransmitField | None:
         found = self._only("b1", key)
