@@ -567,6 +567,8 @@ def test_the_dose_of_a_lesion_is_that_of_its_own_visit(tmp_path):
                 "response": "SD",
             }
         ),
+        pd.DataFrame(),
+        "baseline",
     )
     assert table["dose_d95_gy"].tolist() == pytest.approx([18, np.nan], nan_ok=True)
 

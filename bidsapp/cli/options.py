@@ -165,6 +165,23 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         help="grid on which models are fitted: that of the series (native), or that of the T1w, "
         "to which each volume is resampled once (default: %(default)s)",
     )
+    _add_rois(group)
+    group.add_argument(
+        "--output-spaces",
+        nargs="+",
+        choices=SPACES,
+        metavar="SPACE",
+        help=f"spaces in which maps are written: {', '.join(SPACES)} (the baseline T1w) "
+        "(default: native T1w; only T1w with --fit-space T1w)",
+    )
+    group.add_argument(
+        "--keep-dates",
+        action="store_true",
+        help="copy the date and time of acquisition into the sidecars of maps",
+    )
+
+
+def _add_rois(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--roi-space",
         choices=ROI_SPACES,
@@ -194,19 +211,6 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         "reflected into the other hemisphere), reference (normal-appearing white matter, found or "
         "given as label-reference_mask), and label images in --derivatives by their seg- "
         "(default: enhancing whole, which are always measured)",
-    )
-    group.add_argument(
-        "--output-spaces",
-        nargs="+",
-        choices=SPACES,
-        metavar="SPACE",
-        help=f"spaces in which maps are written: {', '.join(SPACES)} (the baseline T1w) "
-        "(default: native T1w; only T1w with --fit-space T1w)",
-    )
-    group.add_argument(
-        "--keep-dates",
-        action="store_true",
-        help="copy the date and time of acquisition into the sidecars of maps",
     )
 
 
