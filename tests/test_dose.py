@@ -128,6 +128,17 @@ def test_lesions_are_divided_by_dose_and_the_ring_is_brain_outside():
     assert set(ring[(ring > 0) & (x > 3)]) == {2}
 
 
+def test_the_dose_around_a_lesion_that_is_gone_is_in_no_ring():
+    """It is not given to the nearest lesion that is left."""
+    dose = np.maximum(radial((-14, 0, 0), peak=20)[0], radial((14, 0, 0), peak=20)[0])
+    left = (radial((-14, 0, 0))[1] < 4).astype(int)
+    ring = dose_regions(dose, left, left, dose >= 0, GRID)[..., -1]
+    x = np.indices(SHAPE)[0] + GRID[0, 3]
+    assert ring[x < 0].any()
+    assert (dose[x > 0] >= 12).any()
+    assert not ring[x > 0].any()
+
+
 def test_a_voxel_without_dose_is_in_no_region():
     """Neither below 12 Gy, nor in the ring."""
     dose = np.full((2, 1, 1), np.nan)
