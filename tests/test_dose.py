@@ -652,3 +652,14 @@ def test_the_group_page_and_methods_show_changes_by_dose(tmp_path, empty_figures
     text = (tmp_path / "logs/CITATION_group.md").read_text()
     assert "Guerrero and Li 2004, doi:10.1088/0031-9155/49/20/012" in text
     assert "divided at 12, 16 and 20 Gy" in text
+
+
+def test_values_by_dose_on_the_grid_of_the_series_are_weighted(tmp_path):
+    """With --roi-space native, by the fraction of each voxel inside each region."""
+    _, nodes, edges = graph(tmp_path, [visit(tmp_path, "a", dose=True)], roi_space="native")
+    inside = "sub_01.ses_a.dwi"
+    assert edges[f"{inside}.dose_values.fractions"] == f"{inside}.dose_fractions.out_file"
+    assert edges[f"{inside}.dose_fractions.rois"] == f"{inside}.inputnode.dose_regions"
+    labels = [label for label, *_ in nodes[f"{inside}.dose_values"].inputs.regions]
+    assert nodes[f"{inside}.dose_fractions"].inputs.lesions == labels
+    assert nodes[f"{inside}.dose_values"].inputs.identity["space"] == "dwi"
