@@ -362,7 +362,7 @@ def test_an_unusable_dose_can_be_left_out(tmp_path, capsys):
     assert rois(root, tmp_path / "src", *WHOLE) == 1
     text = capsys.readouterr().err
     assert "its DoseUnits are RELATIVE" in text
-    assert "or leave it out by --dose none" in text
+    assert "or leave the dose out by --dose none" in text
     assert rois(root, tmp_path / "src", *WHOLE, "--dose", "none") == 0
     assert roi(root).exists()
     assert not dose_image(root).exists()
