@@ -15,7 +15,6 @@ from bidsapp.run.rois.jobs import Job
 from bidsapp.run.rois.placement import Placement, place, register_drawn_on
 from bidsapp.run.rois.visit import DrawnVisit, Options
 
-
 _WITHOUT = "; or leave the dose out by --dose none"
 
 
