@@ -129,6 +129,17 @@ def test_lesions_are_divided_by_dose_and_the_ring_is_brain_outside():
     assert set(ring[(ring > 0) & (x > 3)]) == {2}
 
 
+def test_the_dose_around_a_lesion_that_is_gone_is_in_no_ring():
+    """It is not given to the nearest lesion that is left."""
+    dose = np.maximum(radial((-14, 0, 0), peak=20)[0], radial((14, 0, 0), peak=20)[0])
+    left = (radial((-14, 0, 0))[1] < 4).astype(int)
+    ring = dose_regions(dose, left, left, dose >= 0, GRID)[..., -1]
+    x = np.indices(SHAPE)[0] + GRID[0, 3]
+    assert ring[x < 0].any()
+    assert (dose[x > 0] >= 12).any()
+    assert not ring[x > 0].any()
+
+
 def test_a_voxel_without_dose_is_in_no_region():
     """Neither below 12 Gy, nor in the ring."""
     dose = np.full((2, 1, 1), np.nan)
@@ -352,7 +363,7 @@ def test_an_unusable_dose_can_be_left_out(tmp_path, capsys):
     assert rois(root, tmp_path / "src", *WHOLE) == 1
     text = capsys.readouterr().err
     assert "its DoseUnits are RELATIVE" in text
-    assert "or leave it out by --dose none" in text
+    assert "or leave the dose out by --dose none" in text
     assert rois(root, tmp_path / "src", *WHOLE, "--dose", "none") == 0
     assert roi(root).exists()
     assert not dose_image(root).exists()
@@ -644,3 +655,14 @@ def test_the_group_page_and_methods_show_changes_by_dose(tmp_path, empty_figures
     text = (tmp_path / "logs/CITATION_group.md").read_text()
     assert "Guerrero and Li 2004, doi:10.1088/0031-9155/49/20/012" in text
     assert "divided at 12, 16 and 20 Gy" in text
+
+
+def test_values_by_dose_on_the_grid_of_the_series_are_weighted(tmp_path):
+    """With --roi-space native, by the fraction of each voxel inside each region."""
+    _, nodes, edges = graph(tmp_path, [visit(tmp_path, "a", dose=True)], roi_space="native")
+    inside = "sub_01.ses_a.dwi"
+    assert edges[f"{inside}.dose_values.fractions"] == f"{inside}.dose_fractions.out_file"
+    assert edges[f"{inside}.dose_fractions.rois"] == f"{inside}.inputnode.dose_regions"
+    labels = [label for label, *_ in nodes[f"{inside}.dose_values"].inputs.regions]
+    assert nodes[f"{inside}.dose_fractions"].inputs.lesions == labels
+    assert nodes[f"{inside}.dose_values"].inputs.identity["space"] == "dwi"

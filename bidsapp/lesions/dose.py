@@ -40,8 +40,9 @@ DOSE_COLUMNS: Mapping[str, str] = {
     "d50": "Dose that at least 50 % of the volume receives, Gy",
     "d2": "Dose that at least 2 % of the volume receives, Gy",
     "v12_ml": f"Volume of the region that receives at least {RING_DOSE:g} Gy, ml",
-    "ring_ml": f"Volume of brain outside all lesions that receives at least {RING_DOSE:g} Gy and "
-    "is nearer to this lesion than to any other, ml; n/a for the enhancing part",
+    "ring_ml": f"Volume of brain outside all lesions that receives at least {RING_DOSE:g} Gy, is "
+    "connected with a lesion and nearer to this one than to any other, ml; n/a for the enhancing "
+    "part",
     "dose_session": "Session for whose T1w the dose was given",
     "excluded": "1 if the ROI table marks the lesion as excluded",
 }
@@ -211,7 +212,8 @@ def dose_regions(
     (X, Y, Z, R) array of int
         Label images of the regions `region_names`: the parts of each enhancing part by dose, a
         lower edge belonging to the region above; then the ring, which is the brain outside of all
-        lesions with at least `RING_DOSE`, each voxel with the number of the nearest lesion.
+        lesions with at least `RING_DOSE` that is connected with a lesion, each voxel with the
+        number of the nearest lesion.
 
     Examples
     --------
@@ -227,6 +229,9 @@ def dose_regions(
     within = [part * ((values >= a) & (values < b)) for a, b in pairwise(edges)]
     lesions = np.where(entire > 0, entire, part)
     outside = np.asarray(brain, bool) & (lesions == 0) & (values >= RING_DOSE)
+    # What was irradiated around a lesion that has disappeared surrounds none of the others.
+    parts, _ = ndimage.label((values >= RING_DOSE) | (lesions > 0))
+    outside &= np.isin(parts, np.unique(parts[lesions > 0]))
     ring = nearest_label(lesions, affine) * outside
     return np.stack([*within, ring], axis=-1).astype(np.int32)
 

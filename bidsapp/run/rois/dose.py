@@ -15,6 +15,8 @@ from bidsapp.run.rois.jobs import Job
 from bidsapp.run.rois.placement import Placement, place, register_drawn_on
 from bidsapp.run.rois.visit import DrawnVisit, Options
 
+_WITHOUT = "; or leave the dose out by --dose none"
+
 
 def draw_dose(visit: DrawnVisit, jobs: Sequence[Job], bids_dir: Path, options: Options) -> None:
     """Add the dose of a visit to it; what is wrong is added to its problems.
@@ -44,7 +46,7 @@ def draw_dose(visit: DrawnVisit, jobs: Sequence[Job], bids_dir: Path, options: O
         dose = add_doses(doses)
         placed = _place(visit, dose, drawn_on, bids_dir, options)
     except (BadInput, RegistrationError) as error:
-        visit.problems.append(f"{next(iter(files)).name}: {error}")
+        visit.problems.append(f"{next(iter(files)).name}: {error}{_WITHOUT}")
         return
     grid = visit.t1w
     visit.dose = resample(dose.values, dose.affine, placed.matrix, grid.shape, grid.affine)
@@ -63,7 +65,7 @@ def _read(visit: DrawnVisit, files: Sequence[Path], options: Options) -> list[Do
             doses.append(read_dose(file))
             visit.sources.append((file.name, doses[-1]))
         except BadInput as error:
-            visit.problems.append(f"{error}; or leave it out by --dose none")
+            visit.problems.append(f"{error}{_WITHOUT}")
     if len(doses) < len(files):
         return []
     if len(doses) > 1 and options.dose != "sum":
