@@ -181,6 +181,8 @@ def test_the_region_of_an_earlier_visit_is_kept(scan):
     assert again.followed
     assert again.side == "left"
     assert not (again.mask & ~shifted).any()
+    new = reference(scan, lesion(scan, [-35, -70, 10], 8), earlier=shifted)
+    assert (new.side, new.followed, new.contralateral) == ("left", True, False)
     elsewhere = reference(scan, lesion(scan, [-22, -10, 36], 5), earlier=before)
     assert not elsewhere.followed
     assert elsewhere.side == "right"

@@ -163,18 +163,17 @@ def find_reference(
     far = certain & ~grow(drawn, grid, LESION_MARGIN)
     candidates = _central(np.argwhere(certain), grid, to_template)
     before = np.zeros(far.shape, bool) if earlier is None else np.asarray(earlier)[box] > 0
-    lacks = []
-    for side in sides:
-        usable = _usable(candidates.on(side), image, far, certain, grid)
-        same = usable.inside(before)
-        followed = len(same.voxels) * voxel_ml(grid) >= LEAST_ML
-        found = same if followed else _compact_part(usable)
-        ml = len(found.voxels) * voxel_ml(grid)
-        if ml >= LEAST_ML:
+    usable = {side: _usable(candidates.on(side), image, far, certain, grid) for side in sides}
+    # The tissue of an earlier visit precedes any other, also if lesions have changed sides.
+    same = [(side, found.inside(before)) for side, found in usable.items()]
+    anew = [(side, _compact_part(found)) for side, found in usable.items()]
+    volumes = [len(found.voxels) * voxel_ml(grid) for _, found in (*same, *anew)]
+    for i, (side, found) in enumerate((*same, *anew)):
+        if volumes[i] >= LEAST_ML:
             mask = np.zeros(np.shape(t1w), bool)
             mask[box][tuple(found.voxels.T)] = True
-            return ReferenceRegion(mask, side, ml, side == sides[0], followed)
-        lacks.append(f"{side} {ml:.1f} ml")
+            return ReferenceRegion(mask, side, volumes[i], side == sides[0], i < len(same))
+    lacks = (f"{side} {ml:.1f} ml" for side, ml in zip(sides, volumes[len(same) :], strict=True))
     raise BadInput(
         f"no reference region: the centrum semiovale has less than {LEAST_ML:g} ml of compact "
         f"normal-appearing white matter {LESION_MARGIN:g} mm from all lesions "
