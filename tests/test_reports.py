@@ -558,7 +558,7 @@ def test_regions_beside_lesions_are_shown_only_if_they_were_measured(derivatives
     assert picture.alt.startswith("Reference region on the T1w in baseline, 1week")
     places = [row[1] for row in reference.rows]
     assert places == ["right, 1.9 ml", "right, 1.9 ml, that of the baseline", ""]
-    assert reference.rows[-1] == ["normal white matter", "", "0.5 to 3.5"]
+    assert reference.rows[-1] == ["normal white matter", "", "0.3 to 3.5"]
     assert reference.bold == {(0, 2), (1, 2)}  # 20 %
     assert [row[1] for row in one.rows] == ["enhancing part", "ring of 5 mm"] * 2
     assert {row[1] for row in atlas.rows} == {"label 1", "label 2"}
