@@ -195,9 +195,9 @@ def test_units_do_not_matter(seed, unit, shift):
 
 @pytest.mark.benchmark
 def test_the_size_of_the_test_is_what_it_says():
-    """2,000 cohorts without any change, ICC 0.3 between lesions: 4 to 6 % are below 0.05."""
-    found = np.empty((2000, 6))
-    for seed in range(2000):
+    """600 cohorts without any change, ICC 0.3 between lesions: 3 to 7 % are below 0.05."""
+    found = np.empty((600, 6))
+    for seed in range(600):
         y = drawn(10_000 + seed)
         model = mixed_model(y, OCCASIONS, PATIENTS, LESIONS)
         wide = y.reshape(20, 3)
@@ -206,7 +206,7 @@ def test_the_size_of_the_test_is_what_it_says():
             stats.ttest_rel(wide[:, j], wide[:, i]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))
         ]
     size = np.mean(found < 0.05, axis=0)
-    assert ((size >= 0.04) & (size <= 0.06)).all(), size
+    assert ((size >= 0.03) & (size <= 0.07)).all(), size
     low = np.mean(found[:, :3] < 0.01)
     assert 0.006 <= low <= 0.014
 

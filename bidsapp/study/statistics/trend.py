@@ -21,8 +21,14 @@ from bidsapp.study.statistics.reml import (
 )
 from bidsapp.study.statistics.values import MIN_N, FloatArray, as_vector, is_constant
 
-MIN_SLOPES = 5
-"""Fewest lesions, or patients with several lesions, between which slopes are allowed to vary."""
+MIN_LESION_SLOPES = 5
+"""Fewest lesions between which slopes are allowed to vary."""
+MIN_PATIENT_SLOPES = 3
+"""Fewest patients with several lesions between which slopes are allowed to vary.
+
+If they vary and the model does not allow it, tests of the slope are too liberal: in simulations of
+15 patients with 20 lesions, 7.8 % of 500 were below 0.05, and 5.4 % with this value.
+"""
 
 
 @dataclass(frozen=True)
@@ -208,8 +214,8 @@ def trend_model(
     with independent normal pairs :math:`(b_0, b_1)` of patients and :math:`(c_0, c_1)` of lesions,
     correlated within a pair such that the model does not depend on the origin of time, and
     independent normal residuals. Estimation and tests are those of `mixed_model`. Levels always
-    vary; slopes vary between lesions if at least `MIN_SLOPES` of them have values at three
-    different times, and between patients if at least `MIN_SLOPES` of them have several such
+    vary; slopes vary between lesions if at least `MIN_LESION_SLOPES` of them have values at three
+    different times, and between patients if at least `MIN_PATIENT_SLOPES` of them have several such
     lesions. This depends on the visits alone, because slopes that are left out where they vary,
     also after a look at the values, make errors of the mean slope too small (Schielzeth and
     Forstmeier 2009). A patient with one lesion has one level, and one slope.
@@ -283,10 +289,10 @@ def _allowed(
     lesions, times = np.unique(visits, return_counts=True)
     followed = lesions[times >= 3]
     # More random coefficients than values cannot be told from the residual.
-    if len(followed) >= MIN_SLOPES and 2 * len(lesions) < problem.n_values:
+    if len(followed) >= MIN_LESION_SLOPES and 2 * len(lesions) < problem.n_values:
         found.append(Structure(2, level))
         several = np.bincount(problem.patients[np.searchsorted(lesions, followed)]) > 1
-        if several.sum() >= MIN_SLOPES:
+        if several.sum() >= MIN_PATIENT_SLOPES:
             found.append(Structure(2, 2))
     return found
 
