@@ -324,7 +324,8 @@ def _sessions(
         ]
         table += [own | {"session_id": session} for session in unlisted]
     columns = ["participant_id", "session_id", "days", "position", *CLINICAL]
-    sessions = pd.DataFrame(table).reindex(columns=columns).fillna({CLINICAL[1]: ""})
+    sessions = pd.DataFrame(table).reindex(columns=columns).astype({CLINICAL[1]: object})
+    sessions = sessions.fillna({CLINICAL[1]: ""})
     known = pd.DataFrame(further)
     # Without a further column there is nothing to know.
     return sessions, known if known.shape[1] > 2 else pd.DataFrame()
