@@ -757,6 +757,17 @@ def test_days_against_the_order_of_the_rows_are_warned_of(tmp_path):
     assert "ses-1month is day 720, ses-followup is day 408: the days are not in the order" in text
 
 
+def test_different_days_of_the_lesions_of_a_session_are_warned_of(tmp_path):
+    """As one of them may be mistyped, and responses use one day for all lesions."""
+
+    def change(rows):
+        one = next(row for row in rows if row["lesion"] == "2")
+        one.update(days_from_srs=str(float(one["days_from_srs"]) + 0.5))
+
+    (text,) = load_study_table(with_cells(tmp_path, change)).warnings
+    assert "days_from_srs differs between the lesions of sub-" in text
+
+
 def test_a_session_that_changes_lesions_by_different_factors_is_no_other_scale():
     """A treatment may raise values sevenfold in the median; another unit raises all alike."""
     rows = [
