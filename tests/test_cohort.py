@@ -757,6 +757,17 @@ def test_days_against_the_order_of_the_rows_are_warned_of(tmp_path):
     assert "ses-1month is day 720, ses-followup is day 408: the days are not in the order" in text
 
 
+def test_a_wash_out_may_be_negative(tmp_path):
+    """It is a slope: no value is impossible, and none is of another scale than the others."""
+    table = pd.read_csv(REFERENCE / "lesions.tsv", sep="\t", dtype=str, keep_default_na=False)
+    slopes = np.resize([-0.01, 0.02, -0.0001, 0.03], len(table))
+    path = tmp_path / "lesions.tsv"
+    table.assign(washout=slopes).to_csv(path, sep="\t", index=False)
+    found = load_study_table(path)
+    assert (found.problems, found.warnings) == ((), ())
+    assert found.lesions["washout"].tolist() == slopes.tolist()
+
+
 def test_different_days_of_the_lesions_of_a_session_are_warned_of(tmp_path):
     """As one of them may be mistyped, and responses use one day for all lesions."""
 

@@ -132,7 +132,9 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
     codes = []
     if "participant" in levels:
         codes.append(run_participant_level(config, options))
-    if "group" in levels:
+    if "group" in levels and options.dry_run:
+        _LOG.info("The group level would analyse the tables in %s", config.output_dir)
+    elif "group" in levels:
         codes.append(_group_level(config, options))
     return max(codes, default=0)
 
