@@ -768,6 +768,19 @@ def test_a_wash_out_may_be_negative(tmp_path):
     assert found.lesions["washout"].tolist() == slopes.tolist()
 
 
+def test_values_in_carried_regions_are_warned_of(tmp_path):
+    """Their bias has the direction of a response, and they enter every test."""
+    table = pd.read_csv(REFERENCE / "lesions.tsv", sep="\t", dtype=str, keep_default_na=False)
+    path = tmp_path / "lesions.tsv"
+    events = np.resize(["propagated", "n/a", "new"], len(table))
+    table.assign(event=events).to_csv(path, sep="\t", index=False)
+    (text,) = load_study_table(path).warnings
+    count = (events == "propagated").sum()
+    assert text.startswith(
+        f"{count} of the {len(table)} lesion values over time are of ROIs carried"
+    )
+
+
 def test_different_days_of_the_lesions_of_a_session_are_warned_of(tmp_path):
     """As one of them may be mistyped, and responses use one day for all lesions."""
 

@@ -19,7 +19,11 @@ from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.read.clinical import parse_clinical
-from bidsapp.study.read.lesion_events import apply_lesion_events, read_lesion_events
+from bidsapp.study.read.lesion_events import (
+    apply_lesion_events,
+    carried_warnings,
+    read_lesion_events,
+)
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -145,7 +149,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
         visits=visits,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
-        warnings=_doubtful_rows(lesions),
+        warnings=(*_doubtful_rows(lesions), *carried_warnings(lesions)),
     )
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))

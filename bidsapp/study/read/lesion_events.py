@@ -82,3 +82,33 @@ def apply_lesion_events(
             (problems if one.event in _WRONG else notes).append(text)
     table.loc[others, values] = np.nan
     return table
+
+
+def carried_warnings(lesions: pd.DataFrame) -> tuple[str, ...]:
+    """Warn of values in ROIs that were carried from another session.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        As in `Cohort`.
+
+    Returns
+    -------
+    warnings : tuple of str
+        One, or none.
+
+    Examples
+    --------
+    >>> lesions = pd.DataFrame({EVENT: ["", "propagated"], "vp": [0.1, 0.2]})
+    >>> carried_warnings(lesions)[0].split(" carried")[0]
+    '1 of the 2 lesion values over time is of an ROI'
+    """
+    count = int((lesions[EVENT] == "propagated").sum()) if EVENT in lesions else 0
+    if not count:
+        return ()
+    what = "is of an ROI" if count == 1 else "are of ROIs"
+    return (
+        f"{count} of the {len(lesions)} lesion values over time {what} carried from another "
+        "session (event propagated): in a lesion that changes its size, the bias has the direction of a "
+        "response to treatment",
+    )

@@ -12,6 +12,7 @@ from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
 from bidsapp.study.read.clinical import parse_clinical, session_clinical
+from bidsapp.study.read.lesion_events import carried_warnings
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.read.repetition import repetition_warnings
 from bidsapp.study.tables import (
@@ -107,6 +108,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
             *alike,
             *scale_warnings(lesions, units, path.name),
             *repetition_warnings(lesions, path.name),
+            *carried_warnings(lesions),
         ),
         problems=problems,
     )
