@@ -109,6 +109,6 @@ def carried_warnings(lesions: pd.DataFrame) -> tuple[str, ...]:
     what = "is of an ROI" if count == 1 else "are of ROIs"
     return (
         f"{count} of the {len(lesions)} lesion values over time {what} carried from another "
-        "session (event propagated): in a lesion that changes its size, the bias has the direction of a "
-        "response to treatment",
+        "session (event propagated): in a lesion that changes its size, the bias has the "
+        "direction of a response to treatment",
     )
