@@ -23,6 +23,7 @@ from bidsapp.study.read.lesion_events import (
     apply_lesion_events,
     carried_warnings,
     read_lesion_events,
+    separate_runs,
 )
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
@@ -149,7 +150,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
         visits=visits,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
-        warnings=(*_doubtful_rows(lesions), *carried_warnings(lesions)),
+        warnings=(*_doubtful_rows(lesions), *carried_warnings(lesions), *separate_runs(events)),
     )
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
