@@ -326,3 +326,11 @@ def test_one_session_has_no_changes(output):
     shutil.rmtree(output / "sub-01" / "ses-1month")
     (output / "sub-01" / "sub-01_sessions.tsv").unlink()
     assert show_changes(read_participant(output, "sub-01")) == []
+
+
+def test_a_lesion_under_a_wrong_number_has_no_change(output):
+    """Its values are those of another lesion."""
+    path = output / "sub-01" / "sub-01_lesions.tsv"
+    path.write_text("session_id\tlesion\tevent\tcomparable\nses-1week\t1\tmoved\t0\n")
+    _, rows, _ = shown(output)
+    assert list(rows) == ["baseline to 1month"]

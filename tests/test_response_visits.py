@@ -379,6 +379,18 @@ def test_the_page_of_a_participant_shows_sums_and_categories(tmp_path):
     ]
 
 
+def test_the_page_leaves_out_what_is_under_a_wrong_number(tmp_path):
+    """As the group level does: the size of another lesion is no response."""
+    write_session(tmp_path, "ses-baseline", {1: (4, 20, 15, 8)})
+    write_session(tmp_path, "ses-1month", {1: (1, 12, 9, 5)})
+    rows = [["ses-baseline", 1, "first", 1], ["ses-1month", 1, "moved", 0]]
+    header = ["session_id", "lesion", "event", "comparable"]
+    write(tmp_path / "sub-01" / "sub-01_lesions.tsv", header, rows)
+    _, table = show_response(read_participant(tmp_path, "01"))
+    assert [row[4] for row in table.rows] == ["–", "NE"]
+    assert "lesion 1 not measured" in table.rows[1][6]
+
+
 def test_the_page_of_a_participant_without_diameters_has_no_such_section(tmp_path):
     for session in ("ses-baseline", "ses-1month"):
         path = write_session(tmp_path, session, {1: (4, 20, 15, 8)})
