@@ -238,7 +238,14 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, rows, words):
 
 def test_units_are_those_of_lesion_tables():
     """What the reader expects of the parameters that are followed."""
-    assert {PARAMETERS[name].unit for name in FOLLOWED} == {"1", "1/min", "mm2/s"}
+    assert {PARAMETERS[name].unit for name in FOLLOWED} == {
+        "1",
+        "1/min",
+        "mm2/s",
+        "mM min",
+        "mM/min",
+        "min",
+    }
 
 
 OLDER = Path(__file__).parent / "data" / "output_0.1.0"
