@@ -25,6 +25,11 @@ AIF_SCALES = ("none", "vein")
 NOISE = ("gaussian", "rician")
 DENOISING = ("none", "mppca")
 
+ROIS = ("enhancing", "whole")
+"""ROIs of lesions that are always measured."""
+FOUND_ROIS = ("ring", "mirror", "reference")
+"""Regions that metperf finds itself."""
+
 HAEMATOCRIT = 0.42
 """Haematocrit of large vessels, if none is stated."""
 
@@ -100,6 +105,8 @@ class Config:
     roi_space
         Grid on which lesions are measured: that of the T1w, or that of the series, with voxels
         weighted by their fraction inside the ROI.
+    rois
+        Regions with tables: those of lesions, those that metperf finds, and names of the user's.
     output_spaces
         Spaces in which maps are written.
     match_lesions, propagate_rois
@@ -155,6 +162,7 @@ class Config:
     distortion: str = DISTORTION[0]
     fit_space: str = "native"
     roi_space: str = "T1w"
+    rois: tuple[str, ...] = ROIS
     output_spaces: tuple[str, ...] = ("native", "T1w")
     match_lesions: bool = False
     propagate_rois: bool = False

@@ -10,6 +10,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -61,6 +62,45 @@ def structure_set(
     study.RTReferencedSeriesSequence = [one]
     referred.RTReferencedStudySequence = [study]
     dataset.ReferencedFrameOfReferenceSequence = [referred]
+    return dataset
+
+
+def dose_set(
+    values: np.ndarray,
+    affine: np.ndarray,
+    frame: str = "1.2.3",
+    plan: str = "1.2.5",
+    offsets: np.ndarray | None = None,
+    **fields: object,
+) -> Dataset:
+    """Return an RT dose of values (X, Y, Z) in Gy, whose third axis is normal to the planes."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    sizes = np.linalg.norm(lps[:3, :3], axis=0)
+    row, column, along = (lps[:3, :3] / sizes).T
+    step = sizes[2] * np.sign(np.cross(row, column) @ along)
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = RTDOSE, generate_uid()
+    dataset.Modality, dataset.PatientName, dataset.PatientID = "RTDOSE", "Doe^Jane", "MRN77"
+    dataset.FrameOfReferenceUID = frame
+    dataset.DoseUnits, dataset.DoseType, dataset.DoseSummationType = "GY", "PHYSICAL", "PLAN"
+    dataset.ImageOrientationPatient = [f"{x:.10f}" for x in (*row, *column)]
+    dataset.ImagePositionPatient = [f"{x:.8f}" for x in lps[:3, 3]]
+    dataset.PixelSpacing = [f"{sizes[1]:.8f}", f"{sizes[0]:.8f}"]
+    given = np.arange(values.shape[2]) * step if offsets is None else offsets
+    dataset.GridFrameOffsetVector = [f"{x:.8f}" for x in given]
+    dataset.FrameIncrementPointer = 0x3004000C
+    dataset.DoseGridScaling = f"{max(float(values.max()), 1e-6) / 60000:.10e}"
+    stored = np.rint(values.transpose(2, 1, 0) / float(dataset.DoseGridScaling))
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    referred = Dataset()
+    referred.ReferencedSOPInstanceUID = plan
+    dataset.ReferencedRTPlanSequence = [referred]
+    for name, value in fields.items():
+        setattr(dataset, name, value)
     return dataset
 
 

@@ -18,6 +18,7 @@ CHOICES = [
     {"denoise": "mppca", "correct_t2": True, "t2_blood": 0.15},
     {"ivim_model": "fixed-dstar", "model_options": (("dstar", 0.012),), "correct_t2": True},
     {"distortion": "t1w"},
+    {"rois": ("enhancing", "whole", "ring", "mirror", "reference", "atlas")},
     {"sloppy": True, "motion_correction": False, "t1_model": "vfa-t1-linear"},
 ]
 
@@ -88,3 +89,15 @@ def test_what_was_done_without_an_arterial_input_is_described():
         assert word not in alone
     assert all("Hudson 1966, doi:" in text for text in (both, alone))
     assert "semi-quantitatively" not in methods(config, {"dce", "with-aif"})
+
+
+def test_regions_are_described_only_if_they_were_measured():
+    """Ring, mirror image and reference, with the reference of the template."""
+    plain, more = (
+        methods(Config(Path(), Path(), Path(), "run", rois=("enhancing", "whole", *names)))
+        for names in ((), ("ring", "reference"))
+    )
+    for word in ("within 5 mm of each lesion", "centrum semiovale", "ICBM152"):
+        assert word in more
+        assert word not in plain
+    assert "mirror image of each" not in more

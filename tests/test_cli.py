@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from datasets import write_description, write_dwi, write_image
 
+from bidsapp.bids.tables import read_table
 from bidsapp.cli import options
 from bidsapp.cli.main import main
 from bidsapp.cli.options import study_parser
@@ -122,6 +123,7 @@ WORDS = {
     "--t1-tissue 1600": "must be a T1 of tissue or blood (0.1 to 10 s), got 1600 s",
     "--t1-blood 0.001": "(0.1 to 10 s), got 0.001 s",
     "--relaxivity 4500": "must be a relaxivity of 0.5 to 50 1/s/mM, got 4500",
+    "--rois seg-ring": "must be a name of letters and digits (the seg-), got 'seg-ring'",
 }
 
 
@@ -153,6 +155,26 @@ def test_a_series_alone_is_analysed(bids):
     assert "sub-01_ses-a_model-ivim_param-f_dwimap.nii.gz" in names
     assert "sub-01_ses-a_desc-monoexp_ADC.nii.gz" in names
     assert (bids.parent / "out/sub-01.html").exists()
+
+
+def test_a_label_image_of_the_user_is_tabulated_on_request(bids):
+    """An atlas on the grid of the series has a table, by its labels; its region has its ADC."""
+    folder = bids / "derivatives" / "manual_masks"
+    write_description(folder, "derivative")
+    labels = np.zeros((4, 4, 2), np.uint8)
+    labels[:2], labels[3] = 17, 53
+    name = "sub-01/ses-a/dwi/sub-01_ses-a_space-dwi_seg-atlas_dseg.nii.gz"
+    write_image(folder / name, labels)
+    table = "sub-01/ses-a/dwi/sub-01_ses-a_seg-atlas_model-ivim_roistats.tsv"
+    fixed = ("participant", "--no-motion-correction", "--nprocs", "1")
+    assert run(bids, *fixed, "--rois", "atlas") == 0
+    rows = [r for r in read_table(bids.parent / "out" / table) if r["parameter"] == "ADC"]
+    found = {r["lesion"]: (r["roi"], r["n_voxels"]) for r in rows}
+    assert found == {"17": ("atlas", "16"), "53": ("atlas", "8")}
+    assert all(float(r["p05"]) < float(r["p10"]) < float(r["p90"]) < float(r["p95"]) for r in rows)
+    assert all(float(r["mean"]) == pytest.approx(1e-3, rel=0.2) for r in rows)
+    assert run(bids, *fixed) == 0
+    assert not (bids.parent / "out" / table).exists()
 
 
 def test_one_bad_participant_does_not_stop_the_others(bids, capsys):

@@ -404,6 +404,8 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, empty_figures
         "primary",
         "location",
         "dose_cgy",
+        "bed_lq_gy",
+        "bed_mlq_gy",
         "followup_days",
         "volume_change_percent",
         "response",
@@ -418,6 +420,10 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, empty_figures
     }
     described = json.loads((out / "group_characteristics.json").read_text())
     assert described["dose_cgy"]["Description"].startswith("As given in the table")
+    assert table.loc[0, ["bed_lq_gy", "bed_mlq_gy"]].tolist() == pytest.approx(
+        [60, 38.2203], rel=1e-4
+    )
+    assert "alpha/beta = 10 Gy" in described["bed_lq_gy"]["Description"]
     page = (out / "group.html").read_text()
     assert "Mixed model and paired t test agree on all 15 comparisons." in page
     assert "No significant correlation between the changes of f and vp." in page

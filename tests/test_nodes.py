@@ -23,6 +23,7 @@ from bidsapp.run.nodes.apply_transform import ApplyTransform
 from bidsapp.run.nodes.bolus import FindBolus
 from bidsapp.run.nodes.denoising import DenoiseMPPCA, patch_radius
 from bidsapp.run.nodes.derivatives import AverageVolumes, LeaveOutVolumes
+from bidsapp.run.nodes.dose import DoseRegions, DoseStatistics, RegionStatistics
 from bidsapp.run.nodes.dstar_sensitivity import DstarSensitivity
 from bidsapp.run.nodes.fitting import FitDiffusion, FitKinetics, map_names, read_column
 from bidsapp.run.nodes.lesion_fractions import LesionFractions
@@ -33,6 +34,7 @@ from bidsapp.run.nodes.perfusion import (
     FindReferenceFrame,
     SignalToConcentration,
 )
+from bidsapp.run.nodes.regions import FindNeighbourhood, FindReference
 from bidsapp.run.nodes.relaxometry import FitT1, ReadB1, ReadT1
 from bidsapp.run.nodes.unmixing import UnmixLesions
 
@@ -51,6 +53,28 @@ ACQUISITION = {
 def flip_angle_image(angle):
     """Return the signal of T1 = 1.2 s at a flip angle."""
     return np.full(SHAPE, spgr_signal(1 / 1.2, 0.005, angle, 1e4))
+
+
+def head_files(folder):
+    """Write a T1w of white matter around the centrum semiovale in the space of the template."""
+    grid = np.diag([3.0, 3, 3, 1])
+    grid[:3, 3] = -45, -60, 15
+    shape = (31, 34, 14)
+    lesion, earlier = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    lesion[3:12, 10:20, 4:12], earlier[5:11, 13:20, 4:9] = 1, 1
+    noise = np.random.default_rng(0).normal(0, 1, shape)
+    bright = np.zeros(shape)
+    bright[7, 17, 7] = 50
+    images = {
+        "head": 100 + noise,
+        "head2": 100 + noise + bright,
+        "head_lesion": lesion,
+        "head_earlier": earlier,
+    }
+    return {
+        name: str(write_image(folder / f"{name}.nii", values, grid))
+        for name, values in images.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +107,12 @@ def files(tmp_path_factory):
         "ramp": np.fromfunction(lambda i, j, k: 1 + i + 2 * j, SHAPE),
         "labels": labels,
         "labels2": np.roll(labels, 1, axis=1),
+        "dose": np.fromfunction(lambda i, j, k: 8.0 + 3 * i + j, SHAPE),
+        "dose2": np.fromfunction(lambda i, j, k: 24.0 - 3 * i - j, SHAPE),
         "artery": artery,
         "artery2": artery[:, ::-1].copy(),
         "brain": brain,
+        "full": np.ones(SHAPE, np.uint8),
         "b1": np.linspace(0.8, 1.2, labels.size).reshape(SHAPE),
         "percent": np.linspace(80, 120, labels.size).reshape(SHAPE),
         "percent2": np.linspace(90, 130, labels.size).reshape(SHAPE),
@@ -103,6 +130,7 @@ def files(tmp_path_factory):
         for name, values in volumes.items()
         if values.dtype == np.uint8
     }
+    paths |= head_files(folder)
     thick = np.diag([1.0, 1, 2, 1])
     paths["thick"] = str(write_image(folder / "thick.nii", np.ones((6, 6, 2), np.uint8), thick))
     for name, curve in (("aif", BLOOD), ("aif2", 0.5 * BLOOD)):
@@ -122,7 +150,7 @@ def files(tmp_path_factory):
         path = folder / f"{name}_motion.tsv"
         path.write_bytes(to_tsv(["outlier"], [{"outlier": int(i == bad)} for i in range(count)]))
         paths[f"{name}_motion"] = str(path)
-    for name, step in (("shift", (0.5, 0, 0)), ("shift2", (0, 0.5, 0))):
+    for name, step in (("shift", (0.5, 0, 0)), ("shift2", (0, 0.5, 0)), ("middle", (2.5, 0, 0))):
         write_itk(translation(np.array(step)), folder / f"{name}.txt")
         paths[name] = str(folder / f"{name}.txt")
     noise = '{"adc": {}, "ivim-asymptotic": {"sigma": %g}}'
@@ -212,6 +240,10 @@ _COMPARE = {
     "reported": "a",
 }
 _ONTO = {"in_files": ["@ramp"], "reference": "@map", "transform": ["@shift"]}
+_TEMPLATE = {"from_template": "@shift"}
+
+_DOSE = {"dose": "@dose", "enhancing": "@labels", "whole": "@labels", "brain": "@brain"}
+_OTHER_DOSE = {"dose": "@dose2", "enhancing": "@labels2", "whole": "@labels2", "brain": "@artery"}
 
 CASES = [
     (
@@ -323,6 +355,26 @@ CASES = [
     (
         RoiStatistics,
         {k: v for k, v in _ROIS.items() if k != "rois"} | {"fractions": "@fractions"},
+        {"fractions": "@fractions2"},
+    ),
+    (
+        RegionStatistics,
+        _ROIS | {"regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
+        {
+            "maps": ["@map2"],
+            "errors": ["@map"],
+            "series": "@thick",
+            "rois": "@labels2",
+            "lesions": [(1, True), (2, True)],
+            "parameters": [("f", "1", "ivim")],
+            "identity": {"participant_id": "sub-02", "space": "T1w"},
+            "regions": [(1, 4, "dose20"), (2, 5, "dose20")],
+        },
+    ),
+    (
+        RegionStatistics,
+        {k: v for k, v in _ROIS.items() if k != "rois"}
+        | {"fractions": "@fractions", "regions": [(1, 4, "ring12"), (2, 4, "dose20")]},
         {"fractions": "@fractions2"},
     ),
     (
@@ -455,6 +507,36 @@ CASES = [
         LesionFractions,
         {"rois": "@labels", "lesions": [1], "reference": "@map", "transform": ["@shift"]},
         {"rois": "@labels2", "lesions": [2], "reference": "@thick", "transform": ["@shift2"]},
+    ),
+    (DoseRegions, {**_DOSE, "lesions": [1, 2]}, {**_OTHER_DOSE, "lesions": [2]}),
+    (
+        DoseStatistics,
+        {**_DOSE, "lesions": [(1, False)], "identity": {"session_id": "ses-a"}},
+        {**_OTHER_DOSE, "lesions": [(1, True)], "identity": {"session_id": "ses-b"}},
+    ),
+    (
+        FindNeighbourhood,
+        {"kind": "ring", "lesions": ["@labels"], "brain": "@full", **_TEMPLATE},
+        {"kind": "mirror", "lesions": ["@labels2"], "brain": "@brain", "width": 1.0},
+    ),
+    (
+        FindNeighbourhood,
+        {"kind": "mirror", "lesions": ["@labels"], "brain": "@full", "from_template": "@middle"},
+        {"lesions": ["@labels", "@brain"], "from_template": "@shift"},
+    ),
+    (
+        FindReference,
+        {"t1w": "@head", **_TEMPLATE},
+        {
+            "t1w": "@head2",
+            "from_template": "@shift2",
+            "lesions": ["@head_lesion"],
+        },
+    ),
+    (
+        FindReference,
+        {"t1w": "@head", **_TEMPLATE, "earlier": "@head_earlier", "to_earlier": "@shift"},
+        {"earlier": "@head_lesion", "to_earlier": "@middle"},
     ),
     (
         AverageVolumes,

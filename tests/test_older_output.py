@@ -15,6 +15,12 @@ OLDER = Path(__file__).parent / "data" / "output_0.1.0"
 REPLACED = {"group_repeatability.tsv"}
 """Tables that are no longer written so: 0.1.0 judged changes by the errors of the fits."""
 
+ADDED = {"group_roistats.tsv": ["p10", "p90"]}
+"""Columns that 0.1.0 did not have."""
+
+REWORDED = ["note"]
+"""Columns of texts, whose words have changed."""
+
 pytestmark = pytest.mark.usefixtures("tables_only")
 
 
@@ -35,11 +41,15 @@ def same_tables(out: Path) -> None:
     kept = [p for p in sorted((OLDER / "group").glob("*.tsv")) if p.name not in REPLACED]
     assert len(kept) == 18
     for path in kept:
-        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+        wanted = pd.read_table(path, na_values="n/a").drop(columns=REWORDED, errors="ignore")
+        found = pd.read_table(out / path.name, na_values="n/a")
+        found = found.drop(columns=[*ADDED.get(path.name, []), *REWORDED], errors="ignore")
+        # The mixed model reaches its optimum by another way than in 0.1.0.
+        pd.testing.assert_frame_equal(found, wanted, rtol=1e-5, obj=path.name)
 
 
 def test_the_group_level_gives_the_tables_of_that_version(older):
-    """Every table that 0.1.0 wrote, but for `REPLACED`, is written again with the same bytes."""
+    """Every table that 0.1.0 wrote, but for `REPLACED`, is written again with the same values."""
     run_group(older)
     same_tables(older)
 

@@ -83,7 +83,7 @@ def written(tmp_path_factory):
     """Every page of ``NAMES`` on disk; the PDF files of the group's figures are empty."""
     root = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bidsapp.run.group.pdf_bytes", lambda figure: b"")
+        patch.setattr("bidsapp.run.group_files.pdf_bytes", lambda figure: b"")
         group = write_group(root / "group")
     return {
         "participant": build_participant_page(write_derivatives(root), "01"),

@@ -263,3 +263,55 @@ def test_filter_file_knows_null_and_star(tmp_path):
     path.write_text('{"bold": {}}')
     with pytest.raises(UsageError, match="no query is named 'bold'"):
         read_filters(path)
+
+
+def regions(root, names, *files):
+    """Return the session with regions of the user: name and labels of each file."""
+    stem = "sub-01/ses-baseline/anat/sub-01_ses-baseline"
+    write_image(root / f"{stem}_ce-gadolinium_T1w.nii.gz", np.ones((4, 4, 4)))
+    folder = root / "derivatives" / "manual_masks"
+    write_description(folder, "derivative")
+    for name, labels in files:
+        write_image(folder / f"{stem}_{name}.nii.gz", labels)
+    query = Query(root, [folder], regions=names)
+    return query.participant("01").sessions[0]
+
+
+def test_regions_of_the_user_are_found_by_their_names(root):
+    """The mask of the reference is one part, an atlas has its labels; others are not read."""
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0, 0], labels[1, 1] = 17, 53
+    found = regions(
+        root,
+        ["reference", "atlas"],
+        ("label-reference_mask", 255 * (labels == 17).astype(np.uint8)),
+        ("seg-atlas_dseg", labels),
+        ("seg-other_dseg", labels),
+    )
+    assert found.problems == ()
+    assert [name for name, _ in found.regions] == ["reference", "atlas"]
+    assert [x.index for x in found.region("reference").lesions] == [1]
+    assert [x.index for x in found.region("atlas").lesions] == [17, 53]
+    assert found.region("other") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "shape", "message"),
+    [
+        ("label-reference_mask", (4, 4, 4), "the mask is empty; draw the region reference"),
+        ("seg-atlas_dseg", (3, 4, 4), "its grid is not that of"),
+    ],
+)
+def test_a_region_that_cannot_be_used_is_named(root, file, shape, message):
+    """An empty reference, and a region on another grid, are problems of the session."""
+    found = regions(root, ["reference", "atlas"], (file, np.zeros(shape, np.uint8)))
+    assert message in found.problems[0]
+    assert file in found.problems[0]
+    assert found.regions == ()
+
+
+def test_several_images_of_a_region_ask_which(root):
+    """Two atlases of the same name are not chosen between."""
+    labels = np.ones((4, 4, 4), np.uint8)
+    found = regions(root, ["atlas"], ("seg-atlas_dseg", labels), ("desc-b_seg-atlas_dseg", labels))
+    assert "several images of the region atlas" in found.problems[0]

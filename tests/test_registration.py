@@ -237,7 +237,11 @@ def test_the_brain_is_found(away, tmp_path):
     tilted = pose((8, -5, 6), (5, 10, -8))
     affine = compose(T1W[0], away)
     t1w = write(tmp_path / "t1w.nii", scan("t1w", T1W, tilted, noise=4), affine)
-    mask = nib.load(BrainMask(in_file=t1w).run(cwd=tmp_path).outputs.mask)
+    outputs = BrainMask(in_file=t1w).run(cwd=tmp_path).outputs
+    mask = nib.load(outputs.mask)
+    where = apply(read_itk(outputs.from_template), [[0, -20, 10], [25, -10, 35]])
+    there = apply(compose(tilted, away), [[0, -20, 10], [25, -10, 35]])
+    np.testing.assert_allclose(where, there, atol=2)
     found, truth = mask.get_fdata() > 0, scan("brain", T1W, tilted) > 0.5
     assert mask.shape == T1W[1]
     np.testing.assert_allclose(mask.affine, affine, atol=1e-4)

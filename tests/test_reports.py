@@ -129,6 +129,21 @@ def write_anatomy(folder: Path, session: str, name: str = "lesion-1") -> None:
     table(Path(whole), volumes)
 
 
+def write_regions(out: Path) -> None:
+    """Add the reference region, rings and an atlas to complete derivatives."""
+    for session in ("ses-baseline", "ses-1week"):
+        stem = f"{out}/sub-01/{session}/anat/sub-01_{session}_ce-gadolinium_label-reference_mask"
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[14:17, 8:14, 11:13] = 1
+        save(Path(f"{stem}.nii.gz"), mask)
+        place = {"Side": "right", "VolumeMl": 1.94, "OfBaseline": session == "ses-1week"}
+        Path(f"{stem}.json").write_text(json.dumps(place))
+        for roi, mean in (("reference", 0.2), ("ring", 0.07), ("atlas", 0.05)):
+            stem = f"{out}/sub-01/{session}/perf/sub-01_{session}_seg-{roi}_model-etofts_roistats"
+            rows = [r | {"roi": roi, "mean": mean} for r in statistics(session, "etofts", ("vp",))]
+            table(Path(f"{stem}.tsv"), rows[:1] if roi == "reference" else rows)
+
+
 def write_derivatives(out: Path, name: str = "lesion-1") -> Path:
     """Write two sessions with both series, and a third with a T1w alone."""
     folder = out / "sub-01"
@@ -531,6 +546,24 @@ def test_a_participant_without_results_still_has_a_page(tmp_path):
     html = html_of(tmp_path)
     assert "There are no results for this participant." in top_of(html)
     checked(html)
+
+
+def test_regions_beside_lesions_are_shown_only_if_they_were_measured(derivatives):
+    """The reference with its values and limits; each ring beside its lesion; an atlas."""
+    assert SECTIONS["regions"](read_participant(derivatives, "01")) == []
+    lesions = SECTIONS["lesions"](read_participant(derivatives, "01"))
+    write_regions(derivatives)
+    participant = read_participant(derivatives, "01")
+    picture, reference, one, two, atlas = SECTIONS["regions"](participant)
+    assert picture.alt.startswith("Reference region on the T1w in baseline, 1week")
+    places = [row[1] for row in reference.rows]
+    assert places == ["right, 1.9 ml", "right, 1.9 ml, that of the baseline", ""]
+    assert reference.rows[-1] == ["normal white matter", "", "0.3 to 3.5"]
+    assert reference.bold == {(0, 2), (1, 2)}  # 20 %
+    assert [row[1] for row in one.rows] == ["enhancing part", "ring of 5 mm"] * 2
+    assert {row[1] for row in atlas.rows} == {"label 1", "label 2"}
+    assert two.caption == "Lesion 2"
+    assert SECTIONS["lesions"](participant) == lesions
 
 
 def test_every_section_has_a_function_and_every_function_a_section():

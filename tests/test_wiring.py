@@ -73,6 +73,7 @@ def session(root: Path, label: str) -> Session:
         whole=(Rois(path("whole.nii.gz"), "T1w", lesions),),
         artery=Rois(path("AIF_mask.nii.gz"), "dce", (Lesion(1, "AIF"),)),
         arterial_table=table,
+        regions=(("atlas", Rois(path("atlas_dseg.nii.gz"), "T1w", (Lesion(7, "thalamus"),))),),
     )
 
 
@@ -246,8 +247,11 @@ def test_an_option_changes_what_its_row_states_and_nothing_else(root, default, r
         words = longitudinal | {
             "dce.maps_to_individual.reference",
             "dwi.maps_to_individual.reference",
+            "anat.reference.earlier",
+            "anat.reference.to_earlier",
         }
-        return [x for x in lines if not any(re.search(rf" {word}\b", x) for word in words)]
+        kept = [x for x in lines if not any(re.search(rf" {word}\b", x) for word in words)]
+        return [x.replace("session_id 'ses-a'", "session_id 'ses-b'") for x in kept]
 
     assert common(first) == common(later)
     assert {k: v for k, v in found.items() if not k.startswith("ses_")} == {}
@@ -331,3 +335,50 @@ def test_other_fields_change_no_node_that_computes(root, default, field):
     computing = [name for name in differ if ".save_" not in name]
     assert [name for name in computing if name.split(".")[-1] not in allowed] == []
     assert bool(computing) == bool(allowed)
+
+
+ALL_ROIS = ("enhancing", "whole", "ring", "mirror", "reference", "atlas")
+
+
+def with_reference(root: Path, where: Config) -> dict[str, str]:
+    """Return the facts of the graph of two sessions, of which the first has a drawn reference."""
+    drawn = Rois(root / "sub-01_ses-a_T1w.nii.gz", "T1w", (Lesion(1, "reference"),))
+    first, second = session(root, "a"), session(root, "b")
+    first = dataclasses.replace(first, regions=(("reference", drawn),))
+    plan = plan_participant(Participant("01", (first, second)), where)
+    return facts(init_participant_wf(plan, where))
+
+
+def test_a_reference_drawn_at_the_baseline_is_used_and_followed(root):
+    """It is measured as drawn, without a search; the later session starts from it."""
+    found = with_reference(root, Config(**folders(root), rois=ALL_ROIS))
+    assert "ses_a.anat.reference" not in found
+    assert found["ses_a.dce.roi_reference.rois"].endswith("ses-a_T1w.nii.gz'")
+    assert found["ses_b.anat.reference.earlier"].endswith("ses-a_T1w.nii.gz'")
+    assert found["ses_b.dce.roi_reference.rois"] == "<- ses_b.anat.reference.out_file"
+
+
+def test_regions_are_weighted_by_fractions_as_lesions_are(root):
+    """With --roi-space native each region is resampled to the series, found or drawn."""
+    found = built(root, rois=ALL_ROIS, roi_space="native")
+    for name, origin in (("ring", "<- ses_b.anat.ring.out_file"), ("atlas", "atlas_dseg")):
+        node = f"ses_b.dwi.roi_{name}_fractions"
+        assert origin in found[f"{node}.rois"]
+        assert found[f"{node}.transform"] == found["ses_b.dwi.lesion_fractions.transform"]
+        assert found[f"ses_b.dwi.roi_{name}.fractions"] == f"<- {node}.out_file"
+        assert f"ses_b.dwi.roi_{name}.rois" not in found
+
+
+def test_regions_that_there_cannot_be_are_reported(root):
+    """Without T1w nothing is found, and without a label image there is no atlas."""
+    bare = dataclasses.replace(session(root, "a"), t1w=None, regions=())
+    config = Config(**folders(root), rois=ALL_ROIS)
+    plan = plan_participant(Participant("01", (bare,)), config)
+    texts = [issue.text for issue in plan.issues if issue.code == "NoRegion"]
+    assert texts == [
+        "--rois ring: no ROI of lesions on a T1w: no values of the DWI and DCE",
+        "--rois mirror: no ROI of lesions on a T1w: no values of the DWI and DCE",
+        "--rois reference: no T1w: no values of the DWI and DCE",
+        "--rois atlas: no label image seg-atlas_dseg: no values of the DWI and DCE",
+    ]
+    assert not any(".roi_" in name for name in facts(init_participant_wf(plan, config)))

@@ -63,7 +63,7 @@ def _roi_warnings(rois: Rois) -> Iterator[str]:
 
 
 def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:
-    """Return a session without the ROIs that are not on the grid of their image, and the reasons.
+    """Return a session without ROIs and dose that are not on the grid of their image, and why.
 
     Parameters
     ----------
@@ -95,11 +95,20 @@ def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:
     artery = session.artery
     if artery and artery.space == "dce":
         artery = next(iter(fitting(artery)), None)
+    dose = session.dose
+    if dose and session.t1w and (difference := grid_difference(dose, session.t1w)):
+        problems.append(
+            f"{dose}: its grid is not that of {session.t1w.name}: {difference}; resample the dose "
+            "to that grid"
+        )
+        dose = None
     found = replace(
         session,
+        dose=dose,
         enhancing=tuple(fitted for rois in session.enhancing for fitted in fitting(rois)),
         whole=tuple(fitted for rois in session.whole for fitted in fitting(rois)),
         artery=artery,
+        regions=tuple((n, fitted) for n, rois in session.regions for fitted in fitting(rois)),
     )
     return replace(found, notes=(*session.notes, *dict.fromkeys(notes))), sorted(set(problems))
 

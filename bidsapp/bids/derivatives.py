@@ -30,6 +30,7 @@ log
 *_dwimap.*
 *_dce.*
 *_dcemap.*
+*_dosemap.*
 *_dwiref.*
 *_dceref.*
 *_roistats.*

@@ -29,6 +29,8 @@ class Output:
         Entities with the same value in all such files.
     free
         Entities whose value varies, or which may be absent.
+    other_than
+        Values that a free entity does not have, because other kinds of files have them.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Output:
     extensions: tuple[str, ...] = IMAGE
     fixed: Mapping[str, str] = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    other_than: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def path(
         self, session: Session, datatype: str = "", extension: str = "", **entities: str
@@ -118,6 +121,7 @@ class Output:
         found = dict(part.split("-", 1) for part in parts if "-" in part)
         required = {**self.fixed, **{key.rstrip("_"): value for key, value in entities.items()}}
         others = found.keys() - required.keys() - {"sub", "ses"} - set(self.free)
+        others |= {key for key, values in self.other_than.items() if found.get(key) in values}
         return not others and all(found.get(key, "") == value for key, value in required.items())
 
     def find(

@@ -41,6 +41,19 @@ PROPAGATED_ROIS = Output(
     {"desc": "propagated"},
     ("ce", "seg"),
 )
+REGIONS = Output(
+    ("anat",),
+    "dseg",
+    "Ring of tissue around each lesion, or mirror image of each lesion, with `--rois ring mirror`",
+    fixed={"ce": CONTRAST},
+    free=("seg",),
+)
+REFERENCE = Output(
+    ("anat",),
+    "mask",
+    "Reference region in white matter, with `--rois reference`",
+    fixed={"ce": CONTRAST, "label": "reference"},
+)
 VOLUMES = Output(
     ("anat",), "roistats", "Volume and diameters of each whole lesion", _TABLE, {"seg": "whole"}
 )
@@ -163,6 +176,14 @@ LESION_VALUES = Output(
     {"seg": "enhancing"},
     ("model",),
 )
+REGION_VALUES = Output(
+    _SERIES,
+    "roistats",
+    "Statistics of each parameter over the other regions that `--rois` names",
+    _TABLE,
+    free=("seg", "model"),
+    other_than={"seg": ("enhancing", "whole")},
+)
 UNMIXED_VALUES = Output(
     _SERIES,
     "roistats",
@@ -177,6 +198,21 @@ DSTAR_TABLE = Output(
     "Perfusion fraction of each lesion for several values of D*",
     _TABLE,
     {"seg": "enhancing", "desc": "dstar"},
+)
+DOSE = Output(
+    ("anat",),
+    "dosemap",
+    "Physical dose on the T1w, Gy, if one is given for any session",
+    fixed={"label": "dose"},
+)
+DOSE_STATISTICS = Output(("anat",), "roistats", "Dose of each lesion, Gy", _TABLE, {"desc": "dose"})
+DOSE_VALUES = Output(
+    _SERIES,
+    "roistats",
+    "Statistics of each parameter over the parts of each lesion by dose, and over the brain around "
+    "it with at least 12 Gy",
+    _TABLE,
+    {"desc": "dosebin"},
 )
 RECOVERY = Output(
     _SERIES,
@@ -259,10 +295,11 @@ UNEXPLAINED = Output(
 )
 
 OUTPUTS: tuple[Output, ...] = (
-    T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, PROPAGATED_ROIS, VOLUMES, TO_BASELINE,
-    TO_BASELINE_QUALITY, CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W, TO_T1W_QUALITY,
-    CONSISTENCY, SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP, BEST_MODEL_TABLE,
-    LESION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
+    T1W, BRAIN_MASK, T1_MAP, T1_QUALITY, ROIS, PROPAGATED_ROIS, REGIONS, REFERENCE, VOLUMES,
+    TO_BASELINE, TO_BASELINE_QUALITY, CORRECTED_DWI, MOTION, *MEAN_IMAGE.values(), TO_T1W,
+    TO_T1W_QUALITY, CONSISTENCY, SHIFT, SHIFT_SUMMARY, ADC_MAP, DWI_MAP, DCE_MAP, BEST_MODEL_MAP,
+    BEST_MODEL_TABLE, LESION_VALUES, REGION_VALUES, UNMIXED_VALUES, DSTAR_TABLE, DOSE,
+    DOSE_STATISTICS, DOSE_VALUES, RECOVERY, LESION_FRACTIONS, *LESION_CURVES.values(),
     ARTERIAL_INPUT, ARTERIAL_QUALITY, ARTERIAL_VOXELS, ARTERIAL_CURVES, VENOUS_VOXELS,
     BOLUS_QUALITY, CONCENTRATION, UNEXPLAINED,
 )  # fmt: skip

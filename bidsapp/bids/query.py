@@ -1,7 +1,6 @@
 """Query of a BIDS data set: from files to frozen records. Only this module queries pybids."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,10 @@ import bids.layout
 from bids.utils import natural_sort
 
 from bidsapp.bids.checks import drop_rois_off_grid, input_warnings, participant_warnings
+from bidsapp.bids.dose_maps import read_dose_map
 from bidsapp.bids.dynamic import add_table_values, read_dynamic, states_blood
 from bidsapp.bids.fieldmaps import read_distortion
+from bidsapp.bids.flip_angles import read_flip_angles
 from bidsapp.bids.frames import how_to_time, is_stored_by_frame
 from bidsapp.bids.images import has_fifth_axis, series_shape
 from bidsapp.bids.index import (
@@ -27,7 +28,6 @@ from bidsapp.bids.index import (
 )
 from bidsapp.bids.inheritance import applicable_files
 from bidsapp.bids.problems import Problems
-from bidsapp.bids.pulse_sequence import check_spoiled_gradient_echo
 from bidsapp.bids.records import (
     Diffusion,
     Dynamic,
@@ -42,18 +42,17 @@ from bidsapp.bids.records import (
     UserTransform,
 )
 from bidsapp.bids.roi_tables import read_labels
-from bidsapp.bids.rois import find_rois, number_masks, space_of
+from bidsapp.bids.rois import find_rois, number_masks, read_region, space_of
 from bidsapp.bids.sessions import find_chronology
 from bidsapp.bids.sidecar import (
     b_values,
     check_directions,
     phase_axis,
-    read_field,
     transmit_scale,
 )
 from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
-from bidsapp.bids.timing import GivenTiming, read_repetition_time
+from bidsapp.bids.timing import GivenTiming
 from bidsapp.bids.unused import unused_rois
 from bidsapp.bids.visit_columns import read_visit_columns, session_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
@@ -68,6 +67,7 @@ QUERIES: Mapping[str, Mapping[str, Any]] = {
     "t1map": {"suffix": "T1map"},
     "roi": {"suffix": ["dseg", "mask"]},
     "aif": {"suffix": ["mask", "timeseries"], "label": "AIF"},
+    "dose": {"suffix": "dosemap", "label": "dose"},
     "xfm": {"suffix": "xfm"},
 }
 _IMAGE = [".nii", ".nii.gz"]
@@ -92,6 +92,8 @@ class Query:
         Labels to index, without ``sub-``; all if empty.
     given
         Timing of the dynamic series that the user states.
+    regions
+        Names of the user's regions beside those of lesions.
     """
 
     def __init__(
@@ -101,9 +103,11 @@ class Query:
         filters: Mapping[str, Mapping[str, Any]] | None = None,
         participants: Sequence[str] = (),
         given: GivenTiming = GivenTiming(),  # noqa: B008 - frozen
+        regions: Sequence[str] = (),
     ) -> None:
         self.filters = filters or {}
         self.given = given
+        self.regions = regions
         self.raw = index(bids_dir, "bids", participants)
         self.rois = [index(d, "derivatives", participants) for d in derivatives]
         self._known: dict[int, dict[str, list[IndexedFile]]] = {}
@@ -198,12 +202,13 @@ class Query:
             whole=attempt(self._rois, key, "whole") or (),
             artery=attempt(self._artery, key),
             arterial_table=attempt(self._arterial_table, key),
+            dose=attempt(self._dose, key),
+            regions=attempt(self._regions, key) or (),
             transforms=attempt(self._transforms, key) or (),
         )
         table = session_table(self.raw.root, label)
         record = attempt(add_table_values, record, table) or record
-        people = Path(self.raw.root) / "participants.tsv"
-        if states_blood(people):
+        if states_blood(people := Path(self.raw.root) / "participants.tsv"):
             record = attempt(add_table_values, record, people, label) or record
         record, apart = drop_rois_off_grid(record)
         return replace(record, problems=(*problems, *apart), warnings=tuple(input_warnings(record)))
@@ -273,26 +278,7 @@ class Query:
     def _flip_angle_series(
         self, key: Mapping[str, Any], problems: Problems
     ) -> FlipAngleSeries | None:
-        found = sorted(self._files("vfa", key), key=lambda f: str(f.filename))
-        if not found:
-            return None
-        images = [image_path(f, 3) for f in found]
-        sidecars = [(f.get_metadata(), i) for f, i in zip(found, images, strict=True)]
-        for metadata, image in sidecars:
-            check_spoiled_gradient_echo(metadata, image)
-        attempt, limits = problems.attempt, ("degrees", 0.5, 90)
-        angles = [attempt(read_field, m, "FlipAngle", i, *limits) for m, i in sidecars]
-        stated = [attempt(read_repetition_time, m, i) for m, i in sidecars]
-        times = {time.value for time in stated if time}
-        if None in (*angles, *stated):
-            return None
-        if len(times) > 1:
-            raise BadInput(
-                f"{images[0].name}: the VFA images have different RepetitionTimeExcitation: "
-                f"{', '.join(f'{t:g}' for t in sorted(times))} s"
-            )
-        radians = tuple(math.radians(a) for a in angles if a is not None)
-        return FlipAngleSeries(tuple(images), radians, times.pop())
+        return read_flip_angles(self._files("vfa", key), problems)
 
     def _transmit_field(self, key: Mapping[str, Any]) -> TransmitField | None:
         found = self._only("b1", key)
@@ -314,17 +300,11 @@ class Query:
         return [file for file in own if has_entities(file, wanted)]
 
     def _rois(self, key: Mapping[str, Any], kind: str) -> tuple[Rois, ...]:
-        segmentations = self._user_files(
-            "roi", key, segmentation=kind, suffix="dseg", extension=_IMAGE
-        )
+        kinds = {"segmentation": kind, "suffix": "dseg", "extension": _IMAGE}
+        segmentations = self._user_files("roi", key, **kinds)
         masks = self._user_files("roi", key, desc=kind, suffix="mask", extension=_IMAGE)
-        everywhere = self._user_files(
-            "roi",
-            {"subject": key["subject"]},
-            desc=["enhancing", "whole"],
-            suffix="mask",
-            extension=_IMAGE,
-        )
+        own, parts = {"subject": key["subject"]}, ["enhancing", "whole"]
+        everywhere = self._user_files("roi", own, desc=parts, suffix="mask", extension=_IMAGE)
         labels = [f.entities["label"] for f in everywhere if "label" in f.entities]
         return find_rois(kind, segmentations, masks, number_masks(labels))
 
@@ -339,6 +319,15 @@ class Query:
         if not read_labels(image).any():
             raise BadInput(f"{image}: the AIF mask is empty; draw the artery")
         return Rois(image, space_of(found[0]), (Lesion(1, "AIF"),))
+
+    def _regions(self, key: Mapping[str, Any]) -> tuple[tuple[str, Rois], ...]:
+        """Return the user's regions by name: a mask of the reference, otherwise label images."""
+        found = []
+        for name in self.regions:
+            entity = "label" if name == "reference" else "segmentation"
+            files = self._user_files("roi", key, extension=_IMAGE, **{entity: name})
+            found += [(name, rois) for rois in read_region(name, files)]
+        return tuple(found)
 
     def _transforms(self, key: Mapping[str, Any]) -> tuple[UserTransform, ...]:
         """Return the user's transforms that replace registrations; other transforms are ignored."""
@@ -356,6 +345,9 @@ class Query:
             for file, end in zip(found, ends, strict=True)
             if end == (wanted, goal)
         )
+
+    def _dose(self, key: Mapping[str, Any]) -> Path | None:
+        return read_dose_map(self._user_files("dose", key, extension=_IMAGE))
 
     def _arterial_table(self, key: Mapping[str, Any]) -> Path | None:
         found = self._user_files("aif", key, suffix="timeseries", extension=".tsv")

@@ -224,8 +224,9 @@ class Session:
     """The data of one session; missing data are None.
 
     `problems` describe unusable files, `warnings` usable but doubtful ones, and `notes` what was
-    inferred without doubt. `incomplete` is a dynamic series that is not analysed because its
-    sidecar lacks what `problems` name; numbers that are not known are NaN.
+    inferred without doubt. `dose` is a map of the dose in Gy on the T1w. `regions` are the user's
+    other regions by name, such as ``reference``. `incomplete` is a dynamic series that is not
+    analysed because its sidecar lacks what `problems` name; numbers that are not known are NaN.
     """
 
     participant: str
@@ -243,6 +244,8 @@ class Session:
     whole: tuple[Rois, ...] = ()
     artery: Rois | None = None
     arterial_table: Path | None = None
+    dose: Path | None = None
+    regions: tuple[tuple[str, Rois], ...] = ()
     transforms: tuple[UserTransform, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -276,6 +279,10 @@ class Session:
         found = self.enhancing if kind == "enhancing" else self.whole
         return next((r for r in found if r.space == space), None)
 
+    def region(self, name: str) -> Rois | None:
+        """Return a region of the user by its name, or None."""
+        return dict(self.regions).get(name)
+
 
 @dataclass(frozen=True)
 class Participant:
@@ -297,6 +304,10 @@ class Participant:
     def slug(self) -> str:
         """The name of the participant in a workflow: letters, digits and underscores."""
         return _slug(self.id)
+
+    def session(self, label: str) -> Session:
+        """Return the session with a label, without ``ses-``."""
+        return next(session for session in self.sessions if session.label == label)
 
     def baseline(self, label: str | None) -> Session | None:
         """Return the session with the reference T1w: the labelled one, or the first with a T1w."""

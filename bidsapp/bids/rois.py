@@ -86,6 +86,41 @@ def _read_rois(space: Space, found: IndexedFile) -> Rois:
     return Rois(image, space, lesions, table)
 
 
+def read_region(name: str, found: Sequence[IndexedFile]) -> tuple[Rois, ...]:
+    """Return the region of the user in an image, with a label for each part; none without one.
+
+    Parameters
+    ----------
+    name
+        Such as ``reference``, or the ``seg-`` of an atlas.
+    found
+        Its images in one session.
+
+    Raises
+    ------
+    BadInput
+        If there are several, or an image cannot be used.
+    """
+    if len(found) > 1:
+        names = ", ".join(sorted(f.filename for f in found))
+        raise BadInput(
+            f"several images of the region {name}: {names}; {how_to_choose('roi', found)}"
+        )
+    regions = []
+    for one in found:
+        image, space = image_path(one, 3), space_of(one)
+        if one.entities.get("suffix") == "mask":
+            if not _read_mask(image).any():
+                raise BadInput(f"{image}: the mask is empty; draw the region {name}")
+            regions.append(Rois(image, space, (Lesion(1, name),), masks=((1, image),)))
+        else:
+            table = find_table(image, one.root)
+            lesions = find_lesions(image, table)
+            _check_listed(image, lesions, table)
+            regions.append(Rois(image, space, lesions, table))
+    return tuple(regions)
+
+
 def _check_listed(image: Path, lesions: Sequence[Lesion], table: Path | None) -> None:
     """Refuse an image with labels none of which its table has.
 

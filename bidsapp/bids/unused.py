@@ -74,7 +74,8 @@ def unused_rois(
 def _used_files(session: Session) -> Iterator[Path]:
     """Yield the files of a session's ROIs."""
     artery = (session.artery,) if session.artery else ()
-    for rois in (*session.enhancing, *session.whole, *artery):
+    others = (rois for _, rois in session.regions)
+    for rois in (*session.enhancing, *session.whole, *artery, *others):
         yield from rois.sources
 
 

@@ -44,7 +44,7 @@ _MATTERS = frozenset(
         *("skip_bids_validation", "baseline_session", "ivim_model", "b_min", "b_max"),
         *("b0_threshold", "noise", "denoise", "correct_t2", "t2_blood", "t2_tissue", "aif"),
         *("frame_time", "repetition_time", "skip_frames", "t1_tissue", "t1_blood"),
-        *("relaxivity", "haematocrit", "distortion"),
+        *("relaxivity", "haematocrit", "distortion", "rois"),
     )
 )
 """Options on which it depends what a data set lacks."""

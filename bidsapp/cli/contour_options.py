@@ -34,6 +34,7 @@ def contour_parser() -> ArgumentParser:
     )
     _add_regions(made)
     _add_placement(made)
+    _add_dose(made)
     _add_output(made)
     add_verbosity(made)
     return made
@@ -106,6 +107,17 @@ def _add_placement(made: ArgumentParser) -> None:
     )
 
 
+def _add_dose(made: ArgumentParser) -> None:
+    group = made.add_argument_group("dose")
+    group.add_argument(
+        "--dose",
+        choices=("plan", "sum", "none"),
+        default="plan",
+        help="RTDOSE among the sources: the dose of the only plan of a visit, the sum of the doses "
+        "of several plans, or none (default: %(default)s)",
+    )
+
+
 def _add_output(made: ArgumentParser) -> None:
     group = made.add_argument_group("what is written")
     group.add_argument(
@@ -166,6 +178,7 @@ def convert_contours(
             smallest=options.min_volume,
             aligned=options.aligned,
             vanished=options.vanished,
+            dose=options.dose,
         ),
         overwrite=options.overwrite,
         dry_run=options.dry_run,

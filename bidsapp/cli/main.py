@@ -26,7 +26,7 @@ from bidsapp.cli.participant_level import log_issues, run_participant_level, sel
 from bidsapp.cli.phantom_options import phantom_parser
 from bidsapp.cli.statistics_options import stats_parser, trend_options
 from bidsapp.cli.suggestions import did_you_mean, mistaken_command, mistaken_order
-from bidsapp.config import AIF_MEASURED, Config
+from bidsapp.config import AIF_MEASURED, ROIS, Config
 from bidsapp.errors import (
     MetperfError,
     NothingToAnalyse,
@@ -172,6 +172,7 @@ def _config(parser: ArgumentParser, options: Namespace) -> Config:
         "participants": tuple(x.removeprefix("sub-") for x in options.participants or ()),
         "sessions": tuple(x.removeprefix("ses-") for x in options.sessions or ()),
         "output_spaces": spaces,
+        "rois": tuple(dict.fromkeys((*ROIS, *options.rois))),
         "model_options": tuple(sorted(options.model_options.items())),
         "run_id": f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}",
     }
@@ -340,11 +341,9 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
 
 def _report_group(result: "GroupResult", output_dir: Path) -> int:
     """Log problems, warnings and notes of the group level; return 1 if the result is incomplete."""
-    issues = [
-        *(Issue("note", text) for text in result.notes),
-        *(Issue("warning", text) for text in result.cohort.warnings),
-        *(Issue("failed", text) for text in result.problems),
-    ]
+    issues = [Issue("note", text) for text in result.notes]
+    issues += [Issue("warning", text) for text in result.cohort.warnings]
+    issues += [Issue("failed", text) for text in result.problems]
     levels = {"failed": logging.ERROR, "warning": logging.WARNING}
     for issue in issues:
         _LOG.log(levels.get(issue.level, logging.INFO), "%s", issue)

@@ -5,29 +5,22 @@ from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
 from bidsapp.cli.diffusion_options import add_diffusion
+from bidsapp.cli.dynamic_options import add_dynamic
 from bidsapp.cli.model_options import add_model, add_model_options
 from bidsapp.cli.statistics_options import add_statistics, add_verbosity
 from bidsapp.cli.types import (
     OneLineParser,
     derivative_folder,
     existing_file,
-    fraction,
-    frame_time,
     memory,
     memory_limit,
-    nonnegative_integer,
     positive_integer,
-    relaxation_time,
-    relaxivity,
-    repetition_time,
+    roi_name,
 )
 from bidsapp.config import (
-    AIF_SCALES,
-    AIF_SOURCES,
     DISTORTION,
     ENGINES,
     FIT_SPACES,
-    HAEMATOCRIT,
     ROI_SPACES,
     SPACES,
     Config,
@@ -138,7 +131,7 @@ def _add_analysis(made: ArgumentParser) -> None:
     group = made.add_argument_group("how to analyse")
     add_model(group, "ivim", "diffusion model fitted besides the ADC")
     add_diffusion(group)
-    _add_dce(group)
+    add_dynamic(group)
     add_model_options(group)
     _add_motion(group)
     _add_spaces(group)
@@ -146,103 +139,6 @@ def _add_analysis(made: ArgumentParser) -> None:
         "--sloppy",
         action="store_true",
         help="for a quick look, not for a study: rigid registration that is not cross-checked",
-    )
-
-
-def _add_dce(group: _ArgumentGroup) -> None:
-    add_model(
-        group,
-        "dce",
-        "kinetic model; auto fits all and reports which one the data support, while lesion values "
-        "stay those of extended-tofts; semi-quantitative needs no arterial input",
-    )
-    group.add_argument(
-        "--fit-delay",
-        action="store_true",
-        help="fit the delay of the bolus between artery and tissue, voxel by voxel",
-    )
-    group.add_argument(
-        "--aif",
-        choices=AIF_SOURCES,
-        default=Config.aif,
-        help="arterial input function: from the voxels of label-AIF_mask (roi), an artery found "
-        "in the series (auto), label-AIF_timeseries.tsv (table), or a population average; without "
-        "any, a session is described semi-quantitatively "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--aif-scale",
-        choices=AIF_SCALES,
-        default=Config.aif_scale,
-        help="with --aif roi or auto: use the artery as measured (none), or correct it for tissue "
-        "in its voxels and for inflow such that the area under its curve is that of the venous "
-        "sinuses (vein) (default: %(default)s)",
-    )
-    _add_frames(group)
-    _add_conversion(group)
-
-
-def _add_frames(group: _ArgumentGroup) -> None:
-    group.add_argument(
-        "--frame-time",
-        type=frame_time,
-        metavar="SECONDS",
-        help="time between two frames of the dynamic series, s (default: the first of "
-        "VolumeTiming, FrameTimesStart, the acquisition times that heudiconv keeps, RepetitionTime "
-        "above 0.2 s, and TriggerDelayTime of GE)",
-    )
-    group.add_argument(
-        "--baseline-frames",
-        type=nonnegative_integer,
-        default=Config.baseline_frames,
-        metavar="N",
-        help="number of frames before the bolus; 0 detects it (default: %(default)s)",
-    )
-    group.add_argument(
-        "--skip-frames",
-        type=nonnegative_integer,
-        default=Config.skip_frames,
-        metavar="N",
-        help="leave out the first frames of the dynamic series, before the steady state "
-        "(default: those that differ from the rest of the baseline)",
-    )
-
-
-def _add_conversion(group: _ArgumentGroup) -> None:
-    """Add what the conversion of signal to concentration depends on."""
-    group.add_argument(
-        "--repetition-time",
-        type=repetition_time,
-        metavar="SECONDS",
-        help="time between two excitations (TR) of the dynamic series, s (default: "
-        "RepetitionTimeExcitation, or RepetitionTime up to 0.2 s of a 3D series)",
-    )
-    add_model(group, "t1", "fit of the T1 map, if several flip angles were acquired")
-    group.add_argument(
-        "--t1-tissue",
-        type=relaxation_time,
-        metavar="SECONDS",
-        help="T1 of tissue before contrast, s (default: a T1map, VFA images, or by field strength)",
-    )
-    group.add_argument(
-        "--t1-blood",
-        type=relaxation_time,
-        metavar="SECONDS",
-        help="T1 of blood before contrast, s (default: BloodT1 in the sidecar, t1_blood in "
-        "sessions.tsv, or by field strength)",
-    )
-    group.add_argument(
-        "--relaxivity",
-        type=relaxivity,
-        help="r1 of the contrast agent, 1/s/mM (default: from the sidecar, or by agent)",
-    )
-    group.add_argument(
-        "--haematocrit",
-        "--hematocrit",
-        type=fraction,
-        default=Config.haematocrit,
-        help="haematocrit of large vessels, a fraction (default: Haematocrit in the JSON of the "
-        f"AIF table or of the DCE, or haematocrit in sessions.tsv, otherwise {HAEMATOCRIT:g})",
     )
 
 
@@ -269,6 +165,23 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         help="grid on which models are fitted: that of the series (native), or that of the T1w, "
         "to which each volume is resampled once (default: %(default)s)",
     )
+    _add_rois(group)
+    group.add_argument(
+        "--output-spaces",
+        nargs="+",
+        choices=SPACES,
+        metavar="SPACE",
+        help=f"spaces in which maps are written: {', '.join(SPACES)} (the baseline T1w) "
+        "(default: native T1w; only T1w with --fit-space T1w)",
+    )
+    group.add_argument(
+        "--keep-dates",
+        action="store_true",
+        help="copy the date and time of acquisition into the sidecars of maps",
+    )
+
+
+def _add_rois(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--roi-space",
         choices=ROI_SPACES,
@@ -289,17 +202,15 @@ def _add_spaces(group: _ArgumentGroup) -> None:
         "ROIs; marked everywhere, and without volumes",
     )
     group.add_argument(
-        "--output-spaces",
+        "--rois",
         nargs="+",
-        choices=SPACES,
-        metavar="SPACE",
-        help=f"spaces in which maps are written: {', '.join(SPACES)} (the baseline T1w) "
-        "(default: native T1w; only T1w with --fit-space T1w)",
-    )
-    group.add_argument(
-        "--keep-dates",
-        action="store_true",
-        help="copy the date and time of acquisition into the sidecars of maps",
+        type=roi_name,
+        default=[],
+        metavar="NAME",
+        help="further regions with tables: ring (5 mm around each lesion), mirror (each lesion "
+        "reflected into the other hemisphere), reference (normal-appearing white matter, found or "
+        "given as label-reference_mask), and label images in --derivatives by their seg- "
+        "(default: enhancing whole, which are always measured)",
     )
 
 

@@ -26,6 +26,13 @@ def existing_file(text: str) -> Path:
     return path.resolve()
 
 
+def roi_name(text: str) -> str:
+    """Return the name of a region, which is a label in file names: letters and digits."""
+    if not (text.isascii() and text.isalnum()):
+        raise ArgumentTypeError(f"must be a name of letters and digits (the seg-), got {text!r}")
+    return text
+
+
 def derivative_folder(text: str) -> Path:
     """Return the folder in PATH or NAME=PATH."""
     return Path(text.split("=", 1)[1] if "=" in text else text)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from nibabel.affines import voxel_sizes
@@ -22,11 +22,16 @@ ROTATION_DEGREES = 45.0
 """Largest plausible tilt of a head relative to the template."""
 CLOSING_MM = 6.0
 """Radius of the closing that includes the fluid of the sulci."""
-_TEMPLATE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+_TEMPLATE = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 
 
-def template_path() -> Path:
+def template_path(kind: Literal["t1", "wm"] = "t1") -> Path:
     """Return the path of the ICBM152 brain that ships with nilearn, without importing nilearn.
+
+    Parameters
+    ----------
+    kind
+        The T1w of the brain, or the probability of white matter.
 
     Raises
     ------
@@ -43,7 +48,8 @@ def template_path() -> Path:
     'mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz'
     """
     spec = find_spec("nilearn")
-    path = Path((spec and spec.origin) or "nilearn/__init__.py").parent / _TEMPLATE
+    folder = Path((spec and spec.origin) or "nilearn/__init__.py").parent
+    path = folder / _TEMPLATE.format(kind)
     if not path.exists():
         raise BadInput(f"{path}: the ICBM152 template is missing; install nilearn 0.12 or later")
     return path

@@ -8,13 +8,16 @@ from numpy.typing import ArrayLike
 
 from bidsapp.lesions.regions import Array
 
-PERCENTILES = (5, 25, 75, 95)
+PERCENTILES = (5, 10, 25, 75, 90, 95)
 ROI_FROM = "Session from which the ROI was carried, if it was not drawn (--propagate-rois)"
 COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
     "session_id": "Session",
-    "lesion": "Number of the lesion, the same in every session: its index in the ROI table",
-    "roi": "Which ROI: enhancing (the part that enhances) or whole (the whole lesion)",
+    "lesion": "Number of the lesion, the same in every session: its index in the ROI table; of "
+    "other regions the label, and 1 for the reference",
+    "roi": "Which ROI: enhancing (the part that enhances) or whole (the whole lesion); with --rois "
+    "also ring (brain within 5 mm of the lesion), mirror (the lesion reflected into the other "
+    "hemisphere), reference (normal-appearing white matter), or a label image of the user",
     "model": "BIDS model- label of the fit; n/a for a volume or diameter",
     "parameter": "The parameter",
     "unit": "Its unit",
@@ -32,8 +35,10 @@ COLUMNS: Mapping[str, str] = {
     "sum(w) - sum(w^2)/sum(w))",
     "median": "Median over the valid voxels",
     "p05": "5th percentile",
+    "p10": "10th percentile",
     "p25": "25th percentile",
     "p75": "75th percentile",
+    "p90": "90th percentile",
     "p95": "95th percentile",
     "excluded": "1 if the ROI table marks the lesion as excluded",
     "roi_from": ROI_FROM,

@@ -70,6 +70,8 @@ class Parameter:
         Whether the group level tabulates it and compares it between time points.
     lesion_range : (float, float)
         Lowest and highest plausible mean over a lesion of the brain, in ``unit``.
+    white_range : (float, float) or None
+        Lowest and highest plausible mean over normal white matter, in ``unit``, if known.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Parameter:
     mapped: bool = True
     followed: bool = False
     lesion_range: tuple[float, float] = (-np.inf, np.inf)
+    white_range: tuple[float, float] | None = None
 
     @property
     def is_fraction(self) -> bool:
@@ -97,6 +100,14 @@ _WATER = (0.2e-3, 3.5e-3)
 _LEAKAGE = (0.0, 5.0)
 """Plausible Ktrans, flow or permeability of a lesion; tumours reach about 2, 1/min."""
 
+# Ranges of normal white matter. ADC: Sener, Comput Med Imaging Graph 2001,
+# doi:10.1016/s0895-6111(00)00083-5. Ktrans: 0 to the mean plus one SD of Larsson et al., Magn Reson
+# Med 2009, doi:10.1002/mrm.22136, 0.8 (0.3) ml/100 g/min; other authors find a tenth of it, and
+# values vary widely with the method (Heye et al., NeuroImage Clin 2014,
+# doi:10.1016/j.nicl.2014.09.002). vp: blood volume of Larsson et al., 4 (1) ml/100 g, times the
+# fraction of plasma, extended downwards for other methods and because the T1 assumed without a T1
+# map is that of grey matter, which halves the concentration of white matter.
+
 VP = Parameter(
     "vp",
     "1",
@@ -107,6 +118,7 @@ VP = Parameter(
     "perf",
     followed=True,
     lesion_range=(0.0, 0.3),
+    white_range=(0.003, 0.035),
 )
 KTRANS = Parameter(
     "Ktrans",
@@ -118,6 +130,7 @@ KTRANS = Parameter(
     "perf",
     followed=True,
     lesion_range=_LEAKAGE,
+    white_range=(0.0, 0.011),
 )
 FP = Parameter(
     "Fp",
@@ -252,6 +265,7 @@ ADC = Parameter(
     "dwi",
     followed=True,
     lesion_range=_WATER,
+    white_range=(0.6e-3, 1.05e-3),
 )
 F = Parameter(
     "f",

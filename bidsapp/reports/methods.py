@@ -216,7 +216,7 @@ def _lesions(config: Config, data: Collection[str]) -> str:
         )
     return (
         f"The value of a lesion is the mean over {where}; volumes are those of the whole lesion. "
-        f"Voxels with a failed fit were excluded and counted.{_unmixed(config)}"
+        f"Voxels with a failed fit were excluded and counted.{_unmixed(config)}{_regions(config)}"
         + (_identity(config) if "follow-up" in data else "")
     )
 
@@ -236,6 +236,27 @@ def _identity(config: Config) -> str:
             "registration; their volumes are unknown."
         )
     return text
+
+
+def _regions(config: Config) -> str:
+    """Describe the regions beside lesions that were measured."""
+    measured = [text for name, text in _REGIONS.items() if name in config.rois]
+    return f" Also measured were {'; '.join(measured)}." if measured else ""
+
+
+_TEMPLATE = "ICBM152 template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033"
+_REGIONS = {
+    "ring": "the brain within 5 mm of each lesion",
+    "mirror": "the mirror image of each lesion at the mid-sagittal plane of the ICBM152 template "
+    "(Fonov et al. 2011) as registered to the T1-weighted image",
+    "reference": "a reference region of 1 to 2.5 ml in normal-appearing white matter of the "
+    "centrum semiovale, if possible on the side with less lesion volume: voxels of the registered "
+    "template with a probability of white matter of 0.9, with the T1-weighted intensity of white "
+    "matter (median, three robust standard deviations), at least 15 mm from all lesions; the "
+    "region of the baseline was kept at later sessions where it still fulfilled these conditions, "
+    "and a region that was drawn was used instead",
+}
+"""Sentences of the regions that metperf finds."""
 
 
 def _unmixed(config: Config) -> str:
@@ -265,5 +286,6 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
         *(kinetics_references(config, data) if dynamic else []),
+        *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
         "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
     ]

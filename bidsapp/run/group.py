@@ -1,36 +1,31 @@
 """The group level: from tables of lesions to the tables, figures and page of the study."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from bidsapp.bids import documents
-from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
-from bidsapp.reports.group.methods import group_methods
-from bidsapp.reports.group.page import build_group_page
-from bidsapp.reports.group.plots import Plot, plots
-from bidsapp.reports.page.render import pdf_bytes
+from bidsapp.run.group_files import write_result, write_table
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
     match_rows,
+    read_dose_values,
+    read_lesion_doses,
     read_output,
     read_participants,
     read_quality,
     read_traits,
+    region_values,
 )
 from bidsapp.study.tables import (
-    EVENT,
     PAIR,
     SEED,
-    SIZES,
-    WARNINGS,
     Cohort,
     GroupResult,
     LesionValues,
@@ -38,12 +33,14 @@ from bidsapp.study.tables import (
     Statistics,
     TrendOptions,
     analyse,
-    error_columns,
-    lesion_columns,
     session_labels,
     window,
 )
-from bidsapp.study.tables.dictionary import INPUT_COLUMN, TABLES
+from bidsapp.study.tables.dose import DOSE_TABLE, DOSE_VALUES, dose_changes
+from bidsapp.study.tables.reference import (
+    implausible_values,
+    reference_tables,
+)
 
 __all__ = [
     "Cohort",
@@ -116,20 +113,35 @@ def run_group(
     found = read_output(output_dir, lesion_values)
     cohort = _add_traits(found.cohort, participants, traits)
     quality, unread = read_quality(output_dir, QUALITY)
-    problems = (*found.problems, *unread)
+    doses, unread_doses = read_lesion_doses(output_dir)
+    by_dose, unread_values = read_dose_values(output_dir)
+    cohort = replace(cohort, doses=doses)
+    problems = (*found.problems, *unread, *unread_doses, *unread_values)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
-    result = replace(result, quality=quality, lesion_values=lesion_values)
+    statistics = result.statistics
+    changes = dose_changes(by_dose, statistics.lesions, list(statistics.timepoints))
+    result = replace(result, quality=quality, lesion_values=lesion_values, dose=changes)
+    result = _add_reference(result, reference_tables(region_values(found.rows), cohort.sessions))
     rows = pd.DataFrame(found.rows).reindex(columns=list(ROISTATS))
     carried = any(row.get("roi_from", "n/a") != "n/a" for row in found.rows)
     columns = {n: text for n, text in ROISTATS.items() if carried or n != "roi_from"}
-    _write_table(output_dir, "roistats", rows[list(columns)], columns, {})
+    write_table(output_dir, "roistats", rows[list(columns)], columns, {})
     if found.unmixed:
         unmixed = pd.DataFrame(found.unmixed).reindex(columns=list(UNMIXED_COLUMNS))
-        _write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
+        write_table(output_dir, "unmixed", unmixed, UNMIXED_COLUMNS, {})
+    if len(by_dose):
+        write_table(output_dir, "dose", changes, DOSE_TABLE, {})
+        write_table(output_dir, "dosevalues", by_dose, DOSE_VALUES, {})
     if len(quality):
-        _write_table(output_dir, "quality", quality, QUALITY, {})
+        write_table(output_dir, "quality", quality, QUALITY, {})
     write_result(output_dir, result)
     return result
+
+
+def _add_reference(result: GroupResult, tables: Mapping[str, pd.DataFrame]) -> GroupResult:
+    """Add the tables of the reference region, and a note of values that are not plausible."""
+    notes = implausible_values(tables["reference"]) if tables else []
+    return replace(result, reference=tables, notes=(*result.notes, *notes))
 
 
 def run_stats(
@@ -260,102 +272,6 @@ def _there(cohort: Cohort) -> str:
     names = sorted(set(cohort.sessions["session_id"]))
     more = ", ..." if len(names) > 20 else ""
     return f"there are {', '.join(names[:20])}{more} ({known})"
-
-
-_EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a if nothing"
-
-
-def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write all tables with their dictionaries, all figures, the methods text and the page.
-
-    Parameters
-    ----------
-    output_dir : pathlib.Path
-    result : GroupResult
-
-    Raises
-    ------
-    NotWritable
-        If the folder cannot be written.
-    """
-    units = result.cohort.units
-    described = _lesion_columns(result.cohort.parameters, result.cohort.lesions)
-    lesions = result.cohort.lesions
-    described |= {EVENT: _EVENT} if EVENT in lesions else {}
-    lesions = lesions.reindex(columns=list(described))
-    _write_table(output_dir, "lesions", lesions, described, units)
-    for name, frame in result.statistics.tables().items():
-        described = {str(column): TABLES[name].get(str(column), INPUT_COLUMN) for column in frame}
-        _write_table(output_dir, name, frame, described, {})
-    figures = plots(result)
-    for plot in figures:
-        _write_plot(output_dir, plot)
-    pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
-    methods = documents.GROUP_METHODS.path(output_dir)
-    methods.parent.mkdir(exist_ok=True)
-    write_bytes(methods, group_methods(result).encode())
-    page = build_group_page(result, figures, pages)
-    write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
-
-
-def _write_plot(output_dir: Path, plot: Plot) -> None:
-    """Write a figure as SVG and PDF, with its data as TSV."""
-    drawing = documents.GROUP_FIGURE.path(output_dir, figure=plot.name)
-    drawing.parent.mkdir(exist_ok=True)
-    write_bytes(drawing, plot.svg)
-    write_bytes(drawing.with_suffix(".pdf"), pdf_bytes(plot.figure))
-    table = to_tsv(list(plot.columns), _rows(plot.data))
-    write_bytes(drawing.with_suffix(".tsv"), table)
-    dictionary = {name: {"Description": text} for name, text in plot.columns.items()}
-    write_bytes(drawing.with_suffix(".json"), to_json(dictionary))
-
-
-def _lesion_columns(parameters: Sequence[str], lesions: pd.DataFrame) -> dict[str, str]:
-    """Describe the columns of ``group_lesions.tsv``."""
-    described = {
-        **TABLES["excluded"],
-        **{name: f"Mean {name} in the enhancing ROI" for name in parameters},
-        "session_id": "Session",
-        "days_from_srs": "Days from treatment to the session, negative before it",
-        "volume_ml": "Volume of the whole-lesion ROI; 0 if the lesion is no longer visible",
-        "excluded": "1 if the ROI table of the session marks the lesion as excluded",
-        "diameter_mm": "Longest diameter of the whole-lesion ROI in a slice; 0 if it is gone",
-        "perpendicular_mm": "Longest diameter perpendicular to it, in the same slice",
-        "n_slices": "Slices that contain the whole-lesion ROI",
-    }
-    errors = {
-        name: f"Standard error of {of} from the fits"
-        for name, of in error_columns(parameters).items()
-    }
-    warnings = {WARNINGS: "Warnings about the session; n/a if there are none"}
-    columns = [*lesion_columns(parameters), *(name for name in SIZES.values() if name in lesions)]
-    return {name: described[name] for name in columns} | errors | warnings
-
-
-def _write_table(
-    output_dir: Path,
-    name: str,
-    frame: pd.DataFrame,
-    columns: Mapping[str, str],
-    units: Mapping[str, str],
-) -> None:
-    """Write a data frame as TSV, with the description of its columns as JSON."""
-    path = documents.GROUP_TABLE.path(output_dir, table=name)
-    write_bytes(path, to_tsv(list(columns), _rows(frame)))
-    dictionary = {
-        column: {"Description": text} | ({"Units": units[column]} if column in units else {})
-        for column, text in columns.items()
-    }
-    write_bytes(path.with_suffix(".json"), to_json(dictionary))
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """Return the rows of a data frame; an empty text becomes None (missing)."""
-    names = [str(name) for name in frame]
-    return [
-        {name: None if cell == "" else cell for name, cell in zip(names, row, strict=True)}
-        for row in frame.itertuples(index=False, name=None)
-    ]
 
 
 def _label_notes(sessions: set[str], labels: Mapping[str, str]) -> list[str]:

@@ -53,6 +53,32 @@ def lesion_warnings(session: Session, config: Config) -> Iterator[Issue]:
             yield Issue("warning", f"lesion {lesion}: {text}", code, lesion=lesion)
 
 
+def reference_warnings(session: Session, config: Config) -> Iterator[str]:
+    """Yield a text for each mean of the reference region that normal white matter does not have.
+
+    Parameters
+    ----------
+    session
+        A session whose graph has run.
+    config
+        Configuration of the run.
+    """
+    folder = (config.output_dir / outputs.REGION_VALUES.path(session, "dwi")).parent.parent
+    for path in outputs.REGION_VALUES.find(folder, seg="reference"):
+        for row in read_table(path, ["lesion", "parameter", "mean"]):
+            parameter, mean = PARAMETERS.get(row["parameter"]), _number(row, "mean")
+            if parameter is None or parameter.white_range is None or math.isnan(mean):
+                continue
+            low, high = parameter.white_range
+            if not low <= mean <= high:
+                unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+                yield (
+                    f"reference region: mean {parameter.name} of {mean:.2g}{unit} is outside the "
+                    f"range of normal white matter, {low:g} to {high:g}: look at the region, and "
+                    f"{_REMEDY[parameter.datatype]}"
+                )
+
+
 def _value_rows(session: Session, config: Config) -> Iterator[Row]:
     """Yield the rows of lesion values of a session, without those of excluded lesions."""
     folder = (config.output_dir / outputs.LESION_VALUES.path(session, "dwi")).parent.parent

@@ -10,7 +10,7 @@ from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tables import read_table
 from bidsapp.config import Config
 from bidsapp.issues import DOUBTFUL_REGISTRATION, OUTLIERS_INCLUDED, Issue
-from bidsapp.run.lesion_checks import lesion_warnings
+from bidsapp.run.lesion_checks import lesion_warnings, reference_warnings
 from bidsapp.run.lesion_signals import signal_warnings
 
 
@@ -36,6 +36,8 @@ def _session_warnings(session: Session, config: Config) -> Iterator[Issue]:
         yield Issue("warning", text, "DoubtfulInput")
     for text in _included_outliers(session, config):
         yield Issue("warning", text, OUTLIERS_INCLUDED)
+    for text in reference_warnings(session, config):
+        yield Issue("warning", text, "DoubtfulReference")
     yield from lesion_warnings(session, config)
     yield from signal_warnings(session, config)
 
@@ -60,6 +62,7 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
 
 def _doubts(session: Session, config: Config) -> Iterator[str]:
     yield from _doubtful_registrations(session, config)
+    yield from _read(config.output_dir / outputs.REFERENCE.path(session, extension=".json"))
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         if series:
             path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")

@@ -72,5 +72,6 @@ def _with_images(session: Session, folder: Path) -> Session:
         session,
         enhancing=tuple(written(rois, "enhancing") for rois in session.enhancing),
         whole=tuple(written(rois, "whole") for rois in session.whole),
+        regions=tuple((name, written(rois, name)) for name, rois in session.regions),
         artery=written(session.artery, "artery") if session.artery else None,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bidsapp.bids.query import Query, read_filters
 from bidsapp.bids.records import Participant
 from bidsapp.bids.timing import GivenTiming
-from bidsapp.config import Config
+from bidsapp.config import ROIS, Config
 from bidsapp.errors import BadInput
 from bidsapp.issues import Issue, from_error
 from bidsapp.run.graphs.plan import plan_participant
@@ -24,7 +24,8 @@ def open_query(config: Config, labels: Sequence[str]) -> Query:
     """
     filters = read_filters(config.filter_file) if config.filter_file else None
     given = GivenTiming(config.frame_time, config.repetition_time)
-    return Query(config.bids_dir, config.derivatives, filters, labels, given)
+    regions = [name for name in config.rois if name not in (*ROIS, "ring", "mirror")]
+    return Query(config.bids_dir, config.derivatives, filters, labels, given, regions)
 
 
 def read_participants(

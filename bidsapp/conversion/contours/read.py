@@ -1,15 +1,18 @@
 """Files with contours or masks, recognised by their content."""
 
 import struct
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bidsapp.bids.text_files import check_available
 from bidsapp.conversion.contours import label_images, slicer
 from bidsapp.conversion.contours.dicom_seg import read_segmentation
 from bidsapp.conversion.contours.drawing import Drawing, Region
+from bidsapp.conversion.contours.rtdose import SOP_CLASS as DOSE
+from bidsapp.conversion.contours.rtdose import DoseGrid, read_dose_grid
 from bidsapp.conversion.contours.rtstruct import read_structure_set
 from bidsapp.conversion.optional import collect_warnings, load_package
 from bidsapp.conversion.personal import personal_words, remove_personal
@@ -40,7 +43,20 @@ def is_drawing(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith((*label_images.EXTENSIONS, *_NRRD)):
         return True
-    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_drawing(path)
+    return (is_dicom(path) or name.endswith(".dcm")) and _may_be_of(path, _READERS)
+
+
+def is_dose(path: Path) -> bool:
+    """Return whether a file is a DICOM RT dose.
+
+    Raises
+    ------
+    UsageError
+        If it is a DICOM file and pydicom is not installed.
+    """
+    if not path.is_file() or not (is_dicom(path) or path.name.lower().endswith(".dcm")):
+        return False
+    return _may_be_of(path, (DOSE,), damaged=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -94,28 +110,78 @@ def _without_personal(drawing: Drawing) -> tuple[Region, ...]:
     )
 
 
+def read_dose(path: Path) -> DoseGrid:
+    """Return the dose of a DICOM RT dose file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be used, with its path.
+    UsageError
+        If pydicom is not installed.
+    """
+    check_available(path)
+    try:
+        file = _read_dicom_file(path, {DOSE: read_dose_grid})
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    digest = sha256(path.read_bytes()).hexdigest()
+    dose: DoseGrid = file.content
+    return replace(dose, identity=(*file.identity, digest), patient=file.patient)
+
+
+def dose_frame(path: Path) -> str:
+    """Return the frame of reference of a file accepted by `is_dose`, without reading its dose."""
+    pydicom = load_package("pydicom", "DICOM files")
+    with collect_warnings():
+        found = pydicom.dcmread(path, force=True, specific_tags=["FrameOfReferenceUID"])
+        return str(found.get("FrameOfReferenceUID") or "")
+
+
 def _read_dicom(path: Path) -> Drawing:
     """Return the regions of a DICOM file; what pydicom finds odd is a warning."""
+    file = _read_dicom_file(path, _READERS)
+    drawing: Drawing = file.content
+    return replace(
+        drawing,
+        warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in file.odd)),
+        identity=file.identity,
+        patient=file.patient,
+        words=file.words,
+    )
+
+
+class _DicomFile(NamedTuple):
+    """What a reader finds in a DICOM file, what pydicom finds odd, and whose file it is."""
+
+    content: Any
+    odd: tuple[str, ...]
+    identity: tuple[str, ...]
+    patient: str
+    words: frozenset[str]
+
+
+def _read_dicom_file(path: Path, readers: Mapping[str, Callable[[Any], Any]]) -> _DicomFile:
+    """Return what the reader of the kind of a DICOM file finds in it."""
     pydicom = load_package("pydicom", "DICOM files")
     with collect_warnings() as odd:
         try:
             dataset = pydicom.dcmread(path, force=not is_dicom(path))
             kind = str(dataset.get("SOPClassUID") or "")
-            if kind not in _READERS:
+            if kind not in readers:
                 raise BadInput(_not_a_drawing(dataset))
-            drawing = _READERS[kind](dataset)
+            found = readers[kind](dataset)
             uid = str(dataset.get("SOPInstanceUID") or "")
             patient = str(dataset.get("PatientID") or "")
             words = personal_words(dataset)
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException) as error:
             raise BadInput(f"cannot be read as DICOM ({error})") from error
-    return replace(
-        drawing,
-        warnings=(*drawing.warnings, *(f"pydicom: {text}" for text in odd)),
-        identity=(uid,) if uid else (),
-        patient=patient,
-        words=words,
-    )
+    return _DicomFile(found, tuple(odd), (uid,) if uid else (), patient, words)
 
 
 def _not_a_drawing(dataset: Any) -> str:
@@ -126,8 +192,8 @@ def _not_a_drawing(dataset: Any) -> str:
     return f"is a DICOM file of modality {kind}, not an RTSTRUCT or SEG"
 
 
-def _may_be_drawing(path: Path) -> bool:
-    """Return whether a DICOM file has contours or segments; True if it is damaged.
+def _may_be_of(path: Path, classes: Container[str], *, damaged: bool = True) -> bool:
+    """Return whether a DICOM file is of one of several SOP classes; `damaged` if it is damaged.
 
     A file without the mark of DICOM, as some programs write it, is tried.
     """
@@ -138,6 +204,6 @@ def _may_be_drawing(path: Path) -> bool:
             found = pydicom.dcmread(
                 path, stop_before_pixels=True, force=not marked, specific_tags=["SOPClassUID"]
             )
-            return str(found.get("SOPClassUID") or "") in _READERS
+            return str(found.get("SOPClassUID") or "") in classes
         except (*_DAMAGED, struct.error, pydicom.errors.BytesLengthException):
-            return marked
+            return marked and damaged

@@ -9,6 +9,7 @@ from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
 from bidsapp.reports.group.view import GroupView, count_of, table_files
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_number
+from bidsapp.study.tables.dictionary import FURTHER_COLUMNS
 
 _MEANING = {
     "CR": "complete response: no longer visible",
@@ -24,7 +25,13 @@ _HEADINGS = {
     "sex": "Sex",
     "primary": "Primary tumour",
     "location": "Location",
+    "dose_gy": "Dose (Gy)",
     "dose_cgy": "Dose (cGy)",
+    "bed_lq_gy": "BED (Gy), linear-quadratic",
+    "bed_mlq_gy": "BED (Gy), modified for high doses",
+    "dose_mean_gy": "Mean dose (Gy)",
+    "dose_min_gy": "Minimum dose (Gy)",
+    "dose_d95_gy": "D95 (Gy)",
     "followup_days": "Follow-up (days)",
     "volume_change_percent": "Volume change (%)",
     "response": "Response",
@@ -69,6 +76,8 @@ def _cell(name: str, value: Any) -> str:
     """Format one cell of Table 1."""
     if name == "volume_change_percent":
         return format_number(value, 1, sign=True)
+    if name in FURTHER_COLUMNS:
+        return format_number(value, 1)
     if isinstance(value, float):
         return format_number(value, 0)
     return str(value) if value != "" else "–"

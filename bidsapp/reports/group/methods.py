@@ -7,6 +7,7 @@ from importlib.metadata import version as installed
 import pandas as pd
 
 from bidsapp.lesions import rano_records as rano
+from bidsapp.lesions.dose import ALPHA_BETA, BIN_EDGES, DELTA, RING_DOSE
 from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
 from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
@@ -20,6 +21,8 @@ from bidsapp.study.tables.limits import published_table
 _STUDENT = "t test: Student 1908, doi:10.1093/biomet/6.1.1"
 _HOLM = "Holm's correction: Holm 1979, Scand J Stat 6:65-70"
 _FDR = "False discovery rate: Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x"
+_FOWLER = "Biologically effective dose: Fowler 1989, doi:10.1259/0007-1285-62-740-679"
+_GUERRERO = "Modified linear-quadratic model: Guerrero and Li 2004, doi:10.1088/0031-9155/49/20/012"
 _LEHMANN = "Exact interval of the area: Lehmann 1953, doi:10.1214/aoms/1177729080"
 _NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.2324"
 _MEASUREMENT = "Measurement error: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
@@ -57,7 +60,7 @@ def group_methods(result: GroupResult) -> str:
     """
     statistics = result.statistics
     topics = [
-        [_lesions(result), *_changes(statistics)],
+        [_lesions(result), *_dose(result), *_changes(statistics)],
         list(_trends(statistics)),
         list(_robustness(statistics)),
         list(_response(statistics)),
@@ -110,6 +113,24 @@ def _lesions(result: GroupResult) -> Part:
     if result.problems:
         text += f" {count_of(len(result.problems), 'problem')} with the tables left values out."
     return Part(text)
+
+
+def _dose(result: GroupResult) -> Iterator[Part]:
+    """Describe the biologically effective dose, and changes by dose."""
+    if _count(result.statistics.characteristics, "bed_mlq_gy"):
+        yield Part(
+            "The biologically effective dose of the prescribed dose was calculated by the "
+            "linear-quadratic model (Fowler 1989) and by the modified linear-quadratic model for "
+            f"high doses per fraction (Guerrero and Li 2004), with alpha/beta = {ALPHA_BETA:g} Gy "
+            f"and delta = {DELTA:g} 1/Gy.",
+            (_FOWLER, _GUERRERO),
+        )
+    if len(result.dose):
+        edges = join_words([f"{edge:g}" for edge in BIN_EDGES])
+        yield Part(
+            f"Changes are described, without tests, in parts of the lesions divided at {edges} Gy, "
+            f"and in the brain around the lesions that received at least {RING_DOSE:g} Gy."
+        )
 
 
 def _when(label: str) -> str:

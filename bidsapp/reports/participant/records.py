@@ -255,6 +255,11 @@ class ParticipantOutputs:
         return {(int(row["lesion"]), str(row["session_id"])) for row in wrong.to_dict("records")}
 
     @cached_property
+    def regions(self) -> pd.DataFrame:
+        """All tables of the other regions, concatenated."""
+        return self._tables(outputs.REGION_VALUES)
+
+    @cached_property
     def choices(self) -> pd.DataFrame:
         """All tables that compare models in lesions, concatenated."""
         return self._tables(outputs.BEST_MODEL_TABLE)

@@ -22,6 +22,7 @@ from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.changes import show_changes
+from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.followed import show_followed
 from bidsapp.reports.participant.image_sections import (
@@ -40,6 +41,7 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.reports.participant.recovery import show_recovery
+from bidsapp.reports.participant.regions import show_regions
 from bidsapp.reports.participant.response import show_response
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
@@ -318,8 +320,10 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "followed": show_followed,
     "lesions": show_lesions,
+    "regions": show_regions,
     "changes": show_changes,
     "response": show_response,
+    "dose": show_dose,
     "recovery": show_recovery,
     "timeline": show_timeline,
     "registration": show_registration,

@@ -8,8 +8,9 @@ from nipype.pipeline import engine as pe
 
 from bidsapp.bids import outputs
 from bidsapp.bids.records import Rois, Session
-from bidsapp.config import Config
+from bidsapp.config import FOUND_ROIS, Config
 from bidsapp.run.graphs.branch import Port
+from bidsapp.run.graphs.regions import connect_found_regions, drawn_lesions
 from bidsapp.run.graphs.registration import register_node
 from bidsapp.run.graphs.sidecars import (
     identity,
@@ -38,18 +39,22 @@ def init_anat_wf(session: Session, config: Config, reference: Session | None) ->
     Returns
     -------
     pe.Workflow
-        ``inputnode``: reference_mask (unused at baseline). ``outputnode``: mask, to_individual
-        (ITK transform to the reference; undefined at baseline).
+        ``inputnode``: reference_mask and earlier, the reference region (both unused at
+        baseline). ``outputnode``: mask, to_individual and from_individual (ITK transforms to the
+        reference and back; undefined at baseline), and the regions that were found.
     """
     workflow = pe.Workflow(name="anat")
-    inputnode = pe.Node(niu.IdentityInterface(["reference_mask"]), name="inputnode")
-    outputnode = pe.Node(niu.IdentityInterface(["mask", "to_individual"]), name="outputnode")
+    inputnode = pe.Node(niu.IdentityInterface(["reference_mask", "earlier"]), name="inputnode")
+    results = ["mask", "to_individual", "from_individual", *FOUND_ROIS]
+    outputnode = pe.Node(niu.IdentityInterface(results), name="outputnode")
     brain = pe.Node(BrainMask(in_file=str(session.t1w)), name="brain", mem_gb=1.5)
     workflow.connect(brain, "mask", outputnode, "mask")
     _save_anatomy(workflow, brain, session, config)
     if reference:
         to_individual = _connect_reference(workflow, inputnode, session, reference, config)
         workflow.connect(*to_individual, outputnode, "to_individual")
+        workflow.connect(to_individual[0], "to_moving", outputnode, "from_individual")
+    connect_found_regions(workflow, session, config, reference)
     return workflow
 
 
@@ -84,8 +89,8 @@ def _connect_reference(
     )
     register.inputs.moving = str(session.t1w)
     if not given:
-        register.inputs.fixed_lesions = _lesions(reference)
-        register.inputs.moving_lesions = _lesions(session)
+        register.inputs.fixed_lesions = drawn_lesions(reference)
+        register.inputs.moving_lesions = drawn_lesions(session)
     onto = pe.Node(ApplyTransform(), name="onto_baseline")
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
@@ -111,11 +116,6 @@ def _connect_reference(
         ]
     )
     return register, "to_fixed"
-
-
-def _lesions(session: Session) -> list[str]:
-    """Return the label images on the T1w, which mark anatomy that changes between sessions."""
-    return [str(r.image) for r in (*session.whole, *session.enhancing) if r.space == "T1w"]
 
 
 def init_rois_wf(session: Session, config: Config, lesions: Mapping[int, bool]) -> pe.Workflow:

@@ -11,7 +11,7 @@ from nipype.pipeline import engine as pe
 from bidsapp.bids.output import Output
 from bidsapp.bids.outputs import DATATYPES
 from bidsapp.bids.records import Diffusion, Dynamic, Rois, Session, Space
-from bidsapp.config import Config
+from bidsapp.config import FOUND_ROIS, Config
 from bidsapp.run.graphs.plan import SessionPlan
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois, save_node
 from bidsapp.run.nodes.derivatives import LeaveOutVolumes
@@ -45,7 +45,10 @@ class Branch(Generic[SeriesRecord]):
     source
         Gives the series that is analysed, ``out_file``, and its gradients, ``gradients``.
     inputnode
-        Provides ``t1w_mask``, ``to_individual`` and ``reference_mask``; unused without a T1w.
+        Provides ``t1w_mask``, ``to_individual``, ``reference_mask``, and the regions that are
+        found on the T1w; unused without a T1w; and ``dose_regions``.
+    has_dose
+        Whether the session has a dose.
     """
 
     space: Space
@@ -57,6 +60,7 @@ class Branch(Generic[SeriesRecord]):
     workflow: pe.Workflow
     source: pe.Node
     inputnode: pe.Node
+    has_dose: bool = False
 
     @property
     def session(self) -> Session:
@@ -114,14 +118,17 @@ def begin_branch(
     config: Config,
     excluded: frozenset[int],
     reference: Path | None,
+    has_dose: bool = False,
 ) -> Branch[SeriesRecord]:
     """Return a branch without steps; see `Branch` for the arguments."""
-    inputs = ["t1w_mask", "to_individual", "reference_mask"]
+    inputs = ["t1w_mask", "to_individual", "reference_mask", "dose_regions", *FOUND_ROIS]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     workflow = pe.Workflow(name=space)
     source = _source_node(series)
     workflow.add_nodes([source])
-    return Branch(space, series, plan, config, excluded, reference, workflow, source, inputnode)
+    return Branch(
+        space, series, plan, config, excluded, reference, workflow, source, inputnode, has_dose
+    )
 
 
 def _source_node(series: Diffusion | Dynamic) -> pe.Node:

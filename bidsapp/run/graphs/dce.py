@@ -12,6 +12,7 @@ from bidsapp.models import Model
 from bidsapp.models.contrast.artery import AUTO_RULE, ROI_RULE
 from bidsapp.models.contrast.vein import SCALE_RULE, VEIN_RULE
 from bidsapp.run.graphs.branch import Branch, Port
+from bidsapp.run.graphs.dose import connect_dose_values
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.model_choice import connect_model_comparison
 from bidsapp.run.graphs.motion import (
@@ -70,6 +71,7 @@ def init_dce_wf(branch: Branch[Dynamic]) -> pe.Workflow:
     concentration = _connect_concentration(branch, data, grid, b1, baseline, aligned)
     fits = [_connect_fit(branch, concentration, grid, found, model) for model in models]
     curves = connect_maps(branch, grid, fits, concentration)
+    connect_dose_values(branch, grid.image, grid.to_series)
     curves += _connect_unmixing(branch, motion, grid, aligned, fits, baseline)
     measured = [node for name, node in found.items() if name == "artery"]
     connect_dropped(branch, motion, [*measured, *(fitted.node for fitted in fits), *curves])

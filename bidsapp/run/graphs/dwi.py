@@ -11,6 +11,7 @@ from bidsapp.models.diffusion.decay import B_ZERO
 from bidsapp.run.graphs.branch import Branch, Port, gradient_files
 from bidsapp.run.graphs.diffusion_steps import can_denoise, relaxation_times
 from bidsapp.run.graphs.distortion import connect_distortion
+from bidsapp.run.graphs.dose import connect_dose_values
 from bidsapp.run.graphs.maps import Fitted, connect_fit, connect_maps
 from bidsapp.run.graphs.motion import (
     MotionCorrected,
@@ -46,6 +47,7 @@ def init_dwi_wf(branch: Branch[Diffusion]) -> pe.Workflow:
     data, grid = connect_fit_grid(branch, motion, aligned)
     fits = [_connect_fit(branch, data, grid, model) for model in branch.plan.diffusion_models]
     curves = connect_maps(branch, grid, fits, data)
+    connect_dose_values(branch, grid.image, grid.to_series)
     for node in connect_unmixing(branch, grid, aligned, motion.series, fits, {}):
         node.inputs.bvalues = list(branch.series.bvalues)
         curves.append(node)

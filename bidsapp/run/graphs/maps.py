@@ -14,6 +14,7 @@ from bidsapp.bids.records import Rois
 from bidsapp.config import constants
 from bidsapp.models import Model, combine_directions
 from bidsapp.run.graphs.branch import Branch, Port
+from bidsapp.run.graphs.regions import Region, measured_regions
 from bidsapp.run.graphs.series import FitGrid
 from bidsapp.run.graphs.sidecars import identity, lesion_list, map_sidecar, source_uri
 from bidsapp.run.graphs.t1w_grid import embed_maps
@@ -161,69 +162,98 @@ def select_files(branch: Branch[Any], files: Port, name: str, index: list[int]) 
 def _connect_lesions(
     branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], data: Port
 ) -> list[pe.Node]:
-    """Measure the maps in the enhancing part of each lesion, and fit the mean curves."""
-    rois, space = branch.rois, branch.analysis_space
+    """Measure the maps in each region; of lesions, also fit the mean curves."""
+    rois, excluded = branch.rois, branch.excluded
+    for region in measured_regions(branch.session, branch.space, branch.config, excluded):
+        node = _connect_statistics(branch, grid, fits, region)
+        _connect_region(branch, grid, region, [node])
     if not rois:
         return []
+    region = Region("enhancing", rois.space, lesion_list(rois, excluded), rois.image)
+    main = [fitted for fitted in fits if fitted.tabulated][-1]
+    curves = [_connect_curves(branch, grid, main, data)]
+    curves += _connect_sensitivity(branch, grid, main, data)
+    for node in curves:
+        node.inputs.lesions = region.lesions
+    statistics = _connect_statistics(branch, grid, fits, region)
+    if fractions := _connect_region(branch, grid, region, [statistics, *curves]):
+        _save_fractions(branch, rois, fractions)
+    return curves
+
+
+def _connect_statistics(
+    branch: Branch[Any], grid: FitGrid, fits: Sequence[Fitted], region: Region
+) -> pe.Node:
+    """Return the node that measures the maps of the tabulated fits in a region, for its table."""
+    of_lesions, space = region.name == "enhancing", branch.analysis_space
+    name = "lesions" if of_lesions else f"roi_{region.name}"
     tabulated = [fitted for fitted in fits if fitted.tabulated]
-    main = tabulated[-1]
-    statistics = pe.Node(RoiStatistics(), name="lesions")
-    statistics.inputs.lesions = lesion_list(rois, branch.excluded)
-    statistics.inputs.identity = identity(branch.session, "enhancing", space)
-    statistics.inputs.parameters = [
+    node = pe.Node(RoiStatistics(), name=name)
+    node.inputs.lesions = region.lesions
+    node.inputs.identity = identity(branch.session, region.name, space)
+    node.inputs.parameters = [
         (n, f.model.parameter(n).unit, f.model.label)
         for f in tabulated
         for n in f.measured_parameters
     ]
     resampled = space == "T1w" and not grid.on_t1w
-    _connect_tabulated(branch, fits, statistics, resampled)
-    branch.connect(grid.image, statistics, "series")
-    paths = [
-        branch.path(outputs.LESION_VALUES, extension, model=main.model.label)
-        for extension in outputs.LESION_VALUES.extensions
-    ]
-    files = branch.merge("lesion_files", [(statistics, "out_file"), (statistics, "dictionary")])
-    branch.save("save_lesions", files, paths)
-    curves = [_connect_curves(branch, grid, main, data)]
-    curves += _connect_sensitivity(branch, grid, main, data)
-    for node in curves:
-        node.inputs.lesions = statistics.inputs.lesions
-    _connect_regions(branch, grid, rois, (statistics, *curves))
-    return curves
+    for kind in ("maps", "errors"):
+        branch.connect(_tabulated_files(branch, fits, kind, resampled), node, kind)
+    branch.connect(grid.image, node, "series")
+    table = outputs.LESION_VALUES if of_lesions else outputs.REGION_VALUES
+    entities = {"model": tabulated[-1].model.label} | ({} if of_lesions else {"seg": region.name})
+    paths = [branch.path(table, extension, **entities) for extension in table.extensions]
+    files = branch.merge(
+        f"{name.removesuffix('s')}_files", [(node, "out_file"), (node, "dictionary")]
+    )
+    branch.save(f"save_{name}", files, paths)
+    return node
 
 
-def _connect_tabulated(
-    branch: Branch[Any], fits: Sequence[Fitted], statistics: pe.Node, resampled: bool
-) -> None:
-    """Connect the maps of the tabulated fits, and their standard errors, to a node."""
+def _tabulated_files(
+    branch: Branch[Any], fits: Sequence[Fitted], kind: str, resampled: bool
+) -> Port:
+    """Return the maps of the tabulated fits, or their standard errors, once for all regions."""
+    name, errors = f"{kind}_tabulated", kind == "errors"
+    if node := branch.workflow.get_node(name):
+        return node, "out"
+    if not resampled:
+        tabulated = [fitted for fitted in fits if fitted.tabulated]
+        return _select_maps(branch, tabulated, name, errors=errors)
     tabular = [f.tabulated for f in fits for _ in f.measured_parameters]
-    chosen = [i for i, wanted in enumerate(tabular) if wanted]
-    for name, first in (("maps", 0), ("errors", len(tabular))):
-        if resampled:
-            files = (branch.workflow.get_node("maps_to_T1w"), "out_files")
-            files = select_files(branch, files, f"{name}_tabulated", [first + i for i in chosen])
-        else:
-            tabulated = [fitted for fitted in fits if fitted.tabulated]
-            files = _select_maps(branch, tabulated, f"{name}_tabulated", errors=first > 0)
-        branch.connect(files, statistics, name)
+    first = len(tabular) if errors else 0
+    chosen = [first + i for i, wanted in enumerate(tabular) if wanted]
+    files = (branch.workflow.get_node("maps_to_T1w"), "out_files")
+    return select_files(branch, files, name, chosen)
 
 
-def _connect_regions(
-    branch: Branch[Any], grid: FitGrid, rois: Rois, nodes: Sequence[pe.Node]
-) -> None:
-    """Connect the lesions to nodes: as drawn, or as fractions of the voxels of the series."""
-    if rois.space == branch.analysis_space:
+def _connect_region(
+    branch: Branch[Any], grid: FitGrid, region: Region, nodes: Sequence[pe.Node]
+) -> pe.Node | None:
+    """Connect a region to nodes: as drawn, or as fractions of the voxels of the series.
+
+    Returns the node that calculates the fractions, if there is one.
+    """
+    fractions = None
+    if region.space != branch.analysis_space:
+        assert grid.to_series is not None
+        name = "lesion" if region.name == "enhancing" else f"roi_{region.name}"
+        fractions = pe.Node(LesionFractions(), name=f"{name}_fractions")
+        fractions.inputs.lesions = [index for index, _ in region.lesions]
+        branch.connect(grid.image, fractions, "reference")
+        branch.connect(grid.to_series, fractions, "transform")
         for node in nodes:
-            node.inputs.rois = str(rois.image)
-        return
-    assert grid.to_series is not None
-    fractions = pe.Node(LesionFractions(), name="lesion_fractions")
-    fractions.inputs.rois = str(rois.image)
-    fractions.inputs.lesions = [lesion.index for lesion in rois.lesions]
-    branch.connect(grid.image, fractions, "reference")
-    branch.connect(grid.to_series, fractions, "transform")
-    for node in nodes:
-        branch.connect((fractions, "out_file"), node, "fractions")
+            branch.connect((fractions, "out_file"), node, "fractions")
+    for node in [fractions] if fractions else nodes:
+        if region.image:
+            node.inputs.rois = str(region.image)
+        else:
+            branch.connect((branch.inputnode, region.name), node, "rois")
+    return fractions
+
+
+def _save_fractions(branch: Branch[Any], rois: Rois, fractions: pe.Node) -> None:
+    """Write the fractions of the voxels of the series inside each lesion."""
     sidecar = {
         "Description": "Fraction of each voxel inside each lesion: its weight in the lesion table",
         "LabelMap": [lesion.name for lesion in rois.lesions],

@@ -24,7 +24,9 @@ from bidsapp.models import MODELS, Model, combine_directions
 from bidsapp.models.table import ivim_row
 from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
+from bidsapp.run.graphs.dose_sources import find_dose_sources
 from bidsapp.run.graphs.kinetics_plan import plan_kinetics
+from bidsapp.run.graphs.regions import missing_regions
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 from bidsapp.run.graphs.visit_values import haematocrit
 
@@ -78,12 +80,18 @@ class Plan:
         The session with the reference T1w.
     lesions
         Every lesion in the ROI tables of the participant, and whether any table excludes it.
+    doses
+        See `find_dose_sources`.
+    further
+        Issues that result from the comparison of sessions.
     """
 
     participant: Participant
     sessions: tuple[SessionPlan, ...]
     baseline: Session | None
     lesions: Mapping[int, bool]
+    doses: Mapping[str, str] = field(default_factory=dict)
+    further: tuple[Issue, ...] = ()
 
     @property
     def excluded_lesions(self) -> frozenset[int]:
@@ -93,7 +101,8 @@ class Plan:
     @property
     def issues(self) -> tuple[Issue, ...]:
         """The issues of all sessions."""
-        return tuple(issue for session in self.sessions for issue in session.issues)
+        own = tuple(issue for session in self.sessions for issue in session.issues)
+        return (*own, *self.further)
 
 
 def plan_participant(participant: Participant, config: Config) -> Plan:
@@ -117,12 +126,10 @@ def plan_participant(participant: Participant, config: Config) -> Plan:
         for rois in (*session.enhancing, *session.whole):
             for lesion in rois.lesions:
                 lesions[lesion.index] = lesions.get(lesion.index, False) or lesion.excluded
-    return Plan(
-        participant,
-        tuple(plan_session(session, config) for session in participant.sessions),
-        participant.baseline(config.baseline_session),
-        lesions,
-    )
+    baseline = participant.baseline(config.baseline_session)
+    doses, further = find_dose_sources(participant.sessions, baseline)
+    planned = tuple(plan_session(session, config) for session in participant.sessions)
+    return Plan(participant, planned, baseline, lesions, doses, tuple(further))
 
 
 def plan_session(session: Session, config: Config) -> SessionPlan:
@@ -158,6 +165,7 @@ def plan_session(session: Session, config: Config) -> SessionPlan:
         text = f"{session.lack_of('T1w')}: analysed in the native space of each series"
         issues.append(Issue("missing", text, "NoT1w"))
     issues += [*diffusion, *kinetics.issues, *_missing_rois(session, config)]
+    issues += missing_regions(session, config)
     participant = f"sub-{session.participant}"
     return SessionPlan(
         session,

@@ -68,7 +68,9 @@ class _LesionInput(BaseInterfaceInputSpec):
     lesions = traits.List(traits.Tuple(traits.Int, traits.Bool), desc="(index, excluded)")
 
 
-class _RoiStatisticsInput(_LesionInput):
+class RoiStatisticsInput(_LesionInput):
+    """The inputs of `RoiStatistics`."""
+
     maps = InputMultiObject(File(exists=True), desc="parameter maps on the grid of the ROIs")
     errors = InputMultiObject(File(exists=True), desc="standard-error map of each parameter map")
     series = File(exists=True, desc="image on the grid of the fitted series")
@@ -81,7 +83,7 @@ class _RoiStatisticsInput(_LesionInput):
 class RoiStatistics(SimpleInterface):
     """Summarise maps in each lesion; without maps, measure its volume and its diameters."""
 
-    input_spec = _RoiStatisticsInput
+    input_spec = RoiStatisticsInput
     output_spec = TableOutput
 
     def _run_interface(self, runtime: Any) -> Any:

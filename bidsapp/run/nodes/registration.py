@@ -304,6 +304,7 @@ class _BrainMaskInput(BaseInterfaceInputSpec):
 
 class _BrainMaskOutput(TraitedSpec):
     mask = File(exists=True)
+    from_template = File(exists=True, desc="ITK, points of the template to points of the T1w")
 
 
 class BrainMask(SimpleInterface):
@@ -331,4 +332,6 @@ class BrainMask(SimpleInterface):
             raise RegistrationError(f"{self.inputs.in_file}: {error}") from error
         target = Path(runtime.cwd) / "brain_mask.nii"
         self._results["mask"] = save_array(mask.astype(np.uint8), image, target)
+        transform = write_itk(found.matrix, target.with_name("from_template.txt"))
+        self._results["from_template"] = str(transform)
         return runtime

@@ -75,7 +75,11 @@ def lesion_places(rois: Rois) -> dict[int, LesionPlace]:
 def image_bytes(labels: NDArray[Any], grid: Grid) -> bytes:
     """Return a compressed image of labels on a grid, without names or dates."""
     kind = np.uint8 if int(labels.max(initial=0)) < 256 else np.uint16
-    image = nib.Nifti1Image(labels.astype(kind), grid.affine)
+    return _compress(labels.astype(kind), grid)
+
+
+def _compress(data: NDArray[Any], grid: Grid) -> bytes:
+    image = nib.Nifti1Image(data, grid.affine)
     image.set_qform(grid.affine, 1)
     image.set_sform(grid.affine, 1)
     image.header.set_xyzt_units("mm")
@@ -119,6 +123,26 @@ def artery_files(
     return [File(beside, to_json(sidecar)), File(path, image)]
 
 
+def dose_path(session: Session, rois_dir: Path) -> Path:
+    """Return the path of the dose of a visit, named after the T1w."""
+    return _path(session, rois_dir, "label-dose_dosemap.nii.gz")
+
+
+def dose_files(
+    session: Session, rois_dir: Path, dose: NDArray[np.float32], grid: Grid, basis: str
+) -> list[File]:
+    """Return map and sidecar of a dose on the grid of the T1w."""
+    path = dose_path(session, rois_dir)
+    sidecar = {
+        "Description": "Physical dose of the radiotherapy plan, resampled to the T1w",
+        "Units": "Gy",
+        "Sources": [_source(session)],
+        "Placement": [basis],
+    }
+    beside = path.with_name(path.name.replace(".nii.gz", ".json"))
+    return [File(beside, to_json(sidecar)), File(path, _compress(dose, grid))]
+
+
 def _source(session: Session) -> str:
     """Return the BIDS URI of the T1w of a visit."""
     assert session.t1w is not None
@@ -144,5 +168,8 @@ def write_files(files: Sequence[File], rois_dir: Path, bids_dir: Path) -> None:
             "DatasetLinks": {"raw": link_to_raw(bids_dir, rois_dir)},
         }
         write_bytes(description, to_json(content))
+    ignored = rois_dir / ".bidsignore"
+    if any(file.path.name.endswith("_dosemap.nii.gz") for file in files) and not ignored.exists():
+        write_bytes(ignored, b"*_dosemap.*\n")  # BIDS has no name for a dose
     for file in files:
         write_bytes(file.path, file.content)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bidsapp.bids.inheritance import metadata
 from bidsapp.bids.pseudonyms import FRAME_PSEUDONYM, salted_pseudonym
-from bidsapp.conversion.contours.read import is_dicom, read_drawing
+from bidsapp.conversion.contours.read import dose_frame, is_dicom, is_dose, read_drawing
 from bidsapp.errors import BadInput
 
 Visit = tuple[str, str]
@@ -42,6 +42,8 @@ def _stated_frames(bids_dir: Path) -> dict[str, set[Visit]]:
 def _frame(file: Path) -> str:
     """Return the frame of reference of a DICOM file; empty if it has none or is damaged."""
     try:
+        if is_dose(file):
+            return dose_frame(file)
         return read_drawing(file).frame if is_dicom(file) else ""
     except BadInput:
         return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bidsapp.bids.tables import read_numbered_table
 from bidsapp.conversion.contours.choice import KINDS, Use
-from bidsapp.conversion.contours.read import is_drawing
+from bidsapp.conversion.contours.read import is_dose, is_drawing
 from bidsapp.errors import BadInput, UsageError
 from bidsapp.run.rois.frames import Visit, visits_by_frame
 
@@ -227,13 +227,13 @@ def _with_image(job: Job, drawn_on: Path | None) -> Job:
 
 
 def _drawings(sources: Sequence[Path], drawn_on: Path | None) -> tuple[list[Path], list[str]]:
-    """Return the files with contours or masks, and notes; files named one by one are all used."""
+    """Return files of contours, masks and dose, and notes; files named one by one are all used."""
     found, others = [], []
     for source in sources:
         if source.is_dir():
             inside = _files_in(source)
             inside = [path for path in inside if drawn_on is None or path.name != drawn_on.name]
-            own = [path for path in inside if is_drawing(path)]
+            own = [path for path in inside if is_drawing(path) or is_dose(path)]
             found += own
             others += [path.relative_to(source) for path in inside if path not in own]
         elif source.is_file():

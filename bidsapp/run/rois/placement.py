@@ -123,6 +123,8 @@ def _drawn_elsewhere(drawing: Drawing, shapes: Shapes, t1w: Grid) -> str:
             return f"it refers to a series of {series.modality}"
         if series.count > max(t1w.shape):
             return f"it refers to {series.count} images, more than the T1w has slices"
+    if not shapes:
+        return "nothing states that their frame of reference is the same"
     if not is_drawn_on(shapes, t1w):
         return f"its {_geometry(shapes)} are not those of that image"
     return ""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bidsapp.bids.query import Query
 from bidsapp.bids.records import Participant, Session
 from bidsapp.bids.tissue_classes import tissue_class_warning
@@ -19,11 +21,14 @@ from bidsapp.conversion.contours.lesions import (
 from bidsapp.errors import BadInput, NothingSelected
 from bidsapp.issues import Issue, join_alike
 from bidsapp.lesions import voxel_ml
+from bidsapp.run.rois.dose import draw_dose
 from bidsapp.run.rois.files import (
     COLUMNS,
     File,
     artery_files,
     artery_path,
+    dose_files,
+    dose_path,
     existing_parts,
     image_bytes,
     lesion_places,
@@ -139,6 +144,8 @@ def _convert_participant(
         own = [job for job in jobs if job.session == session.label]
         try:
             visit = draw_visit(session, own, request.bids_dir, request.options) if own else None
+            if visit:
+                draw_dose(visit, own, request.bids_dir, request.options)
             places, remaining = _existing(session, visit, request)
         except BadInput as error:
             issues.append(_issue("failed", str(error), session))
@@ -198,6 +205,9 @@ def _existing(
         if visit.artery:
             target = artery_path(session, request.rois_dir, _artery_space(visit))
             _check_target(visit, target, session.artery.sources if session.artery else (), request)
+        if visit.dose is not None:
+            target = dose_path(session, request.rois_dir)
+            _check_target(visit, target, (session.dose,) if session.dose else (), request)
     places: LesionPlaces = {}
     kept: set[int] = set()
     for part in [part for part in PARTS if part in existing]:
@@ -291,6 +301,9 @@ def _visit_files(
         files += artery_files(
             session, request.rois_dir, _artery_space(visit), image_bytes(mask, grid), visit.basis
         )
+    if visit.dose is not None and not visit.problems:
+        report(f"{place}: dose of up to {float(np.nanmax(visit.dose)):.3g} Gy")
+        files += dose_files(session, request.rois_dir, visit.dose, visit.t1w, visit.dose_basis)
     return files
 
 

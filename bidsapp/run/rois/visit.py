@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bidsapp.bids.images import check_image, orientation_warning
 from bidsapp.bids.inheritance import metadata
@@ -21,7 +23,8 @@ from bidsapp.conversion.contours.lesions import (
 )
 from bidsapp.conversion.contours.planes import thicken
 from bidsapp.conversion.contours.rasterise import Fractions, rasterise, slice_axis
-from bidsapp.conversion.contours.read import read_drawing
+from bidsapp.conversion.contours.read import is_dose, read_drawing
+from bidsapp.conversion.contours.rtdose import DoseGrid
 from bidsapp.conversion.contours.rtstruct import FORMAT as RTSTRUCT
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.lesions import voxel_ml
@@ -57,12 +60,15 @@ class Options:
         Whether contours have the coordinates of the T1w, whatever they were drawn on.
     vanished
         Whether lesions of earlier visits that were not drawn have disappeared.
+    dose
+        Whether the dose of a plan is used, several are added, or none is used.
     """
 
     split: bool = False
     smallest: float = 0.0
     aligned: bool = False
     vanished: bool = False
+    dose: Literal["plan", "sum", "none"] = "plan"
 
 
 @dataclass(eq=False)
@@ -78,8 +84,14 @@ class DrawnVisit:
         The artery, on the grid of the T1w or of the DCE series.
     frame : str
         Frame of reference of the T1w, if its sidecar states it.
-    sources : list of (str, Drawing)
+    sources : list of (str, Drawing or DoseGrid)
         Names and contents of the files that are used.
+    placements : dict of str to Placement
+        How coordinates of each frame of reference were placed on the T1w.
+    dose : (X, Y, Z) array or None
+        On the grid of the T1w, Gy.
+    dose_basis : str
+        How the dose was placed on the T1w.
     basis : list of str
         How each file was placed on the T1w, without its name, which may be that of the patient.
     absent : dict of int to str
@@ -96,7 +108,10 @@ class DrawnVisit:
     lesions: list[DrawnLesion] = field(default_factory=list)
     artery: tuple[Grid, Fractions] | None = None
     frame: str = ""
-    sources: list[tuple[str, Drawing]] = field(default_factory=list)
+    sources: list[tuple[str, Drawing | DoseGrid]] = field(default_factory=list)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    dose: NDArray[np.float32] | None = None
+    dose_basis: str = ""
     basis: list[str] = field(default_factory=list)
     absent: dict[int, str] = field(default_factory=dict)
     gone: set[Part] = field(default_factory=set)
@@ -136,7 +151,7 @@ def draw_visit(
         visit.warnings.append(text)
     drawn: list[Drawn] = []
     kinds: dict[tuple[Path, str, str], Kind] = {}
-    for job in jobs:
+    for job in _without_doses(jobs):
         for file, drawing, chosen in _read(job, visit, options):
             _check_repeated(visit, file, chosen, kinds)
             visit.sources.append((file.name, drawing))
@@ -147,6 +162,14 @@ def draw_visit(
         except BadInput as error:
             visit.problems.append(str(error))
     return visit
+
+
+def _without_doses(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with files of contours or masks, without those of doses."""
+    drawn = [
+        replace(job, files=tuple(file for file in job.files if not is_dose(file))) for job in jobs
+    ]
+    return [job for job in drawn if job.files]
 
 
 _Chosen = list[tuple[Region, Kind]]
@@ -264,6 +287,7 @@ def _draw(
     except (BadInput, RegistrationError) as error:
         visit.problems.append(f"{file.name}: {error}")
         return []
+    visit.placements[drawing.frame] = placement
     visit.basis.append(f"{drawing.format}: {placement.basis}")
     visit.notes.append(f"{file.name}: {placement.basis}")
     visit.warnings += placement.warnings

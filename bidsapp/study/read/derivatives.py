@@ -73,6 +73,7 @@ _REQUIRED = (
 
 _WHOLE = {"volume": "volume_ml", **SIZES}
 """Parameter of a whole lesion -> its column."""
+_TABLES = (outputs.VOLUMES, outputs.LESION_VALUES, outputs.REGION_VALUES)
 
 _NUMBERS = [
     name for name in {**ROISTATS, **UNMIXED_COLUMNS} if name not in (*_TEXT, "lesion", "excluded")
@@ -83,7 +84,8 @@ _NUMBERS = [
 class OutputTables:
     """Content of an output folder: the cohort, the rows of its tables, problems and notes.
 
-    `rows` are those of volumes and of means over voxels, `unmixed` those of unmixed values.
+    `rows` are those of volumes and of means over voxels, also of regions beside lesions; `unmixed`
+    are those of unmixed values.
     """
 
     cohort: Cohort
@@ -114,20 +116,20 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
     """
     problems: list[str] = []
     notes: list[str] = []
-    rows = _read_tables(output_dir, (outputs.VOLUMES, outputs.LESION_VALUES), problems)
+    rows = _read_tables(output_dir, _TABLES, problems)
     unmixed = _unmixed_rows(output_dir, problems)
     statuses = read_statuses(output_dir)
     problems += unfinished_runs(statuses)
     problems += [*option_differences(statuses), *acquisition_differences(statuses)]
     reported = collect_issues(statuses)
     notes += describe_failures(reported)
-    if not rows:
+    used = [row for row in rows if row["roi"] in ("enhancing", "whole")]
+    if not used:
         why = "\n".join(["", *problems])
         raise NothingToAnalyse(
             f"{output_dir}: no sub-*/ses-*/**/*_roistats.tsv that can be used: "
             f"run the participant level first.{why}"
         )
-    used = rows
     if lesion_values == "unmixed":
         used = [row for row in rows if row["roi"] == "whole"] + unmixed
         if not unmixed:

@@ -105,6 +105,10 @@ class GroupResult:
         Quality measures of every series of every participant; may be empty.
     lesion_values : "mean" or "unmixed"
         Which values of the lesions are analysed.
+    dose : pandas.DataFrame
+        See `bidsapp.study.tables.dose.dose_changes`; empty without any dose.
+    reference : mapping of str to pandas.DataFrame
+        The tables of the reference region, by the names of `REFERENCE_TABLES`; empty without one.
     """
 
     cohort: Cohort
@@ -113,6 +117,8 @@ class GroupResult:
     notes: tuple[str, ...] = ()
     quality: pd.DataFrame = field(default_factory=pd.DataFrame)
     lesion_values: LesionValues = "mean"
+    dose: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reference: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def analyse(

@@ -67,6 +67,9 @@ class Cohort:
     visits : pandas.DataFrame
         What else is known of each session (``participant_id session_id``, of a table of lesions
         also ``lesion``, and any columns), as text; may be empty.
+    doses : pandas.DataFrame
+        Dose of each lesion from maps of the dose (``participant_id lesion`` and the columns
+        `bidsapp.study.tables.dose.LESION_DOSES`); may be empty.
     notes, warnings, problems : tuple of str
         Remarks on the tables that were read; doubts about their values; values that are impossible
         and were left out.
@@ -82,6 +85,7 @@ class Cohort:
     participants: pd.DataFrame = field(default_factory=pd.DataFrame)
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
     visits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    doses: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION
 from bidsapp.study.statistics import EXACT_CHANGES, EXACT_PAIRS, SPAN
+from bidsapp.study.tables.dose import EFFECTIVE_COLUMNS, LESION_DOSES
 from bidsapp.study.tables.mixed_model import ALPHA
 
 _LESION = {
@@ -384,6 +385,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "missing": _MISSING,
 }
 """Name of a table -> its columns, in order, with their descriptions."""
+
+FURTHER_COLUMNS: Mapping[str, str] = {**EFFECTIVE_COLUMNS, **LESION_DOSES}
+"""Columns that only some tables of characteristics have, with their descriptions."""
 
 INPUT_COLUMN = (
     "As given in the table of participants, of lesion traits or of sessions; with the ending "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bidsapp.lesions.response import relative_change, response_category
 from bidsapp.study.tables.cohort import AT_BASELINE, EVENT, LESION, Cohort, values_by_timepoint
+from bidsapp.study.tables.dose import add_effective_dose
 from bidsapp.study.tables.timepoints import window
 
 
@@ -122,7 +123,7 @@ def characteristics(
     -------
     table : pandas.DataFrame
         A row per lesion: columns of its participant, of the lesion, of its session at the first
-        time point (with the ending `AT_BASELINE`), follow-up and response.
+        time point (with the ending `AT_BASELINE`), dose, follow-up and response.
     """
     table = response[LESION]
     if "participant_id" in cohort.participants:
@@ -136,6 +137,10 @@ def characteristics(
         new = [c for c in visits if c in LESION or c not in table]
         keys = [key for key in LESION if key in visits]
         table = table.merge(visits[new], how="left", on=keys)
+    table = add_effective_dose(table)
+    if len(cohort.doses):
+        new = [c for c in cohort.doses if c in LESION or c not in table]
+        table = table.merge(cohort.doses[new], how="left", on=LESION)
     outcome = ["followup_days", "volume_change_percent", "response"]
     kept = [column for column in table if column not in outcome]
     return table[kept].merge(response[[*LESION, *outcome]], how="left", on=LESION)
