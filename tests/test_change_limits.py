@@ -238,7 +238,14 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, rows, words):
 
 def test_units_are_those_of_lesion_tables():
     """What the reader expects of the parameters that are followed."""
-    assert {PARAMETERS[name].unit for name in FOLLOWED} == {"1", "1/min", "mm2/s"}
+    assert {PARAMETERS[name].unit for name in FOLLOWED} == {
+        "1",
+        "1/min",
+        "mm2/s",
+        "mM min",
+        "mM/min",
+        "min",
+    }
 
 
 OLDER = Path(__file__).parent / "data" / "output_0.1.0"
@@ -326,3 +333,11 @@ def test_one_session_has_no_changes(output):
     shutil.rmtree(output / "sub-01" / "ses-1month")
     (output / "sub-01" / "sub-01_sessions.tsv").unlink()
     assert show_changes(read_participant(output, "sub-01")) == []
+
+
+def test_a_lesion_under_a_wrong_number_has_no_change(output):
+    """Its values are those of another lesion."""
+    path = output / "sub-01" / "sub-01_lesions.tsv"
+    path.write_text("session_id\tlesion\tevent\tcomparable\nses-1week\t1\tmoved\t0\n")
+    _, rows, _ = shown(output)
+    assert list(rows) == ["baseline to 1month"]

@@ -236,6 +236,8 @@ def test_a_dry_run_writes_no_results(bids):
     text = bids.parent / "out/logs/CITATION.md"
     before = text.read_bytes()
     assert run(bids, "participant", "--dry-run", "--dce-model", "tofts") == 0
+    assert run(bids, "group", "--dry-run") == 0
+    assert not list(bids.parent.rglob("group*"))
     assert text.read_bytes() == before
 
 

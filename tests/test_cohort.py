@@ -763,6 +763,41 @@ def test_days_against_the_order_of_the_rows_are_warned_of(tmp_path):
     assert "ses-1month is day 720, ses-followup is day 408: the days are not in the order" in text
 
 
+def test_a_wash_out_may_be_negative(tmp_path):
+    """It is a slope: no value is impossible, and none is of another scale than the others."""
+    table = pd.read_csv(REFERENCE / "lesions.tsv", sep="\t", dtype=str, keep_default_na=False)
+    slopes = np.resize([-0.01, 0.02, -0.0001, 0.03], len(table))
+    path = tmp_path / "lesions.tsv"
+    table.assign(washout=slopes).to_csv(path, sep="\t", index=False)
+    found = load_study_table(path)
+    assert (found.problems, found.warnings) == ((), ())
+    assert found.lesions["washout"].tolist() == slopes.tolist()
+
+
+def test_values_in_carried_regions_are_warned_of(tmp_path):
+    """Their bias has the direction of a response, and they enter every test."""
+    table = pd.read_csv(REFERENCE / "lesions.tsv", sep="\t", dtype=str, keep_default_na=False)
+    path = tmp_path / "lesions.tsv"
+    events = np.resize(["propagated", "n/a", "new"], len(table))
+    table.assign(event=events).to_csv(path, sep="\t", index=False)
+    (text,) = load_study_table(path).warnings
+    count = (events == "propagated").sum()
+    assert text.startswith(
+        f"{count} of the {len(table)} lesion values over time are of ROIs carried"
+    )
+
+
+def test_different_days_of_the_lesions_of_a_session_are_warned_of(tmp_path):
+    """As one of them may be mistyped, and responses use one day for all lesions."""
+
+    def change(rows):
+        one = next(row for row in rows if row["lesion"] == "2")
+        one.update(days_from_srs=str(float(one["days_from_srs"]) + 0.5))
+
+    (text,) = load_study_table(with_cells(tmp_path, change)).warnings
+    assert "days_from_srs differs between the lesions of sub-" in text
+
+
 def test_a_session_that_changes_lesions_by_different_factors_is_no_other_scale():
     """A treatment may raise values sevenfold in the median; another unit raises all alike."""
     rows = [

@@ -19,6 +19,7 @@ from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.followed_lesions import Renumbered, follow_participant
 from bidsapp.run.group import run_group
 from bidsapp.study.read import read_output
+from bidsapp.study.read.lesion_events import read_lesion_events, separate_runs
 
 LABELS = ("baseline", "1week", "1month")
 MOVED = {"1week": (6.0, -3, 4), "1month": (-5.0, 2, 0)}
@@ -153,10 +154,26 @@ def test_the_table_keeps_sessions_of_other_runs_and_original_numbers(config):
     path.write_text(rows)
     (config.bids_dir / "sub-01" / "ses-other").mkdir()
     undecided = Renumbered({1: 2, 2: 1}, frozenset({2}))
-    _, table = follow(config, **{"1week": undecided})
+    issues, table = follow(config, **{"1week": undecided})
+    assert any("not compared with those of ses-other, of another run" in i.text for i in issues)
     assert set(table.index.get_level_values(0)) == {f"ses-{x}" for x in ("other", *LABELS)}
     assert table.loc["ses-1week"]["original"].tolist() == [2, 1]
     assert table.loc["ses-1week"]["comparable"].tolist() == [1, 0]
+
+
+def test_sessions_of_separate_runs_are_named_by_both_levels(config):
+    """Each is right by itself; exchanged numbers between them are not silent."""
+    path = documents.LESIONS.path(config.output_dir, participant="sub-01")
+    write_visit(config, "baseline", SOUND)
+    assert follow(config)[0] == ()
+    first = path.read_text()
+    write_visit(config, "1week", EXCHANGED)
+    path.write_text(first + first.split("\n", 1)[1].replace("ses-baseline", "ses-1week"))
+    events = read_lesion_events(config.output_dir, [])
+    (text,) = separate_runs(events)
+    assert "sub-01: the lesions of ses-baseline and ses-1week were not compared" in text
+    follow(config)
+    assert separate_runs(read_lesion_events(config.output_dir, [])) == ()
 
 
 def test_the_group_leaves_out_what_is_misnumbered(config, tables_only):

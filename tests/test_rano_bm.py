@@ -91,7 +91,7 @@ def test_each_lesion_has_a_category_of_its_own():
         1: ("PR", "PD"),
         2: ("CR", "SD"),
         3: ("NE", "PD"),
-        4: ("NE", "NE"),
+        4: ("NE", "SD"),
         5: ("NE", "NE"),
     }
     assert list(course.roles.values()) == ["target", "non-target", "new", "unknown", "absent"]

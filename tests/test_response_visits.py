@@ -58,6 +58,30 @@ def test_visits_count_from_the_baseline_and_by_days():
     assert found["visit"].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_scan_before_the_treatment_shows_no_response():
+    """A retest after the baseline is no visit: no progression before the treatment."""
+    _, sessions = cohort_of({"01": [[20.0] * 6]})
+    sessions.loc[sessions["session_id"] == "ses-1week", "days"] = -1.0
+    found = visits_since_baseline(sessions, {"sub-01": "ses-baseline"})
+    assert found["session_id"].tolist() == ["ses-baseline", "ses-1month", "ses-late", "ses-last"]
+
+
+@pytest.mark.parametrize("without", [["sub-02"], ["sub-01", "sub-02"]])
+def test_patients_and_lesions_without_a_baseline_are_counted(without):
+    """They are not evaluable, in the table of progressions as in that of patients."""
+    lesions, sessions = cohort_of({p: [[20.0] * 6, [12.0] * 6] for p in ("01", "02")})
+    baseline = dict.fromkeys({"sub-01", "sub-02"} - set(without), "ses-baseline")
+    found = rano_tables(lesions, sessions, baseline)
+    ends = found.progression[found.progression["participant_id"].isin(without)]
+    assert ends["progressed"].isna().all()
+    assert ends["criterion"].value_counts().to_dict() == {
+        "RANO-BM": len(without),
+        "volume": 2 * len(without),
+    }
+    assert set(found.patients["participant_id"]) == {"sub-01", "sub-02"}
+    assert len(found.progression) == 6
+
+
 def test_a_patient_over_time():
     """Partial response, confirmed, then progression from the nadir while below the baseline."""
     table = tables_of({"01": [[25, 25, 24, 15, 14, 20]]}).patients
@@ -353,6 +377,18 @@ def test_the_page_of_a_participant_shows_sums_and_categories(tmp_path):
         ["20.0", "–", "–", "–", "–"],
         ["12.0", "−40", "−40", "PR", "not yet"],
     ]
+
+
+def test_the_page_leaves_out_what_is_under_a_wrong_number(tmp_path):
+    """As the group level does: the size of another lesion is no response."""
+    write_session(tmp_path, "ses-baseline", {1: (4, 20, 15, 8)})
+    write_session(tmp_path, "ses-1month", {1: (1, 12, 9, 5)})
+    rows = [["ses-baseline", 1, "first", 1], ["ses-1month", 1, "moved", 0]]
+    header = ["session_id", "lesion", "event", "comparable"]
+    write(tmp_path / "sub-01" / "sub-01_lesions.tsv", header, rows)
+    _, table = show_response(read_participant(tmp_path, "01"))
+    assert [row[4] for row in table.rows] == ["–", "NE"]
+    assert "lesion 1 not measured" in table.rows[1][6]
 
 
 def test_the_page_of_a_participant_without_diameters_has_no_such_section(tmp_path):

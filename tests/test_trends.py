@@ -93,7 +93,9 @@ def test_every_visit_with_a_known_day_counts_and_others_are_named():
     lesions.loc[lost, "days_from_srs"] = NAN
     found = trends_of(replace(cohort, lesions=lesions))
     assert set(found["n_values"]) == {every - lost.sum()}
-    assert set(found["note"]) == {f"{lost.sum()} values of unknown day are left out"}
+    assert set(found["note"]) == {
+        f"{lost.sum()} values of unknown or contradictory day are left out"
+    }
     undated = cohort.lesions.assign(days_from_srs=NAN)
     found = trends_of(replace(cohort, lesions=undated))
     assert found["estimate"].isna().all()
@@ -134,6 +136,27 @@ def test_a_covariate_of_sessions_shifts_levels_only():
     assert [term for term, compared in baseline.index if compared] == ["level", "slope"]
 
 
+def test_a_grouping_of_sessions_that_is_unknown_at_the_first_one():
+    """What differs between sessions is counted over all of them."""
+    cohort = study()
+    state = cohort.visits["steroid"].map({"0": "n/a", "4": "worse", "8": "stable"})
+    found = trends_of(replace(cohort, visits=cohort.visits.assign(state=state)), covariate="state")
+    assert ("level", "stable - worse") in found.index
+
+
+def test_days_against_the_order_of_the_time_points_are_in_no_trend():
+    """The participant is a problem of the group, and its values are counted as left out."""
+    cohort = study()
+    first = (cohort.sessions["participant_id"] == "sub-00") & (cohort.sessions["position"] == 0)
+    sessions = cohort.sessions.assign(days=cohort.sessions["days"].mask(first, 400.0))
+    found = analyse(replace(cohort, sessions=sessions), {"a": "0", "b": "1"})
+    lost = (cohort.lesions["participant_id"] == "sub-00").sum()
+    assert "days are not in the order" in found.problems[0]
+    note = f"{lost} values of unknown or contradictory day are left out"
+    assert set(found.trends["note"]) == {note}
+    assert set(found.trends["n_participants"]) == {23}
+
+
 def test_what_is_known_of_the_first_time_point_is_a_characteristic():
     """A column of sessions has the ending _baseline; it may be a covariate of the lesion."""
     cohort = study()
@@ -153,13 +176,22 @@ def test_what_is_known_of_the_first_time_point_is_a_characteristic():
 @pytest.mark.parametrize(
     ("options", "change", "words"),
     [
-        ({"covariate": "kps"}, {}, "kps: is no column .* there are rpa, age, site, steroid"),
+        (
+            {"covariate": "kps"},
+            {},
+            "kps: is no further column .* there are rpa, age, site, steroid",
+        ),
         ({"covariate": "site"}, {}, "site: is one in all lesions: nothing to compare"),
         ({"covariate": "rpa", "reference": "C"}, {}, "rpa=C: is no group; there are A, B"),
         (
             {"covariate": "name"},
             {"name": [f"p{i}" for i in range(24)]},
             "name: 36 lesions are in 24 groups",
+        ),
+        (
+            {"covariate": "dose"},
+            {"dose": ["20", "4 mg"] * 12},
+            r"dose: has numbers and texts \(4 mg\): write numbers alone, or .* dose=GROUP",
         ),
         ({"covariate": "kps"}, {"kps": "n/a"}, "kps: has no value for any lesion"),
         ({"covariate": "steroid"}, {"steroid": "1"}, "steroid: is a column of two tables"),
@@ -234,6 +266,7 @@ def test_stats_takes_a_covariate_from_the_table_of_lesions(tmp_path, empty_figur
     table = tmp_path / "lesions.tsv"
     table.write_text("\n".join(lines) + "\n")
     assert "not used: pain, mood;" in load_study_table(table).notes[0]
+    assert list(load_study_table(table, "pain_baseline").visits)[-1] == "pain"
     named = load_study_table(table, "pain")
     assert "not used: mood;" in named.notes[0]
     assert list(named.visits) == ["participant_id", "lesion", "session_id", "pain"]
@@ -255,5 +288,5 @@ def test_stats_refuses_a_covariate_that_is_not_there(tmp_path, capsys):
     out = tmp_path / "out"
     words = ["stats", str(REFERENCE / "lesions.tsv"), str(out), "--covariate", "kps"]
     assert main(words) == 2
-    assert "--covariate kps: is no column" in capsys.readouterr().err
+    assert "--covariate kps: is no further column" in capsys.readouterr().err
     assert list(out.iterdir()) == []

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import dynamic_signal, write_dce, write_description, write_roi
 
 from bidsapp.cli.main import main
 from bidsapp.models import fit
+from bidsapp.models.parameters import FOLLOWED
+from bidsapp.reports.figures.time_courses import Course, time_courses
 from bidsapp.study.read import read_output
 
 pytestmark = pytest.mark.usefixtures("short_pages")
@@ -170,3 +173,12 @@ def test_an_artery_that_is_not_found_names_the_model_without_one(root):
     assert main([str(root / "bids"), str(target), "participant", *OPTIONS, "--aif", "auto"]) == 1
     text = issues(target, 1)["FitError"]
     assert "--dce-model semi-quantitative describes the curves without one" in text
+
+
+def test_a_group_may_have_every_parameter():
+    """Sessions with and without an artery in one group: a panel each, in rows."""
+    values = pd.DataFrame({"before": [4.0, 5.0, 6.0], "after": [1.0, 3.0, 2.0]})
+    figure = time_courses([Course(name, values, {}) for name in FOLLOWED])
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_ylabel() for axes in shown] == list(FOLLOWED)
+    assert figure.get_size_inches()[0] < 20

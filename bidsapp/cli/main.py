@@ -132,7 +132,9 @@ def _study(parser: ArgumentParser, options: Namespace) -> int:
     codes = []
     if "participant" in levels:
         codes.append(run_participant_level(config, options))
-    if "group" in levels:
+    if "group" in levels and options.dry_run:
+        _LOG.info("The group level would analyse the tables in %s", config.output_dir)
+    elif "group" in levels:
         codes.append(_group_level(config, options))
     return max(codes, default=0)
 
@@ -339,11 +341,9 @@ def _slurm(parser: ArgumentParser, options: Namespace) -> int:
 
 def _report_group(result: "GroupResult", output_dir: Path) -> int:
     """Log problems, warnings and notes of the group level; return 1 if the result is incomplete."""
-    issues = [
-        *(Issue("note", text) for text in result.notes),
-        *(Issue("warning", text) for text in result.cohort.warnings),
-        *(Issue("failed", text) for text in result.problems),
-    ]
+    issues = [Issue("note", text) for text in result.notes]
+    issues += [Issue("warning", text) for text in result.cohort.warnings]
+    issues += [Issue("failed", text) for text in result.problems]
     levels = {"failed": logging.ERROR, "warning": logging.WARNING}
     for issue in issues:
         _LOG.log(levels.get(issue.level, logging.INFO), "%s", issue)

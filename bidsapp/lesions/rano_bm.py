@@ -46,7 +46,7 @@ def assess_course(visits: Sequence[Visit]) -> Course:
     longest diameters, its value :math:`S_0` at baseline and its smallest value :math:`S_n` before,
     including the baseline:
 
-    - complete response: all targets and other lesions are gone, no corticosteroids;
+    - complete response: no lesion of any kind is left, no corticosteroids;
     - partial response: :math:`S \le 0.7 S_0`, corticosteroids not increased since baseline;
     - progression: :math:`S \ge 1.2 S_n` and a target 5 mm longer than at the visit of :math:`S_n`;
       a target that is back after all were gone; a new lesion; unequivocal growth of a non-target
@@ -57,6 +57,7 @@ def assess_course(visits: Sequence[Visit]) -> Course:
     The paper leaves unequivocal growth of non-target lesions to the reader. Here it is growth by 20
     % and 5 mm from the smallest diameter. A new lesion that is on a single slice is equivocal and
     counts only if a later visit shows it on two: then from the visit at which it was first seen. A
+    lesion that was not measured at baseline is a non-target lesion from its first measurement. A
     response that does not fit corticosteroids or clinical status is stable disease; corticosteroids
     alone are no progression.
 
@@ -105,7 +106,7 @@ class _Patient:
         self.visits = visits
         self.roles = _roles(visits)
         self.targets = [n for n, role in self.roles.items() if role == "target"]
-        self.others = [n for n, role in self.roles.items() if role == "non-target"]
+        self.others = [n for n, role in self.roles.items() if role in ("non-target", "unknown")]
         self.appeared = {
             n: _appearance(visits, n) for n, role in self.roles.items() if role == "new"
         }
@@ -203,13 +204,27 @@ def _radiographic_response(
         notes.append("new lesion" if first == index else "new lesion since an earlier visit")
     if target == "PD" or grown or has_new:
         return "PD"
+    left = _left_lesions(patient, index)
     if not patient.targets:
-        gone = bool(others) and all(category == "CR" for category in others.values())
-        return "CR" if gone else "NE"
-    if target == "CR" and any(category != "CR" for category in others.values()):
-        notes.append("targets gone, non-target lesions not")
+        return "CR" if "non-target" in patient.roles.values() and not left else "NE"
+    if target == "CR" and left:
+        notes.append(f"targets gone, {' and '.join(left)}")
         return "PR"
     return target
+
+
+def _left_lesions(patient: _Patient, index: int) -> list[str]:
+    """Return in words which lesions that are no targets are there, or may be."""
+    visit, before = patient.visits[index], patient.visits[:index]
+    rest = [n for n in patient.roles if n not in patient.targets]
+    there = [n for n in rest if _size(visit, n).diameter > 0]
+    missing = [
+        n
+        for n in rest
+        if math.isnan(_size(visit, n).diameter) and any(_size(v, n).diameter > 0 for v in before)
+    ]
+    texts = ((there, "not"), (missing, "not measured"))
+    return [f"{_named(found)} {text}" for found, text in texts if found]
 
 
 def _target_response(patient: _Patient, index: int) -> RanoResponse:
@@ -256,14 +271,15 @@ def size_response(baseline: float, nadir: float, size: float, increase: float) -
 
 def _percent(before: float, after: float) -> float:
     """Return a change in percent; a change of exactly a threshold does not fall short of it."""
-    return round(100 * (after - before) / before, 9) if before else math.nan
+    # Adding zero makes -0 positive.
+    return round(100 * (after - before) / before, 9) + 0.0 if before else math.nan
 
 
 def _non_target_response(patient: _Patient, lesion: int, index: int) -> RanoResponse:
-    """Return CR, PD, or SD for neither; NE if the lesion was not measured."""
+    """Return CR, PD, or SD for neither; NE if the lesion was not measured, or was not before."""
     sizes = [_size(visit, lesion).diameter for visit in patient.visits[: index + 1]]
     *before, now = sizes
-    if math.isnan(now):
+    if math.isnan(now) or not any(x > 0 for x in before):
         return "NE"
     if now == 0:
         return "CR"
@@ -323,7 +339,7 @@ def _lesion_course(patient: _Patient, lesion: int) -> tuple[RanoResponse, ...]:
         known = [x for x in sizes[:index] if not math.isnan(x)]
         if role == "target" and not math.isnan(now):
             found.append(size_response(sizes[0], min(known), now, now - min(known)))
-        elif role == "non-target":
+        elif lesion in patient.others:
             found.append(_non_target_response(patient, lesion, index))
         else:
             first = patient.appeared.get(lesion)

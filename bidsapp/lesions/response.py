@@ -44,7 +44,7 @@ def relative_change(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
     Returns
     -------
     change : (N,) float64 ndarray
-        Percent; NaN where a value is missing or the first one is zero.
+        Percent; NaN where a value is missing, or the first one is zero or negative.
 
     Raises
     ------
@@ -57,14 +57,14 @@ def relative_change(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> relative_change([4.0, 2.0, 0.0], [1.0, 3.0, 1.0])
-    array([-75.,  50.,  nan])
+    >>> relative_change([4.0, 2.0, 0.0, -1.0], [1.0, 3.0, 1.0, 1.0])
+    array([-75.,  50.,  nan,  nan])
     """
     first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if first.shape != second.shape:
         raise BadInput(f"{first.size} values cannot pair with {second.size}: give one of each.")
     change = np.full(first.shape, np.nan)
-    np.divide(100 * (second - first), first, out=change, where=first != 0)
+    np.divide(100 * (second - first), first, out=change, where=first > 0)
     return change
 
 

@@ -1,7 +1,7 @@
 """Lesions followed over the visits of a finished run: the table of their numbers, and issues."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,10 @@ def follow_participant(
             visits.append(_read_visit(session, images, matrix, config.output_dir))
     found = list(_rows(visits, renumbered))
     carried = [row for session in participant.sessions for row in _carried_rows(session)]
-    _write(participant, config, [*(row for _, _, row in found), *carried])
+    earlier = _other_runs(participant, config)
+    _write(participant, config, [*earlier, *(row for _, _, row in found), *carried])
     issues += [i for one, row, _ in found for i in _issues(one, row)]
+    issues += _uncompared(visits, earlier)
     return tuple(replace(issue, participant=participant.id) for issue in issues)
 
 
@@ -252,18 +254,33 @@ def _issues(one: _Visit, found: Followed) -> Iterator[Issue]:
     yield Issue(level, f"{said}{reference}{advice}{left_out}", "LesionEvent", **where)
 
 
-def _write(participant: Participant, config: Config, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write the table and its dictionary; rows of sessions that did not run now are kept."""
+def _other_runs(participant: Participant, config: Config) -> list[Mapping[str, Any]]:
+    """Return the rows of sessions of the data set that are not part of this run."""
     path = documents.LESIONS.path(config.output_dir, participant=participant.id)
     names = {session.id for session in participant.sessions}
     raw = config.bids_dir / participant.id
-    stored = read_table(path) if path.is_file() else []
-    kept = [
+    return [
         row
-        for row in stored
+        for row in (read_table(path) if path.is_file() else [])
         if row["session_id"] not in names and (raw / row["session_id"]).is_dir()
     ]
-    if not (table := [*kept, *rows]):
+
+
+def _uncompared(visits: Sequence[_Visit], earlier: Sequence[Mapping[str, Any]]) -> Iterator[Issue]:
+    """Yield a warning if lesions of other runs could not be compared with those of this one."""
+    if visits and earlier:
+        others = ", ".join(dict.fromkeys(row["session_id"] for row in earlier))
+        text = (
+            f"its lesions are not compared with those of {others}, of another run: whether their "
+            "numbers agree is not known; run all sessions together"
+        )
+        yield Issue("warning", text, "LesionEvent", session=visits[0].session.id)
+
+
+def _write(participant: Participant, config: Config, table: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table and its dictionary, or remove them if there is no row."""
+    path = documents.LESIONS.path(config.output_dir, participant=participant.id)
+    if not table:
         for extension in (".tsv", ".json"):
             path.with_suffix(extension).unlink(missing_ok=True)
         return

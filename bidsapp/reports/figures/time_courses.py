@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from bidsapp.reports.figures.layout import MANY_LESIONS
 from bidsapp.reports.page.numbers import significance_mark, timepoint_label
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics.values import FloatArray
+
+_COLUMNS = 5
+"""Largest number of panels in a row."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,15 @@ def time_courses(courses: Sequence[Course]) -> Figure:
     >>> figure.axes[0].get_ylabel()
     'vp (%)'
     """
-    figure = Figure(figsize=(3.5 * len(courses), 3.1), layout="constrained")
-    panels = figure.subplots(1, len(courses), squeeze=False)[0]
-    for index, (axes, course) in enumerate(zip(panels, courses, strict=True)):
-        _draw_course(axes, course, CYCLE[index])
-        axes.set_title("ABCDEFGH"[index])
+    columns = min(len(courses), _COLUMNS)
+    rows = -(-len(courses) // _COLUMNS)
+    figure = Figure(figsize=(3.5 * columns, 3.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for index, (axes, course) in enumerate(zip(panels, courses, strict=False)):
+        _draw_course(axes, course, CYCLE[index % len(CYCLE)])
+        axes.set_title(ascii_uppercase[index])
+    for axes in panels[len(courses) :]:
+        axes.set_axis_off()
     return figure
 
 

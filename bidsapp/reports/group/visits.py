@@ -45,7 +45,8 @@ def _words(rano: pd.DataFrame, patients: pd.DataFrame, lesions: pd.DataFrame) ->
     )
     if only:
         caveat += (
-            f"{only} of {count_of(len(assessed), 'assessment')} are radiographic only: "
+            f"{only} of {count_of(len(assessed), 'assessment')} {'is' if only == 1 else 'are'} "
+            "radiographic only: "
             "corticosteroids or clinical status are not known. "
         )
     return Words(sentences, caveat.strip())

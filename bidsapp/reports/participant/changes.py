@@ -78,8 +78,11 @@ def _values(participant: ParticipantOutputs) -> Iterator[tuple[Measure, float]]:
         for frame in frames:
             for row in frame.to_dict("records"):
                 name, value = row["parameter"], row[columns[estimate]]
+                key = int(row["lesion"]), str(row["session_id"])
+                if key in participant.not_comparable:
+                    continue
                 if name in FOLLOWED and row["roi"] == "enhancing" and pd.notna(value):
-                    where = participant.label, int(row["lesion"]), str(row["session_id"])
+                    where = participant.label, *key
                     yield Measure(*where, name, estimate), float(value)
 
 

@@ -247,6 +247,14 @@ class ParticipantOutputs:
         return self._tables(outputs.VOLUMES, outputs.LESION_VALUES)
 
     @cached_property
+    def not_comparable(self) -> set[tuple[int, str]]:
+        """Lesions and sessions whose values are not surely those of the lesion's number."""
+        path = documents.LESIONS.path(self.output_dir, participant=self.label)
+        table = read_frame(path) if path.exists() else pd.DataFrame({"comparable": []})
+        wrong = table[table["comparable"] == 0]
+        return {(int(row["lesion"]), str(row["session_id"])) for row in wrong.to_dict("records")}
+
+    @cached_property
     def regions(self) -> pd.DataFrame:
         """All tables of the other regions, concatenated."""
         return self._tables(outputs.REGION_VALUES)

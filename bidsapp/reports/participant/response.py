@@ -23,7 +23,7 @@ def show_response(participant: ParticipantOutputs) -> list[Block]:
 
 
 def _sizes(participant: ParticipantOutputs) -> pd.DataFrame:
-    """Return volume and diameters of each whole lesion that is not excluded."""
+    """Return volume and diameters of each whole lesion that is not excluded nor another one."""
     names = {"volume": "volume_ml", **SIZES}
     table = participant.statistics
     if table.empty:
@@ -33,7 +33,9 @@ def _sizes(participant: ParticipantOutputs) -> pd.DataFrame:
     whole = (table["roi"] == "whole") & table["parameter"].isin(names)
     table = table[whole & ~table["lesion"].isin(excluded)]
     wide = table.pivot_table(index=[*LESION, "session_id"], columns="parameter", values="mean")
-    return wide.rename(columns=names).reset_index()
+    sizes = wide.rename(columns=names).reset_index()
+    keys = zip(sizes["lesion"], sizes["session_id"], strict=True)
+    return sizes[[key not in participant.not_comparable for key in keys]]
 
 
 def _sessions(participant: ParticipantOutputs) -> pd.DataFrame:

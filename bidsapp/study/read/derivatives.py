@@ -19,7 +19,12 @@ from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.models.parameters import FOLLOWED
 from bidsapp.study.read.cells import lesion_key
 from bidsapp.study.read.clinical import parse_clinical
-from bidsapp.study.read.lesion_events import apply_lesion_events, read_lesion_events
+from bidsapp.study.read.lesion_events import (
+    apply_lesion_events,
+    carried_warnings,
+    read_lesion_events,
+    separate_runs,
+)
 from bidsapp.study.read.recovery import read_detectable_changes
 from bidsapp.study.read.status import (
     collect_issues,
@@ -147,7 +152,7 @@ def read_output(output_dir: Path, lesion_values: LesionValues = "mean") -> Outpu
         visits=visits,
         estimate=lesion_values,
         detectable=_detectable_changes(output_dir, problems),
-        warnings=_doubtful_rows(lesions),
+        warnings=(*_doubtful_rows(lesions), *carried_warnings(lesions), *separate_runs(events)),
     )
     here = f"{output_dir}/"
     problems, notes = ([text.replace(here, "") for text in texts] for texts in (problems, notes))
@@ -326,7 +331,8 @@ def _sessions(
         ]
         table += [own | {"session_id": session} for session in unlisted]
     columns = ["participant_id", "session_id", "days", "position", *CLINICAL]
-    sessions = pd.DataFrame(table).reindex(columns=columns).fillna({CLINICAL[1]: ""})
+    sessions = pd.DataFrame(table).reindex(columns=columns).astype({CLINICAL[1]: object})
+    sessions = sessions.fillna({CLINICAL[1]: ""})
     known = pd.DataFrame(further)
     # Without a further column there is nothing to know.
     return sessions, known if known.shape[1] > 2 else pd.DataFrame()

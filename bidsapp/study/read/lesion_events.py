@@ -82,3 +82,66 @@ def apply_lesion_events(
             (problems if one.event in _WRONG else notes).append(text)
     table.loc[others, values] = np.nan
     return table
+
+
+def carried_warnings(lesions: pd.DataFrame) -> tuple[str, ...]:
+    """Warn of values in ROIs that were carried from another session.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        As in `Cohort`.
+
+    Returns
+    -------
+    warnings : tuple of str
+        One, or none.
+
+    Examples
+    --------
+    >>> lesions = pd.DataFrame({EVENT: ["", "propagated"], "vp": [0.1, 0.2]})
+    >>> carried_warnings(lesions)[0].split(" carried")[0]
+    '1 of the 2 lesion values over time is of an ROI'
+    """
+    count = int((lesions[EVENT] == "propagated").sum()) if EVENT in lesions else 0
+    if not count:
+        return ()
+    what = "is of an ROI" if count == 1 else "are of ROIs"
+    return (
+        f"{count} of the {len(lesions)} lesion values over time {what} carried from another "
+        "session (event propagated): in a lesion that changes its size, the bias has the "
+        "direction of a response to treatment",
+    )
+
+
+def separate_runs(events: Mapping[Key, LesionEvent]) -> tuple[str, ...]:
+    """Warn of participants whose sessions were not compared with one another.
+
+    Parameters
+    ----------
+    events : mapping
+        See `read_lesion_events`. A run has one first session.
+
+    Returns
+    -------
+    warnings : tuple of str
+        One for each such participant.
+
+    Examples
+    --------
+    >>> first = LesionEvent("first", comparable=True)
+    >>> events = {("sub-01", 1, "ses-a"): first, ("sub-01", 2, "ses-b"): first}
+    >>> separate_runs(events)[0].split(",")[0]
+    'sub-01: the lesions of ses-a and ses-b were not compared with one another'
+    """
+    found: dict[str, dict[str, None]] = {}
+    for (participant, _, session), one in events.items():
+        if one.event == "first":
+            found.setdefault(participant, {})[session] = None
+    return tuple(
+        f"{participant}: the lesions of {' and '.join(sessions)} were not compared with one "
+        "another, since they are of different runs, and their numbers may differ: run the "
+        "participant level with all sessions"
+        for participant, sessions in found.items()
+        if len(sessions) > 1
+    )

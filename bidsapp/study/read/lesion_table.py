@@ -12,9 +12,11 @@ from bidsapp.errors import BadInput
 from bidsapp.models.parameters import DISPLAY, FOLLOWED
 from bidsapp.study.read.cells import lesion_key, unify_participants
 from bidsapp.study.read.clinical import parse_clinical, session_clinical
+from bidsapp.study.read.lesion_events import carried_warnings
 from bidsapp.study.read.plausibility import drop_impossible, scale_warnings
 from bidsapp.study.read.repetition import repetition_warnings
 from bidsapp.study.tables import (
+    AT_BASELINE,
     CLINICAL,
     EVENT,
     LESION,
@@ -44,7 +46,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         Units are `STUDY_UNITS`, or those of a JSON file beside it (``{"vp": {"Units": "1"}}``);
         values are never converted.
     covariate : str
-        A further column that is read as text into the cohort's visits, if the table has it.
+        A further column, with or without `AT_BASELINE`, to read as text into the cohort's visits.
 
     Returns
     -------
@@ -64,6 +66,7 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
     if not numbered:
         raise BadInput(f"{path}: the table has no rows.")
     columns = list(numbered[0][1])
+    further = covariate if covariate in columns else covariate.removesuffix(AT_BASELINE)
     check_excluded_column(path, columns)
     parameters = [name for name in FOLLOWED if name in columns]
     numbers = [name for name in named if name in columns]
@@ -85,15 +88,8 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         table.append(dict(zip(keys, key, strict=True)) | values | words)
     frame = pd.DataFrame(table)
     sizes = [name for name in SIZES.values() if name in columns]
-    lesions = frame.reindex(
-        columns=[
-            *lesion_columns(parameters),
-            *sizes,
-            *error_columns(parameters),
-            WARNINGS,
-            *events,
-        ]
-    )
+    kept = [*lesion_columns(parameters), *sizes, *error_columns(parameters), WARNINGS, *events]
+    lesions = frame.reindex(columns=kept)
     units = {name: STUDY_UNITS[name] for name in (*parameters, "volume_ml")}
     units |= _sidecar_units(path.with_suffix(".json"))
     lesions, problems = drop_impossible(lesions, [n for n, _ in numbered], units, path.name)
@@ -106,12 +102,13 @@ def load_study_table(path: Path, covariate: str = "") -> Cohort:
         lesions,
         visits,
         units,
-        visits=_further(lesions, numbered, covariate, set(known) - set(CLINICAL)),
-        notes=(*notes, *_unused_columns(path, columns, [*known, covariate])),
+        visits=_further(lesions, numbered, further, set(known) - set(CLINICAL)),
+        notes=(*notes, *_unused_columns(path, columns, [*known, further])),
         warnings=(
             *alike,
             *scale_warnings(lesions, units, path.name),
             *repetition_warnings(lesions, path.name),
+            *carried_warnings(lesions),
         ),
         problems=problems,
     )

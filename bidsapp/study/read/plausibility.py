@@ -102,7 +102,7 @@ def _range(column: str, unit: str) -> tuple[float, float] | None:
         return None
     row = PARAMETERS[column]
     # A hundred times a lower limit of 0 is 0: only upper limits depend on the unit.
-    return 0.0, row.upper * _scales(row).get(unit, np.inf)
+    return -np.inf if row.lower < 0 else 0.0, row.upper * _scales(row).get(unit, np.inf)
 
 
 def _scales(row: Parameter) -> dict[str, float]:
@@ -159,7 +159,9 @@ def scale_warnings(lesions: pd.DataFrame, units: Mapping[str, str], name: str) -
     """
     found: list[str] = []
     for column in map(str, lesions):
-        if column not in PARAMETERS and column != "volume_ml":
+        # What may be negative has no scale.
+        signed = column in PARAMETERS and PARAMETERS[column].lower < 0
+        if signed or (column not in PARAMETERS and column != "volume_ml"):
             continue
         groups = [
             odd for key in ("session_id", "participant_id")

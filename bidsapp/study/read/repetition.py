@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 def repetition_warnings(lesions: pd.DataFrame, name: str) -> tuple[str, ...]:
-    """Warn of rows with the same values, and of days that contradict the order of the rows.
+    """Warn of rows with the same values, and of days that contradict the rows or one another.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ def repetition_warnings(lesions: pd.DataFrame, name: str) -> tuple[str, ...]:
     >>> print(*repetition_warnings(lesions, "lesions.tsv"))
     lesions.tsv: ses-b repeats all values of ses-a in sub-1 lesion 1: was one copied?
     """
-    return tuple(f"{name}: {text}" for text in (*_copies(lesions), *_disordered(lesions)))
+    found = (*_copies(lesions), *_disordered(lesions), *_unequal(lesions))
+    return tuple(f"{name}: {text}" for text in found)
 
 
 def _copies(lesions: pd.DataFrame) -> Iterator[str]:
@@ -86,4 +87,22 @@ def _disordered(lesions: pd.DataFrame) -> Iterator[str]:
     yield (
         f"{concerned[0]}: {listed}{more}: the days are not in the order of the rows: sort the rows "
         "by time, or correct the days"
+    )
+
+
+def _unequal(lesions: pd.DataFrame) -> Iterator[str]:
+    """Yield the sessions whose lesions have different days."""
+    if "days_from_srs" not in lesions:
+        return
+    days = lesions.groupby(["participant_id", "session_id"], sort=False)["days_from_srs"].unique()
+    days = days.map(lambda found: sorted(day for day in found if pd.notna(day)))
+    different = days[days.map(len) > 1]
+    if different.empty:
+        return
+    participant, session = different.index[0]
+    listed = ", ".join(f"{day:g}" for day in different.iloc[0])
+    more = f" (and {len(different) - 1} more sessions)" if len(different) > 1 else ""
+    yield (
+        f"days_from_srs differs between the lesions of {participant} in {session} ({listed}){more}"
+        ": trends use the day of each lesion, responses that of the first one; was one mistyped?"
     )

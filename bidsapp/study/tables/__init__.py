@@ -6,6 +6,7 @@ The same code analyses the output of the participant level and a table of lesion
 from bidsapp.study.tables.agreement import standardise
 from bidsapp.study.tables.analysis import SEED, GroupResult, Statistics, analyse
 from bidsapp.study.tables.cohort import (
+    AT_BASELINE,
     CLINICAL,
     EVENT,
     LESION,
@@ -26,6 +27,7 @@ from bidsapp.study.tables.trends import GROUP, TrendOptions
 
 __all__ = [
     "ALPHA",
+    "AT_BASELINE",
     "CLINICAL",
     "EVENT",
     "GROUP",

@@ -66,8 +66,9 @@ def find_covariate(
     Raises
     ------
     UsageError
-        If there is no such column, or two; if all its values are the same; if the reference is not
-        among them; if it has nearly as many groups as there are lesions.
+        If there is no such column, or two; if all its values are the same; if numbers and texts are
+        mixed; if the reference is not among them; if it has nearly as many groups as there are
+        lesions.
     """
     sources = [_further(characteristics), _further(cohort.visits)]
     having = [table for table in sources if name in table]
@@ -75,8 +76,8 @@ def find_covariate(
     if not having:
         there = ", ".join(str(c) for table in sources for c in table if c not in _KEYS) or "none"
         raise UsageError(
-            f"{option}: is no column of the tables of participants, traits and sessions; "
-            f"there are {there[:400]}."
+            f"{option}: is no further column of the tables of participants, traits, sessions or "
+            f"lesions; there are {there[:400]}."
         )
     if len(having) > 1:
         raise UsageError(f"{option}: is a column of two tables: rename one of them.")
@@ -91,8 +92,15 @@ def find_covariate(
     numbers = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=np.float64)
     if missing.all():
         raise UsageError(f"{option}: has no value for any lesion.")
-    if not reference and np.isfinite(numbers[~missing]).all():
+    is_number = np.isfinite(numbers[~missing])
+    if not reference and is_number.all():
         return _number(name, numbers, lesions, varies, note)
+    if not reference and is_number.any():
+        words = ", ".join(sorted(set(texts[~missing][~is_number])))[:200]
+        raise UsageError(
+            f"{option}: has numbers and texts ({words}): write numbers alone, or name the group "
+            f"with which the others are compared, --covariate {name}=GROUP."
+        )
     return _grouping(name, texts, lesions, reference, varies, note)
 
 
@@ -141,12 +149,14 @@ def _grouping(
     note: str,
 ) -> Covariate:
     """Return an indicator of each group but the reference."""
-    of_lesions = pd.Series(texts)[~lesions.duplicated(LESION).to_numpy()]
-    counts = of_lesions[of_lesions != ""].value_counts()
+    # Of what varies, every session of a lesion counts, otherwise every lesion.
+    keys, what = (_KEYS, "sessions of lesions") if varies else (LESION, "lesions")
+    counted = pd.Series(texts)[~lesions.duplicated(keys).to_numpy()]
+    counts = counted[counted != ""].value_counts()
     levels = sorted(set(texts) - {""})
     if MIN_N * len(levels) > counts.sum():
         raise UsageError(
-            f"--covariate {name}: {counts.sum()} lesions are in {len(levels)} groups "
+            f"--covariate {name}: {counts.sum()} {what} are in {len(levels)} groups "
             f"({', '.join(levels)[:200]}): fewer than {MIN_N} per group; unite groups."
         )
     # The most frequent group; in case of a tie, the first in alphabetical order.

@@ -174,7 +174,7 @@ _LESION_RESPONSE = {
     "diameter_from_baseline_percent": "Change of the diameter from baseline, percent",
     "diameter_from_nadir_percent": "Change of the diameter from its nadir, percent",
     "rano_bm": "Category of the lesion by the thresholds of RANO-BM; of a non-target lesion CR, "
-    "PD, or SD for neither; NE: not measured, or not known to be new",
+    "PD, or SD for neither; NE: not measured, or not before and not known to be new",
     "volume_ml": "Volume of the whole-lesion ROI",
     "volume_nadir_ml": "Smallest one before this session, baseline included",
     "volume_from_baseline_percent": "Change of the volume from baseline, percent",

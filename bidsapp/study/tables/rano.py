@@ -72,7 +72,8 @@ class RanoTables:
     lesions : pandas.DataFrame
         `LESION_COLUMNS`, a row per lesion and visit.
     progression : pandas.DataFrame
-        `PROGRESSION_COLUMNS`, a row per participant by RANO-BM, and per lesion by volume.
+        `PROGRESSION_COLUMNS`, a row per participant by RANO-BM, and per lesion by volume; also of
+        those that could not be assessed.
     """
 
     patients: pd.DataFrame
@@ -107,14 +108,19 @@ def rano_tables(
     """
     visits = visits_since_baseline(sessions, baseline)
     table = lesion_visits(lesions, visits)
-    known = (table["diameter_mm"] > 0).any()
+    known = bool((lesions.reindex(columns=["diameter_mm"]) > 0).any(axis=None))
     followed = list(_followed(table, visits)) if known else []
     table["role"], table["rano_bm"] = _lesion_categories(table, followed)
     rows = [row for patient in followed for row in _patient_rows(patient)]
+    ends = [_patient_end(patient) for patient in followed]
+    without = lesions.loc[~lesions["participant_id"].isin(visits["participant_id"]), LESION]
     if known:
-        without = sorted(set(lesions["participant_id"]) - set(visits["participant_id"]))
-        rows += [_unassessed(participant) for participant in without]
-    ends = [*map(_patient_end, followed), *_lesion_ends(table)]
+        names = sorted(set(without["participant_id"]))
+        rows += [_unassessed(name) for name in names]
+        ends += [_no_end(name, "", "RANO-BM") for name in names]
+    ends += _lesion_ends(table)
+    pairs = sorted(set(without.itertuples(index=False, name=None)))
+    ends += [_no_end(participant, lesion, "volume") for participant, lesion in pairs]
     return RanoTables(
         pd.DataFrame(rows, columns=list(RANO_COLUMNS)),
         table[list(LESION_COLUMNS)],
@@ -208,6 +214,21 @@ def _unassessed(participant: str) -> dict[str, object]:
     """Return the row of a participant without a baseline."""
     note = "no session at baseline, or its place in time is unknown"
     return {"participant_id": participant, "response": "NE", "note": note}
+
+
+def _no_end(participant: str, lesion: int | str, criterion: str) -> dict[str, object]:
+    """Return the end of the course of a patient or lesion without a baseline."""
+    best = "NE" if criterion == "RANO-BM" else "n/a"
+    return {
+        "participant_id": participant,
+        "lesion": lesion,
+        "criterion": criterion,
+        "best_response": best,
+        "best_confirmed": best,
+        "progressed": np.nan,
+        "days": np.nan,
+        "session_id": "",
+    }
 
 
 def _patient_end(patient: _Followed) -> dict[str, object]:

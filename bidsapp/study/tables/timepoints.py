@@ -117,7 +117,8 @@ def assign_timepoints(
     -------
     assignment : Assignment
         If a participant has two sessions for a time point, neither is assigned; if the days of a
-        participant are not in the order of the time points, none of its sessions is.
+        participant are not in the order of the time points, none of its sessions is, and the days
+        of its lesions are missing.
 
     Raises
     ------
@@ -143,12 +144,16 @@ def assign_timepoints(
             again = sessions["session_id"] == (repeats[1] if repeats else None)
             here = sessions["days"].between(*span) & ~again
         sessions.loc[here, "timepoint"] = name
-    problems = [*_drop_duplicates(sessions, labels), *_drop_disordered(sessions, labels)]
+    double = _drop_duplicates(sessions, labels)
+    disordered = _drop_disordered(sessions, labels)
     keys = ["participant_id", "session_id"]
     lesions = cohort.lesions.merge(sessions[[*keys, "timepoint"]], how="left", on=keys)
     # The merge numbers the rows anew; the cohort's own index is kept.
     lesions.index = cohort.lesions.index
-    return Assignment(lesions, sessions, labels, tuple(problems), tuple(notes))
+    if disordered:
+        wrong = lesions["participant_id"].isin(list(disordered))
+        lesions["days_from_srs"] = lesions["days_from_srs"].mask(wrong)
+    return Assignment(lesions, sessions, labels, (*double, *disordered.values()), tuple(notes))
 
 
 def _widest(windows: Mapping[str, str]) -> tuple[float, float]:
@@ -171,9 +176,9 @@ def _drop_duplicates(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[
     return problems
 
 
-def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
-    """Clear the time points of a participant whose days do not increase; return the problems."""
-    problems = []
+def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, str]:
+    """Clear the time points of participants whose days do not increase; return each problem."""
+    problems = {}
     dated = sessions[sessions["timepoint"].notna() & sessions["days"].notna()]
     rank = dated["timepoint"].map({name: i for i, name in enumerate(labels)})
     dated = dated.assign(rank=rank).sort_values(["participant_id", "rank"])
@@ -185,7 +190,7 @@ def _drop_disordered(sessions: pd.DataFrame, labels: Mapping[str, str]) -> list[
             f"{name} ({label}) is day {day:g}"
             for name, label, day in group[["timepoint", "session_id", "days"]].to_numpy()
         )
-        problems.append(
+        problems[participant] = (
             f"{participant}: {days}: the days are not in the order of the time points, so none of "
             "its sessions is compared; correct sessions.tsv or name them with --timepoints."
         )

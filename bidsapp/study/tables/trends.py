@@ -220,7 +220,7 @@ def _note(
     undated = int(np.sum(np.isfinite(values) & np.isnan(days)))
     parts = [
         model.note,
-        f"{undated} values of unknown day are left out" if undated else "",
+        f"{undated} values of unknown or contradictory day are left out" if undated else "",
         covariate.note if covariate else "",
     ]
     return "; ".join(part for part in parts if part)

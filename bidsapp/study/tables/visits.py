@@ -32,8 +32,8 @@ def visits_since_baseline(sessions: pd.DataFrame, baseline: Mapping[str, str]) -
     -------
     visits : pandas.DataFrame
         ``participant_id session_id days visit`` and `CLINICAL`; ``visit`` counts from 0. Sessions
-        whose place in time is unknown are left out. Days that contradict the order of the sessions,
-        where a day is missing, are not used.
+        whose place in time is unknown, and further ones before the treatment, are left out. Days
+        that contradict the order of the sessions, where a day is missing, are not used.
     """
     table = sessions.reindex(columns=[*_SESSION, "days", "position", *CLINICAL])
     # Days and ranks are never mixed within one participant.
@@ -41,7 +41,9 @@ def visits_since_baseline(sessions: pd.DataFrame, baseline: Mapping[str, str]) -
     table = table.assign(rank=table["days"].where(dated, table["position"]))
     first = table["session_id"] == table["participant_id"].map(baseline)
     start = table[first].drop_duplicates("participant_id").set_index("participant_id")["rank"]
-    table = table[table["rank"] >= table["participant_id"].map(start)]
+    # A second scan before the treatment, such as a retest, shows no response to it.
+    untreated = (table["days"] < 0) & ~first
+    table = table[(table["rank"] >= table["participant_id"].map(start)) & ~untreated]
     table = table.sort_values(["participant_id", "rank"], kind="stable")
     # Of sessions of one day, the baseline is the first.
     first = table["session_id"] == table["participant_id"].map(baseline)
