@@ -115,7 +115,8 @@ def test_the_fit_of_a_lesions_course_without_outliers(tmp_path, kind):
     if kind == "kinetics":
         rows = [{"time": 60 * t, "plasma": p} for t, p in zip(time, plasma, strict=True)]
         (tmp_path / "aif.tsv").write_bytes(to_tsv(["time", "plasma"], rows))
-        node.inputs.trait_set(model="patlak", arterial=str(tmp_path / "aif.tsv"))
+        curve = str(tmp_path / "aif.tsv")
+        node.inputs.trait_set(model="patlak", arterial=curve, times=time.tolist())
     else:
         node.inputs.trait_set(model="adc", bvalues=b)
     node.inputs.motion = marks(tmp_path, np.arange(data.shape[3]) == 4)

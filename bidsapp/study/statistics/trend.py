@@ -316,7 +316,8 @@ def _no_model_reason(y: FloatArray, x: FloatArray, who: NDArray[Any], which: NDA
     # Deviations within lesions carry the information on slopes; the mean of each lesion takes one
     # degree of freedom.
     _, number = np.unique(number_lesions(who, which), return_inverse=True)
-    if count - number.max() - 1 < MIN_N:
+    several = np.count_nonzero(np.bincount(number) > 1)
+    if several < MIN_N or count - number.max() - 1 < MIN_N:
         return "too few lesions have values at two visits: no model"
     # What is left must vary, or the residual variance would be zero.
     both = np.column_stack([x, y])
