@@ -328,7 +328,8 @@ def test_a_run_lives_on_a_terminal(tmp_path, terminal):
 def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
     """An interrupted run ends with 130 and one line that states it; its workers print nothing."""
     terminal.resize(200)
-    run = start(tmp_path, terminal, processes, "abcd")
+    # many sessions, so that the run still goes on when its first steps have been drawn
+    run = start(tmp_path, terminal, processes, "abcdefghijkl")
     while not re.search(r"[1-9]\d* of \d+ steps", terminal.output):
         assert run.poll() is None
         time.sleep(0.01)
