@@ -450,7 +450,7 @@ def test_segments_of_3d_slicer_that_overlap_are_in_layers(tmp_path):
 
 
 def test_names_of_regions_do_not_name_the_patient(tmp_path):
-    """Dates and names are removed; names that differ by them only are told apart by number."""
+    """Dates and names are removed; names that differ only in these get a number."""
     ball = ellipsoid((0, 0, 0), (3, 3, 3))
     names = ("Met frontal", "Met 1 Doe", "Met_2021-09-02", "Met_2021-10-02")
     rois = [Roi(name, ball, number) for number, name in enumerate(names, 1)]

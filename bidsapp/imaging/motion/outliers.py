@@ -27,7 +27,7 @@ residual, above which contrast agent passes. In steady frames it is 0.5, in the 
 
 TOO_MANY = 0.2
 """Proportion of outliers above which the motion estimate, not the volumes, is in doubt: in a
-usable series few volumes are spoilt."""
+usable series few volumes are damaged."""
 
 
 def withdraw_outliers(

@@ -288,7 +288,7 @@ def _allowed(
     visits = np.unique(np.column_stack([number_lesions(who, which), t]), axis=0)[:, 0]
     lesions, times = np.unique(visits, return_counts=True)
     followed = lesions[times >= 3]
-    # More random coefficients than values cannot be told from the residual.
+    # More random coefficients than values cannot be distinguished from the residual.
     if len(followed) >= MIN_LESION_SLOPES and 2 * len(lesions) < problem.n_values:
         found.append(Structure(2, level))
         several = np.bincount(problem.patients[np.searchsorted(lesions, followed)]) > 1
