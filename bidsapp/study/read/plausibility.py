@@ -236,18 +236,21 @@ def _odd_session(lesions: pd.DataFrame, column: str) -> Iterator[str]:
 def _odd_cells(lesions: pd.DataFrame, column: str) -> Iterator[str]:
     """Yield each value far from those of its lesion in other sessions and from the column's."""
     logs, limit = _log_values(lesions, column), np.log(_CELL_RATIO)
-    rows = lesions.loc[logs.index]
-    for position, (value, row) in enumerate(zip(logs, rows.to_dict("records"), strict=True)):
-        same = (rows["participant_id"] == row["participant_id"]) & (rows["lesion"] == row["lesion"])
-        others = logs[same & (np.arange(len(rows)) != position)]
-        if column == "volume_ml" or not len(others):
-            continue
-        ratio, apart = value - others.median(), value - logs.median()
-        if min(abs(ratio), abs(apart)) > limit and ratio * apart > 0:
+    if column == "volume_ml":
+        return
+    apart = logs - logs.median()
+    for index in logs.index[apart.abs() > limit]:
+        row = lesions.loc[index]
+        same = (lesions["participant_id"] == row["participant_id"]) & (
+            lesions["lesion"] == row["lesion"]
+        )
+        ratio = logs[index] - logs[same.reindex(logs.index)].drop(index).median()
+        if abs(ratio) > limit and ratio * apart[index] > 0:
             yield (
                 f"{column} of {row['participant_id']} lesion {row['lesion']} in "
-                f"{row['session_id']} is {np.exp(value):.3g}, {_times(float(np.exp(ratio)))} its "
-                "values in other sessions: is it in the same unit?"
+                f"{row['session_id']} is {np.exp(logs[index]):.3g}, "
+                f"{_times(float(np.exp(ratio)))} its values in other sessions: is it in the same "
+                "unit?"
             )
 
 
@@ -264,18 +267,15 @@ def _times(ratio: float) -> str:
 def _odd_groups(lesions: pd.DataFrame, column: str, key: str) -> Iterator[tuple[str, float, float]]:
     """Yield each group of another scale, with its median and that of the others."""
     limit = np.log(_VOLUME_RATIO if column == "volume_ml" else _RATIO)
-    values = lesions[column].astype(float)
     # A lesion that is gone has the volume 0, which has no scale.
-    positive = values > 0
-    logs, groups = np.log(values[positive]), lesions.loc[positive, key]
+    logs = _log_values(lesions, column)
+    groups = lesions.loc[logs.index, key]
     while True:
         # The group furthest from the others first: it also moves the median of the others.
         found = []
-        for group in groups.unique():
+        for group in _distant_groups(logs, groups, limit):
             here = groups == group
-            # Of two halves, either may be right: the larger one is taken for right.
-            if _FEWEST <= here.sum() <= (~here).sum():
-                found.append((logs[here].median(), logs[~here].median(), str(group)))
+            found.append((logs[here].median(), logs[~here].median(), str(group)))
         if not found:
             return
         here_log, others_log, group = max(found, key=lambda row: (abs(row[0] - row[1]), row[2]))
@@ -284,3 +284,16 @@ def _odd_groups(lesions: pd.DataFrame, column: str, key: str) -> Iterator[tuple[
         yield group, float(np.exp(here_log)), float(np.exp(others_log))
         kept = groups != group
         logs, groups = logs[kept], groups[kept]
+
+
+def _distant_groups(
+    logs: "pd.Series[float]", groups: "pd.Series[str]", limit: float
+) -> "pd.Index[str]":
+    """Return the groups whose median may differ from that of the others by more than the limit."""
+    each = logs.groupby(groups).agg(["median", "size"])
+    # Of two halves, either may be right: the larger one is taken for right.
+    each = each[(each["size"] >= _FEWEST) & (each["size"] <= len(logs) / 2)]
+    # Without half of the values or less, the median of the rest still lies between the quartiles.
+    lower = np.sort(logs)[max(len(logs) // 4 - 1, 0)] if len(logs) else 0.0
+    upper = np.sort(logs)[min(3 * len(logs) // 4 + 1, len(logs) - 1)] if len(logs) else 0.0
+    return each.index[(each["median"] > lower + limit) | (each["median"] < upper - limit)]
