@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from contour_files import dose_set, write_dicom
 from datasets import write_description, write_image, write_json
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
@@ -27,6 +27,7 @@ from bidsapp.lesions.dose import (
     DELTA,
     DOSE_COLUMNS,
     dose_regions,
+    doubtful_dose,
     effective_dose,
     region_names,
     summarise_dose,
@@ -138,6 +139,37 @@ def test_the_dose_around_a_lesion_that_is_gone_is_in_no_ring():
     assert ring[x < 0].any()
     assert (dose[x > 0] >= 12).any()
     assert not ring[x > 0].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.5, 0.9), st.floats(15, 24), st.floats(0, 2), st.integers(0, 10**6))
+def test_a_plan_for_one_of_the_lesions_is_not_doubted(isodose, prescribed, margin, seed):
+    """Whatever its isodose line and margin, and whatever other lesions are not treated."""
+    rng = np.random.default_rng(seed)
+    _, distance = radial(rng.uniform(-8, 8, 3))
+    radius = rng.uniform(3, 8)
+    reach = radius + margin
+    inside = prescribed / isodose * (1 - (1 - isodose) * (distance / reach) ** 2)
+    dose = np.where(distance < reach, inside, prescribed * np.exp(-(distance - reach) / 5))
+    lesions = np.where(distance < radius, 1, 0)
+    lesions[0, 0, 0] = 2
+    assert doubtful_dose(dose, lesions) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda dose: np.roll(dose, 12, axis=0), "no lesion receives more than"),
+        (lambda dose: dose[::-1], "is it of this patient, on this T1w"),
+        (lambda dose: np.where(dose > 0, np.nan, dose) + 20, "inside the grid"),
+        (lambda dose: dose * 100 / 20, "outside 5 to 90: is it in Gy"),
+        (lambda dose: dose / 20, "outside 5 to 90: is it in Gy"),
+    ],
+)
+def test_a_dose_of_another_patient_place_or_unit_is_doubted(change, text):
+    """Displaced, mirrored, beside the lesions, in percent, or relative to the prescription."""
+    dose, distance = radial((10.0, 0, 0), slope=3)
+    assert text in " ".join(doubtful_dose(change(dose), np.where(distance < 4, 1, 0)))
 
 
 def test_a_voxel_without_dose_is_in_no_region():
@@ -511,6 +543,34 @@ def test_a_given_dose_is_read(tmp_path):
     session = given_dose(tmp_path, values)
     assert session.dose.name == "sub-01_ses-a_ce-gadolinium_label-dose_dosemap.nii.gz"
     assert session.problems == ()
+
+
+def test_a_dose_beside_the_lesions_is_a_warning_of_its_session(tmp_path):
+    """Also if its axes differ from those of the T1w; the dose of the lesions is none."""
+    root = study(tmp_path / "bids", ("a",))
+    masks = root / "derivatives/manual_masks"
+    write_description(masks)
+    path = dose_image(root)
+    place = path.name.replace("label-dose_dosemap", "seg-whole_dseg")
+    write_image(path.with_name(place), (radial(LEFT)[1] < 6).astype(np.uint8), GRID)
+    turned = GRID @ np.diag([-1.0, 1, 1, 1])
+    turned[:3, 3] = GRID[:3, 3] + GRID[:3, 0] * (SHAPE[0] - 1)
+    for centre, count in ((LEFT, 0), (RIGHT, 1)):
+        dose = radial(centre, slope=2)[0].astype(np.float32)
+        for values, affine in ((dose, GRID), (dose[::-1], turned)):
+            write_image(path, values, affine)
+            (one,) = Query(root, [masks]).participant("01").sessions
+            found = [text for text in one.warnings if "no lesion receives" in text]
+            assert len(found) == count
+            assert all(text.startswith(f"{path.name}: its largest dose") for text in found)
+
+
+def test_a_dose_of_another_name_is_a_warning(tmp_path):
+    """It is not used in silence; nor is it taken for an ROI."""
+    one = given_dose(tmp_path, name="desc-plan_dose")
+    assert one.dose is None
+    (text,) = (text for text in one.warnings if "its name is not that of a dose" in text)
+    assert "ce-gadolinium_desc-plan_dose.nii.gz" in text
 
 
 @pytest.mark.parametrize(

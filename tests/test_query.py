@@ -310,6 +310,19 @@ def test_a_region_that_cannot_be_used_is_named(root, file, shape, message):
     assert found.regions == ()
 
 
+def test_a_reference_region_that_is_lesion_is_a_warning(root):
+    """With its share; one outside of all lesions is none."""
+    lesions, mask = np.zeros((2, 4, 4, 4), np.uint8)
+    lesions[0], mask[:2, :2, :2] = 3, 1
+    files = [("seg-enhancing_dseg", lesions), ("label-reference_mask", mask)]
+    (text,) = (t for t in regions(root, ["reference"], *files).warnings if "reference" in t)
+    assert "50 % of the reference region are lesion in sub-01_ses-baseline_seg-enh" in text
+    mask[:1], mask[2:] = 0, 1
+    files[1] = ("label-reference_mask", mask)
+    found = regions(root, ["reference"], *files)
+    assert not any("reference region" in text for text in found.warnings)
+
+
 def test_several_images_of_a_region_ask_which(root):
     """Two atlases of the same name are not chosen between."""
     labels = np.ones((4, 4, 4), np.uint8)

@@ -1,14 +1,17 @@
 """A map of the dose of radiotherapy: of `metperf rois`, or of another program."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids.grids import reorient
 from bidsapp.bids.images import check_contents
 from bidsapp.bids.index import IndexedFile, how_to_choose, image_path
+from bidsapp.bids.records import Session
+from bidsapp.bids.rois import roi_labels
 from bidsapp.errors import BadInput
-from bidsapp.lesions.dose import LARGEST_DOSE
+from bidsapp.lesions.dose import LARGEST_DOSE, doubtful_dose
 
 
 def read_dose_map(found: Sequence[IndexedFile]) -> Path | None:
@@ -41,3 +44,20 @@ def read_dose_map(found: Sequence[IndexedFile]) -> Path | None:
             "the dose in Gy, with NaN where it is not known"
         )
     return image
+
+
+def dose_warnings(session: Session) -> Iterator[str]:
+    """Yield a warning for each doubt about the dose of a session, with its lesions on the T1w.
+
+    Parameters
+    ----------
+    session
+        A session whose dose and ROIs are on the grids of their images.
+    """
+    if session.dose is None or session.t1w is None:
+        return
+    dose = check_contents(session.dose)
+    dose = reorient(dose[..., 0] if dose.ndim == 4 else dose, session.dose, session.t1w)
+    rois = session.rois("whole", "T1w") or session.rois("enhancing", "T1w")
+    lesions = roi_labels(rois) if rois else np.zeros(dose.shape, int)
+    yield from (f"{session.dose.name}: {text}" for text in doubtful_dose(dose, lesions))

@@ -10,12 +10,13 @@ from bidsapp.bids.records import Session
 _OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".img", ".dcm", ".nii.bz2")
 _NIFTI = (".nii", ".nii.gz")
 _LOOKS_LIKE_ROI = re.compile(
-    r"lesion|tumou?r|enhanc|gtv|metast|seg-whole|_roi\.|AIF", re.IGNORECASE
+    r"lesion|tumou?r|enhanc|gtv|metast|seg-whole|_roi\.|AIF|dose|label-reference", re.IGNORECASE
 )
 _ROI_SUFFIXES = ("dseg", "mask")
 _KINDS = ("enhancing", "whole")
 _MOST = 5
 """Largest number of files that are listed."""
+MISNAMED_DOSE = "its name is not that of a dose: …_label-dose_dosemap.nii.gz"
 NAMES = (
     "…_seg-enhancing_dseg.nii.gz, …_seg-whole_dseg.nii.gz or …_label-1_desc-enhancing_mask.nii.gz"
 )
@@ -77,6 +78,8 @@ def _used_files(session: Session) -> Iterator[Path]:
     others = (rois for _, rois in session.regions)
     for rois in (*session.enhancing, *session.whole, *artery, *others):
         yield from rois.sources
+    if session.dose:
+        yield session.dose
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -103,6 +106,10 @@ def _reason(path: Path, place: str, *, known: bool) -> str:
         return "is in no folder of a session, such as ses-baseline"
     if not known:
         return f"the raw data have no {place}"
+    if "label-reference" in entities and suffix in _ROI_SUFFIXES:
+        return "it is measured with --rois reference"
+    if "dose" in stem.removeprefix(place):
+        return MISNAMED_DOSE
     wanted = [f"{'seg' if suffix == 'dseg' else 'desc'}-{kind}" for kind in _KINDS]
     if suffix not in _ROI_SUFFIXES or not {*wanted, "label-AIF"} & set(entities):
         return f"its name is not that of an ROI: {NAMES}"
