@@ -367,6 +367,19 @@ def test_a_dose_without_contours_needs_the_frame_of_the_t1w(tmp_path, capsys):
     assert "its frame of reference is not that of" in capsys.readouterr().err
 
 
+def test_a_dose_beside_the_contours_is_a_warning(tmp_path, capsys):
+    """Also in a rehearsal; the dose of the contours is none."""
+    for centre, doubted in ((LEFT, False), ((25.0, -25, 20), True)):
+        root = study(tmp_path / f"bids{doubted}", ("a",))
+        files = tmp_path / f"files{doubted}"
+        files.mkdir()
+        balls(files / "plan.dcm", ("Met 1", LEFT))
+        write_dose(files / "dose.dcm", centre)
+        capsys.readouterr()
+        rois(root, files, *VISIT, "--as", "whole", "--aligned", "--dry-run")
+        assert ("no lesion receives more than" in capsys.readouterr().err) is doubted
+
+
 def test_doses_of_several_plans_are_added_only_if_asked(tmp_path, capsys):
     """And never two doses of one plan."""
     root = study(tmp_path / "bids", ("a",))
@@ -537,9 +550,9 @@ def given_dose(tmp_path, values=None, affine=GRID, unit="Gy", name="label-dose_d
 
 
 def test_a_given_dose_is_read(tmp_path):
-    """By its name, on the grid of the T1w, also with NaN where it is not known."""
+    """By its name, on the grid of the T1w, with NaN where it is not known, and some ringing."""
     values = radial()[0]
-    values[:4] = np.nan
+    values[:4], values[4] = np.nan, -0.05
     session = given_dose(tmp_path, values)
     assert session.dose.name == "sub-01_ses-a_ce-gadolinium_label-dose_dosemap.nii.gz"
     assert session.problems == ()
@@ -571,6 +584,17 @@ def test_a_dose_of_another_name_is_a_warning(tmp_path):
     assert one.dose is None
     (text,) = (text for text in one.warnings if "its name is not that of a dose" in text)
     assert "ce-gadolinium_desc-plan_dose.nii.gz" in text
+
+
+def test_a_dose_among_the_raw_data_is_a_warning(tmp_path):
+    """It belongs in a derivative; a dose that is refused is not said to have a wrong name, too."""
+    one = given_dose(tmp_path, unit="cGy")
+    assert not any("its name" in text for text in (*one.warnings, *one.notes))
+    root = tmp_path / "bids"
+    path = dose_image(root)
+    path.rename(root / path.relative_to(root / "derivatives/manual_masks"))
+    (one,) = Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions
+    assert any("a dose belongs in a derivative" in text for text in one.warnings)
 
 
 @pytest.mark.parametrize(

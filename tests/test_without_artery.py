@@ -159,7 +159,7 @@ def test_the_group_level_follows_the_parameters(output):
 
 
 def test_the_model_asked_for_is_no_failure(root):
-    """With --dce-model semi-quantitative no artery is missed, and --aif is said to have no effect."""
+    """Without a need of an artery none is missed, and --aif is said to have no effect."""
     target = root / "asked"
     options = [*OPTIONS, "--dce-model", "semi-quantitative", "--aif", "auto"]
     assert main([str(root / "bids"), str(target), "participant", *options]) == 0

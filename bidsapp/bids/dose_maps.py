@@ -13,6 +13,9 @@ from bidsapp.bids.rois import roi_labels
 from bidsapp.errors import BadInput
 from bidsapp.lesions.dose import LARGEST_DOSE, doubtful_dose
 
+_RINGING = 0.01
+"""Negative doses that the interpolation of other programs leaves, relative to the largest dose."""
+
 
 def read_dose_map(found: Sequence[IndexedFile]) -> Path | None:
     """Return the map of the dose of a session, None without one.
@@ -38,7 +41,7 @@ def read_dose_map(found: Sequence[IndexedFile]) -> Path | None:
         raise BadInput(f"{image}: its sidecar states Units {unit!r}; write the dose in 'Gy'")
     data = check_contents(image)
     low, high = float(np.nanmin(data)), float(np.nanmax(data))
-    if low < 0 or high > LARGEST_DOSE:
+    if low < -_RINGING * high or high > LARGEST_DOSE:
         raise BadInput(
             f"{image}: its values are {low:g} to {high:g}, outside 0 to {LARGEST_DOSE:g} Gy; write "
             "the dose in Gy, with NaN where it is not known"

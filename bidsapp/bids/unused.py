@@ -16,7 +16,7 @@ _ROI_SUFFIXES = ("dseg", "mask")
 _KINDS = ("enhancing", "whole")
 _MOST = 5
 """Largest number of files that are listed."""
-MISNAMED_DOSE = "its name is not that of a dose: …_label-dose_dosemap.nii.gz"
+DOSE_NAME = "…_label-dose_dosemap.nii.gz"
 NAMES = (
     "…_seg-enhancing_dseg.nii.gz, …_seg-whole_dseg.nii.gz or …_label-1_desc-enhancing_mask.nii.gz"
 )
@@ -65,6 +65,9 @@ def unused_rois(
             if path.name.split(".")[0].split("_")[-1] in (*_ROI_SUFFIXES, "roi"):
                 reason = f"is in the raw data; ROIs belong in a derivative, named {NAMES}"
                 reasons.setdefault(reason, []).append(path.relative_to(bids_dir).as_posix())
+            elif path.name.split(".")[0].endswith(("_dosemap", "_dose")):
+                reason = f"is in the raw data; a dose belongs in a derivative, named {DOSE_NAME}"
+                reasons.setdefault(reason, []).append(path.relative_to(bids_dir).as_posix())
     if not any(session.enhancing for session in sessions):
         for root, path in _other_derivatives(bids_dir, participant, derivatives):
             reason = f"name the folder with --derivatives {root}"
@@ -108,8 +111,10 @@ def _reason(path: Path, place: str, *, known: bool) -> str:
         return f"the raw data have no {place}"
     if "label-reference" in entities and suffix in _ROI_SUFFIXES:
         return "it is measured with --rois reference"
-    if "dose" in stem.removeprefix(place):
-        return MISNAMED_DOSE
+    if suffix == "dosemap" and "label-dose" in entities:
+        return ""  # refused with a reason, or left out by a filter
+    if "dose" in stem:
+        return f"its name is not that of a dose: {DOSE_NAME}"
     wanted = [f"{'seg' if suffix == 'dseg' else 'desc'}-{kind}" for kind in _KINDS]
     if suffix not in _ROI_SUFFIXES or not {*wanted, "label-AIF"} & set(entities):
         return f"its name is not that of an ROI: {NAMES}"

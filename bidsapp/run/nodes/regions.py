@@ -106,6 +106,7 @@ class FindReference(SimpleInterface):
         matrix = read_itk(self.inputs.from_template)
         where = (white / white.max(), template.affine, matrix)
         earlier = self._earlier(image)
+        record: dict[str, Any]
         try:
             if self.inputs.is_drawn:
                 found = follow_region(earlier, t1w, image.affine, lesions, matrix)
@@ -116,9 +117,7 @@ class FindReference(SimpleInterface):
         else:
             mask, record = found.mask, found.record()
         if self.inputs.is_drawn:
-            record |= {
-                "Description": "Region drawn at the baseline, without lesions of this session"
-            }
+            record |= {"Description": "Drawn at the baseline; without lesions of this session"}
         folder = Path(runtime.cwd)
         self._results["out_file"] = save_array(mask.astype(np.uint8), image, folder / "mask.nii")
         (folder / "record.json").write_bytes(to_json(record))
