@@ -521,19 +521,21 @@ def test_a_dose_is_carried_through_the_baseline_in_one_interpolation(tmp_path):
     assert edges["sub_01.ses_d.dwi.dose_values.rois"].endswith("ses_d.dwi.inputnode.dose_regions")
 
 
-def test_the_baseline_does_not_use_the_dose_of_another_visit(tmp_path):
-    """It is reported with what to do; the others use it; without a dose there is nothing."""
+def test_the_baseline_uses_the_dose_of_another_visit(tmp_path):
+    """Registered as for that visit, which waits for the baseline; nothing without a dose."""
     sessions = [visit(tmp_path, "a"), visit(tmp_path, "b", dose=True), visit(tmp_path, "c")]
-    plan, nodes, _ = graph(tmp_path, sessions)
-    (issue,) = [one for one in plan.issues if one.code == "NoDose"]
-    assert (issue.level, issue.session) == ("missing", "ses-a")
-    assert "or name b with --baseline-session" in issue.text
-    assert not any(name.startswith("sub_01.ses_a.dose") for name in nodes)
-    assert dict(graph(tmp_path, sessions, baseline_session="b")[0].doses) == dict.fromkeys(
-        "abc", "b"
-    )
+    plan, nodes, edges = graph(tmp_path, sessions)
+    assert dict(plan.doses) == dict.fromkeys("abc", "b")
+    own, there = nodes["sub_01.ses_a.dose.to_baseline"], nodes["sub_01.ses_b.anat.to_baseline"]
+    assert own.inputs.get() == there.inputs.get()
+    assert edges["sub_01.ses_a.dose.to_baseline.fixed_mask"] == "sub_01.ses_a.dose.inputnode.brain"
+    mapped = {k: v for k, v in edges.items() if k.startswith("sub_01.ses_a.dose.dose_to_T1w")}
+    assert mapped == {
+        "sub_01.ses_a.dose.dose_to_T1w.transform": "sub_01.ses_a.dose.to_baseline.to_fixed"
+    }
+    assert nodes["sub_01.ses_a.dose.dose_to_T1w"].inputs.in_files == [str(sessions[1].dose)]
     plan, nodes, _ = graph(tmp_path, [visit(tmp_path, "a")])
-    assert not any("dose" in name or "NoDose" in name for name in nodes)
+    assert not any("dose" in name for name in nodes)
 
 
 # Maps of the dose in a data set

@@ -127,10 +127,11 @@ def plan_participant(participant: Participant, config: Config) -> Plan:
             for lesion in rois.lesions:
                 lesions[lesion.index] = lesions.get(lesion.index, False) or lesion.excluded
     baseline = participant.baseline(config.baseline_session)
-    doses, further = find_dose_sources(participant.sessions, baseline)
+    further: list[Issue] = []
     for session in participant.sessions:
         further += reference_issues(session, baseline, config)
     planned = tuple(plan_session(session, config) for session in participant.sessions)
+    doses = find_dose_sources(participant.sessions)
     return Plan(participant, planned, baseline, lesions, doses, tuple(further))
 
 
