@@ -323,6 +323,15 @@ def test_a_reference_region_that_is_lesion_is_a_warning(root):
     assert not any("reference region" in text for text in found.warnings)
 
 
+def test_a_reference_is_one_region(root):
+    """Of several labels, which the tables would not tell apart, none is taken."""
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0], labels[1] = 1, 2
+    found = regions(root, ["reference"], ("label-reference_dseg", labels))
+    assert "is a mask of one region, but has the values [1, 2]" in found.problems[0]
+    assert found.regions == ()
+
+
 def test_several_images_of_a_region_ask_which(root):
     """Two atlases of the same name are not chosen between."""
     labels = np.ones((4, 4, 4), np.uint8)
