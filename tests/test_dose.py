@@ -588,6 +588,19 @@ def test_a_dose_of_another_name_is_a_warning(tmp_path):
     assert "ce-gadolinium_desc-plan_dose.nii.gz" in text
 
 
+def test_a_dose_without_a_t1w_is_a_warning(tmp_path):
+    """It cannot be carried, nor does it lie on any lesion."""
+    given_dose(tmp_path)
+    root = tmp_path / "bids"
+    for path in root.glob("sub-01/ses-a/anat/*T1w.nii.gz"):
+        path.unlink()
+    (root / "sub-01/ses-a/dwi").mkdir(exist_ok=True)
+    (root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json").write_text("{}")
+    (one,) = Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions
+    (text,) = (text for text in one.warnings if "dose" in text)
+    assert "is not used: a dose lies on a T1w, and ses-a has none" in text
+
+
 def test_a_dose_among_the_raw_data_is_a_warning(tmp_path):
     """It belongs in a derivative; a dose that is refused is not said to have a wrong name, too."""
     one = given_dose(tmp_path, unit="cGy")

@@ -332,6 +332,24 @@ def test_a_reference_is_one_region(root):
     assert found.regions == ()
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "labels must not be negative; it holds -1"),
+        (312782574, "labels must not exceed 16777216; it holds 312782574"),
+        (1.5, "labels must be whole numbers"),
+        (2**24, ""),
+    ],
+)
+def test_labels_of_an_atlas_are_numbers_that_can_be_told_apart(root, value, message):
+    """Identifiers beyond single precision would be merged, or have no voxels."""
+    labels = np.ones((4, 4, 4))
+    labels[0] = value
+    found = regions(root, ["atlas"], ("seg-atlas_dseg", labels))
+    assert message in " ".join(found.problems)
+    assert len(found.regions) == (not message)
+
+
 def test_several_images_of_a_region_ask_which(root):
     """Two atlases of the same name are not chosen between."""
     labels = np.ones((4, 4, 4), np.uint8)

@@ -57,7 +57,10 @@ def dose_warnings(session: Session) -> Iterator[str]:
     session
         A session whose dose and ROIs are on the grids of their images.
     """
-    if session.dose is None or session.t1w is None:
+    if session.dose is None:
+        return
+    if session.t1w is None:
+        yield f"{session.dose.name}: is not used: a dose lies on a T1w, and {session.id} has none"
         return
     dose = check_contents(session.dose)
     dose = reorient(dose[..., 0] if dose.ndim == 4 else dose, session.dose, session.t1w)
