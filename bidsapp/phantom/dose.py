@@ -33,7 +33,7 @@ def plan_dose(whole: Labels, affine: Matrix) -> FloatVolume:
     Examples
     --------
     >>> labels = np.zeros((9, 1, 1), np.uint8); labels[2:5] = 1
-    >>> plan_dose(labels, np.diag([5.0, 5.0, 5.0, 1.0])).ravel().round(1).tolist()
+    >>> plan_dose(labels, np.diag([5.0, 5.0, 5.0, 1.0])).ravel().astype(float).round(1).tolist()
     [2.7, 7.4, 20.0, 28.0, 20.0, 7.4, 2.7, 1.0, 0.4]
     """
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
