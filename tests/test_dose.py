@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from contour_files import dose_set, write_dicom
 from datasets import write_description, write_image, write_json
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
@@ -27,6 +27,7 @@ from bidsapp.lesions.dose import (
     DELTA,
     DOSE_COLUMNS,
     dose_regions,
+    doubtful_dose,
     effective_dose,
     region_names,
     summarise_dose,
@@ -138,6 +139,37 @@ def test_the_dose_around_a_lesion_that_is_gone_is_in_no_ring():
     assert ring[x < 0].any()
     assert (dose[x > 0] >= 12).any()
     assert not ring[x > 0].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.5, 0.9), st.floats(15, 24), st.floats(0, 2), st.integers(0, 10**6))
+def test_a_plan_for_one_of_the_lesions_is_not_doubted(isodose, prescribed, margin, seed):
+    """Whatever its isodose line and margin, and whatever other lesions are not treated."""
+    rng = np.random.default_rng(seed)
+    _, distance = radial(rng.uniform(-8, 8, 3))
+    radius = rng.uniform(3, 8)
+    reach = radius + margin
+    inside = prescribed / isodose * (1 - (1 - isodose) * (distance / reach) ** 2)
+    dose = np.where(distance < reach, inside, prescribed * np.exp(-(distance - reach) / 5))
+    lesions = np.where(distance < radius, 1, 0)
+    lesions[0, 0, 0] = 2
+    assert doubtful_dose(dose, lesions) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda dose: np.roll(dose, 12, axis=0), "no lesion receives more than"),
+        (lambda dose: dose[::-1], "is it of this patient, on this T1w"),
+        (lambda dose: np.where(dose > 0, np.nan, dose) + 20, "inside the grid"),
+        (lambda dose: dose * 100 / 20, "outside 5 to 90: is it in Gy"),
+        (lambda dose: dose / 20, "outside 5 to 90: is it in Gy"),
+    ],
+)
+def test_a_dose_of_another_patient_place_or_unit_is_doubted(change, text):
+    """Displaced, mirrored, beside the lesions, in percent, or relative to the prescription."""
+    dose, distance = radial((10.0, 0, 0), slope=3)
+    assert text in " ".join(doubtful_dose(change(dose), np.where(distance < 4, 1, 0)))
 
 
 def test_a_voxel_without_dose_is_in_no_region():
@@ -335,6 +367,19 @@ def test_a_dose_without_contours_needs_the_frame_of_the_t1w(tmp_path, capsys):
     assert "its frame of reference is not that of" in capsys.readouterr().err
 
 
+def test_a_dose_beside_the_contours_is_a_warning(tmp_path, capsys):
+    """Also in a rehearsal; the dose of the contours is none."""
+    for centre, doubted in ((LEFT, False), ((25.0, -25, 20), True)):
+        root = study(tmp_path / f"bids{doubted}", ("a",))
+        files = tmp_path / f"files{doubted}"
+        files.mkdir()
+        balls(files / "plan.dcm", ("Met 1", LEFT))
+        write_dose(files / "dose.dcm", centre)
+        capsys.readouterr()
+        rois(root, files, *VISIT, "--as", "whole", "--aligned", "--dry-run")
+        assert ("no lesion receives more than" in capsys.readouterr().err) is doubted
+
+
 def test_doses_of_several_plans_are_added_only_if_asked(tmp_path, capsys):
     """And never two doses of one plan."""
     root = study(tmp_path / "bids", ("a",))
@@ -476,19 +521,21 @@ def test_a_dose_is_carried_through_the_baseline_in_one_interpolation(tmp_path):
     assert edges["sub_01.ses_d.dwi.dose_values.rois"].endswith("ses_d.dwi.inputnode.dose_regions")
 
 
-def test_the_baseline_does_not_use_the_dose_of_another_visit(tmp_path):
-    """It is reported with what to do; the others use it; without a dose there is nothing."""
+def test_the_baseline_uses_the_dose_of_another_visit(tmp_path):
+    """Registered as for that visit, which waits for the baseline; nothing without a dose."""
     sessions = [visit(tmp_path, "a"), visit(tmp_path, "b", dose=True), visit(tmp_path, "c")]
-    plan, nodes, _ = graph(tmp_path, sessions)
-    (issue,) = [one for one in plan.issues if one.code == "NoDose"]
-    assert (issue.level, issue.session) == ("missing", "ses-a")
-    assert "or name b with --baseline-session" in issue.text
-    assert not any(name.startswith("sub_01.ses_a.dose") for name in nodes)
-    assert dict(graph(tmp_path, sessions, baseline_session="b")[0].doses) == dict.fromkeys(
-        "abc", "b"
-    )
+    plan, nodes, edges = graph(tmp_path, sessions)
+    assert dict(plan.doses) == dict.fromkeys("abc", "b")
+    own, there = nodes["sub_01.ses_a.dose.to_baseline"], nodes["sub_01.ses_b.anat.to_baseline"]
+    assert own.inputs.get() == there.inputs.get()
+    assert edges["sub_01.ses_a.dose.to_baseline.fixed_mask"] == "sub_01.ses_a.dose.inputnode.brain"
+    mapped = {k: v for k, v in edges.items() if k.startswith("sub_01.ses_a.dose.dose_to_T1w")}
+    assert mapped == {
+        "sub_01.ses_a.dose.dose_to_T1w.transform": "sub_01.ses_a.dose.to_baseline.to_fixed"
+    }
+    assert nodes["sub_01.ses_a.dose.dose_to_T1w"].inputs.in_files == [str(sessions[1].dose)]
     plan, nodes, _ = graph(tmp_path, [visit(tmp_path, "a")])
-    assert not any("dose" in name or "NoDose" in name for name in nodes)
+    assert not any("dose" in name for name in nodes)
 
 
 # Maps of the dose in a data set
@@ -505,12 +552,64 @@ def given_dose(tmp_path, values=None, affine=GRID, unit="Gy", name="label-dose_d
 
 
 def test_a_given_dose_is_read(tmp_path):
-    """By its name, on the grid of the T1w, also with NaN where it is not known."""
+    """By its name, on the grid of the T1w, with NaN where it is not known, and some ringing."""
     values = radial()[0]
-    values[:4] = np.nan
+    values[:4], values[4] = np.nan, -0.05
     session = given_dose(tmp_path, values)
     assert session.dose.name == "sub-01_ses-a_ce-gadolinium_label-dose_dosemap.nii.gz"
     assert session.problems == ()
+
+
+def test_a_dose_beside_the_lesions_is_a_warning_of_its_session(tmp_path):
+    """Also if its axes differ from those of the T1w; the dose of the lesions is none."""
+    root = study(tmp_path / "bids", ("a",))
+    masks = root / "derivatives/manual_masks"
+    write_description(masks)
+    path = dose_image(root)
+    place = path.name.replace("label-dose_dosemap", "seg-whole_dseg")
+    write_image(path.with_name(place), (radial(LEFT)[1] < 6).astype(np.uint8), GRID)
+    turned = GRID @ np.diag([-1.0, 1, 1, 1])
+    turned[:3, 3] = GRID[:3, 3] + GRID[:3, 0] * (SHAPE[0] - 1)
+    for centre, count in ((LEFT, 0), (RIGHT, 1)):
+        dose = radial(centre, slope=2)[0].astype(np.float32)
+        for values, affine in ((dose, GRID), (dose[::-1], turned)):
+            write_image(path, values, affine)
+            (one,) = Query(root, [masks]).participant("01").sessions
+            found = [text for text in one.warnings if "no lesion receives" in text]
+            assert len(found) == count
+            assert all(text.startswith(f"{path.name}: its largest dose") for text in found)
+
+
+def test_a_dose_of_another_name_is_a_warning(tmp_path):
+    """It is not used in silence; nor is it taken for an ROI."""
+    one = given_dose(tmp_path, name="desc-plan_dose")
+    assert one.dose is None
+    (text,) = (text for text in one.warnings if "its name is not that of a dose" in text)
+    assert "ce-gadolinium_desc-plan_dose.nii.gz" in text
+
+
+def test_a_dose_without_a_t1w_is_a_warning(tmp_path):
+    """It cannot be carried, nor does it lie on any lesion."""
+    given_dose(tmp_path)
+    root = tmp_path / "bids"
+    for path in root.glob("sub-01/ses-a/anat/*T1w.nii.gz"):
+        path.unlink()
+    (root / "sub-01/ses-a/dwi").mkdir(exist_ok=True)
+    (root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.json").write_text("{}")
+    (one,) = Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions
+    (text,) = (text for text in one.warnings if "dose" in text)
+    assert "is not used: a dose lies on a T1w, and ses-a has none" in text
+
+
+def test_a_dose_among_the_raw_data_is_a_warning(tmp_path):
+    """It belongs in a derivative; a dose that is refused is not said to have a wrong name, too."""
+    one = given_dose(tmp_path, unit="cGy")
+    assert not any("its name" in text for text in (*one.warnings, *one.notes))
+    root = tmp_path / "bids"
+    path = dose_image(root)
+    path.rename(root / path.relative_to(root / "derivatives/manual_masks"))
+    (one,) = Query(root, [root / "derivatives/manual_masks"]).participant("01").sessions
+    assert any("a dose belongs in a derivative" in text for text in one.warnings)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from bidsapp.errors import BadInput
 from bidsapp.imaging.masks import template_path
 from bidsapp.imaging.resample import resample
 from bidsapp.imaging.transforms import apply, compose, invert
-from bidsapp.lesions.neighbourhood import mirror_lesions, surrounding_rings
-from bidsapp.lesions.reference import LEAST_ML, LESION_MARGIN, find_reference
+from bidsapp.lesions.neighbourhood import mirror_lesions, partial_images, surrounding_rings
+from bidsapp.lesions.reference import LEAST_ML, LESION_MARGIN, find_reference, follow_region
 
 ZOOMS = (2.0, 2.0, 3.0)
 
@@ -58,6 +58,20 @@ def test_rings_are_the_tissue_within_a_distance_of_a_lesion(seed, width):
     assert not rings[labels > 0].any()
 
 
+@pytest.mark.parametrize("size", [1.0, 2.5, 5.0])
+def test_a_ring_does_not_depend_on_the_rounding_of_the_header(size):
+    """Slices at just its width are in it, whether the header says 5, 4.9999998 or 5.0000002 mm."""
+    labels = np.zeros((1, 1, 21), int)
+    labels[0, 0, 10] = 1
+    found = [
+        surrounding_rings(labels, np.diag([1, 1, size * one, 1]), np.ones(labels.shape))
+        for one in (1, 1 - 5e-8, 1 + 5e-8)
+    ]
+    assert (found[0] > 0).sum() == 2 * round(5 / size)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
 @pytest.mark.parametrize("rotation", [(0, 0, 0), (0, 0, 12), (5, -8, 10)])
 def test_a_mirror_image_is_across_the_midline_of_a_tilted_head(rotation):
     """It has the lesion's volume, at the opposite place of the head, wherever the head is."""
@@ -81,6 +95,15 @@ def test_a_mirror_image_holds_no_lesion_and_stays_in_the_brain():
     assert not found[lesions > 0].any()
     assert not found[~tissue].any()
     assert (found == 1).any()
+
+
+@pytest.mark.parametrize(("x", "stated"), [(0, "0 %"), (3, "44 %"), (6, ""), (12, "")])
+def test_a_lesion_at_the_midline_has_part_of_a_mirror_image_and_it_is_said(x, stated):
+    """Less than half of the lesion is reported with its share; more is not."""
+    affine, shape = grid(ZOOMS)
+    lesions = ball(affine, shape, [x, -20, 30], 10) * 2
+    texts = partial_images(lesions, mirror_lesions(lesions, affine, np.ones(shape), np.eye(4)))
+    assert texts == [] if not stated else f"of lesion 2 has {stated} of its volume" in texts[0]
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +208,9 @@ def test_the_region_of_an_earlier_visit_is_kept(scan):
     assert (new.side, new.followed, new.contralateral) == ("left", True, False)
     elsewhere = reference(scan, lesion(scan, [-22, -10, 36], 5), earlier=before)
     assert not elsewhere.followed
+    assert "no longer normal white matter: another one" in elsewhere.record()["Warnings"][0]
+    assert "Warnings" not in again.record()
+    assert np.isnan(reference(scan).kept)
     assert elsewhere.side == "right"
 
 
@@ -197,3 +223,41 @@ def test_position_and_tilt_of_the_head_do_not_matter(scan):
         compose(head, turn),
     )  # fmt: skip
     np.testing.assert_array_equal(other.mask, reference(scan).mask)
+
+
+def drawn_region(scan, place=(-22, 42, 4)):
+    """Return a region of frontal white matter, where no region is found."""
+    return lesion(scan, place, 9) & (scan[2] > 0.9)
+
+
+def test_a_region_that_was_drawn_is_followed_wherever_it_is(scan):
+    """It keeps at least 90 % of its voxels without lesions, and loses those that became lesion."""
+    image, affine, _, head = scan
+    region = drawn_region(scan)
+    assert not reference(scan, earlier=region).followed
+    found = follow_region(region, image, affine, np.zeros(image.shape), head)
+    assert (found.side, found.followed) == ("left", True)
+    assert found.kept > 0.9
+    assert not (found.mask & ~region).any()
+    new = lesion(scan, [-22, 44, 4], 9)
+    less = follow_region(region, image, affine, new, head)
+    assert not (less.mask & new).any()
+    assert less.kept < 0.5
+    assert "% of the reference region of the baseline are measured" in less.record()["Warnings"][0]
+
+
+def test_a_region_that_became_lesion_is_not_replaced_by_another(scan):
+    """There is none, and the message says what to do."""
+    image, affine, _, head = scan
+    region = drawn_region(scan)
+    with pytest.raises(BadInput, match=r"outside of all lesions here; draw one at this session"):
+        follow_region(region, image, affine, region, head)
+
+
+def test_a_region_on_both_sides_keeps_both(scan):
+    """It is one region, as its reader drew it."""
+    image, affine, _, head = scan
+    both = drawn_region(scan) | drawn_region(scan, (22, 42, 4))
+    found = follow_region(both, image, affine, np.zeros(image.shape), head)
+    assert found.side == "both"
+    assert found.kept > 0.9

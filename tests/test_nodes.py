@@ -536,7 +536,7 @@ CASES = [
     (
         FindReference,
         {"t1w": "@head", **_TEMPLATE, "earlier": "@head_earlier", "to_earlier": "@shift"},
-        {"earlier": "@head_lesion", "to_earlier": "@middle"},
+        {"earlier": "@head_lesion", "to_earlier": "@middle", "is_drawn": True},
     ),
     (
         AverageVolumes,

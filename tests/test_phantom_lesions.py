@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
+from bidsapp.bids.query import Query
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput, UsageError
+from bidsapp.lesions.dose import summarise_dose
 from bidsapp.phantom import write_phantom
 from bidsapp.phantom.acquisition import ImageGrid
 from bidsapp.phantom.anatomy import Anatomy, TissuePart, gaussian_field
@@ -348,12 +351,12 @@ def test_the_command_line_requests_what_is_written(tmp_path, monkeypatch):
     """Every option reaches the simulation; none is on by default."""
     asked = []
     monkeypatch.setattr("bidsapp.phantom.write_phantom", lambda _, **given: asked.append(given))
-    words = ["--uneven-lesions", "--veins", "--retest", "--roi-error", "0.8"]
+    words = ["--uneven-lesions", "--veins", "--retest", "--dose", "--roi-error", "0.8"]
     assert main(["phantom", str(tmp_path), *words]) == main(["phantom", str(tmp_path)]) == 0
-    names = ("uneven", "veins", "retest", "roi_error")
+    names = ("uneven", "veins", "retest", "dose", "roi_error")
     assert [[given[n] for n in names] for given in asked] == [
-        [True, True, True, 0.8],
-        [False, False, False, 0.0],
+        [True, True, True, True, 0.8],
+        [False, False, False, False, 0.0],
     ]
 
 
@@ -376,6 +379,7 @@ def written(tmp_path_factory, block):
         "veins": {"veins": True},
         "roi_error": {"roi_error": 1.5},
         "retest": {"retest": True, "roi_error": 1.5},
+        "dose": {"dose": True},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bidsapp.phantom.participant.draw_anatomy", lambda _: block)
@@ -414,6 +418,24 @@ def test_every_option_changes_what_it_concerns(written):
         for extension in (".nii.gz", ".json")
     }
     assert differing(written, "none", "roi_error") == rois | ABOUT
+
+
+def test_a_dose_is_a_map_of_the_first_session_that_a_run_accepts(written):
+    """It adds that file alone; the lesion receives its prescription, and there is no doubt."""
+    assert differing(written, "none", "dose") == ABOUT
+    (added,) = {
+        name.partition(".")[0]
+        for name in digests(written / "dose").keys() - digests(written / "none").keys()
+    }
+    assert "ses-baseline" in added
+    masks = written / "dose/derivatives/manual_masks"
+    first, second = Query(written / "dose", [masks]).participant("01").sessions
+    assert first.dose.name == f"{Path(added).name}.nii.gz"
+    assert second.dose is None
+    assert not any("dose" in text for text in (*first.problems, *first.warnings))
+    whole = nib.load(next(first.dose.parent.glob("*seg-whole_dseg.nii.gz"))).get_fdata() > 0
+    found = summarise_dose(nib.load(first.dose).get_fdata(), whole, 1.0)
+    assert (found.minimum, found.maximum) == (20, 28)
 
 
 def test_a_retest_leaves_the_other_sessions_as_they_are(written):
@@ -455,6 +477,7 @@ NAMES = ("baseline", "retest")
 def test_the_data_set_says_what_it_is(written):
     """README and lesions.json describe the options that were used, and only those."""
     words = {"uneven": "uneven", "veins": "veins", "roi_error": "--roi-error", "retest": "--retest"}
+    words["dose"] = "--dose"
     for name, word in words.items():
         assert word in (written / name / "README.md").read_text()
         assert word not in (written / "none/README.md").read_text()

@@ -310,6 +310,46 @@ def test_a_region_that_cannot_be_used_is_named(root, file, shape, message):
     assert found.regions == ()
 
 
+def test_a_reference_region_that_is_lesion_is_a_warning(root):
+    """With its share; one outside of all lesions is none."""
+    lesions, mask = np.zeros((2, 4, 4, 4), np.uint8)
+    lesions[0], mask[:2, :2, :2] = 3, 1
+    files = [("seg-enhancing_dseg", lesions), ("label-reference_mask", mask)]
+    (text,) = (t for t in regions(root, ["reference"], *files).warnings if "reference" in t)
+    assert "50 % of the reference region are lesion in sub-01_ses-baseline_seg-enh" in text
+    mask[:1], mask[2:] = 0, 1
+    files[1] = ("label-reference_mask", mask)
+    found = regions(root, ["reference"], *files)
+    assert not any("reference region" in text for text in found.warnings)
+
+
+def test_a_reference_is_one_region(root):
+    """Of several labels, which the tables would not tell apart, none is taken."""
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[0], labels[1] = 1, 2
+    found = regions(root, ["reference"], ("label-reference_dseg", labels))
+    assert "is a mask of one region, but has the values [1, 2]" in found.problems[0]
+    assert found.regions == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "labels must not be negative; it holds -1"),
+        (312782574, "labels must not exceed 16777216; it holds 312782574"),
+        (1.5, "labels must be whole numbers"),
+        (2**24, ""),
+    ],
+)
+def test_labels_of_an_atlas_are_numbers_that_can_be_told_apart(root, value, message):
+    """Identifiers beyond single precision would be merged, or have no voxels."""
+    labels = np.ones((4, 4, 4))
+    labels[0] = value
+    found = regions(root, ["atlas"], ("seg-atlas_dseg", labels))
+    assert message in " ".join(found.problems)
+    assert len(found.regions) == (not message)
+
+
 def test_several_images_of_a_region_ask_which(root):
     """Two atlases of the same name are not chosen between."""
     labels = np.ones((4, 4, 4), np.uint8)

@@ -355,6 +355,7 @@ def test_a_reference_drawn_at_the_baseline_is_used_and_followed(root):
     assert "ses_a.anat.reference" not in found
     assert found["ses_a.dce.roi_reference.rois"].endswith("ses-a_T1w.nii.gz'")
     assert found["ses_b.anat.reference.earlier"].endswith("ses-a_T1w.nii.gz'")
+    assert found["ses_b.anat.reference.is_drawn"] == "True"
     assert found["ses_b.dce.roi_reference.rois"] == "<- ses_b.anat.reference.out_file"
 
 
@@ -382,3 +383,37 @@ def test_regions_that_there_cannot_be_are_reported(root):
         "--rois atlas: no label image seg-atlas_dseg: no values of the DWI and DCE",
     ]
     assert not any(".roi_" in name for name in facts(init_participant_wf(plan, config)))
+
+
+def test_a_reference_region_that_ignores_lesions_or_the_baseline_is_a_warning(root):
+    """Lesions on the series alone, and a region that cannot be carried; otherwise there is none."""
+    first, second = session(root, "a"), session(root, "b")
+    assert not doubts(root, first, second)
+    here = {
+        kind: tuple(dataclasses.replace(r, space="dwi") for r in getattr(second, kind))
+        for kind in ("enhancing", "whole")
+    }
+    (text,) = doubts(root, first, dataclasses.replace(second, **here))
+    assert "lesions are drawn on the grid of a series alone" in text
+    mask = Rois(root / "mask.nii.gz", "dce", (Lesion(1, "reference"),))
+    (text,) = doubts(root, dataclasses.replace(first, regions=(("reference", mask),)), second)
+    assert "mask.nii.gz of the baseline is on the grid of the DCE and is not carried" in text
+
+
+def doubts(root, *sessions):
+    """Return the doubts about reference regions, with labels of the user beside them."""
+    config = Config(**folders(root), rois=ALL_ROIS)
+    plan = plan_participant(Participant("01", sessions), config)
+    return [issue.text for issue in plan.issues if issue.code == "DoubtfulReference"]
+
+
+def test_a_region_on_the_grid_of_another_series_is_named(root):
+    """The reason is not that there is no T1w."""
+    mask = Rois(root / "mask.nii.gz", "dce", (Lesion(1, "reference"),))
+    one = dataclasses.replace(session(root, "a"), regions=(("reference", mask),))
+    config = Config(**folders(root), rois=["reference"])
+    plan = plan_participant(Participant("01", (one,)), config)
+    (text,) = [issue.text for issue in plan.issues if issue.code == "NoRegion"]
+    assert text == (
+        "--rois reference: mask.nii.gz is on the grid of the DCE: no values of the DWI and DCE"
+    )

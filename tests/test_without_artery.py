@@ -159,11 +159,13 @@ def test_the_group_level_follows_the_parameters(output):
 
 
 def test_the_model_asked_for_is_no_failure(root):
-    """With --dce-model semi-quantitative no artery is missed, and the values are the same."""
+    """Without a need of an artery none is missed, and --aif is said to have no effect."""
     target = root / "asked"
-    options = [*OPTIONS, "--dce-model", "semi-quantitative"]
+    options = [*OPTIONS, "--dce-model", "semi-quantitative", "--aif", "auto"]
     assert main([str(root / "bids"), str(target), "participant", *options]) == 0
     assert "NoArterialInput" not in issues(target, 1)
+    said = issues(target, 1)["UnusedInput"]
+    assert said == "--aif auto has no effect: --dce-model semi-quantitative needs no artery"
     assert values(target, 1) == values(root / "default", 1)
 
 

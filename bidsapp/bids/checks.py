@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bidsapp.bids.dose_maps import dose_warnings
 from bidsapp.bids.grids import grid_difference
 from bidsapp.bids.images import orientation_warning
 from bidsapp.bids.records import Rois, Session
@@ -32,6 +33,8 @@ def input_warnings(session: Session) -> Iterator[str]:
     yield from filter(None, (orientation_warning(path) for path in images if path))
     for rois in (*session.enhancing, *session.whole):
         yield from _roi_warnings(rois)
+    yield from _reference_warnings(session)
+    yield from dose_warnings(session)
     if session.dynamic:
         yield from session.dynamic.doubts
         steps = np.diff(session.dynamic.times) * 60
@@ -60,6 +63,23 @@ def _roi_warnings(rois: Rois) -> Iterator[str]:
     rim[tuple(slice(1, -1) if n > 2 else slice(None) for n in labels.shape)] = 0
     if cut := sorted(set(np.unique(rim[rim > 0]).tolist()) & listed):
         yield f"{name}: lesion {_join_numbers(cut)} touches the edge of the image: is it cut off?"
+
+
+def _reference_warnings(session: Session) -> Iterator[str]:
+    """Yield a warning if a drawn reference region overlaps lesions."""
+    given = session.region("reference")
+    if given is None:
+        return
+    inside = roi_labels(given) > 0
+    # Both kinds of ROIs are of the same lesions: whole ones are named first.
+    for rois in (*session.whole, *session.enhancing):
+        share = float((roi_labels(rois)[inside] > 0).mean()) if rois.space == given.space else 0
+        if share > 0:
+            yield (
+                f"{given.image.name}: {max(100 * share, 1):.0f} % of the reference region are "
+                f"lesion in {rois.image.name}; draw it in normal white matter"
+            )
+            return
 
 
 def drop_rois_off_grid(session: Session) -> tuple[Session, list[str]]:

@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,7 @@ _ROUNDING = 1e-5
 """The same for affines that differ only by rounding errors."""
 
 Affine = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.generic)
 
 
 def grid_difference(image: Path, other: Path) -> str:
@@ -63,7 +65,7 @@ def has_other_axes(image: Path, other: Path) -> bool:
     return not np.array_equal(ornt, [[0, 1], [1, 1], [2, 1]])
 
 
-def reorient(data: NDArray[np.int32], image: Path, other: Path) -> NDArray[np.int32]:
+def reorient(data: NDArray[Number], image: Path, other: Path) -> NDArray[Number]:
     """Return data on the grid of `image` in the order of the axes of `other`.
 
     Parameters
@@ -73,7 +75,7 @@ def reorient(data: NDArray[np.int32], image: Path, other: Path) -> NDArray[np.in
         See `grid_difference`.
     """
     ornt = _reoriented_grid(open_image(image), open_image(other).affine)[2]
-    turned: NDArray[np.int32] = apply_orientation(data, ornt)
+    turned: NDArray[Number] = apply_orientation(data, ornt)
     return turned
 
 

@@ -53,7 +53,7 @@ from bidsapp.bids.sidecar import (
 from bidsapp.bids.spin_echo import read_spin_echo
 from bidsapp.bids.t1_maps import read_t1_map
 from bidsapp.bids.timing import GivenTiming
-from bidsapp.bids.unused import unused_rois
+from bidsapp.bids.unused import DOSE_NAME, unused_rois
 from bidsapp.bids.visit_columns import read_visit_columns, session_table
 from bidsapp.errors import BadInput, NothingSelected, UsageError
 
@@ -161,15 +161,16 @@ class Query:
         )
         # Beside ROIs that are used, other images are a remark; otherwise they may be the ROIs.
         missing = not all(record.enhancing for record in records)
+        doubtful = [text for text in unused if missing or DOSE_NAME in text]
         doubts = (*chronology.warnings, *participant_warnings(records), *first.warnings)
         records[0] = replace(
             first,
-            warnings=(*doubts, *(unused if missing else ())),
+            warnings=(*doubts, *doubtful),
             notes=(
                 *chronology.notes,
                 *read_visit_columns(session_table(self.raw.root, label)).notes,
                 *first.notes,
-                *(() if missing else unused),
+                *(text for text in unused if text not in doubtful),
             ),
         )
         return Participant(label, tuple(records), chronology.order)

@@ -109,7 +109,7 @@ def read_region(name: str, found: Sequence[IndexedFile]) -> tuple[Rois, ...]:
     regions = []
     for one in found:
         image, space = image_path(one, 3), space_of(one)
-        if one.entities.get("suffix") == "mask":
+        if one.entities.get("suffix") == "mask" or name == "reference":  # one region, always
             if not _read_mask(image).any():
                 raise BadInput(f"{image}: the mask is empty; draw the region {name}")
             regions.append(Rois(image, space, (Lesion(1, name),), masks=((1, image),)))
@@ -191,7 +191,7 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
     labels = read_labels(path)
     values = np.unique(labels[labels > 0])
     if len(values) > 1:
-        raise BadInput(f"{path}: is a mask of one lesion, but has the values {values[:5].tolist()}")
+        raise BadInput(f"{path}: is a mask of one region, but has the values {values[:5].tolist()}")
     return labels > 0
 
 

@@ -10,12 +10,13 @@ from bidsapp.bids.records import Session
 _OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".img", ".dcm", ".nii.bz2")
 _NIFTI = (".nii", ".nii.gz")
 _LOOKS_LIKE_ROI = re.compile(
-    r"lesion|tumou?r|enhanc|gtv|metast|seg-whole|_roi\.|AIF", re.IGNORECASE
+    r"lesion|tumou?r|enhanc|gtv|metast|seg-whole|_roi\.|AIF|dose|label-reference", re.IGNORECASE
 )
 _ROI_SUFFIXES = ("dseg", "mask")
 _KINDS = ("enhancing", "whole")
 _MOST = 5
 """Largest number of files that are listed."""
+DOSE_NAME = "…_label-dose_dosemap.nii.gz"
 NAMES = (
     "…_seg-enhancing_dseg.nii.gz, …_seg-whole_dseg.nii.gz or …_label-1_desc-enhancing_mask.nii.gz"
 )
@@ -64,6 +65,9 @@ def unused_rois(
             if path.name.split(".")[0].split("_")[-1] in (*_ROI_SUFFIXES, "roi"):
                 reason = f"is in the raw data; ROIs belong in a derivative, named {NAMES}"
                 reasons.setdefault(reason, []).append(path.relative_to(bids_dir).as_posix())
+            elif path.name.split(".")[0].endswith(("_dosemap", "_dose")):
+                reason = f"is in the raw data; a dose belongs in a derivative, named {DOSE_NAME}"
+                reasons.setdefault(reason, []).append(path.relative_to(bids_dir).as_posix())
     if not any(session.enhancing for session in sessions):
         for root, path in _other_derivatives(bids_dir, participant, derivatives):
             reason = f"name the folder with --derivatives {root}"
@@ -77,6 +81,8 @@ def _used_files(session: Session) -> Iterator[Path]:
     others = (rois for _, rois in session.regions)
     for rois in (*session.enhancing, *session.whole, *artery, *others):
         yield from rois.sources
+    if session.dose:
+        yield session.dose
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -103,6 +109,12 @@ def _reason(path: Path, place: str, *, known: bool) -> str:
         return "is in no folder of a session, such as ses-baseline"
     if not known:
         return f"the raw data have no {place}"
+    if "label-reference" in entities and suffix in _ROI_SUFFIXES:
+        return "it is measured with --rois reference"
+    if suffix == "dosemap" and "label-dose" in entities:
+        return ""  # refused with a reason, or left out by a filter
+    if "dose" in stem:
+        return f"its name is not that of a dose: {DOSE_NAME}"
     wanted = [f"{'seg' if suffix == 'dseg' else 'desc'}-{kind}" for kind in _KINDS]
     if suffix not in _ROI_SUFFIXES or not {*wanted, "label-AIF"} & set(entities):
         return f"its name is not that of an ROI: {NAMES}"

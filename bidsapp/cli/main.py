@@ -107,6 +107,7 @@ def _phantom(parser: ArgumentParser, options: Namespace) -> int:
         veins=options.veins,
         roi_error=options.roi_error,
         retest=options.retest,
+        dose=options.dose,
         nprocs=options.nprocs,
         progress=_LOG.info,
     )

@@ -82,6 +82,12 @@ def _add_series(made: ArgumentParser) -> None:
     made.add_argument(
         "--fmap", action="store_true", help="add a b = 0 image with reversed phase encoding"
     )
+    made.add_argument(
+        "--dose",
+        action="store_true",
+        help="add a map of the dose of radiosurgery to the first session: 20 Gy at the edges of "
+        "the lesions",
+    )
 
 
 def _add_imperfections(made: ArgumentParser) -> None:

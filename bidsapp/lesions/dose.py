@@ -24,6 +24,11 @@ DELTA = 0.15
 """Change of the curve of survival from quadratic to linear, 1/Gy (Guerrero and Li 2004)."""
 LARGEST_DOSE = 200.0
 """Dose above which a number is taken for another unit than Gy; radiosurgery has up to 90 Gy."""
+USUAL_DOSES = (5.0, 90.0)
+"""Range of the largest dose of a plan for the brain, Gy; percents and fractions are outside."""
+LEAST_COVERED = 0.4
+"""Least D95 of the lesion with the highest one, relative to the largest dose anywhere. Lesions that
+are treated lie within the isodose line of the prescription, 0.5 to 0.9 of the largest dose."""
 
 DOSE_COLUMNS: Mapping[str, str] = {
     "participant_id": "Participant",
@@ -119,6 +124,59 @@ def summarise_dose(dose: ArrayLike, share: ArrayLike, voxel_ml: float) -> DoseSu
         d2=received[2],
         v12_ml=float(weights[values >= RING_DOSE].sum()) * voxel_ml,
     )
+
+
+def doubtful_dose(dose: ArrayLike, lesions: ArrayLike) -> list[str]:
+    r"""Return why a dose may not be that of these lesions, or not be in Gy.
+
+    Parameters
+    ----------
+    dose : (X, Y, Z) array, Gy
+        NaN outside the grid for which it was calculated.
+    lesions : (X, Y, Z) array of int
+        Numbers of the lesions, 0 elsewhere; all of them may be 0.
+
+    Returns
+    -------
+    list of str
+        Empty without a doubt.
+
+    Notes
+    -----
+    A plan is made for lesions, so that at least one of them receives much of the largest dose:
+
+    .. math:: \max_l D_{95}(l) \ge 0.4 \max D
+
+    This is not so if dose and T1w are of different patients, or displaced.
+
+    Examples
+    --------
+    >>> doubtful_dose([0.0, 30.0, 20.0], np.array([0, 1, 1]))
+    []
+    >>> doubtful_dose([30.0, 20.0, 3.0], np.array([0, 0, 2]))[0][:59]
+    'its largest dose is 30 Gy, but no lesion receives more than'
+    """
+    values, labels = np.asarray(dose, float), np.asarray(lesions)
+    largest, (low, high) = float(np.nanmax(values)), USUAL_DOSES
+    found = []
+    if not low <= largest <= high:
+        found.append(
+            f"its largest dose is {largest:.3g} Gy, outside {low:g} to {high:g}: is it in Gy, and "
+            "of all fractions?"
+        )
+    numbers = np.unique(labels[labels > 0])
+    parts = [summarise_dose(values, labels == number, 1.0) for number in numbers]
+    if len(parts) and not any(part.covered for part in parts):
+        found.append("no lesion is inside the grid of the dose")
+    elif len(parts):
+        most = max(part.d95 for part in parts if part.covered)
+        if most < LEAST_COVERED * largest:
+            found.append(
+                f"its largest dose is {largest:.3g} Gy, but no lesion receives more than "
+                f"{most:.3g} Gy in 95 % of its volume: is it of this patient, on this T1w, and are "
+                "the treated lesions drawn?"
+            )
+    return found
 
 
 def _received_by(values: Array, weights: Array, percent: float) -> float:

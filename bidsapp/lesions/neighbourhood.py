@@ -13,6 +13,11 @@ Labels = NDArray[np.int32]
 
 RING_MM = 5.0
 """Width of the ring around a lesion."""
+_ROUNDING = 1e-4
+"""Relative tolerance of distances: headers in single precision move whole shells of voxels that lie
+at the width of the ring, such as neighbouring slices of 5 mm."""
+LEAST_MIRRORED = 0.5
+"""Share of a lesion below which its mirror image is reported as a part of it."""
 
 
 def surrounding_rings(
@@ -51,7 +56,7 @@ def surrounding_rings(
     distance, nearest = ndimage.distance_transform_edt(
         labels == 0, sampling=zooms, return_indices=True
     )
-    there = (labels == 0) & (distance <= width) & (np.asarray(tissue) > 0)
+    there = (labels == 0) & (distance <= width * (1 + _ROUNDING)) & (np.asarray(tissue) > 0)
     rings[there] = labels[tuple(nearest[:, there])]
     return rings
 
@@ -98,3 +103,31 @@ def mirror_lesions(
     reflection = compose(invert(template_to_image), flip, template_to_image)
     found = resample_labels(labels, affine, reflection, labels.shape, affine)
     return np.where((labels == 0) & (np.asarray(tissue) > 0), found, 0).astype(np.int32)
+
+
+def partial_images(lesions: NDArray[Any], mirrored: NDArray[Any]) -> list[str]:
+    """Return a text for each lesion of which less than `LEAST_MIRRORED` has a mirror image.
+
+    Parameters
+    ----------
+    lesions, mirrored : (X, Y, Z) array of int
+        Labels of the lesions and of their mirror images.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> partial_images(np.array([1, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 2]))
+    ['the mirror image of lesion 1 has 33 % of its volume: the rest is lesion or outside the brain']
+    """
+    found = []
+    for label in np.unique(lesions[lesions > 0]):
+        share = np.count_nonzero(mirrored == label) / np.count_nonzero(lesions == label)
+        if share < LEAST_MIRRORED:
+            found.append(
+                f"the mirror image of lesion {label} has {100 * share:.0f} % of its volume: the "
+                "rest is lesion or outside the brain"
+            )
+    return found

@@ -15,7 +15,7 @@ from bidsapp.imaging.transforms import Matrix, apply, compose, invert, translati
 from bidsapp.lesions.regions import Array, voxel_ml
 
 Mask = NDArray[np.bool_]
-Side = Literal["left", "right"]
+Side = Literal["left", "right", "both"]
 
 LESION_MARGIN = 15.0
 """Least distance of the region from a lesion, mm; oedema may surround the lesion."""
@@ -27,6 +27,8 @@ INTENSITY_RANGE = 3.0
 """Accepted difference of the T1w from the median of white matter, in standard deviations."""
 LEAST_ML = 1.0
 """Smallest volume of a region."""
+LEAST_KEPT = 0.5
+"""Share of the region of an earlier visit below which what is measured may be other tissue."""
 SEARCHED = np.array([(8.0, 36.0), (-50.0, 30.0), (24.0, 46.0)])
 """Centrum semiovale in the template: |x|, y and z, mm."""
 CLOSE = 40.0
@@ -37,6 +39,8 @@ _STEP = 2.0
 """Distance between the centres that are tried, mm."""
 _FULL = 0.9
 """Share of the most voxels that any place holds with which a more central place is preferred."""
+_ONE_SIDE = 0.9
+"""Share of a drawn region that lies on the side that is named."""
 _ROBUST_SD = 1.4826
 """Standard deviation of a normal distribution relative to its median absolute deviation."""
 
@@ -48,29 +52,47 @@ class ReferenceRegion:
     Attributes
     ----------
     mask : (X, Y, Z) array of bool
-    side : "left" or "right"
+    side : "left", "right" or "both"
         The patient's side.
     ml : float
         Its volume.
     contralateral : bool
         Whether its side has no more lesion volume close to it than the other.
-    followed : bool
-        Whether it is the region of an earlier visit.
+    kept : float
+        Share of the region of an earlier visit that it is; 0 if it is another one, NaN if none was
+        given.
     """
 
     mask: Mask
     side: Side
     ml: float
     contralateral: bool
-    followed: bool
+    kept: float = np.nan
+
+    @property
+    def followed(self) -> bool:
+        """Whether it is the region of an earlier visit."""
+        return self.kept > 0
 
     def record(self) -> dict[str, Any]:
-        """Return where the region is, for a JSON file; a region beside lesions is a warning."""
+        """Return where the region is, for a JSON file, with a warning for each doubt."""
         known = {"Side": self.side, "VolumeMl": round(self.ml, 3), "OfBaseline": self.followed}
-        if self.contralateral:
-            return known
-        text = f"the reference region is on the {self.side}, where most of the lesion volume is"
-        return known | {"Warnings": [text]}
+        texts = []
+        if not self.contralateral:
+            texts.append(
+                f"the reference region is on the {self.side}, where most of the lesion volume is"
+            )
+        if self.kept == 0:
+            texts.append(
+                "the reference region of the baseline is no longer normal white matter: another "
+                "one is measured, so that its values are not those of the same tissue"
+            )
+        elif self.kept < LEAST_KEPT:
+            texts.append(
+                f"{100 * self.kept:.0f} % of the reference region of the baseline are measured: "
+                "the rest is lesion or no longer of the intensity of that region"
+            )
+        return known | ({"Warnings": texts} if texts else {})
 
 
 @dataclass(frozen=True)
@@ -172,13 +194,74 @@ def find_reference(
         if volumes[i] >= LEAST_ML:
             mask = np.zeros(np.shape(t1w), bool)
             mask[box][tuple(found.voxels.T)] = True
-            return ReferenceRegion(mask, side, volumes[i], side == sides[0], i < len(same))
+            kept = len(found.voxels) / before.sum() * (i < len(same)) if before.any() else np.nan
+            return ReferenceRegion(mask, side, volumes[i], side == sides[0], float(kept))
     lacks = (f"{side} {ml:.1f} ml" for side, ml in zip(sides, volumes[len(same) :], strict=True))
     raise BadInput(
         f"no reference region: the centrum semiovale has less than {LEAST_ML:g} ml of compact "
         f"normal-appearing white matter {LESION_MARGIN:g} mm from all lesions "
         f"({', '.join(lacks)}); draw a region as label-reference_mask"
     )
+
+
+def follow_region(
+    region: NDArray[Any],
+    t1w: NDArray[Any],
+    affine: ArrayLike,
+    lesions: NDArray[Any],
+    template_to_image: ArrayLike,
+) -> ReferenceRegion:
+    """Return a region that was drawn at another visit, without what is no longer the same tissue.
+
+    Parameters
+    ----------
+    region : (X, Y, Z) array
+        On the grid of this image; not zero inside.
+    t1w : (X, Y, Z) array
+    affine : (4, 4) array
+        Its voxels to RAS mm.
+    lesions : (X, Y, Z) array
+        All lesions; not zero inside.
+    template_to_image : (4, 4) array
+        Points of the template to points of the image, RAS mm.
+
+    Returns
+    -------
+    ReferenceRegion
+        The voxels of the region that are in no lesion, and whose intensity is within
+        `INTENSITY_RANGE` robust standard deviations of the median of the region. It may be
+        anywhere: it was drawn where its reader wants it.
+
+    Raises
+    ------
+    BadInput
+        If nothing of it remains.
+
+    Examples
+    --------
+    >>> region = np.zeros((20, 4, 4)); region[2:12] = 1
+    >>> lesion = np.zeros(region.shape); lesion[:4] = 1
+    >>> grid = np.diag([2.0, 2.0, 2.0, 1.0])
+    >>> found = follow_region(region, np.ones(region.shape), grid, lesion, np.eye(4))
+    >>> found.side, found.kept, round(found.ml, 3)
+    ('right', 0.8, 1.024)
+    """
+    drawn, image = np.asarray(region) > 0, np.asarray(t1w, float)
+    inside = drawn & ~(np.asarray(lesions) > 0) & np.isfinite(image)
+    if inside.any():
+        middle = float(np.median(image[inside]))
+        spread = _ROBUST_SD * float(np.median(np.abs(image[inside] - middle)))
+        inside &= np.abs(image - middle) <= INTENSITY_RANGE * spread
+    if not inside.any():
+        raise BadInput(
+            "no reference region: nothing of the label-reference_mask of the baseline is outside "
+            "of all lesions here; draw one at this session"
+        )
+    points = apply(invert(template_to_image), apply(np.asarray(affine, float), np.argwhere(inside)))
+    right = float((points[:, 0] > 0).mean())
+    side: Side = "right" if right > _ONE_SIDE else "left" if right < 1 - _ONE_SIDE else "both"
+    ml = int(inside.sum()) * voxel_ml(affine)
+    return ReferenceRegion(inside, side, ml, True, float(inside.sum() / drawn.sum()))
 
 
 def _sides(lesions: Array) -> tuple[Side, Side]:

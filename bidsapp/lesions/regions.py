@@ -12,6 +12,10 @@ from bidsapp.imaging.transforms import apply
 
 Array = NDArray[np.float64]
 
+LARGEST_LABEL = 2**24
+"""Largest number up to which images in single precision hold all labels; identifiers of some
+atlases exceed it, and neighbouring ones would become one."""
+
 
 def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     """Return whole-number labels of an ROI image.
@@ -30,7 +34,8 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     Raises
     ------
     BadInput
-        If there are several values that are not whole numbers, or negative ones.
+        If there are several values that are not whole numbers, or negative ones, or numbers above
+        `LARGEST_LABEL`.
 
     Examples
     --------
@@ -50,6 +55,11 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
         labels = (array != 0).astype(float)
     if (labels < 0).any():
         raise BadInput(f"{name}: labels must not be negative; it holds {labels.min():g}")
+    if labels.size and labels.max() > LARGEST_LABEL:
+        raise BadInput(
+            f"{name}: labels must not exceed {LARGEST_LABEL}; it holds {labels.max():.0f}: number "
+            "its regions anew"
+        )
     whole: NDArray[np.int32] = labels.astype(np.int32)
     return whole
 

@@ -215,7 +215,7 @@ TTP = Parameter(
     "min",
     0.0,
     np.inf,
-    "time to peak: from the arrival of the bolus to the end of the wash-in",
+    "time to peak: from the arrival of the bolus to the end of the wash-in, at least one frame",
     Display("TTP", "s", 60, 0, (0, 60), "viridis"),
     "perf",
     expected=False,

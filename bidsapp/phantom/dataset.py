@@ -53,6 +53,7 @@ def write_phantom(
     veins: bool = False,
     roi_error: float = 0.0,
     retest: bool = False,
+    dose: bool = False,
     nprocs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> None:
@@ -88,6 +89,8 @@ def write_phantom(
         SD by which the edges of ROIs are displaced, mm.
     retest : bool
         Whether the first session is repeated after a day, with the same lesions.
+    dose : bool
+        Whether the first session has a map of the dose of radiosurgery.
     nprocs : int
         Number of participants to simulate in parallel.
     progress : callable, optional
@@ -108,7 +111,7 @@ def write_phantom(
     _check_motion(vfa_motion, vfa=vfa)
     _check_roi_error(roi_error)
     settings = Settings(
-        resolution, seed, snr, vfa, fmap, vfa_motion, uneven, veins, roi_error, retest
+        resolution, seed, snr, vfa, fmap, vfa_motion, uneven, veins, roi_error, retest, dose
     )
     if cohort is None:
         people = draw_cohort(DRAWN if participants is None else participants, seed)
@@ -285,4 +288,5 @@ def _later_settings(settings: Settings) -> dict[str, bool | float]:
         "Veins": settings.veins,
         "ROIError": settings.roi_error,
         "Retest": settings.retest,
+        "Dose": settings.dose,
     }

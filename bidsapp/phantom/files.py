@@ -11,6 +11,7 @@ from bidsapp.models.contrast.aif import plasma_from_blood
 from bidsapp.phantom import sidecars
 from bidsapp.phantom.anatomy import Anatomy
 from bidsapp.phantom.cohort import SimulatedSession
+from bidsapp.phantom.dose import plan_dose
 from bidsapp.phantom.lesions import SimulatedLesion
 from bidsapp.phantom.physics import HAEMATOCRIT, Tissue
 from bidsapp.phantom.reader import Reader
@@ -75,7 +76,7 @@ class Visit:
     """A session with everything needed to simulate it.
 
     `coarse` is the scene for DWI and DCE; `drawing` is None if ROIs have no error; `reference` is
-    the pose (head to scanner) in the first session of the participant.
+    the pose (head to scanner) in the first session of the participant. `has_dose`: with the dose.
     """
 
     place: Place
@@ -89,6 +90,7 @@ class Visit:
     protocol: Protocol
     bolus: Bolus
     reference: Matrix
+    has_dose: bool = False
 
 
 def write_visit(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
@@ -112,6 +114,8 @@ def write_visit(visit: Visit, series: Mapping[str, SimulatedSeries]) -> None:
     if visit.session.lesions:
         drawn = _rois(visit, visit.drawing.lesions, t1w) if visit.drawing else rois
         _write_rois(visit, drawn, t1w)
+    if visit.has_dose:
+        _write_dose(visit, rois["whole"], t1w)
     if "dce" in series:
         _write_artery(visit, series["dce"])
         _write_blood(visit)
@@ -157,6 +161,12 @@ def _write_rois(visit: Visit, rois: Mapping[str, Labels], t1w: SimulatedSeries) 
         write_image(path, labels, t1w.grid.affine, sidecar)
         table = visit.place.path("anat", entities, MASKS, ".tsv")
         write_bytes(table, to_tsv(["index", "name", "excluded"], rows))
+
+
+def _write_dose(visit: Visit, whole: Labels, t1w: SimulatedSeries) -> None:
+    path = visit.place.path("anat", "ce-gadolinium_label-dose_dosemap", MASKS)
+    sidecar = sidecars.dose_sidecar(visit.place.uri(*ENTITIES["t1w"]))
+    write_image(path, plan_dose(whole, t1w.grid.affine), t1w.grid.affine, sidecar)
 
 
 def _write_artery(visit: Visit, dce: SimulatedSeries) -> None:

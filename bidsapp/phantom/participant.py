@@ -60,7 +60,7 @@ class Settings:
     `vfa`: with images at several flip angles. `fmap`: with a reversed phase-encoding b = 0 image.
     `vfa_motion`: largest shift (mm) and rotation (degrees) of the head in each of the former.
     `uneven`: lesions vary within. `veins`: veins pass the lesions. `roi_error`: SD of the edges of
-    ROIs, mm. `retest`: the first session is repeated.
+    ROIs, mm. `retest`: the first session is repeated. `dose`: the first session has a dose map.
     """
 
     resolution: str
@@ -73,6 +73,7 @@ class Settings:
     veins: bool = False
     roi_error: float = 0.0
     retest: bool = False
+    dose: bool = False
 
 
 def write_participant(
@@ -131,6 +132,7 @@ def write_participant(
             protocol=protocol,
             bolus=draw_bolus(rng),
             reference=reference,
+            has_dose=settings.dose and order == 0,
         )
         write_visit(visit, _acquire(visit, pose, settings, rng))
         imaged.append(done)

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from bidsapp.phantom import physics, rois, series
+from bidsapp.phantom import dose, physics, rois, series
 from bidsapp.phantom.reader import CORRELATION, Reader
 from bidsapp.phantom.series import DWI_TR, FRAME_TIME, FRAMES, SimulatedSeries
 
 __all__ = [
     "DWI_TR",
     "artery_sidecar",
+    "dose_sidecar",
     "lesion_sidecar",
     "series_sidecar",
     "true_map_sidecar",
@@ -106,6 +107,15 @@ def _epi() -> dict[str, Any]:
         "EffectiveEchoSpacing": series.ECHO_SPACING,
         "TotalReadoutTime": round(series.ECHO_SPACING * (series.EPI_LINES - 1), 6),
     }
+
+
+def dose_sidecar(source: str) -> dict[str, Any]:
+    """Return the sidecar of the dose map."""
+    what = (
+        f"Physical dose of a simulated plan: {dose.PRESCRIBED:g} Gy at the edge of each lesion, "
+        f"{dose.CENTRAL:g} Gy in its middle, falling to 1/e in {dose.FALL_OFF:g} mm outside"
+    )
+    return {"Description": what, "Units": "Gy", "Sources": [source]}
 
 
 def lesion_sidecar(kind: str, source: str, reader: Reader | None = None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def _included_outliers(session: Session, config: Config) -> Iterator[str]:
 def _doubts(session: Session, config: Config) -> Iterator[str]:
     yield from _doubtful_registrations(session, config)
     yield from _read(config.output_dir / outputs.REFERENCE.path(session, extension=".json"))
+    mirror = outputs.REGIONS.path(session, extension=".json", seg="mirror")
+    yield from _read(config.output_dir / mirror)
     for datatype, series in (("dwi", session.diffusion), ("perf", session.dynamic)):
         if series:
             path = config.output_dir / outputs.MOTION.path(session, datatype, ".json")

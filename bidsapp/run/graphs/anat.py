@@ -82,15 +82,7 @@ def _connect_reference(
     config: Config,
 ) -> Port:
     """Register the T1w rigidly to that of the baseline, excluding lesions, and write it."""
-    assert reference.t1w is not None
-    given = session.user_transforms("T1w")
-    register = register_node(
-        "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
-    )
-    register.inputs.moving = str(session.t1w)
-    if not given:
-        register.inputs.fixed_lesions = drawn_lesions(reference)
-        register.inputs.moving_lesions = drawn_lesions(session)
+    register = register_to_baseline(session, reference, config)
     onto = pe.Node(ApplyTransform(), name="onto_baseline")
     onto.inputs.in_files = [str(session.t1w)]
     onto.inputs.reference = str(reference.t1w)
@@ -116,6 +108,20 @@ def _connect_reference(
         ]
     )
     return register, "to_fixed"
+
+
+def register_to_baseline(session: Session, reference: Session, config: Config) -> pe.Node:
+    """Return the node that registers the T1w of a session rigidly, without its mask."""
+    assert reference.t1w is not None
+    given = session.user_transforms("T1w")
+    register = register_node(
+        "to_baseline", reference.t1w, given, config, transform="rigid", metric="lpp"
+    )
+    register.inputs.moving = str(session.t1w)
+    if not given:
+        register.inputs.fixed_lesions = drawn_lesions(reference)
+        register.inputs.moving_lesions = drawn_lesions(session)
+    return register
 
 
 def init_rois_wf(session: Session, config: Config, lesions: Mapping[int, bool]) -> pe.Workflow:

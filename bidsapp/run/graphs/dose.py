@@ -10,6 +10,7 @@ from bidsapp.bids import outputs
 from bidsapp.bids.records import Session
 from bidsapp.config import Config
 from bidsapp.lesions.dose import region_labels
+from bidsapp.run.graphs.anat import register_to_baseline
 from bidsapp.run.graphs.branch import Branch, Port
 from bidsapp.run.graphs.sidecars import identity, save_node, source_uri
 from bidsapp.run.nodes.apply_transform import ApplyTransform
@@ -43,14 +44,16 @@ def init_dose_wf(
     -------
     pe.Workflow
         ``inputnode``: brain, source_to_individual (ITK transform of the T1w of the source; unused
-        if that is the baseline), from_individual (ITK transform to the T1w of the session; unused
-        at baseline). ``outputnode``: regions (label image of the regions by dose, on the T1w).
+        if that or the session is the baseline), from_individual (ITK transform to the T1w of the
+        session; unused at baseline). ``outputnode``: regions (label image of the regions by dose,
+        on the T1w).
     """
     workflow = pe.Workflow(name="dose")
     inputs = ["brain", "source_to_individual", "from_individual"]
     inputnode = pe.Node(niu.IdentityInterface(inputs), name="inputnode")
     outputnode = pe.Node(niu.IdentityInterface(["regions"]), name="outputnode")
-    carried = _carry(workflow, inputnode, session, source, baseline)
+    workflow.add_nodes([inputnode])
+    carried = _carry(workflow, session, source, baseline, config)
     statistics = pe.Node(DoseStatistics(), name="dose_statistics", mem_gb=1)
     statistics.inputs.lesions = sorted(lesions.items())
     named = identity(session, "", "T1w")
@@ -78,17 +81,22 @@ def _numbers(session: Session) -> list[int]:
 
 def _carry(
     workflow: pe.Workflow,
-    inputnode: pe.Node,
     session: Session,
     source: Session,
     baseline: Session | None,
+    config: Config,
 ) -> Port:
     """Resample the dose to the T1w of the session, once, through the baseline T1w."""
+    inputnode = workflow.get_node("inputnode")
     node = pe.Node(ApplyTransform(), name="dose_to_T1w")
     node.inputs.in_files, node.inputs.reference = [str(source.dose)], str(session.t1w)
     if session is source:
         return node, "out_files"
-    if source is baseline:
+    if session is baseline:
+        register = register_to_baseline(source, session, config)
+        workflow.connect(inputnode, "brain", register, "fixed_mask")
+        workflow.connect(register, "to_fixed", node, "transform")
+    elif source is baseline:
         workflow.connect(inputnode, "from_individual", node, "transform")
     else:
         workflow.connect(inputnode, "source_to_individual", node, "transform")

@@ -85,8 +85,16 @@ def plan_kinetics(session: Session, config: Config) -> KineticsPlan:
         models = (MODELS[DESCRIPTIVE],)
         lacking = [replace(issue, text=f"{issue.text}{_INSTEAD}") for issue in lacking]
     acquisition, relaxation = found
-    notes = describe_origins(session, config)
+    notes = [*describe_origins(session, config), *_unused_artery(session, config, needed=artery)]
     return KineticsPlan(acquisition, relaxation, models, (*lacking, *notes))
+
+
+def _unused_artery(session: Session, config: Config, *, needed: bool) -> list[Issue]:
+    """Return a note if an arterial input is given that no model needs."""
+    if needed or (config.aif == Config.aif and session.artery is None):
+        return []
+    text = f"--aif {config.aif} has no effect: --dce-model {config.dce_model} needs no artery"
+    return [Issue("note", text, "UnusedInput")]
 
 
 def is_replaced(models: tuple[Model, ...], config: Config) -> bool:

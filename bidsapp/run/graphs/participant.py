@@ -33,7 +33,8 @@ def init_participant_wf(plan: Plan, config: Config) -> pe.Workflow:
     graphs = {one.session.id: _init_session_wf(one, plan, config) for one in plan.sessions}
     workflow.add_nodes([g for g in graphs.values() if g.list_node_names()])
     for label, source in plan.doses.items():
-        if source not in (label, plan.baseline and plan.baseline.label):
+        # The baseline registers the T1w of the dose itself: that session waits for the baseline.
+        if plan.baseline and plan.baseline.label not in (source, label) and source != label:
             workflow.connect(
                 graphs[f"ses-{source}"],
                 "outputnode.to_individual",

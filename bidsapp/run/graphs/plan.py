@@ -26,7 +26,7 @@ from bidsapp.run.graphs.acquisition import apply_acquisition_options
 from bidsapp.run.graphs.diffusion_steps import blood_signal, optional_step_issues
 from bidsapp.run.graphs.dose_sources import find_dose_sources
 from bidsapp.run.graphs.kinetics_plan import plan_kinetics
-from bidsapp.run.graphs.regions import missing_regions
+from bidsapp.run.graphs.regions import missing_regions, reference_issues
 from bidsapp.run.graphs.sidecars import analysis_space, lesion_rois
 from bidsapp.run.graphs.visit_values import haematocrit
 
@@ -127,8 +127,11 @@ def plan_participant(participant: Participant, config: Config) -> Plan:
             for lesion in rois.lesions:
                 lesions[lesion.index] = lesions.get(lesion.index, False) or lesion.excluded
     baseline = participant.baseline(config.baseline_session)
-    doses, further = find_dose_sources(participant.sessions, baseline)
+    further: list[Issue] = []
+    for session in participant.sessions:
+        further += reference_issues(session, baseline, config)
     planned = tuple(plan_session(session, config) for session in participant.sessions)
+    doses = find_dose_sources(participant.sessions)
     return Plan(participant, planned, baseline, lesions, doses, tuple(further))
 
 

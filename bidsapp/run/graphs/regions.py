@@ -94,11 +94,36 @@ def missing_regions(session: Session, config: Config) -> Iterator[Issue]:
             if name not in {region.name for region in measured_regions(session, space, config)}
         ]
         if lacking:
+            given = session.region(name)
             reason = f"no {_WANTED.get(name, f'label image seg-{name}_dseg')}"
+            if given:
+                reason = f"{given.image.name} is on the grid of the {_NAMES[given.space]}"
             text = f"--rois {name}: {reason}: no values of the {' and '.join(lacking)}"
             yield Issue("missing", text, "NoRegion")
 
 
+def reference_issues(session: Session, baseline: Session | None, config: Config) -> Iterator[Issue]:
+    """Yield a warning if the reference region is found in ignorance of what is drawn elsewhere."""
+    if "reference" not in config.rois or not session.t1w or session.region("reference"):
+        return
+    place = {"participant": f"sub-{session.participant}", "session": session.id}
+    if (session.enhancing or session.whole) and not drawn_lesions(session):
+        text = (
+            "--rois reference: lesions are drawn on the grid of a series alone, so the region may "
+            "be in or beside one: draw them on the T1w, or draw a label-reference_mask"
+        )
+        yield Issue("warning", text, "DoubtfulReference", **place)
+    given = baseline.region("reference") if baseline else None
+    if given and given.space != "T1w":
+        text = (
+            f"--rois reference: {given.image.name} of the baseline is on the grid of the "
+            f"{_NAMES[given.space]} and is not carried to this session, where another region is "
+            "found: draw it on the T1w"
+        )
+        yield Issue("warning", text, "DoubtfulReference", **place)
+
+
+_NAMES: dict[Space, str] = {"T1w": "T1w", "dwi": "DWI", "dce": "DCE"}
 _WANTED = {
     "ring": "ROI of lesions on a T1w",
     "mirror": "ROI of lesions on a T1w",
@@ -143,8 +168,7 @@ def connect_found_regions(
         sidecar = {"Description": DESCRIPTIONS[name], "Sources": source_uris(sources, config)}
         writer = save_node(f"save_{name}", config, [path], [sidecar])
         workflow.connect(node, "out_file", writer, "in_files")
-        if name == "reference":
-            workflow.connect(node, "record", writer, "notes")
+        workflow.connect(node, "record", writer, "notes")
 
 
 def _connect_reference(
@@ -161,5 +185,5 @@ def _connect_reference(
     if given is None:
         workflow.connect(workflow.get_node("inputnode"), "earlier", node, "earlier")
     elif given.space == "T1w":
-        node.inputs.earlier = str(given.image)
+        node.inputs.earlier, node.inputs.is_drawn = str(given.image), True
     return node

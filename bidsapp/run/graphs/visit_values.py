@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from bidsapp.bids.contrast_agents import agent_relaxivity, find_agent
+from bidsapp.bids.images import check_contents, open_image
 from bidsapp.bids.records import Dynamic, Session, Stated
+from bidsapp.bids.rois import roi_labels
 from bidsapp.bids.sidecar import sidecar_name
 from bidsapp.bids.timing import BIDS_TIMES, BIDS_TR
 from bidsapp.config import HAEMATOCRIT, Config
 from bidsapp.errors import UsageError
 from bidsapp.issues import Issue
+from bidsapp.lesions import voxel_ml
 
 _HAEMATOCRITS = (0.2, 0.55)
 """Plausible haematocrit of a patient; the plasma fraction is usually 0.55 to 0.6."""
@@ -68,6 +71,7 @@ def used_values(session: Session, config: Config) -> Iterator[UsedValue]:
     if session.diffusion:
         values = ", ".join(f"{b:g}" for b in sorted(set(session.diffusion.bvalues)))
         yield UsedValue("b-values", f"{values} s/mm2", ".bval")
+    yield from _used_maps(session)
     series = session.dynamic or session.incomplete
     if series is None:
         return
@@ -82,6 +86,19 @@ def used_values(session: Session, config: Config) -> Iterator[UsedValue]:
     ):
         if not math.isnan(number):
             yield UsedValue(name, f"{number:.4g} {unit}", source)
+
+
+def _used_maps(session: Session) -> Iterator[UsedValue]:
+    """Yield the largest dose of a session, and the number of voxels of its further regions."""
+    if session.dose:
+        largest = float(np.nanmax(check_contents(session.dose)))
+        yield UsedValue("largest dose", f"{largest:.3g} Gy", "label-dose_dosemap")
+    for name, rois in session.regions:
+        labels = roi_labels(rois)
+        ml = np.count_nonzero(labels) * voxel_ml(open_image(rois.image).affine)
+        count, entity = len(rois.lesions), "label" if rois.masks else "seg"
+        parts = "" if rois.masks else f" in {count} label{'s' * (count != 1)}"
+        yield UsedValue(f"region {name}", f"{ml:.2f} ml{parts}", f"{entity}-{name}")
 
 
 def _describe_times(series: Dynamic) -> str:

@@ -19,8 +19,13 @@ from bidsapp.errors import BadInput
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.masks import template_path
 from bidsapp.imaging.transforms import read_itk
-from bidsapp.lesions.neighbourhood import RING_MM, mirror_lesions, surrounding_rings
-from bidsapp.lesions.reference import find_reference
+from bidsapp.lesions.neighbourhood import (
+    RING_MM,
+    mirror_lesions,
+    partial_images,
+    surrounding_rings,
+)
+from bidsapp.lesions.reference import find_reference, follow_region
 from bidsapp.run.nodes.files import load, load_labels, save_array
 
 
@@ -39,6 +44,7 @@ class _NeighbourhoodInput(BaseInterfaceInputSpec):
 
 class _NeighbourhoodOutput(TraitedSpec):
     out_file = File(exists=True, desc="label image")
+    record = File(exists=True, desc="JSON: mirror images of parts of lesions, as warnings")
 
 
 class FindNeighbourhood(SimpleInterface):
@@ -57,6 +63,10 @@ class FindNeighbourhood(SimpleInterface):
             found = surrounding_rings(labels, image.affine, free, inputs.width)
         else:
             found = mirror_lesions(labels, image.affine, free, read_itk(inputs.from_template))
+        partial = partial_images(labels, found) if inputs.kind == "mirror" else []
+        record = Path(runtime.cwd) / "record.json"
+        record.write_bytes(to_json({"Warnings": partial} if partial else {}))
+        self._results["record"] = str(record)
         target = Path(runtime.cwd) / f"{inputs.kind}.nii"
         self._results["out_file"] = save_array(found, image, target)
         return runtime
@@ -67,6 +77,9 @@ class _FindReferenceInput(BaseInterfaceInputSpec):
     from_template = File(exists=True, mandatory=True, desc="ITK, points of the template to the T1w")
     lesions = InputMultiObject(File(exists=True), desc="label images on the T1w, to stay away from")
     earlier = File(exists=True, desc="the region on the baseline T1w")
+    is_drawn = traits.Bool(
+        False, usedefault=True, desc="earlier was drawn: it may be anywhere, and is not replaced"
+    )
     to_earlier = File(exists=True, desc="ITK, points of the T1w to points of the baseline T1w")
 
 
@@ -92,12 +105,19 @@ class FindReference(SimpleInterface):
         white, template = load(str(template_path("wm")))
         matrix = read_itk(self.inputs.from_template)
         where = (white / white.max(), template.affine, matrix)
+        earlier = self._earlier(image)
+        record: dict[str, Any]
         try:
-            found = find_reference(t1w, image.affine, lesions, *where, self._earlier(image))
+            if self.inputs.is_drawn:
+                found = follow_region(earlier, t1w, image.affine, lesions, matrix)
+            else:
+                found = find_reference(t1w, image.affine, lesions, *where, earlier)
         except BadInput as error:
             mask, record = lesions & False, {"Warnings": [str(error)]}
         else:
             mask, record = found.mask, found.record()
+        if self.inputs.is_drawn:
+            record |= {"Description": "Drawn at the baseline; without lesions of this session"}
         folder = Path(runtime.cwd)
         self._results["out_file"] = save_array(mask.astype(np.uint8), image, folder / "mask.nii")
         (folder / "record.json").write_bytes(to_json(record))

@@ -7,10 +7,12 @@ import numpy as np
 
 from bidsapp.bids.images import check_image
 from bidsapp.conversion.contours.drawing import Drawing
+from bidsapp.conversion.contours.lesions import label_voxels
 from bidsapp.conversion.contours.read import is_dose, read_dose
 from bidsapp.conversion.contours.rtdose import FORMAT, DoseGrid, add_doses
 from bidsapp.errors import BadInput, RegistrationError
 from bidsapp.imaging.resample import resample
+from bidsapp.lesions.dose import doubtful_dose
 from bidsapp.run.rois.jobs import Job
 from bidsapp.run.rois.placement import Placement, place, register_drawn_on
 from bidsapp.run.rois.visit import DrawnVisit, Options
@@ -53,8 +55,12 @@ def draw_dose(visit: DrawnVisit, jobs: Sequence[Job], bids_dir: Path, options: O
     visit.dose_basis = f"{FORMAT}: {placed.basis}"
     visit.notes += [f"{file.name}: {placed.basis}" for file in files]
     visit.warnings += placed.warnings
+    name = next(iter(files)).name
     if not np.isfinite(visit.dose).any():
-        visit.problems.append(f"{next(iter(files)).name}: its grid does not reach the T1w")
+        visit.problems.append(f"{name}: its grid does not reach the T1w")
+        return
+    labels, _ = label_voxels([lesion.extent for lesion in visit.lesions], grid.shape)
+    visit.warnings += [f"{name}: {text}" for text in doubtful_dose(visit.dose, labels)]
 
 
 def _read(visit: DrawnVisit, files: Sequence[Path], options: Options) -> list[DoseGrid]:
