@@ -161,6 +161,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = asked.bids or write_study(folder / "bids", ("a",))
+        if not asked.bids:  # a second participant beside the first
+            write_study(root, ("a",), label="02")
         words = asked.words
         complete(root, folder / "undisturbed", *words, nprocs=asked.nprocs)
         duration = complete(root, folder / "timed", *words, nprocs=asked.nprocs)

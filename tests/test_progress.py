@@ -132,15 +132,14 @@ def log_to(stream) -> logging.Logger:
 def test_slow_and_failed_steps_have_log_lines():
     """Without a terminal a step of 2 s or more, and one that failed, has a line; others none."""
     clock, reported = Clock(), []
-    lines = Progress(Tally(3, clock), reported.append)
-    lines.start_participant("sub-01")
-    lines.set_steps(STEPS)
-    for step, seconds, status in zip(
-        STEPS, (5, 1, 2, 1), ("end",) * 3 + ("exception",), strict=True
-    ):
-        lines(node(step), "start")
-        clock.now += seconds
-        lines(node(step), status)
+    with Progress(Tally(3, clock), reported.append).follow_participant("sub-01") as lines:
+        lines.set_steps(STEPS)
+        for step, seconds, status in zip(
+            STEPS, (5, 1, 2, 1), ("end",) * 3 + ("exception",), strict=True
+        ):
+            lines(node(step), "start")
+            clock.now += seconds
+            lines(node(step), status)
     assert reported == [
         "sub-01 (1 of 3)",
         "[1/4] sub-01 ses-a dwi fit (5 s)",
@@ -149,64 +148,114 @@ def test_slow_and_failed_steps_have_log_lines():
     ]
 
 
+def run_steps(tally: Tally, clock: Clock, name: str, seconds: dict[str, float]) -> None:
+    """Run steps of a participant one after the other."""
+    for step, duration in seconds.items():
+        tally.start_step(name, step)
+        clock.now += duration
+        tally.end_step(name, step)
+
+
 def test_the_time_left_follows_the_like_of_each_step():
     """A step to come lasts as its like did, a participant to come as those that were seen."""
     clock = Clock()
-    tally = Tally(2, clock)
+    tally = Tally(2, clock, {})
     tally.start_participant("sub-01")
-    tally.set_steps(STEPS)
+    tally.set_steps("sub-01", STEPS)
     assert math.isnan(tally.seconds_left())
-    for step, seconds in zip(STEPS[:2], (60, 2), strict=True):
-        tally.start_step(f"sub_01.{step}")
-        clock.now += seconds
-        tally.end_step(f"sub_01.{step}")
+    run_steps(tally, clock, "sub-01", dict(zip(STEPS[:2], (60, 2), strict=True)))
     assert tally.seconds_left() == pytest.approx(62 + 124)
     for step in STEPS[2:]:
-        tally.start_step(f"sub_01.{step}")
+        tally.start_step("sub-01", step)
     clock.now += 62
     for step in STEPS[2:]:
-        tally.end_step(f"sub_01.{step}")
-    assert tally.seconds_left() == pytest.approx(124), "two at once: 186 s of work in 124 s"
+        tally.end_step("sub-01", step)
+    tally.end_participant("sub-01")
     tally.start_participant("sub-02")
-    tally.set_steps([])
+    tally.set_steps("sub-02", [])
     assert tally.seconds_left() == 0
+
+
+def test_a_kind_of_step_that_has_not_run_is_expected_from_a_measured_run():
+    """Its duration there is scaled by the steps that ran, not by those found in the work folder."""
+    clock = Clock()
+    tally = Tally(1, clock, {"dwi.load": 1.0, "dwi.fit": 2.0, "dce.fit": 30.0})
+    tally.start_participant("sub-01")
+    tally.set_steps("sub-01", ["ses_a.dwi.load", "ses_a.dwi.fit", "ses_a.dce.fit", "report.page"])
+    run_steps(tally, clock, "sub-01", {"ses_a.dwi.load": 0.001, "ses_a.dwi.fit": 6.0})
+    assert tally.seconds_left() == pytest.approx(90 + 6, rel=1e-3)
+
+
+def test_the_time_left_counts_participants_at_once():
+    """Two participants side by side, of four alike: half of the run is left after the first two."""
+    clock = Clock()
+    tally = Tally(4, clock, {})
+    for name in ("sub-01", "sub-02"):
+        tally.start_participant(name)
+        tally.set_steps(name, STEPS)
+    for step in STEPS:
+        for name in ("sub-01", "sub-02"):
+            tally.start_step(name, step)
+        clock.now += 10
+        for name in ("sub-01", "sub-02"):
+            tally.end_step(name, step)
+    for name in ("sub-01", "sub-02"):
+        tally.end_participant(name)
+    assert tally.seconds_left() == pytest.approx(40)
 
 
 def test_sessions_steps_time_and_what_runs_are_shown():
     """Three lines hold the participant, its sessions and steps, the times, and what runs."""
     clock = Clock()
-    tally = Tally(3, clock)
+    tally = Tally(3, clock, {})
     tally.start_participant("sub-01")
-    tally.set_steps(STEPS)
-    for step in STEPS[:2]:
-        tally.start_step(f"sub_01.{step}")
-        clock.now += 30
-        tally.end_step(f"sub_01.{step}")
-    tally.start_step("sub_01.ses_b.dwi.fit")
+    tally.set_steps("sub-01", STEPS)
+    run_steps(tally, clock, "sub-01", dict.fromkeys(STEPS[:2], 30))
+    tally.start_step("sub-01", "ses_b.dwi.fit")
     clock.now += 5
-    console = Console(file=io.StringIO(), width=80, force_terminal=False)
-    console.print(draw_progress(tally))
-    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+    assert drawn(tally) == [
         "sub-01 (1 of 3), 1 of 2 sessions, 2 of 4 steps",
-        "━━━━━━━━━━━━             1:05 elapsed, about 5:25 left",
+        "━━━━━━━━━━━━             1:05 elapsed, about 4:55 left",
         "running: ses-b dwi fit (5 s)",
     ]
+
+
+def test_participants_at_once_have_a_line_each():
+    """The bar shows the whole run, and each participant what it is doing; of many, eight."""
+    clock = Clock()
+    tally = Tally(12, clock, {})
+    for number in range(1, 11):
+        tally.start_participant(f"sub-{number:02}")
+        tally.set_steps(f"sub-{number:02}", STEPS)
+    tally.end_participant("sub-01")
+    tally.start_step("sub-02", STEPS[0])
+    clock.now += 5
+    lines = drawn(tally)
+    assert lines[0] == "1 of 12 participants"
+    assert lines[2] == "sub-02 (2 of 12), 0 of 2 sessions, 0 of 4 steps: ses-a dwi fit (5 s)"
+    assert lines[3:][6:] == ["sub-09 (9 of 12), 0 of 2 sessions, 0 of 4 steps: -", "and 1 more"]
+
+
+def drawn(tally: Tally) -> list[str]:
+    """The lines that are redrawn, as text."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(draw_progress(tally))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_log_lines_stay_above_the_living_ones(terminal):
     """What is logged stays in its order; the three lines are below, and one of each."""
     log = log_to(terminal.stream)
-    with show_progress(2, log) as lines:
-        lines.start_participant("sub-01")
+    with show_progress(2, log) as shown, shown.follow_participant("sub-01") as lines:
         lines.set_steps(STEPS)
         lines(node(STEPS[0]), "start")
         log.warning("first")
         lines(node(STEPS[0]), "exception")
         log.warning("second")
-        shown = terminal.shows()
-    assert shown[:3] == ["first", "[1/4] sub-01 ses-a dwi fit: failed", "second"]
-    assert [line.split(" ")[0].split("━")[0] for line in shown[3:]] == ["sub-01", "", "running:"]
-    assert "1 of 4 steps" in shown[3]
+        rows = terminal.shows()
+    assert rows[:3] == ["first", "[1/4] sub-01 ses-a dwi fit: failed", "second"]
+    assert [line.split(" ")[0].split("━")[0] for line in rows[3:]] == ["sub-01", "", "running:"]
+    assert "1 of 4 steps" in rows[3]
 
 
 @pytest.mark.parametrize("ending", [None, KeyboardInterrupt, ValueError])
@@ -215,8 +264,7 @@ def test_a_clean_terminal_is_left(terminal, ending):
     log = log_to(terminal.stream)
 
     def run() -> None:
-        with show_progress(1, log) as lines:
-            lines.start_participant("sub-01")
+        with show_progress(1, log) as shown, shown.follow_participant("sub-01") as lines:
             lines.set_steps(STEPS)
             log.warning("logged")
             if ending:
@@ -235,8 +283,7 @@ def test_a_clean_terminal_is_left(terminal, ending):
 def test_the_lines_live_by_themselves(terminal):
     """While a step runs for long its seconds go on, with nobody calling."""
     log = log_to(terminal.stream)
-    with show_progress(1, log) as lines:
-        lines.start_participant("sub-01")
+    with show_progress(1, log) as shown, shown.follow_participant("sub-01") as lines:
         lines.set_steps(STEPS)
         lines(node(STEPS[0]), "start")
         time.sleep(1.6)
@@ -246,15 +293,14 @@ def test_the_lines_live_by_themselves(terminal):
 def test_a_narrower_window_is_followed(terminal):
     """Lines are cut to the width of the window, also when it changes."""
     log = log_to(terminal.stream)
-    with show_progress(1, log) as lines:
-        lines.start_participant("sub-01")
+    with show_progress(1, log) as shown, shown.follow_participant("sub-01") as lines:
         lines.set_steps([f"ses_a.dwi.a_step_of_a_long_name_{i}" for i in range(9)])
         terminal.resize(30)
         lines(node("ses_a.dwi.a_step_of_a_long_name_1"), "start")
         time.sleep(1.2)
-        shown = terminal.shows()
-    assert shown[-1].startswith("running: ses-a dwi a-step")
-    assert all(len(line) <= 30 for line in shown[-3:])
+        rows = terminal.shows()
+    assert rows[-1].startswith("running: ses-a dwi a-step")
+    assert all(len(line) <= 30 for line in rows[-3:])
 
 
 def test_no_color_and_an_old_encoding(terminal, monkeypatch):
@@ -262,8 +308,8 @@ def test_no_color_and_an_old_encoding(terminal, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     old = Terminal(encoding="ascii")
     for window in (terminal, old):
-        with show_progress(1, log_to(window.stream)) as lines:
-            lines.start_participant("sub-01")
+        log = log_to(window.stream)
+        with show_progress(1, log) as shown, shown.follow_participant("sub-01") as lines:
             lines.set_steps(STEPS)
             lines(node(STEPS[0]), "start")
             lines(node(STEPS[0]), "end")
@@ -281,8 +327,7 @@ def test_without_a_moving_cursor_there_are_log_lines(terminal, monkeypatch, kind
     monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
     stream = terminal.stream if kind == "dumb" else io.StringIO()
     log = log_to(stream)
-    with show_progress(1, log) as lines:
-        lines.start_participant("sub-01")
+    with show_progress(1, log) as shown, shown.follow_participant("sub-01") as lines:
         lines.set_steps(STEPS)
         lines(node(STEPS[0]), "start")
         lines(node(STEPS[0]), "exception")

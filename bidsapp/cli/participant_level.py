@@ -21,7 +21,7 @@ _LOG = logging.getLogger("metperf")
 
 
 def run_participant_level(config: Config, options: Namespace) -> int:
-    """Analyse the selected participants one after the other, and write their pages."""
+    """Analyse the selected participants, and write their pages."""
     from bidsapp.bids.derivatives import describe_dataset
     from bidsapp.bids.validate import validate
     from bidsapp.reports.methods import methods
@@ -58,17 +58,16 @@ def run_participant_level(config: Config, options: Namespace) -> int:
 
 
 def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:
-    """Run the participants one after the other, and log the issues of each."""
+    """Run the participants, log the issues of each as it ends, and return the outcomes in order."""
     from bidsapp.run.engine import show_progress
-    from bidsapp.run.participant import run_participant
+    from bidsapp.run.participants import run_participants
 
-    outcomes = []
-    with show_progress(len(participants), _LOG) as lines:
-        for participant in participants:
-            lines.start_participant(participant.id)
-            outcomes.append(run_participant(participant, config, lines))
-            log_issues(outcomes[-1].issues)
-    return outcomes
+    outcomes = {}
+    with show_progress(len(participants), _LOG) as progress:
+        for outcome in run_participants(participants, config, progress):
+            log_issues(outcome.issues)
+            outcomes[outcome.participant] = outcome
+    return [outcomes[participant.label] for participant in participants]
 
 
 def log_issues(issues: Sequence[Issue]) -> None:

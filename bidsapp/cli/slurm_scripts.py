@@ -3,7 +3,6 @@
 import re
 import shlex
 import sysconfig
-import tomllib
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.config import Config
 from bidsapp.errors import UsageError
+from bidsapp.run.resources import measured, memory_of_participant
 
 DEPENDENCIES = ("afterany", "afterok")
 _DATA = files("bidsapp.data")
@@ -104,14 +104,12 @@ def required_resources(sessions: int, cpus: int) -> tuple[Resources, Resources]:
     >>> participant.minutes < twice.minutes, participant.memory_mb == twice.memory_mb
     (True, True)
     """
-    table = tomllib.loads((_DATA / "resources.toml").read_text(encoding="utf-8"))
-    one, group = table["participant"], table["group"]
+    one, group = measured()["participant"], measured()["group"]
     minutes = one["minutes_start"] + one["minutes_session"] * sessions / min(cpus, sessions)
-    gigabytes = one["memory_base_gb"] + one["memory_process_gb"] * cpus
     return (
         Resources(
             cpus,
-            ceil(1024 * gigabytes * one["memory_factor"]),
+            ceil(1024 * memory_of_participant(cpus) * one["memory_factor"]),
             ceil(minutes * one["time_factor"]),
         ),
         Resources(1, ceil(1024 * group["memory_gb"]), group["minutes"]),

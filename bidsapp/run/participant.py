@@ -25,7 +25,7 @@ from bidsapp.run.completion import (
     record_output,
 )
 from bidsapp.run.crashes import read_crashes
-from bidsapp.run.engine import Progress
+from bidsapp.run.engine import ParticipantProgress
 from bidsapp.run.engine.locks import exclusive_lock
 from bidsapp.run.engine.run_graph import configure, read_plugin, run, step_names
 from bidsapp.run.engine.signals import check_stopped
@@ -40,6 +40,9 @@ from bidsapp.run.quality_table import build_page
 from bidsapp.run.result_checks import result_warnings
 from bidsapp.run.roi_images import prepare_rois
 from bidsapp.run.status import acquisition_issues, read_stored_issues, write_status
+
+_PAGE = "report.page"
+"""Name of the step that builds the page."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Outcome:
         return any(issue.level == "failed" for issue in self.issues)
 
 
-def run_participant(participant: Participant, config: Config, progress: Progress) -> Outcome:
+def run_participant(
+    participant: Participant, config: Config, progress: ParticipantProgress
+) -> Outcome:
     """Run one participant as far as its data allow.
 
     Parameters
@@ -67,7 +72,7 @@ def run_participant(participant: Participant, config: Config, progress: Progress
     config
         Configuration of the run.
     progress
-        Receives the names of all steps, and the state of each.
+        Takes the names of all steps, and the state of each.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def run_participant(participant: Participant, config: Config, progress: Progress
         return _run_locked(participant, config, progress)
 
 
-def _run_locked(participant: Participant, config: Config, progress: Progress) -> Outcome:
+def _run_locked(participant: Participant, config: Config, progress: ParticipantProgress) -> Outcome:
     """Run a participant while holding its locks."""
     log = config.output_dir / participant.id / "log" / config.run_id
     participant = apply_acquisition_options(participant, config)
@@ -93,7 +98,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     key = provenance_key(participant, config)
     if earlier := find_completed_run(config.output_dir, participant, key):
         progress.report(f"{participant.id}: complete since {earlier}, nothing has changed")
-        return _keep(participant, config)
+        return _keep(participant, config, progress)
     rois = prepare_rois(participant, config, work)
     plan = plan_participant(rois.participant, config)
     _begin(plan, config)
@@ -101,7 +106,7 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
     try:
         stopped_by = _run_graph(plan, config, log, progress)
     except KeyboardInterrupt:
-        _with_page(participant, (*plan.issues, *rois.issues), config)
+        conclude_participant(participant, (*plan.issues, *rois.issues), config, progress)
         raise
     crashed = list(read_crashes(log, participant.sessions))
     failures = crashed or ([stopped_by] if stopped_by else [])
@@ -113,13 +118,13 @@ def _run_locked(participant: Participant, config: Config, progress: Progress) ->
         doubts = (*followed, *result_warnings(plan.participant, config))
     issues = (*plan.issues, *rois.issues, *acquisition_issues(plan), *doubts, *failures)
     write_status(plan, issues, config)
-    outcome = _with_page(participant, issues, config)
+    outcome = conclude_participant(participant, issues, config, progress)
     if not outcome.failed:
         record_completion(config.output_dir, participant, key, config.run_id)
     return outcome
 
 
-def _keep(participant: Participant, config: Config) -> Outcome:
+def _keep(participant: Participant, config: Config, progress: ParticipantProgress) -> Outcome:
     """Return the outcome of an earlier run of a participant that is still up to date."""
     issues = tuple(read_stored_issues(config.output_dir, participant))
     # What else is known of a session may have changed: no result depends on it.
@@ -130,7 +135,7 @@ def _keep(participant: Participant, config: Config) -> Outcome:
     if page_is_intact(config.output_dir, participant):
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     page.unlink(missing_ok=True)
-    return _with_page(participant, issues, config)
+    return conclude_participant(participant, issues, config, progress)
 
 
 def _begin(plan: Plan, config: Config) -> None:
@@ -156,13 +161,15 @@ def _record_of_run(kind: Document, participant: Participant, config: Config) -> 
     return kind.path(config.output_dir, participant=participant.id, run=config.run_id)
 
 
-def _run_graph(plan: Plan, config: Config, log: Path, progress: Progress) -> Issue | None:
+def _run_graph(
+    plan: Plan, config: Config, log: Path, progress: ParticipantProgress
+) -> Issue | None:
     """Build and run the graph; return the issue that stopped it, except for crashes of nodes."""
     try:
         workflow = init_participant_wf(plan, config)
         configure(workflow, log, config)
         if workflow.list_node_names():
-            progress.set_steps(step_names(workflow))
+            progress.set_steps([*step_names(workflow), _PAGE])
             with end_workers_with_run():
                 run(workflow, config, progress)
     except Exception as error:
@@ -199,10 +206,29 @@ def _withdraw(participant: Participant, config: Config, report: Callable[[str], 
             shutil.rmtree(folder)
 
 
-def _with_page(participant: Participant, issues: tuple[Issue, ...], config: Config) -> Outcome:
-    """Return the outcome after building the page; an error in the page is another failure."""
+def conclude_participant(
+    participant: Participant,
+    issues: tuple[Issue, ...],
+    config: Config,
+    progress: ParticipantProgress,
+) -> Outcome:
+    """Build the page of a participant; an error in the page is another failure.
+
+    Parameters
+    ----------
+    participant : Participant
+    issues : tuple of Issue
+        Those of the run.
+    config : Config
+    progress : ParticipantProgress
+
+    Returns
+    -------
+    Outcome
+    """
     try:
-        page = build_page(config.output_dir, participant.label)
+        with progress.step(_PAGE):
+            page = build_page(config.output_dir, participant.label)
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     except Exception as error:
         failure = from_error(error, step="report", **_first_session(participant))

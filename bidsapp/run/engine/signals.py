@@ -10,28 +10,33 @@ _CAUGHT: list[int] = []
 
 
 @contextmanager
-def raise_on_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt with the signal's number on SIGTERM and SIGINT; a second one kills.
+def raise_on_signals(again: signal.Handlers = signal.SIG_DFL) -> Iterator[None]:
+    """Raise KeyboardInterrupt with the signal's number on SIGTERM and SIGINT.
 
     Schedulers send SIGTERM when the time limit is reached.
+
+    Parameters
+    ----------
+    again : signal.Handlers
+        What a second signal does; by default it kills.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+
+    def stop(number: int, frame: object) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, again)
+        _CAUGHT.append(number)
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield
     finally:
         _CAUGHT.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, frame: object) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_DFL)
-    _CAUGHT.append(number)
-    raise KeyboardInterrupt(number)
 
 
 def check_stopped() -> None:
