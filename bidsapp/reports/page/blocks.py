@@ -87,4 +87,12 @@ class Text:
     href: str = ""
 
 
-Block = Picture | Table | Text | Words | Flicker | Page
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are collapsed under a line of text."""
+
+    summary: str
+    blocks: Sequence["Block"]
+
+
+Block = Picture | Table | Text | Words | Flicker | Page | Fold
