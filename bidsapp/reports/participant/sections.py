@@ -33,6 +33,7 @@ from bidsapp.reports.participant.image_sections import (
 )
 from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
+from bidsapp.reports.participant.rating import show_rating
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
@@ -320,6 +321,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "overview": show_sessions,
     "followed": show_followed,
     "lesions": show_lesions,
+    "rating": show_rating,
     "regions": show_regions,
     "changes": show_changes,
     "response": show_response,
