@@ -23,6 +23,7 @@ PATIENCE = 120_000
 
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+SCREEN = {"width": 1920, "height": 1080}
 
 
 @dataclass

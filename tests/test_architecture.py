@@ -70,7 +70,7 @@ ARROWS: dict[str, set[str]] = {
         "study.tables",
     },
     "reports": {"config", "imaging.motion", "imaging.relaxometry", "models"},
-    "reports.page": {"bids", "study.tables"},
+    "reports.page": {"bids", "models.parameters", "study.tables"},
     "reports.figures": {"models.parameters", "reports.page", "study.statistics"},
     "reports.participant": {
         "bids",

@@ -14,9 +14,9 @@ from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS, Placement, pla
 from bidsapp.imaging.transforms import apply, invert
 from bidsapp.models.contrast.spgr import spgr_signal
 from bidsapp.reports.participant.image_sections import _flip_angle_qualities
+from bidsapp.reports.participant.quality import quality_rows
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.nodes.relaxometry import AlignFlipAngles, FitT1, _doubts
-from bidsapp.run.quality_table import quality_rows
 
 ANGLES = np.deg2rad([3.0, 15.0])
 TR = 0.004

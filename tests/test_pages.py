@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import html5lib
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, LACK, LAPTOP, PHONE, chromium, opened, settle
+from browser import CHROMIUM, LACK, LAPTOP, PHONE, SCREEN, chromium, opened, settle
 from test_group import study_rows, write_outputs
 from test_reports import write_derivatives
 
@@ -268,9 +268,9 @@ BEYOND = """(limit) => Array.from(document.body.querySelectorAll("*"))
 """What reaches beyond a width, boxes that scroll counted as boxes."""
 
 
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE, SCREEN], ids=["laptop", "phone", "screen"])
 def test_a_page_fits_its_window(browser, path, viewport):
-    """Nothing is cut at 1280 and at 390 pixels, and only tables scroll, inside their boxes."""
+    """Nothing is cut at 1280, 390 and 1920 pixels, and only tables scroll, inside their boxes."""
     page, _ = opened(browser, path, viewport)
     assert page.evaluate(BEYOND, viewport["width"]) == []
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]

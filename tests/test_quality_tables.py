@@ -12,8 +12,9 @@ from test_reports import write_derivatives
 from bidsapp.reports.group.quality import find_outlying
 from bidsapp.reports.participant import noise
 from bidsapp.reports.participant.noise import signal_to_noise
+from bidsapp.reports.participant.quality import quality_rows
 from bidsapp.reports.participant.records import read_participant
-from bidsapp.run.quality_table import COLUMNS, quality_rows, write_quality
+from bidsapp.run.quality_table import COLUMNS, write_quality
 from bidsapp.study.read import read_quality
 
 

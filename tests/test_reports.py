@@ -37,7 +37,8 @@ from bidsapp.reports.page import render as page
 from bidsapp.reports.page.blocks import Block
 from bidsapp.reports.page.render import script_hash, section_rows
 from bidsapp.reports.participant.findings import findings
-from bidsapp.reports.participant.page import build_participant_page, verdict
+from bidsapp.reports.participant.head import verdict
+from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.reports.participant.records import load_volume, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
 from bidsapp.reports.participant.slices import cut_panel

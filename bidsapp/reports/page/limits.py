@@ -1,8 +1,10 @@
 """Changes of single lesions beside their limits, as displayed on the pages."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from bidsapp.reports.page.blocks import Cell, Table
@@ -49,6 +51,58 @@ def change_cell(row: Mapping[Any, Any], form: NumberFormat) -> Cell:
         return change, f"published {limit}", row["source"]
     verdict = f": {row['verdict']}" if row["verdict"] else ""
     return change, f"limit {limit}", f"{ORIGINS[row['limit_from']]}{verdict}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a change compares with its limit: a symbol, and its meaning."""
+
+    symbol: str
+    meaning: Literal["beyond", "published", "within", "none"]
+
+
+def change_mark(row: Mapping[Any, Any]) -> Mark:
+    """Return the arrow of a change: filled beyond a limit of the study, open if published.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of the table of changes.
+
+    Examples
+    --------
+    >>> row = {"change": -0.02, "percent": -25.0, "limit_from": "published", "limit_low": -8.0,
+    ...        "limit_high": 8.0, "limit_unit": "% of value_a"}
+    >>> change_mark(row).symbol, change_mark(row | {"limit_from": "repeats"}).symbol
+    ('▽', '▼')
+    >>> change_mark(row | {"limit_from": ""})
+    Mark(symbol='', meaning='none')
+    """
+    size = row["percent"] if row["limit_unit"] == PERCENT else row["change"]
+    low, high = row["limit_low"], row["limit_high"]
+    if not row["limit_from"] or not np.isfinite([size, low, high]).all():
+        return Mark("", "none")
+    if low <= size <= high:
+        return Mark("→", "within")
+    published = row["limit_from"] == "published"
+    symbols = ("△", "▽") if published else ("▲", "▼")
+    return Mark(symbols[size < low], "published" if published else "beyond")
+
+
+def change_text(row: Mapping[Any, Any], form: NumberFormat) -> str:
+    """Return a change in percent, or in the unit of the parameter if the first value was zero.
+
+    Examples
+    --------
+    >>> form = NumberFormat("vp", "%", 100, 1)
+    >>> change_text({"change": -0.01, "percent": -0.3}, form)
+    '−0.3 %'
+    >>> change_text({"change": 0.01, "percent": float("nan")}, form)
+    '+1.0'
+    """
+    if pd.notna(row["percent"]):
+        return f"{format_number(row['percent'], 0, sign=True)} %"
+    return form.format(row["change"], sign=True)
 
 
 def format_limit(low: float, high: float, form: NumberFormat, *, relative: bool) -> str:

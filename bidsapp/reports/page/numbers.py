@@ -4,8 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bidsapp.models.parameters import DISPLAY
+
 SIGNIFICANCE: Sequence[tuple[float, str]] = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """Upper limits of p values, and their marks."""
+
+
+ROUNDING = 1e-12
+"""Size below which a displayed number is the rounding of a difference, and equal to zero."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,18 @@ class NumberFormat:
         """Name and unit, as the label of an axis."""
         return f"{self.name} ({self.unit})"
 
+    @classmethod
+    def of(cls, parameter: str) -> "NumberFormat":
+        """Return the format of a parameter.
+
+        Examples
+        --------
+        >>> NumberFormat.of("ve").format(0.123)
+        '12.3'
+        """
+        shown = DISPLAY[parameter]
+        return cls(shown.label, shown.unit, shown.scale, shown.digits)
+
     def format(self, value: float, sign: bool = False) -> str:
         """Format a value, with a typographic minus sign."""
         return format_number(value * self.scale, self.digits, sign)
@@ -34,7 +52,7 @@ def format_number(value: float, digits: int, sign: bool = False) -> str:
     ----------
     value : float
     digits : int
-        Decimal places.
+        Decimal places; more for a number that would be rounded to zero.
     sign : bool
         Whether to print a plus sign.
 
@@ -47,15 +65,19 @@ def format_number(value: float, digits: int, sign: bool = False) -> str:
     >>> format_number(-58.3, 0), format_number(32.26, 1, sign=True), format_number(float("nan"), 1)
     ('−58', '+32.3', '–')
 
-    A number that is rounded to zero has no sign:
+    A number other than zero is not printed as zero; zero has no sign:
 
-    >>> format_number(-0.04, 1, sign=True)
-    '0.0'
+    >>> [format_number(x, 1, sign=True) for x in (-0.04, 0.00096, -0.0, 1e-17)]
+    ['−0.04', '+0.0010', '0.0', '0.0']
     """
     if math.isnan(value):
         return "–"
+    if abs(value) < ROUNDING:
+        value = 0.0
     text = f"{value:z.{digits}f}"
-    plus = "+" if sign and float(text) > 0 else ""
+    if value and math.isfinite(value) and not float(text):
+        text = f"{value:.{-math.floor(math.log10(abs(value)))}f}"
+    plus = "+" if sign and value > 0 else ""
     return plus + text.replace("-", "−")
 
 

@@ -1,6 +1,7 @@
 """The section of changes of each lesion since the first session, beside their limits."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -19,16 +20,13 @@ from bidsapp.study.tables.limits import Limit, LimitSources, Measure, repeat_lim
 ESTIMATES = {"mean": "mean over the voxels", "unmixed": "own signal"}
 """The values of a lesion, as displayed."""
 
-_FORMS = {
-    name: NumberFormat(shown.label, shown.unit, shown.scale, shown.digits)
-    for name, shown in DISPLAY.items()
-}
+_FORMS = {name: NumberFormat.of(name) for name in DISPLAY}
 _NAMES = {name: form.name for name, form in _FORMS.items()}
 
 
 def show_changes(participant: ParticipantOutputs) -> list[Block]:
     """Show the change of each lesion since the first session, beside the limit that applies."""
-    changes = pd.DataFrame(_changes(participant))
+    changes = pd.DataFrame(changes_since_first(participant))
     if changes.empty:
         return []
     caveat = (
@@ -45,8 +43,19 @@ def show_changes(participant: ParticipantOutputs) -> list[Block]:
     return [*blocks, published_limits_table(published, _NAMES)] if len(published) else blocks
 
 
-def _changes(participant: ParticipantOutputs) -> Iterator[dict[str, object]]:
-    """Yield the change of each value since the first session, with its limit."""
+def changes_since_first(participant: ParticipantOutputs) -> Iterator[dict[str, Any]]:
+    """Yield the change of each value since the first session, with its limit.
+
+    Parameters
+    ----------
+    participant : ParticipantOutputs
+
+    Yields
+    ------
+    row : dict
+        The fields of `Measure`, of the first session; ``later``, the session it is compared with;
+        and the cells of `assess_change`.
+    """
     if len(participant.sessions) < 2:
         return
     sources = LimitSources(_repeat_limits(participant), read_detectable_changes(participant.folder))

@@ -1,10 +1,10 @@
 """Findings that limit the interpretation of a participant's results, most severe first."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bidsapp.issues import (
     UNFITTED_VOXELS,
 )
 from bidsapp.models.parameters import FRACTIONS, expected_parameters
+from bidsapp.reports.participant.kinds import UNREADABLE, Finding, FindingLevel, kind_of
 from bidsapp.reports.participant.noise import signal_to_noise, voxel_size
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -26,8 +27,6 @@ from bidsapp.reports.participant.records import (
     read_json,
 )
 from bidsapp.study.tables.analysis_options import option_differences
-
-FindingLevel = Literal["failed", "warning", "missing"]
 
 FAILED_SHARE = 0.1
 """Proportion of a lesion's voxels without a valid fit above which there is a warning."""
@@ -61,19 +60,6 @@ REGISTRATION = {
 """Registration quality: lowest and highest acceptable value, and the text of a warning."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One finding, and the section of the page that gives the details.
-
-    `reported`: the run has reported it, too.
-    """
-
-    level: FindingLevel
-    text: str
-    anchor: str
-    reported: bool = False
-
-
 def _completeness(participant: ParticipantOutputs) -> Iterator[Finding]:
     if participant.problem:
         yield Finding("warning", participant.problem, "provenance")
@@ -97,7 +83,9 @@ def _status(participant: ParticipantOutputs) -> Iterator[Finding]:
     for issue in sorted(participant.issues, key=lambda issue: order.get(issue.session, -1)):
         name = issue.session.removeprefix("ses-")
         if issue.level != "note" and issue.code != OUTLIERS_INCLUDED:  # see _motion
-            yield Finding(issue.level, f"{name}: {issue}", "crashes" if issue.step else "")
+            anchor = "crashes" if issue.step else ""
+            text, kind = f"{name}: {issue}", kind_of(issue)
+            yield Finding(issue.level, text, anchor, kind=kind, session=name)
 
 
 def _missing_data(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -109,7 +97,8 @@ def _missing_data(participant: ParticipantOutputs) -> Iterator[Finding]:
         ]
         for lacking, rest, anchor in _gaps(session):
             if not any(text.startswith(lacking) for text in reported):
-                yield Finding("missing", f"{session.name}: {lacking}{rest}", anchor)
+                text = f"{session.name}: {lacking}{rest}"
+                yield Finding("missing", text, anchor, session=session.name)
 
 
 def _gaps(session: SessionOutputs) -> Iterator[tuple[str, str, str]]:
@@ -139,7 +128,8 @@ def _failed_voxels(participant: ParticipantOutputs) -> Iterator[Finding]:
             name = rows["parameter"].iloc[int(share.argmax())]
             text = f"{100 * share.max():.0f} % of the voxels have no valid {name} ({model})"
             session = str(session).removeprefix("ses-")
-            yield Finding("warning", f"{session}, lesion {lesion}: {text}", "lesions")
+            text = f"{session}, lesion {lesion}: {text}"
+            yield Finding("warning", text, "lesions", session=session)
 
 
 def _options(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -162,27 +152,45 @@ def _fractions_above_one(participant: ParticipantOutputs) -> Iterator[Finding]:
         session = str(row["session_id"]).removeprefix("ses-")
         text = f"mean {row['parameter']} of {row['mean']:.2g} exceeds 1, which is impossible: "
         text += "check T1, relaxivity, arterial input and units"
-        yield Finding("warning", f"{session}, lesion {row['lesion']}: {text}", "lesions")
+        text = f"{session}, lesion {row['lesion']}: {text}"
+        yield Finding("warning", text, "lesions", session=session)
 
 
 def _small_lesions(participant: ParticipantOutputs) -> Iterator[Finding]:
-    table = participant.statistics
-    if table.empty or "measured_ml" not in table:
-        return
     for session, datatype in _series(participant):
-        zooms = voxel_size(session, datatype)
-        if zooms is None:
-            continue
-        own = expected_parameters(datatype)
-        rows = table[(table["session_id"] == session.label) & table["parameter"].isin(own)]
-        for lesion, ml in rows.groupby("lesion")["measured_ml"].max().items():
-            voxels = float(ml) * 1000 / math.prod(zooms)
+        for lesion, voxels in lesion_voxels(participant, session, datatype).items():
             if 0 < voxels < SMALL_LESION:
-                size = " × ".join(f"{z:.2g}" for z in zooms)
+                size = " × ".join(f"{z:.2g}" for z in voxel_size(session, datatype) or ())
                 text = f"has a volume of {voxels:.1f} voxels of {size} mm: "
                 text += "its mean includes surrounding tissue"
                 name = f"{session.name}, lesion {lesion}, {DATATYPES[datatype]}"
-                yield Finding("warning", f"{name}: {text}", "lesions")
+                yield Finding("warning", f"{name}: {text}", "lesions", session=session.name)
+
+
+def lesion_voxels(
+    participant: ParticipantOutputs, session: SessionOutputs, datatype: str
+) -> dict[int, float]:
+    """Return the volume of each lesion with values, in voxels of a series.
+
+    Parameters
+    ----------
+    participant : ParticipantOutputs
+    session : SessionOutputs
+    datatype : {"dwi", "perf"}
+
+    Returns
+    -------
+    voxels : dict of int to float
+        By lesion; empty if the volumes or the voxel size are not known.
+    """
+    table, zooms = participant.statistics, voxel_size(session, datatype)
+    if table.empty or "measured_ml" not in table or zooms is None:
+        return {}
+    own = table["parameter"].isin(expected_parameters(datatype))
+    rows = table[own & (table["session_id"] == session.label)]
+    largest = rows.groupby("lesion")["measured_ml"].max()
+    voxels = largest * 1000 / math.prod(zooms)
+    return {int(n): float(v) for n, v in zip(voxels.index, voxels, strict=True)}
 
 
 def _noise(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -190,7 +198,7 @@ def _noise(participant: ParticipantOutputs) -> Iterator[Finding]:
         snr = signal_to_noise(session)
         if snr is not None and snr < LOW_SNR:
             text = f"{session.name}, DWI: signal-to-noise ratio of {snr:.0f} at b = 0"
-            yield Finding("warning", text, "diffusion")
+            yield Finding("warning", text, "diffusion", session=session.name)
 
 
 def _conversion(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -203,7 +211,7 @@ def _conversion(participant: ParticipantOutputs) -> Iterator[Finding]:
             share = counts[key] / max(counts["Voxels"], 1)
             if share > FAILED_SHARE:
                 text = f"{session.name}, DCE: {100 * share:.0f} % of the voxels {say}"
-                yield Finding("warning", text, "lesions")
+                yield Finding("warning", text, "lesions", session=session.name)
 
 
 def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -216,7 +224,8 @@ def _artery(participant: ParticipantOutputs) -> Iterator[Finding]:
         for text in read_json(path).get("Warnings", []) if path else ():
             if (session.label, text) in reported:
                 continue
-            yield Finding("warning", f"{session.name}, arterial input: {text}", "arterial")
+            words = f"{session.name}, arterial input: {text}"
+            yield Finding("warning", words, "arterial", session=session.name)
 
 
 def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -242,12 +251,13 @@ def _motion(participant: ParticipantOutputs) -> Iterator[Finding]:
             done = "excluded from the fits" if out else "included in the fits (see --drop-outliers)"
             text = f"{bad} of {total} volumes are outliers (displacement up to {largest:.1f} mm), "
             text += done
-            outlying.append((bad / total, f"{name}: {text}"))
+            outlying.append((bad / total, f"{name}: {text}", session.name))
     if outlying:
         rest = len(outlying) - 1
         more = f"; {rest} more series {'are' if rest > 1 else 'is'} affected" if rest else ""
         reported = any(issue.code == OUTLIERS_INCLUDED for issue in participant.issues)
-        yield Finding("warning", max(outlying)[1] + more, "motion", reported)
+        _, text, name = max(outlying)
+        yield Finding("warning", text + more, "motion", reported, session=name)
 
 
 def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -256,17 +266,17 @@ def _registration(participant: ParticipantOutputs) -> Iterator[Finding]:
         if path is None:
             if session.t1w is not None and session.ran(datatype):
                 text = f"{session.name}, {DATATYPES[datatype]}: not registered to the T1w"
-                yield Finding("failed", text, "registration")
+                yield Finding("failed", text, "registration", session=session.name)
             continue
         reported = _reported_reasons(participant, session)
         what = f"{session.name}, {DATATYPES[datatype]} on T1w"
-        yield from _registration_findings(path, what, reported)
+        yield from _registration_findings(path, what, reported, session.name)
     for session in participant.sessions:
         path = session.find(outputs.TO_BASELINE_QUALITY)
         if path is not None:
             reported = _reported_reasons(participant, session)
             what = f"{session.name}, T1w on that of the baseline"
-            yield from _registration_findings(path, what, reported)
+            yield from _registration_findings(path, what, reported, session.name)
 
 
 def _reported_reasons(participant: ParticipantOutputs, session: SessionOutputs) -> set[str]:
@@ -282,16 +292,20 @@ def _reported_reasons(participant: ParticipantOutputs, session: SessionOutputs) 
     }
 
 
-def _registration_findings(path: Path, what: str, reported: set[str]) -> Iterator[Finding]:
+def _registration_findings(
+    path: Path, what: str, reported: set[str], session: str
+) -> Iterator[Finding]:
     """Yield why a registration is doubtful, and its quality measures out of range."""
     quality = read_json(path)
     doubtful = quality.get("verdict") in ("doubtful", "failed")
     if doubtful and quality["reason"] not in {*reported, quality.get("fallback")}:
-        yield Finding("warning", f"{what}: {quality['reason']}", "registration")
+        text = f"{what}: {quality['reason']}"
+        yield Finding("warning", text, "registration", session=session)
     for key, (low, high, say) in REGISTRATION.items():
         value = quality.get(key)
         if value is not None and not low <= float(value) <= high:
-            yield Finding("warning", f"{what}: {say.format(float(value))}", "registration")
+            text = f"{what}: {say.format(float(value))}"
+            yield Finding("warning", text, "registration", session=session)
 
 
 def _consistency(participant: ParticipantOutputs) -> Iterator[Finding]:
@@ -300,11 +314,8 @@ def _consistency(participant: ParticipantOutputs) -> Iterator[Finding]:
         apart = float(read_json(path)["consistency_mm"]) if path else 0.0
         if apart > CONSISTENCY:
             text = f"{session.name}, {DATATYPES[datatype]} on the baseline T1w: the direct "
-            yield Finding(
-                "warning",
-                f"{text}registration differs by {apart:.1f} mm from that via the session's T1w",
-                "registration",
-            )
+            text += f"registration differs by {apart:.1f} mm from that via the session's T1w"
+            yield Finding("warning", text, "registration", session=session.name)
 
 
 def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, str]]:
@@ -313,23 +324,23 @@ def _series(participant: ParticipantOutputs) -> Iterator[tuple[SessionOutputs, s
             yield session, datatype
 
 
-RULES: tuple[Callable[[ParticipantOutputs], Iterator[Finding]], ...] = (
-    _completeness,
-    _crashes,
-    _status,
-    _registration,
-    _consistency,
-    _artery,
-    _motion,
-    _conversion,
-    _failed_voxels,
-    _fractions_above_one,
-    _options,
-    _small_lesions,
-    _noise,
-    _missing_data,
-)
-"""All checks, each a function that yields findings."""
+RULES: Mapping[Callable[[ParticipantOutputs], Iterator[Finding]], str] = {
+    _completeness: "Analysis incomplete",
+    _crashes: "Failed steps",
+    _status: "",
+    _registration: "Registration",
+    _consistency: "Registration",
+    _artery: "Arterial input",
+    _motion: "Motion",
+    _conversion: "Conversion to concentration",
+    _failed_voxels: "Voxels without a value",
+    _fractions_above_one: "Impossible values",
+    _options: "Analysis options",
+    _small_lesions: "Small lesions",
+    _noise: "Noise",
+    _missing_data: "Missing data",
+}
+"""All checks, each a function that yields findings, and the kind of those that state none."""
 
 
 def findings(participant: ParticipantOutputs) -> list[Finding]:
@@ -347,13 +358,12 @@ def findings(participant: ParticipantOutputs) -> list[Finding]:
         Failures, then warnings, then missing data; each once.
     """
     found: list[Finding] = []
-    for rule in RULES:
+    for rule, kind in RULES.items():
         try:
-            found.extend(rule(participant))
-        except (
-            Exception
-        ) as error:  # the page is written nevertheless, and lists this check as failed
+            found.extend(replace(one, kind=one.kind or kind) for one in rule(participant))
+        except Exception as error:  # the page is written all the same, and lists this failure
             name = rule.__name__.strip("_").replace("_", " ")
-            found.append(Finding("failed", f"The check of {name} failed: {error}", "provenance"))
+            text = f"The check of {name} failed: {error}"
+            found.append(Finding("failed", text, "provenance", kind=UNREADABLE))
     order = get_args(FindingLevel)
     return sorted(dict.fromkeys(found), key=lambda finding: order.index(finding.level))

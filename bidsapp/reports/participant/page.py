@@ -1,6 +1,5 @@
 """The page of one participant, created from the derivatives alone."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +8,7 @@ from bidsapp.bids import documents
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.errors import BadInput, NotWritable
 from bidsapp.reports.page.blocks import Block, Flicker, Page, Picture
+from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.page.render import (
     inline_image,
     inline_svg,
@@ -19,7 +19,9 @@ from bidsapp.reports.page.render import (
     svg_bytes,
     write_page,
 )
-from bidsapp.reports.participant.findings import Finding, findings
+from bidsapp.reports.participant.findings import findings
+from bidsapp.reports.participant.head import build_head
+from bidsapp.reports.participant.kinds import UNREADABLE, Finding
 from bidsapp.reports.participant.records import DATATYPES, ParticipantOutputs, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
 
@@ -60,7 +62,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
         blocks, problem = _blocks(found, row["id"])
         if problem:
             text = f"{row['title']}: this section could not be created ({problem})"
-            known = [Finding("failed", text, row["id"]), *known]
+            known = [Finding("failed", text, row["id"], kind=UNREADABLE), *known]
         if blocks or problem or row["absent"]:
             sections.append({**row, "problem": problem, "blocks": blocks})
     page = documents.PARTICIPANT_PAGE.path(output_dir, participant=found.label)
@@ -68,8 +70,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
         "participant.html.j2",
         label=found.label,
         counts=_counts(found),
-        verdict=verdict(known),
-        findings=known,
+        head=build_head(found, known),
         sections=sections,
     )
     write_page(page, html)
@@ -110,44 +111,8 @@ def _counts(participant: ParticipantOutputs) -> list[str]:
     """Return the numbers of sessions, lesions and series, in words."""
     sessions = participant.sessions
     try:
-        lesions = [_many(len(participant.lesion_names), "lesion")]
+        lesions = [count_of(len(participant.lesion_names), "lesion")]
     except BadInput:  # the findings name the table that cannot be read
         lesions = []
     ran = [f"{n} in {sum(s.ran(datatype) for s in sessions)}" for datatype, n in DATATYPES.items()]
-    return [_many(len(sessions), "session"), *lesions, *ran]
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def verdict(found: Iterable[Finding]) -> tuple[str, str]:
-    """Summarise the findings in one line.
-
-    Parameters
-    ----------
-    found : iterable of Finding
-
-    Returns
-    -------
-    tone, text : str
-        ``tone`` is good, warn or bad.
-
-    Examples
-    --------
-    >>> verdict([])
-    ('good', 'Complete, without warnings.')
-    >>> verdict([Finding("missing", "1week: no DCE", "overview")])
-    ('good', 'Complete for the data acquired; 1 item is missing.')
-    """
-    levels = [finding.level for finding in found]
-    failed, warned, missing = (levels.count(level) for level in ("failed", "warning", "missing"))
-    if failed:
-        text = f"{_many(failed, 'failure')}; check them before using any result."
-        return "bad", text
-    if warned:
-        return "warn", f"Complete, with {_many(warned, 'warning')}; check the details."
-    if missing:
-        verb = "is" if missing == 1 else "are"
-        return "good", f"Complete for the data acquired; {_many(missing, 'item')} {verb} missing."
-    return "good", "Complete, without warnings."
+    return [count_of(len(sessions), "session"), *lesions, *ran]

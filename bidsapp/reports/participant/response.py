@@ -7,19 +7,34 @@ from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import count_of, format_number
 from bidsapp.reports.participant.records import ParticipantOutputs, read_frame
 from bidsapp.study.tables import CLINICAL, LESION, SIZES
-from bidsapp.study.tables.rano import rano_tables
+from bidsapp.study.tables.rano import RanoTables, rano_tables
 
 
 def show_response(participant: ParticipantOutputs) -> list[Block]:
     """Show the sum of diameters of the targets and the category at each session."""
-    lesions = _sizes(participant)
-    if len(participant.sessions) < 2 or lesions.empty:
-        return []
-    first = participant.sessions[0]
-    found = rano_tables(lesions, _sessions(participant), {participant.label: first.label})
-    if found.patients.empty:
+    found = response_tables(participant)
+    if found is None or found.patients.empty:
         return []
     return [_words(found.lesions, found.patients), _table(participant, found.patients)]
+
+
+def response_tables(participant: ParticipantOutputs) -> RanoTables | None:
+    """Return the response of the patient and of each lesion; None without a second session.
+
+    Parameters
+    ----------
+    participant : ParticipantOutputs
+
+    Returns
+    -------
+    tables : RanoTables or None
+        Of the lesions that are not excluded; the first session is the baseline.
+    """
+    lesions = _sizes(participant)
+    if len(participant.sessions) < 2 or lesions.empty:
+        return None
+    first = participant.sessions[0]
+    return rano_tables(lesions, _sessions(participant), {participant.label: first.label})
 
 
 def _sizes(participant: ParticipantOutputs) -> pd.DataFrame:
