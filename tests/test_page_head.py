@@ -206,7 +206,7 @@ def test_a_card_states_the_response_and_when(derivatives):
 
 
 def test_excluded_and_uncertain_lesions_are_marked(derivatives):
-    """Excluded: by a badge; another lesion: without a change; few voxels, registration: by notes."""
+    """Excluded: a badge; another lesion: no change; few voxels or a failed registration: notes."""
     for path in derivatives.rglob("*_roistats.tsv"):
         rows = pd.read_csv(path, sep="\t")
         table(path, rows.assign(excluded=(rows["lesion"] == 2).astype(int), roi_from=None))
