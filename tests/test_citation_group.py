@@ -40,7 +40,7 @@ def test_the_text_names_tests_corrections_and_time_points(whole):
         "f was regressed on vp",
         "no change of a single lesion was judged by them",
         "Limit of Ktrans, ve: Ferl et al. 2010, Magn Reson Med 63:1366-1375",
-        "No lesion was marked as excluded",
+        "No lesion was excluded",
         "SciPy 1.",
     ):
         assert words in whole
@@ -72,7 +72,7 @@ def test_what_was_left_out_is_named(cohort):
     changed = replace(cohort, lesions=lesions)
     text = text_of(changed, timepoints={"before": "-60:0", "after": "20:45"})
     assert "at before (days -60 to 0) and after (days 20 to 45)" in text
-    assert "1 lesion (sub-01 lesion 1) was marked as excluded in the ROI tables and left" in text
+    assert "1 lesion (sub-01 lesion 1) was excluded in the ROI tables and left" in text
     count = lesions[lesions["warnings"] == "no b = 0"]["session_id"].nunique()
     assert f"{count} sessions with warnings about the data or the results were not ex" in text
     assert "At 1 time point of a lesion a value was missing" in text

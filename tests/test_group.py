@@ -298,7 +298,7 @@ def test_excluded_lesions_are_left_out_and_listed(tmp_path, empty_figures):
             row["excluded"] = str(int(row["session_id"] == "ses-1week"))
     result = run_group(write_outputs(tmp_path, rows))
     assert set(result.statistics.paired["n"]) == {19}
-    assert result.statistics.excluded.to_numpy().tolist() == [["sub-11", 2, "ses-1week"]]
+    assert result.statistics.excluded.to_numpy().tolist() == [["sub-11", 2, "ses-1week", "", ""]]
     response = result.statistics.response
     assert ((response["participant_id"] == "sub-11").sum(), len(response)) == (3, 19)
     assert len(read(tmp_path / "group_roistats.tsv")) == len(rows) + 5 * 60

@@ -61,6 +61,8 @@ LESIONS = Document(
     "{participant}/{participant}_lesions.tsv",
     "Lesions followed over the sessions by their place: new, gone, merged, misnumbered",
 )
+RATINGS_NAME = "*_ratings.json"
+"""Name of the files in which the pages save ratings."""
 STATUS = Document(
     "{participant}/log/status.json",
     "Completed branches, options and issues of each session",

@@ -1,5 +1,6 @@
 """A kind of file that metperf writes for a session: the rules of its name."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,10 +115,11 @@ class Output:
         **entities
             Required values; an empty one means that the entity must be absent.
         """
-        stem, dot, ending = name.partition(".")
-        *parts, suffix = stem.split("_")
-        if (suffix, dot + ending) != (self.suffix, extension or self.extensions[0]):
+        ending = f"_{self.suffix}{extension or self.extensions[0]}"
+        stem = name.removesuffix(ending)
+        if stem == name or "." in stem:
             return False
+        parts = stem.split("_")
         found = dict(part.split("-", 1) for part in parts if "-" in part)
         required = {**self.fixed, **{key.rstrip("_"): value for key, value in entities.items()}}
         others = found.keys() - required.keys() - {"sub", "ses"} - set(self.free)
@@ -139,11 +141,10 @@ class Output:
             As for `matches`.
         """
         return [
-            path
+            folder / name / found
             for name in ((datatype,) if datatype else self.datatypes)
-            if (folder / name).is_dir()
-            for path in sorted((folder / name).iterdir())
-            if self.matches(path.name, extension, **entities)
+            for found in _names(folder / name)
+            if self.matches(found, extension, **entities)
         ]
 
     def with_fixed(self, **entities: str) -> "Output":
@@ -152,3 +153,11 @@ class Output:
         free = tuple(name for name in self.free if name not in values)
         fixed = {**self.fixed, **{name: value for name, value in values.items() if value}}
         return replace(self, fixed=fixed, free=free)
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the sorted names in a folder; none if there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - paths of all files would take longer
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,6 +1,7 @@
 """Reading of text files, with error messages that suggest a remedy."""
 
 import codecs
+import io
 from pathlib import Path
 
 from bidsapp.errors import BadInput
@@ -9,6 +10,9 @@ _LARGEST = 64 * 1024**2
 """Maximum size of a sidecar or table in bytes, far above that of real ones."""
 _POINTER = 32 * 1024
 """Maximum size in bytes of a git-annex pointer file."""
+_ANNEX = b"/annex/objects/"
+"""Beginning of a git-annex pointer file."""
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def check_available(path: Path) -> None:
@@ -35,7 +39,7 @@ def _is_pointer(path: Path) -> bool:
         if path.stat().st_size > _POINTER:
             return False
         with path.open("rb") as stream:
-            return stream.read(15) == b"/annex/objects/"
+            return stream.read(len(_ANNEX)) == _ANNEX
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -48,15 +52,20 @@ def read_text(path: Path) -> str:
     BadInput
         If it is missing, neither of them, or too large.
     """
-    check_available(path)
-    size = path.stat().st_size
-    if size > _LARGEST:
-        raise BadInput(f"{path}: has {size} bytes; a sidecar or table may have at most {_LARGEST}")
+    if not path.is_file():
+        check_available(path)
     try:
         with path.open("rb") as stream:
-            marked = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        return path.read_text(encoding="utf-16" if marked else "utf-8-sig")
-    except UnicodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+            data = stream.read(_LARGEST + 1)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > _LARGEST:
+        size = path.stat().st_size
+        raise BadInput(f"{path}: has {size} bytes; a sidecar or table may have at most {_LARGEST}")
+    if data.startswith(_ANNEX):
+        check_available(path)
+    encoding = "utf-16" if data.startswith(_MARKS) else "utf-8-sig"
+    try:
+        return io.TextIOWrapper(io.BytesIO(data), encoding).read()
+    except UnicodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error

@@ -9,7 +9,7 @@ import uuid
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bidsapp.bids import documents
 from bidsapp.cli.conclusion import conclude
@@ -36,7 +36,7 @@ from bidsapp.issues import Issue
 from bidsapp.run.engine.signals import raise_on_signals
 
 if TYPE_CHECKING:
-    from bidsapp.study.tables import GroupResult, ParameterPair
+    from bidsapp.study.tables import GroupResult
 
 LEVELS = ("participant", "group")
 _LOG = logging.getLogger("metperf")
@@ -200,24 +200,27 @@ def _group_level(config: Config, options: Namespace) -> int:
 
     result = run_group(
         config.output_dir,
-        options.timepoints,
         participants=_participants_table(config, options),
-        traits=options.traits_table,
-        repeats=tuple(options.repeats) if options.repeats else None,
-        seed=options.seed,
-        pair=_parameter_pair(options),
-        trend=trend_options(options),
         lesion_values=options.lesion_values,
+        ratings=options.ratings,
+        **_statistics(options),
     )
     return _report_group(result, config.output_dir)
 
 
-def _parameter_pair(options: Namespace) -> "ParameterPair":
-    """Return the pair of ``--regress Y X``."""
+def _statistics(options: Namespace) -> dict[str, Any]:
+    """Return what a study and a table have in common."""
     from bidsapp.study.tables import ParameterPair
 
     y, x = options.regress
-    return ParameterPair(x, y)
+    return {
+        "timepoints": options.timepoints,
+        "traits": options.traits_table,
+        "repeats": tuple(options.repeats) if options.repeats else None,
+        "seed": options.seed,
+        "pair": ParameterPair(x, y),
+        "trend": trend_options(options),
+    }
 
 
 def _participants_table(config: Config, options: Namespace) -> Path | None:
@@ -235,13 +238,8 @@ def _stats(parser: ArgumentParser, options: Namespace) -> int:
     result = run_stats(
         options.table,
         options.output_dir,
-        options.timepoints,
         participants=options.participants_table,
-        traits=options.traits_table,
-        repeats=tuple(options.repeats) if options.repeats else None,
-        seed=options.seed,
-        pair=_parameter_pair(options),
-        trend=trend_options(options),
+        **_statistics(options),
     )
     return _report_group(result, options.output_dir)
 

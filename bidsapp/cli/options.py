@@ -12,6 +12,7 @@ from bidsapp.cli.types import (
     OneLineParser,
     derivative_folder,
     existing_file,
+    existing_path,
     memory,
     memory_limit,
     positive_integer,
@@ -66,7 +67,18 @@ def add_options(made: ArgumentParser) -> None:
     """Add all options of a study."""
     _add_selection(made)
     _add_analysis(made)
-    add_statistics(made).add_argument(
+    group = add_statistics(made)
+    group.add_argument(
+        "--ratings",
+        nargs="+",
+        type=existing_path,
+        default=[],
+        metavar="PATH",
+        help="ratings of lesions saved from the pages of the participants, or folders with such "
+        "files: the group level leaves out lesions rated exclude, and those rated repeat until "
+        "they are analysed again",
+    )
+    group.add_argument(
         "--lesion-values",
         choices=["mean", "unmixed"],
         default="mean",

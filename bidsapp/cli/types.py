@@ -26,6 +26,14 @@ def existing_file(text: str) -> Path:
     return path.resolve()
 
 
+def existing_path(text: str) -> Path:
+    """Return the absolute path of an existing file or folder."""
+    path = Path(text)
+    if not path.exists():
+        raise ArgumentTypeError(f"{text} does not exist")
+    return path.resolve()
+
+
 def roi_name(text: str) -> str:
     """Return the name of a region, which is a label in file names: letters and digits."""
     if not (text.isascii() and text.isalnum()):

@@ -1,7 +1,7 @@
 """The group level: from tables of lesions to the tables, figures and page of the study."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from bidsapp.study.read import (
     read_output,
     read_participants,
     read_quality,
+    read_ratings,
     read_traits,
     region_values,
 )
+from bidsapp.study.read.status import read_statuses, run_identifiers
 from bidsapp.study.tables import (
     PAIR,
     SEED,
@@ -37,6 +39,7 @@ from bidsapp.study.tables import (
     window,
 )
 from bidsapp.study.tables.dose import DOSE_TABLE, DOSE_VALUES, dose_changes
+from bidsapp.study.tables.ratings import RATINGS_TABLE, apply_ratings, rated_out
 from bidsapp.study.tables.reference import (
     implausible_values,
     reference_tables,
@@ -64,6 +67,7 @@ def run_group(
     pair: ParameterPair = PAIR,
     lesion_values: LesionValues = "mean",
     trend: TrendOptions = TrendOptions(),  # noqa: B008 - frozen
+    ratings: Sequence[Path] = (),
 ) -> GroupResult:
     """Write the group tables, figures and page from the tables of the participant level.
 
@@ -89,6 +93,8 @@ def run_group(
         courses, without the tissue around them.
     trend : TrendOptions
         What the model over all visits holds.
+    ratings : sequence of pathlib.Path
+        Ratings that were saved from the pages of the participants, or folders with such files.
 
     Returns
     -------
@@ -99,7 +105,7 @@ def run_group(
     Raises
     ------
     BadInput
-        If the table of participants or of traits cannot be used.
+        If the table of participants or of traits, or a rating, cannot be used.
     NothingToAnalyse
         If no lesion table can be used.
     NothingSelected
@@ -110,8 +116,11 @@ def run_group(
     NotWritable
         If the folder cannot be written.
     """
+    rated = read_ratings(ratings)
     found = read_output(output_dir, lesion_values)
     cohort = _add_traits(found.cohort, participants, traits)
+    if ratings:
+        cohort = apply_ratings(cohort, rated, run_identifiers(read_statuses(output_dir)))
     quality, unread = read_quality(output_dir, QUALITY)
     doses, unread_doses = read_lesion_doses(output_dir)
     by_dose, unread_values = read_dose_values(output_dir)
@@ -119,6 +128,7 @@ def run_group(
     problems = (*found.problems, *unread, *unread_doses, *unread_values)
     result = _analyse_cohort(cohort, timepoints, repeats, seed, pair, trend, problems, found.notes)
     statistics = result.statistics
+    by_dose = by_dose[~rated_out(by_dose, cohort.ratings)]
     changes = dose_changes(by_dose, statistics.lesions, list(statistics.timepoints))
     result = replace(result, quality=quality, lesion_values=lesion_values, dose=changes)
     result = _add_reference(result, reference_tables(region_values(found.rows), cohort.sessions))
@@ -134,6 +144,8 @@ def run_group(
         write_table(output_dir, "dosevalues", by_dose, DOSE_VALUES, {})
     if len(quality):
         write_table(output_dir, "quality", quality, QUALITY, {})
+    if ratings:
+        write_table(output_dir, "ratings", cohort.ratings, RATINGS_TABLE, {})
     write_result(output_dir, result)
     return result
 

@@ -140,14 +140,14 @@ def _when(label: str) -> str:
 
 def _excluded(table: pd.DataFrame) -> str:
     if not len(table):
-        return "No lesion was marked as excluded."
+        return "No lesion was excluded."
     names = [f"{row.participant_id} lesion {row.lesion}" for row in table.itertuples()]
     named = f" ({', '.join(names)})" if len(names) <= _MOST_NAMED else ""
     verb = "was" if len(names) == 1 else "were"
-    return (
-        f"{count_of(len(names), 'lesion')}{named} {verb} marked as excluded in the ROI tables and "
-        "left out of all analyses."
-    )
+    sources = {"sessions": "in the ROI tables", "raters": "by the ratings of readers"}
+    by = join_words([text for column, text in sources.items() if (table[column] != "").any()])
+    count = count_of(len(names), "lesion")
+    return f"{count}{named} {verb} excluded {by} and left out of all analyses."
 
 
 def _count(table: pd.DataFrame, column: str) -> int:

@@ -11,10 +11,10 @@ def show_exclusions(view: GroupView) -> list[Block]:
     count = len(excluded)
     verb = "is" if count == 1 else "are"
     texts = [
-        f"{count_of(count, 'lesion')} {verb} marked as excluded in the ROI tables and left out of "
-        "all analyses above."
+        f"{count_of(count, 'lesion')} {verb} excluded by the ROI tables or by ratings of readers, "
+        "and left out of all analyses above."
         if count
-        else "No lesion is marked as excluded.",
+        else "No lesion is excluded.",
         f"{count_of(len(missing), 'time point')} of a lesion lack a value. Each paired test uses "
         "the lesions with a value at both time points; the mixed model uses all lesions."
         if len(missing)
@@ -23,9 +23,10 @@ def show_exclusions(view: GroupView) -> list[Block]:
     blocks: list[Block] = [Words(texts)]
     if count:
         rows = [[str(cell) for cell in row] for row in excluded.to_numpy()]
-        columns = ["Participant", "Lesion", "Marked in"]
+        columns = ["Participant", "Lesion", "Marked in", "Rated by", "Reasons"]
         files = table_files("excluded")
-        blocks.append(Table("Excluded", columns, rows, text=frozenset({2}), files=files))
+        text = frozenset({2, 3, 4})
+        blocks.append(Table("Excluded", columns, rows, text=text, files=files))
     if len(missing):
         rows = [
             [

@@ -95,4 +95,14 @@ class Fold:
     blocks: Sequence["Block"]
 
 
-Block = Picture | Table | Text | Words | Flicker | Page | Fold
+@dataclass(frozen=True)
+class RatingForm:
+    """A form for ratings: of the lesions (number -> title), as seen in the results of a run."""
+
+    participant: str
+    run: str
+    choices: Sequence[str]
+    lesions: Mapping[int, str]
+
+
+Block = Picture | Table | Text | Words | Flicker | Page | RatingForm | Fold

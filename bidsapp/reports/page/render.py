@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["version"] = version("metperf")
-    environment.globals["script"] = script("sort.js", "flicker.js")
+    environment.globals["script"] = script("sort.js", "flicker.js", "rating.js")
     environment.globals["script_hash"] = script_hash
     return environment
 

@@ -30,6 +30,7 @@ from bidsapp.reports.participant.image_sections import (
 from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
 from bidsapp.reports.participant.provenance import show_crashes, show_methods, show_provenance
+from bidsapp.reports.participant.rating import show_rating
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
@@ -219,6 +220,7 @@ SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
     "enhancement": show_enhancement,
     "diffusion": show_diffusion,
     "arterial": show_arterial_input,
+    "rating": show_rating,
     "lesions": show_lesions,
     "changes": show_changes,
     "response": show_response,

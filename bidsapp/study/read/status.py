@@ -31,6 +31,11 @@ def read_statuses(output_dir: Path) -> Statuses:
     return found
 
 
+def run_identifiers(statuses: Statuses) -> dict[str, str]:
+    """Return the identifier of each participant's last run; empty if it is not known."""
+    return {name: str(status.get("run_id", "")) for name, status in statuses.items()}
+
+
 def unfinished_runs(statuses: Statuses) -> list[str]:
     """Describe the runs that were stopped: the participant's tables may be of different runs."""
     return [

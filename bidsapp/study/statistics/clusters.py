@@ -171,9 +171,8 @@ def _bootstrap(
     mean, error = _mean_and_error(np.ones((1, sums.size)), sums, counts)
     scores = []
     for size in _chunks(draws, sums.size):
-        # Drawing P patients with replacement is a multinomial count of each.
-        weights = rng.multinomial(sums.size, np.full(sums.size, 1 / sums.size), size)
-        drawn, its_error = _mean_and_error(weights.astype(np.float64), sums, counts)
+        weights = _draw_with_replacement(size, sums.size, rng)
+        drawn, its_error = _mean_and_error(weights, sums, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores.append((drawn - mean) / its_error)
     score = np.concatenate(scores)
@@ -184,15 +183,21 @@ def _bootstrap(
     return float(mean[0] - tails[1] * error[0]), float(mean[0] - tails[0] * error[0])
 
 
+def _draw_with_replacement(draws: int, size: int, rng: np.random.Generator) -> FloatArray:
+    """Return how often each of ``size`` patients is drawn, one row for each draw of ``size``."""
+    drawn = rng.integers(0, size, (draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
 def _mean_and_error(
     weights: FloatArray, sums: FloatArray, counts: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and cluster-robust standard error for each row of cluster weights."""
-    n = weights @ counts
-    mean = weights @ sums / n
     # sum over patients of w (S - m n)^2, expanded, with sums S and counts n of each patient.
-    square = weights @ sums**2 - 2 * mean * (weights @ (sums * counts))
-    square += mean**2 * (weights @ counts**2)
+    terms = np.stack([counts, sums, sums**2, sums * counts, counts**2], axis=1)
+    n, total, square, product, square_n = (weights @ terms).T
+    mean = total / n
+    square = square - 2 * mean * product + mean**2 * square_n
     return mean, np.sqrt(np.maximum(square, 0)) / n
 
 

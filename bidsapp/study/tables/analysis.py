@@ -15,6 +15,7 @@ from bidsapp.study.tables.mixed_model import mixed_table
 from bidsapp.study.tables.paired_tests import influence_table, paired_table
 from bidsapp.study.tables.planning import planning_table
 from bidsapp.study.tables.rano import rano_tables
+from bidsapp.study.tables.ratings import rated_out
 from bidsapp.study.tables.repeatability import repeatability_table
 from bidsapp.study.tables.responders import prediction_tables, responders_table
 from bidsapp.study.tables.response import characteristics, response_table
@@ -176,7 +177,7 @@ def analyse(
     labels, sessions = assigned.timepoints, assigned.sessions
     # A lesion that is excluded in one session is excluded from all.
     marked = assigned.lesions.groupby(LESION)["excluded"].transform("any").astype(bool)
-    kept = assigned.lesions[~marked]
+    kept = assigned.lesions[~(marked | rated_out(assigned.lesions, cohort.ratings))]
     if kept.empty:
         raise BadInput("Every lesion is marked as excluded: there is nothing to compare.")
     response = response_table(kept, sessions, labels)
@@ -216,7 +217,7 @@ def analyse(
         repeatability=repeatability,
         changes=lesion_changes(cohort, kept, labels, sources),
         planning=planning_table(kept, labels),
-        excluded=excluded_table(cohort.lesions),
+        excluded=excluded_table(cohort.lesions, cohort.ratings),
         missing=missing_table(kept, sessions, labels),
     )
 

@@ -70,6 +70,9 @@ class Cohort:
     doses : pandas.DataFrame
         Dose of each lesion from maps of the dose (``participant_id lesion`` and the columns
         `bidsapp.study.tables.dose.LESION_DOSES`); may be empty.
+    ratings : pandas.DataFrame
+        Ratings of lesions by readers and their effect
+        (`bidsapp.study.tables.ratings.RATINGS_TABLE`); may be empty.
     notes, warnings, problems : tuple of str
         Remarks on the tables that were read; doubts about their values; values that are impossible
         and were left out.
@@ -86,6 +89,7 @@ class Cohort:
     traits: pd.DataFrame = field(default_factory=pd.DataFrame)
     visits: pd.DataFrame = field(default_factory=pd.DataFrame)
     doses: pd.DataFrame = field(default_factory=pd.DataFrame)
+    ratings: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

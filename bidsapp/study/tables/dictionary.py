@@ -380,7 +380,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "planning": _PLANNING,
     "excluded": {
         **_LESION,
-        "sessions": "Sessions whose ROI table marks the lesion as excluded",
+        "sessions": "Sessions whose ROI table marks the lesion as excluded; n/a if none does",
+        "raters": "Readers whose ratings exclude the lesion (--ratings); n/a if there is none",
+        "reasons": "Their notes",
     },
     "missing": _MISSING,
 }

@@ -12,14 +12,38 @@ from bidsapp.study.tables.cohort import (
 )
 
 
-def excluded_table(lesions: pd.DataFrame) -> pd.DataFrame:
-    """List the excluded lesions, with the sessions whose ROI table marks them."""
+def excluded_table(lesions: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
+    """List the excluded lesions, with the sessions whose ROI table marks them, and the raters.
+
+    Parameters
+    ----------
+    lesions : pandas.DataFrame
+        As in `Cohort`.
+    ratings : pandas.DataFrame
+        As in `Cohort`; may be empty.
+
+    Returns
+    -------
+    excluded : pandas.DataFrame
+        ``participant_id lesion sessions raters reasons``; texts are empty where there is nothing.
+
+    Examples
+    --------
+    >>> lesions = pd.DataFrame([["sub-01", 1, "ses-a", True]],
+    ...                        columns=[*LESION, "session_id", "excluded"])
+    >>> excluded_table(lesions, pd.DataFrame()).to_numpy().tolist()
+    [['sub-01', 1, 'ses-a', '', '']]
+    """
     marked = lesions[lesions["excluded"].astype(bool)]
-    rows = [
-        {"participant_id": participant, "lesion": lesion, "sessions": " ".join(group["session_id"])}
-        for (participant, lesion), group in marked.groupby(LESION)
-    ]
-    return pd.DataFrame(rows, columns=[*LESION, "sessions"])
+    rated = ratings[ratings["effect"] == "excluded"] if len(ratings) else pd.DataFrame(marked[:0])
+    sessions = marked.groupby(LESION)["session_id"].agg(" ".join)
+    by_lesion = dict(list(rated.groupby(LESION)))
+    rows = []
+    for key in sorted({*sessions.index, *by_lesion}):
+        found = by_lesion.get(key, pd.DataFrame(columns=["rater", "note"]))
+        reasons = (found["rater"] + ": " + found["note"])[found["note"] != ""]
+        rows.append([*key, sessions.get(key, ""), ", ".join(found["rater"]), "; ".join(reasons)])
+    return pd.DataFrame(rows, columns=[*LESION, "sessions", "raters", "reasons"])
 
 
 def missing_table(

@@ -171,11 +171,11 @@ def _ratio_table(values: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     error = pairs["standard_error_reference"].fillna(0)
     sure = pairs["mean_reference"] > SURE * error
     pairs["ratio"] = (pairs["mean"] / pairs["mean_reference"]).where(sure)
-    rows = []
-    for key, group in pairs.groupby([*LESION, "session_id", "roi"], sort=True):
-        row = dict(zip([*LESION, "session_id", "roi"], key, strict=True))
-        row |= {f"r{n}": r for n, r in zip(group["parameter"], group["ratio"], strict=True)}
-        row["excluded"] = bool(group["excluded"].any())
-        row["note"] = ", ".join(group.loc[~sure[group.index], "parameter"])
-        rows.append(row)
-    return pd.DataFrame(rows)
+    keys = [*LESION, "session_id", "roi"]
+    single = pairs.drop_duplicates([*keys, "parameter"], keep="last")
+    table = single.pivot(index=keys, columns="parameter", values="ratio").add_prefix("r")
+    excluded = pairs.groupby(keys)["excluded"].any()
+    unsure = (
+        pairs[~sure].groupby(keys)["parameter"].agg(", ".join).reindex(table.index, fill_value="")
+    )
+    return table.assign(excluded=excluded, note=unsure).reset_index()
