@@ -4,14 +4,16 @@ import json
 
 import pandas as pd
 import pytest
+from browser import CHROMIUM, LACK, LAPTOP, chromium, opened
+from test_group import read, study_rows, write_outputs
 
 from bidsapp.cli.main import main
 from bidsapp.errors import BadInput
+from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.run.group import run_group
 from bidsapp.study.read import read_ratings
 from bidsapp.study.tables import Cohort
 from bidsapp.study.tables.ratings import CHOICES, RATINGS_TABLE, apply_ratings, rated_out
-from tests.test_group import read, study_rows, write_outputs
 
 NOON = "2026-01-31T12:00:00Z"
 
@@ -156,3 +158,70 @@ def test_a_damaged_rating_stops_the_group_before_it_writes(tmp_path, capsys):
     assert code != 0
     assert f"{path}: " in capsys.readouterr().err
     assert not list(folder.glob("group*"))
+
+
+@pytest.fixture(scope="module")
+def rated_in_browser(tmp_path_factory):
+    """The folder, the ratings saved from the page of sub-11, and the words beside its buttons."""
+    if CHROMIUM is None:
+        pytest.skip(LACK)
+    root = tmp_path_factory.mktemp("rated")
+    path = build_participant_page(write_outputs(root / "out", study_rows()), "11")
+    said = []
+    with chromium() as browser:
+        page, heard = opened(browser, path, LAPTOP)
+        form = page.locator("form.rating")
+        save, status = form.get_by_role("button", name="Save"), form.get_by_role("status")
+        save.press("Enter")
+        said.append(status.inner_text())
+        rows = form.locator("fieldset")
+        rows.nth(0).get_by_label("accept").focus()
+        page.keyboard.press("Space")
+        rows.nth(1).get_by_label("accept").focus()
+        page.keyboard.press("ArrowLeft")  # to the last choice
+        page.keyboard.press("Tab")
+        page.keyboard.type('"vein"')
+        save.press("Enter")
+        said.append(status.inner_text())
+        page.keyboard.type("A.B.")  # the field of the initials has the focus now
+        with page.expect_download() as download:
+            page.keyboard.press("Enter")
+        said.append(status.inner_text())
+        saved = root / "ratings" / download.value.suggested_filename
+        download.value.save_as(saved)
+        page.reload()
+        said.append(page.locator("form.rating").get_by_role("status").inner_text())
+        page.locator("form.rating").get_by_role("button", name="Clear").click()
+        said.append(page.locator("form.rating").get_by_role("status").inner_text())
+        assert heard.said == []
+    return root, saved, said
+
+
+def test_the_page_says_what_is_rated_kept_and_saved(rated_in_browser):
+    """By keyboard alone; nothing is saved without a rating and initials."""
+    _, saved, said = rated_in_browser
+    assert saved.name == "sub-11_rater-AB_ratings.json"
+    assert said == [
+        "Nothing is rated yet.",
+        "Enter your initials first.",
+        f"2 of 4 rated; saved as {saved.name}.",
+        "2 of 4 rated; kept in this browser.",
+        "0 of 4 rated; kept in this browser.",
+    ]
+
+
+def test_a_rating_in_the_browser_reaches_the_group(rated_in_browser, empty_figures):
+    """Rated, saved, read as a folder: one lesion less in all tests, and listed with the rater."""
+    root, saved, _ = rated_in_browser
+    result = run_group(root / "out", ratings=[saved.parent])
+    assert set(result.statistics.paired["n"]) == {19}
+    rows = read(root / "out/group_ratings.tsv")
+    columns = ["lesion", "rating", "rater", "note", "effect"]
+    assert rows[columns].fillna("").to_numpy().tolist() == [
+        [1, "accept", "A.B.", "", "accepted"],
+        [2, "exclude", "A.B.", '"vein"', "excluded"],
+    ]
+
+
+def test_a_page_without_lesions_has_no_form(tmp_path):
+    assert "<form" not in build_participant_page(tmp_path, "01").read_text(encoding="utf-8")

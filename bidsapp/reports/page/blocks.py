@@ -87,4 +87,22 @@ class Text:
     href: str = ""
 
 
-Block = Picture | Table | Text | Words | Flicker | Page
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are collapsed under a line of text."""
+
+    summary: str
+    blocks: Sequence["Block"]
+
+
+@dataclass(frozen=True)
+class RatingForm:
+    """A form for ratings: of the lesions (number -> title), as seen in the results of a run."""
+
+    participant: str
+    run: str
+    choices: Sequence[str]
+    lesions: Mapping[int, str]
+
+
+Block = Picture | Table | Text | Words | Flicker | Page | RatingForm | Fold
