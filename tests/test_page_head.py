@@ -5,15 +5,18 @@ import math
 import re
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_reports import DCE, html_of, statistics, table, write_derivatives
 
 from bidsapp.bids import documents
 from bidsapp.issues import Issue
-from bidsapp.models.parameters import FOLLOWED
+from bidsapp.models.parameters import DISPLAY, FOLLOWED
+from bidsapp.reports.figures.timelines import LesionTimeline, TimeAxis, lesion_timeline
 from bidsapp.reports.page.limits import change_mark, change_text
 from bidsapp.reports.page.numbers import NumberFormat, format_number
+from bidsapp.reports.page.render import section_rows
 from bidsapp.reports.participant.cards import Notes, lesion_cards, volume_change
 from bidsapp.reports.participant.doubts import value_doubt
 from bidsapp.reports.participant.findings import RULES, findings
@@ -28,6 +31,7 @@ from bidsapp.reports.participant.tiles import (
     quality_tiles,
     registration_tile,
 )
+from bidsapp.reports.participant.timeline import time_axis
 from bidsapp.study.tables.changes import PERCENT, assess_change
 from bidsapp.study.tables.limits import Limit, LimitSources, Measure
 
@@ -206,7 +210,7 @@ def test_a_card_states_the_response_and_when(derivatives):
 
 
 def test_excluded_and_uncertain_lesions_are_marked(derivatives):
-    """Excluded: a badge; another lesion: no change; few voxels or a failed registration: notes."""
+    """By a badge, by the absence of changes, and by notes on few voxels and the registration."""
     for path in derivatives.rglob("*_roistats.tsv"):
         rows = pd.read_csv(path, sep="\t")
         table(path, rows.assign(excluded=(rows["lesion"] == 2).astype(int), roi_from=None))
@@ -401,3 +405,53 @@ def test_a_head_that_cannot_be_created_is_a_failure(derivatives, empty_figures):
     html = html_of(derivatives)
     assert "Lesions: could not be created (BadInput" in html
     assert html.count("a file cannot be read") == 1
+
+
+def test_sections_are_in_the_order_of_questions():
+    """Lesions over time, maps, curves and arterial input; then quality, and last the records."""
+    order = [row["id"] for row in section_rows("sections.toml")]
+    first = ["timeline", "maps", "viewer", "enhancement", "diffusion", "arterial"]
+    assert order[: len(first)] == first
+    quality = [order.index(name) for name in ("registration", "motion", "errors", "modelchoice")]
+    assert quality == sorted(quality)
+    assert order[-2:] == ["methods", "provenance"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 6, 9])
+def test_the_timeline_has_a_panel_for_each_parameter(count):
+    """Days are true to scale, and every lesion has its own line."""
+    days = np.array([-5.0, 7.0, 30.0, 271.0])
+    values = LesionTimeline(*np.ones((4, 4)))
+    names = ("volume", *FOLLOWED)[:count]
+    axis = TimeAxis(days, ["a", "b", "c", "d"], dated=True)
+    figure = lesion_timeline([[values] * count] * 9, [str(n) for n in range(9)], names, axis)
+    drawn = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title("left") for axes in drawn] == [DISPLAY[n].title for n in names]
+    lines = [line for line in drawn[0].lines if line.get_linestyle() != "None"]
+    styles = {
+        (line.get_color(), line.get_linestyle()) for line in lines if len(line.get_xdata()) == 4
+    }
+    assert len(styles) == 9
+    spacing = np.diff(drawn[0].lines[0].get_xdata())
+    np.testing.assert_allclose(spacing, np.diff(days))
+
+
+def test_sessions_of_unknown_or_equal_days_are_evenly_spaced():
+    """With their names; a true time axis needs a different day for each."""
+    assert time_axis([-5.0, 7.0], ["a", "b"]).label == "days since treatment"
+    for days in ([np.nan, 7.0], [7.0, 7.0]):
+        axis = time_axis(days, ["a", "b"])
+        assert (axis.places.tolist(), axis.dated, axis.label) == ([0, 1], False, "session")
+        figure = lesion_timeline([[LesionTimeline(*np.ones((4, 2)))]], ["1"], ["vp"], axis)
+        assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["a", "b"]
+
+
+def test_images_of_the_registration_are_folded_by_session(derivatives):
+    """With the image before, after and the fixed one in each."""
+    html = html_of(derivatives)
+    section = html[html.index('<section id="registration"') : html.index('<section id="motion"')]
+    folds = re.findall(r'<details class="fold"><summary>(.*?)</summary>', section)
+    assert len(folds) == 3
+    inside = section[section.index("<details") :]
+    assert inside.count("<img") == section.count("<img")
+    assert inside.count('class="layer"') == 2 * 3

@@ -31,7 +31,7 @@ from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
 from bidsapp.reports.figures.motion import MotionTrace, motion_traces
-from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
+from bidsapp.reports.figures.timelines import LesionTimeline, TimeAxis, lesion_timeline
 from bidsapp.reports.group.view import GroupView
 from bidsapp.reports.page import render as page
 from bidsapp.reports.page.blocks import Block
@@ -197,7 +197,7 @@ def html_of(out: Path) -> str:
 
 def top_of(html: str) -> str:
     """The summary: what is read first."""
-    return html[html.index('id="summary"') : html.index('id="overview"')]
+    return html[html.index('id="summary"') : html.index('id="timeline"')]
 
 
 class Checker(HTMLParser):
@@ -353,7 +353,12 @@ def test_missing_rois_are_said(derivatives, empty_figures):
     participant = read_participant(derivatives, "01")
     assert "baseline: no ROI: no lesion values" in texts_of(derivatives)
     assert SECTIONS["lesions"](participant) == SECTIONS["maps"](participant) == []
-    assert len(SECTIONS["registration"](participant)) == 7
+    folded = SECTIONS["registration"](participant)[2:]
+    assert [fold.summary for fold in folded] == [
+        "baseline: DWI and DCE on the T1w",
+        "1week: DWI and DCE on the T1w",
+        "1week, followup: T1w on the T1w of baseline",
+    ]
 
 
 def test_native_space_is_said_and_shown(derivatives):
@@ -643,6 +648,7 @@ CURVE = Curve(np.arange(5.0), np.linspace(2, 1, 5), np.linspace(2, 1, 5))
 STILL = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5))
 SPOILT = MotionTrace(np.zeros((5, 3)), np.zeros((5, 3)), np.zeros(5), np.arange(5) == 2)
 ARTERY = ArterialCurves(np.arange(5.0), np.ones(5), np.ones(5), 2.0)
+AXIS = TimeAxis(np.array([-5.0, 7.0]), ["x", "y"], dated=True)
 VALUES = LesionTimeline(*(np.array([value, np.nan]) for value in (0.1, 0.0, 0.2, 0.02)))
 SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
 
@@ -655,7 +661,7 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
         (lambda: arterial_input([ARTERY, None], ["a", "b"]), {"(mM)", "(min)"}),
         (lambda: motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
-            lambda: lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], ["x", "y"], "days"),
+            lambda: lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], AXIS),
             {"(fraction)", "(10⁻³ mm²/s)", "days"},
         ),
         (

@@ -1,16 +1,23 @@
-"""Parameters of each lesion of a participant over the sessions."""
+"""Parameters of the lesions of a participant over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.layout import WIDTH, Array
-from bidsapp.reports.page.style import DATA, INK, apply_style
+from bidsapp.reports.page.style import CYCLE, SOFT, apply_style
+
+_COLUMNS = 4
+"""Most panels in a row."""
+_MARKERS = "osD^vP"
+_STYLES = ("-", "--", ":")
+_SHIFT = 0.008
+"""Distance between the points of two lesions of one session, relative to the axis."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +34,40 @@ class LesionTimeline:
     error: Array
 
 
+@dataclass(frozen=True)
+class TimeAxis:
+    """Places of the sessions: days since treatment, or ranks if a day is not known.
+
+    ``names`` are those of the sessions; ``dated`` states whether the places are days.
+    """
+
+    places: Array
+    names: Sequence[str]
+    dated: bool
+
+    @property
+    def label(self) -> str:
+        """The label of the axis."""
+        return "days since treatment" if self.dated else "session"
+
+
 @apply_style
 def lesion_timeline(
     series: Sequence[Sequence[LesionTimeline | None]],
-    row_labels: Sequence[str],
+    lesions: Sequence[str],
     parameters: Sequence[str],
-    ticks: Sequence[str],
-    xlabel: str,
+    axis: TimeAxis,
 ) -> Figure:
-    """Plot each parameter of each lesion over the sessions, with one scale per parameter.
+    """Plot the parameters over time, a panel for each, with a line for each lesion.
 
     Parameters
     ----------
-    series : sequence of sequence of Series or None
+    series : sequence of sequence of LesionTimeline or None
         Lesions by parameters.
-    row_labels : sequence of str
-        Lesions.
+    lesions : sequence of str
     parameters : sequence of str
         Keys of `DISPLAY`.
-    ticks : sequence of str
-        Labels of the sessions on the axis.
-    xlabel : str
+    axis : TimeAxis
 
     Returns
     -------
@@ -56,51 +76,83 @@ def lesion_timeline(
     Examples
     --------
     >>> values = LesionTimeline(*np.array([[0.1, 0.2], [0.0, 0.1], [0.2, 0.3], [0.01, 0.01]]))
-    >>> lesion_timeline([[values]], ["1"], ["f"], ["-5", "7"], "days").axes[0].get_title("left")
-    'f (fraction)'
+    >>> axis = TimeAxis(np.array([-5.0, 30.0]), ["baseline", "1month"], dated=True)
+    >>> panel = lesion_timeline([[values]], ["Lesion 1"], ["vp"], axis).axes[0]
+    >>> panel.get_title("left"), panel.lines[0].get_xdata()
+    ('vp (%)', array([-5., 30.]))
     """
-    figure = Figure(figsize=(WIDTH, 1.25 * len(row_labels) + 0.6), layout="constrained")
-    shape = len(row_labels), len(parameters)
-    grid = figure.subplots(*shape, sharex=True, sharey="col", squeeze=False)
-    positions = np.arange(len(ticks))
-    for row, lesion, label in zip(grid, series, row_labels, strict=True):
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontweight="bold")
-        for axes, name, values in zip(row, parameters, lesion, strict=True):
+    rows = -(-len(parameters) // _COLUMNS)
+    columns = -(-len(parameters) // rows)
+    figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    span = float(np.ptp(axis.places)) or 1.0
+    for index, (axes, name) in enumerate(zip(panels, parameters, strict=False)):
+        for number, own in enumerate(series):
+            shift = (number - (len(series) - 1) / 2) * _SHIFT * span
+            values = own[index]
             if values is not None and np.isfinite(values.mean).any():
-                _draw_series(axes, positions, values, DISPLAY[name].scale)
-    for axes, column, name in zip(grid[0], grid.T, parameters, strict=True):
-        axes.set_title(DISPLAY[name].title, fontsize=7.5)
-        axes.set_ylim(*_limits(column))
-        axes.set_xlim(-0.35, len(ticks) - 0.65)
-        axes.set_xticks(positions, ticks)
-    for axes in grid[-1]:
-        axes.tick_params(axis="x", labelsize=6.5)
-    figure.supxlabel(xlabel, fontsize=7.5)
+                _draw_series(axes, axis.places + shift, values, DISPLAY[name].scale, number)
+        axes.set_title(DISPLAY[name].title)
+        _set_limits(axes)
+        _set_days(axes, axis, span)
+        axes.tick_params(labelbottom=index + columns >= len(parameters))
+    for axes in panels[len(parameters) :]:
+        axes.set_axis_off()
+    figure.supxlabel(axis.label, fontsize=7.5)
+    if len(lesions) > 1:
+        lines = [_line_of(number) for number in range(len(lesions))]
+        handles = [panels[0].plot([], [], **line)[0] for line in lines]
+        figure.legend(handles, lesions, loc="outside upper right", ncols=min(len(lesions), 8))
     return figure
 
 
-def _limits(column: NDArray[np.object_]) -> tuple[float, float]:
-    """Return axis limits that include zero and all data of a column."""
-    lowest = [float(axes.dataLim.y0) for axes in column if np.isfinite(axes.dataLim.y0)]
-    highest = [float(axes.dataLim.y1) for axes in column if np.isfinite(axes.dataLim.y1)]
-    low, high = min([0.0, *lowest]), max([0.0, *highest])
-    return 1.08 * low, 1.08 * high or (0.0 if low else 1.0)
+def _line_of(number: int) -> dict[str, Any]:
+    """Return colour, marker and style of a lesion; they repeat after all combinations."""
+    count = len(CYCLE)
+    return {
+        "color": CYCLE[number % count],
+        "marker": _MARKERS[number % count],
+        "ls": _STYLES[number // count % len(_STYLES)],
+    }
+
+
+def _set_days(axes: Axes, axis: TimeAxis, span: float) -> None:
+    """Mark the sessions on the axis, and the treatment."""
+    axes.set_xlim(axis.places.min() - 0.05 * span, axis.places.max() + 0.05 * span)
+    if not axis.dated:
+        axes.set_xticks(axis.places, axis.names, rotation=30, ha="right")
+        return
+    axes.set_xticks(axis.places, minor=True)
+    axes.tick_params(axis="x", which="minor", length=5, width=1, labelbottom=False)
+    if axis.places.min() < 0 < axis.places.max():
+        axes.axvline(0, color=SOFT, lw=0.8, ls=(0, (4, 3)))
+
+
+def _set_limits(axes: Axes) -> None:
+    """Set limits that include zero and all data of a panel."""
+    found = np.array([axes.dataLim.y0, axes.dataLim.y1])
+    known = found[np.isfinite(found)]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    axes.set_ylim(1.08 * low, 1.08 * high or (0.0 if low else 1.0))
 
 
 def _draw_series(
-    axes: Axes, positions: NDArray[np.int64], values: LesionTimeline, scale: float
+    axes: Axes, places: Array, values: LesionTimeline, scale: float, number: int
 ) -> None:
     """Draw means, connected across missing sessions, standard errors and interquartile ranges."""
     found = np.isfinite(values.mean)
-    axes.vlines(positions, values.low * scale, values.high * scale, color=DATA, alpha=0.25, lw=5)
+    line = _line_of(number)
+    axes.plot(places[found], values.mean[found] * scale, **line, lw=1.1, clip_on=False)
+    axes.vlines(
+        places, values.low * scale, values.high * scale, color=line["color"], alpha=0.25, lw=4
+    )
     known = found & np.isfinite(values.error)
     axes.errorbar(
-        positions[known],
+        places[known],
         values.mean[known] * scale,
         yerr=values.error[known] * scale,
         fmt="none",
-        color=INK,
+        color=line["color"],
         elinewidth=1,
         capsize=2.5,
     )
-    axes.plot(positions[found], values.mean[found] * scale, "o-", color=DATA, lw=1.1, clip_on=False)

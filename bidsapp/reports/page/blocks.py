@@ -88,6 +88,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Blocks that are collapsed under a line of text."""
+
+    summary: str
+    blocks: Sequence["Block"]
+
+
+@dataclass(frozen=True)
 class RatingForm:
     """A form for ratings: of the lesions (number -> title), as seen in the results of a run."""
 
@@ -97,4 +105,4 @@ class RatingForm:
     lesions: Mapping[int, str]
 
 
-Block = Picture | Table | Text | Words | Flicker | Page | RatingForm
+Block = Picture | Table | Text | Words | Flicker | Page | RatingForm | Fold

@@ -56,7 +56,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
     Examples
     --------
     >>> section_rows("sections.toml")[0]["id"], section_rows("groupsections.toml")[0]["id"]
-    ('overview', 'characteristics')
+    ('timeline', 'characteristics')
     """
     text = (files("bidsapp.reports") / "templates" / name).read_text(encoding="utf-8")
     rows: list[dict[str, str]] = tomllib.loads(text)["section"]

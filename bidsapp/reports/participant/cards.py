@@ -13,7 +13,7 @@ from bidsapp.reports.page.limits import Mark, change_mark, change_text, format_l
 from bidsapp.reports.page.numbers import NumberFormat, format_number
 from bidsapp.reports.participant.changes import changes_since_first
 from bidsapp.reports.participant.doubts import missing_reason, value_doubt, visit_doubts
-from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutputs
+from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutputs, rows_of
 from bidsapp.reports.participant.response import response_tables
 from bidsapp.study.tables.changes import PERCENT
 from bidsapp.study.tables.limits import percent_change
@@ -145,7 +145,7 @@ def _card(
     own = {key[1:]: row for key, row in changes.items() if key[0] == lesion}
     start = _volume(values, participant.sessions[0])
     for session in participant.sessions:
-        here = values[values["session_id"].fillna("").astype(str) == session.label]
+        here = rows_of(values, session)
         letters = notes.letters(visit_doubts(participant, session, lesion, here))
         first = session is participant.sessions[0]
         comparable = not first and (lesion, session.label) not in participant.not_comparable
@@ -165,8 +165,8 @@ def _card(
 
 def _volume(values: pd.DataFrame, session: SessionOutputs) -> float:
     """Return the volume of a lesion in a session; NaN if it is not known."""
-    own = values["session_id"].fillna("").astype(str) == session.label
-    found = values[own & (values["parameter"] == VOLUME)]["mean"]
+    own = rows_of(values, session)
+    found = own[own["parameter"] == VOLUME]["mean"]
     return float(found.iloc[0]) if len(found) else np.nan
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY, MAPPED
 from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
-from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
+from bidsapp.reports.page.blocks import Block, Cell, Fold, Picture, Table
 from bidsapp.reports.participant.movement import build_flicker, describe_transform
 from bidsapp.reports.participant.records import (
     DATATYPES,
@@ -83,9 +83,7 @@ def show_registration(participant: ParticipantOutputs) -> list[Block]:
         _words_table(done),
         *_distortion_table(participant),
     ]
-    for fixed, moving in done:
-        blocks += _overlay(fixed, moving)
-    return blocks
+    return [*blocks, *(_overlay(fixed, moving) for fixed, moving in done)]
 
 
 def _series_onto(session: SessionOutputs) -> list[RegisteredImage]:
@@ -129,7 +127,7 @@ def _mask(session: SessionOutputs) -> Volume | None:
     return load_volume(path) if path else None
 
 
-def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> list[Block]:
+def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> Fold:
     """Show images registered to the T1w of a session, with its edges and alternating with it."""
     assert fixed.t1w is not None
     grid, mask = load_volume(fixed.t1w), _mask(fixed)
@@ -150,7 +148,7 @@ def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> list[Block
         title = f"{', '.join(names)}: T1w on the T1w of {fixed.name}"
     stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
     alt = f"{title}: three axial, one coronal and one sagittal slice of each image."
-    blocks: list[Block] = [Picture(stem, figure, alt, "", heading=title, form="png")]
+    blocks: list[Block] = [Picture(stem, figure, alt, "", form="png")]
     for onto, name, row in zip(moving, names, rows[1:], strict=True):
         if onto.acquired:
             blocks.append(
@@ -164,7 +162,7 @@ def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> list[Block
                     (f"T1w of {fixed.name}", f"{onto.name} of {onto.session.name}"),
                 )
             )
-    return blocks
+    return Fold(title, blocks)
 
 
 def _overview_cuts(volume: Volume, mask: Volume | None) -> list[Cut]:

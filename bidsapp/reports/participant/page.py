@@ -7,7 +7,7 @@ from urllib.parse import quote
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.errors import BadInput, NotWritable
-from bidsapp.reports.page.blocks import Block, Flicker, Page, Picture
+from bidsapp.reports.page.blocks import Block, Flicker, Fold, Page, Picture
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.page.render import (
     inline_image,
@@ -94,6 +94,9 @@ def _render_block(block: Block, folder: Path) -> dict[str, Any]:
         write_bytes(folder / f"{block.name}.html", block.html().encode())
         href = quote(f"{folder.parent.name}/{folder.name}/{block.name}.html")
         return {"kind": "Page", "block": block, "href": href}
+    if isinstance(block, Fold):
+        inner = [_render_block(one, folder) for one in block.blocks]
+        return {"kind": "Fold", "block": block, "inner": inner}
     if isinstance(block, Flicker):
         layers = [
             (name, inline_image(jpeg_bytes(figure), name, "jpeg")) for name, figure in block.layers

@@ -1,6 +1,7 @@
 """The derivatives of a participant, as read for the report."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -264,6 +265,16 @@ class ParticipantOutputs:
         """All tables that compare models in lesions, concatenated."""
         return self._tables(outputs.BEST_MODEL_TABLE)
 
+    def values_of(
+        self, session: SessionOutputs, lesion: int, parameter: str
+    ) -> Mapping[str, float] | None:
+        """Return the statistics of a parameter of a lesion in a session, or None."""
+        if self.statistics.empty:
+            return None
+        table = rows_of(self.statistics, session)
+        table = table[(table["lesion"] == lesion) & (table["parameter"] == parameter)]
+        return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
+
     def _tables(self, *kinds: Output) -> pd.DataFrame:
         paths = [p for s in self.sessions for kind in kinds for p in s.files(kind)]
         tables = [read_frame(path) for path in paths]
@@ -288,6 +299,11 @@ class ParticipantOutputs:
         name = self.lesion_names.get(lesion, "")
         plain = name.strip().lower() in {"", "nan", *(f"{a}{lesion}" for a in _PLAIN_NAMES)}
         return f"Lesion {lesion}" if plain else f"Lesion {lesion}: {name}"
+
+
+def rows_of(table: pd.DataFrame, session: SessionOutputs) -> pd.DataFrame:
+    """Return the rows of a table that are of a session; of a single session, all have no label."""
+    return table[table["session_id"].fillna("").astype(str) == session.label]
 
 
 def model_label(path: Path) -> str:

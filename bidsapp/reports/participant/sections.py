@@ -1,24 +1,20 @@
 """The sections of the participant page, described in sections.toml: derivatives -> blocks."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.interpolate import PchipInterpolator
 
-from bidsapp.bids import documents, outputs
+from bidsapp.bids import outputs
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
-from bidsapp.models import MODELS
-from bidsapp.models.parameters import DISPLAY, FOLLOWED
+from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.figures.histograms import histograms
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
 from bidsapp.reports.figures.motion import MotionTrace, motion_traces
-from bidsapp.reports.figures.timelines import LesionTimeline, lesion_timeline
-from bidsapp.reports.page.blocks import Block, Cell, Picture, Table, Text
+from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.page.numbers import count_of
 from bidsapp.reports.participant.artery import show_arterial_input
 from bidsapp.reports.participant.changes import show_changes
@@ -33,22 +29,21 @@ from bidsapp.reports.participant.image_sections import (
 )
 from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
+from bidsapp.reports.participant.provenance import show_crashes, show_methods, show_provenance
 from bidsapp.reports.participant.rating import show_rating
 from bidsapp.reports.participant.records import (
     DATATYPES,
     ParticipantOutputs,
     SessionOutputs,
     read_frame,
-    read_json,
+    rows_of,
 )
 from bidsapp.reports.participant.recovery import show_recovery
 from bidsapp.reports.participant.regions import show_regions
 from bidsapp.reports.participant.response import show_response
+from bidsapp.reports.participant.timeline import TIMELINE, show_timeline
 from bidsapp.reports.participant.unmixed import unmixed_tables
 from bidsapp.reports.participant.viewer import viewer_pages
-
-TIMELINE = (*FOLLOWED, "volume")
-"""Parameters that are plotted over the sessions of a participant."""
 
 
 def show_sessions(participant: ParticipantOutputs) -> list[Block]:
@@ -72,23 +67,7 @@ def show_sessions(participant: ParticipantOutputs) -> list[Block]:
 
 def _lesions_of(participant: ParticipantOutputs, session: SessionOutputs) -> list[int]:
     table = participant.statistics
-    return [] if table.empty else sorted(set(_of_session(table, session)["lesion"]))
-
-
-def _of_session(table: pd.DataFrame, session: SessionOutputs) -> pd.DataFrame:
-    return table[table["session_id"].fillna("").astype(str) == session.label]
-
-
-def _row(
-    participant: ParticipantOutputs, session: SessionOutputs, lesion: int, parameter: str
-) -> Mapping[str, float] | None:
-    """Return the statistics of a parameter of a lesion in a session, or None."""
-    table = participant.statistics
-    if table.empty:
-        return None
-    table = _of_session(table, session)
-    table = table[(table["lesion"] == lesion) & (table["parameter"] == parameter)]
-    return None if table.empty else {str(k): v for k, v in table.iloc[0].items()}
+    return [] if table.empty else sorted(set(rows_of(table, session)["lesion"]))
 
 
 def show_lesions(participant: ParticipantOutputs) -> list[Block]:
@@ -101,7 +80,7 @@ def show_lesions(participant: ParticipantOutputs) -> list[Block]:
 
 def _lesion_table(participant: ParticipantOutputs, lesion: int) -> Table:
     sessions = participant.sessions
-    found = {(s, p): _row(participant, s, lesion, p) for s in sessions for p in DISPLAY}
+    found = {(s, p): participant.values_of(s, lesion, p) for s in sessions for p in DISPLAY}
     shown = [p for p in DISPLAY if any(found[session, p] for session in sessions)]
     rows = [[_when(s), *(_cell(p, found[s, p]) for p in shown)] for s in sessions]
     table = participant.statistics
@@ -126,30 +105,6 @@ def _cell(name: str, row: Mapping[str, float] | None) -> Cell:
         return mean
     mean += "" if np.isnan(row["std"]) else f" ± {text(row['std'])}"
     return mean, f"median {text(row['median'])}", f"{row['n_valid']:.0f} of {row['n_voxels']:.0f}"
-
-
-def show_timeline(participant: ParticipantOutputs) -> list[Block]:
-    """Plot the parameters of each lesion over the sessions."""
-    names, sessions = participant.lesion_names, participant.sessions
-    if participant.statistics.empty or len(sessions) < 2:
-        return []
-    found = set(participant.statistics.dropna(subset=["mean"])["parameter"])
-    shown = [parameter for parameter in TIMELINE if parameter in found]
-    series = [[_series(participant, lesion, p) for p in shown] for lesion in names]
-    dated = not any(np.isnan(session.days) for session in sessions)
-    ticks = [s.day if dated else s.name for s in sessions]
-    xlabel = "days since treatment" if dated else "session"
-    figure = lesion_timeline(series, [f"Lesion {n}" for n in names], shown, ticks, xlabel)
-    alt = f"{len(names)} lesions over {len(sessions)} sessions; the values are in the tables above."
-    caption = "Sessions are evenly spaced, regardless of the time between them."
-    return [Picture(f"{participant.label}_desc-timeline", figure, alt, caption)]
-
-
-def _series(participant: ParticipantOutputs, lesion: int, parameter: str) -> LesionTimeline:
-    rows = [_row(participant, session, lesion, parameter) for session in participant.sessions]
-    keys = ("mean", "p25", "p75", "standard_error")
-    values = [[np.nan if row is None else float(row.get(k, np.nan)) for row in rows] for k in keys]
-    return LesionTimeline(*(np.array(v) for v in values))
 
 
 def show_enhancement(participant: ParticipantOutputs) -> list[Block]:
@@ -240,7 +195,8 @@ def show_motion(participant: ParticipantOutputs) -> list[Block]:
             stem = f"{participant.label}_desc-{name.lower()}motion"
             caption = f"Maximum framewise displacement: {worst}."
             alt = f"Motion of {name}. {caption}"
-            blocks.append(Picture(stem, figure, alt, caption, heading=name))
+            summary = f"{name}: motion in {count_of(len(traces), 'session')}"
+            blocks.append(Picture(stem, figure, alt, caption, summary=summary))
     return blocks
 
 
@@ -257,89 +213,29 @@ def show_viewer_links(participant: ParticipantOutputs) -> list[Block]:
     return [*viewer_pages(participant)]
 
 
-def show_methods(participant: ParticipantOutputs) -> list[Block]:
-    """Show the methods text."""
-    path = documents.METHODS.path(participant.output_dir)
-    return [Text("", path.read_text(encoding="utf-8").strip())] if path.exists() else []
-
-
-def show_crashes(participant: ParticipantOutputs) -> list[Block]:
-    """Show the last lines of each crash file."""
-    return [
-        Text(
-            path.relative_to(participant.folder).as_posix(),
-            "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-40:]),
-            folded=True,
-            href=quote(path.relative_to(participant.output_dir).as_posix()),
-        )
-        for path in participant.crashes
-    ]
-
-
-def show_provenance(participant: ParticipantOutputs) -> list[Block]:
-    """Show the software, inputs and settings of the results."""
-    blocks: list[Block] = []
-    description = participant.output_dir / "dataset_description.json"
-    if description.exists():
-        made = read_json(description)
-        rows = [
-            [g.get("Name", "n/a"), g.get("Version", "n/a"), g.get("CodeURL", "–")]
-            for g in made.get("GeneratedBy", [])
-        ]
-        blocks.append(
-            Table("Generated by", ["Software", "Version", "Code"], rows, text=frozenset({1, 2}))
-        )
-    settings, inputs = (
-        kind.find(participant.output_dir, participant=participant.label)
-        for kind in (documents.SETTINGS, documents.INPUTS)
-    )
-    files = [*settings, *inputs[-1:], *_sidecars(participant.sessions)]
-    for path in files:
-        name = path.relative_to(participant.output_dir).as_posix()
-        blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))
-    return blocks
-
-
-def _sidecars(sessions: Sequence[SessionOutputs]) -> list[Path]:
-    """Return the sidecar of one map of each model, from the first session that has it."""
-    found = []
-    for row in MODELS.values():
-        first = {"model": row.label, "param": row.parameters[0].name, "desc": ""}
-        maps = (outputs.DCE_MAP, outputs.DWI_MAP)
-        paths = [p for s in sessions for m in maps for p in s.files(m, extension=".json", **first)]
-        found.extend(paths[:1])
-    return found
-
-
-def _readable(path: Path) -> str:
-    if path.suffix == ".json":
-        return json.dumps(read_json(path), indent=2, ensure_ascii=False, sort_keys=True)
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
 SECTIONS: Mapping[str, Callable[[ParticipantOutputs], list[Block]]] = {
-    "overview": show_sessions,
-    "followed": show_followed,
-    "lesions": show_lesions,
+    "timeline": show_timeline,
+    "maps": show_maps,
+    "viewer": show_viewer_links,
+    "enhancement": show_enhancement,
+    "diffusion": show_diffusion,
+    "arterial": show_arterial_input,
     "rating": show_rating,
-    "regions": show_regions,
+    "lesions": show_lesions,
     "changes": show_changes,
     "response": show_response,
+    "followed": show_followed,
     "dose": show_dose,
+    "regions": show_regions,
     "recovery": show_recovery,
-    "timeline": show_timeline,
-    "registration": show_registration,
-    "viewer": show_viewer_links,
-    "maps": show_maps,
-    "errors": show_standard_errors,
     "distribution": show_distribution,
-    "enhancement": show_enhancement,
-    "modelchoice": show_model_choice,
-    "arterial": show_arterial_input,
-    "diffusion": show_diffusion,
+    "registration": show_registration,
     "motion": show_motion,
-    "methods": show_methods,
+    "errors": show_standard_errors,
+    "modelchoice": show_model_choice,
+    "overview": show_sessions,
     "crashes": show_crashes,
+    "methods": show_methods,
     "provenance": show_provenance,
 }
 """The function of each section, by its id."""
