@@ -142,3 +142,19 @@ def test_next_to_missing_voxels_the_storage_order_does_not_count():
     alone = np.full((2, 1, 1), np.nan)
     alone[0] = 7.0
     assert resample(alone, np.eye(4), np.eye(4), (2, 1, 1), np.eye(4))[0, 0, 0] == 7
+
+
+def test_outside_the_head_a_series_takes_the_nearest_voxel():
+    """In the head as without a head, to the bit; elsewhere only values of the volume itself."""
+    volume = np.random.default_rng(0).normal(100, 10, (12, 11, 9)).astype(np.float32)
+    series = volume[..., None]
+    turned = pose((4, 3, -5), (0.4, -0.3, 0.6))
+    head = np.zeros(volume.shape, bool)
+    head[3:9, 3:8, 2:7] = True
+    everywhere = resample_series(series, np.eye(4), [turned])
+    found = resample_series(series, np.eye(4), [turned], head=head)
+    np.testing.assert_array_equal(found[head], everywhere[head])
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(everywhere))
+    outside = found[..., 0][~head]
+    assert np.isin(outside[np.isfinite(outside)], volume).all()
+    assert np.isnan(found).any()

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from bidsapp.errors import BadInput
-from bidsapp.imaging.transforms import Matrix
+from bidsapp.imaging.transforms import Matrix, compose, invert
 from bidsapp.imaging.warps import Warp, map_centres, voxel_mapping
 
 ImageData = NDArray[np.float32]
@@ -83,7 +83,12 @@ def resample(
 
 
 def resample_series(
-    series: NDArray[Any], affine: ArrayLike, matrices: ArrayLike, *, n_jobs: int = 1
+    series: NDArray[Any],
+    affine: ArrayLike,
+    matrices: ArrayLike,
+    *,
+    head: NDArray[np.bool_] | None = None,
+    n_jobs: int = 1,
 ) -> ImageData:
     """Resample each volume of a series to the pose of the reference, in one interpolation.
 
@@ -94,6 +99,10 @@ def resample_series(
         Its voxels to RAS mm.
     matrices : (N, 4, 4) array
         Points of the reference to points of the volumes, mm.
+    head : (X, Y, Z) array of bool, optional
+        Where the interpolation is cubic, in the pose of the reference; by default everywhere.
+        Elsewhere each voxel takes the value of the nearest one, which is quicker, and keeps the
+        noise of air.
     n_jobs : int
         Threads.
 
@@ -115,17 +124,44 @@ def resample_series(
     """
     data, shape = np.asarray(series), series.shape[:3]
     result = np.empty(data.shape, np.float32)
+    inside = np.argwhere(np.ones(shape, bool) if head is None else head).T
 
     def work(n: int, matrix: Matrix) -> None:
         # A volume that has not moved keeps its values: no interpolation, no smoothing.
         if np.allclose(matrix, np.eye(4), atol=1e-9):
             result[..., n] = data[..., n]
+            return
+        volume = np.ascontiguousarray(data[..., n], np.float32)
+        if np.isfinite(volume).all():
+            to_voxel = compose(affine, matrix, invert(affine))
+            result[..., n] = _resample_head(volume, to_voxel, inside)
         else:
-            result[..., n] = resample(data[..., n], affine, matrix, shape, affine, order=3)
+            result[..., n] = resample(volume, affine, matrix, shape, affine, order=3)
 
     with ThreadPoolExecutor(n_jobs) as pool:
         list(pool.map(work, range(data.shape[3]), np.asarray(matrices, float)))
     return result
+
+
+def _resample_head(volume: ImageData, to_voxel: Matrix, head: NDArray[np.int64]) -> ImageData:
+    """Interpolate the voxels (3, M) of the head by cubic splines, others by the nearest one."""
+    linear, offset = to_voxel[:3, :3], to_voxel[:3, 3]
+    options: Any = {"order": 0, "mode": "nearest"}
+    result: ImageData = ndimage.affine_transform(volume, linear, offset, **options)
+    where = linear @ head + offset[:, None]
+    result[tuple(head)] = ndimage.map_coordinates(volume, where, order=3, mode="nearest")
+    result[_weight_inside(to_voxel, volume.shape) < 0.5] = np.nan
+    return result
+
+
+def _weight_inside(to_voxel: Matrix, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the weight of voxels inside the field of view in the linear interpolation."""
+    weight = np.ones(shape, np.float32)
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    for axis, count in enumerate(shape):
+        along = sum(to_voxel[axis, i] * grid[i] for i in range(3)) + to_voxel[axis, 3]
+        weight *= np.clip(np.minimum(along + 1, count - along), 0, 1)
+    return weight
 
 
 def _resample_volume(

@@ -122,7 +122,7 @@ def cut_blocks(
     """
     coarse, grid = _average_voxels(series, affine)
     if mask is None:
-        inside = _head_mask(coarse.mean(axis=-1))
+        inside = head_mask(coarse.mean(axis=-1))
         if phase_axis is not None:
             inside = _without_rim(inside, grid)
     else:
@@ -202,8 +202,28 @@ def _average_voxels(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matri
     return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
 
 
-def _head_mask(image: Values) -> Mask:
-    """Return the largest bright component (Otsu's threshold) with its holes filled."""
+def head_mask(image: Values) -> Mask:
+    """Return the largest bright component of an image with its holes filled.
+
+    Parameters
+    ----------
+    image : (X, Y, Z) array
+
+    Returns
+    -------
+    mask : (X, Y, Z) array of bool
+        Empty without signal.
+
+    References
+    ----------
+    Otsu, IEEE Trans Syst Man Cybern 1979, doi:10.1109/TSMC.1979.4310076 (threshold).
+
+    Examples
+    --------
+    >>> image = np.zeros((9, 9, 9)); image[3:6, 3:6, 3:6] = 1
+    >>> bool(head_mask(image)[4, 4, 4]), bool(head_mask(image)[0, 0, 0])
+    (True, False)
+    """
     # Otsu: the threshold that maximises the variance between the two classes,
     # (mu_total w(k) - mu(k))^2 / (w(k) (1 - w(k))), here with counts instead of probabilities.
     counts, edges = np.histogram(image, 256)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -13,11 +14,12 @@ from nipype.interfaces.base import (
     traits,
 )
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from bidsapp.bids.derivatives import to_json, to_tsv
 from bidsapp.bids.tables import read_table
 from bidsapp.errors import BadInput
-from bidsapp.imaging.motion.blocks import CannotAlign
+from bidsapp.imaging.motion.blocks import CannotAlign, head_mask
 from bidsapp.imaging.motion.correction import (
     estimate_diffusion_motion,
     estimate_motion,
@@ -35,6 +37,8 @@ from bidsapp.imaging.resample import resample_series
 from bidsapp.run.nodes.files import load, save_array
 
 ENGINE = "metperf"
+MARGIN = 10.0
+"""Width of the air around the head that is interpolated like the head, mm."""
 MOTION_SIDECAR: dict[str, Any] = {
     **{n: {"Units": "mm" if n.startswith("trans") else "rad"} for n in COLUMNS},
     "framewise_displacement": {
@@ -85,7 +89,10 @@ class CorrectMotion(SimpleInterface):
         bvalues = list(inputs.bvalues) if isdefined(inputs.bvalues) else []
         try:
             found = self._estimate(data, image.affine, bvalues)
-            moved = resample_series(data, image.affine, found.matrices, n_jobs=inputs.n_jobs)
+            head = _head_and_margin(data, image.affine)
+            moved = resample_series(
+                data, image.affine, found.matrices, head=head, n_jobs=inputs.n_jobs
+            )
             shells = _shells(bvalues, data.shape[3])
             marks, warnings = withdraw_outliers(found.outliers, shells, found.passage)
         except CannotAlign as error:
@@ -110,6 +117,13 @@ class CorrectMotion(SimpleInterface):
         return estimate_diffusion_motion(
             data, affine, bvalues, phase_axis=axis, n_jobs=inputs.n_jobs
         )
+
+
+def _head_and_margin(data: NDArray[Any], affine: Any) -> NDArray[np.bool_]:
+    """Return the head in the mean of a series, and what lies within `MARGIN` of it."""
+    mean = np.nan_to_num(data.mean(axis=3, dtype=np.float32))
+    outside = ~head_mask(mean)
+    return np.asarray(distance_transform_edt(outside, sampling=voxel_sizes(affine)) <= MARGIN)
 
 
 def _shells(bvalues: list[float], count: int) -> list[NDArray[np.int64]]:
