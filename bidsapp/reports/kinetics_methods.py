@@ -6,6 +6,7 @@ from bidsapp.config import HAEMATOCRIT, Config, constants
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, DESCRIPTIVE, kinetic_rows
+from bidsapp.reports.references import cite
 
 _DESCRIPTION = (
     "the concentration was integrated over 60 and 90 s from the arrival of the bolus (iAUC60, "
@@ -18,21 +19,19 @@ _DESCRIPTION = (
 _RELATIVE = (
     "The initial area was related to that of arterial plasma over the same 60 s (iAUC60BN). "
 )
-_SEGMENTS = "Lines that meet: Hudson 1966, doi:10.1080/01621459.1966.10482198"
-_LEXICON = "Lexicon of perfusion MRI: Dickie et al. 2024, doi:10.1002/mrm.29840"
-_ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
-_AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
-_WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
-_SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
+_SEGMENTS = cite("Lines that meet", "hudson1966")
+_LEXICON = cite("Lexicon of perfusion MRI", "dickie2024")
+_ARRIVAL = cite("Bolus arrival", "cheong2003")
+_AICC = cite("Corrected Akaike criterion", "hurvich1989")
+_WEIGHTS = cite("Akaike weights", "wagenmakers2004")
+_SEARCH = cite("Variable projection", "golub2003")
 _CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
 _ARTERIAL = {
-    "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
-    "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
-    "georgiou2019": "Population function: Georgiou et al. 2019, doi:10.1002/mrm.27524",
+    "auto": cite("Arterial voxels", "mouridsen2006"),
+    "parker2006": cite("Population function", "parker2006"),
+    "georgiou2019": cite("Population function", "georgiou2019"),
 }
-_VEIN = (
-    "Errors of the artery by the superior sagittal sinus: Foottit et al. 2010, Proc ISMRM 18:1719"
-)
+_VEIN = cite("Errors of the artery by the superior sagittal sinus", "foottit2010")
 
 
 def kinetics_methods(config: Config, data: Collection[str]) -> str:

@@ -12,24 +12,26 @@ from bidsapp.reports.kinetics_methods import (
     kinetics_references,
     kinetics_rows,
 )
+from bidsapp.reports.references import cite, find_by_doi
 
-_LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
+_LOCAL_PEARSON = cite("Local Pearson correlation", "saad2009")
 _DISTORTION = {
     "none": [],
     "auto": [
-        "Field map: Jezzard and Balaban 1995, doi:10.1002/mrm.1910340111",
-        "Reversed phase encoding: Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7",
+        cite("Field map", "jezzard1995"),
+        cite("Reversed phase encoding", "andersson2003"),
     ],
-    "t1w": ["Distortion from the T1w: Bhushan et al. 2015, doi:10.1016/j.neuroimage.2015.03.050"],
+    "t1w": [cite("Distortion from the T1w", "bhushan2015")],
 }
 
+_DISPLACEMENT = cite("Framewise displacement", "power2012")
 _MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
 _STRIPPED = (
     "For the b = 0 image, the background of skull-stripped images was treated as missing, and the "
     "absolute correlation replaced the signed one where the latter failed. "
 )
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
-_UNMIXING = "Unmixing of regions: Rousset, Ma and Evans 1998, J Nucl Med 39:904-911"
+_UNMIXING = cite("Unmixing of regions", "rousset1998")
 
 
 DATA = frozenset(
@@ -244,7 +246,7 @@ def _regions(config: Config) -> str:
     return f" Also measured were {'; '.join(measured)}." if measured else ""
 
 
-_TEMPLATE = "ICBM152 template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033"
+_TEMPLATE = cite("ICBM152 template", "fonov2011")
 _REGIONS = {
     "ring": "the brain within 5 mm of each lesion",
     "mirror": "the mirror image of each lesion at the mid-sagittal plane of the ICBM152 template "
@@ -278,14 +280,17 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
     rows += kinetics_rows(config, data) if dynamic else []
     rows += [MODELS[config.t1_model]] if flips else []
-    registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    series = diffusion or dynamic
+    registered = flips or "follow-up" in data or ("t1w" in data and series)
+    blocks = series and config.motion_correction and config.registration_engine == "metperf"
     return [
-        *(f"{row.title}: doi:{row.doi}" for row in rows),
-        *([_LOCAL_PEARSON] if registered else []),
+        *(f"{row.title}: {find_by_doi(row.doi).text}" for row in rows),
+        *([_LOCAL_PEARSON] if registered or blocks else []),
+        *([_DISPLACEMENT] if series and config.drop_outliers and config.motion_correction else []),
         *([_UNMIXING] if "rois" in data and config.fit_space == "native" else []),
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
         *(kinetics_references(config, data) if dynamic else []),
         *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
-        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
+        cite("nipype", "gorgolewski2011"),
     ]

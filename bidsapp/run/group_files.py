@@ -11,6 +11,7 @@ from bidsapp.reports.group.methods import group_methods
 from bidsapp.reports.group.page import build_group_page
 from bidsapp.reports.group.plots import Plot, plots
 from bidsapp.reports.page.render import pdf_bytes
+from bidsapp.reports.references import bibliography
 from bidsapp.study.tables import (
     EVENT,
     SIZES,
@@ -56,7 +57,9 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
     methods = documents.GROUP_METHODS.path(output_dir)
     methods.parent.mkdir(exist_ok=True)
-    write_bytes(methods, group_methods(result).encode())
+    text = group_methods(result)
+    write_bytes(methods, text.encode())
+    write_bytes(documents.GROUP_BIBLIOGRAPHY.path(output_dir), bibliography(text).encode())
     page = build_group_page(result, figures, pages)
     write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 
