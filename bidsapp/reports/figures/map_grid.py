@@ -211,7 +211,7 @@ def _place(figure: Figure, left: float, top: float, width: float, height: float)
 
 
 def _draw_cell(axes: Axes, panel: Panel | None, display: Display | None) -> None:
-    """Draw a panel: anatomy, or a map on it; the outline is white on a map."""
+    """Draw a panel: anatomy, or a map on it; the outline is white or black on a map."""
     if panel is None:
         draw_empty(axes)
         return
@@ -221,7 +221,8 @@ def _draw_cell(axes: Axes, panel: Panel | None, display: Display | None) -> None
         return
     aspect = panel.spacing[0] / panel.spacing[1]
     axes.imshow(fuse(panel, display), aspect=aspect, interpolation="nearest")
-    draw_outline(axes, panel.outline, "white")
+    diverging = display.limits[0] == -display.limits[1]  # light in the middle of the scale
+    draw_outline(axes, panel.outline, "black" if diverging else "white")
 
 
 def _draw_bar(figure: Figure, axes: Axes, row: MapRow) -> None:

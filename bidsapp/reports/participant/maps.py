@@ -9,6 +9,7 @@ from bidsapp.models.parameters import DISPLAY, MAPPED
 from bidsapp.reports.figures.map_grid import PERCENTILES, MapBlock, MapRow, adapt_limits, map_grid
 from bidsapp.reports.page.blocks import Block, Fold, Picture, Words
 from bidsapp.reports.participant.brain_mosaic import brain_mosaics
+from bidsapp.reports.participant.change_maps import change_blocks
 from bidsapp.reports.participant.lesion_panels import ERRORS, LesionPanels, session_panels
 from bidsapp.reports.participant.records import ParticipantOutputs, SessionOutputs
 
@@ -27,6 +28,7 @@ def show_maps(participant: ParticipantOutputs) -> list[Block]:
         visits = _visits(panels, lesion)
         if any(found.maps for found in visits.values()):
             blocks.append(_lesion_picture(participant, lesion, visits))
+            blocks += change_blocks(participant, lesion)
     without = [session for session, found in panels.items() if not found]
     pictures = brain_mosaics(without)
     if not pictures:
