@@ -179,7 +179,7 @@ def test_the_time_left_follows_the_like_of_each_step():
 def test_a_kind_of_step_that_has_not_run_is_expected_from_a_measured_run():
     """Its duration there is scaled by the steps that ran, not by those found in the work folder."""
     clock = Clock()
-    tally = Tally(1, clock, {"dwi.load": 1.0, "dwi.fit": 2.0, "dce.fit": 30.0})
+    tally = Tally(1, clock, {"dwi.load": (1, 1), "dwi.fit": (2, 2), "dce.fit": (30, 30)})
     tally.start_participant("sub-01")
     tally.set_steps("sub-01", ["ses_a.dwi.load", "ses_a.dwi.fit", "ses_a.dce.fit", "report.page"])
     run_steps(tally, clock, "sub-01", {"ses_a.dwi.load": 0.001, "ses_a.dwi.fit": 6.0})
