@@ -51,7 +51,7 @@ WORDS = {
     "dwi": ("apparent diffusion coefficient", "b = 0 image"),
     "ivim": ("perfusion fraction", "Le Bihan et al. 1988"),
     "dce": ("dynamic", "Variable projection", "arterial input"),
-    "vfa": ("flip angles were acquired",),
+    "vfa": ("images at several flip angles",),
     "b1": ("B1",),
     "follow-up": ("other sessions",),
     "transforms": ("provided by the user",),
@@ -68,6 +68,21 @@ def test_only_what_was_done_is_described(absent):
     for word in WORDS[absent]:
         assert word in methods(config)
         assert word not in without
+
+
+@pytest.mark.parametrize("used", [set(), {"fieldmap"}, {"reversed"}, {"fieldmap", "reversed"}])
+def test_distortion_is_described_by_the_images_that_were_used(used):
+    """Without any, --distortion auto corrects nothing; from the T1w it needs none of them."""
+    words = {"fieldmap": "from a field map", "reversed": "image with reversed phase encoding"}
+    cited = {"fieldmap": "- Field map: Jezzard", "reversed": "- Reversed phase encoding: Andersson"}
+    data = DATA - {"fieldmap", "reversed"} | used
+    text = methods(Config(Path(), Path(), Path(), "run", distortion="auto"), data)
+    for name in words:
+        assert (words[name] in text) == (cited[name] in text) == (name in used)
+    assert ("corrected before registration" in text) == bool(used)
+    other = methods(Config(Path(), Path(), Path(), "run", distortion="t1w"), data)
+    assert "Jezzard" not in other
+    assert "Bhushan et al. 2015, doi:" in other
 
 
 @pytest.mark.parametrize("model", sorted(DCE_MODELS))

@@ -53,7 +53,7 @@ def kinetics_methods(config: Config, data: Collection[str]) -> str:
     """
     rows = kinetics_rows(config, data)
     fitted, described = ([r for r in rows if r.is_descriptive is kind] for kind in (False, True))
-    b1 = "If a B1 map was acquired, the flip angles were multiplied by it. " if "b1" in data else ""
+    b1 = "In sessions with a B1 map, flip angles were multiplied by it. " if "b1" in data else ""
     text = (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
         f" neglecting T2* decay. {_t1(config, data)}{b1}"
@@ -173,7 +173,7 @@ def _t1(config: Config, data: Collection[str]) -> str:
         return text
     row = MODELS[config.t1_model]
     return (
-        f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
+        f"{text}In sessions with images at several flip angles, T1 of tissue was mapped instead "
         f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
         "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
         "starting from a pose estimated by robust least squares in blocks, and resampled in one "
