@@ -47,8 +47,8 @@ class Document:
 PARTICIPANT_PAGE = Document("{participant}.html", "Report of a participant")
 GROUP_PAGE = Document("group.html", "Report of the group")
 VIEWER = Document(
-    "{participant}/figures/{session}_viewer.html",
-    "T1w and maps of a session in three planes, with the values at the crosshair",
+    "{participant}/figures/{participant}_viewer.html",
+    "T1w, maps and curves of two visits side by side, with the values at the cross-hair",
 )
 SESSIONS = Document(
     "{participant}/{participant}_sessions.tsv", "Sessions in chronological order, with their days"
