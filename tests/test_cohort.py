@@ -426,7 +426,7 @@ def test_stats_makes_the_study_from_tables_alone(tmp_path, capsys, empty_figures
     assert "alpha/beta = 10 Gy" in described["bed_lq_gy"]["Description"]
     page = (out / "group.html").read_text()
     assert "Mixed model and paired t test agree on all 15 comparisons." in page
-    assert "No significant correlation between the changes of f and vp." in page
+    assert "Changes of f and vp are not significantly correlated from baseline to 1 week" in page
     assert 'href="sub-01.html"' not in page
     assert f"page: {out}/group.html" in capsys.readouterr().err
 

@@ -192,7 +192,7 @@ def test_the_group_page_shows_the_variation_and_what_is_not_plausible():
     ]  # fmt: skip
     view = SimpleNamespace(result=SimpleNamespace(reference=tables(rows)), pages={"sub-01"})
     words, variation, values = show_reference(view)
-    assert words.sentences == ["1 of 2 values are outside the range of normal white matter."]
+    assert words.sentences == ["1 of 2 values is outside the range of normal white matter."]
     assert variation.rows == [["ADC", "1.20 10⁻³ mm²/s", "2", "1 of 1", "23.6", "–"]]
     assert [line[4] for line in values.rows] == ["1.40 10⁻³ mm²/s", "1.00 10⁻³ mm²/s"]
     assert values.bold == {(0, 4)}

@@ -412,7 +412,7 @@ def test_the_group_page_has_the_figures_and_the_words(tmp_path):
     assert {"waterfall", "spider", "swimmer"} <= {plot.name for plot in drawn}
     assert all(set(plot.data) == set(plot.columns) for plot in drawn)
     words, *blocks = show_visits(GroupView(result, drawn))
-    assert words.sentences[0].startswith("RANO-BM: 1 of 2 patients progressed, first on day 200")
+    assert words.sentences[0].startswith("RANO-BM: 1 of 2 patients progressed, on day 200.")
     best = next(b for b in blocks if getattr(b, "caption", "").startswith("Best response"))
     assert [row[1] for row in best.rows] == ["0", "1", "1", "0", "0"]
     assert "RANO-BM (Lin et al. 2015)" in group_methods(result)

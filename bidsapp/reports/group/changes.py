@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
+from bidsapp.reports.group.wording import change_words, multiplicity_words
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.numbers import (
     NumberFormat,
+    format_interval,
     format_number,
     format_pvalue,
     timepoint_label,
@@ -21,10 +23,7 @@ _TEST_COLUMNS += ["p Holm", "p FDR", "Note"]
 def show_changes(view: GroupView) -> list[Block]:
     """Show means and tests at every time point, the time courses, and every test in full."""
     paired = view.statistics.paired
-    caveat = (
-        f"{int(paired['p'].notna().sum())} paired tests were performed; about one in twenty has "
-        "p < 0.05 by chance alone. The full table includes p values after Holm's correction."
-    )
+    caveat = multiplicity_words(int(paired["p"].notna().sum()))
     every = Table(
         "Every paired t test",
         _TEST_COLUMNS,
@@ -74,7 +73,7 @@ def _tests(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterator[
             span(row),
             str(row["n"]),
             form.format(row["mean_difference"], sign=True),
-            f"{form.format(row['ci_low'])} to {form.format(row['ci_high'])}",
+            format_interval(row["ci_low"] * form.scale, row["ci_high"] * form.scale, form.digits),
             format_number(row["t"], 2),
             format_number(row["df"], 0),
             *(format_pvalue(row[name]) for name in ("p", "p_holm", "p_fdr")),
@@ -103,8 +102,5 @@ def _changes(paired: pd.DataFrame, forms: Mapping[str, NumberFormat]) -> Iterato
 
 def _change(row: Mapping[Hashable, Any], form: NumberFormat) -> str:
     """Describe one change in words."""
-    verb = "rose" if row["mean_difference"] > 0 else "fell"
-    unit = "" if form.unit == "fraction" else f" {form.unit}"
-    values = f"from {form.format(row['mean_a'])} to {form.format(row['mean_b'])}{unit}"
-    times = " and ".join(timepoint_label(row[name]) for name in ("timepoint_a", "timepoint_b"))
-    return f"{verb} {values} between {times} (p = {format_pvalue(row['p'])})".replace("= <", "<")
+    times = timepoint_label(row["timepoint_a"]), timepoint_label(row["timepoint_b"])
+    return change_words(row["mean_a"], row["mean_b"], row["p"], times, form)

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.lesions.response import PARTIAL_RESPONSE, PROGRESSION, RESPONSES
-from bidsapp.reports.group.view import GroupView, count_of, table_files
+from bidsapp.reports.group.view import GroupView, table_files
+from bidsapp.reports.group.wording import followup_words, response_words
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_number
 from bidsapp.study.tables.dictionary import FURTHER_COLUMNS
@@ -100,13 +101,7 @@ def _response_words(response: pd.DataFrame) -> str:
     """Describe how many lesions responded, were stable or progressed."""
     counts = response["response"].value_counts()
     cr, pr, sd, pd_ = (int(counts.get(category, 0)) for category in RESPONSES)
-    followed = cr + pr + sd + pd_
-    words = f"Of {len(response)} lesions, {followed} have a volume at baseline and at a follow-up"
-    if not followed:
-        return f"{words}."
-    return (
-        f"{words}: {cr + pr} responded ({cr} completely), {sd} remained stable, {pd_} progressed."
-    )
+    return response_words(len(response), cr, pr, sd, pd_)
 
 
 def _followup(response: pd.DataFrame) -> str:
@@ -115,5 +110,4 @@ def _followup(response: pd.DataFrame) -> str:
     days = known.drop_duplicates("participant_id")["followup_days"].dropna()
     if days.empty:
         return ""
-    spread = f"{days.min():.0f} to {days.max():.0f}; {count_of(len(days), 'participant')}"
-    return f"Mean time to follow-up: {days.mean():.0f} days ({spread})."
+    return followup_words(days.tolist())

@@ -14,6 +14,7 @@ from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
 from bidsapp.study.statistics import SPAN
+from bidsapp.study.statistics.agreement import MOST_EXACT
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
 from bidsapp.study.tables.limits import published_table
@@ -316,7 +317,7 @@ def _pair(statistics: Statistics) -> Iterator[Part]:
     if _count(agreement, "spearman"):
         yield Part(
             "Values and changes of both were also correlated by ranks (Spearman, interval of "
-            "Bonett and Wright 2000).",
+            f"Bonett and Wright 2000; exact p values up to {MOST_EXACT} lesions).",
             ("Interval of Spearman's correlation: Bonett and Wright 2000, doi:10.1007/BF02294183",),
         )
     within = agreement[agreement["question"] == "within lesions"]

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from bidsapp.reports.group.view import GroupView, join_words, span, table_files
+from bidsapp.reports.group.view import GroupView, span, table_files
+from bidsapp.reports.group.wording import disagreement_words, p_words
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_interval, format_number, format_pvalue
 
@@ -45,17 +46,12 @@ def show_mixed_model(view: GroupView) -> list[Block]:
 def _comparison_words(mixed: pd.DataFrame) -> list[str]:
     """Describe where the mixed model and the paired t test disagree."""
     tested = mixed[mixed["agrees"].notna()]
-    if tested.empty:
-        return ["There are too few values for a mixed model."]
-    different = tested[tested["agrees"] == 0]
-    if different.empty:
-        return [f"Mixed model and paired t test agree on all {len(tested)} comparisons."]
     which = [
-        f"{row['parameter']} {span(row)} (mixed model p = {format_pvalue(row['p'])}, "
-        f"t test p = {format_pvalue(row['p_paired'])})"
-        for row in different.to_dict("records")
+        f"{row['parameter']} {span(row)} (mixed model {p_words(row['p'])}, t test "
+        f"{p_words(row['p_paired'])})"
+        for row in tested[tested["agrees"] == 0].to_dict("records")
     ]
-    return [f"Mixed model and paired t test disagree on {join_words(which)}.".replace("= <", "<")]
+    return [disagreement_words(len(tested), which)]
 
 
 def _icc_words(mixed: pd.DataFrame) -> str:
@@ -66,7 +62,10 @@ def _icc_words(mixed: pd.DataFrame) -> str:
             "No patient has two lesions, so the variances between patients and between lesions "
             "cannot be separated."
         )
-    parts = [f"{row['parameter']} {row['icc_participant']:.2f}" for row in known.to_dict("records")]
+    parts = [
+        f"{row['parameter']} {format_number(row['icc_participant'], 2)}"
+        for row in known.to_dict("records")
+    ]
     return (
         "ICC: intraclass correlation, the proportion of the variance shared by two lesions of a "
         f"patient ({', '.join(parts)}) or by two time points of a lesion. With few patients who "

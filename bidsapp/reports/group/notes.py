@@ -15,7 +15,8 @@ def show_exclusions(view: GroupView) -> list[Block]:
         "and left out of all analyses above."
         if count
         else "No lesion is excluded.",
-        f"{count_of(len(missing), 'time point')} of a lesion lack a value. Each paired test uses "
+        f"{count_of(len(missing), 'time point')} of a lesion "
+        f"{'lacks' if len(missing) == 1 else 'lack'} a value. Each paired test uses "
         "the lesions with a value at both time points; the mixed model uses all lesions."
         if len(missing)
         else "Every lesion has every parameter at every time point.",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bidsapp.imaging.motion.parameters import DISPLACEMENT
 from bidsapp.reports.group.view import GroupView, table_files
+from bidsapp.reports.group.wording import count_words
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.numbers import format_number
 from bidsapp.reports.participant.findings import CONSISTENCY, FAILED_SHARE
@@ -53,8 +54,7 @@ def show_quality(view: GroupView) -> list[Block]:
         }
         bold |= {(place, 3)} if "verdict" in flags[index] else set()
     count = sum(bool(found) for found in flags)
-    verb = "are" if count > 1 else "is"
-    text = f"{count or 'None'} of {len(table)} series {verb} outlying."
+    text = count_words(count, len(table), "series", "outlying")
     columns: list[Cell] = ["Participant", "Session", "Series", "Registration"]
     columns += [("Expected error", "mm"), ("Inconsistency", "mm"), ("Motion", "mm, largest")]
     columns += ["Outliers", "SNR", ("No value", "% of voxels"), "Outlying in"]
@@ -65,13 +65,13 @@ def show_quality(view: GroupView) -> list[Block]:
         rows[:count],
         text=frozenset({1, 2, 3, 10}),
         bold=frozenset(bold),
+        files=table_files("quality"),
         hrefs={p: f"{p}.html" for p in people if p in view.pages},
     )
     every = replace(
         block,
         caption="Every series, outlying ones first",
         rows=rows,
-        files=table_files("quality"),
         summary=f"All {len(rows)} series",
     )
     return [Words([text]), *([block] if count else []), every]

@@ -4,6 +4,7 @@ import numpy as np
 
 from bidsapp.models.parameters import DISPLAY
 from bidsapp.reports.group.view import GroupView, table_files
+from bidsapp.reports.group.wording import count_words
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.numbers import format_number
 
@@ -36,12 +37,14 @@ def show_reference(view: GroupView) -> list[Block]:
 def _words(plausible: np.ndarray) -> Words:
     """Return how many values are those of normal white matter."""
     known = plausible[np.isfinite(plausible)]
-    text = f"{int((known == 0).sum())} of {len(known)} values are outside the range of normal "
+    what = "outside the range of normal white matter"
+    outside = count_words(int((known == 0).sum()), len(known), "values", what)
+    text = outside if len(known) else "No range of normal white matter is known of these values."
     caveat = (
         "The variation between sessions is that of scanner, analysis and region, and of the "
         "treatment if it reaches white matter: a change of a lesion of this size is no finding."
     )
-    return Words([f"{text}white matter."], caveat)
+    return Words([text], caveat)
 
 
 def _values(view: GroupView) -> Table:

@@ -3,7 +3,13 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words, span, table_files
+from bidsapp.reports.group.view import GroupView, span, table_files
+from bidsapp.reports.group.wording import (
+    Area,
+    prediction_caveat,
+    prediction_words,
+    responder_words,
+)
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import (
     NumberFormat,
@@ -39,9 +45,9 @@ def _meaning(row: Mapping[Hashable, Any], forms: Mapping[str, NumberFormat]) -> 
     name = forms[row["parameter"]].name
     if row["note"]:
         return f"{name}: {row['note']}."
-    if row["p"] < ALPHA:
-        return f"The early change of {name} differed between responders and other lesions."
-    return f"{name}: no significant difference between responders and other lesions."
+    changes = row["change_responders"], row["change_nonresponders"]
+    counts = row["n_responders"], row["n_nonresponders"]
+    return responder_words(name, *changes, row["p"], counts)
 
 
 def show_prediction(view: GroupView) -> list[Block]:
@@ -64,18 +70,13 @@ def show_prediction(view: GroupView) -> list[Block]:
         for row in table.to_dict("records")
     ]
     columns = ["Parameter", "Change", "Responders / others", "Area", "95 % interval", "p"]
-    found = [
-        f"{r['parameter']} {span(r)}" for r in tested[tested["p_holm"] < ALPHA].to_dict("records")
-    ]
-    words = "No early change predicts the response better than chance (after Holm's correction)."
-    if found:
-        words = f"The response is predicted, also after Holm's correction, by {join_words(found)}."
-    fewest = int(min(tested["n_responders"].min(), tested["n_nonresponders"].min()))
-    caveat = (
-        f"With {count_of(fewest, 'lesion')} in the smaller group, the intervals are wide. The "
-        "analysis treats the lesions of a patient as independent, and each curve is evaluated on "
-        "the data from which it was derived: it is a hypothesis for another study, not a rule."
+    words = prediction_words(
+        [
+            Area(f"{view.forms[r['parameter']].name}, {span(r)}", r["auc"], r["p"], r["p_holm"])
+            for r in tested.to_dict("records")
+        ]
     )
+    fewest = int(min(tested["n_responders"].min(), tested["n_nonresponders"].min()))
     areas = Table(
         "Area under the ROC curve: probability that the value falls more in a responder",
         [*columns, "p Holm", "Note"],
@@ -83,4 +84,4 @@ def show_prediction(view: GroupView) -> list[Block]:
         text=frozenset({1, 7}),
         files=table_files("prediction") + table_files("roc"),
     )
-    return [Words([words], caveat), view.picture("roc"), areas]
+    return [Words(words, prediction_caveat(fewest)), view.picture("roc"), areas]

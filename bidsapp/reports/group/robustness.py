@@ -3,6 +3,7 @@
 import pandas as pd
 
 from bidsapp.reports.group.view import ALPHA, GroupView, join_words, span, table_files
+from bidsapp.reports.group.wording import fragility_words, is_robust
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_interval, format_number, format_pvalue
 
@@ -49,23 +50,16 @@ def _robustness_words(paired: pd.DataFrame) -> list[str]:
     found = paired[paired["p"] < ALPHA]
     if found.empty:
         return ["No paired t test has p < 0.05, so there is no finding to check."]
-    others = ["p_holm", "p_wilcoxon", "p_signflip", "p_without_max"]
-    robust = found[(found[others] < ALPHA).all(axis="columns")]
-    fragile = found.drop(robust.index)
+    rows = found.to_dict("records")
+    robust = [f"{row['parameter']} {span(row)}" for row in rows if is_robust(row)]
     texts = []
-    if len(robust):
-        names = join_words([f"{row['parameter']} {span(row)}" for row in robust.to_dict("records")])
+    if robust:
         texts.append(
             "Robust (p < 0.05 also after Holm's correction, by ranks, with whole patients, and "
-            f"without any single patient): {names}."
+            f"without any single patient): {join_words(robust)}."
         )
-    reasons = {
-        "p_holm": "after Holm's correction",
-        "p_wilcoxon": "by ranks",
-        "p_signflip": "with whole patients",
-        "p_without_max": "without one patient",
-    }
-    for row in fragile.to_dict("records"):
-        lost = [text for name, text in reasons.items() if not row[name] < ALPHA]
-        texts.append(f"{row['parameter']} {span(row)} is not significant {join_words(lost)}.")
-    return texts
+    return texts + [
+        fragility_words(f"{row['parameter']}, {span(row)}", row, row["n"], row["n_participants"])
+        for row in rows
+        if not is_robust(row)
+    ]

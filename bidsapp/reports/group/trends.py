@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from bidsapp.reports.group.view import ALPHA, GroupView, join_words, table_files
+from bidsapp.reports.group.wording import coefficient_words
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import (
     NumberFormat,
@@ -63,13 +64,11 @@ def _slope_words(view: GroupView) -> list[str]:
     found = []
     for row in trends[trends["p"] < ALPHA].to_dict("records"):
         form = view.forms[row["parameter"]]
-        unit = "" if form.unit == "fraction" else f" {form.unit}"
-        size = format_number(row["estimate"] * form.scale, form.digits + 1, sign=True)
-        of = f", {row['covariate']} {row['compared']}" if row["compared"] else ""
-        p = format_pvalue(row["p"])
+        compared = f"{row['covariate']} {row['compared']}" if row["compared"] else ""
+        size = row["estimate"] * form.scale
+        term = _TERMS[row["term"]]
         found.append(
-            f"{form.name} {_TERMS[row['term']]}{of}: {size}{unit} "
-            f"(p {'' if p.startswith('<') else '= '}{p})"
+            coefficient_words(form.name, term, size, form.unit, form.digits + 1, compared, row["p"])
         )
     if not found:
         return [f"No trend over days is significant (every p ≥ {ALPHA})."]

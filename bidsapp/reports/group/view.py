@@ -9,8 +9,11 @@ from typing import Any
 from bidsapp.bids import documents
 from bidsapp.reports.group.plots import Plot, number_formats
 from bidsapp.reports.page.blocks import Picture
-from bidsapp.reports.page.numbers import NumberFormat, count_of, timepoint_label
+from bidsapp.reports.page.numbers import NumberFormat, count_of, join_words, timepoint_label
 from bidsapp.study.tables import ALPHA, GroupResult, Statistics
+
+MOST_ROWS = 200
+"""Largest number of rows of a table on the page; its file has all."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,6 @@ class GroupView:
 def span(row: Mapping[Hashable, Any]) -> str:
     """Return the two time points of a row, as displayed."""
     return f"{timepoint_label(row['timepoint_a'])} – {timepoint_label(row['timepoint_b'])}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Join words with commas and "and".
-
-    Examples
-    --------
-    >>> join_words(["vp", "ve", "f"]), join_words(["vp"])
-    ('vp, ve and f', 'vp')
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def table_files(name: str) -> tuple[str, ...]:

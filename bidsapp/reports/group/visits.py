@@ -4,6 +4,7 @@ import pandas as pd
 
 from bidsapp.lesions.response import RESPONSES
 from bidsapp.reports.group.view import GroupView, count_of, table_files
+from bidsapp.reports.group.wording import between_days
 from bidsapp.reports.page.blocks import Block, Table, Words
 from bidsapp.reports.page.numbers import format_number
 
@@ -57,9 +58,7 @@ def _progressions(ends: pd.DataFrame, what: str) -> str:
     known = ends[ends["progressed"].notna()]
     progressed = known[known["progressed"] == 1]
     words = f"{len(progressed)} of {count_of(len(known), what)} progressed"
-    days = progressed["days"].dropna()
-    if len(days):
-        words += f", first on day {days.min():.0f}, at the latest on day {days.max():.0f}"
+    words += between_days(progressed["days"].tolist())
     without = len(ends) - len(known)
     return words + (f"; {without} could not be assessed" if without else "")
 

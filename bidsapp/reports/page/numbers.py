@@ -97,12 +97,23 @@ def format_pvalue(value: float) -> str:
     --------
     >>> [format_pvalue(p) for p in (0.41, 0.0303, 0.002, 0.000201, 1e-9, float("nan"))]
     ['0.41', '0.030', '0.002', '0.0002', '< 0.0001', 'no test']
+
+    A value below a limit of significance is not rounded to the limit:
+
+    >>> [format_pvalue(p) for p in (0.04996, 0.05, 0.00999, 0.999)]
+    ['0.04996', '0.050', '0.00999', '> 0.99']
     """
     if math.isnan(value):
         return "no test"
     if value < 0.00005:
         return "< 0.0001"
-    return f"{value:.{4 if value < 0.001 else 3 if value < 0.1 else 2}f}"
+    if 0.995 <= value < 1:
+        return "> 0.99"
+    digits = 4 if value < 0.001 else 3 if value < 0.1 else 2
+    for limit, _ in SIGNIFICANCE:
+        while value < limit <= float(f"{value:.{digits}f}") and digits < 9:
+            digits += 1
+    return f"{value:.{digits}f}"
 
 
 def format_percent(value: float) -> str:
@@ -197,3 +208,14 @@ def count_of(count: int, thing: str) -> str:
     ('1 lesion', '2 lesions')
     """
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words with commas and "and".
+
+    Examples
+    --------
+    >>> join_words(["vp", "ve", "f"]), join_words(["vp"])
+    ('vp, ve and f', 'vp')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -262,7 +262,7 @@ _AGREEMENT = {
     "spearman": "Spearman's rank correlation coefficient",
     "spearman_low": "Lower limit of its 95 % confidence interval",
     "spearman_high": "Upper limit of its 95 % confidence interval",
-    "p_spearman": "Its two-sided p value",
+    "p_spearman": "Its two-sided p value, exact up to 8 pairs",
     "note": "Reason if there is no correlation",
 }
 _LIMITS = {
