@@ -100,6 +100,12 @@ ARROWS: dict[str, set[str]] = {
         "study.tables",
         "imaging.motion",
     },
+    "reports.index": {
+        "bids",
+        "lesions",
+        "reports.page",
+        "reports.participant",
+    },
     "run.nodes": {
         "bids",
         "config",
@@ -136,6 +142,7 @@ ARROWS: dict[str, set[str]] = {
         "lesions",
         "models.parameters",
         "reports.group",
+        "reports.index",
         "reports.page",
         "reports.participant",
         "run.engine",
@@ -178,6 +185,7 @@ ARROWS: dict[str, set[str]] = {
         "phantom",
         "recovery",
         "reports",
+        "reports.index",
         "run",
         "run.engine",
         "run.graphs",

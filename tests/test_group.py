@@ -261,7 +261,11 @@ def test_reports_only_builds_the_group_page_again(tmp_path, empty_figures):
     (tmp_path / "bids").mkdir()
     words = [str(tmp_path / "bids"), str(folder), "participant", "group", "--reports-only"]
     assert main([*words, "--participant-label", "sub-02"]) == 0
-    assert {page.name for page in folder.glob("*.html")} == {"sub-02.html", "group.html"}
+    assert {page.name for page in folder.glob("*.html")} == {
+        "sub-02.html",
+        "group.html",
+        "index.html",
+    }
     assert 'href="sub-02.html"' in (folder / "group.html").read_text(encoding="utf-8")
 
 

@@ -70,7 +70,7 @@ def write_table(folder: Path) -> Path:
     blocks = [Table("All kinds", list(COLUMNS), rows), Text("More", "words", folded=True)]
     items = [{"kind": type(block).__name__, "block": block} for block in blocks]
     section = {"id": "a", "title": "A", "intro": "", "problem": "", "absent": "", "blocks": items}
-    group = {"counts": [], "timepoints": [], "sections": [section]}
+    group = {"counts": [], "index": "", "timepoints": [], "sections": [section]}
     result = {"problems": [], "notes": ["n"], "cohort": {"warnings": ["w"]}}
     html = pages.render("group.html.j2", result=result, **group)
     folder.mkdir()

@@ -1,5 +1,6 @@
 """The files that metperf writes besides those of the sessions: names and content."""
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from glob import escape
@@ -46,6 +47,9 @@ class Document:
 
 PARTICIPANT_PAGE = Document("{participant}.html", "Report of a participant")
 GROUP_PAGE = Document("group.html", "Report of the group")
+INDEX_PAGE = Document(
+    "index.html", "All participants, with thumbnail, response, quality and rating"
+)
 VIEWER = Document(
     "{participant}/figures/{session}_viewer.html",
     "T1w and maps of a session in three planes, with the values at the crosshair",
@@ -67,6 +71,7 @@ STATUS = Document(
     "{participant}/log/status.json",
     "Completed branches, options and issues of each session",
 )
+CARD = Document("{participant}/log/card.json", "Summary of a participant for the index")
 COMPLETION = Document(
     "{participant}/log/completion.json",
     "Digests of all inputs and results, written after a run without failures",
@@ -82,7 +87,51 @@ GROUP_TABLE = Document("group_{table}.tsv", "Tables of the group level")
 GROUP_FIGURE = Document("figures/group_{figure}.svg", "Figures of the group level; also as PDF")
 
 DOCUMENTS = (
-    PARTICIPANT_PAGE, GROUP_PAGE, VIEWER, SESSIONS, QUALITY, LESIONS, STATUS, COMPLETION, SETTINGS,
-    INPUTS, CRASH, METHODS, GROUP_METHODS, GROUP_TABLE, GROUP_FIGURE,
+    PARTICIPANT_PAGE, GROUP_PAGE, INDEX_PAGE, VIEWER, SESSIONS, QUALITY, LESIONS, STATUS, CARD,
+    COMPLETION, SETTINGS, INPUTS, CRASH, METHODS, GROUP_METHODS, GROUP_TABLE, GROUP_FIGURE,
 )  # fmt: skip
 """All files besides those of the sessions."""
+
+
+def participants_in(output_dir: Path) -> list[str]:
+    """Return the participants of an output folder in the order of the pages: 2 before 10.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+
+    Returns
+    -------
+    labels : list of str
+        Such as ``sub-01``: those with a folder or a page.
+    """
+    folders = {path.name for path in output_dir.glob("sub-*") if path.is_dir()}
+    pages = {path.stem for path in PARTICIPANT_PAGE.find(output_dir)}
+    return sorted(folders | pages, key=_natural_order)
+
+
+def neighbours(output_dir: Path, label: str) -> tuple[str | None, str | None]:
+    """Return the participants before and after one in the order of the pages.
+
+    Parameters
+    ----------
+    output_dir : pathlib.Path
+    label : str
+        Such as ``sub-01``; in the output folder or not.
+
+    Returns
+    -------
+    before, after : str or None
+        None at the ends.
+    """
+    order = sorted({*participants_in(output_dir), label}, key=_natural_order)
+    place = order.index(label)
+    after = order[place + 1] if place + 1 < len(order) else None
+    return (order[place - 1] if place else None), after
+
+
+def _natural_order(label: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that compares numbers within labels by their value."""
+    parts = re.findall(r"\d+|\D+", label)
+    keys = tuple((int(p), "") if p.isdigit() else (-1, p) for p in parts)
+    return (*keys, (-2, label))

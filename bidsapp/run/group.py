@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from bidsapp.bids import documents
 from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
+from bidsapp.reports.index.page import write_index
 from bidsapp.run.group_files import write_result, write_table
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
@@ -146,7 +148,12 @@ def run_group(
         write_table(output_dir, "quality", quality, QUALITY, {})
     if ratings:
         write_table(output_dir, "ratings", cohort.ratings, RATINGS_TABLE, {})
+    else:  # those of an earlier analysis are not applied any more
+        for extension in (".tsv", ".json"):
+            earlier = documents.GROUP_TABLE.path(output_dir, table="ratings")
+            earlier.with_suffix(extension).unlink(missing_ok=True)
     write_result(output_dir, result)
+    write_index(output_dir)
     return result
 
 

@@ -132,7 +132,8 @@ def _keep(participant: Participant, config: Config, progress: ParticipantProgres
     table = documents.SESSIONS.path(config.output_dir, participant=participant.id)
     record_output(config.output_dir, participant.id, table)
     page = documents.PARTICIPANT_PAGE.path(config.output_dir, participant=participant.id)
-    if page_is_intact(config.output_dir, participant):
+    card = documents.CARD.path(config.output_dir, participant=participant.id)
+    if page_is_intact(config.output_dir, participant) and card.exists():
         return Outcome(participant.label, issues, page, _page_warnings(participant, config))
     page.unlink(missing_ok=True)
     return conclude_participant(participant, issues, config, progress)
@@ -152,7 +153,7 @@ def _begin(plan: Plan, config: Config) -> None:
         for session in participant.sessions
     ]
     write_status(plan, unfinished, config, finished=False)
-    for kind in (documents.COMPLETION, documents.PARTICIPANT_PAGE):
+    for kind in (documents.COMPLETION, documents.PARTICIPANT_PAGE, documents.CARD):
         kind.path(config.output_dir, participant=participant.id).unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
+from bidsapp.reports.index.card import write_card
 from bidsapp.reports.participant.page import build_participant_page
 from bidsapp.reports.participant.quality import quality_rows
 from bidsapp.reports.participant.records import ParticipantOutputs, read_participant
@@ -51,7 +52,7 @@ def write_quality(participant: ParticipantOutputs) -> None:
 
 
 def build_page(output_dir: Path, label: str) -> Path:
-    """Write the table of quality and the page of a participant, from the stored derivatives.
+    """Write the table of quality, the page and the summary for the index of a participant.
 
     Parameters
     ----------
@@ -68,4 +69,5 @@ def build_page(output_dir: Path, label: str) -> Path:
     participant = read_participant(output_dir, label)
     if participant.sessions:
         write_quality(participant)
+        write_card(participant)
     return build_participant_page(output_dir, label)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from bidsapp.bids import documents
 from bidsapp.reports.group.plots import Plot
 from bidsapp.reports.group.view import GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
@@ -42,6 +43,7 @@ def build_group_page(
         "group.html.j2",
         result=result,
         counts=counts,
+        index=documents.INDEX_PAGE.template if pages else "",
         timepoints=[(timepoint_label(n), label) for n, label in view.statistics.timepoints.items()],
         sections=[_section(row, view) for row in section_rows("groupsections.toml")],
     )

@@ -12,6 +12,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 function value(row, column) {
+  const given = row.cells[column].dataset.sort; // categories have an order other than that of their names
+  if (given !== undefined) return [parseFloat(given), given];
   const cell = row.cells[column].cloneNode(true);
   for (const more of cell.querySelectorAll("small")) more.remove();
   const text = cell.textContent.trim();

@@ -1,0 +1,1 @@
+"""The index of an output folder: all participants, with links to their pages."""
