@@ -47,7 +47,7 @@ def test_sentences_are_whole(choice, data):
 
 WORDS = {
     "dwi": ("apparent diffusion coefficient", "b = 0 image"),
-    "ivim": ("perfusion fraction", "Le Bihan"),
+    "ivim": ("perfusion fraction", "Le Bihan et al. 1988"),
     "dce": ("dynamic", "Variable projection", "arterial input"),
     "vfa": ("flip angles were acquired",),
     "b1": ("B1",),

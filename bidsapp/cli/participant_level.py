@@ -26,6 +26,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.validate import validate
     from bidsapp.reports.index.page import write_index
     from bidsapp.reports.methods import methods
+    from bidsapp.reports.references import bibliography
     from bidsapp.run.participant import check_config
     from bidsapp.run.status import analysed_data
     from bidsapp.run.survey import read_participants
@@ -33,7 +34,8 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     if options.reports_only:
         return _rebuild(config)
     if options.boilerplate_only:
-        describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+        text = methods(config)
+        describe_dataset(config.output_dir, config.bids_dir, version(), text, bibliography(text))
         _LOG.info("The methods are in %s", documents.METHODS.path(config.output_dir))
         return 0
     labels = select_labels(config)
@@ -49,7 +51,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     if options.dry_run:
         return _describe(participants, unreadable, config)
     text = methods(config, analysed_data(participants, config))
-    describe_dataset(config.output_dir, config.bids_dir, version(), text)
+    describe_dataset(config.output_dir, config.bids_dir, version(), text, bibliography(text))
     outcomes = _run_all(participants, config)
     if not config.participants:  # runs of single participants may be side by side
         write_index(config.output_dir)

@@ -12,15 +12,16 @@ from bidsapp.reports.kinetics_methods import (
     kinetics_references,
     kinetics_rows,
 )
+from bidsapp.reports.references import reference, reference_by_doi
 
-_LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
+_LOCAL_PEARSON = reference("Local Pearson correlation", "saad2009")
 _DISTORTION = {
     "none": [],
     "auto": [
-        "Field map: Jezzard and Balaban 1995, doi:10.1002/mrm.1910340111",
-        "Reversed phase encoding: Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7",
+        reference("Field map", "jezzard1995"),
+        reference("Reversed phase encoding", "andersson2003"),
     ],
-    "t1w": ["Distortion from the T1w: Bhushan et al. 2015, doi:10.1016/j.neuroimage.2015.03.050"],
+    "t1w": [reference("Distortion from the T1w", "bhushan2015")],
 }
 
 _MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
@@ -29,7 +30,8 @@ _STRIPPED = (
     "absolute correlation replaced the signed one where the latter failed. "
 )
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
-_UNMIXING = "Unmixing of regions: Rousset, Ma and Evans 1998, J Nucl Med 39:904-911"
+_UNMIXING = reference("Unmixing of regions", "rousset1998")
+_DISPLACEMENT = reference("Framewise displacement", "power2012")
 
 
 DATA = frozenset(
@@ -244,7 +246,7 @@ def _regions(config: Config) -> str:
     return f" Also measured were {'; '.join(measured)}." if measured else ""
 
 
-_TEMPLATE = "ICBM152 template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033"
+_TEMPLATE = reference("ICBM152 template", "fonov2011")
 _REGIONS = {
     "ring": "the brain within 5 mm of each lesion",
     "mirror": "the mirror image of each lesion at the mid-sagittal plane of the ICBM152 template "
@@ -278,14 +280,19 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
     rows += kinetics_rows(config, data) if dynamic else []
     rows += [MODELS[config.t1_model]] if flips else []
-    registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    corrected = config.motion_correction and (diffusion or dynamic)
+    by_blocks = corrected and config.registration_engine == "metperf"
+    registered = (
+        flips or by_blocks or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    )
     return [
-        *(f"{row.title}: doi:{row.doi}" for row in rows),
+        *(reference_by_doi(row.title, row.doi) for row in rows),
         *([_LOCAL_PEARSON] if registered else []),
+        *([_DISPLACEMENT] if corrected and config.drop_outliers else []),
         *([_UNMIXING] if "rois" in data and config.fit_space == "native" else []),
         *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
         *(diffusion_references(config, data) if diffusion else []),
         *(kinetics_references(config, data) if dynamic else []),
-        *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
-        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
+        *([_TEMPLATE] if "rois" in data and {"mirror", "reference"} & set(config.rois) else []),
+        reference("nipype", "gorgolewski2011"),
     ]

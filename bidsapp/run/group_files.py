@@ -11,6 +11,7 @@ from bidsapp.reports.group.methods import group_methods
 from bidsapp.reports.group.page import build_group_page
 from bidsapp.reports.group.plots import Plot, plots
 from bidsapp.reports.page.render import pdf_bytes
+from bidsapp.reports.references import bibliography
 from bidsapp.study.tables import (
     EVENT,
     SIZES,
@@ -26,7 +27,7 @@ _EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a i
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write all tables with their dictionaries, all figures, the methods text and the page.
+    """Write tables with their dictionaries, figures, the methods text and the page.
 
     Parameters
     ----------
@@ -54,9 +55,12 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     for plot in figures:
         _write_plot(output_dir, plot)
     pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
+    text = group_methods(result)
     methods = documents.GROUP_METHODS.path(output_dir)
     methods.parent.mkdir(exist_ok=True)
-    write_bytes(methods, group_methods(result).encode())
+    write_bytes(methods, text.encode())
+    entries = documents.GROUP_BIBLIOGRAPHY.path(output_dir)
+    write_bytes(entries, bibliography(text).encode())
     page = build_group_page(result, figures, pages)
     write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 
