@@ -13,9 +13,9 @@ from bidsapp.imaging.registration.quality import Quality
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS, Placement, place_flip_angles
 from bidsapp.imaging.transforms import apply, invert
 from bidsapp.models.contrast.spgr import spgr_signal
-from bidsapp.reports.participant.image_sections import _flip_angle_qualities
 from bidsapp.reports.participant.quality import quality_rows
 from bidsapp.reports.participant.records import read_participant
+from bidsapp.reports.participant.registration import _flip_angle_qualities
 from bidsapp.run.nodes.relaxometry import AlignFlipAngles, FitT1, _doubts
 
 ANGLES = np.deg2rad([3.0, 15.0])

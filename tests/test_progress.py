@@ -179,7 +179,7 @@ def test_the_time_left_follows_the_like_of_each_step():
 def test_a_kind_of_step_that_has_not_run_is_expected_from_a_measured_run():
     """Its duration there is scaled by the steps that ran, not by those found in the work folder."""
     clock = Clock()
-    tally = Tally(1, clock, {"dwi.load": 1.0, "dwi.fit": 2.0, "dce.fit": 30.0})
+    tally = Tally(1, clock, {"dwi.load": (1, 1), "dwi.fit": (2, 2), "dce.fit": (30, 30)})
     tally.start_participant("sub-01")
     tally.set_steps("sub-01", ["ses_a.dwi.load", "ses_a.dwi.fit", "ses_a.dce.fit", "report.page"])
     run_steps(tally, clock, "sub-01", {"ses_a.dwi.load": 0.001, "ses_a.dwi.fit": 6.0})
@@ -383,3 +383,23 @@ def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal, processes):
     shown = terminal.shows()
     assert len(shown) == 1
     assert "stopped by SIGINT: completed results are kept" in shown[0]
+
+
+@pytest.mark.parametrize("size", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("speed", [0.3, 1.0, 4.0])
+def test_kinds_that_have_not_run_follow_speed_and_size_of_the_images(speed, size):
+    """After three kinds of six in a run, slower or of other images: the rest to a sixth."""
+    typical = {"a": (20, 20), "b": (20, 60), "c": (1, 5), "d": (2, 2), "e": (5, 25), "f": (10, 30)}
+    expected = {
+        k: speed * coarse * (fine / coarse) ** size for k, (coarse, fine) in typical.items()
+    }
+    clock = Clock()
+    tally = Tally(1, clock, typical)
+    tally.start_participant("sub-01")
+    tally.set_steps("sub-01", [f"ses_a.{kind}" for kind in typical])
+    for kind in "abc":
+        tally.start_step("sub-01", f"ses_a.{kind}")
+        clock.now += expected[kind]
+        tally.end_step("sub-01", f"ses_a.{kind}")
+    left = sum(expected[kind] for kind in "def")
+    assert tally.seconds_left() == pytest.approx(left, rel=1 / 6)

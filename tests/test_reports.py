@@ -30,6 +30,7 @@ from bidsapp.reports.figures import images
 from bidsapp.reports.figures.artery import ArterialCurves, arterial_input
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.lesion_curves import Curve, concentration_curves, diffusion_decay
+from bidsapp.reports.figures.map_grid import MapBlock, MapRow, map_grid
 from bidsapp.reports.figures.motion import MotionTrace, motion_traces
 from bidsapp.reports.figures.timelines import LesionTimeline, TimeAxis, lesion_timeline
 from bidsapp.reports.group.view import GroupView
@@ -352,7 +353,7 @@ def test_missing_rois_are_said(derivatives, empty_figures):
             path.unlink()
     participant = read_participant(derivatives, "01")
     assert "baseline: no ROI: no lesion values" in texts_of(derivatives)
-    assert SECTIONS["lesions"](participant) == SECTIONS["maps"](participant) == []
+    assert SECTIONS["lesions"](participant) == []
     folded = SECTIONS["registration"](participant)[2:]
     assert [fold.summary for fold in folded] == [
         "baseline: DWI and DCE on the T1w",
@@ -374,7 +375,7 @@ def test_native_space_is_said_and_shown(derivatives):
         path.rename(path.with_name(path.name.replace("_space-T1w", "")))
     assert "baseline: no T1w: maps in native space" in texts_of(derivatives)
     shown = SECTIONS["maps"](read_participant(derivatives, "01"))[0]
-    assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy and ADC, f, D")
+    assert shown.alt.startswith("Lesion 1 in baseline, 1week, followup: anatomy, ADC, f, D")
 
 
 def test_failures_come_first(derivatives, empty_figures):
@@ -665,7 +666,10 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
             {"(fraction)", "(10⁻³ mm²/s)", "days"},
         ),
         (
-            lambda: images.lesion_maps([[SLICE] * 7, [None] * 7], ["a", "b"], ["T1w", *DWI, *DCE]),
+            lambda: map_grid(
+                [MapBlock("", [MapRow(n, [SLICE, None], DISPLAY[n]) for n in (*DWI, *DCE)])],
+                ["a", "b"],
+            ),
             {DISPLAY[name].title for name in (*DWI, *DCE)},
         ),
         (lambda: images.registration_overlay([[SLICE], [SLICE]], ["T1w", "DWI"]), {"T1w", "DWI"}),
@@ -677,14 +681,6 @@ def test_every_figure_says_its_units(draw: Callable[[], Figure], labels: set[str
     text = page.svg_bytes(draw()).decode()
     for label in labels:
         assert label in text
-
-
-def test_map_limits_do_not_follow_the_data():
-    """Two sessions with different values are drawn on the same scale."""
-    bright = Panel(np.eye(9), (1, 1), (0, 1), values=np.full((9, 9), 9.0))
-    figure = images.lesion_maps([[bright], [SLICE]], ["a", "b"], ["f"])
-    shown = [axes.images[-1].get_clim() for axes in figure.axes[:2]]
-    assert shown == [DISPLAY["f"].limits] * 2
 
 
 def test_the_asymptote_shows_the_perfusion_fraction():

@@ -114,7 +114,7 @@ def _draw_images(pair: Sequence[Axes], found: ArterialCurves | None) -> None:
             continue
         image_axes(axes)
         axes.set_anchor("N")
-        draw_panel(axes, replace(panel, outline=None), None)
+        draw_panel(axes, replace(panel, outline=None))
         if panel.outline is not None:
             for row, column in np.argwhere(panel.outline) - 0.5:
                 axes.add_patch(Rectangle((column, row), 1, 1, fill=False, ec=EDGE, lw=1))

@@ -1,19 +1,16 @@
-"""Figures of image slices: maps of a lesion, and images after registration."""
+"""Slices of images as panels of figures, and figures of images after registration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bidsapp.models.parameters import DISPLAY, Display
 from bidsapp.reports.figures.layout import WIDTH, Array
 from bidsapp.reports.page.style import ACCENT, EDGE, SOFT, apply_style
 
@@ -60,93 +57,21 @@ def draw_empty(axes: Axes, text: str = "not available") -> None:
     )
 
 
-def _outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> None:
+def draw_outline(axes: Axes, mask: Mask | None, color: str, width: float = 0.9) -> None:
     """Draw the outline of a mask if there is one in this slice."""
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.astype(float), [0.5], colors=[color], linewidths=width)
 
 
-def draw_panel(axes: Axes, panel: Panel, display: Display | None) -> None:
-    """Show a slice with the overlaid map, the lesion outline and the frame of the detail."""
-    aspect = panel.spacing[0] / panel.spacing[1]
+def draw_panel(axes: Axes, panel: Panel) -> None:
+    """Show a slice of the anatomy, the outline of the lesion and the frame of the detail."""
     low, high = panel.window
-    if display is not None:
-        high += high - low  # darker below a map, so that gaps do not look like high values
+    aspect = panel.spacing[0] / panel.spacing[1]
     axes.imshow(panel.background, cmap="gray", vmin=low, vmax=high, aspect=aspect)
-    if panel.values is not None and display is not None:
-        shown = np.ma.masked_invalid(panel.values * display.scale)
-        low, high = display.limits
-        axes.imshow(
-            shown,
-            cmap=display.colormap,
-            vmin=low,
-            vmax=high,
-            aspect=aspect,
-            interpolation="nearest",
-        )
-    _outline(axes, panel.outline, "white" if display else ACCENT)
+    draw_outline(axes, panel.outline, ACCENT)
     if panel.box is not None:
         row, column, rows, columns = panel.box
         axes.add_patch(Rectangle((column, row), columns, rows, fill=False, ec=ACCENT, lw=0.8))
-
-
-@apply_style
-def lesion_maps(
-    rows: Sequence[Sequence[Panel | None]], row_labels: Sequence[str], columns: Sequence[str]
-) -> Figure:
-    """Show one lesion: one row per session, one column per parameter, with common scales.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of Panel or None
-        None if there is no such map.
-    row_labels : sequence of str
-    columns : sequence of str
-        Keys of `DISPLAY`, or any other heading for a column of anatomy.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-
-    Examples
-    --------
-    >>> panel = Panel(np.eye(4), (1, 1), (0, 1), values=np.eye(4))
-    >>> lesion_maps([[panel, None]], ["baseline"], ["T1w", "f"]).axes[-1].get_xlabel()
-    'f (fraction)'
-    """
-    size = WIDTH / len(columns)
-    figure = Figure(
-        figsize=(WIDTH, size * len(rows) + 0.55),
-        layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01),
-    )
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    for r, (label, panels) in enumerate(zip(row_labels, rows, strict=True)):
-        for axes, name, panel in zip(grid[r], columns, panels, strict=True):
-            if panel is None:
-                draw_empty(axes)
-            else:
-                image_axes(axes)
-                draw_panel(axes, panel, DISPLAY.get(name))
-            if r == 0:
-                axes.set_title(DISPLAY[name].label if name in DISPLAY else name)
-        grid[r, 0].set_ylabel(label)
-    for c, name in enumerate(columns):
-        if name in DISPLAY:
-            _colorbar(figure, list(grid[:, c]), DISPLAY[name])
-    return figure
-
-
-def _colorbar(figure: Figure, column: list[Axes], display: Display) -> None:
-    """Draw the colour bar of a parameter below its column."""
-    scale = ScalarMappable(Normalize(*display.limits), display.colormap)
-    bar = figure.colorbar(
-        scale, ax=column, location="bottom", aspect=14, shrink=0.8, pad=0.02, extend="max"
-    )
-    bar.outline.set_visible(False)
-    low, high = display.limits
-    bar.set_ticks([low, (low + high) / 2, high])
-    bar.ax.tick_params(labelsize=6.5, length=2)
-    bar.set_label(display.title, fontsize=7)
 
 
 def _edges(panel: Panel, width: float = 1.5) -> np.ma.MaskedArray:
@@ -184,7 +109,7 @@ def slice_strip(panels: Sequence[Panel]) -> Figure:
     figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0, hspace=0)
     for axes, panel in zip(grid, panels, strict=True):
         image_axes(axes)
-        draw_panel(axes, replace(panel, outline=None), None)
+        draw_panel(axes, replace(panel, outline=None))
     return figure
 
 
@@ -223,8 +148,8 @@ def registration_overlay(rows: Sequence[Sequence[Panel]], names: Sequence[str]) 
     for line, panels, name in zip(grid, rows, names, strict=True):
         for axes, panel, reference, bend in zip(line, panels, fixed, edges, strict=True):
             image_axes(axes)
-            draw_panel(axes, replace(panel, outline=None), None)
-            _outline(axes, reference.outline, EDGE, 0.6)
+            draw_panel(axes, replace(panel, outline=None))
+            draw_outline(axes, reference.outline, EDGE, 0.6)
             if bend.count() and bend.min() < 0 < bend.max():
                 axes.contour(bend, [0], colors=[EDGE], linewidths=0.6)
         line[0].set_ylabel(name)

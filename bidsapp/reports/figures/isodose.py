@@ -53,7 +53,7 @@ def isodose_lines(
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, panel, values, name in zip(grid, panels, doses, names, strict=False):
         image_axes(axes)
-        draw_panel(axes, panel, None)
+        draw_panel(axes, panel)
         dose = np.ma.masked_invalid(values)
         for level, colour in zip(levels, colours, strict=True):
             if dose.count() and dose.min() < level <= dose.max():

@@ -7,7 +7,7 @@ from typing import Any
 
 from bidsapp.bids import documents
 from bidsapp.reports.group.plots import Plot
-from bidsapp.reports.group.view import GroupView, count_of
+from bidsapp.reports.group.view import MOST_ROWS, GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
 from bidsapp.reports.page.render import inline_svg, render, section_rows
@@ -77,7 +77,7 @@ def section_function(name: str) -> Callable[[GroupView], list[Block]]:
 def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
     """Return a section as the template needs it."""
     found = section_function(row["function"])(view)
-    blocks = [_render_block(_drop_empty_notes(block), view) for block in found]
+    blocks = [_render_block(_cap(_drop_empty_notes(block)), view) for block in found]
     return {**row, "problem": "", "blocks": blocks}
 
 
@@ -89,6 +89,15 @@ def _drop_empty_notes(block: Block) -> Block:
         return block
     rows = [row[:-1] for row in block.rows]
     return replace(block, columns=block.columns[:-1], rows=rows)
+
+
+def _cap(block: Block) -> Block:
+    """Keep the first rows of a long table, and state how many there are."""
+    if not isinstance(block, Table) or len(block.rows) <= MOST_ROWS:
+        return block
+    summary = block.summary.replace("All ", f"First {MOST_ROWS} of ", 1)
+    rows, total = block.rows[:MOST_ROWS], max(block.total, len(block.rows))
+    return replace(block, rows=rows, total=total, summary=summary)
 
 
 def _render_block(block: Block, view: GroupView) -> dict[str, Any]:

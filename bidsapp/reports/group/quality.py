@@ -65,13 +65,13 @@ def show_quality(view: GroupView) -> list[Block]:
         rows[:count],
         text=frozenset({1, 2, 3, 10}),
         bold=frozenset(bold),
+        files=table_files("quality"),
         hrefs={p: f"{p}.html" for p in people if p in view.pages},
     )
     every = replace(
         block,
         caption="Every series, outlying ones first",
         rows=rows,
-        files=table_files("quality"),
         summary=f"All {len(rows)} series",
     )
     return [Words([text]), *([block] if count else []), every]

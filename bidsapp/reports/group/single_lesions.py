@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bidsapp.reports.group.view import GroupView, span, table_files
+from bidsapp.reports.group.view import MOST_ROWS, GroupView, span, table_files
 from bidsapp.reports.page.blocks import Block, Cell, Table, Words
 from bidsapp.reports.page.limits import (
     ORIGINS,
@@ -95,7 +95,8 @@ def _every_change(view: GroupView, changes: pd.DataFrame) -> Table:
     shown = [name for name in view.forms if name in set(changes["parameter"])]
     rows: list[list[Cell]] = []
     keys = ["participant_id", "lesion", "timepoint_a", "timepoint_b"]
-    for _, group in changes.groupby(keys, sort=False):
+    place_of = changes.groupby(keys, sort=False).ngroup()
+    for _, group in changes[place_of < MOST_ROWS].groupby(keys, sort=False):
         cells = {
             row["parameter"]: change_cell(row, view.forms[row["parameter"]])
             for row in group.to_dict("records")
@@ -111,4 +112,5 @@ def _every_change(view: GroupView, changes: pd.DataFrame) -> Table:
         text=frozenset({2}),
         files=table_files("changes"),
         summary="Change of every lesion, with its limit",
+        total=int(place_of.max()) + 1,
     )

@@ -12,6 +12,9 @@ from bidsapp.reports.page.blocks import Picture
 from bidsapp.reports.page.numbers import NumberFormat, count_of, join_words, timepoint_label
 from bidsapp.study.tables import ALPHA, GroupResult, Statistics
 
+MOST_ROWS = 200
+"""Largest number of rows of a table on the page; its file has all."""
+
 
 @dataclass(frozen=True)
 class GroupView:

@@ -34,7 +34,8 @@ class Table:
 
     ``text`` are the columns of text, which are left-aligned; ``bold`` are highlighted cells, as
     (row, column); ``files`` can be downloaded. A table with a ``summary`` is collapsed under it; a
-    row heading that is a key of ``hrefs`` links to a page.
+    row heading that is a key of ``hrefs`` links to a page. ``total`` is the number of rows of the
+    whole table if only the first ones are shown.
     """
 
     caption: str
@@ -46,6 +47,7 @@ class Table:
     files: tuple[str, ...] = ()
     summary: str = ""
     hrefs: Mapping[str, str] = field(default_factory=dict)
+    total: int = 0
 
 
 @dataclass(frozen=True)

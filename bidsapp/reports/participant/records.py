@@ -169,12 +169,15 @@ class SessionOutputs:
         entities = {"space": space} if "space" in output.free else {}
         return next(iter(self.files(output, datatype, extension, **entities)), None)
 
-    def map(self, datatype: str, name: str) -> Path | None:
+    def map(self, datatype: str, name: str, space: str | None = None) -> Path | None:
         """Return the map of a parameter on the grid of the T1w, or its native grid without a T1w.
+
+        The space may be given: ``T1w``, or empty for the native grid.
 
         If several models were fitted, the map of the model in the lesion table is returned.
         """
-        space = "T1w" if self.t1w else ""
+        if space is None:
+            space = "T1w" if self.t1w else ""
         labels = [model_label(table) for table in self.files(outputs.LESION_VALUES, datatype)]
         if name.startswith("ADC"):
             labels = [MODELS["adc"].label]

@@ -8,7 +8,8 @@ import pandas as pd
 
 from bidsapp.bids import outputs
 from bidsapp.models.parameters import DISPLAY, PARAMETERS
-from bidsapp.reports.figures.images import Panel, lesion_maps
+from bidsapp.reports.figures.images import Panel
+from bidsapp.reports.figures.map_grid import MapBlock, MapRow, map_grid
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.participant.records import (
     ParticipantOutputs,
@@ -25,6 +26,7 @@ from bidsapp.reports.participant.slices import (
     turn,
 )
 
+_ROWS = ((0, "slice"), (1, "detail"))
 _NAMES = {"enhancing": "enhancing part", "ring": "ring of 5 mm", "mirror": "mirror image"}
 
 
@@ -43,7 +45,8 @@ def _reference_picture(participant: ParticipantOutputs) -> list[Block]:
     found = {s.name: panels for s in participant.sessions if (panels := _panels(s))}
     if not found:
         return []
-    figure = lesion_maps(list(found.values()), list(found), ["slice", "anatomy"])
+    rows = [MapRow(name, [panels[i] for panels in found.values()]) for i, name in _ROWS]
+    figure = map_grid([MapBlock("", rows)], list(found))
     title = "Reference region on the T1w"
     alt = f"{title} in {', '.join(found)}: the slice in which it is largest, and a detail."
     caption = "The outline must be in homogeneous white matter, without lesion, oedema or vessel."

@@ -21,12 +21,8 @@ from bidsapp.reports.participant.changes import show_changes
 from bidsapp.reports.participant.dose import show_dose
 from bidsapp.reports.participant.dstar import dstar_tables
 from bidsapp.reports.participant.followed import show_followed
-from bidsapp.reports.participant.image_sections import (
-    lesion_values,
-    show_maps,
-    show_registration,
-    show_standard_errors,
-)
+from bidsapp.reports.participant.lesion_panels import lesion_values
+from bidsapp.reports.participant.maps import show_maps, show_standard_errors
 from bidsapp.reports.participant.model_comparison import noise_levels, show_model_choice
 from bidsapp.reports.participant.noise import noise_table
 from bidsapp.reports.participant.provenance import show_crashes, show_methods, show_provenance
@@ -40,6 +36,7 @@ from bidsapp.reports.participant.records import (
 )
 from bidsapp.reports.participant.recovery import show_recovery
 from bidsapp.reports.participant.regions import show_regions
+from bidsapp.reports.participant.registration import show_registration
 from bidsapp.reports.participant.response import show_response
 from bidsapp.reports.participant.timeline import TIMELINE, show_timeline
 from bidsapp.reports.participant.unmixed import unmixed_tables

@@ -3,23 +3,30 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
+import numpy as np
+
 _RECENT = 5
 """Number of the last steps of a kind from which the next one is expected."""
+_PRIOR = 1.0
+"""Weight of the assumption that images are of middle size, s."""
 _FOUND = 0.1
 """Fraction of the expected duration below which a step was found in the work folder, not run."""
 
 
+Typical = tuple[float, float]
+"""Duration of a kind of step with coarse images and with fine ones, s."""
+
+
 @cache
-def step_durations() -> dict[str, float]:
-    """Return the duration of each kind of step in a measured run, s."""
+def step_durations() -> dict[str, Typical]:
+    """Return the duration of each kind of step in two measured runs."""
     text = (files("bidsapp.data") / "step_durations.json").read_text(encoding="utf-8")
-    durations: dict[str, float] = json.loads(text)["seconds"]
-    return durations
+    return {kind: (coarse, fine) for kind, (coarse, fine) in json.loads(text)["seconds"].items()}
 
 
 @dataclass
@@ -69,8 +76,9 @@ class Tally:
     """Counts of what is done, and an estimate of the time left.
 
     A step is expected to last as long as the last ones of its kind. A kind that has not run yet is
-    expected to last as in a measured run, times the ratio of this run to that one; a participant
-    that has not begun, as long as the mean of those that have.
+    expected to last as in the measured runs, according to the speed of this one and the size of its
+    images, which the kinds that have run show; a participant that has not begun, as long as the
+    mean of those that have.
 
     Attributes
     ----------
@@ -78,8 +86,8 @@ class Tally:
         Number of participants of the run.
     clock : callable
         Returns seconds since an arbitrary origin.
-    typical : dict of str to float
-        Duration of each kind of step in a measured run, s.
+    typical : dict of str to (float, float)
+        Duration of each kind of step in runs with coarse and with fine images, s.
 
     Examples
     --------
@@ -96,7 +104,7 @@ class Tally:
 
     participants: int
     clock: Callable[[], float] = time.monotonic
-    typical: dict[str, float] = field(default_factory=step_durations)
+    typical: dict[str, Typical] = field(default_factory=step_durations)
     started: int = 0
     current: dict[str, Steps] = field(default_factory=dict)
     _durations: dict[str, list[float]] = field(default_factory=dict)
@@ -176,12 +184,29 @@ class Tally:
         compared = ran.keys() & self.typical.keys()
         if kind not in self.typical or not compared:
             return _mean([*ran.values()])
-        ratio = sum(ran[k] for k in compared) / sum(self.typical[k] for k in compared)
-        return self.typical[kind] * ratio
+        speed, size = _compare([ran[k] for k in compared], [self.typical[k] for k in compared])
+        coarse, fine = self.typical[kind]
+        return float(speed * coarse * (fine / coarse) ** size)
 
     def _was_run(self, kind: str) -> bool:
         """Return whether steps of a kind lasted long enough to have been run."""
-        return _mean(self._durations[kind]) >= _FOUND * self.typical.get(kind, 0.0)
+        return _mean(self._durations[kind]) >= _FOUND * min(self.typical.get(kind, (0.0, 0.0)))
+
+
+def _compare(ran: Sequence[float], typical: Sequence[Typical]) -> tuple[float, float]:
+    """Return by which factor steps lasted longer than typical, and the size of their images.
+
+    A size of 0 is that of the coarse images, 1 that of the fine ones: a kind is expected to last
+    speed * coarse * (fine / coarse)^size. Least squares on logarithms, weighted by the durations,
+    as if one step of `_PRIOR` s had a size of 1/2.
+    """
+    coarse, fine = np.array(typical).T
+    weight, ratio, growth = np.array(ran), np.log(ran / coarse), np.log(fine / coarse)
+    centre = np.average(growth, weights=weight)
+    offset = growth - centre
+    slope = weight @ (offset * ratio) + _PRIOR * 0.5
+    size = float(np.clip(slope / (weight @ offset**2 + _PRIOR), 0, 1.5))
+    return float(np.exp(np.average(ratio, weights=weight) - size * centre)), size
 
 
 def _mean(durations: list[float]) -> float:

@@ -1,6 +1,6 @@
-"""The sections of the participant page with images: registration and maps."""
+"""The section on registration: images on the T1w, transforms, quality, and distortion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from bidsapp.bids import outputs
-from bidsapp.models.parameters import DISPLAY, MAPPED
-from bidsapp.reports.figures.images import Panel, lesion_maps, registration_overlay
+from bidsapp.reports.figures.images import registration_overlay
 from bidsapp.reports.page.blocks import Block, Cell, Fold, Picture, Table
 from bidsapp.reports.participant.movement import build_flicker, describe_transform
 from bidsapp.reports.participant.records import (
@@ -25,15 +24,9 @@ from bidsapp.reports.participant.slices import (
     brain_box,
     crop_panel,
     cut_panel,
-    detail_box,
     grey_window,
-    lesion_cut,
     turn,
 )
-
-ERRORS: Mapping[str, str] = {f"{name}_stderr": datatype for name, datatype in MAPPED.items()}
-"""Maps of standard errors, with their folders."""
-
 
 _QUALITY: dict[Cell, tuple[str, int]] = {
     ("Translation", "mm"): ("translation_mm", 1),
@@ -52,8 +45,6 @@ _DISTORTION: dict[Cell, tuple[str, int]] = {
     ("Largest stretch", "length ratio"): ("largest_jacobian", 2),
 }
 """Measures of a distortion: heading -> key and decimals."""
-
-_HEADINGS = {"T1w": "anatomy"}
 
 
 @dataclass(frozen=True)
@@ -235,115 +226,3 @@ def _distortion_table(participant: ParticipantOutputs) -> list[Table]:
     caption = "Corrected EPI distortion of the DWI, in the brain"
     text = frozenset({len(_DISTORTION) + 1})
     return [Table(caption, ["Session", *_DISTORTION, "Method"], rows, text=text)] if rows else []
-
-
-def show_maps(participant: ParticipantOutputs) -> list[Block]:
-    """Show the maps of each lesion, one row per session."""
-    return [*_mosaics(participant, MAPPED, "maps")]
-
-
-def show_standard_errors(participant: ParticipantOutputs) -> list[Block]:
-    """Show the maps of standard errors of each lesion, collapsed."""
-    blocks = _mosaics(participant, ERRORS, "errors")
-    return [replace(b, heading="", summary=f"Standard errors of {b.heading}") for b in blocks]
-
-
-def _mosaics(participant: ParticipantOutputs, maps: Mapping[str, str], name: str) -> list[Picture]:
-    """Return the figure of each lesion with maps, one row per session."""
-    rows = {session: _session_panels(session, maps) for session in participant.sessions}
-    blocks = []
-    for lesion in participant.lesion_names:
-        seen = {session: panels[lesion] for session, panels in rows.items() if lesion in panels}
-        columns = ["slice", "T1w", *maps]
-        columns = [c for c in columns if any(c in panels for panels in seen.values())]
-        if not seen or (maps is ERRORS and len(columns) == 2):
-            continue
-        figure = lesion_maps(
-            [[panels.get(c) for c in columns] for panels in seen.values()],
-            [session.name for session in seen],
-            [_HEADINGS.get(c, c) for c in columns],
-        )
-        shown = ", ".join(DISPLAY[c].label for c in columns if c in DISPLAY) or "no maps"
-        title = participant.title(lesion)
-        alt = f"{title} in {', '.join(s.name for s in seen)}: anatomy and {shown}."
-        gone = [s.name for s in participant.sessions if s not in seen]
-        caption = f"No ROI of this lesion in {', '.join(gone)}." if gone else ""
-        stem = f"{participant.label}_desc-lesion{lesion}{name}"
-        blocks.append(Picture(stem, figure, alt, caption, heading=title, form="png"))
-    return blocks
-
-
-def lesion_values(participant: ParticipantOutputs) -> dict[tuple[str, int, str], np.ndarray]:
-    """Return the values of each map on the T1w in the voxels of each lesion.
-
-    Parameters
-    ----------
-    participant : ParticipantOutputs
-
-    Returns
-    -------
-    values : dict of (session label, lesion, parameter) to (N,) array
-        As stored; voxels without a value are omitted.
-    """
-    found = {}
-    for session in participant.sessions:
-        anatomy = load_volume(session.t1w) if session.t1w else None
-        labels = session.lesions(anatomy, "anat") if anatomy else None
-        if anatomy is None or labels is None:
-            continue
-        for name, datatype in MAPPED.items():
-            path = session.map(datatype, name)
-            volume = load_volume(path) if path else None
-            if volume is None or not volume.same_grid(anatomy):
-                continue
-            for lesion in (int(n) for n in np.unique(labels) if n > 0):
-                inside = volume.data[labels == lesion]
-                found[session.label, lesion, name] = inside[np.isfinite(inside)]
-    return found
-
-
-def _session_panels(
-    session: SessionOutputs, maps: Mapping[str, str]
-) -> dict[int, dict[str, Panel]]:
-    """Return the panels of every lesion in a session; each map is loaded once."""
-    if session.t1w is not None:
-        return _grid_panels(session, session.t1w, maps, "anat")
-    panels: dict[int, dict[str, Panel]] = {}
-    for datatype, mean_image in outputs.MEAN_IMAGE.items():
-        own = {name: folder for name, folder in maps.items() if folder == datatype}
-        path = session.find(mean_image) or session.map(datatype, next(iter(own)))
-        if path is not None:
-            for lesion, found in _grid_panels(session, path, own, datatype).items():
-                panels[lesion] = found | panels.get(lesion, {})
-    return panels
-
-
-def _grid_panels(
-    session: SessionOutputs, anatomy: Path, maps: Mapping[str, str], datatype: str
-) -> dict[int, dict[str, Panel]]:
-    """Return the panels of the lesions on one grid, with anatomy and maps."""
-    background = load_volume(anatomy)
-    labels = session.lesions(background, datatype)
-    if labels is None:
-        return {}
-    window, axis = grey_window(background, _mask(session)), background.slice_axis
-    panels: dict[int, dict[str, Panel]] = {}
-    frames = {}
-    for lesion in (int(n) for n in np.unique(labels) if n > 0):
-        cut = lesion_cut(labels, lesion, axis)
-        outline = np.asarray(turn(np.take(labels, cut[1], axis) == lesion), bool)
-        whole = replace(cut_panel(background, cut, window), outline=outline)
-        box = detail_box(outline, whole.spacing)
-        panels[lesion] = {"slice": replace(whole, box=box), "T1w": crop_panel(whole, box)}
-        frames[lesion] = whole, cut, box
-    for name, folder in maps.items():
-        path = session.map(folder, name)
-        values = load_volume(path) if path else None
-        if values is None or not values.same_grid(background):
-            continue
-        if name in ERRORS and not np.isfinite(values.data).any():
-            continue  # as of a fit to two b-values, which is exact
-        for lesion, (whole, (_, index), box) in frames.items():
-            plane = np.asarray(turn(np.take(values.data, index, axis)), float)
-            panels[lesion][name] = crop_panel(replace(whole, values=plane), box)
-    return panels
