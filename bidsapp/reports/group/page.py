@@ -74,7 +74,7 @@ def section_function(name: str) -> Callable[[GroupView], list[Block]]:
     return found
 
 
-def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
+def _section(row: dict[str, Any], view: GroupView) -> dict[str, Any]:
     """Return a section as the template needs it."""
     found = section_function(row["function"])(view)
     blocks = [_render_block(_cap(_drop_empty_notes(block)), view) for block in found]

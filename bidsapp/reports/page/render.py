@@ -9,6 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -40,7 +41,7 @@ def _environment() -> Environment:
     return environment
 
 
-def section_rows(name: str) -> list[dict[str, str]]:
+def section_rows(name: str) -> list[dict[str, Any]]:
     """Return the sections of a page in their order, from a TOML file of the templates.
 
     Parameters
@@ -51,7 +52,8 @@ def section_rows(name: str) -> list[dict[str, str]]:
     Returns
     -------
     rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``.
+        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``, and
+        ``reading`` with ``how``, ``good`` and ``bad``.
 
     Examples
     --------
@@ -59,7 +61,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
     ('timeline', 'characteristics')
     """
     text = (files("bidsapp.reports") / "templates" / name).read_text(encoding="utf-8")
-    rows: list[dict[str, str]] = tomllib.loads(text)["section"]
+    rows: list[dict[str, Any]] = tomllib.loads(text)["section"]
     return rows
 
 
