@@ -88,7 +88,7 @@ def test_description_is_the_same_from_every_run(tmp_path):
     roots = []
     for name in ("a", "b"):
         root = tmp_path / "raw" / "derivatives" / name
-        describe_dataset(root, tmp_path / "raw", "1.0", "text", "")
+        describe_dataset(root, tmp_path / "raw", "1.0", "text")
         files = sorted(p for p in root.rglob("*") if p.is_file())
         roots.append([p.read_bytes() for p in files])
     assert roots[0] == roots[1]
@@ -158,7 +158,7 @@ def test_a_name_that_is_not_written_is_noticed(name):
 
 def test_the_output_folder_explains_itself(tmp_path):
     """Its README lists every kind of file with its content."""
-    describe_dataset(tmp_path / "out", tmp_path, "1.0", "text", "")
+    describe_dataset(tmp_path / "out", tmp_path, "1.0", "text")
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for kind in (*outputs.OUTPUTS, *documents.DOCUMENTS):
         assert f"| `{kind.pattern()}` | {kind.description} |" in text

@@ -1,7 +1,6 @@
 """Points and labels of the figures of the group lead to the pages of the participants."""
 
 import re
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -47,7 +46,7 @@ def test_every_point_with_a_value_leads_to_its_lesion(which):
     assert ("sub-001.html#lesion-2", "sub-001, lesion 2") in found
     assert not any("sub-003" in href for href, _ in found)
     assert html.startswith('<svg role="group"')
-    ElementTree.fromstring(html.replace("xlink:href", "href"))
+    assert html.count("<a ") == html.count("</a>") == len(found)
 
 
 @pytest.mark.parametrize("count", [MOST_LINKED, MOST_LINKED + 2])
@@ -89,9 +88,10 @@ def test_labels_of_patients_and_lesions_lead_to_their_page():
     assert found[1] == [("sub-01.html", "sub-01")]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason=LACK)
 def test_a_click_on_a_point_opens_the_participant(tmp_path):
     """In a browser: the point can be hit, and the page it names is opened."""
+    if CHROMIUM is None:
+        pytest.fail(LACK)
     folder = write_outputs(tmp_path, study_rows())
     for label in {row["participant_id"] for row in study_rows()}:
         (folder / f"{label}.html").write_text(f"<title>{label}</title>")

@@ -168,9 +168,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def describe_dataset(
-    output_dir: Path, bids_dir: Path, version: str, citation: str, bibliography: str
-) -> None:
+def describe_dataset(output_dir: Path, bids_dir: Path, version: str, citation: str) -> None:
     """Write the files at the root of the derivatives, with the same content in every run.
 
     Parameters
@@ -181,8 +179,6 @@ def describe_dataset(
         Version of metperf.
     citation
         The methods text, Markdown.
-    bibliography
-        Its references, BibTeX.
     """
     container = os.environ.get("METPERF_CONTAINER")
     generator: dict[str, Any] = {"Name": "metperf", "Version": version}
@@ -201,7 +197,6 @@ def describe_dataset(
     write_bytes(output_dir / ".bidsignore", _IGNORE.encode())
     write_bytes(output_dir / "README.md", _read_me().encode())
     write_bytes(documents.METHODS.path(output_dir), citation.encode())
-    write_bytes(documents.BIBLIOGRAPHY.path(output_dir), bibliography.encode())
 
 
 def link_to_raw(bids_dir: Path, output_dir: Path) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from bidsapp.config import Config, constants
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import ivim_row
-from bidsapp.reports.references import reference, reference_by_doi, works
+from bidsapp.reports.references import cite, find_by_doi, references
 
-_FLOOR = reference("Rician noise floor", "koay2006")
-_MPPCA = reference("Denoising", "veraart2016")
-_RELAXATION = reference("Relaxation and f", "lemke2010")
-_IVIM = reference("Intravoxel incoherent motion", "lebihan1988")
+_FLOOR = cite("Rician noise floor", "koay2006")
+_MPPCA = cite("Denoising", "veraart2016")
+_RELAXATION = cite("Relaxation and f", "lemke2010")
+_IVIM = cite("Perfusion fraction", "lebihan1988")
 _TIMES = {
     name: f"{name[:2].upper()} of {name[3:]}"
     for name in ("t1_blood", "t1_tissue", "t2_blood", "t2_tissue")
@@ -41,10 +41,10 @@ def diffusion_methods(config: Config, data: Collection[str]) -> str:
     highest = f" up to {config.b_max:g} s/mm2" if math.isfinite(config.b_max) else ""
     noisy = config.noise == "rician"
     curve = "an exponential decay to" if noisy else "a straight line to the logarithm of"
-    wanted, cited = "The perfusion fraction was", works()["lebihan1988"].citation
-    if not _has_fraction(row):
+    wanted, cited = "The perfusion fraction was", " (Le Bihan et al. 1988)"
+    if "f" not in {p.name for p in row.parameters}:
         names = ", ".join(p.name for p in row.parameters)
-        wanted, cited = f"The parameters {names} were", f"doi:{row.doi}"
+        wanted, cited = f"The parameters {names} were", f" ({find_by_doi(row.doi).label})"
     text = _denoising(config) + (
         "Gradient directions were combined by the geometric mean. The apparent diffusion "
         f"coefficient was estimated by fitting {curve} the signal at all b-values{highest}."
@@ -52,15 +52,10 @@ def diffusion_methods(config: Config, data: Collection[str]) -> str:
     if "ivim" in data:
         text += (
             f" {wanted} estimated by diffusion modelling ({row.title}{window}): "
-            f"{row.formula} ({cited}).{_prior(row)}"
+            f"{row.formula}{cited}.{_prior(row)}"
             f"{_held(row, config)}{_relaxation(row, config)}"
         )
     return f"{text}{_noise(row if 'ivim' in data else MODELS['adc']) if noisy else ''}"
-
-
-def _has_fraction(row: Model) -> bool:
-    """Return whether a model has the perfusion fraction as a parameter."""
-    return "f" in {p.name for p in row.parameters}
 
 
 def _prior(row: Model) -> str:
@@ -111,7 +106,7 @@ def _held(row: Model, config: Config) -> str:
 
 def _relaxation(row: Model, config: Config) -> str:
     """Describe the correction of f for relaxation."""
-    if not config.correct_t2 or not _has_fraction(row):
+    if not config.correct_t2 or "f" not in {p.name for p in row.parameters}:
         return ""
     given = [
         f"{text} {getattr(config, name):g} s"
@@ -133,13 +128,14 @@ def _relaxation(row: Model, config: Config) -> str:
 
 def diffusion_references(config: Config, data: Collection[str]) -> list[str]:
     """Return the references of the analysis of the diffusion series, besides the models."""
-    fraction = "ivim" in data and _has_fraction(ivim_row(config.ivim_model))
-    corrected = config.correct_t2 and fraction
+    corrected = config.correct_t2 and "ivim" in data
     times = [name for name in _TIMES if corrected and not getattr(config, name)]
+    row = ivim_row(config.ivim_model)
+    fraction = "ivim" in data and "f" in {p.name for p in row.parameters}
     return [
-        *([_IVIM] if fraction else []),
+        *([_IVIM] if fraction and row.doi != references()["lebihan1988"].doi else []),
         *([_MPPCA] if config.denoise == "mppca" else []),
         *([_FLOOR] if config.noise == "rician" else []),
         *([_RELAXATION] if corrected else []),
-        *(reference_by_doi(_TIMES[name], constants()[name]["source"]) for name in times),
+        *(f"{_TIMES[name]}: {constants()[name]['source']}" for name in times),
     ]

@@ -6,7 +6,7 @@ from bidsapp.config import AIF_MEASURED, HAEMATOCRIT, Config, constants
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, DESCRIPTIVE, kinetic_rows
-from bidsapp.reports.references import reference, reference_by_doi
+from bidsapp.reports.references import cite
 
 _DESCRIPTION = (
     "the concentration was integrated over 60 and 90 s from the arrival of the bolus (iAUC60, "
@@ -19,19 +19,19 @@ _DESCRIPTION = (
 _RELATIVE = (
     "The initial area was related to that of arterial plasma over the same 60 s (iAUC60BN). "
 )
-_SEGMENTS = reference("Lines that meet", "hudson1966")
-_LEXICON = reference("Lexicon of perfusion MRI", "dickie2024")
-_ARRIVAL = reference("Bolus arrival", "cheong2003")
-_AICC = reference("Corrected Akaike criterion", "hurvich1989")
-_WEIGHTS = reference("Akaike weights", "wagenmakers2004")
-_SEARCH = reference("Variable projection", "golub2003")
+_SEGMENTS = cite("Lines that meet", "hudson1966")
+_LEXICON = cite("Lexicon of perfusion MRI", "dickie2024")
+_ARRIVAL = cite("Bolus arrival", "cheong2003")
+_AICC = cite("Corrected Akaike criterion", "hurvich1989")
+_WEIGHTS = cite("Akaike weights", "wagenmakers2004")
+_SEARCH = cite("Variable projection", "golub2003")
 _CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
 _ARTERIAL = {
-    "auto": reference("Arterial voxels", "mouridsen2006"),
-    "parker2006": reference("Population function", "parker2006"),
-    "georgiou2019": reference("Population function", "georgiou2019"),
+    "auto": cite("Arterial voxels", "mouridsen2006"),
+    "parker2006": cite("Population function", "parker2006"),
+    "georgiou2019": cite("Population function", "georgiou2019"),
 }
-_VEIN = reference("Errors of the artery by the superior sagittal sinus", "foottit2010")
+_VEIN = cite("Errors of the artery by the superior sagittal sinus", "foottit2010")
 
 
 def kinetics_methods(config: Config, data: Collection[str]) -> str:
@@ -53,7 +53,7 @@ def kinetics_methods(config: Config, data: Collection[str]) -> str:
     """
     rows = kinetics_rows(config, data)
     fitted, described = ([r for r in rows if r.is_descriptive is kind] for kind in (False, True))
-    b1 = "If a B1 map was acquired, the flip angles were multiplied by it. " if "b1" in data else ""
+    b1 = "In sessions with a B1 map, flip angles were multiplied by it. " if "b1" in data else ""
     text = (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
         f" neglecting T2* decay. {_relaxivity(config)}{_t1(config, data)}{b1}"
@@ -190,7 +190,7 @@ def _t1(config: Config, data: Collection[str]) -> str:
         return text
     row = MODELS[config.t1_model]
     return (
-        f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
+        f"{text}In sessions with images at several flip angles, T1 of tissue was mapped instead "
         f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
         "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
         "starting from a pose estimated by robust least squares in blocks, and resampled in one "
@@ -227,7 +227,7 @@ def kinetics_references(config: Config, data: Collection[str]) -> list[str]:
         *([_SEARCH] if any(not row.linear for row in fitted) else []),
         *([_SEGMENTS, _LEXICON] if len(fitted) < len(rows) else []),
         *(
-            reference_by_doi(text, constants()[name]["source"])
+            f"{text}: {constants()[name]['source']}"
             for name, text in _CONSTANTS.items()
             if not getattr(config, name) and (name != "t1_blood" or _measures_blood(config, data))
         ),

@@ -1,147 +1,138 @@
-"""The works that methods texts cite: lines of a list of references, and their BibTeX entries."""
+"""The works that the methods texts cite, each described once: as text and as BibTeX."""
 
-import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_"}
-_CAPITALS = re.compile(r"\b(?:\w*[A-Z]\w*[A-Z]\w*|[A-Z]\d+|\d[A-Z]|[A-Z])\b")
-"""Words whose capitals BibTeX styles must keep: abbreviations, and symbols such as T1."""
+_PRINTED = "short"
+"""Field that is no field of BibTeX: where a work without a DOI was published."""
 
 
 @dataclass(frozen=True)
-class Work:
+class Reference:
     """A work that is cited.
 
     Attributes
     ----------
-    key
-        Its BibTeX key.
-    fields
-        Its fields; ``type`` is that of the entry, ``short`` the journal, volume and pages of a
-        work without a DOI.
+    key : str
+        Of its BibTeX entry.
+    fields : mapping of str to str
+        As in ``references.toml``.
     """
 
     key: str
     fields: Mapping[str, str]
 
     @property
-    def citation(self) -> str:
-        """Authors and year, as cited in a text."""
-        names = [author.split(",")[0] for author in self.fields["author"].split(" and ")]
-        authors = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
-        return f"{authors.replace(' and others', ' et al.')} {self.fields['year']}"
+    def doi(self) -> str:
+        """The DOI, or an empty text."""
+        return self.fields.get("doi", "")
 
     @property
-    def locator(self) -> str:
-        """The DOI, or else journal, volume and pages."""
-        return f"doi:{self.fields['doi']}" if "doi" in self.fields else self.fields["short"]
+    def label(self) -> str:
+        """Authors and year, as in the text."""
+        authors = self.fields["author"].split(" and ")
+        names = [author.split(",")[0] for author in authors]
+        several = len(names) > 2 or names[-1] == "others"
+        who = f"{names[0]} et al." if several else " and ".join(names)
+        return f"{who} {self.fields['year']}"
+
+    @property
+    def text(self) -> str:
+        """Authors, year, and where the work is found, as in the list of references."""
+        where = f"doi:{self.doi}" if self.doi else self.fields[_PRINTED]
+        return f"{self.label}, {where}"
 
     def bibtex(self) -> str:
-        """Return the entry of a BibTeX file."""
-        kind = self.fields.get("type", "article")
-        lines = [
-            f"  {name} = {{{_escape(name, value)}}},\n"
-            for name, value in self.fields.items()
-            if name not in ("type", "short")
-        ]
-        return f"@{kind}{{{self.key},\n{''.join(lines)}}}\n"
+        """Return the BibTeX entry."""
+        hidden = ("type", _PRINTED)
+        rows = [f"  {name} = {{{v}}}" for name, v in self.fields.items() if name not in hidden]
+        escaped = ",\n".join(rows).replace("&", "\\&")
+        return f"@{self.fields['type']}{{{self.key},\n{escaped}\n}}\n"
 
 
 @cache
-def works() -> Mapping[str, Work]:
-    """Return all works by their BibTeX key.
+def references() -> Mapping[str, Reference]:
+    """Return all works by key.
 
     Examples
     --------
-    >>> works()["saad2009"].citation
+    >>> references()["holm1979"].text
+    'Holm 1979, Scand J Stat 6:65-70'
+    >>> references()["saad2009"].label
     'Saad et al. 2009'
     """
-    text = files("bidsapp").joinpath("data/references.toml").read_text(encoding="utf-8")
+    text = (files("bidsapp.data") / "references.toml").read_text(encoding="utf-8")
     return {
-        key: Work(key, {name: str(value) for name, value in fields.items()})
+        key: Reference(key, {name: str(value) for name, value in fields.items()})
         for key, fields in tomllib.loads(text).items()
     }
 
 
-def reference(topic: str, key: str) -> str:
+def cite(topic: str, key: str) -> str:
     """Return a line of a list of references.
 
     Parameters
     ----------
-    topic
-        What the work is cited for.
-    key
-        BibTeX key.
+    topic : str
+        For what the work is cited.
+    key : str
 
     Examples
     --------
-    >>> reference("Holm's correction", "holm1979")
-    "Holm's correction: Holm 1979, Scand J Stat 6:65-70"
+    >>> cite("Mixed model", "laird1982")
+    'Mixed model: Laird and Ware 1982, doi:10.2307/2529876'
     """
-    work = works()[key]
-    return f"{topic}: {work.citation}, {work.locator}"
+    return f"{topic}: {references()[key].text}"
 
 
-def reference_by_doi(topic: str, text: str) -> str:
-    """Return a line of a list of references for the work whose DOI a text contains.
+def find_by_doi(doi: str) -> Reference:
+    """Return the work with a DOI.
+
+    Examples
+    --------
+    >>> find_by_doi("10.1038/jcbfm.1983.1").text
+    'Patlak et al. 1983, doi:10.1038/jcbfm.1983.1'
+    """
+    return next(reference for reference in references().values() if reference.doi == doi)
+
+
+def cited_references(text: str) -> Iterator[Reference]:
+    """Yield the works in the list of references of a methods text, once each.
 
     Parameters
     ----------
-    topic
-        What the work is cited for.
-    text
-        A DOI, or a citation that contains it.
-
-    Examples
-    --------
-    >>> reference_by_doi("Patlak", "10.1038/jcbfm.1983.1")
-    'Patlak: Patlak et al. 1983, doi:10.1038/jcbfm.1983.1'
+    text : str
+        Markdown with lines such as those of `cite`.
     """
-    found = [key for key, work in works().items() if text.endswith(work.fields.get("doi", "\n"))]
-    (key,) = found
-    return reference(topic, key)
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    for reference in references().values():
+        mark = f"doi:{reference.doi}" if reference.doi else reference.text
+        if any(line.endswith(mark) for line in lines):
+            yield reference
 
 
 def bibliography(text: str) -> str:
-    """Return the BibTeX entries of the works in the list of references of a methods text.
+    """Return the references of a methods text as a BibTeX file.
 
     Parameters
     ----------
-    text
-        A methods text, Markdown.
+    text : str
+        Markdown with a list of references.
 
     Examples
     --------
-    >>> print(bibliography("- t test: Student 1908, doi:10.1093/biomet/6.1.1"))
-    @article{student1908,
-      author = {Student},
-      title = {The probable error of a mean},
-      journal = {Biometrika},
-      year = {1908},
-      volume = {6},
-      pages = {1--25},
-      doi = {10.1093/biomet/6.1.1},
+    >>> print(bibliography("- Sample size: Cohen 1988, doi:10.4324/9780203771587"))
+    @book{cohen1988,
+      author = {Cohen, Jacob},
+      title = {Statistical power analysis for the behavioral sciences},
+      year = {1988},
+      doi = {10.4324/9780203771587},
+      edition = {2},
+      publisher = {Routledge}
     }
     <BLANKLINE>
     """
-    lines = text.splitlines()
-    listed = [
-        work
-        for work in works().values()
-        if any(line.endswith(f"{work.citation}, {work.locator}") for line in lines)
-    ]
-    return "\n".join(work.bibtex() for work in listed)
-
-
-def _escape(name: str, value: str) -> str:
-    """Return the value of a field as BibTeX reads it."""
-    if name == "doi":
-        return value
-    value = re.sub("[&%_]", lambda found: _LATEX[found[0]], value)
-    if name == "pages":
-        return value.replace("-", "--")
-    return _CAPITALS.sub(r"{\g<0>}", value) if name == "title" else value
+    return "\n".join(reference.bibtex() for reference in cited_references(text))

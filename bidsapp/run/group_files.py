@@ -56,12 +56,11 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
     figures = plots(result, pages)
     for plot in figures:
         _write_plot(output_dir, plot)
-    text = group_methods(result)
     methods = documents.GROUP_METHODS.path(output_dir)
     methods.parent.mkdir(exist_ok=True)
+    text = group_methods(result)
     write_bytes(methods, text.encode())
-    entries = documents.GROUP_BIBLIOGRAPHY.path(output_dir)
-    write_bytes(entries, bibliography(text).encode())
+    write_bytes(documents.GROUP_BIBLIOGRAPHY.path(output_dir), bibliography(text).encode())
     page = build_group_page(result, figures, pages)
     write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 

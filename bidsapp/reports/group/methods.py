@@ -13,33 +13,33 @@ from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
-from bidsapp.reports.references import reference, works
+from bidsapp.reports.references import cite
 from bidsapp.study.statistics import SPAN
 from bidsapp.study.statistics.agreement import MOST_EXACT
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
 from bidsapp.study.tables.limits import published_table
 
-_STUDENT = reference("t test", "student1908")
-_HOLM = reference("Holm's correction", "holm1979")
-_FDR = reference("False discovery rate", "benjamini1995")
-_FOWLER = reference("Biologically effective dose", "fowler1989")
-_GUERRERO = reference("Modified linear-quadratic model", "guerrero2004")
-_LEHMANN = reference("Exact interval of the area", "lehmann1953")
-_NEWCOMBE = reference("Approximate interval of the area", "newcombe2006")
-_MEASUREMENT = reference("Measurement error", "bland1996")
-_REPEATED = reference("Repeatability", "raunig2015")
-_RANO = reference("Response", "lin2015")
-_MIXED = reference("Mixed model", "laird1982")
-_SATTERTHWAITE = reference("Degrees of freedom", "kuznetsova2017")
-_SLOPES = reference("Random slopes", "schielzeth2009")
+_STUDENT = cite("t test", "student1908")
+_HOLM = cite("Holm's correction", "holm1979")
+_FDR = cite("False discovery rate", "benjamini1995")
+_FOWLER = cite("Biologically effective dose", "fowler1989")
+_GUERRERO = cite("Modified linear-quadratic model", "guerrero2004")
+_LEHMANN = cite("Exact interval of the area", "lehmann1953")
+_NEWCOMBE = cite("Approximate interval of the area", "newcombe2006")
+_MEASUREMENT = cite("Measurement error", "bland1996")
+_REPEATED = cite("Repeatability", "raunig2015")
+_RANO = cite("Response", "lin2015")
+_MIXED = cite("Mixed model", "laird1982")
+_SATTERTHWAITE = cite("Degrees of freedom", "kuznetsova2017")
+_SLOPES = cite("Random slopes", "schielzeth2009")
 _SOFTWARE = {
     "numpy": ("NumPy", "harris2020"),
     "scipy": ("SciPy", "virtanen2020"),
     "pandas": ("pandas", "mckinney2010"),
     "matplotlib": ("Matplotlib", "hunter2007"),
 }
-"""Packages that the group level uses: name, and BibTeX key of its reference."""
+"""Packages that the group level uses: name, and key of the reference."""
 _MOST_NAMED = 10
 """Number of excluded lesions up to which they are named."""
 
@@ -73,7 +73,7 @@ def group_methods(result: GroupResult) -> str:
     cited = [line for parts in topics for part in parts for line in part.references]
     versions = [f"{name} {installed(package)}" for package, (name, _) in _SOFTWARE.items()]
     software = f"All computations were made in Python with {join_words(versions)}."
-    cited += [reference(name, key) for name, key in _SOFTWARE.values()]
+    cited += [cite(name, key) for name, key in _SOFTWARE.values()]
     return compose_methods("Lesion values were analysed", [*paragraphs, software], cited)
 
 
@@ -217,19 +217,19 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
             "Effect sizes are Cohen's dz with its interval from the noncentral t distribution, and "
             "Hedges' correction for small samples (Hedges 1981, Lakens 2013).",
             (
-                reference("Hedges' correction", "hedges1981"),
-                reference("Cohen's dz", "lakens2013"),
+                cite("Hedges' correction", "hedges1981"),
+                cite("Cohen's dz", "lakens2013"),
             ),
         )
     if _count(table, "p_wilcoxon"):
         yield Part(
             "Changes were also tested by ranks (Wilcoxon 1945).",
-            (reference("Signed-rank test", "wilcoxon1945"),),
+            (cite("Signed-rank test", "wilcoxon1945"),),
         )
     if _count(table, "p_normality"):
         yield Part(
             "Normality of the changes was tested by the method of Shapiro and Wilk (1965).",
-            (reference("Normality", "shapiro1965"),),
+            (cite("Normality", "shapiro1965"),),
         )
     if _count(table, "p_signflip"):
         draws = draws_for(int(table["n_participants"].max()))
@@ -239,8 +239,8 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
             "if there were more), and intervals were obtained by the studentised bootstrap of "
             f"participants (Cameron et al. 2008; {draws} samples, seed {statistics.seed}).",
             (
-                reference("Sign flips", "winkler2014"),
-                reference("Bootstrap of participants", "cameron2008"),
+                cite("Sign flips", "winkler2014"),
+                cite("Bootstrap of participants", "cameron2008"),
             ),
         )
     if _count(table, "p_without_max"):
@@ -312,27 +312,27 @@ def _pair(statistics: Statistics) -> Iterator[Part]:
         yield Part(
             f"{y} was regressed on {x} at each time point by least squares; correlations are "
             "Pearson's, with Fisher's interval (Fisher 1915).",
-            (reference("Interval of r", "fisher1915"),),
+            (cite("Interval of r", "fisher1915"),),
         )
     agreement = statistics.agreement
     if _count(agreement, "spearman"):
         yield Part(
             "Values and changes of both were also correlated by ranks (Spearman, interval of "
             f"Bonett and Wright 2000; exact p values up to {MOST_EXACT} lesions).",
-            (reference("Interval of Spearman's correlation", "bonett2000"),),
+            (cite("Interval of Spearman's correlation", "bonett2000"),),
         )
     within = agreement[agreement["question"] == "within lesions"]
     if _count(within, "r"):
         yield Part(
             "The correlation within lesions is that of repeated measures (Bakdash and Marusich "
             "2017).",
-            (reference("Repeated measures", "bakdash2017"),),
+            (cite("Repeated measures", "bakdash2017"),),
         )
     if _count(statistics.limits, "bias"):
         yield Part(
             "Limits of agreement (Bland and Altman 1999) are those of both parameters, "
             "standardised by mean and SD at the first time point.",
-            (reference("Limits of agreement", "bland1999"),),
+            (cite("Limits of agreement", "bland1999"),),
         )
 
 
@@ -363,16 +363,13 @@ def _single_lesions(statistics: Statistics) -> Iterator[Part]:
             f"Published limits of a change ({', '.join(shown['source'].unique())}) are shown for "
             "comparison; no change of a single lesion was judged by them.",
             tuple(
-                reference(f"Limit of {', '.join(rows['parameter'])}", _key(str(source)))
-                for source, rows in shown.groupby("source", sort=False)
+                f"Limit of {', '.join(rows['parameter'])}: {source}, "
+                + (f"doi:{doi}" if doi != "n/a" else str(journal))
+                for (source, journal, doi), rows in shown.groupby(
+                    ["source", "journal", "doi"], sort=False
+                )
             ),
         )
-
-
-def _key(citation: str) -> str:
-    """Return the BibTeX key of a work by its authors and year."""
-    (key,) = [key for key, work in works().items() if work.citation == citation]
-    return key
 
 
 def _planning(statistics: Statistics) -> Iterator[Part]:
@@ -381,5 +378,5 @@ def _planning(statistics: Statistics) -> Iterator[Part]:
         yield Part(
             "Sample sizes for a power of 80 % and 90 % are those of a paired t test for the "
             "observed effect size (Cohen 1988).",
-            (reference("Sample size", "cohen1988"),),
+            (cite("Sample size", "cohen1988"),),
         )
