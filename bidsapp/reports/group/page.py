@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from bidsapp.bids import documents
-from bidsapp.reports.group.plots import Plot
+from bidsapp.reports.group.plot import Plot
 from bidsapp.reports.group.view import MOST_ROWS, GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
