@@ -25,6 +25,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.derivatives import describe_dataset
     from bidsapp.bids.validate import validate
     from bidsapp.reports.methods import methods
+    from bidsapp.run.page_links import relink_pages
     from bidsapp.run.participant import check_config
     from bidsapp.run.status import analysed_data
     from bidsapp.run.survey import read_participants
@@ -50,6 +51,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     text = methods(config, analysed_data(participants, config))
     describe_dataset(config.output_dir, config.bids_dir, version(), text)
     outcomes = _run_all(participants, config)
+    relink_pages(config.output_dir, [participant.id for participant in participants])
     issues = [*unreadable, *(issue for outcome in outcomes for issue in outcome.issues)]
     failed = {issue.participant for issue in issues if issue.level == "failed"}
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
@@ -141,6 +143,7 @@ def select_labels(config: Config) -> list[str]:
 
 def _rebuild(config: Config) -> int:
     """Rebuild the pages of the participants with results."""
+    from bidsapp.run.page_links import relink_pages
     from bidsapp.run.quality_table import build_page
 
     found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
@@ -152,4 +155,5 @@ def _rebuild(config: Config) -> int:
         raise NothingToAnalyse(f"{config.output_dir}: no participant results to report on")
     for label in chosen:
         _LOG.info("%s", build_page(config.output_dir, label))
+    relink_pages(config.output_dir)
     return 0

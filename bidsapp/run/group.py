@@ -11,6 +11,7 @@ from bidsapp.errors import NothingSelected
 from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.run.group_files import write_result, write_table
+from bidsapp.run.page_links import relink_pages
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
@@ -147,6 +148,7 @@ def run_group(
     if ratings:
         write_table(output_dir, "ratings", cohort.ratings, RATINGS_TABLE, {})
     write_result(output_dir, result)
+    relink_pages(output_dir)
     return result
 
 
