@@ -34,7 +34,7 @@ HAEMATOCRIT = 0.42
 """Haematocrit of large vessels, if none is stated."""
 
 _HOW = {
-    *("bids_dir", "output_dir", "work_dir", "run_id", "derivatives"),
+    *("bids_dir", "output_dir", "work_dir", "run_id", "command", "derivatives"),
     *("participants", "sessions", "filter_file"),
     *("nprocs", "omp_nthreads", "memory_gb", "plugin_file"),
     *("stop_on_first_crash", "write_graph", "resource_monitor"),
@@ -52,6 +52,8 @@ class Config:
         The data set, the derivatives, and intermediate files.
     run_id
         Name of the log folder of this run.
+    command
+        The command line of this run.
     participants, sessions
         Labels without prefix; empty for all.
     derivatives
@@ -128,6 +130,7 @@ class Config:
     output_dir: Path
     work_dir: Path
     run_id: str
+    command: str = ""
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     derivatives: tuple[Path, ...] = ()

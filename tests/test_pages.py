@@ -261,6 +261,18 @@ def test_the_page_is_accessible(page, viewport):
     assert outcome == []
 
 
+def test_the_dark_page_is_accessible(page):
+    """Contrast is also sufficient in a dark scheme, and figures are on a light ground."""
+    page.emulate_media(color_scheme="dark")
+    settle(page)
+    rules = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+    found = Axe().run(page, options=rules).response["violations"]
+    assert [node["html"][:200] for f in found for node in f["nodes"]] == []
+    grounds = "Array.from(document.querySelectorAll('figure svg, figure img'),"
+    grounds += " (e) => getComputedStyle(e).backgroundColor)"
+    assert set(page.evaluate(grounds)) <= {"rgb(255, 255, 255)"}
+
+
 BEYOND = """(limit) => Array.from(document.body.querySelectorAll("*"))
   .filter((e) => !e.closest(".scroll *, .pan *, .skip, .unseen"))
   .filter((e) => e.getBoundingClientRect().right > limit + 1)
@@ -286,4 +298,17 @@ def test_a_printed_page_is_whole(browser, report):
     everything = BEYOND.replace(".scroll *, .pan *", "svg *")
     assert page.evaluate(everything, paper["width"]) == []
     assert page.pdf(format="A4")[:5] == b"%PDF-"
+    page.close()
+
+
+def test_the_summary_is_the_first_page_of_a_print(browser, written):
+    """Verdict, quality, lesions and their course are on one page of A4; maps begin the next."""
+    page = browser.new_page(viewport={"width": 703, "height": 1039})  # A4 within its margins
+    page.goto(written["participant"].as_uri())
+    page.emulate_media(media="print")
+    bottoms = "(id) => document.getElementById(id).getBoundingClientRect().bottom"
+    assert page.evaluate(bottoms, "timeline") <= 1039
+    assert page.evaluate("getComputedStyle(document.getElementById('maps')).breakBefore") == "page"
+    for unprinted in ("nav.contents", "#rating"):
+        assert not page.locator(unprinted).is_visible()
     page.close()

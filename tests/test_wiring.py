@@ -309,6 +309,7 @@ ELSEWHERE: dict[str, tuple[Any, str]] = {
     "output_dir": (Path("elsewhere"), "location"),
     "work_dir": (Path("elsewhere"), "location"),
     "run_id": ("another", "names the log folder"),
+    "command": ("metperf other", "record of the command line"),
     "derivatives": ((Path("elsewhere"),), "location: what is found there makes the records"),
     "participants": (("02",), "selection: decides for which records there are graphs"),
     "sessions": (("b",), "selection: decides for which records there are graphs"),

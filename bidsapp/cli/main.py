@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run is _study and (mistake := mistaken_command(words, COMMANDS, LEVELS)):
         made.error(mistake)
     options = made.parse_args(words if run is _study else words[1:])
+    options.command = shlex.join(("metperf", *words))
     _set_up_logging(options.verbose_count)
     try:
         with raise_on_signals():

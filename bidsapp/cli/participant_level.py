@@ -25,6 +25,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     from bidsapp.bids.validate import validate
     from bidsapp.reports.index.page import write_index
     from bidsapp.reports.methods import methods
+    from bidsapp.run.page_links import relink_pages
     from bidsapp.run.participant import check_config
     from bidsapp.run.status import analysed_data
     from bidsapp.run.survey import read_participants
@@ -51,6 +52,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     outcomes = _run_all(participants, config)
     if not config.participants:  # runs of single participants may be side by side
         write_index(config.output_dir)
+    relink_pages(config.output_dir, [participant.id for participant in participants])
     issues = [*unreadable, *(issue for outcome in outcomes for issue in outcome.issues)]
     failed = {issue.participant for issue in issues if issue.level == "failed"}
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
@@ -153,6 +155,7 @@ def select_labels(config: Config) -> list[str]:
 def _rebuild(config: Config) -> int:
     """Rebuild the pages of the participants with results."""
     from bidsapp.reports.index.page import write_index
+    from bidsapp.run.page_links import relink_pages
     from bidsapp.run.quality_table import build_page
 
     found = sorted(p.name.removeprefix("sub-") for p in config.output_dir.glob("sub-*/"))
@@ -165,4 +168,5 @@ def _rebuild(config: Config) -> int:
     for label in chosen:
         _LOG.info("%s", build_page(config.output_dir, label))
     _LOG.info("%s", write_index(config.output_dir))
+    relink_pages(config.output_dir)
     return 0

@@ -13,6 +13,7 @@ from bidsapp.lesions import COLUMNS as ROISTATS
 from bidsapp.lesions.unmixed_values import UNMIXED_COLUMNS
 from bidsapp.reports.index.page import write_index
 from bidsapp.run.group_files import write_result, write_table
+from bidsapp.run.page_links import relink_pages
 from bidsapp.run.quality_table import COLUMNS as QUALITY
 from bidsapp.study.read import (
     load_study_table,
@@ -154,6 +155,7 @@ def run_group(
             earlier.with_suffix(extension).unlink(missing_ok=True)
     write_result(output_dir, result)
     write_index(output_dir)
+    relink_pages(output_dir)
     return result
 
 

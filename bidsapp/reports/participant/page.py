@@ -22,6 +22,7 @@ from bidsapp.reports.page.render import (
 from bidsapp.reports.participant.findings import findings
 from bidsapp.reports.participant.head import build_head
 from bidsapp.reports.participant.kinds import UNREADABLE, Finding
+from bidsapp.reports.participant.links import link_bar, linked_participants
 from bidsapp.reports.participant.records import DATATYPES, ParticipantOutputs, read_participant
 from bidsapp.reports.participant.sections import SECTIONS
 
@@ -71,6 +72,7 @@ def build_participant_page(output_dir: Path, participant: str) -> Path:
         label=found.label,
         counts=_counts(found),
         head=build_head(found, known),
+        links=link_bar(output_dir, found.label, linked_participants(output_dir)),
         sections=sections,
     )
     write_page(page, html)

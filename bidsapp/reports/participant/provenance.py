@@ -1,8 +1,11 @@
 """The sections on the origin of the results: methods, crashes, software, inputs and settings."""
 
 import json
-from collections.abc import Sequence
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from bidsapp.bids import documents, outputs
@@ -31,8 +34,8 @@ def show_crashes(participant: ParticipantOutputs) -> list[Block]:
 
 
 def show_provenance(participant: ParticipantOutputs) -> list[Block]:
-    """Show the software, inputs and settings of the results."""
-    blocks: list[Block] = []
+    """Show the runs, and the software, inputs and settings of the results."""
+    blocks: list[Block] = _runs_table(participant)
     description = participant.output_dir / "dataset_description.json"
     if description.exists():
         made = read_json(description)
@@ -52,6 +55,39 @@ def show_provenance(participant: ParticipantOutputs) -> list[Block]:
         name = path.relative_to(participant.output_dir).as_posix()
         blocks.append(Text(name, _readable(path), folded=True, href=quote(name)))
     return blocks
+
+
+def _runs_table(participant: ParticipantOutputs) -> list[Block]:
+    """Return the date and the command line of each run, the last one first."""
+    rows = []
+    for path in documents.SETTINGS.find(participant.output_dir, participant=participant.label):
+        settings = _settings(path)
+        chosen = ", ".join(settings.get("sessions", ())) or "all"
+        rows.append([run_date(path.parent.name), chosen, settings.get("command") or "not recorded"])
+    columns = ["Date of the run", "Sessions", "Command line"]
+    if not rows:
+        return []
+    return [Table("Runs of this participant", columns, rows[::-1], text=frozenset({1, 2}))]
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    """Return the settings of a run; none if the record is damaged."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def run_date(run: str) -> str:
+    """Return the date of a run from the name of its folder.
+
+    Examples
+    --------
+    >>> run_date("20261201-025717_e0666afa"), run_date("elsewhere")
+    ('2026-12-01 02:57:17', 'elsewhere')
+    """
+    found = re.match(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)", run)
+    return "{}-{}-{} {}:{}:{}".format(*found.groups()) if found else run
 
 
 def _sidecars(sessions: Sequence[SessionOutputs]) -> list[Path]:
