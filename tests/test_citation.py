@@ -185,3 +185,20 @@ def test_entries_are_valid_bibtex():
         dois.append(reference.doi)
     assert len(set(keys)) == len(keys)
     assert len(set(filter(None, dois))) == len([doi for doi in dois if doi])
+
+
+def test_a_run_cites_only_the_constants_that_it_used():
+    """T1 and relaxivity that were given need no source; blood matters only for a measured AIF."""
+    given = {"t1_tissue": 1.4, "t1_blood": 1.6, "relaxivity": 4.5}
+    texts = [
+        methods(Config(Path(), Path(), Path(), "run", **options), DATA)
+        for options in ({}, given, {"aif": "parker2006"})
+    ]
+    for doi, expected in {
+        "10.1002/mrm.24550": (True, False, False),
+        "10.1007/s10334-008-0104-8": (True, False, True),
+        "10.1097/01.rli.0000184756.66360.d3": (True, False, True),
+    }.items():
+        assert tuple(doi in text for text in texts) == expected
+    assert "relaxivity was 4.5 1/s/mM" in texts[1]
+    assert "T1 of tissue was taken from the literature" in texts[2]

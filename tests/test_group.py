@@ -36,7 +36,7 @@ PRINTED_P = {
 }
 TABLES = ["roistats", "lesions", *DESCRIBED]
 FIGURES = ["timecourse", "regression", "timecourse_others", "effects", "changes", "limits", "roc"]
-FIGURES += ["waterfall", "spider", "trends", "strip"]
+FIGURES += ["waterfall", "spider", "trends"]
 PAIRED = ["parameter", "timepoint_a", "timepoint_b", "n", "mean_a", "sd_a", "mean_b", "sd_b"]
 PAIRED += ["mean_difference", "ci_low", "ci_high", "t", "df", "p"]
 RESPONDERS = ["parameter", "n_responders", "n_nonresponders"]

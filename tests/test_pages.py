@@ -91,7 +91,7 @@ def written(tmp_path_factory):
         "empty": build_participant_page(root / "empty", "01"),
         "group": group,
         "table": write_table(root / "table"),
-        "viewer": root / "sub-01/figures/sub-01_ses-1week_viewer.html",
+        "viewer": root / "sub-01/figures/sub-01_viewer.html",
     }
 
 
@@ -287,42 +287,3 @@ def test_a_printed_page_is_whole(browser, report):
     assert page.evaluate(everything, paper["width"]) == []
     assert page.pdf(format="A4")[:5] == b"%PDF-"
     page.close()
-
-
-@pytest.fixture
-def viewer(browser, written):
-    """The viewer of a session, its volumes loaded; it ends without a word on the console."""
-    page, heard = opened(browser, written["viewer"], LAPTOP)
-    page.locator("#value", has_text="T1w").wait_for()
-    yield page
-    page.close()
-    assert heard.said == []
-
-
-def test_the_viewer_moves_its_crosshair(viewer):
-    """By a click, by keys and by the list of lesions; position and value are shown."""
-    line, view = viewer.locator("#value"), viewer.locator("#view")
-    outcome = [line.inner_text()]
-    size = view.bounding_box()
-    view.click(position={"x": size["width"] * 0.2, "y": size["height"] * 0.2})
-    outcome.append(line.inner_text())
-    view.press("l")
-    outcome.append(line.inner_text())
-    viewer.get_by_label("Go to").select_option(index=2)
-    outcome.append(line.inner_text())
-    assert len(set(outcome)) == len(outcome)
-    assert all(re.search(r"\d mm (left|right)", text) for text in outcome)
-
-
-def test_the_viewer_tells_the_value_of_the_map_chosen(viewer):
-    """In the unit of the report; where a voxel has none, as in the middle of lesion 1, that."""
-    outcome = {}
-    for lesion in (1, 2):
-        viewer.get_by_label("Go to").select_option(index=lesion)
-        for name in ("ve", "Ktrans"):
-            viewer.get_by_label("Map").select_option(name)
-            outcome[lesion, name] = viewer.locator("#value").inner_text().split("·")[-1].strip()
-    assert outcome[1, "ve"] == "ve (%): no value"
-    assert outcome[1, "Ktrans"] == "Ktrans (1/min): no value"
-    assert outcome[2, "ve"] == "ve (%): 5.0"
-    assert outcome[2, "Ktrans"] == "Ktrans (1/min): 0.050"

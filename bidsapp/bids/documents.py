@@ -51,8 +51,8 @@ INDEX_PAGE = Document(
     "index.html", "All participants, with thumbnail, response, quality and rating"
 )
 VIEWER = Document(
-    "{participant}/figures/{session}_viewer.html",
-    "T1w and maps of a session in three planes, with the values at the crosshair",
+    "{participant}/figures/{participant}_viewer.html",
+    "T1w, maps and curves of two visits side by side, with the values at the cross-hair",
 )
 SESSIONS = Document(
     "{participant}/{participant}_sessions.tsv", "Sessions in chronological order, with their days"

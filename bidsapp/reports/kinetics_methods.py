@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from bidsapp.config import HAEMATOCRIT, Config, constants
+from bidsapp.config import AIF_MEASURED, HAEMATOCRIT, Config, constants
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, DESCRIPTIVE, kinetic_rows
@@ -56,7 +56,7 @@ def kinetics_methods(config: Config, data: Collection[str]) -> str:
     b1 = "In sessions with a B1 map, flip angles were multiplied by it. " if "b1" in data else ""
     text = (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
-        f" neglecting T2* decay. {_t1(config, data)}{b1}"
+        f" neglecting T2* decay. {_relaxivity(config)}{_t1(config, data)}{b1}"
     )
     if any(row.needs_artery for row in rows):
         text += _arterial_input(config)
@@ -156,9 +156,26 @@ def _haematocrit(config: Config) -> str:
     return f"that stated for the visit, or else {HAEMATOCRIT:g}"
 
 
+def _relaxivity(config: Config) -> str:
+    """Describe which relaxivity was assumed."""
+    if config.relaxivity is not None:
+        return f"The relaxivity was {config.relaxivity:g} 1/s/mM. "
+    return (
+        "The relaxivity was that stated with the data, or else that of the contrast agent at the "
+        "field strength (Rohrer et al. 2005). "
+    )
+
+
+def _measures_blood(config: Config, data: Collection[str]) -> bool:
+    """Return whether the arterial input was measured, so that T1 of blood was needed."""
+    artery = any(row.needs_artery for row in kinetics_rows(config, data))
+    return artery and config.aif in AIF_MEASURED
+
+
 def _t1(config: Config, data: Collection[str]) -> str:
     """Describe which T1 was assumed or measured."""
-    times = {"tissue": config.t1_tissue, "blood": config.t1_blood}
+    times = {"tissue": config.t1_tissue}
+    times |= {"blood": config.t1_blood} if _measures_blood(config, data) else {}
     given = [f"{value:g} s in {name}" for name, value in times.items() if value]
     others = [name for name, value in times.items() if not value]
     text = f"T1 before contrast was assumed to be {' and '.join(given)}. " if given else ""
@@ -209,5 +226,9 @@ def kinetics_references(config: Config, data: Collection[str]) -> list[str]:
         *([] if config.baseline_frames else [_ARRIVAL]),
         *([_SEARCH] if any(not row.linear for row in fitted) else []),
         *([_SEGMENTS, _LEXICON] if len(fitted) < len(rows) else []),
-        *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),
+        *(
+            f"{text}: {constants()[name]['source']}"
+            for name, text in _CONSTANTS.items()
+            if not getattr(config, name) and (name != "t1_blood" or _measures_blood(config, data))
+        ),
     ]

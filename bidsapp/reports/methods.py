@@ -302,6 +302,6 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
         *(_DISTORTION[name] for name in _distortion_sources(config, data)),
         *(diffusion_references(config, data) if diffusion else []),
         *(kinetics_references(config, data) if dynamic else []),
-        *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
+        *([_TEMPLATE] if "rois" in data and {"mirror", "reference"} & set(config.rois) else []),
         cite("nipype", "gorgolewski2011"),
     ]

@@ -28,7 +28,7 @@ _EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a i
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write all tables with their dictionaries, all figures, the methods text and the page.
+    """Write tables with their dictionaries, figures, the methods text and the page.
 
     Parameters
     ----------

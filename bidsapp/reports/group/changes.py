@@ -37,7 +37,6 @@ def show_changes(view: GroupView) -> list[Block]:
         _table2(view),
         view.picture("timecourse"),
         *view.pictures("timecourse_others"),
-        view.picture("strip"),
         every,
     ]
 

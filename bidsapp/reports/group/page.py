@@ -5,11 +5,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from markupsafe import Markup
-
 from bidsapp.bids import documents
 from bidsapp.reports.group.plot import Plot
-from bidsapp.reports.group.strips import add_titles
 from bidsapp.reports.group.view import MOST_ROWS, GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
@@ -107,7 +104,5 @@ def _render_block(block: Block, view: GroupView) -> dict[str, Any]:
     """Return a block for the template, a picture with its SVG element."""
     rendered = {"kind": type(block).__name__, "block": block}
     if isinstance(block, Picture):
-        plot = view.plot(block.name)
-        drawing = inline_svg(plot.svg, block.alt)
-        rendered["image"] = Markup(add_titles(drawing, plot.titles))  # noqa: S704 (escaped)
+        rendered["image"] = inline_svg(view.plot(block.name).svg, block.alt)
     return rendered

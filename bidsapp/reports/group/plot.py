@@ -1,4 +1,4 @@
-"""A figure of the group level with its data, caption and alternative text."""
+"""A figure of the group level, with its data, caption and alternative text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +23,6 @@ class Plot:
     columns : mapping of str to str
         Descriptions of the columns of ``data``.
     caption, alt : str
-    titles : tuple of str
-        Of the links in the figure, in their order.
     """
 
     name: str
@@ -33,7 +31,6 @@ class Plot:
     columns: Mapping[str, str]
     caption: str
     alt: str
-    titles: tuple[str, ...] = ()
 
     @cached_property
     def svg(self) -> bytes:

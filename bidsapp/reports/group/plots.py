@@ -1,20 +1,21 @@
 """Figures of the group level, with their data, captions and alternative texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from bidsapp.models.parameters import DISPLAY, PARAMETERS
 from bidsapp.reports.figures.effects import effects
 from bidsapp.reports.figures.limits_of_agreement import bland_altman_plot
+from bidsapp.reports.figures.links import MOST_LINKED, are_linked
 from bidsapp.reports.figures.regression import regressions
 from bidsapp.reports.figures.roc import roc_curves
 from bidsapp.reports.figures.time_courses import Course, time_courses
 from bidsapp.reports.figures.trends import trends
 from bidsapp.reports.group.plot import Plot
 from bidsapp.reports.group.response_plots import response_plots
-from bidsapp.reports.group.strips import draw_strips, link_caption
 from bidsapp.reports.group.trend_courses import trend_course
 from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
 from bidsapp.study.tables import (
@@ -62,14 +63,14 @@ def _number_format(name: str, unit: str) -> NumberFormat:
     return NumberFormat(display.label, unit, 1, 4)
 
 
-def plots(result: GroupResult, pages: frozenset[str] = frozenset()) -> list[Plot]:
+def plots(result: GroupResult, pages: Collection[str] = ()) -> list[Plot]:
     """Draw every figure of the group level.
 
     Parameters
     ----------
     result : GroupResult
-    pages : frozenset of str
-        Participants with a page, to which points link.
+    pages : collection of str
+        Participants with a page, to which points and labels lead.
 
     Returns
     -------
@@ -81,21 +82,33 @@ def plots(result: GroupResult, pages: frozenset[str] = frozenset()) -> list[Plot
     pair = statistics.pair
     others = [name for name in result.cohort.parameters if name not in pair]
     return [
-        _courses("timecourse", list(pair), statistics, forms),
-        _regression(statistics, forms),
-        *([_courses("timecourse_others", others, statistics, forms)] if others else []),
-        _strips(statistics, {name: forms[name] for name in result.cohort.parameters}, pages),
+        _courses("timecourse", list(pair), statistics, forms, pages),
+        _regression(statistics, forms, pages),
+        *([_courses("timecourse_others", others, statistics, forms, pages)] if others else []),
         *_trends(statistics, forms),
         _effects(statistics),
-        _changes(statistics, forms),
+        _changes(statistics, forms, pages),
         _limits(statistics),
         _roc(statistics),
-        *response_plots(statistics),
+        *response_plots(statistics, pages),
     ]
 
 
+def _link_words(lesions: "pd.Index[Any]", pages: Collection[str]) -> str:
+    """Describe where the points of lesions lead, and why they may lead nowhere."""
+    if not pages:
+        return ""
+    if are_linked(lesions):
+        return " Points lead to the page of the participant."
+    return f" Points of more than {MOST_LINKED} lesions lead nowhere: see the tables."
+
+
 def _courses(
-    name: str, parameters: list[str], statistics: Statistics, forms: Mapping[str, NumberFormat]
+    name: str,
+    parameters: list[str],
+    statistics: Statistics,
+    forms: Mapping[str, NumberFormat],
+    pages: Collection[str],
 ) -> Plot:
     """Plot parameters over time."""
     courses, frames = [], []
@@ -112,35 +125,13 @@ def _courses(
     data = pd.concat(frames, ignore_index=True)[[*_LESIONS, *what]]
     return Plot(
         name,
-        time_courses(courses),
+        time_courses(courses, pages),
         data,
         _LESIONS | what,
         "Mean and SD over time; individual lesions in grey. * p < 0.05, ** p < 0.01, *** p < 0.001 "
-        "(paired t test, not adjusted for multiple testing).",
+        "(paired t test, not adjusted for multiple testing)."
+        + _link_words(courses[0].values.index, pages),
         f"{' and '.join(parameters)} over time: mean, SD and individual lesions",
-    )
-
-
-def _strips(
-    statistics: Statistics, forms: Mapping[str, NumberFormat], pages: frozenset[str]
-) -> Plot:
-    """Plot every lesion at each time point."""
-    drawn = draw_strips(statistics, forms, pages)
-    what = {
-        "parameter": "Parameter",
-        "unit": "Unit of the value",
-        "value": "Mean in the ROI",
-        "response": "Response by the volume at the last follow-up",
-    }
-    return Plot(
-        "strip",
-        drawn.figure,
-        drawn.data[[*_LESIONS, *what]],
-        _LESIONS | what,
-        "Every lesion at each time point, in the colour of its later response; lines are medians."
-        + link_caption(statistics, pages),
-        f"Strip plots of {', '.join(forms)} at each time point, one point per lesion",
-        drawn.titles,
     )
 
 
@@ -177,7 +168,9 @@ def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[P
     ]
 
 
-def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
+def _regression(
+    statistics: Statistics, forms: Mapping[str, NumberFormat], pages: Collection[str]
+) -> Plot:
     """Plot the regression of the two parameters at each time point."""
     pair = statistics.pair
     x, y = (
@@ -186,26 +179,29 @@ def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Pl
     )
     return Plot(
         "regression",
-        regressions(x, y, forms[pair.x].title, forms[pair.y].title),
+        regressions(x, y, forms[pair.x].title, forms[pair.y].title, pages),
         _points(x, y),
         _LESIONS | _XY,
         f"{pair.y} and {pair.x}, one point per lesion; least-squares regression line with 95 % "
-        "confidence band.",
+        f"confidence band.{_link_words(x.index, pages)}",
         f"Scatter plot of {pair.y} and {pair.x} at each time point, with regression line",
     )
 
 
-def _changes(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
+def _changes(
+    statistics: Statistics, forms: Mapping[str, NumberFormat], pages: Collection[str]
+) -> Plot:
     """Plot the regression of the changes of the two parameters."""
     pair = statistics.pair
     x, y = (_change(statistics, forms[name], name) for name in statistics.pair)
+    x_label, y_label = (f"change of {forms[name].title}" for name in (pair.x, pair.y))
     return Plot(
         "changes",
-        regressions(x, y, f"change of {forms[pair.x].title}", f"change of {forms[pair.y].title}"),
+        regressions(x, y, x_label, y_label, pages),
         _points(x, y),
         _LESIONS | {"timepoint": "Earlier and later time point of the change"} | _XY,
         f"Changes of {pair.y} and {pair.x}, one point per lesion: do both parameters change in "
-        "the same lesions?",
+        f"the same lesions?{_link_words(x.index, pages)}",
         f"Scatter plot of the changes of {pair.y} and {pair.x}, with regression line",
     )
 

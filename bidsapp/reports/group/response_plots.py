@@ -1,5 +1,7 @@
 """Figures of the response over all visits: waterfall, spider and swimmer plots."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from bidsapp.lesions import rano_records
@@ -19,17 +21,14 @@ _CHANGES = {
 }
 
 
-def response_plots(statistics: Statistics) -> list[Plot]:
+def response_plots(statistics: Statistics, pages: Collection[str]) -> list[Plot]:
     """Plot the changes of volumes and diameters over all visits, and the follow-up of patients.
 
     Parameters
     ----------
     statistics : Statistics
-
-    Returns
-    -------
-    plots : list of Plot
-        ``waterfall``, ``spider``, and ``swimmer`` if days are known.
+    pages : collection of str
+        Participants with a page, to which labels lead.
     """
     changes = [_volume_changes(statistics.lesion_response)]
     what = "of the volume of each lesion"
@@ -41,7 +40,7 @@ def response_plots(statistics: Statistics) -> list[Plot]:
     found = [
         Plot(
             "waterfall",
-            waterfall(changes),
+            waterfall(changes, pages),
             data[list(_CHANGES)],
             _CHANGES,
             f"Change {what} at the last session, in the colour of its response; a short line marks "
@@ -60,7 +59,7 @@ def response_plots(statistics: Statistics) -> list[Plot]:
             f"Spider plot: change {what} over days since treatment",
         ),
     ]
-    return [*found, _swimmer(patients)] if patients["days"].notna().any() else found
+    return [*found, _swimmer(patients, pages)] if patients["days"].notna().any() else found
 
 
 def _volume_changes(table: pd.DataFrame) -> Changes:
@@ -92,7 +91,7 @@ def _sum_changes(table: pd.DataFrame) -> Changes:
     return Changes("Patients: sum of diameters", _FROM_BASELINE, frame, limits)
 
 
-def _swimmer(patients: pd.DataFrame) -> Plot:
+def _swimmer(patients: pd.DataFrame, pages: Collection[str]) -> Plot:
     """Plot the follow-up of each patient with the response at each visit."""
     columns = {
         "participant_id": "Participant",
@@ -102,7 +101,7 @@ def _swimmer(patients: pd.DataFrame) -> Plot:
     data = patients[list(columns)]
     return Plot(
         "swimmer",
-        swimmer(data),
+        swimmer(data, pages),
         data,
         columns,
         "Follow-up of each patient, with the response by RANO-BM at each session; a bar has the "

@@ -1,24 +1,22 @@
 """Maps of the change of each parameter from the first visit of a lesion to each later one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp.bids import outputs
 from bidsapp.imaging.resample import resample
-from bidsapp.imaging.transforms import read_itk
 from bidsapp.models.parameters import DISPLAY, MAPPED, PARAMETERS, Display
 from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.map_grid import MapBlock, MapRow, map_grid
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
+from bidsapp.reports.participant.common_grid import Placed, placed_sessions
 from bidsapp.reports.participant.lesion_panels import brain_mask
 from bidsapp.reports.participant.records import (
     DATATYPES,
     Array,
     ParticipantOutputs,
-    SessionOutputs,
     Volume,
     load_volume,
 )
@@ -46,14 +44,6 @@ class Box:
     inside: NDArray[np.bool_]
     affine: Array
     cut: Cut
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A visit on the grid of a box: the matrix from points of the grid to points of the visit."""
-
-    session: SessionOutputs
-    matrix: Array
 
 
 def relative_change(first: Array, later: Array, error: Array, later_error: Array) -> Array:
@@ -107,7 +97,7 @@ def change_blocks(participant: ParticipantOutputs, lesion: int) -> list[Block]:
     blocks : list of Block
         Empty without a T1w, a transform between visits, or standard errors.
     """
-    box, visits = _first_box(list(_placed(participant)), lesion)
+    box, visits = _first_box([v for v in placed_sessions(participant) if v.linked], lesion)
     if box is None or len(visits) < 2:
         return []
     first, *later = visits
@@ -131,18 +121,6 @@ def change_blocks(participant: ParticipantOutputs, lesion: int) -> list[Block]:
     caption = _caption(participant, visits, unknown)
     picture = Picture(stem, map_grid(blocks, names), alt, caption, heading=title, form="png")
     return [picture, _lost_table(title, box, names, changes)]
-
-
-def _placed(participant: ParticipantOutputs) -> Iterator[Placed]:
-    """Yield the sessions with maps that can be resampled to the T1w of the baseline."""
-    for session in participant.sessions:
-        if session.t1w is None or not any(session.map(folder, n) for n, folder in MAPPED.items()):
-            continue
-        path = session.find(outputs.TO_BASELINE.with_fixed(from_="T1w", to="individual"))
-        if path is not None:
-            yield Placed(session, np.asarray(read_itk(path)))
-        elif not session.find(outputs.T1W, space="individual"):
-            yield Placed(session, np.eye(4))
 
 
 def _first_box(visits: Sequence[Placed], lesion: int) -> tuple[Box | None, Sequence[Placed]]:

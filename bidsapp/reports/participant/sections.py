@@ -206,7 +206,7 @@ def _motion(path: Path) -> MotionTrace:
 
 
 def show_viewer_links(participant: ParticipantOutputs) -> list[Block]:
-    """Link to the viewer of every session."""
+    """Link to the viewer."""
     return [*viewer_pages(participant)]
 
 
