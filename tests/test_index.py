@@ -186,6 +186,7 @@ def test_rows_are_filtered_by_text_and_choices(page):
 
 def test_rows_are_sorted_by_keyboard(page):
     """Categories in their own order, not by their names: CR, PR, SD, PD."""
+    assert page.get_by_role("button", name="T1w with the lesions").count() == 0
     page.get_by_role("button", name="RANO-BM").focus()
     page.keyboard.press("Enter")
     assert visible(page) == ["sub-1", "sub-2", "sub-10"]

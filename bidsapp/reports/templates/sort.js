@@ -3,6 +3,7 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   if (table.tBodies.length !== 1 || table.tBodies[0].rows.length < 2 || table.tHead.rows.length !== 1) continue;
   [...table.tHead.rows[0].cells].forEach((cell, column) => {
+    if (cell.classList.contains("unsorted")) return;
     const button = document.createElement("button");
     button.type = "button";
     button.title = "Sort by this column";
