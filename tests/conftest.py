@@ -69,6 +69,7 @@ def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         target.write(b'<svg xmlns="http://www.w3.org/2000/svg"></svg>')
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+    monkeypatch.setattr("bidsapp.reports.participant.page.webp_bytes", lambda png: png)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.reports.page.style import STYLE
@@ -222,6 +223,31 @@ def jpeg_bytes(figure: Figure, dpi: float = PNG_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def webp_bytes(png: bytes, quality: int = 90) -> bytes:
+    """Compress a PNG file for display in a page, to about a third of its size.
+
+    Parameters
+    ----------
+    png : bytes
+        From `png_bytes`.
+    quality : int
+        From 0 to 100.
+
+    Returns
+    -------
+    data : bytes
+
+    Examples
+    --------
+    >>> webp_bytes(png_bytes(Figure(), dpi=20))[8:12]
+    b'WEBP'
+    """
+    buffer = BytesIO()
+    with Image.open(BytesIO(png)) as image:
+        image.convert("RGB").save(buffer, "WEBP", quality=quality, method=4)
+    return buffer.getvalue()
+
+
 def inline_svg(data: bytes, alt: str) -> Markup:
     """Return an SVG file as an element of a page, with ids that are unique in the page.
 
@@ -286,14 +312,14 @@ def _make_ids_unique(drawing: str, prefix: str) -> str:
 
 
 def inline_image(data: bytes, alt: str, kind: str = "png") -> Markup:
-    """Return a PNG or JPEG file as an element of a page.
+    """Return a PNG, JPEG or WebP file as an element of a page.
 
     Parameters
     ----------
     data : bytes
     alt : str
         Alternative text.
-    kind : {"png", "jpeg"}
+    kind : {"png", "jpeg", "webp"}
 
     Returns
     -------

@@ -17,6 +17,7 @@ from bidsapp.reports.page.render import (
     render,
     section_rows,
     svg_bytes,
+    webp_bytes,
     write_page,
 )
 from bidsapp.reports.participant.findings import findings
@@ -106,10 +107,13 @@ def _render_block(block: Block, folder: Path) -> dict[str, Any]:
         return {"kind": "Flicker", "block": block, "layers": layers}
     if not isinstance(block, Picture):
         return {"kind": type(block).__name__, "block": block}
-    draw, inline = (svg_bytes, inline_svg) if block.form == "svg" else (png_bytes, inline_image)
-    data = draw(block.figure)
+    data = svg_bytes(block.figure) if block.form == "svg" else png_bytes(block.figure)
     write_bytes(folder / f"{block.name}.{block.form}", data)
-    return {"kind": "Picture", "block": block, "image": inline(data, block.alt)}
+    if block.form == "svg":
+        image = inline_svg(data, block.alt)
+    else:  # the file is lossless, the picture in the page a third as large
+        image = inline_image(webp_bytes(data), block.alt, "webp")
+    return {"kind": "Picture", "block": block, "image": image}
 
 
 def _counts(participant: ParticipantOutputs) -> list[str]:
