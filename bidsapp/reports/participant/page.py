@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.errors import BadInput, NotWritable
@@ -17,6 +19,7 @@ from bidsapp.reports.page.render import (
     render,
     section_rows,
     svg_bytes,
+    webp_bytes,
     write_page,
 )
 from bidsapp.reports.participant.findings import findings
@@ -104,10 +107,18 @@ def _render_block(block: Block, folder: Path) -> dict[str, Any]:
         return {"kind": "Flicker", "block": block, "layers": layers}
     if not isinstance(block, Picture):
         return {"kind": type(block).__name__, "block": block}
-    draw, inline = (svg_bytes, inline_svg) if block.form == "svg" else (png_bytes, inline_image)
-    data = draw(block.figure)
+    data = {"svg": svg_bytes, "png": png_bytes, "jpeg": jpeg_bytes}[block.form](block.figure)
     write_bytes(folder / f"{block.name}.{block.form}", data)
-    return {"kind": "Picture", "block": block, "image": inline(data, block.alt)}
+    return {"kind": "Picture", "block": block, "image": _inline(block, data)}
+
+
+def _inline(block: Picture, data: bytes) -> Markup:
+    """Return the file of a figure as an element of the page."""
+    if block.form == "svg":
+        return inline_svg(data, block.alt)
+    if block.form == "jpeg":
+        return inline_image(data, block.alt, "jpeg")
+    return inline_image(webp_bytes(data), block.alt, "webp")
 
 
 def _counts(participant: ParticipantOutputs) -> list[str]:
