@@ -141,6 +141,7 @@ ARROWS: dict[str, set[str]] = {
         "issues",
         "lesions",
         "models.parameters",
+        "reports",
         "reports.group",
         "reports.index",
         "reports.page",

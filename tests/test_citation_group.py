@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bidsapp.reports.group.methods import group_methods
+from bidsapp.reports.references import bibliography
+from bidsapp.run.group import run_stats
 from bidsapp.study.read import load_study_table
 from bidsapp.study.tables import GroupResult, analyse
 
@@ -76,3 +78,15 @@ def test_what_was_left_out_is_named(cohort):
     count = lesions[lesions["warnings"] == "no b = 0"]["session_id"].nunique()
     assert f"{count} sessions with warnings about the data or the results were not ex" in text
     assert "At 1 time point of a lesion a value was missing" in text
+
+
+def test_every_reference_of_the_group_is_in_its_bibliography(whole):
+    """One entry of BibTeX for each line of the list."""
+    lines = [line for line in whole.splitlines() if line.startswith("- ")]
+    assert bibliography(whole).count("\n@") + 1 == len({line.split(": ", 1)[1] for line in lines})
+
+
+def test_the_bibliography_is_written_beside_the_text(tmp_path):
+    run_stats(STUDY, tmp_path)
+    text = (tmp_path / "logs/CITATION_group.md").read_text(encoding="utf-8")
+    assert (tmp_path / "logs/CITATION_group.bib").read_text(encoding="utf-8") == bibliography(text)

@@ -80,15 +80,18 @@ SETTINGS = Document("{participant}/log/{run}/app.toml", "All settings of a run")
 INPUTS = Document("{participant}/log/{run}/inputs.json", "Digests of the inputs of a run")
 CRASH = Document("{participant}/log/{run}/crash-{step}.txt", "Traceback of a failed step")
 METHODS = Document("logs/CITATION.md", "Methods text of the last run, with its references")
+BIBLIOGRAPHY = Document("logs/CITATION.bib", "References of that text as BibTeX")
 GROUP_METHODS = Document(
     "logs/CITATION_group.md", "Methods text of the group level, with its references"
 )
+GROUP_BIBLIOGRAPHY = Document("logs/CITATION_group.bib", "References of that text as BibTeX")
 GROUP_TABLE = Document("group_{table}.tsv", "Tables of the group level")
 GROUP_FIGURE = Document("figures/group_{figure}.svg", "Figures of the group level; also as PDF")
 
 DOCUMENTS = (
     PARTICIPANT_PAGE, GROUP_PAGE, INDEX_PAGE, VIEWER, SESSIONS, QUALITY, LESIONS, STATUS, CARD,
-    COMPLETION, SETTINGS, INPUTS, CRASH, METHODS, GROUP_METHODS, GROUP_TABLE, GROUP_FIGURE,
+    COMPLETION, SETTINGS, INPUTS, CRASH, METHODS, BIBLIOGRAPHY, GROUP_METHODS,
+    GROUP_BIBLIOGRAPHY, GROUP_TABLE, GROUP_FIGURE,
 )  # fmt: skip
 """All files besides those of the sessions."""
 

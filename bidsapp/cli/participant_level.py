@@ -22,7 +22,6 @@ _LOG = logging.getLogger("metperf")
 
 def run_participant_level(config: Config, options: Namespace) -> int:
     """Analyse the selected participants, and write their pages."""
-    from bidsapp.bids.derivatives import describe_dataset
     from bidsapp.bids.validate import validate
     from bidsapp.reports.index.page import write_index
     from bidsapp.reports.methods import methods
@@ -33,7 +32,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     if options.reports_only:
         return _rebuild(config)
     if options.boilerplate_only:
-        describe_dataset(config.output_dir, config.bids_dir, version(), methods(config))
+        _describe_dataset(config, methods(config))
         _LOG.info("The methods are in %s", documents.METHODS.path(config.output_dir))
         return 0
     labels = select_labels(config)
@@ -48,8 +47,7 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     _check_usable(participants, unreadable)
     if options.dry_run:
         return _describe(participants, unreadable, config)
-    text = methods(config, analysed_data(participants, config))
-    describe_dataset(config.output_dir, config.bids_dir, version(), text)
+    _describe_dataset(config, methods(config, analysed_data(participants, config)))
     outcomes = _run_all(participants, config)
     if not config.participants:  # runs of single participants may be side by side
         write_index(config.output_dir)
@@ -58,6 +56,16 @@ def run_participant_level(config: Config, options: Namespace) -> int:
     _LOG.info("%d of %d participants without failure", len(labels) - len(failed), len(labels))
     warnings = [issue for outcome in outcomes for issue in outcome.page_warnings]
     return conclude([*issues, *warnings], [outcome.page for outcome in outcomes if outcome.page])
+
+
+def _describe_dataset(config: Config, text: str) -> None:
+    """Describe the output folder, with the methods text and its references."""
+    from bidsapp.bids.derivatives import describe_dataset, write_bytes
+    from bidsapp.reports.references import bibliography
+
+    describe_dataset(config.output_dir, config.bids_dir, version(), text)
+    path = documents.BIBLIOGRAPHY.path(config.output_dir)
+    write_bytes(path, bibliography(text).encode())
 
 
 def _run_all(participants: Sequence["Participant"], config: Config) -> list["Outcome"]:

@@ -6,10 +6,12 @@ from collections.abc import Collection
 from bidsapp.config import Config, constants
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import ivim_row
+from bidsapp.reports.references import cite, find_by_doi, references
 
-_FLOOR = "Rician noise floor: Koay and Basser 2006, doi:10.1016/j.jmr.2006.01.016"
-_MPPCA = "Denoising: Veraart et al. 2016, doi:10.1016/j.neuroimage.2016.08.016"
-_RELAXATION = "Relaxation and f: Lemke et al. 2010, doi:10.1002/mrm.22565"
+_FLOOR = cite("Rician noise floor", "koay2006")
+_MPPCA = cite("Denoising", "veraart2016")
+_RELAXATION = cite("Relaxation and f", "lemke2010")
+_IVIM = cite("Perfusion fraction", "lebihan1988")
 _TIMES = {
     name: f"{name[:2].upper()} of {name[3:]}"
     for name in ("t1_blood", "t1_tissue", "t2_blood", "t2_tissue")
@@ -42,7 +44,7 @@ def diffusion_methods(config: Config, data: Collection[str]) -> str:
     wanted, cited = "The perfusion fraction was", " (Le Bihan et al. 1988)"
     if "f" not in {p.name for p in row.parameters}:
         names = ", ".join(p.name for p in row.parameters)
-        wanted, cited = f"The parameters {names} were", f" (doi:{row.doi})"
+        wanted, cited = f"The parameters {names} were", f" ({find_by_doi(row.doi).label})"
     text = _denoising(config) + (
         "Gradient directions were combined by the geometric mean. The apparent diffusion "
         f"coefficient was estimated by fitting {curve} the signal at all b-values{highest}."
@@ -128,7 +130,10 @@ def diffusion_references(config: Config, data: Collection[str]) -> list[str]:
     """Return the references of the analysis of the diffusion series, besides the models."""
     corrected = config.correct_t2 and "ivim" in data
     times = [name for name in _TIMES if corrected and not getattr(config, name)]
+    row = ivim_row(config.ivim_model)
+    fraction = "ivim" in data and "f" in {p.name for p in row.parameters}
     return [
+        *([_IVIM] if fraction and row.doi != references()["lebihan1988"].doi else []),
         *([_MPPCA] if config.denoise == "mppca" else []),
         *([_FLOOR] if config.noise == "rician" else []),
         *([_RELAXATION] if corrected else []),

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
-from bidsapp.config import HAEMATOCRIT, Config, constants
+from bidsapp.config import AIF_MEASURED, HAEMATOCRIT, Config, constants
 from bidsapp.imaging.relaxometry.flip_angles import STILL_VOXELS
 from bidsapp.models import MODELS, Model
 from bidsapp.models.table import AUTO, DESCRIPTIVE, kinetic_rows
+from bidsapp.reports.references import cite
 
 _DESCRIPTION = (
     "the concentration was integrated over 60 and 90 s from the arrival of the bolus (iAUC60, "
@@ -18,21 +19,19 @@ _DESCRIPTION = (
 _RELATIVE = (
     "The initial area was related to that of arterial plasma over the same 60 s (iAUC60BN). "
 )
-_SEGMENTS = "Lines that meet: Hudson 1966, doi:10.1080/01621459.1966.10482198"
-_LEXICON = "Lexicon of perfusion MRI: Dickie et al. 2024, doi:10.1002/mrm.29840"
-_ARRIVAL = "Bolus arrival: Cheong et al. 2003, doi:10.1088/0031-9155/48/5/403"
-_AICC = "Corrected Akaike criterion: Hurvich and Tsai 1989, doi:10.1093/biomet/76.2.297"
-_WEIGHTS = "Akaike weights: Wagenmakers and Farrell 2004, doi:10.3758/BF03206482"
-_SEARCH = "Variable projection: Golub and Pereyra 2003, doi:10.1088/0266-5611/19/2/201"
+_SEGMENTS = cite("Lines that meet", "hudson1966")
+_LEXICON = cite("Lexicon of perfusion MRI", "dickie2024")
+_ARRIVAL = cite("Bolus arrival", "cheong2003")
+_AICC = cite("Corrected Akaike criterion", "hurvich1989")
+_WEIGHTS = cite("Akaike weights", "wagenmakers2004")
+_SEARCH = cite("Variable projection", "golub2003")
 _CONSTANTS = {"t1_blood": "T1 of blood", "t1_tissue": "T1 of tissue", "relaxivity": "Relaxivity"}
 _ARTERIAL = {
-    "auto": "Arterial voxels: Mouridsen et al. 2006, doi:10.1002/mrm.20759",
-    "parker2006": "Population function: Parker et al. 2006, doi:10.1002/mrm.21066",
-    "georgiou2019": "Population function: Georgiou et al. 2019, doi:10.1002/mrm.27524",
+    "auto": cite("Arterial voxels", "mouridsen2006"),
+    "parker2006": cite("Population function", "parker2006"),
+    "georgiou2019": cite("Population function", "georgiou2019"),
 }
-_VEIN = (
-    "Errors of the artery by the superior sagittal sinus: Foottit et al. 2010, Proc ISMRM 18:1719"
-)
+_VEIN = cite("Errors of the artery by the superior sagittal sinus", "foottit2010")
 
 
 def kinetics_methods(config: Config, data: Collection[str]) -> str:
@@ -54,10 +53,10 @@ def kinetics_methods(config: Config, data: Collection[str]) -> str:
     """
     rows = kinetics_rows(config, data)
     fitted, described = ([r for r in rows if r.is_descriptive is kind] for kind in (False, True))
-    b1 = "If a B1 map was acquired, the flip angles were multiplied by it. " if "b1" in data else ""
+    b1 = "In sessions with a B1 map, flip angles were multiplied by it. " if "b1" in data else ""
     text = (
         "The dynamic signal was converted to concentration with the spoiled gradient-echo equation,"
-        f" neglecting T2* decay. {_t1(config, data)}{b1}"
+        f" neglecting T2* decay. {_relaxivity(config)}{_t1(config, data)}{b1}"
     )
     if any(row.needs_artery for row in rows):
         text += _arterial_input(config)
@@ -157,9 +156,26 @@ def _haematocrit(config: Config) -> str:
     return f"that stated for the visit, or else {HAEMATOCRIT:g}"
 
 
+def _relaxivity(config: Config) -> str:
+    """Describe which relaxivity was assumed."""
+    if config.relaxivity is not None:
+        return f"The relaxivity was {config.relaxivity:g} 1/s/mM. "
+    return (
+        "The relaxivity was that stated with the data, or else that of the contrast agent at the "
+        "field strength (Rohrer et al. 2005). "
+    )
+
+
+def _measures_blood(config: Config, data: Collection[str]) -> bool:
+    """Return whether the arterial input was measured, so that T1 of blood was needed."""
+    artery = any(row.needs_artery for row in kinetics_rows(config, data))
+    return artery and config.aif in AIF_MEASURED
+
+
 def _t1(config: Config, data: Collection[str]) -> str:
     """Describe which T1 was assumed or measured."""
-    times = {"tissue": config.t1_tissue, "blood": config.t1_blood}
+    times = {"tissue": config.t1_tissue}
+    times |= {"blood": config.t1_blood} if _measures_blood(config, data) else {}
     given = [f"{value:g} s in {name}" for name, value in times.items() if value]
     others = [name for name, value in times.items() if not value]
     text = f"T1 before contrast was assumed to be {' and '.join(given)}. " if given else ""
@@ -174,7 +190,7 @@ def _t1(config: Config, data: Collection[str]) -> str:
         return text
     row = MODELS[config.t1_model]
     return (
-        f"{text}If images at several flip angles were acquired, T1 of tissue was mapped instead "
+        f"{text}In sessions with images at several flip angles, T1 of tissue was mapped instead "
         f"({row.title}: {row.formula}). Each of these images was first registered rigidly to "
         "the mean dynamic image by the local Pearson correlation (absolute; Saad et al. 2009), "
         "starting from a pose estimated by robust least squares in blocks, and resampled in one "
@@ -210,5 +226,9 @@ def kinetics_references(config: Config, data: Collection[str]) -> list[str]:
         *([] if config.baseline_frames else [_ARRIVAL]),
         *([_SEARCH] if any(not row.linear for row in fitted) else []),
         *([_SEGMENTS, _LEXICON] if len(fitted) < len(rows) else []),
-        *(f"{text}: {constants()[name]['source']}" for name, text in _CONSTANTS.items()),
+        *(
+            f"{text}: {constants()[name]['source']}"
+            for name, text in _CONSTANTS.items()
+            if not getattr(config, name) and (name != "t1_blood" or _measures_blood(config, data))
+        ),
     ]

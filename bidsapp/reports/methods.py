@@ -12,34 +12,41 @@ from bidsapp.reports.kinetics_methods import (
     kinetics_references,
     kinetics_rows,
 )
+from bidsapp.reports.references import cite, find_by_doi
 
-_LOCAL_PEARSON = "Local Pearson correlation: Saad et al. 2009, doi:10.1016/j.neuroimage.2008.09.037"
+_LOCAL_PEARSON = cite("Local Pearson correlation", "saad2009")
 _DISTORTION = {
-    "none": [],
-    "auto": [
-        "Field map: Jezzard and Balaban 1995, doi:10.1002/mrm.1910340111",
-        "Reversed phase encoding: Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7",
-    ],
-    "t1w": ["Distortion from the T1w: Bhushan et al. 2015, doi:10.1016/j.neuroimage.2015.03.050"],
+    "fieldmap": cite("Field map", "jezzard1995"),
+    "reversed": cite("Reversed phase encoding", "andersson2003"),
+    "t1w": cite("Distortion from the T1w", "bhushan2015"),
+}
+_DISTORTION_WAYS = {
+    "fieldmap": "a field map, by scaling it with readout time and voxel size (Jezzard and Balaban "
+    "1995)",
+    "reversed": "an echo-planar image with reversed phase encoding, by estimating the smooth "
+    "displacement for which the two images agree, including the change in intensity (Andersson et "
+    "al. 2003)",
 }
 
+_DISPLACEMENT = cite("Framewise displacement", "power2012")
 _MEAN_IMAGES = {"dwi": "mean b = 0 image", "dce": "mean dynamic image"}
 _STRIPPED = (
     "For the b = 0 image, the background of skull-stripped images was treated as missing, and the "
     "absolute correlation replaced the signed one where the latter failed. "
 )
 _SIGNS = {"dwi": "signed for the b = 0 image", "dce": "absolute for the dynamic image"}
-_UNMIXING = "Unmixing of regions: Rousset, Ma and Evans 1998, J Nucl Med 39:904-911"
+_UNMIXING = cite("Unmixing of regions", "rousset1998")
 
 
 DATA = frozenset(
     {"t1w", "follow-up", "transforms", "dwi", "ivim", "dce", "with-aif", "without-aif", "vfa"}
-    | {"t1map", "b1", "rois"}
+    | {"t1map", "b1", "rois", "fieldmap", "reversed"}
 )
 """Data on which the methods of a run depend: a T1w, T1w of several sessions, transforms provided
 by the user, diffusion series, such that IVIM can be fitted to, dynamic series, such with and
 without the arterial input that the models need, images at several flip angles, T1 maps, B1 maps,
-and ROIs of lesions."""
+ROIs of lesions, and field maps and images with reversed phase encoding from which distortion is
+calculated."""
 
 
 def methods(config: Config, data: Collection[str] = DATA) -> str:
@@ -139,7 +146,7 @@ def _registration(config: Config, data: Collection[str]) -> str:
             "baseline, excluding lesions, by the local Pearson correlation (Saad et al. 2009). "
         )
     if "dwi" in data and "t1w" in data:
-        text += _distortion(config)
+        text += _distortion(config, data)
     replaced = "Transforms provided by the user replaced the corresponding registrations. "
     text += replaced if "transforms" in data else ""
     return (text + (_interpolation(config, data) if series else "")).rstrip()
@@ -164,28 +171,26 @@ def _onto_t1w(config: Config, series: Sequence[str]) -> str:
     )
 
 
-def _distortion(config: Config) -> str:
-    """Describe the correction of EPI distortion."""
-    if config.distortion == "none":
-        return ""
-    distortion_text = {
-        "auto": (
-            "If a field map or an echo-planar image with reversed phase encoding was available, "
-            "the distortion of the diffusion series along the phase-encoding axis was calculated "
-            "from it: by scaling the field map with readout time and voxel size (Jezzard and "
-            "Balaban 1995), or by estimating the smooth displacement for which the two images "
-            "agree, including the change in intensity (Andersson et al. 2003). "
-        ),
-        "t1w": (
+def _distortion(config: Config, data: Collection[str]) -> str:
+    """Describe the correction of EPI distortion, by the images that were used."""
+    if config.distortion == "t1w":
+        text = (
             "The distortion of the diffusion series along the phase-encoding axis was estimated "
             "from the T1-weighted image, as the smooth displacement (B-splines with a spacing of "
             "30 mm) that optimises the local Pearson correlation of this image with the b = 0 "
             "image, after registration with metperf (after Bhushan et al. 2015 and Saad et al. "
             "2009). "
-        ),
-    }[config.distortion]
+        )
+    else:
+        ways = [_DISTORTION_WAYS[name] for name in _DISTORTION_WAYS if name in data]
+        if config.distortion == "none" or not ways:
+            return ""
+        text = (
+            "The distortion of the diffusion series along the phase-encoding axis was calculated "
+            f"from {', or from '.join(ways)}. "
+        )
     return (
-        f"{distortion_text}The b = 0 image was corrected before registration. Displacement and "
+        f"{text}The b = 0 image was corrected before registration. Displacement and "
         "registration were applied in a single interpolation, without intensity modulation. "
     )
 
@@ -244,7 +249,7 @@ def _regions(config: Config) -> str:
     return f" Also measured were {'; '.join(measured)}." if measured else ""
 
 
-_TEMPLATE = "ICBM152 template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033"
+_TEMPLATE = cite("ICBM152 template", "fonov2011")
 _REGIONS = {
     "ring": "the brain within 5 mm of each lesion",
     "mirror": "the mirror image of each lesion at the mid-sagittal plane of the ICBM152 template "
@@ -271,6 +276,14 @@ def _unmixed(config: Config) -> str:
     )
 
 
+def _distortion_sources(config: Config, data: Collection[str]) -> list[str]:
+    """Return by which images distortion was corrected."""
+    if config.distortion == "none" or not {"dwi", "t1w"} <= set(data):
+        return []
+    sources = ("t1w",) if config.distortion == "t1w" else ("fieldmap", "reversed")
+    return [name for name in sources if name in data]
+
+
 def _references(config: Config, data: Collection[str]) -> list[str]:
     diffusion, dynamic = "dwi" in data, "dce" in data
     flips = dynamic and "vfa" in data and not config.t1_tissue
@@ -278,14 +291,17 @@ def _references(config: Config, data: Collection[str]) -> list[str]:
     rows += [ivim_row(config.ivim_model)] if "ivim" in data else []
     rows += kinetics_rows(config, data) if dynamic else []
     rows += [MODELS[config.t1_model]] if flips else []
-    registered = flips or "follow-up" in data or ("t1w" in data and (diffusion or dynamic))
+    series = diffusion or dynamic
+    registered = flips or "follow-up" in data or ("t1w" in data and series)
+    blocks = series and config.motion_correction and config.registration_engine == "metperf"
     return [
-        *(f"{row.title}: doi:{row.doi}" for row in rows),
-        *([_LOCAL_PEARSON] if registered else []),
+        *(f"{row.title}: {find_by_doi(row.doi).text}" for row in rows),
+        *([_LOCAL_PEARSON] if registered or blocks else []),
+        *([_DISPLACEMENT] if series and config.drop_outliers and config.motion_correction else []),
         *([_UNMIXING] if "rois" in data and config.fit_space == "native" else []),
-        *(_DISTORTION[config.distortion] if diffusion and "t1w" in data else []),
+        *(_DISTORTION[name] for name in _distortion_sources(config, data)),
         *(diffusion_references(config, data) if diffusion else []),
         *(kinetics_references(config, data) if dynamic else []),
-        *([_TEMPLATE] if {"mirror", "reference"} & set(config.rois) else []),
-        "nipype: Gorgolewski et al. 2011, doi:10.3389/fninf.2011.00013",
+        *([_TEMPLATE] if "rois" in data and {"mirror", "reference"} & set(config.rois) else []),
+        cite("nipype", "gorgolewski2011"),
     ]

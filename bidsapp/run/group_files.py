@@ -9,8 +9,10 @@ from bidsapp.bids import documents
 from bidsapp.bids.derivatives import to_json, to_tsv, write_bytes
 from bidsapp.reports.group.methods import group_methods
 from bidsapp.reports.group.page import build_group_page
-from bidsapp.reports.group.plots import Plot, plots
+from bidsapp.reports.group.plot import Plot
+from bidsapp.reports.group.plots import plots
 from bidsapp.reports.page.render import pdf_bytes
+from bidsapp.reports.references import bibliography
 from bidsapp.study.tables import (
     EVENT,
     SIZES,
@@ -26,7 +28,7 @@ _EVENT = "What happened to the lesion by this session (sub-*_lesions.tsv); n/a i
 
 
 def write_result(output_dir: Path, result: GroupResult) -> None:
-    """Write all tables with their dictionaries, all figures, the methods text and the page.
+    """Write tables with their dictionaries, figures, the methods text and the page.
 
     Parameters
     ----------
@@ -50,13 +52,15 @@ def write_result(output_dir: Path, result: GroupResult) -> None:
         write_table(output_dir, name, frame, described, {})
     for name, frame in result.reference.items():
         write_table(output_dir, name, frame, REFERENCE_TABLES[name], {})
-    figures = plots(result)
+    pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
+    figures = plots(result, pages)
     for plot in figures:
         _write_plot(output_dir, plot)
-    pages = frozenset(page.stem for page in documents.PARTICIPANT_PAGE.find(output_dir))
     methods = documents.GROUP_METHODS.path(output_dir)
     methods.parent.mkdir(exist_ok=True)
-    write_bytes(methods, group_methods(result).encode())
+    text = group_methods(result)
+    write_bytes(methods, text.encode())
+    write_bytes(documents.GROUP_BIBLIOGRAPHY.path(output_dir), bibliography(text).encode())
     page = build_group_page(result, figures, pages)
     write_bytes(documents.GROUP_PAGE.path(output_dir), page.encode())
 

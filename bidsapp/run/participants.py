@@ -144,10 +144,11 @@ class _Running:
     def _lost(self, child: _Child) -> Outcome:
         """Return the outcome of a participant whose process ended without one."""
         child.process.join()
+        when = "while this step was running" if child.steps else "between two steps"
         text = (
-            f"the process was killed (exit code {child.process.exitcode}) while this step was "
-            "running, most likely because memory ran out; give more memory, or fewer processes "
-            "with --nprocs, and run again"
+            f"the process was killed (exit code {child.process.exitcode}) {when}, most likely "
+            "because memory ran out; give more memory, or fewer processes with --nprocs, and run "
+            "again"
         )
         issues = []
         for name in sorted(child.steps) or [""]:

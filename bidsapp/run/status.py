@@ -12,7 +12,7 @@ from bidsapp.config import Config, version
 from bidsapp.issues import LEVELS, Issue, read_issues
 from bidsapp.run.graphs.acquisition import describe_acquisition
 from bidsapp.run.graphs.kinetics_plan import is_replaced
-from bidsapp.run.graphs.plan import Plan, plan_participant
+from bidsapp.run.graphs.plan import Plan, SessionPlan, plan_participant
 from bidsapp.study.tables.analysis_options import is_same_acquisition
 
 _NEEDS_ANAT = ("anat", "dwi", "dce")
@@ -109,9 +109,16 @@ def analysed_data(participants: Iterable[Participant], config: Config) -> frozen
                 "t1map": dynamic and one.session.t1_map is not None,
                 "b1": dynamic and one.session.transmit_field is not None,
                 "rois": "rois" in one.branches,
+                "fieldmap": _distortion_kind(one) == "fieldmap",
+                "reversed": _distortion_kind(one) == "epi",
             }
             found |= {name for name, there in present.items() if there}
     return frozenset(found)
+
+
+def _distortion_kind(plan: SessionPlan) -> str:
+    """Return from which kind of image the distortion of a session is calculated."""
+    return plan.field_source.kind if plan.field_source and "dwi" in plan.branches else ""
 
 
 def read_sessions(path: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """Regression of one parameter on another at each time point (the study's Figure 3)."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
+from bidsapp.reports.figures.links import link_points
 from bidsapp.reports.page.numbers import format_number, format_pvalue, timepoint_label
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics import regression, regression_band
@@ -15,15 +17,20 @@ from bidsapp.study.statistics.values import FloatArray
 
 
 @apply_style
-def regressions(x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str) -> Figure:
+def regressions(
+    x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str, pages: Collection[str] = ()
+) -> Figure:
     """Plot one parameter over another at every time point, with the regression line.
 
     Parameters
     ----------
     x, y : pandas.DataFrame
-        A row per lesion, a column per time point, the same in both; NaN where there is no value.
+        A row per lesion, by participant and number, a column per time point, the same in both; NaN
+        where there is no value.
     x_label, y_label : str
         Names and units.
+    pages : collection of str
+        Participants with a page, to which the points of up to 120 lesions lead.
 
     Returns
     -------
@@ -40,7 +47,10 @@ def regressions(x: pd.DataFrame, y: pd.DataFrame, x_label: str, y_label: str) ->
     figure = Figure(figsize=(2.5 * count, 2.7), layout="constrained")
     panels = figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0]
     for index, (axes, name) in enumerate(zip(panels, x.columns, strict=True)):
-        _draw_regression(axes, x[name].to_numpy(np.float64), y[name].to_numpy(np.float64))
+        points = x[name].to_numpy(np.float64), y[name].to_numpy(np.float64)
+        _draw_regression(axes, *points)
+        if pages:
+            link_points(axes, *points, x.index, pages)
         axes.set_title(timepoint_label(str(name)))
         axes.set_xlabel(x_label)
         if index == 0:

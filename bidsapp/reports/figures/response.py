@@ -1,6 +1,6 @@
 """Response to treatment of many lesions or patients: waterfall and spider plots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bidsapp.reports.figures.layout import MANY_LESIONS, Array, mark_unavailable
+from bidsapp.reports.figures.links import link_labels
 from bidsapp.reports.page.numbers import format_number
 from bidsapp.reports.page.style import INK, RESPONSE_COLORS, SOFT, apply_style
 
@@ -49,7 +50,7 @@ class Changes:
 
 
 @apply_style
-def waterfall(panels: Sequence[Changes]) -> Figure:
+def waterfall(panels: Sequence[Changes], pages: Collection[str] = ()) -> Figure:
     """Plot the change at the last visit as a bar for each lesion or patient, the largest first.
 
     A short line marks the smallest value of any visit, where it is below the bar and baseline.
@@ -57,6 +58,8 @@ def waterfall(panels: Sequence[Changes]) -> Figure:
     Parameters
     ----------
     panels : sequence of Changes
+    pages : collection of str
+        Participants with a page, to which the labels of up to 40 bars lead.
 
     Returns
     -------
@@ -70,7 +73,10 @@ def waterfall(panels: Sequence[Changes]) -> Figure:
     >>> figure.axes[0].get_title("left")
     'Lesions'
     """
-    return _draw(panels, _draw_bars)
+    figure = _draw(panels, _draw_bars)
+    for axes in figure.axes:
+        link_labels(axes.get_xticklabels(), pages)
+    return figure
 
 
 @apply_style

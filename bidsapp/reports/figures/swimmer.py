@@ -1,5 +1,7 @@
 """Swimmer plot: the follow-up of every patient, its visits and their responses."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bidsapp.reports.figures.layout import Array
+from bidsapp.reports.figures.links import link_labels
 from bidsapp.reports.page.style import INK, RESPONSE_COLORS, SOFT, apply_style
 
 _MARKERS = {"CR": "*", "PR": "o", "SD": "s", "PD": "v", "NE": "x"}
@@ -19,7 +22,7 @@ _WIDTH, _TALLEST = 6.6, 8.0
 
 
 @apply_style
-def swimmer(visits: pd.DataFrame) -> Figure:
+def swimmer(visits: pd.DataFrame, pages: Collection[str] = ()) -> Figure:
     """Plot a bar per patient over time, coloured by the last response, with a symbol at each visit.
 
     Parameters
@@ -27,6 +30,8 @@ def swimmer(visits: pd.DataFrame) -> Figure:
     visits : pandas.DataFrame
         ``participant_id days response``, a row per visit in chronological order; the response at
         the baseline is ``n/a``.
+    pages : collection of str
+        Participants with a page, to which their labels lead.
 
     Returns
     -------
@@ -59,6 +64,7 @@ def swimmer(visits: pd.DataFrame) -> Figure:
     axes.grid(axis="y", visible=False)
     if few:
         axes.set_yticks(place.to_numpy(), list(ends.index), fontsize=6.5)
+        link_labels(axes.get_yticklabels(), pages)
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(ends)} patients")

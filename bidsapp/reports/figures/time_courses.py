@@ -1,6 +1,6 @@
 """Time courses of parameters: mean, SD and lesions (the study's Figure 2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_uppercase
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bidsapp.reports.figures.layout import MANY_LESIONS
+from bidsapp.reports.figures.links import MOST_LINKED, link_points
 from bidsapp.reports.page.numbers import significance_mark, timepoint_label
 from bidsapp.reports.page.style import CYCLE, INK, SOFT, apply_style
 from bidsapp.study.statistics.values import FloatArray
@@ -29,7 +30,8 @@ class Course:
     label : str
         Name and unit, for the axis.
     values : pandas.DataFrame
-        A row per lesion, a column per time point; NaN where there is no value.
+        A row per lesion, by participant and number, a column per time point; NaN where there is no
+        value.
     pvalues : mapping of (str, str) to float
         p value of each pair of time points.
     """
@@ -40,13 +42,15 @@ class Course:
 
 
 @apply_style
-def time_courses(courses: Sequence[Course]) -> Figure:
+def time_courses(courses: Sequence[Course], pages: Collection[str] = ()) -> Figure:
     """Plot mean and SD over time, with the individual lesions in grey.
 
     Parameters
     ----------
     courses : sequence of Course
         One panel each.
+    pages : collection of str
+        Participants with a page, to which the points of up to 120 lesions lead.
 
     Returns
     -------
@@ -65,6 +69,10 @@ def time_courses(courses: Sequence[Course]) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for index, (axes, course) in enumerate(zip(panels, courses, strict=False)):
         _draw_course(axes, course, CYCLE[index % len(CYCLE)])
+        if pages:
+            lesions = course.values.index.repeat(course.values.shape[1])
+            place = np.tile(np.arange(course.values.shape[1], dtype=float), len(course.values))
+            link_points(axes, place, course.values.to_numpy(float).ravel(), lesions, pages)
         axes.set_title(ascii_uppercase[index])
     for axes in panels[len(courses) :]:
         axes.set_axis_off()
@@ -76,7 +84,9 @@ def _draw_course(axes: Axes, course: Course, color: str) -> None:
     values = course.values.to_numpy(np.float64)
     names = list(course.values.columns)
     place = np.arange(len(names), dtype=np.float64)
-    grey: Any = {"color": SOFT, "alpha": 0.28, "lw": 0.7, "marker": ".", "markersize": 3}
+    few = len(values) <= MOST_LINKED
+    grey: Any = {"color": SOFT, "alpha": 0.4 if few else 0.28, "lw": 0.7, "marker": "."}
+    grey["markersize"] = 6 if few else 3
     x, y = _polyline(place, values)
     axes.plot(x, y, "-", rasterized=len(values) > MANY_LESIONS, **grey)
     frame = pd.DataFrame(values)

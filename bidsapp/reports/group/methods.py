@@ -13,32 +13,33 @@ from bidsapp.reports.group.view import ALPHA, GroupView, count_of, join_words
 from bidsapp.reports.methods import compose_methods
 from bidsapp.reports.page.blocks import Block, Text
 from bidsapp.reports.page.numbers import timepoint_label
+from bidsapp.reports.references import cite
 from bidsapp.study.statistics import SPAN
 from bidsapp.study.statistics.agreement import MOST_EXACT
 from bidsapp.study.statistics.clusters import draws_for
 from bidsapp.study.tables import WARNINGS, GroupResult, Statistics, window
 from bidsapp.study.tables.limits import published_table
 
-_STUDENT = "t test: Student 1908, doi:10.1093/biomet/6.1.1"
-_HOLM = "Holm's correction: Holm 1979, Scand J Stat 6:65-70"
-_FDR = "False discovery rate: Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x"
-_FOWLER = "Biologically effective dose: Fowler 1989, doi:10.1259/0007-1285-62-740-679"
-_GUERRERO = "Modified linear-quadratic model: Guerrero and Li 2004, doi:10.1088/0031-9155/49/20/012"
-_LEHMANN = "Exact interval of the area: Lehmann 1953, doi:10.1214/aoms/1177729080"
-_NEWCOMBE = "Approximate interval of the area: Newcombe 2006, doi:10.1002/sim.2324"
-_MEASUREMENT = "Measurement error: Bland and Altman 1996, doi:10.1136/bmj.313.7059.744"
-_REPEATED = "Repeatability: Raunig et al. 2015, doi:10.1177/0962280214537344"
-_RANO = "Response: Lin et al. 2015, doi:10.1016/S1470-2045(15)70057-4"
-_MIXED = "Mixed model: Laird and Ware 1982, doi:10.2307/2529876"
-_SATTERTHWAITE = "Degrees of freedom: Kuznetsova et al. 2017, doi:10.18637/jss.v082.i13"
-_SLOPES = "Random slopes: Schielzeth and Forstmeier 2009, doi:10.1093/beheco/arn145"
+_STUDENT = cite("t test", "student1908")
+_HOLM = cite("Holm's correction", "holm1979")
+_FDR = cite("False discovery rate", "benjamini1995")
+_FOWLER = cite("Biologically effective dose", "fowler1989")
+_GUERRERO = cite("Modified linear-quadratic model", "guerrero2004")
+_LEHMANN = cite("Exact interval of the area", "lehmann1953")
+_NEWCOMBE = cite("Approximate interval of the area", "newcombe2006")
+_MEASUREMENT = cite("Measurement error", "bland1996")
+_REPEATED = cite("Repeatability", "raunig2015")
+_RANO = cite("Response", "lin2015")
+_MIXED = cite("Mixed model", "laird1982")
+_SATTERTHWAITE = cite("Degrees of freedom", "kuznetsova2017")
+_SLOPES = cite("Random slopes", "schielzeth2009")
 _SOFTWARE = {
-    "numpy": ("NumPy", "Harris et al. 2020, doi:10.1038/s41586-020-2649-2"),
-    "scipy": ("SciPy", "Virtanen et al. 2020, doi:10.1038/s41592-019-0686-2"),
-    "pandas": ("pandas", "McKinney 2010, doi:10.25080/Majora-92bf1922-00a"),
-    "matplotlib": ("Matplotlib", "Hunter 2007, doi:10.1109/MCSE.2007.55"),
+    "numpy": ("NumPy", "harris2020"),
+    "scipy": ("SciPy", "virtanen2020"),
+    "pandas": ("pandas", "mckinney2010"),
+    "matplotlib": ("Matplotlib", "hunter2007"),
 }
-"""Packages that the group level uses: name, and citation."""
+"""Packages that the group level uses: name, and key of the reference."""
 _MOST_NAMED = 10
 """Number of excluded lesions up to which they are named."""
 
@@ -72,7 +73,7 @@ def group_methods(result: GroupResult) -> str:
     cited = [line for parts in topics for part in parts for line in part.references]
     versions = [f"{name} {installed(package)}" for package, (name, _) in _SOFTWARE.items()]
     software = f"All computations were made in Python with {join_words(versions)}."
-    cited += [f"{name}: {citation}" for name, citation in _SOFTWARE.values()]
+    cited += [cite(name, key) for name, key in _SOFTWARE.values()]
     return compose_methods("Lesion values were analysed", [*paragraphs, software], cited)
 
 
@@ -216,19 +217,19 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
             "Effect sizes are Cohen's dz with its interval from the noncentral t distribution, and "
             "Hedges' correction for small samples (Hedges 1981, Lakens 2013).",
             (
-                "Hedges' correction: Hedges 1981, doi:10.3102/10769986006002107",
-                "Cohen's dz: Lakens 2013, doi:10.3389/fpsyg.2013.00863",
+                cite("Hedges' correction", "hedges1981"),
+                cite("Cohen's dz", "lakens2013"),
             ),
         )
     if _count(table, "p_wilcoxon"):
         yield Part(
             "Changes were also tested by ranks (Wilcoxon 1945).",
-            ("Signed-rank test: Wilcoxon 1945, doi:10.2307/3001968",),
+            (cite("Signed-rank test", "wilcoxon1945"),),
         )
     if _count(table, "p_normality"):
         yield Part(
             "Normality of the changes was tested by the method of Shapiro and Wilk (1965).",
-            ("Normality: Shapiro and Wilk 1965, doi:10.1093/biomet/52.3-4.591",),
+            (cite("Normality", "shapiro1965"),),
         )
     if _count(table, "p_signflip"):
         draws = draws_for(int(table["n_participants"].max()))
@@ -238,8 +239,8 @@ def _robustness(statistics: Statistics) -> Iterator[Part]:
             "if there were more), and intervals were obtained by the studentised bootstrap of "
             f"participants (Cameron et al. 2008; {draws} samples, seed {statistics.seed}).",
             (
-                "Sign flips: Winkler et al. 2014, doi:10.1016/j.neuroimage.2014.01.060",
-                "Bootstrap of participants: Cameron et al. 2008, doi:10.1162/rest.90.3.414",
+                cite("Sign flips", "winkler2014"),
+                cite("Bootstrap of participants", "cameron2008"),
             ),
         )
     if _count(table, "p_without_max"):
@@ -311,27 +312,27 @@ def _pair(statistics: Statistics) -> Iterator[Part]:
         yield Part(
             f"{y} was regressed on {x} at each time point by least squares; correlations are "
             "Pearson's, with Fisher's interval (Fisher 1915).",
-            ("Interval of r: Fisher 1915, doi:10.1093/biomet/10.4.507",),
+            (cite("Interval of r", "fisher1915"),),
         )
     agreement = statistics.agreement
     if _count(agreement, "spearman"):
         yield Part(
             "Values and changes of both were also correlated by ranks (Spearman, interval of "
             f"Bonett and Wright 2000; exact p values up to {MOST_EXACT} lesions).",
-            ("Interval of Spearman's correlation: Bonett and Wright 2000, doi:10.1007/BF02294183",),
+            (cite("Interval of Spearman's correlation", "bonett2000"),),
         )
     within = agreement[agreement["question"] == "within lesions"]
     if _count(within, "r"):
         yield Part(
             "The correlation within lesions is that of repeated measures (Bakdash and Marusich "
             "2017).",
-            ("Repeated measures: Bakdash and Marusich 2017, doi:10.3389/fpsyg.2017.00456",),
+            (cite("Repeated measures", "bakdash2017"),),
         )
     if _count(statistics.limits, "bias"):
         yield Part(
             "Limits of agreement (Bland and Altman 1999) are those of both parameters, "
             "standardised by mean and SD at the first time point.",
-            ("Limits of agreement: Bland and Altman 1999, doi:10.1177/096228029900800204",),
+            (cite("Limits of agreement", "bland1999"),),
         )
 
 
@@ -377,5 +378,5 @@ def _planning(statistics: Statistics) -> Iterator[Part]:
         yield Part(
             "Sample sizes for a power of 80 % and 90 % are those of a paired t test for the "
             "observed effect size (Cohen 1988).",
-            ("Sample size: Cohen 1988, doi:10.4324/9780203771587",),
+            (cite("Sample size", "cohen1988"),),
         )

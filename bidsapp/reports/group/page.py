@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from bidsapp.bids import documents
-from bidsapp.reports.group.plots import Plot
+from bidsapp.reports.group.plot import Plot
 from bidsapp.reports.group.view import MOST_ROWS, GroupView, count_of
 from bidsapp.reports.page.blocks import Block, Picture, Table
 from bidsapp.reports.page.numbers import timepoint_label
@@ -74,7 +74,7 @@ def section_function(name: str) -> Callable[[GroupView], list[Block]]:
     return found
 
 
-def _section(row: dict[str, str], view: GroupView) -> dict[str, Any]:
+def _section(row: dict[str, Any], view: GroupView) -> dict[str, Any]:
     """Return a section as the template needs it."""
     found = section_function(row["function"])(view)
     blocks = [_render_block(_cap(_drop_empty_notes(block)), view) for block in found]

@@ -1,27 +1,23 @@
 """Figures of the group level, with their data, captions and alternative texts."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from bidsapp.lesions import rano_records
-from bidsapp.lesions.response import STUDY_RULE
 from bidsapp.models.parameters import DISPLAY, PARAMETERS
 from bidsapp.reports.figures.effects import effects
 from bidsapp.reports.figures.limits_of_agreement import bland_altman_plot
+from bidsapp.reports.figures.links import MOST_LINKED, are_linked
 from bidsapp.reports.figures.regression import regressions
-from bidsapp.reports.figures.response import Changes, spider, waterfall
 from bidsapp.reports.figures.roc import roc_curves
-from bidsapp.reports.figures.swimmer import swimmer
 from bidsapp.reports.figures.time_courses import Course, time_courses
 from bidsapp.reports.figures.trends import trends
+from bidsapp.reports.group.plot import Plot
+from bidsapp.reports.group.response_plots import response_plots
 from bidsapp.reports.group.trend_courses import trend_course
 from bidsapp.reports.page.numbers import NumberFormat, timepoint_label
-from bidsapp.reports.page.render import svg_bytes
 from bidsapp.study.tables import (
     LESION,
     GroupResult,
@@ -35,43 +31,7 @@ _LESIONS = {
     "lesion": "Number of the lesion",
     "timepoint": "Time point",
 }
-_FROM_BASELINE = "change from baseline (%)"
-_CHANGES = {
-    "panel": "Panel of the figure: volume of a lesion, or sum of diameters of a participant",
-    "name": "Participant, or participant and lesion",
-    "days": "Days from treatment to the session",
-    "change": "Change from baseline, percent",
-    "response": "Category at the session: by the volume of the lesion, or RANO-BM",
-}
 _XY = {"x": "Value on the x axis, in its unit", "y": "Value on the y axis"}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure with its data, caption and alternative text.
-
-    Attributes
-    ----------
-    name : str
-        Its files are ``group_<name>.*``.
-    figure : matplotlib.figure.Figure
-    data : pandas.DataFrame
-    columns : mapping of str to str
-        Descriptions of the columns of ``data``.
-    caption, alt : str
-    """
-
-    name: str
-    figure: Figure
-    data: pd.DataFrame
-    columns: Mapping[str, str]
-    caption: str
-    alt: str
-
-    @cached_property
-    def svg(self) -> bytes:
-        """The figure as an SVG file, drawn once."""
-        return svg_bytes(self.figure)
 
 
 def number_formats(parameters: Sequence[str], units: Mapping[str, str]) -> dict[str, NumberFormat]:
@@ -103,12 +63,14 @@ def _number_format(name: str, unit: str) -> NumberFormat:
     return NumberFormat(display.label, unit, 1, 4)
 
 
-def plots(result: GroupResult) -> list[Plot]:
+def plots(result: GroupResult, pages: Collection[str] = ()) -> list[Plot]:
     """Draw every figure of the group level.
 
     Parameters
     ----------
     result : GroupResult
+    pages : collection of str
+        Participants with a page, to which points and labels lead.
 
     Returns
     -------
@@ -120,20 +82,33 @@ def plots(result: GroupResult) -> list[Plot]:
     pair = statistics.pair
     others = [name for name in result.cohort.parameters if name not in pair]
     return [
-        _courses("timecourse", list(pair), statistics, forms),
-        _regression(statistics, forms),
-        *([_courses("timecourse_others", others, statistics, forms)] if others else []),
+        _courses("timecourse", list(pair), statistics, forms, pages),
+        _regression(statistics, forms, pages),
+        *([_courses("timecourse_others", others, statistics, forms, pages)] if others else []),
         *_trends(statistics, forms),
         _effects(statistics),
-        _changes(statistics, forms),
+        _changes(statistics, forms, pages),
         _limits(statistics),
         _roc(statistics),
-        *_response_plots(statistics),
+        *response_plots(statistics, pages),
     ]
 
 
+def _link_words(lesions: "pd.Index[Any]", pages: Collection[str]) -> str:
+    """Describe where the points of lesions lead, and why they may lead nowhere."""
+    if not pages:
+        return ""
+    if are_linked(lesions):
+        return " Points lead to the page of the participant."
+    return f" Points of more than {MOST_LINKED} lesions lead nowhere: see the tables."
+
+
 def _courses(
-    name: str, parameters: list[str], statistics: Statistics, forms: Mapping[str, NumberFormat]
+    name: str,
+    parameters: list[str],
+    statistics: Statistics,
+    forms: Mapping[str, NumberFormat],
+    pages: Collection[str],
 ) -> Plot:
     """Plot parameters over time."""
     courses, frames = [], []
@@ -150,11 +125,12 @@ def _courses(
     data = pd.concat(frames, ignore_index=True)[[*_LESIONS, *what]]
     return Plot(
         name,
-        time_courses(courses),
+        time_courses(courses, pages),
         data,
         _LESIONS | what,
         "Mean and SD over time; individual lesions in grey. * p < 0.05, ** p < 0.01, *** p < 0.001 "
-        "(paired t test, not adjusted for multiple testing).",
+        "(paired t test, not adjusted for multiple testing)."
+        + _link_words(courses[0].values.index, pages),
         f"{' and '.join(parameters)} over time: mean, SD and individual lesions",
     )
 
@@ -192,7 +168,9 @@ def _trends(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> list[P
     ]
 
 
-def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
+def _regression(
+    statistics: Statistics, forms: Mapping[str, NumberFormat], pages: Collection[str]
+) -> Plot:
     """Plot the regression of the two parameters at each time point."""
     pair = statistics.pair
     x, y = (
@@ -201,26 +179,29 @@ def _regression(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Pl
     )
     return Plot(
         "regression",
-        regressions(x, y, forms[pair.x].title, forms[pair.y].title),
+        regressions(x, y, forms[pair.x].title, forms[pair.y].title, pages),
         _points(x, y),
         _LESIONS | _XY,
         f"{pair.y} and {pair.x}, one point per lesion; least-squares regression line with 95 % "
-        "confidence band.",
+        f"confidence band.{_link_words(x.index, pages)}",
         f"Scatter plot of {pair.y} and {pair.x} at each time point, with regression line",
     )
 
 
-def _changes(statistics: Statistics, forms: Mapping[str, NumberFormat]) -> Plot:
+def _changes(
+    statistics: Statistics, forms: Mapping[str, NumberFormat], pages: Collection[str]
+) -> Plot:
     """Plot the regression of the changes of the two parameters."""
     pair = statistics.pair
     x, y = (_change(statistics, forms[name], name) for name in statistics.pair)
+    x_label, y_label = (f"change of {forms[name].title}" for name in (pair.x, pair.y))
     return Plot(
         "changes",
-        regressions(x, y, f"change of {forms[pair.x].title}", f"change of {forms[pair.y].title}"),
+        regressions(x, y, x_label, y_label, pages),
         _points(x, y),
         _LESIONS | {"timepoint": "Earlier and later time point of the change"} | _XY,
         f"Changes of {pair.y} and {pair.x}, one point per lesion: do both parameters change in "
-        "the same lesions?",
+        f"the same lesions?{_link_words(x.index, pages)}",
         f"Scatter plot of the changes of {pair.y} and {pair.x}, with regression line",
     )
 
@@ -296,89 +277,6 @@ def _roc(statistics: Statistics) -> Plot:
         "Proportions of responders (CR, PR) and of other lesions that are predicted to respond, "
         "for every threshold of the change; the numbers are areas under the curve.",
         "ROC curves of the early change of every parameter for the later response",
-    )
-
-
-def _response_plots(statistics: Statistics) -> list[Plot]:
-    """Plot the changes of volumes and diameters over all visits, and the follow-up of patients."""
-    changes = [_volume_changes(statistics.lesion_response)]
-    what = "of the volume of each lesion"
-    patients = statistics.rano
-    if len(patients):
-        changes.append(_sum_changes(patients))
-        what += " and of the sum of diameters of each patient"
-    data = pd.concat([panel.known().assign(panel=panel.title) for panel in changes])
-    found = [
-        Plot(
-            "waterfall",
-            waterfall(changes),
-            data[list(_CHANGES)],
-            _CHANGES,
-            f"Change {what} at the last session, in the colour of its response; a short line marks "
-            "a smaller value before. Dashed: thresholds of a response and of a progression. A "
-            "progression counts from the smallest value, so that its bar may be lower. New "
-            "lesions, which have no baseline, are not shown.",
-            f"Waterfall plot: change {what} at the last session, in descending order",
-        ),
-        Plot(
-            "spider",
-            spider(changes),
-            data[list(_CHANGES)],
-            _CHANGES,
-            f"Change {what} over time, in the colour of the last response; triangles: larger "
-            "changes, cut off.",
-            f"Spider plot: change {what} over days since treatment",
-        ),
-    ]
-    return [*found, _swimmer(patients)] if patients["days"].notna().any() else found
-
-
-def _volume_changes(table: pd.DataFrame) -> Changes:
-    """Return the changes of the volume of each lesion."""
-    lesion = table["lesion"].astype(str)
-    frame = pd.DataFrame(
-        {
-            "name": table["participant_id"].str.removeprefix("sub-") + "·" + lesion,
-            "days": table["days"],
-            "change": table["volume_from_baseline_percent"],
-            "response": table["volume_response"],
-        }
-    )
-    return Changes("Lesions: volume", _FROM_BASELINE, frame, STUDY_RULE)
-
-
-def _sum_changes(table: pd.DataFrame) -> Changes:
-    """Return the changes of the sum of diameters of each patient, 0 at baseline."""
-    start = table["diameter_sum_mm"].notna() & (table["response"] == "n/a")
-    frame = pd.DataFrame(
-        {
-            "name": table["participant_id"].str.removeprefix("sub-"),
-            "days": table["days"],
-            "change": table["from_baseline_percent"].mask(start, 0.0),
-            "response": table["response"],
-        }
-    )
-    limits = rano_records.PARTIAL_RESPONSE, rano_records.PROGRESSION
-    return Changes("Patients: sum of diameters", _FROM_BASELINE, frame, limits)
-
-
-def _swimmer(patients: pd.DataFrame) -> Plot:
-    """Plot the follow-up of each patient with the response at each visit."""
-    columns = {
-        "participant_id": "Participant",
-        "days": "Days from treatment to the session",
-        "response": "Category by RANO-BM; n/a at baseline",
-    }
-    data = patients[list(columns)]
-    return Plot(
-        "swimmer",
-        swimmer(data),
-        data,
-        columns,
-        "Follow-up of each patient, with the response by RANO-BM at each session; a bar has the "
-        "colour of the response at the session before.",
-        "Swimmer plot: a bar per patient over days since treatment, with the response at each "
-        "session",
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bidsapp.bids import documents
-from bidsapp.reports.group.plots import Plot, number_formats
+from bidsapp.reports.group.plot import Plot
+from bidsapp.reports.group.plots import number_formats
 from bidsapp.reports.page.blocks import Picture
 from bidsapp.reports.page.numbers import NumberFormat, count_of, join_words, timepoint_label
 from bidsapp.study.tables import ALPHA, GroupResult, Statistics

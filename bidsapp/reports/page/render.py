@@ -9,6 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,7 +44,7 @@ def _environment() -> Environment:
     return environment
 
 
-def section_rows(name: str) -> list[dict[str, str]]:
+def section_rows(name: str) -> list[dict[str, Any]]:
     """Return the sections of a page in their order, from a TOML file of the templates.
 
     Parameters
@@ -54,7 +55,8 @@ def section_rows(name: str) -> list[dict[str, str]]:
     Returns
     -------
     rows : list of dict
-        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``.
+        ``id``, ``title``, ``intro``, ``absent``; of the group page also ``function``, and
+        ``reading`` with ``how``, ``good`` and ``bad``.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def section_rows(name: str) -> list[dict[str, str]]:
     ('timeline', 'characteristics')
     """
     text = (files("bidsapp.reports") / "templates" / name).read_text(encoding="utf-8")
-    rows: list[dict[str, str]] = tomllib.loads(text)["section"]
+    rows: list[dict[str, Any]] = tomllib.loads(text)["section"]
     return rows
 
 
@@ -260,22 +262,36 @@ def inline_svg(data: bytes, alt: str) -> Markup:
     Returns
     -------
     element : markupsafe.Markup
-        ``<svg role="img" aria-label=...>``.
+        ``<svg role="img" aria-label=...>``; a group if it contains links to other pages.
 
     Examples
     --------
     >>> str(inline_svg(b"<?xml?><svg/>", "f < 1"))
     '<svg role="img" aria-label="f &lt; 1"/>'
     """
-    text = data.decode()
+    text, links = _LINK.subn(_link, data.decode())
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     prefix = f"f{hashlib.sha256(data + alt.encode()).hexdigest()[:10]}-"
     body = _make_ids_unique(re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL), prefix)
     drawing = Markup(body[len("<svg") :])  # noqa: S704 (matplotlib escapes the text it draws)
     width = re.match(r'[^>]*?width="([0-9.]+)pt"', body)
     limit = f' style="max-width:{float(width[1]) * _ZOOM:.0f}px"' if width else ""
-    head = Markup('<svg role="img" aria-label="{}"').format(alt)
+    head = Markup('<svg role="{}" aria-label="{}"').format("group" if links else "img", alt)
     return head + Markup(limit) + drawing  # noqa: S704 (a number)
+
+
+_LINK = re.compile(r'<a xlink:href="\.\./((sub-[^."]+)\.html(?:#lesion-([^"]+))?)"[^>]*>')
+"""A link of a figure in its folder to the page of a participant."""
+
+
+def _link(match: re.Match[str]) -> str:
+    """Return a link as seen from the page, with a title.
+
+    Keyboards skip it: the tables of the page have the same links, a single one per participant.
+    """
+    href, participant, lesion = match.groups()
+    title = f"{participant}, lesion {lesion}" if lesion else participant
+    return f'<a href="{href}" tabindex="-1"><title>{title}</title>'
 
 
 def _make_ids_unique(drawing: str, prefix: str) -> str:

@@ -67,8 +67,9 @@ class Badge:
 
 @dataclass(frozen=True)
 class LesionCard:
-    """The card of a lesion; ``notes`` are letters with their text."""
+    """The card of a lesion; ``anchor`` is its id, and ``notes`` are letters with their text."""
 
+    anchor: str
     title: str
     badges: tuple[Badge, ...]
     response: str
@@ -160,7 +161,8 @@ def _card(
     badges, words = _response(participant, lesion, values, courses)
     columns = tuple(_column(name, own) for name in shown)
     ordered = tuple((letter, text) for text, letter in notes.texts.items())
-    return LesionCard(participant.title(lesion), badges, words, columns, tuple(rows), ordered)
+    title = participant.title(lesion)
+    return LesionCard(f"lesion-{lesion}", title, badges, words, columns, tuple(rows), ordered)
 
 
 def _volume(values: pd.DataFrame, session: SessionOutputs) -> float:

@@ -33,8 +33,9 @@ function sort(table, cell, column) {
   });
   table.tBodies[0].append(...rows.map(([, row]) => row));
 }
-// A figure that is wider than its container can also be scrolled with the arrow keys.
+// A figure that is wider than its container can also be scrolled with the arrow keys; a table that is wider says so.
 function reach() {
+  for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
   for (const box of document.querySelectorAll(".pan")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
