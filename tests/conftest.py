@@ -78,7 +78,7 @@ def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the group level write its tables, but draw no figure and leave its page empty."""
-    monkeypatch.setattr("bidsapp.run.group_files.plots", lambda result: [])
+    monkeypatch.setattr("bidsapp.run.group_files.plots", lambda *_: [])
     monkeypatch.setattr("bidsapp.run.group_files.build_group_page", lambda *_: "")
 
 
