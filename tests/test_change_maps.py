@@ -46,7 +46,7 @@ def output(tmp_path: Path) -> Path:
 
 def test_the_change_is_that_of_the_same_tissue(output):
     """A head that moved: the change is 50 % in all voxels but the one that is lost in noise."""
-    picture, table = change_blocks(read_participant(output, "01"), 1)
+    picture, table = change_blocks(read_participant(output, "01"))[1]
     assert isinstance(picture, Picture)
     assert isinstance(table, Table)
     assert table.rows == [["1week", "1 of 48"]]
@@ -112,16 +112,16 @@ def test_a_lesion_that_is_new_is_followed_from_its_first_visit(output):
     image = nib.load(path)
     labels = np.asarray(image.dataobj)
     save(path, np.where(labels == 1, 0, labels).astype(np.uint8))
-    participant = read_participant(output, "01")
-    assert change_blocks(participant, 1) == []
-    assert change_blocks(participant, 2)[0].heading == "Lesion 2: change since baseline"
+    found = change_blocks(read_participant(output, "01"))
+    assert list(found) == [2]
+    assert found[2][0].heading == "Lesion 2: change since baseline"
 
 
 def test_without_standard_errors_or_transforms_there_is_no_change_map(tmp_path):
     """Complete derivatives without standard errors; then those without a later transform."""
     out = write_derivatives(tmp_path)
-    assert change_blocks(read_participant(out, "01"), 1) == []
+    assert change_blocks(read_participant(out, "01")) == {}
     for session in ("ses-baseline", "ses-1week"):
         values_of(out, session, "vp", np.full(SHAPE, 0.02), 0.001)
-    assert change_blocks(read_participant(out, "01"), 1) == []
+    assert change_blocks(read_participant(out, "01")) == {}
     assert DISPLAY["vp"].unit == "%"

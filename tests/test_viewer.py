@@ -277,6 +277,15 @@ def pixels(page, label: str) -> bytes:
     return base64.b64decode(data.partition(",")[2])
 
 
+def test_a_visit_is_shown_once_it_is_chosen(page):
+    """The heading of the values follows; the other pane stays."""
+    page.locator(".visit").nth(1).select_option(label="baseline (day −5)")
+    heads = page.locator("#values thead th")
+    heads.nth(2).filter(has_text="baseline (day −5)").wait_for()
+    assert heads.nth(1).inner_text() == "baseline (day −5)"
+    assert len({*shown_values(page)["Ktrans (1/min)"]}) == 1
+
+
 def test_map_window_opacity_and_outline_change_the_picture(page):
     """By numbers and by drag; each pane has its own map and window."""
     left, right = "Axial plane, left visit", "Axial plane, right visit"

@@ -1,6 +1,6 @@
 """Maps of the change of each parameter from the first visit of a lesion to each later one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from bidsapp.reports.figures.images import Panel
 from bidsapp.reports.figures.map_grid import MapBlock, MapRow, map_grid
 from bidsapp.reports.page.blocks import Block, Cell, Picture, Table
 from bidsapp.reports.participant.common_grid import Placed, placed_sessions
-from bidsapp.reports.participant.lesion_panels import brain_mask
+from bidsapp.reports.participant.lesion_panels import ERRORS, brain_mask
 from bidsapp.reports.participant.records import (
     DATATYPES,
     Array,
@@ -39,11 +39,19 @@ _LIMITS = (10.0, 20.0, 50.0, 100.0, 200.0)
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the grid of the baseline T1w around a lesion: the slices of its ROI."""
+    """A part of the grid of the baseline T1w around a lesion: the slices of its ROI.
+
+    ``first`` is the index of the visit in which the ROI is drawn.
+    """
 
     inside: NDArray[np.bool_]
     affine: Array
     cut: Cut
+    first: int
+
+
+Values = dict[tuple[int, str, str], Array]
+"""Maps in the box of each lesion, by lesion, session and name."""
 
 
 def relative_change(first: Array, later: Array, error: Array, later_error: Array) -> Array:
@@ -84,24 +92,39 @@ def absolute_change(first: Array, later: Array, error: Array, later_error: Array
     return np.where(known, later - first, np.nan)
 
 
-def change_blocks(participant: ParticipantOutputs, lesion: int) -> list[Block]:
-    """Return the figure of the changes of a lesion, and the table of voxels without a change.
+def change_blocks(participant: ParticipantOutputs) -> dict[int, list[Block]]:
+    """Return the figure of the changes of each lesion, and the table of voxels without a change.
 
     Parameters
     ----------
     participant : ParticipantOutputs
-    lesion : int
 
     Returns
     -------
-    blocks : list of Block
-        Empty without a T1w, a transform between visits, or standard errors.
+    blocks : dict of int to list of Block
+        Without a lesion that has no T1w, no transform between visits, or no standard errors.
     """
-    box, visits = _first_box([v for v in placed_sessions(participant) if v.linked], lesion)
-    if box is None or len(visits) < 2:
-        return []
+    visits = [visit for visit in placed_sessions(participant) if visit.linked]
+    found = {lesion: _first_box(visits, lesion) for lesion in participant.lesion_names}
+    boxes = {lesion: box for lesion, box in found.items() if box and len(visits) - box.first > 1}
+    maps = _values(boxes, visits) if boxes else {}
+    return {
+        lesion: blocks
+        for lesion, box in boxes.items()
+        if (blocks := _lesion_blocks(participant, lesion, (box, visits[box.first :]), maps))
+    }
+
+
+def _lesion_blocks(
+    participant: ParticipantOutputs,
+    lesion: int,
+    where: tuple[Box, Sequence[Placed]],
+    maps: Values,
+) -> list[Block]:
+    """Return the blocks of a lesion in a box, from its first visit to the last one."""
+    box, visits = where
     first, *later = visits
-    changes, unknown = _changes(box, first, later)
+    changes, unknown = _changes(lesion, maps, first, later)
     if not changes:
         return []
     names = [visit.session.name for visit in later]
@@ -123,25 +146,25 @@ def change_blocks(participant: ParticipantOutputs, lesion: int) -> list[Block]:
     return [picture, _lost_table(title, box, names, changes)]
 
 
-def _first_box(visits: Sequence[Placed], lesion: int) -> tuple[Box | None, Sequence[Placed]]:
-    """Return the box around a lesion in the first visit with its ROI, and the visits from there."""
+def _first_box(visits: Sequence[Placed], lesion: int) -> Box | None:
+    """Return the box around a lesion, as drawn in the first visit that has its ROI."""
     reference = next((v for v in visits if np.array_equal(v.matrix, np.eye(4))), None)
     if reference is None:
-        return None, ()
+        return None
     assert reference.session.t1w is not None
     grid = load_volume(reference.session.t1w)
     for number, visit in enumerate(visits):
         assert visit.session.t1w is not None
-        own = load_volume(visit.session.t1w)
+        own = load_volume(visit.session.t1w) if visit is not reference else grid
         labels = visit.session.lesions(own, "anat")
         if labels is not None and (labels == lesion).any():
             inside = _resample(Volume((labels == lesion) * 1.0, own.affine), visit, grid) >= 0.5
             if inside.any():
-                return _crop(inside, grid), visits[number:]
-    return None, ()
+                return _crop(inside, grid, number)
+    return None
 
 
-def _crop(inside: NDArray[np.bool_], grid: Volume) -> Box:
+def _crop(inside: NDArray[np.bool_], grid: Volume, first: int) -> Box:
     """Return the part of the grid that a detail of the lesion shows, in all slices of the ROI."""
     axis = grid.slice_axis
     cut = lesion_cut(inside.astype(np.int64), 1, axis)
@@ -156,7 +179,7 @@ def _crop(inside: NDArray[np.bool_], grid: Volume) -> Box:
     part[others[1]] = slice(up - row - rows, up - row)
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [s.start for s in part]
-    return Box(inside[tuple(part)], affine, (axis, cut[1] - part[axis].start))
+    return Box(inside[tuple(part)], affine, (axis, cut[1] - part[axis].start), first)
 
 
 def _resample(volume: Volume, visit: Placed, grid: Volume) -> Array:
@@ -169,30 +192,38 @@ def _on_box(box: Box, visit: Placed, volume: Volume) -> Array:
     return _resample(volume, visit, Volume(np.zeros(box.inside.shape), box.affine))
 
 
-def _values(box: Box, visit: Placed, name: str) -> Array | None:
-    """Return a map of a visit in the box, if the visit has it."""
-    path = visit.session.map(MAPPED[name.removesuffix("_stderr")], name)
-    return None if path is None else _on_box(box, visit, load_volume(path))
+def _values(boxes: Mapping[int, Box], visits: Sequence[Placed]) -> Values:
+    """Return all maps and standard errors in the boxes; each image is read once."""
+    values: Values = {}
+    for visit in visits:
+        for name, folder in {**MAPPED, **ERRORS}.items():
+            path = visit.session.map(folder, name)
+            volume = load_volume(path) if path else None
+            if volume is not None:
+                for lesion, box in boxes.items():
+                    values[lesion, visit.session.label, name] = _on_box(box, visit, volume)
+    return values
 
 
 def _changes(
-    box: Box, first: Placed, later: Sequence[Placed]
+    lesion: int, maps: Values, first: Placed, later: Sequence[Placed]
 ) -> tuple[dict[str, list[Array | None]], list[str]]:
     """Return the change of each parameter to each visit, and what has no standard error."""
     changes: dict[str, list[Array | None]] = {}
     unknown = []
     for name in MAPPED:
-        start = _values(box, first, name)
+        start = maps.get((lesion, first.session.label, name))
         if start is None:
             continue
-        error = _values(box, first, f"{name}_stderr")
+        error = maps.get((lesion, first.session.label, f"{name}_stderr"))
         if error is None or not np.isfinite(error).any():
             unknown.append(DISPLAY[name].label)
             continue
         measure = relative_change if _is_relative(name) else absolute_change
         found: list[Array | None] = []
         for visit in later:
-            value, later_error = _values(box, visit, name), _values(box, visit, f"{name}_stderr")
+            value = maps.get((lesion, visit.session.label, name))
+            later_error = maps.get((lesion, visit.session.label, f"{name}_stderr"))
             found.append(
                 None
                 if value is None or later_error is None

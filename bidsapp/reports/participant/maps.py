@@ -23,12 +23,13 @@ Visits = dict[SessionOutputs, LesionPanels]
 def show_maps(participant: ParticipantOutputs) -> list[Block]:
     """Show the maps of each lesion over its visits; those of the brain where there is no ROI."""
     panels = {session: session_panels(session) for session in participant.sessions}
+    changes = change_blocks(participant)
     blocks: list[Block] = []
     for lesion in participant.lesion_names:
         visits = _visits(panels, lesion)
         if any(found.maps for found in visits.values()):
             blocks.append(_lesion_picture(participant, lesion, visits))
-            blocks += change_blocks(participant, lesion)
+            blocks += changes.get(lesion, [])
     without = [session for session, found in panels.items() if not found]
     pictures = brain_mosaics(without)
     if not pictures:

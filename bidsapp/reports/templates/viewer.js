@@ -32,7 +32,11 @@ class Pane {
     [this.visit, this.map, this.low, this.high] = ["visit", "map", "low", "high"].map(find);
     this.windows = {};
     this.visit.append(...SESSIONS.map((session, i) => new Option(session.heading, i)));
-    this.visit.addEventListener("input", () => { this.listMaps(); draw(); });
+    this.visit.addEventListener("input", async () => {
+      const chosen = this.visit.value;
+      await load(SESSIONS[chosen]);
+      if (chosen === this.visit.value) { this.choose(chosen); draw(); }
+    });
     this.map.addEventListener("input", () => { this.showWindow(); draw(); });
     for (const box of [this.low, this.high]) box.addEventListener("change", () => {
       const [low, high] = [Number(this.low.value), Number(this.high.value)];
@@ -43,13 +47,13 @@ class Pane {
     this.canvases.forEach((canvas, i) => listen(canvas, i, this));
   }
 
-  get session() { return SESSIONS[this.visit.value]; }
+  get session() { return SESSIONS[this.shown]; }
   get layer() { return layerOf(this.session, this.map.value); }
   get focus() { return this.layer || layerOf(this.session, "T1w"); }
   window(layer) { return this.windows[layer.name] || [layer.low, layer.high]; }
 
   choose(visit, name) {
-    this.visit.value = visit;
+    this.visit.value = this.shown = visit;
     this.listMaps(name);
   }
 
@@ -288,10 +292,16 @@ function savePicture() {
   });
 }
 
+// Decode a visit when it is shown for the first time.
+function load(session) {
+  const parts = session.layers.flatMap((layer) => [...layer.parts, ...layer.errors]);
+  const boxes = session.curves.flatMap((curves) => curves.boxes);
+  session.ready = session.ready || Promise.all([...parts.map(openPart), ...boxes.map(openCurves)]);
+  return session.ready;
+}
+
 async function start() {
-  const parts = SESSIONS.flatMap((session) => session.layers.flatMap((layer) => [...layer.parts, ...layer.errors]));
-  const boxes = SESSIONS.flatMap((session) => session.curves.flatMap((curves) => curves.boxes));
-  await Promise.all([...parts.map(openPart), ...boxes.map(openCurves)]);
+  await Promise.all([SESSIONS[0], SESSIONS[SESSIONS.length - 1]].map(load));
   data.colours = {};
   for (const [name, text] of Object.entries(data.colormaps)) data.colours[name] = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const first = layerOf(SESSIONS[0], "T1w").parts[0], middle = first.shape.map((n) => (n - 1) / 2);
