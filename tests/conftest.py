@@ -64,9 +64,13 @@ def _no_sync() -> Iterator[None]:
 @pytest.fixture
 def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose figures, but leave their files empty: drawing is most of the time of a page."""
+    from matplotlib.image import imsave
 
     def save(figure: Any, target: IO[bytes], **options: Any) -> None:
-        target.write(b'<svg xmlns="http://www.w3.org/2000/svg"></svg>')
+        if options["format"] == "png":
+            imsave(target, [[0]], format="png")
+        else:
+            target.write(b'<svg xmlns="http://www.w3.org/2000/svg"></svg>')
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
     monkeypatch.setattr("bidsapp.reports.participant.page.webp_bytes", lambda png: png)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 class Picture:
     """A figure; ``name`` is the stem of its file, ``alt`` its alternative text.
 
-    ``files`` can be downloaded. A figure with a ``summary`` is collapsed under it.
+    ``form`` is that of its file; the page contains a PNG as lossless WebP. ``files`` can be
+    downloaded. A figure with a ``summary`` is collapsed under it.
     """
 
     name: str
@@ -19,7 +20,7 @@ class Picture:
     alt: str
     caption: str
     heading: str = ""
-    form: Literal["svg", "png"] = "svg"
+    form: Literal["svg", "png", "jpeg"] = "svg"
     files: tuple[str, ...] = ()
     summary: str = ""
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from bidsapp.bids import documents
 from bidsapp.bids.derivatives import write_bytes
 from bidsapp.errors import BadInput, NotWritable
@@ -107,13 +109,18 @@ def _render_block(block: Block, folder: Path) -> dict[str, Any]:
         return {"kind": "Flicker", "block": block, "layers": layers}
     if not isinstance(block, Picture):
         return {"kind": type(block).__name__, "block": block}
-    data = svg_bytes(block.figure) if block.form == "svg" else png_bytes(block.figure)
+    data = {"svg": svg_bytes, "png": png_bytes, "jpeg": jpeg_bytes}[block.form](block.figure)
     write_bytes(folder / f"{block.name}.{block.form}", data)
+    return {"kind": "Picture", "block": block, "image": _inline(block, data)}
+
+
+def _inline(block: Picture, data: bytes) -> Markup:
+    """Return the file of a figure as an element of the page."""
     if block.form == "svg":
-        image = inline_svg(data, block.alt)
-    else:  # the file is lossless, the picture in the page a third as large
-        image = inline_image(webp_bytes(data), block.alt, "webp")
-    return {"kind": "Picture", "block": block, "image": image}
+        return inline_svg(data, block.alt)
+    if block.form == "jpeg":
+        return inline_image(data, block.alt, "jpeg")
+    return inline_image(webp_bytes(data), block.alt, "webp")
 
 
 def _counts(participant: ParticipantOutputs) -> list[str]:

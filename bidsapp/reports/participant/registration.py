@@ -139,7 +139,7 @@ def _overlay(fixed: SessionOutputs, moving: list[RegisteredImage]) -> Fold:
         title = f"{', '.join(names)}: T1w on the T1w of {fixed.name}"
     stem = f"{fixed.stem}_desc-{'longitudinal' if between else 'coreg'}"
     alt = f"{title}: three axial, one coronal and one sagittal slice of each image."
-    blocks: list[Block] = [Picture(stem, figure, alt, "", form="png")]
+    blocks: list[Block] = [Picture(stem, figure, alt, "", form="jpeg")]
     for onto, name, row in zip(moving, names, rows[1:], strict=True):
         if onto.acquired:
             blocks.append(
