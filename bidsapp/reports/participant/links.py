@@ -49,7 +49,8 @@ def link_bar(output_dir: Path, participant: str, participants: Iterable[str]) ->
     >>> [name in bar for name in ("sub-01.html", "sub-03.html", "group.html", "index.html")]
     [True, True, False, False]
     """
-    everyone, group = (p.path(output_dir) for p in (documents.PARTICIPANT_PAGE, documents.GROUP_PAGE))
+    everyone = documents.INDEX_PAGE.path(output_dir)
+    group = documents.GROUP_PAGE.path(output_dir)
     before, after = _neighbours(participant, sorted({*participants, participant}))
     links = [
         ("All participants", everyone.name, everyone.is_file()),
