@@ -8,7 +8,7 @@ from test_reports import html_of, write_derivatives
 from bidsapp.bids import documents
 from bidsapp.cli.main import main
 from bidsapp.config import Config
-from bidsapp.reports.participant.links import INDEX, link_bar, linked_participants, relink_page
+from bidsapp.reports.participant.links import link_bar, linked_participants, relink_page
 from bidsapp.reports.participant.provenance import show_provenance
 from bidsapp.reports.participant.records import read_participant
 from bidsapp.run.completion import digest
@@ -35,9 +35,9 @@ def test_only_pages_that_exist_are_linked(pages):
     assert hrefs(link_bar(pages, "sub-01", labels)) == ["sub-02.html"]
     assert hrefs(link_bar(pages, "sub-02", labels)) == ["sub-01.html", "sub-10.html"]
     assert hrefs(link_bar(pages, "sub-05", labels)) == ["sub-02.html", "sub-10.html"]
-    for name in ("group.html", INDEX):
+    for name in ("group.html", "index.html"):
         (pages / name).write_text("")
-    expected = [INDEX, "group.html", "sub-02.html"]
+    expected = ["index.html", "group.html", "sub-02.html"]
     assert hrefs(link_bar(pages, "sub-10", labels)) == expected
 
 
