@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from bidsapp.imaging.labels import resample_labels
 from bidsapp.imaging.resample import resample, resample_each
 from bidsapp.imaging.warps import Mapping, read_mapping
-from bidsapp.run.nodes.files import as_list, load, load_labels, save_array
+from bidsapp.run.nodes.files import as_list, load, load_labels, save_map
 
 
 class _ApplyTransformInput(BaseInterfaceInputSpec):
@@ -59,8 +59,8 @@ class ApplyTransform(SimpleInterface):
             for i, path, data in zip(
                 numbers, paths, self._resample(paths, mapping, reference), strict=True
             ):
-                target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-                done.append(save_array(data, reference, target))
+                name = f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii.gz"
+                done.append(save_map(data, reference, Path(runtime.cwd) / name))
         self._results["out_files"] = done
         return runtime
 

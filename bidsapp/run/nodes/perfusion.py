@@ -36,7 +36,16 @@ from bidsapp.models.contrast.enhancement import (
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 from bidsapp.models.contrast.t1_checks import check_t1_contrast
 from bidsapp.models.contrast.vein import ScaledArtery, Vein, check_scale, find_vein, scale_to_vein
-from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
+from bidsapp.run.nodes.files import (
+    Float,
+    Mask,
+    create,
+    load,
+    load_labels,
+    load_mask,
+    round_values,
+    save_array,
+)
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
@@ -350,7 +359,7 @@ class SignalToConcentration(SimpleInterface):
                 data[:, :, z][here], self.inputs.baseline_frames, tissue[..., z][here], spgr
             )
             result[:, :, z] = np.nan
-            result[:, :, z][here] = found
+            result[:, :, z][here] = round_values(found)
             status[..., z][here] = concentration_status(found)
             partly = (status[..., z] == Conversion.BEYOND_RANGE) & counted[..., z]
             missing += int(np.isnan(found[partly[here]]).sum())
