@@ -43,7 +43,6 @@ from bidsapp.run.nodes.files import (
     load,
     load_labels,
     load_mask,
-    round_values,
     save_array,
 )
 from bidsapp.run.nodes.motion import inlier_volumes
@@ -357,7 +356,7 @@ class SignalToConcentration(SimpleInterface):
                 data[:, :, z][here], self.inputs.baseline_frames, tissue[..., z][here], spgr
             )
             result[:, :, z] = np.nan
-            result[:, :, z][here] = round_values(found)
+            result[:, :, z][here] = found
             status[..., z][here] = concentration_status(found)
             partly = (status[..., z] == Conversion.BEYOND_RANGE) & counted[..., z]
             missing += int(np.isnan(found[partly[here]]).sum())
