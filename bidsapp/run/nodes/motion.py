@@ -37,8 +37,9 @@ from bidsapp.imaging.resample import resample_series
 from bidsapp.run.nodes.files import load, save_array
 
 ENGINE = "metperf"
-MARGIN = 6.0
-"""Width of the air around the head that is interpolated like the head, mm."""
+MARGIN = 10.0
+"""Width of the air around the head that is interpolated like the head, mm. With 6 mm, the
+registration of a dynamic series to the T1w changed by 0.025 mm; with 10 mm, it does not change."""
 MOTION_SIDECAR: dict[str, Any] = {
     **{n: {"Units": "mm" if n.startswith("trans") else "rad"} for n in COLUMNS},
     "framewise_displacement": {
