@@ -19,6 +19,8 @@ from bidsapp.errors import NotWritable
 
 PART = ".part-"
 """Prefix of the names of unfinished files."""
+COMPRESSION = 1
+"""Level of gzip: higher ones take up to three times longer for 2 % smaller images."""
 _TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
 """Text fields of a NIfTI header."""
 _IGNORE = """\
@@ -79,7 +81,8 @@ def compress_image(source: Path, target: Path) -> None:
     """Write a compressed copy of an image atomically, without the texts in its header.
 
     Text fields and extensions of the header may contain names and dates from DICOM; they are
-    blank in the copy. The same content always gives the same bytes.
+    blank in the copy. The same content always gives the same bytes. An image that is compressed and
+    has neither texts in its header nor a name or a time in that of gzip is copied.
 
     Raises
     ------
@@ -89,21 +92,35 @@ def compress_image(source: Path, target: Path) -> None:
     image = nib.load(source)
     fields, begins = image.header.structarr.dtype.fields, image.header.structarr.dtype.itemsize
     spans = [(fields[n][1], fields[n][0].itemsize) for n in _TEXTS if n in fields]
+    offset = int(image.dataobj.offset)
+    if source.suffix == ".gz" and _is_anonymous(source, [*spans, (begins, offset - begins)]):
+        copy_file(source, target)
+        return
 
     def compress(part: Path) -> None:
         unpack: Any = gzip.open if source.suffix == ".gz" else open
         with (
             unpack(source, "rb") as raw,
             part.open("wb") as stream,
-            gzip.GzipFile("", "wb", 4, stream, mtime=0) as packed,
+            gzip.GzipFile("", "wb", COMPRESSION, stream, mtime=0) as packed,
         ):
-            head = bytearray(raw.read(int(image.dataobj.offset)))
+            head = bytearray(raw.read(offset))
             for start, size in [*spans, (begins, len(head) - begins)]:
                 head[start : start + size] = bytes(size)
             packed.write(head)
             shutil.copyfileobj(raw, packed, 1 << 20)
 
     _place(target, compress)
+
+
+def _is_anonymous(path: Path, spans: Iterable[tuple[int, int]]) -> bool:
+    """Return whether a compressed image has no name, time or text: gzip's flags and time are 0."""
+    with path.open("rb") as stream:
+        if any(stream.read(8)[3:]):
+            return False
+    with gzip.open(path) as raw:
+        head = raw.read(max(start + size for start, size in spans))
+    return not any(any(head[start : start + size]) for start, size in spans)
 
 
 def _place(path: Path, fill: Any) -> None:

@@ -1,7 +1,8 @@
 """Resampling of images to other grids, in one interpolation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from bidsapp.imaging.warps import Warp, map_centres, voxel_mapping
 ImageData = NDArray[np.float32]
 Where = NDArray[Any]
 """A (4, 4) matrix from voxels of the target to those of an image, or (3, ...) their positions."""
+
+_LEAST_WEIGHT = 0.5
+"""Weight of valid voxels in the linear interpolation below which a voxel has no value."""
 
 
 def resample(
@@ -71,15 +75,44 @@ def resample(
     """
     if data.ndim not in (3, 4):
         raise BadInput(f"resampling takes a 3D or 4D image, not one of shape {data.shape}")
+    volumes = [data] if data.ndim == 3 else list(np.moveaxis(data, 3, 0))
+    grid = (affine, mapping, shape, target_affine)
+    found = resample_each(volumes, *grid, order=order, cval=cval)
+    return next(found) if data.ndim == 3 else np.stack(list(found), axis=-1)
+
+
+def resample_each(
+    volumes: Iterable[NDArray[Any]],
+    affine: ArrayLike,
+    mapping: ArrayLike | Warp,
+    shape: Sequence[int],
+    target_affine: ArrayLike,
+    *,
+    order: int = 1,
+    cval: float = np.nan,
+) -> Iterator[ImageData]:
+    """Resample several 3D images of one grid, such as the maps of a fit, quicker than one by one.
+
+    The parameters are those of `resample`.
+
+    Examples
+    --------
+    >>> lines = [np.arange(3.0).reshape(3, 1, 1), np.ones((3, 1, 1))]
+    >>> shift = np.array([[1, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    >>> [x.ravel().tolist() for x in resample_each(lines, np.eye(4), shift, (2, 1, 1), np.eye(4))]
+    [[0.5, 1.5], [1.0, 1.0]]
+    """
     to_voxel = voxel_mapping(affine, mapping, target_affine)
     grid = tuple(shape)
     where = map_centres(to_voxel, grid) if isinstance(to_voxel, Warp) else to_voxel
-    if data.ndim == 3:
-        return _resample_volume(data, where, grid, order, cval)
-    result = np.empty((*grid, data.shape[3]), np.float32)
-    for i in range(data.shape[3]):
-        result[..., i] = _resample_volume(data[..., i], where, grid, order, cval)
-    return result
+    reached: _Reached | None = None
+    for volume in volumes:
+        values = np.asarray(volume, np.float32)
+        valid = np.isfinite(values)
+        # Where one image has values, so have most others: its positions are used for them, too.
+        if reached is None or (valid & ~reached.valid).any():
+            reached = _reach(valid, where, grid)
+        yield _resample_volume(values, valid, reached, grid, order, cval)
 
 
 def resample_series(
@@ -150,7 +183,7 @@ def _resample_head(volume: ImageData, to_voxel: Matrix, head: NDArray[np.int64])
     result: ImageData = ndimage.affine_transform(volume, linear, offset, **options)
     where = linear @ head + offset[:, None]
     result[tuple(head)] = ndimage.map_coordinates(volume, where, order=3, mode="nearest")
-    result[_weight_inside(to_voxel, volume.shape) < 0.5] = np.nan
+    result[_weight_inside(to_voxel, volume.shape) < _LEAST_WEIGHT] = np.nan
     return result
 
 
@@ -164,28 +197,79 @@ def _weight_inside(to_voxel: Matrix, shape: tuple[int, ...]) -> NDArray[np.float
     return weight
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """The voxels of a target grid to which valid voxels contribute at least half.
+
+    Attributes
+    ----------
+    valid : (X, Y, Z) array of bool
+        The valid voxels of an image.
+    voxels : (3, M) array of int
+    points : (3, M) array
+        Their positions in voxels of the image.
+    weight : (M,) array
+        Weight of valid voxels in the linear interpolation.
+    """
+
+    valid: NDArray[np.bool_]
+    voxels: NDArray[np.intp]
+    points: NDArray[Any]
+    weight: NDArray[np.float32]
+
+    def among(self, valid: NDArray[np.bool_]) -> "_Reached":
+        """Return the voxels to which some of the valid voxels contribute at least half."""
+        if np.array_equal(valid, self.valid):
+            return self
+        weight = _interpolate(valid.astype(np.float32), self.points)
+        kept = weight >= _LEAST_WEIGHT
+        return _Reached(valid, self.voxels[:, kept], self.points[:, kept], weight[kept])
+
+
+def _reach(valid: NDArray[np.bool_], where: Where, shape: tuple[int, ...]) -> _Reached:
+    source = valid.astype(np.float32)
+    if where.ndim > 2:
+        weight = _interpolate(source, where)
+    else:
+        linear, offset = where[:3, :3], where[:3, 3]
+        options: Any = {"order": 1, "mode": "grid-constant"}
+        weight = ndimage.affine_transform(source, linear, offset, shape, **options)
+    inside = weight >= _LEAST_WEIGHT
+    voxels = np.array(np.nonzero(inside))
+    points = where[:, inside] if where.ndim > 2 else linear @ voxels + offset[:, None]
+    return _Reached(valid, voxels, points, weight[inside])
+
+
 def _resample_volume(
-    data: NDArray[Any], where: Where, shape: tuple[int, ...], order: int, cval: float
+    values: ImageData,
+    valid: NDArray[np.bool_],
+    reached: _Reached,
+    shape: tuple[int, ...],
+    order: int,
+    cval: float,
 ) -> ImageData:
-    """Interpolate the values and the mask of valid voxels."""
-    values = np.asarray(data, np.float32)
-    valid = np.isfinite(values)
-    if not valid.any():
-        return np.full(shape, cval, np.float32)
-    # The weight of valid voxels in the linear interpolation; outside the field of view it is zero.
-    weight = _interpolate(valid.astype(np.float32), where, shape, order=1, mode="grid-constant")
-    result: ImageData
+    """Interpolate an image where its valid voxels reach."""
+    result = np.full(shape, cval, np.float32)
+    here = reached.among(valid)
     if order == 1 and not valid.all():
         # The mean over the valid corners by their weights. The nearest valid voxel would often be
         # one of several at the same distance, and which of them depends on the storage order.
-        known = np.where(valid, values, np.float32(0))
-        result = _interpolate(known, where, shape, order=1, mode="grid-constant")
-        result /= np.maximum(weight, np.float32(0.25))
-    else:
+        found = _interpolate(np.where(valid, values, np.float32(0)), here.points) / here.weight
+    elif valid.any():
         filled = values if valid.all() else nearest_valid(values, valid)
-        result = _interpolate(filled, where, shape, order=order, mode="nearest")
-    result[weight < 0.5] = cval
+        found = _interpolate(filled, here.points, order, "nearest")
+    else:
+        return result
+    result[tuple(here.voxels)] = found
     return result
+
+
+def _interpolate(
+    data: NDArray[Any], points: NDArray[Any], order: int = 1, mode: str = "grid-constant"
+) -> ImageData:
+    """Return the values at points (3, ...) in voxels."""
+    options: Any = {"order": order, "mode": mode}
+    return np.asarray(ndimage.map_coordinates(data, points, **options), np.float32)
 
 
 def nearest_valid(values: ImageData, valid: NDArray[np.bool_]) -> ImageData:
@@ -193,14 +277,3 @@ def nearest_valid(values: ImageData, valid: NDArray[np.bool_]) -> ImageData:
     indices = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
     filled: ImageData = values[tuple(indices)]
     return filled
-
-
-def _interpolate(
-    data: NDArray[Any], where: Where, shape: tuple[int, ...], *, order: int, mode: str
-) -> NDArray[Any]:
-    """Return the values at the voxels of the target grid."""
-    options: Any = {"order": order, "mode": mode}
-    if where.ndim > 2:
-        return np.asarray(ndimage.map_coordinates(data, where, **options))
-    linear, offset = where[:3, :3], where[:3, 3]
-    return np.asarray(ndimage.affine_transform(data, linear, offset, shape, **options))

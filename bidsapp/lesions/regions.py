@@ -42,7 +42,9 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
     >>> as_labels([0.0, 1.686, 1.686], "mask").tolist()
     [0, 1, 1]
     """
-    array = np.nan_to_num(np.asarray(values, float))
+    given = np.asarray(values)
+    marked = np.asarray(given != 0)  # few voxels; those without a value are among them
+    array = np.nan_to_num(given[marked].astype(float))
     labels = np.rint(array)
     if not np.allclose(labels, array, atol=1e-3):
         found = np.unique(array[array != 0])
@@ -60,7 +62,8 @@ def as_labels(values: ArrayLike, name: str) -> NDArray[np.int32]:
             f"{name}: labels must not exceed {LARGEST_LABEL}; it holds {labels.max():.0f}: number "
             "its regions anew"
         )
-    whole: NDArray[np.int32] = labels.astype(np.int32)
+    whole: NDArray[np.int32] = np.zeros(given.shape, np.int32)
+    whole[marked] = labels
     return whole
 
 

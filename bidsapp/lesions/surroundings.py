@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class LesionSurroundings:
         self.labels = [ENHANCING, *([CORE] if (self.parts == CORE).any() else [])]
         others = np.where(enhancing > 0, enhancing, whole)
         self.others = np.where(own, 0, others)
+        self._numbers = _labels_of(self.others)
 
     def courses(self, mapping: Any, position_error: float) -> tuple[LesionCourses, SampledLesion]:
         """Return the lesion's courses for each position of its edge, and shifted along each axis.
@@ -72,7 +74,7 @@ class LesionSurroundings:
         ``position_error`` is the standard deviation of the position along each axis, mm; NaN if
         it is unknown.
         """
-        edge = self.edge()
+        edge = self.edge
         sampled = self.sample(edge, mapping)
         found = self._unmix(sampled, mapping, self._mixtures(sampled, EDGE_OFFSETS))
         samples = self.data.shape[-1]
@@ -88,6 +90,7 @@ class LesionSurroundings:
             recovery=float(np.square(share).sum() / share.sum()),
         ), sampled
 
+    @cached_property
     def edge(self) -> LesionEdge:
         """Return the edge of the lesion as drawn."""
         return find_edge(self.parts, self.drawn)
@@ -98,7 +101,7 @@ class LesionSurroundings:
 
     def log_likelihoods(self, mapping: Any, spreads: Sequence[PointSpread]) -> Any:
         """Return the log-likelihood of the voxels for each point spread, with the drawn edge."""
-        sampled = self.sample(self.edge(), mapping)
+        sampled = self.sample(self.edge, mapping)
         mixtures = (sampled.fractions(self.labels, spread) for spread in spreads)
         return np.array([u.log_likelihood for u in self._unmix(sampled, mapping, mixtures)])
 
@@ -117,9 +120,8 @@ class LesionSurroundings:
 
     def other_fractions(self, mapping: Any) -> Any:
         """Return the fraction of each voxel inside each other lesion."""
-        numbers = [int(n) for n in np.unique(self.others) if n]
         shape = self.data.shape[:3]
-        return label_fractions(self.others, self.drawn, mapping, shape, self.affine, numbers)
+        return label_fractions(self.others, self.drawn, mapping, shape, self.affine, self._numbers)
 
 
 def find_surroundings(
@@ -146,14 +148,21 @@ def find_surroundings(
     lesion that one of them does not separate from its surroundings is left out.
     """
     common = (data, affine, enhancing, whole, drawn)
-    scenes = {int(n): LesionSurroundings(*common, int(n)) for n in np.unique(enhancing) if n}
+    scenes = {n: LesionSurroundings(*common, n) for n in _labels_of(enhancing)}
     total: Any = np.zeros(len(CANDIDATES))
     for scene in scenes.values():
         with suppress(BadInput):  # The lesion lies outside the series.
             found = scene.log_likelihoods(mapping, CANDIDATES)
             total += np.where(np.isfinite(found).all(), found, 0)
     spread = average(list(probabilities(total + LOG_PRIOR))) if total.any() else VOXEL_MEAN
-    return {n: LesionSurroundings(*common, n, spread) for n in scenes}
+    for scene in scenes.values():
+        scene.spread = spread
+    return scenes
+
+
+def _labels_of(image: Any) -> list[int]:
+    """Return the labels of an image, in order; most of its voxels are background."""
+    return [int(n) for n in np.unique(image[image != 0])]
 
 
 def mean_over(values: ArrayLike, sampled: SampledLesion) -> float:

@@ -199,7 +199,7 @@ def find_lesion(scene: LesionSurroundings, mapping: Any) -> LesionInSeries:
         If the lesion lies outside the series, or no voxel near it has a complete course.
     """
     courses, sampled = scene.courses(mapping, 0.0)
-    edge = scene.edge()
+    edge = scene.edge
     data = scene.data[sampled.box]
     finite = np.isfinite(data).all(axis=-1)
     near = sampled.near(MARGIN)

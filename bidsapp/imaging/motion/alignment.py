@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bidsapp.imaging.motion.blocks import Blocks, Target, Values, step_matrix
+from bidsapp.imaging.motion.blocks import Blocks, Sample, Target, Values, step_matrix
 from bidsapp.imaging.transforms import Matrix, Vector, compose
 
 Float = NDArray[np.float64]
@@ -64,7 +64,12 @@ class FramePose:
 
 
 def align(
-    blocks: Blocks, frame: Values, target: Target, start: Matrix, search: Search
+    blocks: Blocks,
+    frame: Values,
+    target: Target,
+    start: Matrix,
+    search: Search,
+    seen: Sample | None = None,
 ) -> FramePose:
     r"""Align a frame to a target.
 
@@ -77,6 +82,8 @@ def align(
     start : (4, 4) array
         Starting pose.
     search : Search
+    seen : Sample, optional
+        The frame in the starting pose, if it is known.
 
     Returns
     -------
@@ -99,7 +106,8 @@ def align(
     matrix, misfit, before, plain = start, np.inf, np.inf, search.plain
     weights = np.ones(target.values.shape, np.float32)
     for count in range(search.steps):
-        values, inside = blocks.sample(frame, matrix)
+        known = seen if not count else None
+        values, inside = known or blocks.sample(frame, matrix)
         if inside.mean() < 0.3:
             return FramePose(start, np.inf)
         # The factor and offset of each block are eliminated first (variable projection), so that

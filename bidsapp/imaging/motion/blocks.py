@@ -6,6 +6,7 @@ Within a block of one centimetre the change is a factor and an offset; the rest 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from bidsapp.imaging.masks import Mask
 from bidsapp.imaging.transforms import Matrix, Vector, apply, compose, invert, translation
 
 Values = NDArray[np.float32]
+Sample = tuple[Values, Mask]
+"""Values at the points of blocks, and which of the points are in the field of view."""
 
 STEP = 2.0
 """mm; finer voxels are averaged to about this size."""
@@ -68,7 +71,7 @@ class Blocks:
     centre: Vector
     phase: Vector | None = None
 
-    def sample(self, frame: Values, matrix: Matrix) -> tuple[Values, Mask]:
+    def sample(self, frame: Values, matrix: Matrix) -> Sample:
         """Return a frame at the mapped points, and which of them are in its field of view."""
         voxels = apply(compose(matrix, invert(self.affine)), self.points.reshape(-1, 3)).T
         values = np.empty(voxels.shape[1], np.float32)
@@ -194,12 +197,20 @@ def _average_voxels(series: NDArray[Any], affine: Matrix) -> tuple[Values, Matri
     """Return the series averaged over neighbours along axes with fine voxels, and its affine."""
     factor = np.maximum(1, np.round(STEP / voxel_sizes(affine))).astype(int)
     a, b, c = (int(f) for f in factor)
-    i, j, k = (n // f for n, f in zip(series.shape, (a, b, c), strict=False))
-    part = series[: i * a, : j * b, : k * c].reshape(i, a, j, b, k, c, -1)
+    ends = [n - n % f for n, f in zip(series.shape, (a, b, c), strict=False)]
+    part = series[: ends[0], : ends[1], : ends[2]]
+    coarse = np.zeros(
+        (series.shape[3], *(e // f for e, f in zip(ends, factor, strict=True))), np.float32
+    )
+    # Frame by frame, as series are stored.
+    for mean, frame in zip(coarse, np.moveaxis(part, -1, 0), strict=True):
+        for x, y, z in product(range(a), range(b), range(c)):
+            mean += frame[x::a, y::b, z::c]
+    coarse /= np.float32(a * b * c)
     grid = affine @ np.diag([a, b, c, 1.0])
     # The centre of the first mean is that of the voxels in it.
     grid[:3, 3] = apply(affine, (factor - 1) / 2)
-    return part.mean(axis=(1, 3, 5), dtype=np.float32), grid
+    return np.moveaxis(coarse, 0, -1), grid
 
 
 def head_mask(image: Values) -> Mask:

@@ -16,6 +16,7 @@ from bidsapp.imaging.motion.alignment import REFINE, SWEEPS, FramePose, Search, 
 from bidsapp.imaging.motion.blocks import (
     Blocks,
     CannotAlign,
+    Sample,
     Target,
     Values,
     cut_blocks,
@@ -115,11 +116,11 @@ def estimate_motion(
     # Gradients come from the reference, which is sharp; values from the mean, which has less noise.
     slopes = _reference_target(blocks, reference).slopes
     for _ in range(SWEEPS):
-        seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix)[0], blocks, places, n_jobs)
+        seen = _map_frames(lambda _, f, p: blocks.sample(f, p.matrix), blocks, places, n_jobs)
         # One sum for all frames: each subtracts itself from it to leave itself out.
-        total = np.sum(seen, axis=0)
-        targets = partial(_leave_one_out_target, seen, total, slopes)
-        places = _map_frames(partial(_refine_frame, blocks, targets), blocks, places, n_jobs)
+        total = np.sum([values for values, _ in seen], axis=0)
+        refine = partial(_refine_frame, blocks, seen, total, slopes)
+        places = _map_frames(refine, blocks, places, n_jobs)
     return _summarise_motion(blocks, places, reference, range(count), True, data.shape, grid)
 
 
@@ -243,8 +244,10 @@ def _check_series(
             f"motion: the series has the shape {data.shape}; it must be 4D and hold the reference "
             f"volume {reference}"
         )
-    valid = np.isfinite(data)  # much quicker than nan_to_num, which is needed only rarely
-    return data if valid.all() else np.where(valid, data, np.float32(0)), np.array(affine, float)
+    # Missing values are rare: they are only sought if the sum is not finite.
+    if not np.isfinite(data.sum()):
+        data = np.where(np.isfinite(data), data, np.float32(0))
+    return data, np.array(affine, float)
 
 
 def _orient(
@@ -257,7 +260,7 @@ def _orient(
     """
     order = io_orientation(affine)
     grid = affine @ inv_ornt_aff(order, data.shape[:3])
-    turned = np.ascontiguousarray(apply_orientation(data, order))
+    turned = apply_orientation(data, order)
     return turned, grid, None if mask is None else apply_orientation(np.asarray(mask), order)
 
 
@@ -282,16 +285,18 @@ def _track_frames(
     return [places[n] for n in range(len(blocks.frames))]
 
 
-def _leave_one_out_target(seen: list[Values], total: Values, slopes: Values, n: int) -> Target:
-    """Return the mean of all frames but one; including it would bias it to its current pose."""
-    others: Values = (total - seen[n]) / np.float32(max(len(seen) - 1, 1))
-    return Target(others, slopes)
-
-
 def _refine_frame(
-    blocks: Blocks, target: Callable[[int], Target], n: int, frame: Values, place: FramePose
+    blocks: Blocks,
+    seen: list[Sample],
+    total: Values,
+    slopes: Values,
+    n: int,
+    frame: Values,
+    place: FramePose,
 ) -> FramePose:
-    return align(blocks, frame, target(n), place.matrix, REFINE)
+    """Align a frame with the mean of the others; including it would bias it to its current pose."""
+    others: Values = (total - seen[n][0]) / np.float32(max(len(seen) - 1, 1))
+    return align(blocks, frame, Target(others, slopes), place.matrix, REFINE, seen[n])
 
 
 def _map_frames(

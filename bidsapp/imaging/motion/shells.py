@@ -22,7 +22,14 @@ from bidsapp.imaging.motion.alignment import (
     local_residual,
     robust_scale,
 )
-from bidsapp.imaging.motion.blocks import Blocks, Target, Values, make_target, spline_coefficients
+from bidsapp.imaging.motion.blocks import (
+    Blocks,
+    Sample,
+    Target,
+    Values,
+    make_target,
+    spline_coefficients,
+)
 from bidsapp.imaging.motion.parameters import framewise_displacement, rigid_parameters
 from bidsapp.imaging.transforms import Matrix, apply, compose, invert, nearest_rigid
 
@@ -110,14 +117,20 @@ def _align_within(
     if len(starts) == 1:
         return [FramePose(np.eye(4), 0.0)], FramePose(starts[0], 0.0)
     poses, places = list(starts), []
+    slopes: Values | None = None
     for _ in range(SWEEPS):
-        targets = _other_volumes(blocks, poses)
-        places = list(run(partial(align, blocks, search=REFINE), blocks.frames, targets, poses))
+        samples = _sample_volumes(blocks, poses)
+        slopes = _mean_slopes(blocks, samples, poses)
+        targets = _other_volumes(samples, slopes)
+        places = list(run(partial(_refine, blocks), blocks.frames, targets, poses, samples))
         poses = [place.matrix for place in places]
+    assert slopes is not None
     middle = poses[0] if first else np.median(poses, axis=0)
     if blocks.phase is None:
         middle = nearest_rigid(middle, blocks.centre)
-    targets, offset = _other_volumes(blocks, poses), _offset(blocks)
+    # The last refinement hardly moves the volumes: the slopes remain those before it.
+    samples = _sample_volumes(blocks, poses)
+    targets, offset = _other_volumes(samples, slopes), _offset(blocks)
     seen = [offset.sample(f, p)[0] for f, p in zip(blocks.frames, poses, strict=True)]
     total, others = np.sum(seen, axis=0), np.float32(len(seen) - 1)
 
@@ -125,10 +138,18 @@ def _align_within(
         judge = (total - seen[n]) / others
         own = compose(invert(middle), poses[n])
         frame = blocks.frames[n]
-        better, error = _judge(blocks, offset, frame, targets[n], judge, poses[n], middle)
+        better, error = _judge(
+            blocks, offset, frame, targets[n], judge, poses[n], middle, samples[n]
+        )
         return FramePose(own if better else np.eye(4), places[n].misfit, error)
 
     return list(run(choose, range(len(poses)))), FramePose(np.eye(4) if first else middle, 0.0)
+
+
+def _refine(
+    blocks: Blocks, frame: Values, target: Target, start: Matrix, seen: Sample
+) -> FramePose:
+    return align(blocks, frame, target, start, REFINE, seen)
 
 
 def _align_mean(
@@ -157,16 +178,21 @@ def _mean_frame(blocks: Blocks, poses: Sequence[Matrix]) -> Values:
     return spline_coefficients((np.sum(list(seen), axis=0) / len(poses)).reshape(shape))
 
 
-def _other_volumes(blocks: Blocks, poses: Sequence[Matrix]) -> list[Target]:
+def _sample_volumes(blocks: Blocks, poses: Sequence[Matrix]) -> list[Sample]:
+    return [blocks.sample(f, p) for f, p in zip(blocks.frames, poses, strict=True)]
+
+
+def _mean_slopes(blocks: Blocks, samples: Sequence[Sample], poses: Sequence[Matrix]) -> Values:
+    """Return the mean of the slopes of the volumes of a shell."""
+    seen = zip(samples, blocks.frames, poses, strict=True)
+    slopes: Values = np.mean([make_target(blocks, s[0], f, p).slopes for s, f, p in seen], axis=0)
+    return slopes
+
+
+def _other_volumes(samples: Sequence[Sample], slopes: Values) -> list[Target]:
     """Return the mean of the others as the target of each volume of a shell."""
-    seen = [
-        make_target(blocks, blocks.sample(f, p)[0], f, p)
-        for f, p in zip(blocks.frames, poses, strict=True)
-    ]
-    total = np.sum([one.values for one in seen], axis=0)
-    slopes = np.mean([one.slopes for one in seen], axis=0)
-    others = np.float32(len(seen) - 1)
-    return [Target((total - one.values) / others, slopes) for one in seen]
+    total, others = np.sum([s[0] for s in samples], axis=0), np.float32(len(samples) - 1)
+    return [Target((total - s[0]) / others, slopes) for s in samples]
 
 
 def _offset(blocks: Blocks) -> Blocks:
@@ -183,6 +209,7 @@ def _judge(
     judge: Values,
     start: Matrix,
     rest: Matrix,
+    seen: Sample | None = None,
 ) -> tuple[bool, float]:
     """Return whether a pose improves the likeness in other blocks, and its standard error in mm.
 
@@ -192,7 +219,8 @@ def _judge(
     for k in (0, 1):  # the blocks are in random order
         half = replace(blocks, points=blocks.points[k::2])
         here = Target(target.values[k::2], target.slopes[k::2])
-        pose = align(half, frame, here, start, REFINE).matrix
+        known = (seen[0][k::2], seen[1][k::2]) if seen else None
+        pose = align(half, frame, here, start, REFINE, known).matrix
         poses.append(pose)
         other = replace(offset, points=offset.points[1 - k :: 2])
         before, after = _block_residuals(other, frame, judge[1 - k :: 2], (rest, pose))

@@ -107,13 +107,14 @@ def enhancing_curve(signal: ArrayLike) -> Array:
     >>> int(course.argmax())
     3
     """
-    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
-    voxels = voxels[np.isfinite(voxels).all(axis=1)]
+    series = np.asarray(signal)
+    total = _sum_of_frames(series)
     # Air is darker than the mean of all voxels.
-    bright = voxels[voxels.mean(axis=1) >= voxels.mean()]
-    late = bright[:, bright.shape[1] // 2 :]
-    rise = np.median(late, axis=1) - np.median(bright[:, :_FRAMES_SEEN], axis=1)
-    course: Array = np.median(bright[rise >= np.quantile(rise, 1 - _ENHANCING)], axis=0)
+    bright = series[total >= total[np.isfinite(total)].mean()]
+    first, late = bright[:, :_FRAMES_SEEN], bright[:, bright.shape[1] // 2 :]
+    rise = np.median(late, axis=1).astype(float) - np.median(first, axis=1)
+    highest = bright[rise >= np.quantile(rise, 1 - _ENHANCING)]
+    course: Array = np.median(highest.astype(float), axis=0)
     return course
 
 
@@ -133,10 +134,23 @@ def head_course(signal: ArrayLike) -> Array:
     >>> head_course([[0, 0, 0], [4, 4, 6], [4, 4, 8], [np.nan, 9, 9]])
     array([4., 4., 7.])
     """
-    voxels = np.asarray(signal, float).reshape(-1, np.shape(signal)[-1])
-    voxels = voxels[np.isfinite(voxels).all(axis=1)]
-    course: Array = voxels[voxels[:, 0] >= voxels[:, 0].mean()].mean(axis=0)
-    return course
+    series = np.asarray(signal)
+    first, known = series[..., 0], np.isfinite(_sum_of_frames(series))
+    head = known & (first >= first[known].mean(dtype=float))
+    frames = np.moveaxis(series, -1, 0)
+    return np.array([frame[head].mean(dtype=float) for frame in frames])
+
+
+def _sum_of_frames(series: Array) -> Array:
+    """Return the sum over the frames in double precision; not finite where a value is missing.
+
+    It is made frame by frame, as series are stored: a copy sorted by voxels takes ten times longer.
+    """
+    frames = np.moveaxis(series, -1, 0)
+    total: Array = np.zeros_like(frames[0], float)
+    for frame in frames:
+        total += frame
+    return total
 
 
 def count_baseline_frames(curve: Array, given: int) -> int:

@@ -1,5 +1,7 @@
 """The node that resamples images to another grid."""
 
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from nipype.interfaces.base import (
 )
 
 from bidsapp.imaging.labels import resample_labels
-from bidsapp.imaging.resample import resample
+from bidsapp.imaging.resample import resample, resample_each
 from bidsapp.imaging.warps import Mapping, read_mapping
-from bidsapp.run.nodes.files import as_list, load, load_labels, save_array
+from bidsapp.run.nodes.files import as_list, load, load_labels, save_map
 
 
 class _ApplyTransformInput(BaseInterfaceInputSpec):
@@ -50,16 +52,38 @@ class ApplyTransform(SimpleInterface):
         then = [self.inputs.then] if isdefined(self.inputs.then) else []
         mapping = read_mapping([*then, *as_list(self.inputs.transform)])
         done = []
-        for i, path in enumerate(self.inputs.in_files):
-            data = self._resample(path, mapping, reference)
-            target = Path(runtime.cwd) / f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii"
-            done.append(save_array(data, reference, target))
+        # Maps of one fit have the same grid: their weights are calculated once.
+        groups = groupby(enumerate(self.inputs.in_files), key=lambda one: _grid(one[1]))
+        for _, group in groups:
+            numbers, paths = zip(*group, strict=True)
+            for i, path, data in zip(
+                numbers, paths, self._resample(paths, mapping, reference), strict=True
+            ):
+                name = f"{i:02d}_{Path(path).name.split('.nii')[0]}.nii.gz"
+                done.append(save_map(data, reference, Path(runtime.cwd) / name))
         self._results["out_files"] = done
         return runtime
 
-    def _resample(self, path: str, mapping: Mapping, reference: nib.Nifti1Image) -> Any:
-        data, image = load_labels(path) if self.inputs.labels else load(path)
-        grid = (image.affine, mapping, reference.shape[:3], reference.affine)
+    def _resample(
+        self, paths: Sequence[str], mapping: Mapping, reference: nib.Nifti1Image
+    ) -> Iterator[Any]:
+        """Yield images of one grid on that of the reference."""
+        affine, grid = nib.load(paths[0]).affine, (reference.shape[:3], reference.affine)
         if self.inputs.labels:
-            return resample_labels(data, *grid)
-        return resample(data, *grid, order=self.inputs.order)
+            for path in paths:
+                yield resample_labels(load_labels(path)[0], affine, mapping, *grid)
+            return
+        series = (load(path)[0] for path in paths)
+        first = next(series)
+        order = self.inputs.order
+        if first.ndim == 3:
+            yield from resample_each(chain([first], series), affine, mapping, *grid, order=order)
+            return
+        for data in chain([first], series):
+            yield resample(data, affine, mapping, *grid, order=order)
+
+
+def _grid(path: str) -> tuple[Any, ...]:
+    """Return what identifies the grid of an image: shape and affine."""
+    image = nib.load(path)
+    return (*image.shape, *image.affine.ravel())

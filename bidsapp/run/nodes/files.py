@@ -1,5 +1,6 @@
 """Input and output of the nodes: load images, save arrays as images."""
 
+import gzip
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,16 @@ import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, isdefined
 from numpy.typing import ArrayLike, NDArray
 
-from bidsapp.bids.derivatives import to_json, to_tsv
+from bidsapp.bids.derivatives import COMPRESSION, to_json, to_tsv
 from bidsapp.bids.images import as_series
 from bidsapp.errors import BadInput
 from bidsapp.lesions import as_labels
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+SIGNIFICANT_BITS = 14
+"""Binary digits of the values of maps: a relative error of at most 0.006 %, far below noise."""
 
 
 def load(path: str) -> tuple[Float, nib.Nifti1Image]:
@@ -80,6 +84,46 @@ def save_array(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
     kept = data if data.dtype.kind in "iu" else data.astype(np.float32)
     nib.save(_on_grid(kept, like), path)
     return str(path)
+
+
+def save_map(array: ArrayLike, like: nib.Nifti1Image, path: Path) -> str:
+    """Save an array on the grid of another image, compressed, floats with `SIGNIFICANT_BITS`.
+
+    Parameters
+    ----------
+    array : (X, Y, Z) or (X, Y, Z, N) array
+    like
+        Image with the affine and its code.
+    path
+        Path of the file, with the extension ``.nii.gz``.
+
+    Returns
+    -------
+    str
+        The path.
+    """
+    data = np.asarray(array)
+    kept = data if data.dtype.kind in "iu" else round_values(data)
+    path.write_bytes(gzip.compress(_on_grid(kept, like).to_bytes(), COMPRESSION, mtime=0))
+    return str(path)
+
+
+def round_values(values: ArrayLike) -> Float:
+    """Return values in single precision, rounded to `SIGNIFICANT_BITS` binary digits.
+
+    The digits left out are noise, which cannot be compressed.
+
+    Examples
+    --------
+    >>> found = round_values([1 / 3, 1e-9, np.nan, np.inf])
+    >>> [float(f"{x:.4g}") for x in found]
+    [0.3333, 1e-09, nan, inf]
+    """
+    given = np.array(values, np.float32)
+    left_out = 24 - SIGNIFICANT_BITS  # of the 24 binary digits of single precision
+    half, kept = np.uint32(1 << (left_out - 1)), np.uint32(2**32 - (1 << left_out))
+    rounded = ((given.view(np.uint32) + half) & kept).view(np.float32)
+    return np.where(np.isfinite(given), rounded, given)
 
 
 def create(path: Path, shape: Sequence[int], like: nib.Nifti1Image) -> Float:

@@ -22,7 +22,7 @@ from bidsapp.bids.derivatives import to_json
 from bidsapp.bids.tables import read_table
 from bidsapp.models import DiffusionModel, Fit, Model, fit_masked
 from bidsapp.models.diffusion.bayesian_ivim import Prior
-from bidsapp.run.nodes.files import load, load_labels, load_mask, save_array
+from bidsapp.run.nodes.files import load, load_labels, load_mask, save_map
 from bidsapp.run.nodes.motion import inlier_volumes
 
 GOODNESS = ("rsquared", "rmse", "status")
@@ -73,7 +73,7 @@ def save_fit(
     maps, names = _maps(found), map_names(found.model, aicc=aicc)
     learnt = folder / "learnt.json"
     learnt.write_bytes(to_json({found.model.name: _learnt(found)}))
-    files = [save_array(maps[n], image, folder / f"{n}.nii") for n in names]
+    files = [save_map(maps[n], image, folder / f"{n}.nii.gz") for n in names]
     return {"out_files": files, "learnt": str(learnt)}
 
 

@@ -97,23 +97,28 @@ class RoiStatistics(SimpleInterface):
         series_ml = voxel_ml(nib.load(self.inputs.series).affine) if self.inputs.series else ml
         errors = self.inputs.errors or [""] * len(self.inputs.maps)
         maps = [
-            (row, load(path)[0], load(error)[0] if error else np.nan)
+            (row, load(path)[0], load(error)[0] if error else None)
             for row, path, error in zip(
                 self.inputs.parameters, self.inputs.maps, errors, strict=True
             )
         ]
-        return [
-            {
-                **self.inputs.identity,
-                "lesion": lesion,
-                "excluded": excluded,
-                **dict(zip(("parameter", "unit", "model"), row, strict=True)),
-                **summary_of(values, share).row(ml),
-                "standard_error": standard_error_of_mean(error + 0 * share, share, ml, series_ml),
-            }
-            for lesion, excluded, share, summary_of in self._regions(like)
-            for row, values, error in maps
-        ]
+        rows: list[Mapping[str, Any]] = []
+        for lesion, excluded, region, summary_of in self._regions(like):
+            inside = np.nonzero(region)
+            share = region[inside]
+            for row, values, error in maps:
+                spread = np.full(share.shape, np.nan) if error is None else error[inside]
+                rows.append(
+                    {
+                        **self.inputs.identity,
+                        "lesion": lesion,
+                        "excluded": excluded,
+                        **dict(zip(("parameter", "unit", "model"), row, strict=True)),
+                        **summary_of(values[inside], share).row(ml),
+                        "standard_error": standard_error_of_mean(spread, share, ml, series_ml),
+                    }
+                )
+        return rows
 
     def _regions(self, like: str) -> Iterator[tuple[int, bool, Any, Callable[..., MapSummary]]]:
         """Yield each lesion, whether it is excluded, its region, and the function for summaries."""

@@ -38,7 +38,8 @@ from bidsapp.run.nodes.files import load, save_array
 
 ENGINE = "metperf"
 MARGIN = 10.0
-"""Width of the air around the head that is interpolated like the head, mm."""
+"""Width of the air around the head that is interpolated like the head, mm. With 6 mm, the
+registration of a dynamic series to the T1w changed by 0.025 mm; with 10 mm, it does not change."""
 MOTION_SIDECAR: dict[str, Any] = {
     **{n: {"Units": "mm" if n.startswith("trans") else "rad"} for n in COLUMNS},
     "framewise_displacement": {
@@ -89,7 +90,8 @@ class CorrectMotion(SimpleInterface):
         bvalues = list(inputs.bvalues) if isdefined(inputs.bvalues) else []
         try:
             found = self._estimate(data, image.affine, bvalues)
-            head = _head_and_margin(data, image.affine)
+            reference = int(np.argmin(bvalues)) if bvalues else self.inputs.reference
+            head = _head_and_margin(data, reference, image.affine)
             moved = resample_series(
                 data, image.affine, found.matrices, head=head, n_jobs=inputs.n_jobs
             )
@@ -119,11 +121,12 @@ class CorrectMotion(SimpleInterface):
         )
 
 
-def _head_and_margin(data: NDArray[Any], affine: Any) -> NDArray[np.bool_]:
-    """Return the head in the mean of a series, and what lies within `MARGIN` of it."""
-    mean = np.nan_to_num(data.mean(axis=3, dtype=np.float32))
-    outside = ~head_mask(mean)
-    return np.asarray(distance_transform_edt(outside, sampling=voxel_sizes(affine)) <= MARGIN)
+def _head_and_margin(data: NDArray[Any], reference: int, affine: Any) -> NDArray[np.bool_]:
+    """Return the head in the reference volume and in the mean, and what lies within `MARGIN`."""
+    images = (data[..., reference], data.mean(axis=3, dtype=np.float32))
+    head = np.logical_or(*(head_mask(np.nan_to_num(image)) for image in images))
+    distance = distance_transform_edt(~head, sampling=voxel_sizes(affine))
+    return np.asarray(distance <= MARGIN)
 
 
 def _shells(bvalues: list[float], count: int) -> list[NDArray[np.int64]]:

@@ -36,7 +36,15 @@ from bidsapp.models.contrast.enhancement import (
 from bidsapp.models.contrast.spgr import Conversion, concentration_status
 from bidsapp.models.contrast.t1_checks import check_t1_contrast
 from bidsapp.models.contrast.vein import ScaledArtery, Vein, check_scale, find_vein, scale_to_vein
-from bidsapp.run.nodes.files import Float, Mask, create, load, load_labels, load_mask, save_array
+from bidsapp.run.nodes.files import (
+    Float,
+    Mask,
+    create,
+    load,
+    load_labels,
+    load_mask,
+    save_array,
+)
 from bidsapp.run.nodes.motion import inlier_volumes
 
 NOT_CONVERTED = 255
@@ -190,9 +198,8 @@ class FindArterialInput(SimpleInterface):
             if self.inputs.scale == "none":
                 return found
             vein, scaled, signal = self._scale_to_vein(signal, data, found, spgr, b1)
-            self._results["vein"] = save_array(
-                vein.mask.astype(np.uint8), image, folder / "vein.nii"
-            )
+            mask = vein.mask.astype(np.uint8)
+            self._results["vein"] = save_array(mask, image, folder / "vein.nii")
             self._scaling = _describe_scaling(vein, scaled, float(found.blood.max()))
             self._doubts = check_scale(scaled)
             common["baseline_frames"] = found.baseline_frames
@@ -204,9 +211,8 @@ class FindArterialInput(SimpleInterface):
 
     def _kept(self, frames: int) -> Mask:
         """Return which frames are no outliers of motion."""
-        if not self.inputs.motion:
-            return np.ones(frames, bool)
-        return inlier_volumes(self.inputs.motion, frames)
+        motion = self.inputs.motion
+        return inlier_volumes(motion, frames) if motion else np.ones(frames, bool)
 
     def _bridge_outliers(self, signal: Any, time: Any) -> Any:
         """Return the arterial signal, with outliers interpolated between their neighbours."""
@@ -366,9 +372,8 @@ class SignalToConcentration(SimpleInterface):
         if not self.inputs.t1_map:
             return []
         rest = data[..., : self.inputs.baseline_frames].mean(axis=-1)
-        lesions = None
-        if self.inputs.lesions:
-            lesions = load_labels(self.inputs.lesions, self.inputs.in_file)[0]
+        given = self.inputs.lesions
+        lesions = load_labels(given, self.inputs.in_file)[0] if given else None
         spgr = _scale_flip_angles(_spgr(self.inputs), _load_b1(self.inputs))
         return check_t1_contrast(t1, rest, image.header.get_zooms()[:3], spgr, lesions)
 
