@@ -263,7 +263,11 @@ function draw() {
 // The planes of both visits with a legend, as one picture.
 function savePicture() {
   const picture = document.createElement("canvas"), g = picture.getContext("2d");
-  picture.width = 1240; picture.height = 620 + 18 * byId("values").rows.length;
+  const map = (pane) => pane.layer ? `${titleOf(pane.layer)}, ${pane.low.value} to ${pane.high.value}` : "T1w";
+  const legend = [...status.textContent.split(" · "), ...state.panes.map((pane) => `${pane.session.heading}: ${map(pane)}`)].map((text) => [text]);
+  legend.push(...[...byId("values").rows].map((row) => [...row.cells].map((cell) => cell.textContent)));
+  legend.push(["The patient's right is on the left. For research, not for clinical decisions."]);
+  picture.width = 1240; picture.height = Math.max(640, 470 + 18 * legend.length);
   g.fillStyle = "#10151b";
   g.fillRect(0, 0, picture.width, picture.height);
   state.panes.forEach((pane, i) => {
@@ -278,11 +282,7 @@ function savePicture() {
   [byId("perf"), byId("dwi")].forEach((canvas, i) => { if (!canvas.hidden) g.drawImage(canvas, 620 + 305 * i, 450, 300, 165); });
   g.fillStyle = "#eef1f4";
   g.font = "13px system-ui, sans-serif";
-  const map = (pane) => pane.layer ? `${titleOf(pane.layer)}, ${pane.low.value} to ${pane.high.value}` : "T1w";
-  const legend = [status.textContent, ...state.panes.map((pane) => `${pane.session.heading}: ${map(pane)}`)];
-  legend.push(...[...byId("values").rows].map((row) => [...row.cells].map((cell) => cell.textContent).join("   ")));
-  legend.push("The patient's right is on the left. For research, not for clinical decisions.");
-  legend.forEach((text, i) => g.fillText(text, 10, 465 + 18 * i));
+  legend.forEach((cells, i) => cells.forEach((text, j) => g.fillText(text, 10 + 165 * j, 465 + 18 * i)));
   picture.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
