@@ -227,7 +227,7 @@ def test_the_keyboard_reaches_everything(page):
         "Array.from(document.querySelectorAll("
         "'a[href], button, summary, input, select, [tabindex=\"0\"]'))"
         ".filter((e) => e.tabIndex >= 0 && (e.type !== 'radio' ||"
-        " e === e.form.querySelector(`[name=\"${e.name}\"]`)))"
+        ' e === e.form.querySelector(`[name="${e.name}"]`)))'
         ".map((e, i) => { e.dataset.stop = i; return String(i); })"
     )
     reached = []
