@@ -15,6 +15,7 @@ from bidsapp.bids.derivatives import to_json
 from bidsapp.reports.index.card import Card, read_card, write_card
 from bidsapp.reports.index.page import build_index, response_counts, write_index
 from bidsapp.reports.index.thumbnail import SIDE, draw_thumbnail
+from bidsapp.reports.participant.links import link_bar
 from bidsapp.reports.participant.records import read_participant
 
 CARDS = (
@@ -74,17 +75,16 @@ def test_participants_of_older_runs_are_listed_without_details(tmp_path, content
 
 
 def test_participants_are_in_the_order_of_their_numbers(tmp_path):
-    """2 before 10; the neighbours of a page are those of the index."""
+    """2 before 10, also in the links between the pages."""
     write_cards(tmp_path)
     (tmp_path / "sub-2.html").write_text("")
     html = build_index(tmp_path)
     assert html.index("sub-1<") < html.index("sub-2<") < html.index("sub-10<")
     assert '<a href="sub-2.html">' in html
     assert '<a href="sub-1.html">' not in html
-    assert documents.neighbours(tmp_path, "sub-2") == ("sub-1", "sub-10")
-    assert documents.neighbours(tmp_path, "sub-1") == (None, "sub-2")
-    assert documents.neighbours(tmp_path, "sub-10") == ("sub-2", None)
-    assert documents.neighbours(tmp_path, "sub-5") == ("sub-2", "sub-10")
+    bar = link_bar(tmp_path, "sub-2", ["sub-1", "sub-10"])
+    assert "sub-1.html" in bar
+    assert "sub-10.html" in bar
 
 
 def test_ratings_are_shown_if_there_are_any(tmp_path):

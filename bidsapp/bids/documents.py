@@ -110,31 +110,17 @@ def participants_in(output_dir: Path) -> list[str]:
     """
     folders = {path.name for path in output_dir.glob("sub-*") if path.is_dir()}
     pages = {path.stem for path in PARTICIPANT_PAGE.find(output_dir)}
-    return sorted(folders | pages, key=_natural_order)
+    return sorted(folders | pages, key=natural_order)
 
 
-def neighbours(output_dir: Path, label: str) -> tuple[str | None, str | None]:
-    """Return the participants before and after one in the order of the pages.
+def natural_order(label: str) -> tuple[tuple[int, str], ...]:
+    """Return a key that compares numbers within labels by their value.
 
-    Parameters
-    ----------
-    output_dir : pathlib.Path
-    label : str
-        Such as ``sub-01``; in the output folder or not.
-
-    Returns
-    -------
-    before, after : str or None
-        None at the ends.
+    Examples
+    --------
+    >>> sorted(["sub-10", "sub-2"], key=natural_order)
+    ['sub-2', 'sub-10']
     """
-    order = sorted({*participants_in(output_dir), label}, key=_natural_order)
-    place = order.index(label)
-    after = order[place + 1] if place + 1 < len(order) else None
-    return (order[place - 1] if place else None), after
-
-
-def _natural_order(label: str) -> tuple[tuple[int, str], ...]:
-    """Return a key that compares numbers within labels by their value."""
     parts = re.findall(r"\d+|\D+", label)
     keys = tuple((int(p), "") if p.isdigit() else (-1, p) for p in parts)
     return (*keys, (-2, label))

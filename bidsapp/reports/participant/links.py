@@ -51,7 +51,9 @@ def link_bar(output_dir: Path, participant: str, participants: Iterable[str]) ->
     """
     everyone = documents.INDEX_PAGE.path(output_dir)
     group = documents.GROUP_PAGE.path(output_dir)
-    before, after = _neighbours(participant, sorted({*participants, participant}))
+    before, after = _neighbours(
+        participant, sorted({*participants, participant}, key=documents.natural_order)
+    )
     links = [
         ("All participants", everyone.name, everyone.is_file()),
         ("Group", group.name, group.is_file()),
