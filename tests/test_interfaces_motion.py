@@ -53,7 +53,7 @@ def test_a_diffusion_fit_without_outliers(tmp_path):
     node.inputs.motion = marks(tmp_path, [0, 0, 1, 0])
     first = [p.name for p in MODELS["adc"].parameters].index("ADC")
     adc = nib.load(node.run(cwd=tmp_path).outputs.out_files[first]).get_fdata()
-    np.testing.assert_allclose(adc, 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(adc, 1e-3, rtol=1e-4)
 
 
 def test_a_kinetic_fit_without_outliers(tmp_path):
