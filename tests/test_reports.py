@@ -642,7 +642,7 @@ SLICE = Panel(np.eye(9), (1, 1), (0, 1), np.eye(9) > 0, np.eye(9), (1, 1, 3, 3))
         (lambda: motion_traces([SPOILT, None], ["a", "b"], 1.0), {"(mm)", "(°)", "volume"}),
         (
             lambda: lesion_timeline([[VALUES, None]], ["1"], ["f", "ADC"], AXIS),
-            {"(fraction)", "(10⁻³ mm²/s)", "days"},
+            {"(%)", "(10⁻³ mm²/s)", "days"},
         ),
         (
             lambda: map_grid(

@@ -273,7 +273,7 @@ F = Parameter(
     0.0,
     1.0,
     "perfusion fraction",
-    Display("f", "fraction", 1, 3, (0, 0.2), "inferno"),
+    Display("f", "%", 100, 1, (0, 20), "inferno"),
     "dwi",
     followed=True,
     lesion_range=(0.0, 0.5),
@@ -284,7 +284,7 @@ FT2 = Parameter(
     0.0,
     1.0,
     "perfusion fraction corrected for the relaxation of blood and tissue",
-    Display("f (T2)", "fraction", 1, 3, (0, 0.2), "inferno"),
+    Display("f (T2)", "%", 100, 1, (0, 20), "inferno"),
     "dwi",
     lesion_range=(0.0, 1.0),
 )

@@ -41,7 +41,7 @@ def histograms(
     --------
     >>> figure = histograms([[{"baseline": np.linspace(0, 0.1, 50)}]], ["Lesion 1"], ["f"])
     >>> figure.axes[0].get_title("left")
-    'f (fraction)'
+    'f (%)'
     """
     figure = Figure(figsize=(WIDTH, 1.25 * len(row_labels) + 0.7), layout="constrained")
     grid = figure.subplots(len(row_labels), len(parameters), squeeze=False, sharex="col")

@@ -151,7 +151,7 @@ def map_grid(blocks: Sequence[MapBlock], columns: Sequence[str]) -> Figure:
     >>> panel = Panel(np.eye(4), (1, 1), (0, 1), values=np.eye(4))
     >>> block = MapBlock("", [MapRow("f", [panel, None], DISPLAY["f"])])
     >>> map_grid([block], ["baseline", "1week"]).axes[-1].get_ylabel()
-    'f (fraction)'
+    'f (%)'
     """
     beside = len(blocks) > 1 and len(columns) <= _SIDE_BY_SIDE
     across = len(blocks) if beside else 1
