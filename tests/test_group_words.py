@@ -222,7 +222,7 @@ def test_agreement_of_the_mixed_model(tested, different, words):
 
 
 @pytest.mark.parametrize("estimate", [-12.0, -0.0004, 0.0004, 12.0])
-@pytest.mark.parametrize("unit", ["", "fraction", "%"])
+@pytest.mark.parametrize("unit", ["", "%"])
 def test_a_coefficient_keeps_sign_and_unit(estimate, unit):
     """A small coefficient is not shown as zero."""
     text = wording.coefficient_words("f", "change in 30 days", estimate, unit, 2, "", 0.01)

@@ -37,8 +37,8 @@ class Display:
 
     @property
     def table_unit(self) -> str:
-        """The unit as it is spelt in a table: in ASCII, and 1 for a fraction."""
-        return self.unit.replace("10⁻³ mm²/s", "1e-3 mm2/s").replace("fraction", "1")
+        """The unit as it is spelt in a table: in ASCII."""
+        return self.unit.replace("10⁻³ mm²/s", "1e-3 mm2/s")
 
     def text(self, value: float) -> str:
         """Return a stored value as shown, without its unit."""

@@ -81,5 +81,4 @@ def _values(view: GroupView) -> Table:
 
 def _shown(name: str, value: float) -> str:
     """Return a value with its unit."""
-    text, unit = DISPLAY[name].text(value), DISPLAY[name].unit
-    return text if unit == "fraction" else f"{text} {unit}"
+    return f"{DISPLAY[name].text(value)} {DISPLAY[name].unit}"

@@ -57,10 +57,11 @@ def change_words(a: float, b: float, p: float, times: tuple[str, str], form: Num
     >>> change_words(0.0371, 0.0373, 0.03, ("baseline", "1 month"), form)
     'rose from 3.71 to 3.73 % between baseline and 1 month (p = 0.030)'
     """
-    unit = "" if form.unit == "fraction" else f" {form.unit}"
     before, after = distinct(a * form.scale, b * form.scale, form.digits)
     verb = "rose" if b > a else "fell" if b < a else "was unchanged"
-    return f"{verb} from {before} to {after}{unit} between {' and '.join(times)} ({p_words(p)})"
+    return (
+        f"{verb} from {before} to {after} {form.unit} between {' and '.join(times)} ({p_words(p)})"
+    )
 
 
 def distinct(a: float, b: float, digits: int) -> tuple[str, str]:
@@ -301,7 +302,7 @@ def coefficient_words(
     estimate : float
         In ``unit``.
     unit : str
-        Empty or "fraction" if there is none.
+        Empty if there is none.
     digits : int
         Decimal places.
     compared : str
@@ -310,14 +311,14 @@ def coefficient_words(
 
     Examples
     --------
-    >>> coefficient_words("f", "change in 30 days", 0.012, "fraction", 4, "", 0.003)
+    >>> coefficient_words("f", "change in 30 days", 0.012, "", 4, "", 0.003)
     'f, change in 30 days: +0.0120 (p = 0.003)'
     >>> coefficient_words("vp", "level", -0.4, "%", 2, "sex F - M", 0.01)
     'vp, level, difference by sex F - M: −0.40 % (p = 0.010)'
     """
     of = f", difference by {compared}" if compared else ""
     size = format_number(estimate, digits, sign=True)
-    shown = "" if unit in ("", "fraction") else f" {unit}"
+    shown = f" {unit}" if unit else ""
     return f"{name}, {term}{of}: {size}{shown} ({p_words(p)})"
 
 

@@ -28,9 +28,10 @@ from bidsapp.study.tables import (
 )
 
 STUDY_UNITS: Mapping[str, str] = {name: DISPLAY[name].table_unit for name in FOLLOWED} | {
-    "volume_ml": DISPLAY["volume"].table_unit
+    "f": "1",
+    "volume_ml": DISPLAY["volume"].table_unit,
 }
-"""Units of a study table that has no JSON file beside it."""
+"""Units of a study table that has no JSON file beside it: those of the reference cohort."""
 
 
 def load_study_table(path: Path, covariate: str = "") -> Cohort:
