@@ -17,7 +17,10 @@ from bidsapp.models.parameters import DISPLAY
 from bidsapp.study.read import STUDY_UNITS, load_study_table
 from bidsapp.study.tables import lesion_columns
 
-FACTORS = {name: 1 / DISPLAY[name].scale for name in ("vp", "Ktrans", "ve", "ADC", "f")}
+FACTORS = {
+    name: 1 / DISPLAY[name].scale if STUDY_UNITS[name] == DISPLAY[name].table_unit else 1.0
+    for name in ("vp", "Ktrans", "ve", "ADC", "f")
+}
 """Factors from the units of the study table to internal units."""
 RANGES = {"vp": (0, 100), "Ktrans": (0, 5), "ve": (0, 100), "ADC": (0.05, 5), "f": (0, 0.95)}
 MAX_LESIONS = 50
