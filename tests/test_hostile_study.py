@@ -708,7 +708,7 @@ def test_a_series_of_two_b_values_has_a_map_of_adc_and_no_noise(tmp_path, capsys
         path.unlink()
     assert run(root, capsys).code == 0
     page = (root.parent / "out/sub-01.html").read_text(encoding="utf-8")
-    assert 'alt="Lesion 1: left in a: anatomy and ADC."' in page
+    assert 'alt="Lesion 1: left in a: anatomy, ADC, in two scales."' in page
     assert "DWI curves of 1 lesion in 1 session, with the fit." in page
     assert "SE of ADC" not in page
     quality = read_table(root.parent / "out/sub-01/sub-01_quality.tsv")

@@ -233,7 +233,7 @@ def test_the_branch_finds_t1_and_blood_under_b1(tmp_path):
     graph(tmp_path, flips=True, field=True).run()
     out = tmp_path / "out/sub-01/ses-a"
     t1 = read(out / "anat/sub-01_ses-a_desc-vfa_T1map.nii.gz")
-    np.testing.assert_allclose(t1, 1.6, rtol=1e-4)
+    np.testing.assert_allclose(t1, 1.6, rtol=2e-4)  # maps hold 14 binary digits
     concentration = read(out / "perf/sub-01_ses-a_desc-concentration_dce.nii.gz")
     truth = np.broadcast_to(parker2006(TIMES, 0.5), (*GRID, 30))
     np.testing.assert_allclose(concentration, truth, atol=0.01)

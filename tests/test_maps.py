@@ -65,7 +65,7 @@ def test_the_scale_of_a_lesion_spans_its_percentiles(scale, sign):
     """The limits are percentiles 2 and 98, rounded outwards by at most a tenth of their range."""
     values = sign * np.random.default_rng(0).gamma(4, 0.01, 500) * scale
     low, high = adapt_limits(DISPLAY["f"], values).limits
-    exact = np.percentile(values, (2, 98))
+    exact = np.percentile(values, (2, 98)) * DISPLAY["f"].scale
     span = np.ptp(exact)
     assert low <= exact[0] < low + 0.1 * span
     assert high - 0.1 * span < exact[1] <= high
