@@ -15,7 +15,7 @@ OLDER = Path(__file__).parent / "data" / "output_0.1.0"
 REPLACED = {"group_repeatability.tsv"}
 """Tables that are no longer written so: 0.1.0 judged changes by the errors of the fits."""
 
-ADDED = {"group_roistats.tsv": ["p10", "p90"]}
+ADDED = {"group_excluded.tsv": ["raters", "reasons"], "group_roistats.tsv": ["p10", "p90"]}
 """Columns that 0.1.0 did not have."""
 
 EXACT = ("p_spearman",)
