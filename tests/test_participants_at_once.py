@@ -138,9 +138,8 @@ def test_sigterm_ends_all_processes_and_marks_what_is_unfinished(bids, tmp_path,
     out = tmp_path / "out"
     run = start(bids, out, nprocs=2)
     end = time.monotonic() + 60
-    while len(list(out.glob("sub-*/log/*/*.toml"))) < 2 and time.monotonic() < end:
-        time.sleep(0.1)
-    time.sleep(1.0)
+    while len(list(out.glob("sub-*/log/status.json"))) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
     (os.killpg if whole else os.kill)(run.pid, signal.SIGTERM)
     assert run.wait(timeout=90) == 143, out.with_suffix(".log").read_text()
     assert not alive(out)

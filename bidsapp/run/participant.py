@@ -101,9 +101,9 @@ def _run_locked(participant: Participant, config: Config, progress: ParticipantP
         return _keep(participant, config, progress)
     rois = prepare_rois(participant, config, work)
     plan = plan_participant(rois.participant, config)
-    _begin(plan, config)
-    write_bytes(_record_of_run(documents.INPUTS, participant, config), to_json(key))
     try:
+        _begin(plan, config)
+        write_bytes(_record_of_run(documents.INPUTS, participant, config), to_json(key))
         stopped_by = _run_graph(plan, config, log, progress)
     except KeyboardInterrupt:
         conclude_participant(participant, (*plan.issues, *rois.issues), config, progress)
